@@ -1,0 +1,88 @@
+// Where the Blocks of a compressed file are: its Streams' Indexes as one list.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// What a compressed file is made of. The legacy formats have no Index: their "Blocks" are what can
+// be decoded on its own, a whole .lzma file or one member of a .lz file.
+enum class Format : uint8_t {
+  kXz,
+  kLzmaAlone,
+  kLzip,
+};
+
+// One Block. Ranges are half-open.
+struct BlockInfo {
+  uint64_t number = 0;             // from 0, over all Streams
+  uint64_t plain_offset = 0;       // of its first decoded byte in the logical file
+  uint64_t plain_size = 0;         // bytes; 0 for an empty Block
+  uint64_t compressed_offset = 0;  // of its Block Header in the stored file
+  uint64_t unpadded_size = 0;      // bytes in the stored file, without Block Padding
+  uint8_t check = 0;  // the Check ID of its Stream (0 none, 1 CRC32, 4 CRC64, 10 SHA-256)
+};
+
+// The Blocks of one compressed file. Immutable. Everything in it was checked when it was read:
+// sizes add up without overflow, Blocks lie inside the file and do not overlap.
+class BlockIndex {
+ public:
+  struct Limits {
+    // Upper bound of what reading the Index may allocate, in bytes. An Index needs about 40 bytes a
+    // Block while it is read and 24 after.
+    uint64_t memory_bytes = uint64_t{64} << 20;
+  };
+
+  // Reads the Index of a file of `format`. For kXz only Stream Headers, Footers and Indexes are
+  // read: at most three reads for one Stream, nothing is decoded. A .lzma file without a size in
+  // its header and a .lz file with trailing data are decoded once to learn their size.
+  // Errors: EIO if the file is damaged or truncated, EFBIG if it exceeds `limits`.
+  // Blocks: on I/O, for the legacy formats on decoding.
+  static Result<BlockIndex> Read(const RandomAccessFile& file, Format format, const Limits& limits);
+
+  Format format() const { return format_; }
+  // Size of the logical file in bytes.
+  uint64_t plain_size() const { return plain_size_; }
+  uint64_t block_count() const { return records_.size(); }
+  uint64_t stream_count() const { return stream_count_; }
+  // Decoded size of the largest Block in bytes.
+  uint64_t largest_block() const { return largest_block_; }
+  // What this object holds in memory, in bytes.
+  uint64_t memory_bytes() const;
+
+  // The Check IDs in use, each once, in the order of first use.
+  std::vector<uint8_t> Checks() const;
+
+  // REQUIRES: number < block_count().
+  BlockInfo Block(uint64_t number) const;
+
+  // The Block that holds the byte at `plain_offset`. REQUIRES: plain_offset < plain_size().
+  BlockInfo Find(uint64_t plain_offset) const;
+
+ private:
+  friend class BlockIndexBuilder;
+
+  struct Record {
+    uint64_t plain_offset;
+    uint64_t compressed_offset;
+    uint64_t unpadded_size;
+  };
+  // Blocks from `first_block` on, up to the next entry, belong to a Stream with this Check.
+  struct CheckRun {
+    uint64_t first_block;
+    uint8_t check;
+  };
+
+  Format format_ = Format::kXz;
+  uint64_t plain_size_ = 0;
+  uint64_t stream_count_ = 0;
+  uint64_t largest_block_ = 0;
+  std::vector<Record> records_;
+  std::vector<CheckRun> check_runs_;
+};
+
+}  // namespace xzfs

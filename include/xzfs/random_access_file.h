@@ -1,0 +1,38 @@
+// The one read interface: everything that has bytes at offsets.
+#pragma once
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Bytes at offsets: a stored file, the decoded bytes of one, a part of those. Thread-safe: any
+// number of threads may read one object. Its content does not change while it lives; when the file
+// behind it does, reads fail with ESTALE instead of mixing old and new.
+class RandomAccessFile {
+ public:
+  virtual ~RandomAccessFile() = default;
+
+  // Reads into `out` from `offset`. Returns how many bytes were read: all of `out`, or fewer only
+  // when the end of the file is reached (0 at or after the end). Blocks: on I/O and decoding.
+  virtual Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const = 0;
+
+  // In bytes.
+  virtual uint64_t size() const = 0;
+};
+
+// Reads exactly `out.size()` bytes; fewer is an EIO error, the caller knew that they must be there.
+inline Status ReadFully(const RandomAccessFile& file, uint64_t offset, std::span<std::byte> out) {
+  XZFS_ASSIGN_OR_RETURN(const size_t got, file.ReadAt(offset, out));
+  if (got != out.size()) {
+    return Fail(EIO, "the stored file ends " + std::to_string(out.size() - got) +
+                         " bytes early: it was truncated");
+  }
+  return {};
+}
+
+}  // namespace xzfs

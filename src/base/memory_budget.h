@@ -1,0 +1,67 @@
+// The one memory budget of a mount.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <utility>
+
+namespace xzfs {
+
+// Counts what is held against a total. It only counts; whoever charges makes room first
+// (BlockCache::Reserve). Thread-safe.
+class MemoryBudget {
+ public:
+  explicit MemoryBudget(size_t total_bytes) : total_(total_bytes) {}
+
+  size_t total() const { return total_; }
+  size_t used() const { return used_.load(std::memory_order_relaxed); }
+  size_t peak() const { return peak_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class MemoryCharge;
+  void Add(size_t bytes) {
+    const size_t now = used_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
+    size_t peak = peak_.load(std::memory_order_relaxed);
+    while (now > peak && !peak_.compare_exchange_weak(peak, now, std::memory_order_relaxed)) {
+    }
+  }
+  void Subtract(size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+  const size_t total_;
+  std::atomic<size_t> used_{0};
+  std::atomic<size_t> peak_{0};
+};
+
+// Bytes held against a budget until this object goes. Movable. Does not outlive its budget.
+class MemoryCharge {
+ public:
+  MemoryCharge() = default;
+  MemoryCharge(MemoryBudget& budget, size_t bytes) : budget_(&budget), bytes_(bytes) {
+    budget_->Add(bytes_);
+  }
+  MemoryCharge(MemoryCharge&& other) noexcept
+      : budget_(std::exchange(other.budget_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  MemoryCharge& operator=(MemoryCharge&& other) noexcept {
+    if (this != &other) {
+      Drop();
+      budget_ = std::exchange(other.budget_, nullptr);
+      bytes_ = std::exchange(other.bytes_, 0);
+    }
+    return *this;
+  }
+  ~MemoryCharge() { Drop(); }
+
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void Drop() {
+    if (budget_ != nullptr) {
+      budget_->Subtract(bytes_);
+    }
+  }
+
+  MemoryBudget* budget_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,60 @@
+// Mutexes that clang's thread-safety analysis understands.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+
+#if defined(__clang__)
+#define XZFS_TSA(x) __attribute__((x))
+#else
+#define XZFS_TSA(x)
+#endif
+
+#define CAPABILITY(x) XZFS_TSA(capability(x))
+#define SCOPED_CAPABILITY XZFS_TSA(scoped_lockable)
+#define GUARDED_BY(x) XZFS_TSA(guarded_by(x))
+#define REQUIRES(...) XZFS_TSA(requires_capability(__VA_ARGS__))
+#define EXCLUDES(...) XZFS_TSA(locks_excluded(__VA_ARGS__))
+#define ACQUIRE(...) XZFS_TSA(acquire_capability(__VA_ARGS__))
+#define RELEASE(...) XZFS_TSA(release_capability(__VA_ARGS__))
+#define NO_THREAD_SAFETY_ANALYSIS XZFS_TSA(no_thread_safety_analysis)
+
+namespace xzfs {
+
+class CAPABILITY("mutex") Mutex {
+ public:
+  void Lock() ACQUIRE() { mutex_.lock(); }
+  void Unlock() RELEASE() { mutex_.unlock(); }
+
+ private:
+  friend class CondVar;
+  std::mutex mutex_;
+};
+
+class SCOPED_CAPABILITY MutexLock {
+ public:
+  explicit MutexLock(Mutex& mutex) ACQUIRE(mutex) : mutex_(mutex) { mutex_.Lock(); }
+  ~MutexLock() RELEASE() { mutex_.Unlock(); }
+  MutexLock(const MutexLock&) = delete;
+  MutexLock& operator=(const MutexLock&) = delete;
+
+ private:
+  Mutex& mutex_;
+};
+
+class CondVar {
+ public:
+  // Releases `mutex` while it waits; may wake without cause, so call it in a loop on the predicate.
+  void Wait(Mutex& mutex) REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    cond_.wait(lock);
+    lock.release();
+  }
+  void NotifyOne() { cond_.notify_one(); }
+  void NotifyAll() { cond_.notify_all(); }
+
+ private:
+  std::condition_variable cond_;
+};
+
+}  // namespace xzfs

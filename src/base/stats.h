@@ -1,0 +1,35 @@
+// Live figures of one mount.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+namespace xzfs {
+
+// A figure that only counts. Relaxed: it orders and guards nothing.
+class Counter {
+ public:
+  void Add(uint64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }
+  uint64_t Get() const { return value_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t> value_{0};
+};
+
+// Every module adds to the figures it owns. Thread-safe.
+struct Stats {
+  Counter cache_hits;           // reads of a unit that was in the cache
+  Counter cache_misses;         // reads that had to decode
+  Counter single_flight_joins;  // reads that waited for another reader's decode of the same unit
+  Counter evictions;            // units dropped to make room
+  Counter decoded_bytes;        // plain bytes that came out of decoders, useful or not
+  Counter served_bytes;         // plain bytes handed to readers
+  Counter ahead_useful;         // units decoded ahead that were then read
+  Counter ahead_wasted;         // units decoded ahead that were dropped unread
+  Counter giant_restarts;       // giant Blocks begun again from their start
+  Counter damaged_blocks;       // Blocks found damaged, each once
+  Counter damaged_files;        // files whose Index can't be read, each once while known
+  Counter collisions;           // stored names that fight for one logical name, each once
+};
+
+}  // namespace xzfs

@@ -1,0 +1,72 @@
+#include "base/worker_pool.h"
+
+#include <utility>
+
+namespace xzfs {
+
+WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit)
+    : thread_count_(thread_count), queue_limit_(queue_limit) {}
+
+WorkerPool::~WorkerPool() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+    tasks_.clear();
+  }
+  work_.NotifyAll();
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+}
+
+void WorkerPool::Start() {
+  for (unsigned i = 0; i < thread_count_; ++i) {
+    threads_.emplace_back([this] { Run(); });
+  }
+  MutexLock lock(mutex_);
+  started_ = true;
+}
+
+bool WorkerPool::TrySubmit(std::function<void()> task) {
+  {
+    MutexLock lock(mutex_);
+    if (!started_ || stopping_ || tasks_.size() >= queue_limit_) {
+      return false;
+    }
+    tasks_.push_back(std::move(task));
+  }
+  work_.NotifyOne();
+  return true;
+}
+
+void WorkerPool::WaitIdle() {
+  MutexLock lock(mutex_);
+  while (!tasks_.empty() || running_ != 0) {
+    idle_.Wait(mutex_);
+  }
+}
+
+void WorkerPool::Run() {
+  mutex_.Lock();
+  for (;;) {
+    while (tasks_.empty() && !stopping_) {
+      work_.Wait(mutex_);
+    }
+    if (stopping_) {
+      break;
+    }
+    std::function<void()> task = std::move(tasks_.front());
+    tasks_.pop_front();
+    ++running_;
+    mutex_.Unlock();
+    task();
+    task = nullptr;  // what it holds may take locks of its own when it goes
+    mutex_.Lock();
+    if (--running_ == 0 && tasks_.empty()) {
+      idle_.NotifyAll();
+    }
+  }
+  mutex_.Unlock();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,237 @@
+// A segmented LRU with three lists and single flight.
+//
+//   ahead      decoded ahead, nobody has read it yet; at most a quarter of the budget
+//   probation  read in one pass
+//   protected  visited again; at most half of the budget, what falls off goes back to probation
+//
+// A scan of a big file passes through ahead and probation only and can't flush what is hot. One
+// pass touches a unit many times (the kernel reads a 1 MiB Block in eight requests of 128 KiB), so
+// a hit is not yet a visit: callers say which reads begin a new one (`new_visit`), and the second
+// visit promotes.
+//
+// Eviction takes from probation, then protected, then ahead, oldest first, and passes over units
+// that somebody is copying from: dropping those would free nothing now. Bytes are charged by the
+// units themselves, so a unit that is evicted while pinned still counts until its last reader is
+// done.
+//
+// Units decoded ahead for a reader who went away would hold their quarter for ever in a quiet
+// mount, so one that nobody read during the next kStaleAheadReads reads makes room for younger
+// ones.
+//
+// Invariants, under mutex_:
+//   - an entry is in exactly one list and in entries_; each Bytes() is the sum over its list
+//   - a key has an entry, or a flight, or neither; never both, but for Insert of a slice that was
+//     decoded on the way while its own flight was starting: the flight's result then finds the
+//     entry
+//   - no lock is held while a loader runs
+#include "cache/block_cache.h"
+
+#include <cerrno>
+#include <iterator>
+#include <new>
+#include <utility>
+
+namespace xzfs {
+namespace {
+
+// 512 MiB of sequential reading in the kernel's 128 KiB requests.
+constexpr uint64_t kStaleAheadReads = 4096;
+
+// A flight must end whatever happens, or its waiters would hang.
+Result<UnitPtr> RunLoader(const BlockCache::Loader& load) {
+  try {
+    return load();
+  } catch (const std::bad_alloc&) {
+    return Fail(ENOMEM, "out of memory while decoding: lower cache_size");
+  }
+}
+
+}  // namespace
+
+BlockCache::EntryList& BlockCache::List(Segment segment) {
+  switch (segment) {
+    case Segment::kProtected:
+      return protected_;
+    case Segment::kAhead:
+      return ahead_;
+    case Segment::kProbation:
+      break;
+  }
+  return probation_;
+}
+
+size_t& BlockCache::Bytes(Segment segment) {
+  switch (segment) {
+    case Segment::kProtected:
+      return protected_bytes_;
+    case Segment::kAhead:
+      return ahead_bytes_;
+    case Segment::kProbation:
+      break;
+  }
+  return probation_bytes_;
+}
+
+Result<UnitPtr> BlockCache::Get(const UnitKey& key, bool new_visit, const Loader& load) {
+  std::shared_ptr<Flight> flight;
+  {
+    MutexLock lock(mutex_);
+    ++clock_;
+    for (;;) {
+      if (const auto it = entries_.find(key); it != entries_.end()) {
+        stats_.cache_hits.Add();
+        return Touch(it->second, new_visit);
+      }
+      const auto in_flight = flights_.find(key);
+      if (in_flight == flights_.end()) {
+        break;
+      }
+      stats_.single_flight_joins.Add();
+      const std::shared_ptr<Flight> joined = in_flight->second;
+      while (!joined->done) {
+        joined->finished.Wait(mutex_);
+      }
+      if (!joined->ahead || (joined->result && !entries_.contains(key))) {
+        return joined->result;
+      }
+    }
+    stats_.cache_misses.Add();
+    flight = std::make_shared<Flight>(/*is_ahead=*/false);
+    flights_.emplace(key, flight);
+  }
+  Finish(key, *flight, RunLoader(load));
+  MutexLock lock(mutex_);
+  return flight->result;
+}
+
+void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
+  std::shared_ptr<Flight> flight;
+  {
+    Evicted evicted;
+    MutexLock lock(mutex_);
+    if (entries_.contains(key) || flights_.contains(key) || !MakeRoomAhead(size, evicted)) {
+      return;
+    }
+    flight = std::make_shared<Flight>(/*is_ahead=*/true);
+    flights_.emplace(key, flight);
+    ahead_loading_bytes_ += size;
+  }
+  Finish(key, *flight, RunLoader(load));
+  MutexLock lock(mutex_);
+  ahead_loading_bytes_ -= size;
+}
+
+void BlockCache::Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) {
+  MutexLock lock(mutex_);
+  flight.result = std::move(result);
+  flight.done = true;
+  if (flight.result && !entries_.contains(key)) {
+    InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation);
+  }
+  flights_.erase(key);
+  flight.finished.NotifyAll();
+}
+
+void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
+  MutexLock lock(mutex_);
+  if (!entries_.contains(key)) {
+    InsertLocked(key, std::move(unit), Segment::kProbation);
+  }
+}
+
+bool BlockCache::Contains(const UnitKey& key) {
+  MutexLock lock(mutex_);
+  return entries_.contains(key);
+}
+
+void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) {
+  Bytes(segment) += unit->bytes().size();
+  EntryList& list = List(segment);
+  list.push_front(Entry{key, std::move(unit), segment, clock_});
+  entries_.emplace(key, list.begin());
+}
+
+UnitPtr BlockCache::Touch(EntryList::iterator entry, bool new_visit) {
+  Segment to = entry->segment;
+  if (to == Segment::kAhead) {
+    stats_.ahead_useful.Add();
+    to = Segment::kProbation;
+  } else if (new_visit) {
+    to = Segment::kProtected;
+  }
+  Move(entry, to);
+  while (protected_bytes_ > budget_.total() / 2 && protected_.size() > 1) {
+    Move(std::prev(protected_.end()), Segment::kProbation);
+  }
+  return entry->unit;
+}
+
+// To the front of list `to`.
+void BlockCache::Move(EntryList::iterator entry, Segment to) {
+  const size_t bytes = entry->unit->bytes().size();
+  Bytes(entry->segment) -= bytes;
+  Bytes(to) += bytes;
+  List(to).splice(List(to).begin(), List(entry->segment), entry);
+  entry->segment = to;
+}
+
+void BlockCache::Evict(EntryList::iterator entry, Evicted& evicted) {
+  if (entry->segment == Segment::kAhead) {
+    stats_.ahead_wasted.Add();
+  }
+  stats_.evictions.Add();
+  const size_t bytes = entry->unit->bytes().size();
+  Bytes(entry->segment) -= bytes;
+  evicted.bytes += bytes;
+  evicted.units.push_back(std::move(entry->unit));
+  entries_.erase(entry->key);
+  List(entry->segment).erase(entry);
+}
+
+bool BlockCache::EvictOldest(Segment segment, Evicted& evicted) {
+  EntryList& list = List(segment);
+  for (auto it = list.end(); it != list.begin();) {
+    --it;
+    // New pins come only through entries_, under mutex_: 1 means that nobody else holds it.
+    if (it->unit.use_count() == 1) {
+      Evict(it, evicted);
+      return true;
+    }
+  }
+  return false;
+}
+
+bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
+  const size_t limit = budget_.total() / 4;
+  while (ahead_bytes_ + ahead_loading_bytes_ + bytes > limit) {
+    if (ahead_.empty() || clock_ - ahead_.back().inserted_at < kStaleAheadReads ||
+        ahead_.back().unit.use_count() != 1) {
+      return false;
+    }
+    Evict(std::prev(ahead_.end()), evicted);
+  }
+  while (!Fits(bytes, evicted)) {
+    if (!EvictOldest(Segment::kProbation, evicted)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+MemoryCharge BlockCache::Reserve(size_t bytes) {
+  Evicted evicted;
+  MutexLock lock(mutex_);
+  while (!Fits(bytes, evicted)) {
+    if (!EvictOldest(Segment::kProbation, evicted) && !EvictOldest(Segment::kProtected, evicted) &&
+        !EvictOldest(Segment::kAhead, evicted)) {
+      break;
+    }
+  }
+  return MemoryCharge(budget_, bytes);
+}
+
+std::shared_ptr<Unit> BlockCache::NewUnit(size_t size) {
+  return std::make_shared<Unit>(size, Reserve(size));
+}
+
+}  // namespace xzfs

@@ -1,0 +1,144 @@
+// Decoded bytes of a mount, shared by everybody who reads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <list>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "base/memory_budget.h"
+#include "base/mutex.h"
+#include "base/stats.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// What the cache keeps: a whole decoded Block, or one slice of a giant one. Filled once by whoever
+// decodes it, immutable from the moment it is shared. Holds its bytes against the budget.
+class Unit {
+ public:
+  Unit(size_t size, MemoryCharge charge)
+      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
+        size_(size),
+        charge_(std::move(charge)) {}
+
+  std::span<const std::byte> bytes() const { return {bytes_.get(), size_}; }
+  std::span<std::byte> mutable_bytes() { return {bytes_.get(), size_}; }
+
+ private:
+  std::unique_ptr<std::byte[]> bytes_;
+  size_t size_;
+  MemoryCharge charge_;
+};
+using UnitPtr = std::shared_ptr<const Unit>;
+
+// (file, offset): units of one file never overlap, so the offset of the first byte names a unit.
+struct UnitKey {
+  uint64_t file_id = 0;
+  uint64_t plain_offset = 0;
+  bool operator==(const UnitKey&) const = default;
+};
+
+struct UnitKeyHash {
+  size_t operator()(const UnitKey& key) const {
+    const uint64_t h = (key.file_id * 0x9E3779B97F4A7C15U) ^ key.plain_offset;
+    return static_cast<size_t>((h ^ (h >> 31)) * 0xBF58476D1CE4E5B9U);
+  }
+};
+
+// The units, within the one memory budget of a mount. Thread-safe. The budget covers every unit
+// that is alive, those being decoded and those still pinned by a reader after their eviction
+// included; it is exceeded only by what threads hold at that moment. The algorithm is described in
+// the source.
+class BlockCache {
+ public:
+  using Loader = std::function<Result<UnitPtr>()>;
+
+  // Both outlive the cache and every unit.
+  BlockCache(MemoryBudget& budget, Stats& stats) : budget_(budget), stats_(stats) {}
+
+  // The unit at `key`, decoded by `load` if it isn't here. Of several callers for one key only one
+  // runs `load`, the others wait for it and get its result (errors too, but never an error of a
+  // decode-ahead: then one of the waiters loads again). Errors are not kept.
+  // `new_visit` says that this is not just the next piece of a sequential pass over the unit: only
+  // repeated visits make a unit hot. Blocks. REQUIRES: the caller holds no lock.
+  Result<UnitPtr> Get(const UnitKey& key, bool new_visit, const Loader& load) EXCLUDES(mutex_);
+
+  // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, or there is
+  // no memory that may be used for it. Failures are dropped: the reader will find them.
+  void LoadAhead(const UnitKey& key, size_t size, const Loader& load) EXCLUDES(mutex_);
+
+  // Adds a unit that was decoded on the way to another. Does nothing if it is here already.
+  void Insert(const UnitKey& key, UnitPtr unit) EXCLUDES(mutex_);
+
+  bool Contains(const UnitKey& key) EXCLUDES(mutex_);
+
+  // A unit of `size` uninitialised bytes, charged to the budget.
+  std::shared_ptr<Unit> NewUnit(size_t size);
+
+  // Makes room for `bytes` by evicting and charges them. Always succeeds: when nothing more can be
+  // evicted the budget is exceeded.
+  MemoryCharge Reserve(size_t bytes) EXCLUDES(mutex_);
+
+  const MemoryBudget& budget() const { return budget_; }
+
+ private:
+  enum class Segment { kProbation, kProtected, kAhead };
+
+  struct Entry {
+    UnitKey key;
+    UnitPtr unit;
+    Segment segment = Segment::kProbation;
+    uint64_t inserted_at = 0;  // clock_
+  };
+  using EntryList = std::list<Entry>;
+
+  // Units that left the lists: they are freed, a system call each, after mutex_ is released.
+  struct Evicted {
+    std::vector<UnitPtr> units;
+    size_t bytes = 0;
+  };
+
+  // One load in progress.
+  struct Flight {
+    explicit Flight(bool is_ahead) : ahead(is_ahead) {}
+    const bool ahead;
+    bool done = false;
+    Result<UnitPtr> result = nullptr;
+    CondVar finished;
+  };
+
+  UnitPtr Touch(EntryList::iterator entry, bool new_visit) REQUIRES(mutex_);
+  void Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) EXCLUDES(mutex_);
+  void InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) REQUIRES(mutex_);
+  void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
+  void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
+  bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
+  bool Fits(size_t bytes, const Evicted& evicted) const {
+    return budget_.used() - evicted.bytes + bytes <= budget_.total();
+  }
+  bool MakeRoomAhead(size_t bytes, Evicted& evicted) REQUIRES(mutex_);
+  EntryList& List(Segment segment) REQUIRES(mutex_);
+  size_t& Bytes(Segment segment) REQUIRES(mutex_);
+
+  MemoryBudget& budget_;
+  Stats& stats_;
+  Mutex mutex_;
+  uint64_t clock_ GUARDED_BY(mutex_) = 0;  // counts Get calls
+  std::unordered_map<UnitKey, EntryList::iterator, UnitKeyHash> entries_ GUARDED_BY(mutex_);
+  std::unordered_map<UnitKey, std::shared_ptr<Flight>, UnitKeyHash> flights_ GUARDED_BY(mutex_);
+  // Most recently used first.
+  EntryList probation_ GUARDED_BY(mutex_);
+  EntryList protected_ GUARDED_BY(mutex_);
+  EntryList ahead_ GUARDED_BY(mutex_);
+  size_t probation_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t protected_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t ahead_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t ahead_loading_bytes_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace xzfs

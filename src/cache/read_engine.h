@@ -1,0 +1,43 @@
+// What all open compressed files of a mount share.
+#pragma once
+
+#include <cstdint>
+
+#include "base/memory_budget.h"
+#include "base/stats.h"
+#include "base/worker_pool.h"
+#include "cache/block_cache.h"
+#include "cache/decode_slots.h"
+#include "cache/slice_decoder.h"
+#include "cache/xz_file_table.h"
+
+namespace xzfs {
+
+// The budget, the cache and the decoders of a mount. Thread-safe. Outlives every XzReader.
+struct ReadEngine {
+  struct Limits {
+    size_t budget_bytes;
+    unsigned threads;
+    // Blocks up to this size are decoded whole and verified before a byte is returned.
+    uint64_t whole_block_bytes;
+  };
+
+  explicit ReadEngine(const Limits& limits);
+
+  // Starts decode-ahead. Until then readers decode what they ask for and nothing else.
+  void Start() { pool.Start(); }
+
+  const uint64_t whole_block_bytes;
+  // Bound of one decoder's memory: what a file may ask of us.
+  const uint64_t decoder_limit;
+  Stats stats;
+  MemoryBudget budget;
+  BlockCache cache;
+  DecodeSlots slots;
+  SliceDecoder slices;
+  XzFileTable files;
+  // Last: its tasks use all of the above.
+  WorkerPool pool;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,39 @@
+// When and how far to decode ahead of one reader.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+
+namespace xzfs {
+
+// Watches the reads of one open file. Not thread-safe; guarded by its owner.
+//
+// The window, in units, is 0 after a jump, 2 once two reads in a row went forward without a gap,
+// and doubles up to 8 each time the reader arrives in a unit that was decoded ahead for it.
+class Readahead {
+ public:
+  // A reader of `offset` .. `end`. Returns true if it belongs to a sequential pass. The kernel
+  // sends its 128 KiB requests in parallel, so a little out of order is still sequential.
+  bool Observe(uint64_t offset, uint64_t end);
+
+  // How many more units should be decoded ahead now, from next_offset() on. 0 after a jump.
+  unsigned Wanted() const;
+  // The first byte that was neither read nor planned.
+  uint64_t next_offset() const { return next_offset_; }
+  // The caller has planned the unit [offset, end), the one that holds next_offset().
+  void Planned(uint64_t offset, uint64_t end);
+  // Goes up at each jump: what was planned before is of no use any more.
+  uint64_t generation() const { return generation_; }
+
+ private:
+  void Jump(uint64_t end);
+
+  uint64_t expected_ = 0;     // end of the furthest read of this pass
+  uint64_t next_offset_ = 0;  // see next_offset()
+  uint64_t generation_ = 0;
+  unsigned streak_ = 0;           // reads of this pass that went forward
+  unsigned window_ = 0;           // units
+  std::deque<uint64_t> planned_;  // first bytes of planned units that the reader hasn't reached
+};
+
+}  // namespace xzfs

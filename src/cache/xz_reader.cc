@@ -1,0 +1,153 @@
+// A read is cut at unit borders. Each unit comes from the cache or is decoded right here, on the
+// reader's own thread: nobody is faster than the one who is already awake, and a mount whose
+// decode-ahead is busy or off still makes progress. The pool only works ahead of sequential
+// readers.
+#include "cache/xz_reader.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <utility>
+
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+
+XzReader::XzReader(ReadEngine& engine, Source source)
+    : shared_(std::make_shared<Shared>(engine, std::move(source))) {}
+
+XzReader::~XzReader() { shared_->generation.fetch_add(1, std::memory_order_relaxed); }
+
+Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const {
+  if (offset >= size() || out.empty()) {
+    return size_t{0};
+  }
+  XZFS_ASSIGN_OR_RETURN(const FilePtr file, shared_->File());
+  const uint64_t end = offset + std::min<uint64_t>(out.size(), size() - offset);
+  const bool sequential = Observe(file, offset, end);
+  for (uint64_t at = offset; at < end;) {
+    const UnitRange range = shared_->UnitAt(*file, at);
+    const uint64_t stop = std::min(end, range.end);
+    if (auto damage = file->DamageAt(range.block, stop - range.block.plain_offset)) {
+      return tl::unexpected(std::move(*damage));
+    }
+    // A sequential pass visits a unit once, when it enters it.
+    const bool new_visit = !sequential || at == range.begin;
+    XZFS_ASSIGN_OR_RETURN(
+        const UnitPtr unit,
+        shared_->engine.cache.Get({file->id(), range.begin}, new_visit, [&]() -> Result<UnitPtr> {
+          return shared_->Load(*file, range, SliceDecoder::Effort::kReader);
+        }));
+    std::memcpy(out.data() + (at - offset), unit->bytes().data() + (at - range.begin), stop - at);
+    at = stop;
+  }
+  const size_t served = end - offset;
+  shared_->engine.stats.served_bytes.Add(served);
+  return served;
+}
+
+// Tells the readahead of a read and starts what it asks for. Returns whether the read is part of a
+// sequential pass.
+bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const {
+  std::vector<UnitRange> plan;
+  uint64_t generation = 0;
+  bool sequential = false;
+  {
+    MutexLock lock(mutex_);
+    sequential = readahead_.Observe(offset, end);
+    generation = readahead_.generation();
+    while (readahead_.Wanted() != 0 && readahead_.next_offset() < size()) {
+      const UnitRange range = shared_->UnitAt(*file, readahead_.next_offset());
+      readahead_.Planned(range.begin, range.end);
+      if (range.begin >= end) {
+        plan.push_back(range);
+      }
+    }
+    shared_->generation.store(generation, std::memory_order_relaxed);
+  }
+  if (!plan.empty()) {
+    Submit(file, std::move(plan), generation);
+  }
+  return sequential;
+}
+
+// Whole Blocks are tasks of their own, on as many threads as there are; the slices of one giant
+// Block come out of one decoder and are one task.
+void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
+                      uint64_t generation) const {
+  for (auto first = ranges.begin(); first != ranges.end();) {
+    auto last = std::next(first);
+    while (first->giant && last != ranges.end() && last->block.number == first->block.number) {
+      ++last;
+    }
+    shared_->engine.pool.TrySubmit([shared = shared_, file,
+                                    task = std::vector<UnitRange>(first, last),
+                                    generation] { shared->LoadAhead(*file, task, generation); });
+    first = last;
+  }
+}
+
+Result<XzReader::FilePtr> XzReader::Shared::File() const {
+  XZFS_ASSIGN_OR_RETURN(
+      FilePtr file, engine.files.Get(source.identity, source.format, *source.stored, source.name));
+  if (file->index().plain_size() != source.plain_size) {
+    return Fail(ESTALE, source.name() + " was changed while it was open: open it again");
+  }
+  return file;
+}
+
+void XzReader::Shared::LoadAhead(const XzFile& file, const std::vector<UnitRange>& ranges,
+                                 uint64_t planned_generation) const {
+  for (const UnitRange& range : ranges) {
+    if (generation.load(std::memory_order_relaxed) != planned_generation) {
+      return;
+    }
+    engine.cache.LoadAhead(
+        {file.id(), range.begin}, range.end - range.begin,
+        [&]() -> Result<UnitPtr> { return Load(file, range, SliceDecoder::Effort::kAhead); });
+  }
+}
+
+XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset) const {
+  UnitRange range;
+  range.block = file.index().Find(offset);
+  range.begin = range.block.plain_offset;
+  range.end = range.begin + range.block.plain_size;
+  range.giant = range.block.plain_size > engine.whole_block_bytes;
+  if (range.giant) {
+    range.slice = (offset - range.begin) / kSliceBytes;
+    range.begin += range.slice * kSliceBytes;
+    range.end = std::min(range.end, range.begin + kSliceBytes);
+  }
+  return range;
+}
+
+Result<UnitPtr> XzReader::Shared::Load(const XzFile& file, const UnitRange& range,
+                                       SliceDecoder::Effort effort) const {
+  if (range.giant) {
+    return engine.slices.Load(file, *source.stored, range.block, range.slice, effort);
+  }
+  return LoadBlock(file, range.block,
+                   effort == SliceDecoder::Effort::kReader ? DecodeSlots::Priority::kReader
+                                                           : DecodeSlots::Priority::kAhead);
+}
+
+Result<UnitPtr> XzReader::Shared::LoadBlock(const XzFile& file, const BlockInfo& block,
+                                            DecodeSlots::Priority priority) const {
+  // The slot first: only as many Blocks are held in memory as are decoded at once.
+  const DecodeSlots::Hold slot(engine.slots, priority);
+  const std::shared_ptr<Unit> unit = engine.cache.NewUnit(block.plain_size);
+  auto decoder = BlockDecoder::Open(*source.stored, file.index(), block, engine.decoder_limit);
+  if (!decoder) {
+    return tl::unexpected(file.NoteDamage(block, 0, decoder.error()));
+  }
+  const MemoryCharge charge = engine.cache.Reserve((*decoder)->memory_bytes());
+  if (auto status = (*decoder)->Decode(*source.stored, unit->mutable_bytes()); !status) {
+    return tl::unexpected(file.NoteDamage(block, 0, status.error()));
+  }
+  engine.stats.decoded_bytes.Add(block.plain_size);
+  return unit;
+}
+
+}  // namespace xzfs

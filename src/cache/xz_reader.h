@@ -1,0 +1,86 @@
+// The decoded bytes of one open compressed file.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/identity.h"
+#include "base/mutex.h"
+#include "cache/read_engine.h"
+#include "cache/readahead.h"
+#include "cache/xz_file.h"
+#include "xzfs/random_access_file.h"
+
+namespace xzfs {
+
+// One reader of one version of a compressed file: random access through the cache, decode-ahead
+// when it reads sequentially. Thread-safe.
+//
+// It doesn't hold the Index in memory: that is the table's, which may drop it and read it again. So
+// the memory that open files cost is bounded, however many there are.
+class XzReader : public RandomAccessFile {
+ public:
+  // What is read.
+  struct Source {
+    Identity identity;
+    Format format = Format::kXz;
+    uint64_t plain_size = 0;
+    // Has the content that `identity` names, or fails with ESTALE.
+    std::shared_ptr<const RandomAccessFile> stored;
+    // For the log.
+    std::function<std::string()> name;
+  };
+
+  XzReader(ReadEngine& engine, Source source);
+  // Decode-ahead that was planned and hasn't begun is dropped.
+  ~XzReader() override;
+
+  // Errors: EIO if any byte of the range is in a Block that is damaged: nothing is returned then,
+  // not even the bytes before it; what the stored file says.
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
+  uint64_t size() const override { return shared_->source.plain_size; }
+
+ private:
+  using FilePtr = std::shared_ptr<const XzFile>;
+
+  // A unit: a Block, or a slice of a giant one.
+  struct UnitRange {
+    BlockInfo block;
+    uint64_t begin = 0;  // in the logical file
+    uint64_t end = 0;
+    bool giant = false;
+    uint64_t slice = 0;
+  };
+  // What decode-ahead tasks need and may outlive the reader.
+  struct Shared {
+    Shared(ReadEngine& read_engine, Source read_source)
+        : engine(read_engine), source(std::move(read_source)) {}
+
+    ReadEngine& engine;
+    const Source source;
+    std::atomic<uint64_t> generation{0};  // tasks of an older one do nothing; guards nothing else
+
+    Result<FilePtr> File() const;
+    UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
+    Result<UnitPtr> Load(const XzFile& file, const UnitRange& range,
+                         SliceDecoder::Effort effort) const;
+    Result<UnitPtr> LoadBlock(const XzFile& file, const BlockInfo& block,
+                              DecodeSlots::Priority priority) const;
+    void LoadAhead(const XzFile& file, const std::vector<UnitRange>& ranges,
+                   uint64_t planned_generation) const;
+  };
+
+  bool Observe(const FilePtr& file, uint64_t offset, uint64_t end) const EXCLUDES(mutex_);
+  void Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation) const;
+
+  const std::shared_ptr<Shared> shared_;
+  mutable Mutex mutex_;
+  mutable Readahead readahead_ GUARDED_BY(mutex_);
+};
+
+}  // namespace xzfs

@@ -1,0 +1,124 @@
+#include "control/figures.h"
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "fs/filesystem.h"
+
+namespace xzfs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Goes up when a field changes its meaning; new fields may come at any time.
+constexpr int kSchema = 1;
+
+// Names are bytes; JSON is UTF-8. What isn't is shown as U+FFFD.
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string StatsJson(Filesystem& fs) {
+  const ReadEngine& engine = fs.engine();
+  const Stats& stats = engine.stats;
+  Json json;
+  json["schema"] = kSchema;
+  json["cache"] = {{"hits", stats.cache_hits.Get()},
+                   {"misses", stats.cache_misses.Get()},
+                   {"single_flight_joins", stats.single_flight_joins.Get()},
+                   {"evictions", stats.evictions.Get()}};
+  json["decoded_bytes"] = stats.decoded_bytes.Get();
+  json["served_bytes"] = stats.served_bytes.Get();
+  json["decode_ahead"] = {{"useful", stats.ahead_useful.Get()},
+                          {"wasted", stats.ahead_wasted.Get()}};
+  json["giant_block_restarts"] = stats.giant_restarts.Get();
+  json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
+  json["name_collisions"] = stats.collisions.Get();
+  json["budget"] = {{"bytes", engine.budget.total()},
+                    {"used", engine.budget.used()},
+                    {"peak", engine.budget.peak()}};
+  json["descriptors"] = {{"open", fs.descriptors().size()}, {"limit", fs.descriptors().capacity()}};
+  json["nodes"] = fs.known_nodes();
+  json["threads"] = fs.options().threads;
+  json["whole_block_limit"] = fs.options().whole_block_limit_bytes;
+  return Dump(json);
+}
+
+const char* StateName(StoredKind kind) {
+  switch (kind) {
+    case StoredKind::kDirectory:
+      return "directory";
+    case StoredKind::kPlain:
+      return "hot";
+    case StoredKind::kCompressed:
+      return "cold";
+    case StoredKind::kSymlink:
+    case StoredKind::kStrippedLink:
+      return "symlink";
+    case StoredKind::kSpecial:
+      break;
+  }
+  return "special";
+}
+
+const char* FormatName(Format format) {
+  switch (format) {
+    case Format::kLzmaAlone:
+      return "lzma";
+    case Format::kLzip:
+      return "lzip";
+    case Format::kXz:
+      break;
+  }
+  return "xz";
+}
+
+std::string InfoJson(const FileFigures& file) {
+  Json json;
+  json["schema"] = kSchema;
+  json["stored_name"] = file.stored_name;
+  json["state"] = StateName(file.kind);
+  json["plain_size"] = file.plain_size;
+  json["stored_size"] = file.stored_size;
+  json["allocated_bytes"] = file.allocated_bytes;
+  if (file.kind != StoredKind::kCompressed) {
+    return Dump(json);
+  }
+  json["format"] = FormatName(file.format);
+  if (file.damage) {
+    json["plain_size"] = nullptr;
+    json["damaged"] = *file.damage;
+    return Dump(json);
+  }
+  // As xz -l: compressed / uncompressed.
+  json["ratio"] =
+      file.plain_size == 0
+          ? Json(nullptr)
+          : Json(static_cast<double>(file.stored_size) / static_cast<double>(file.plain_size));
+  json["streams"] = file.stream_count;
+  json["blocks"] = file.block_count;
+  json["largest_block"] = file.largest_block;
+  json["check"] = file.checks;
+  json["filters"] = file.filters;
+  return Dump(json);
+}
+
+std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std::string& key) {
+  if (key == "user.xzfs.stats" && node == kRootNode) {
+    return StatsJson(fs);
+  }
+  if (key == "user.xzfs.info") {
+    return fs.Describe(node).map(InfoJson);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void InstallControl(Filesystem& filesystem) {
+  filesystem.SetControlXattrs(
+      [&filesystem](NodeId node, const std::string& key) { return Answer(filesystem, node, key); });
+}
+
+}  // namespace xzfs

@@ -1,0 +1,62 @@
+// The FUSE side: takes requests from the kernel, asks the Filesystem, replies.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fs/options.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+class Filesystem;
+
+// One FUSE session. Create, Mount (or AttachSocket), Serve, Unmount, destroy, in that order and
+// from one thread, except for Stop.
+class FuseFrontend {
+ public:
+  struct Config {
+    // What the mount table shows as the device: SOURCE as the user wrote it.
+    std::string fsname;
+    // Log every request.
+    bool debug = false;
+    // Answer requests one after the other (-s).
+    bool single_threaded = false;
+    // Called once, when the kernel's INIT request has arrived: from then on the mount answers.
+    // Runs on a request thread; must not block on the mount.
+    std::function<void()> on_ready;
+  };
+
+  // `filesystem` outlives the frontend. Errors: a message with the reason.
+  static Result<std::unique_ptr<FuseFrontend>> Create(Filesystem& filesystem,
+                                                      const Options& options, Config config);
+  ~FuseFrontend();
+  FuseFrontend(const FuseFrontend&) = delete;
+  FuseFrontend& operator=(const FuseFrontend&) = delete;
+
+  // Mounts on `mountpoint`. Errors: what libfuse or fusermount3 said; the code is the errno where
+  // it is known, else EIO.
+  Status Mount(const std::string& mountpoint);
+
+  // Serves a kernel that a test plays on the other end of this SOCK_SEQPACKET socket. Takes the
+  // descriptor.
+  Status AttachSocket(int fd);
+
+  // Answers requests until the file system is unmounted or Stop is called. Blocks. The threads it
+  // starts inherit the caller's signal mask and sandbox. Errors: the session broke.
+  Status Serve();
+
+  // Makes Serve return soon. May be called from any thread, also when Serve has already returned.
+  void Stop();
+
+  // Takes the mount away if it is still there. Needs the rights that Mount needed.
+  void Unmount();
+
+ private:
+  class Impl;
+  explicit FuseFrontend(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace xzfs

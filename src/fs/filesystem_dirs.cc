@@ -1,0 +1,153 @@
+// Listing. Every stored name is shown as one line or not at all, decided by looking at that name
+// and the few that could compete with it. So nothing is held between two calls, however large the
+// directory, and the offset of a line is the source's own, which stays valid while other entries
+// come and go.
+#include <dirent.h>
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+#include "fs/filesystem.h"
+#include "store/names.h"
+
+namespace xzfs {
+
+// A line of the source's directory.
+struct RawLine {
+  std::string name;
+  uint64_t next_offset = 0;
+  uint64_t inode = 0;
+  uint8_t type = DT_UNKNOWN;
+};
+
+namespace {
+
+// The kernel's struct linux_dirent64.
+constexpr size_t kInodeAt = 0;
+constexpr size_t kOffsetAt = 8;
+constexpr size_t kLengthAt = 16;
+constexpr size_t kTypeAt = 18;
+constexpr size_t kNameAt = 19;
+
+// Room for one longest name; and no more than what a listing reads ahead anyway.
+constexpr size_t kLeastBuffer = 1024;
+constexpr size_t kMostBuffer = 32 * 1024;
+
+template <class T>
+T LoadAt(const std::byte* at) {
+  T value;
+  std::memcpy(&value, at, sizeof value);
+  return value;
+}
+
+std::vector<RawLine> ParseLines(std::span<const std::byte> buffer) {
+  std::vector<RawLine> lines;
+  for (size_t at = 0; at + kNameAt < buffer.size();) {
+    const std::byte* record = buffer.data() + at;
+    const size_t length = LoadAt<uint16_t>(record + kLengthAt);
+    if (length <= kNameAt || at + length > buffer.size()) {
+      break;
+    }
+    const char* name = reinterpret_cast<const char*>(record + kNameAt);
+    lines.push_back({std::string(name, strnlen(name, length - kNameAt)),
+                     static_cast<uint64_t>(LoadAt<int64_t>(record + kOffsetAt)),
+                     LoadAt<uint64_t>(record + kInodeAt), LoadAt<uint8_t>(record + kTypeAt)});
+    at += length;
+  }
+  return lines;
+}
+
+bool IsDots(const std::string& name) { return name == "." || name == ".."; }
+
+Result<std::vector<RawLine>> ReadLines(Os& os, SharedDescriptor& dir, uint64_t offset,
+                                       std::span<std::byte> buffer) {
+  MutexLock lock(dir.position);
+  if (const int64_t at = os.Seek(dir.descriptor.get(), static_cast<int64_t>(offset)); at < 0) {
+    return Fail(static_cast<int>(-at), "seek in a directory");
+  }
+  const ssize_t got = os.GetDents(dir.descriptor.get(), buffer);
+  if (got == -ENOENT) {
+    return std::vector<RawLine>();  // removed while it was open
+  }
+  if (got < 0) {
+    return FailErrno(static_cast<int>(-got), "list a directory");
+  }
+  return ParseLines(buffer.first(static_cast<size_t>(got)));
+}
+
+}  // namespace
+
+Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, size_t bytes_hint,
+                                 const std::function<bool(const DirectoryLine&)>& add) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
+  if (offset > INT64_MAX) {
+    return Fail(EINVAL, "a directory offset that we never gave");
+  }
+  // A line with attributes takes about five times as many bytes in the reply as in this buffer.
+  std::vector<std::byte> buffer(
+      std::clamp(with_lookup ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
+  bool any = false;
+  for (;;) {
+    auto lines = ReadLines(os_, *dir, offset, buffer);
+    if (!lines) {
+      // EBADF: it could only be opened to pass through.
+      return lines.error().code == EBADF ? Fail(EACCES, nodes_.PathOf(id) + " may not be listed")
+                                         : tl::unexpected(lines.error());
+    }
+    if (lines->empty()) {
+      return {};
+    }
+    for (const RawLine& raw : *lines) {
+      offset = raw.next_offset;
+      if (id == kRootNode && raw.name == kPrivateFolder) {
+        continue;
+      }
+      bool hidden = false;
+      auto line = MakeLine(node, dir, raw, with_lookup, &hidden);
+      if (!line) {
+        // What was listed so far stands; the error meets who asks for the rest.
+        return any ? Status() : tl::unexpected(line.error());
+      }
+      if (hidden) {
+        continue;
+      }
+      if (!add(*line)) {
+        if (line->lookup) {
+          Forget(line->lookup->node, 1);
+        }
+        return {};
+      }
+      any = true;
+    }
+  }
+}
+
+Result<DirectoryLine> Filesystem::MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
+                                           const RawLine& raw, bool with_lookup, bool* hidden) {
+  DirectoryLine line{raw.name, raw.next_offset, raw.inode, raw.type, std::nullopt};
+  if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name))) {
+    return line;
+  }
+  const bool may_be_compressed = raw.type == DT_REG || raw.type == DT_LNK || raw.type == DT_UNKNOWN;
+  auto entry = names_.Show(descriptor->descriptor.get(), raw.name, may_be_compressed);
+  if (!entry) {
+    return tl::unexpected(entry.error());
+  }
+  if (!*entry || (dir->id == kRootNode && (*entry)->logical_name == kPrivateFolder)) {
+    *hidden = true;
+    return line;
+  }
+  line.name = (*entry)->logical_name;
+  line.inode = (*entry)->attributes.st_ino;
+  line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
+  if (with_lookup) {
+    XZFS_ASSIGN_OR_RETURN(line.lookup, Register(dir->id, std::move(**entry)));
+  }
+  return line;
+}
+
+}  // namespace xzfs

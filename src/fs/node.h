@@ -1,0 +1,46 @@
+// What the kernel knows of a file of the mount.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/identity.h"
+#include "store/source_dir.h"
+#include "xzfs/block_index.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+using NodeId = uint64_t;
+inline constexpr NodeId kRootNode = 1;
+
+// One file, as one inode of the mount. The name and the counts belong to the NodeTable; everything
+// here is immutable.
+//
+// A plain file or a directory is one node as long as it has its inode number, and changes under us
+// like on any pass-through file system. A compressed file is a node of one *version*: when the
+// stored file's identity changes, the next lookup makes a new node with a page cache of its own,
+// and the old one answers ESTALE (the kernel then looks the name up again) or, to who has it open,
+// goes on giving old bytes while it can. So old and new never mix.
+struct Node {
+  NodeId id = 0;
+  StoredKind kind = StoredKind::kPlain;
+  Format format = Format::kXz;
+
+  // Of the stored file when the node was made. For kCompressed it names the version.
+  Identity identity;
+  struct stat attributes = {};
+
+  // kCompressed: bytes of the logical file, if its Index could be read ...
+  uint64_t plain_size = 0;
+  // ... and why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored
+  // one: 0 must never pass for an empty file.
+  std::optional<Error> damage;
+};
+using NodePtr = std::shared_ptr<const Node>;
+
+}  // namespace xzfs

@@ -1,0 +1,89 @@
+// The nodes that the kernel knows.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "base/mutex.h"
+#include "fs/node.h"
+
+namespace xzfs {
+
+// Node ids, lookup and open counts, and where each node was seen last. Thread-safe; no system call
+// is made under its lock. Ids are never used twice.
+//
+// A node lives while the kernel counts lookups of it (it does while a file is open) or while a
+// child is reached through it.
+class NodeTable {
+ public:
+  // Where a node is stored: a name in a directory.
+  struct Location {
+    NodeId parent = 0;  // 0 for the root
+    std::string stored_name;
+  };
+
+  explicit NodeTable(const struct stat& root);
+
+  // Null if the kernel uses an id that it doesn't own.
+  NodePtr Find(NodeId id) EXCLUDES(mutex_);
+
+  // The node for a file of this kind, format and identity, if there is one. Notes that it was seen
+  // at `location` and counts one lookup.
+  NodePtr Acquire(StoredKind kind, Format format, const Identity& identity,
+                  const Location& location) EXCLUDES(mutex_);
+  // The same; makes the node from `candidate` (its id is set here) if there is none.
+  NodePtr AcquireOrAdd(Node candidate, const Location& location) EXCLUDES(mutex_);
+
+  // Takes `count` lookups back. Returns the nodes that are gone now.
+  std::vector<NodeId> Forget(NodeId id, uint64_t count) EXCLUDES(mutex_);
+
+  // Counts a file handle. Returns whether the stored file's identity is what it was at the node's
+  // last open, so that what the kernel cached then is still good.
+  bool AddOpen(NodeId id, const Identity& identity) EXCLUDES(mutex_);
+  // Returns whether it was the last one.
+  bool RemoveOpen(NodeId id) EXCLUDES(mutex_);
+  bool IsOpen(NodeId id) EXCLUDES(mutex_);
+
+  Location LocationOf(NodeId id) EXCLUDES(mutex_);
+  // "dir/name" below the source, for messages.
+  std::string PathOf(NodeId id) EXCLUDES(mutex_);
+
+  size_t size() EXCLUDES(mutex_);
+
+ private:
+  // What makes two sightings the same node.
+  struct Key {
+    StoredKind kind;
+    Format format;
+    Identity identity;  // only device and inode, except for compressed files
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const {
+      return IdentityHash()(key.identity) ^ static_cast<size_t>(key.kind);
+    }
+  };
+  struct Slot {
+    NodePtr node;
+    Location location;
+    uint64_t lookups = 0;
+    uint64_t opens = 0;
+    Identity opened_identity;  // at the last open
+    uint64_t children = 0;     // slots whose location has this node as parent
+  };
+
+  static Key KeyOf(StoredKind kind, Format format, const Identity& identity);
+  NodePtr AcquireLocked(const Key& key, const Location& location) REQUIRES(mutex_);
+  bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
+  std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
+
+  Mutex mutex_;
+  NodeId next_id_ GUARDED_BY(mutex_) = kRootNode + 1;
+  std::unordered_map<NodeId, Slot> slots_ GUARDED_BY(mutex_);
+  std::unordered_map<Key, NodeId, KeyHash> by_key_ GUARDED_BY(mutex_);
+};
+
+}  // namespace xzfs

@@ -1,0 +1,375 @@
+// One table holds every option of ours: parsing, the help text and the names that a misspelt option
+// is compared with all come from it.
+#include "fs/options.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <optional>
+
+#include "base/machine.h"
+
+namespace xzfs {
+namespace {
+
+constexpr uint64_t kMaxDefaultCacheBytes = uint64_t{4} << 30;
+constexpr uint64_t kMaxDefaultWholeBlockBytes = uint64_t{32} << 20;
+// More than any machine of today has; a larger number is a slip, and each thread costs memory.
+constexpr unsigned kMaxThreads = 1024;
+// The kernel keeps the time in jiffies as a 64-bit number: ten years are safe, and for ever enough.
+constexpr double kMaxTimeoutSeconds = 10.0 * 365 * 86400;
+
+// Room for "whole_block_limit=SIZE".
+constexpr size_t kHelpColumn = 24;
+
+// One message made of its parts.
+template <class... Parts>
+std::string Join(const Parts&... parts) {
+  std::string message;
+  (message.append(parts), ...);
+  return message;
+}
+
+template <class... Parts>
+tl::unexpected<Error> Invalid(const Parts&... parts) {
+  return Fail(EINVAL, Join(parts...));
+}
+
+tl::unexpected<Error> CacheTooSmall(std::string_view value) {
+  return Invalid("cache_size=", value, " is too small: the least is ",
+                 std::to_string(kMinCacheBytes >> 20), "MiB");
+}
+
+Status SetCacheSize(std::string_view value, Options& options) {
+  const Result<uint64_t> bytes = ParseSize(value);
+  if (!bytes) {
+    return Invalid("cache_size: ", bytes.error().message);
+  }
+  if (*bytes < kMinCacheBytes) {
+    return CacheTooSmall(value);
+  }
+  options.cache_size_bytes = *bytes;
+  return {};
+}
+
+Status SetWholeBlockLimit(std::string_view value, Options& options) {
+  const Result<uint64_t> bytes = ParseSize(value);
+  if (!bytes) {
+    return Invalid("whole_block_limit: ", bytes.error().message);
+  }
+  if (*bytes == 0) {
+    return Invalid("whole_block_limit=0 is too small: the least is 1");
+  }
+  options.whole_block_limit_bytes = *bytes;
+  return {};
+}
+
+Status SetThreads(std::string_view value, Options& options) {
+  unsigned threads = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
+  if (error != std::errc() || end != value.data() + value.size() || threads > kMaxThreads) {
+    return Invalid("threads=", value, " is not a number from 1 to ", std::to_string(kMaxThreads),
+                   " (or 0: one a processor)");
+  }
+  options.threads = threads;
+  return {};
+}
+
+Status SetSeconds(std::string_view name, std::string_view value, double& seconds) {
+  double parsed = 0;
+  const auto [end, error] =
+      std::from_chars(value.data(), value.data() + value.size(), parsed, std::chars_format::fixed);
+  if (error != std::errc() || end != value.data() + value.size() || !std::isfinite(parsed) ||
+      parsed < 0 || parsed > kMaxTimeoutSeconds) {
+    return Invalid(name, "=", value, " is not a time in seconds, such as 1 or 0.5");
+  }
+  seconds = parsed;
+  return {};
+}
+
+Status SetAttrTimeout(std::string_view value, Options& options) {
+  return SetSeconds("attr_timeout", value, options.attr_timeout_s);
+}
+
+Status SetEntryTimeout(std::string_view value, Options& options) {
+  return SetSeconds("entry_timeout", value, options.entry_timeout_s);
+}
+
+Status SetAllowOther(std::string_view, Options& options) {
+  options.allow_other = true;
+  return {};
+}
+
+// `rw` as well as `ro`: mount(8) always says one of them, and `rw` if it was told nothing.
+Status SetReadOnly(std::string_view, Options& options) {
+  options.read_only = true;
+  return {};
+}
+
+Status RefuseRemount(std::string_view, Options&) {
+  return Invalid("remount is not possible: unmount, then mount with the new options");
+}
+
+struct Key {
+  std::string_view name;
+  std::string_view value;  // what its value is called in the help; empty: it takes none
+  Status (*apply)(std::string_view value, Options& options);
+  std::string_view help;  // empty: not shown
+};
+
+constexpr Key kKeys[] = {
+    {"cache_size", "SIZE", SetCacheSize,
+     "memory for decoded data and decoders together\n"
+     "(default: a quarter of the memory, 32MiB to 4GiB)"},
+    {"threads", "N", SetThreads, "Blocks decoded at once (default: the processors)"},
+    {"whole_block_limit", "SIZE", SetWholeBlockLimit,
+     "decode and verify Blocks up to this size as a whole\n"
+     "(default: 32MiB or an eighth of cache_size)"},
+    {"attr_timeout", "SEC", SetAttrTimeout,
+     "how long the kernel may use attributes unasked (default: 1)"},
+    {"entry_timeout", "SEC", SetEntryTimeout,
+     "how long the kernel may use names unasked (default: 1)"},
+    {"allow_other", "", SetAllowOther, "let other users in, each with their own rights"},
+    {"ro", "", SetReadOnly, "read-only: always, in this version"},
+    {"rw", "", SetReadOnly, ""},
+    {"remount", "", RefuseRemount, ""},
+};
+
+// Mount flags: the word, the flag that it puts into Options::mount_flags and the one that it takes
+// out.
+struct Flag {
+  std::string_view name;
+  std::string_view adds;
+  std::string_view removes;
+};
+
+constexpr Flag kFlags[] = {
+    {"nosuid", "nosuid", ""},  {"suid", "", "nosuid"},
+    {"nodev", "nodev", ""},    {"dev", "", "nodev"},
+    {"noexec", "noexec", ""},  {"exec", "", "noexec"},
+    {"sync", "", ""},          {"async", "", ""},
+    {"dirsync", "", ""},       {"atime", "", ""},
+    {"noatime", "", ""},       {"diratime", "", ""},
+    {"nodiratime", "", ""},    {"relatime", "", ""},
+    {"norelatime", "", ""},    {"strictatime", "", ""},
+    {"nostrictatime", "", ""}, {"lazytime", "", ""},
+    {"nolazytime", "", ""},    {"default_permissions", "", ""},
+};
+
+// Words that are for those who read fstab (mount(8), systemd, desktops), not for us. mount(8) hands
+// some of them on.
+bool IsForOthers(std::string_view name) {
+  constexpr std::string_view kWords[] = {"defaults", "nofail",  "_netdev", "auto",   "noauto",
+                                         "user",     "nouser",  "users",   "owner",  "group",
+                                         "comment",  "nogroup", "noowner", "nousers"};
+  return std::find(std::begin(kWords), std::end(kWords), name) != std::end(kWords) ||
+         name.starts_with("x-") || name.starts_with("X-");
+}
+
+// How many slips of the hand (a letter left out, added, changed, two swapped) lie between `a` and
+// `b`.
+size_t EditDistance(std::string_view a, std::string_view b) {
+  std::vector<size_t> before_last;
+  std::vector<size_t> last(b.size() + 1);
+  std::iota(last.begin(), last.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    std::vector<size_t> row(b.size() + 1);
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t change = a[i - 1] == b[j - 1] ? 0 : 1;
+      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + change});
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
+        row[j] = std::min(row[j], before_last[j - 2] + 1);
+      }
+    }
+    before_last = std::move(last);
+    last = std::move(row);
+  }
+  return last[b.size()];
+}
+
+tl::unexpected<Error> UnknownOption(std::string_view option) {
+  const std::string nearest = NearestOption(option);
+  const std::string_view name = option.substr(0, option.find('='));
+  if (nearest.empty()) {
+    return Fail(ENOENT, Join("unknown option '", name, "' (xzfs -h lists the options)"));
+  }
+  return Fail(ENOENT, Join("unknown option '", name, "' (did you mean ", nearest, "?)"));
+}
+
+// The power of two that a suffix stands for. As in xz: K, M or G in either case, alone or followed
+// by i, iB or B.
+std::optional<unsigned> SuffixShift(std::string_view suffix) {
+  if (suffix.empty()) {
+    return 0;
+  }
+  const std::string_view rest = suffix.substr(1);
+  if (!rest.empty() && rest != "i" && rest != "iB" && rest != "B") {
+    return std::nullopt;
+  }
+  switch (suffix[0]) {
+    case 'k':
+    case 'K':
+      return 10;
+    case 'm':
+    case 'M':
+      return 20;
+    case 'g':
+    case 'G':
+      return 30;
+    default:
+      return std::nullopt;
+  }
+}
+
+void ApplyFlag(const Flag& flag, Options& options) {
+  std::vector<std::string>& flags = options.mount_flags;
+  std::erase(flags, flag.adds);
+  std::erase(flags, flag.removes);
+  if (!flag.adds.empty()) {
+    flags.emplace_back(flag.adds);
+  }
+}
+
+}  // namespace
+
+std::string NearestOption(std::string_view option) {
+  option = option.substr(0, option.find('='));
+  std::string_view nearest;
+  size_t least = std::numeric_limits<size_t>::max();
+  const auto consider = [&](std::string_view name) {
+    const size_t distance = EditDistance(option, name);
+    // More than a third of the letters wrong is another word, not a slip.
+    if (distance < least && distance <= std::max(name.size(), option.size()) / 3) {
+      nearest = name;
+      least = distance;
+    }
+  };
+  for (const Key& key : kKeys) {
+    consider(key.name);
+  }
+  for (const Flag& flag : kFlags) {
+    consider(flag.name);
+  }
+  return std::string(nearest);
+}
+
+Status ApplyOption(std::string_view option, Options& options) {
+  const size_t equals = option.find('=');
+  const bool has_value = equals != std::string_view::npos;
+  const std::string_view name = option.substr(0, equals);
+  const std::string_view value = has_value ? option.substr(equals + 1) : std::string_view();
+  if (IsForOthers(name)) {
+    return {};
+  }
+  for (const Key& key : kKeys) {
+    if (key.name != name) {
+      continue;
+    }
+    if (key.value.empty() && has_value) {
+      return Invalid("option ", name, " takes no value");
+    }
+    if (!key.value.empty() && value.empty()) {
+      return Invalid("option ", name, " needs a value: ", name, "=", key.value);
+    }
+    return key.apply(value, options);
+  }
+  for (const Flag& flag : kFlags) {
+    if (flag.name == name && !has_value) {
+      ApplyFlag(flag, options);
+      return {};
+    }
+  }
+  return UnknownOption(option);
+}
+
+std::vector<std::string> SplitOptionList(std::string_view list) {
+  std::vector<std::string> options;
+  std::string option;
+  const auto finish = [&] {
+    if (!option.empty()) {
+      options.push_back(std::move(option));
+    }
+    option.clear();
+  };
+  for (size_t i = 0; i < list.size(); ++i) {
+    const bool escape =
+        list[i] == '\\' && i + 1 < list.size() && (list[i + 1] == ',' || list[i + 1] == '\\');
+    if (escape) {
+      option += list[++i];
+    } else if (list[i] == ',') {
+      finish();
+    } else {
+      option += list[i];
+    }
+  }
+  finish();
+  return options;
+}
+
+Status ResolveDefaults(Options& options) {
+  if (options.cache_size_bytes == 0) {
+    options.cache_size_bytes =
+        std::clamp(UsableMemory() / 4, kMinCacheBytes, kMaxDefaultCacheBytes);
+  }
+  if (options.cache_size_bytes < kMinCacheBytes) {
+    return CacheTooSmall(std::to_string(options.cache_size_bytes));
+  }
+  if (options.threads == 0) {
+    options.threads = std::min(UsableProcessors(), kMaxThreads);
+  }
+  if (options.whole_block_limit_bytes == 0) {
+    options.whole_block_limit_bytes =
+        std::min(kMaxDefaultWholeBlockBytes, options.cache_size_bytes / 8);
+  }
+  if (options.whole_block_limit_bytes > options.cache_size_bytes) {
+    return Invalid("whole_block_limit (", std::to_string(options.whole_block_limit_bytes),
+                   " bytes) is larger than cache_size (", std::to_string(options.cache_size_bytes),
+                   " bytes): Blocks of that size would not fit");
+  }
+  return {};
+}
+
+Result<uint64_t> ParseSize(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const std::optional<unsigned> shift =
+      SuffixShift(text.substr(static_cast<size_t>(end - text.data())));
+  if (error == std::errc::invalid_argument || !shift) {
+    return Invalid("'", text, "' is not a size, such as 512MiB or 2GiB");
+  }
+  if (error != std::errc() || number > (std::numeric_limits<uint64_t>::max() >> *shift)) {
+    return Invalid("'", text, "' is too large a size");
+  }
+  return number << *shift;
+}
+
+std::string OptionsHelp() {
+  std::string text;
+  for (const Key& key : kKeys) {
+    if (key.help.empty()) {
+      continue;
+    }
+    std::string left(key.name);
+    if (!key.value.empty()) {
+      left.append("=").append(key.value);
+    }
+    std::string_view help = key.help;
+    while (true) {
+      const size_t newline = help.find('\n');
+      left.resize(std::max(left.size(), kHelpColumn), ' ');
+      text.append("  ").append(left).append(help.substr(0, newline)).append("\n");
+      if (newline == std::string_view::npos) {
+        break;
+      }
+      help.remove_prefix(newline + 1);
+      left.clear();
+    }
+  }
+  return text;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,64 @@
+// The options of a mount.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The least cache_size: one decoder of the default preset (-6: 9 MiB) a thread on a small machine,
+// and some slices beside them.
+inline constexpr uint64_t kMinCacheBytes = uint64_t{32} << 20;
+
+struct Options {
+  // The one memory budget in bytes: decoded data, Blocks being decoded, decoder state, Indexes.
+  // 0 stands for the default: a quarter of the usable memory (physical, or the cgroup's limit), at
+  // least kMinCacheBytes, at most 4 GiB. Raise it when the working set is larger.
+  uint64_t cache_size_bytes = 0;
+  // How many Blocks are decoded at once. 0 stands for the default: the processors we may use.
+  unsigned threads = 0;
+  // Blocks up to this many plain bytes are decoded whole and verified before a byte is returned;
+  // larger ones stream through slices. 0 stands for the default: 32 MiB or an eighth of cache_size,
+  // whichever is less. 32 MiB holds the 24 MiB Blocks that `xz -T0` writes by default and costs at
+  // most about 0.3 s before the first byte.
+  uint64_t whole_block_limit_bytes = 0;
+  // For how long the kernel may use attributes and names without asking again, in seconds. Raise
+  // them when nobody else changes the source.
+  double attr_timeout_s = 1.0;
+  double entry_timeout_s = 1.0;
+  // Users other than the one who mounted may use the mount, each with their own rights.
+  bool allow_other = false;
+  // Always true in this version.
+  bool read_only = true;
+  // Passed to the mount as they are; noexec may join them. What a mounted file says must not give
+  // rights to whoever runs it, so the first two are there unless `suid` or `dev` takes them out.
+  std::vector<std::string> mount_flags = {"nosuid", "nodev"};
+};
+
+// Applies one `key` or `key=value` of -o to `options`. fstab words that mean nothing to us are
+// swallowed. Errors, with a one-line message: ENOENT for an unknown key, naming the nearest known;
+// EINVAL for a value that can't be.
+Status ApplyOption(std::string_view option, Options& options);
+
+// The known option whose name is nearest to that of `option`, or "" if none is near.
+std::string NearestOption(std::string_view option);
+
+// Splits a -o argument at its commas; "\," and "\\" stand for a comma and a backslash in a value.
+std::vector<std::string> SplitOptionList(std::string_view list);
+
+// Replaces every 0 that stands for a default by its value for this machine and checks the rest.
+// Errors: EINVAL with a one-line message.
+Status ResolveDefaults(Options& options);
+
+// A size in bytes: "64", "64KiB", "1Gi", "10M" ...: every suffix that xz accepts, all powers of
+// 1024. Errors: EINVAL with a one-line message.
+Result<uint64_t> ParseSize(std::string_view text);
+
+// One line an option, for --help.
+std::string OptionsHelp();
+
+}  // namespace xzfs

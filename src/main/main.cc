@@ -1,0 +1,169 @@
+// xzfs: mounts a directory of .xz files as the plain files in them.
+//
+// The order matters. Everything that can be refused is refused in the process that the user waits
+// for; nothing starts a thread before the fork into the background; paths are resolved and the
+// source is opened before we leave the working directory and before the mount may cover them.
+#include <fcntl.h>
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/machine.h"
+#include "main/background.h"
+#include "main/command_line.h"
+#include "main/mount_checks.h"
+#include "main/mount_service.h"
+#include "main/signals.h"
+#include "main/start_report.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+// From this size on malloc maps memory of its own for each request, and gives it back to the system
+// when it is freed. Decoded Blocks and slices, dictionaries and decoder states are above, so what
+// the cache evicts is gone. Without the call glibc would raise the threshold to 32 MiB as such
+// pieces are freed, and keep them in its heap.
+constexpr int kMapThresholdBytes = 256 << 10;
+
+// A program may be started with stdio closed; the next descriptors opened must not become it.
+void FillStdio() {
+  int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  while (fd >= 0 && fd <= STDERR_FILENO) {
+    fcntl(fd, F_SETFD, 0);
+    fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+  }
+  if (fd >= 0) {
+    close(fd);
+  }
+}
+
+void PrepareProcess() {
+  FillStdio();
+  mallopt(M_MMAP_THRESHOLD, kMapThresholdBytes);
+  signal(SIGPIPE, SIG_IGN);
+  umask(0);
+  RaiseDescriptorLimit();
+}
+
+// mount(8)'s -N: the caller's paths are meant in another mount namespace.
+Status EnterMountNamespace(const std::string& path) {
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!fd.valid() || setns(fd.get(), CLONE_NEWNS) != 0) {
+    return FailErrno(errno, "the mount namespace " + path);
+  }
+  return {};
+}
+
+// Points stdio at `null`: the terminal must not be held, and nobody reads what is written there.
+void LeaveStdio(int null) {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    dup2(null, fd);
+  }
+}
+
+void LogStart(const CommandLine& line) {
+  if (line.asked_for_writing) {
+    Log(LogLevel::kInfo, line.source + ": mounted read-only, this version does not write");
+  }
+}
+
+ExitCode RunForeground(MountRequest request, const CommandLine& line, int signal_fd) {
+  request.on_ready = [&line] { LogStart(line); };
+  const std::optional<Refusal> refusal = RunMount(std::move(request), signal_fd);
+  return refusal ? PrintRefusal(*refusal) : ExitCode::kSuccess;
+}
+
+ExitCode RunDaemon(MountRequest request, const CommandLine& line, int signal_fd,
+                   StartReporter& reporter) {
+  // Opened now: in the sandbox it is out of reach.
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  request.on_ready = [&line, &reporter, &null] {
+    // Until here warnings reach the terminal, from here on the system's log.
+    reporter.Ready();
+    LogToSyslog(LogLevel::kInfo);
+    LeaveStdio(null.get());
+    LogStart(line);
+  };
+  const std::optional<Refusal> refusal = RunMount(std::move(request), signal_fd);
+  if (refusal) {
+    reporter.Refused(*refusal);
+    return refusal->code;
+  }
+  return ExitCode::kSuccess;
+}
+
+ExitCode Mount(CommandLine line) {
+  LogToStderr(line.debug ? LogLevel::kDebug : LogLevel::kInfo);
+  if (const Status resolved = ResolveDefaults(line.options); !resolved) {
+    return PrintRefusal({ExitCode::kUsage, resolved.error().message});
+  }
+  if (!line.mount_namespace.empty()) {
+    if (const Status entered = EnterMountNamespace(line.mount_namespace); !entered) {
+      return PrintRefusal({ExitCode::kSystem, entered.error().message});
+    }
+  }
+  auto paths = CheckPaths(line.source, line.mountpoint);
+  if (!paths) {
+    return PrintRefusal(paths.error());
+  }
+  if (const auto fuse = CheckFuse(FuseHost::Real(), line.options.allow_other); !fuse) {
+    return PrintRefusal(fuse.error());
+  }
+  const Result<UniqueFd> signal_fd = CatchEndSignals();
+  if (!signal_fd || chdir("/") != 0) {
+    return PrintRefusal({ExitCode::kSystem, signal_fd ? "chdir /" : signal_fd.error().message});
+  }
+  MountRequest request;
+  request.source = std::move(paths->source);
+  request.source_name = line.source;
+  request.mountpoint = paths->mountpoint;
+  request.options = line.options;
+  request.debug = line.debug;
+  request.single_threaded = line.single_threaded;
+  if (line.foreground) {
+    return RunForeground(std::move(request), line, signal_fd->get());
+  }
+  return RunInBackground(signal_fd->get(), paths->mountpoint, [&](StartReporter& reporter) {
+    return RunDaemon(std::move(request), line, signal_fd->get(), reporter);
+  });
+}
+
+ExitCode Main(const std::vector<std::string>& argv) {
+  PrepareProcess();
+  Result<CommandLine> line = ParseCommandLine(argv);
+  if (!line) {
+    return PrintRefusal({ExitCode::kUsage, line.error().message});
+  }
+  switch (line->action) {
+    case CommandLine::Action::kHelp:
+      std::fputs(HelpText().c_str(), stdout);
+      return ExitCode::kSuccess;
+    case CommandLine::Action::kVersion:
+      std::fputs(VersionText().c_str(), stdout);
+      return ExitCode::kSuccess;
+    case CommandLine::Action::kNothing:
+      return ExitCode::kSuccess;
+    case CommandLine::Action::kMount:
+      break;
+  }
+  if (const Status liblzma = RequireLiblzma(); !liblzma) {
+    return PrintRefusal({ExitCode::kSystem, liblzma.error().message});
+  }
+  return Mount(std::move(*line));
+}
+
+}  // namespace
+}  // namespace xzfs
+
+int main(int argc, char** argv) { return static_cast<int>(xzfs::Main({argv, argv + argc})); }

@@ -1,0 +1,146 @@
+// Two threads. The serving thread enters the sandbox, and with it all threads that it starts: the
+// workers of the file system and of the FUSE session, everything that ever looks into a stored
+// file. The main thread stays outside, because Landlock forbids what it is there for: to unmount at
+// the end, for which an ordinary user needs the set-user-ID program fusermount3, too. It touches
+// nothing that a file contains.
+#include "main/mount_service.h"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "control/figures.h"
+#include "frontend/fuse_frontend.h"
+#include "fs/filesystem.h"
+#include "main/lazy_unmount.h"
+#include "main/mount_checks.h"
+#include "main/notify.h"
+#include "main/sandbox.h"
+#include "main/signals.h"
+
+namespace xzfs {
+namespace {
+
+class MountService {
+ public:
+  explicit MountService(MountRequest request) : request_(std::move(request)) {}
+
+  // Makes everything up to the mount itself.
+  std::optional<Refusal> SetUp();
+  // Serves until the end. The reason if the mount never answered.
+  std::optional<Refusal> Run(int signal_fd);
+
+ private:
+  void OnReady();
+  void Serve();
+  void Stop(int signal_fd);
+
+  MountRequest request_;
+  Notifier notifier_ = Notifier::FromEnvironment();
+  UniqueFd sandbox_root_;  // the source, for the sandbox's rule
+  UniqueFd serving_ended_{eventfd(0, EFD_CLOEXEC)};
+  std::atomic<bool> ready_{false};
+  Status served_;  // written by the serving thread, read after its end
+  std::unique_ptr<Filesystem> filesystem_;
+  std::unique_ptr<FuseFrontend> frontend_;  // goes before the file system that it uses
+};
+
+std::optional<Refusal> MountService::SetUp() {
+  sandbox_root_.Reset(fcntl(request_.source.get(), F_DUPFD_CLOEXEC, 0));
+  if (!serving_ended_.valid() || !sandbox_root_.valid()) {
+    return Refusal{ExitCode::kSystem, std::string("descriptors: ") + std::strerror(errno)};
+  }
+  auto filesystem = Filesystem::Create(std::move(request_.source), request_.options);
+  if (!filesystem) {
+    return Refusal{ExitCode::kMountFailed, filesystem.error().message};
+  }
+  filesystem_ = std::move(*filesystem);
+  InstallControl(*filesystem_);
+  FuseFrontend::Config config;
+  config.fsname = request_.source_name;
+  config.debug = request_.debug;
+  config.single_threaded = request_.single_threaded;
+  config.on_ready = [this] { OnReady(); };
+  auto frontend = FuseFrontend::Create(*filesystem_, request_.options, std::move(config));
+  if (!frontend) {
+    return Refusal{ExitCode::kInternal, frontend.error().message};
+  }
+  frontend_ = std::move(*frontend);
+  if (const Status mounted = frontend_->Mount(request_.mountpoint); !mounted) {
+    return ExplainMountError(mounted.error(), request_.mountpoint);
+  }
+  return std::nullopt;
+}
+
+void MountService::OnReady() {
+  ready_ = true;
+  if (request_.on_ready) {
+    request_.on_ready();
+  }
+  notifier_.Send("READY=1");
+}
+
+void MountService::Serve() {
+  EnterSandbox(sandbox_root_.get());
+  sandbox_root_.Reset();
+  filesystem_->Start();
+  served_ = frontend_->Serve();
+  const uint64_t one = 1;
+  while (write(serving_ended_.get(), &one, sizeof one) < 0 && errno == EINTR) {
+  }
+}
+
+// After the first signal. A second one does not wait for requests that are being answered.
+void MountService::Stop(int signal_fd) {
+  notifier_.Send("STOPPING=1");
+  frontend_->Stop();
+  if (!WaitForOther(signal_fd, serving_ended_.get())) {
+    LazyUnmount(request_.mountpoint);
+    _exit(static_cast<int>(ExitCode::kSuccess));
+  }
+}
+
+std::optional<Refusal> MountService::Run(int signal_fd) {
+  std::thread serving([this] { Serve(); });
+  const bool ended_by_itself = WaitForOther(signal_fd, serving_ended_.get());
+  if (ended_by_itself) {
+    notifier_.Send("STOPPING=1");
+  } else {
+    Stop(signal_fd);
+  }
+  serving.join();
+  frontend_->Unmount();
+  if (ready_) {
+    if (!served_) {
+      Log(LogLevel::kError, "serving ended: " + served_.error().message);
+    }
+    return std::nullopt;
+  }
+  if (!ended_by_itself) {
+    return Refusal{ExitCode::kInterrupted, "interrupted before the mount was ready"};
+  }
+  return Refusal{ExitCode::kMountFailed, request_.mountpoint +
+                                             ": the mount went away before it answered" +
+                                             (served_ ? "" : ": " + served_.error().message)};
+}
+
+}  // namespace
+
+std::optional<Refusal> RunMount(MountRequest request, int signal_fd) {
+  MountService service(std::move(request));
+  if (std::optional<Refusal> refusal = service.SetUp()) {
+    return refusal;
+  }
+  return service.Run(signal_fd);
+}
+
+}  // namespace xzfs

@@ -1,0 +1,38 @@
+// Stored names and logical names: the rules that need no look at the files.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace xzfs {
+
+// The compressed formats by the suffix of the stored name.
+enum class Suffix { kXz, kLzma, kLz, kTxz, kTlz };
+
+struct StrippedName {
+  std::string logical;
+  Suffix suffix;
+};
+
+// The logical name of a stored name that says it is compressed: "a.log.xz" -> "a.log",
+// "a.txz" -> "a.tar". Nothing if it has no such suffix or if nothing sensible would be left (".xz",
+// "...xz"). Names are bytes.
+std::optional<StrippedName> StripSuffix(std::string_view stored);
+
+// The stored names that would be shown as `logical`, most important first: N.xz, then for a .tar
+// its .txz, then the legacy formats. Names that would exceed NAME_MAX are left out.
+std::vector<std::string> CompressedNamesOf(std::string_view logical);
+
+// What a symlink that is stored as `L.xz` and shown as `L` points to: `target` without its ".xz".
+// Nothing if it doesn't end that way; such a symlink is shown as it is.
+std::optional<std::string> StripLinkTarget(std::string_view target);
+
+// Longest logical name: with ".xz" added it still is a name.
+inline constexpr size_t kSuffixReserveBytes = 3;
+
+// The source's own folder, at its root.
+inline constexpr std::string_view kPrivateFolder = ".xzfs";
+
+}  // namespace xzfs

@@ -1,0 +1,270 @@
+// A stored name S without a compressed suffix is shown as S. With one, and with content to match,
+// it wants the logical name L that is left without the suffix, and gets it unless a more important
+// stored name has it: the name L itself, if that is shown as L, or one that stands before S among
+// CompressedNamesOf(L). A loser is shown under its stored name, so that the user sees that
+// something is odd; but the twin of a plain file (same mtime, same plain size: what an interrupted
+// commit leaves) is not shown at all.
+//
+// L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
+// each step takes a suffix off, which bounds it by the length of a name.
+//
+// A file with a compressed suffix is opened before anything is known of it, with O_NONBLOCK so that a
+// FIFO can't stop us: a stat first would cost a call for each of a million ordinary files.
+#include "store/source_dir.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <cstring>
+
+#include "store/names.h"
+#include "xz/format.h"
+
+namespace xzfs {
+namespace {
+
+// One page: a small file is read whole with its magic, and a large one's Stream Header is at hand
+// when its Index is read.
+constexpr size_t kHeadBytes = 4096;
+
+std::string Quoted(const std::string& name) { return "'" + name + "'"; }
+
+StoredKind KindOf(const struct stat& st) {
+  switch (st.st_mode & S_IFMT) {
+    case S_IFDIR:
+      return StoredKind::kDirectory;
+    case S_IFREG:
+      return StoredKind::kPlain;
+    case S_IFLNK:
+      return StoredKind::kSymlink;
+    default:
+      return StoredKind::kSpecial;
+  }
+}
+
+std::optional<Format> FormatOf(Suffix suffix, std::span<const std::byte> head) {
+  switch (suffix) {
+    case Suffix::kXz:
+    case Suffix::kTxz:
+      return HasXzMagic(head) ? std::optional(Format::kXz) : std::nullopt;
+    case Suffix::kLz:
+      return HasLzipMagic(head) ? std::optional(Format::kLzip) : std::nullopt;
+    case Suffix::kTlz:
+      if (HasLzipMagic(head)) {
+        return Format::kLzip;
+      }
+      [[fallthrough]];
+    case Suffix::kLzma:
+      return LooksLikeLzmaAlone(head) ? std::optional(Format::kLzmaAlone) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
+  if (offset >= size()) {
+    return size_t{0};
+  }
+  const size_t want = std::min<uint64_t>(out.size(), size() - offset);
+  if (offset + want <= entry_.head.size()) {
+    std::memcpy(out.data(), entry_.head.data() + offset, want);
+    return want;
+  }
+  size_t done = 0;
+  while (done < want) {
+    const ssize_t got = os_.PRead(entry_.file.get(), out.subspan(done, want - done), offset + done);
+    if (got < 0) {
+      return FailErrno(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
+    }
+    if (got == 0) {
+      break;
+    }
+    done += static_cast<size_t>(got);
+  }
+  return done;
+}
+
+Result<StoredEntry> SourceDir::Lookup(int dir, const std::string& logical) const {
+  XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> exact, Probe(dir, logical));
+  if (exact) {
+    XZFS_ASSIGN_OR_RETURN(exact, Place(dir, std::move(*exact)));
+    if (exact && exact->logical_name == logical) {
+      return std::move(*exact);
+    }
+  }
+  for (const std::string& stored : CompressedNamesOf(logical)) {
+    XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Probe(dir, stored));
+    // The first one that wants the name gets it: whatever is more important has just been tried.
+    if (entry && entry->logical_name == logical) {
+      return std::move(*entry);
+    }
+  }
+  return Fail(ENOENT, Quoted(logical) + ": no such file");
+}
+
+Result<std::optional<StoredEntry>> SourceDir::Show(int dir, const std::string& stored,
+                                                   bool may_be_compressed) const {
+  if (!may_be_compressed) {
+    return ProbeUnopened(dir, stored);
+  }
+  XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Probe(dir, stored));
+  if (!entry) {
+    return std::nullopt;
+  }
+  return Place(dir, std::move(*entry));
+}
+
+// What is stored as `stored`, with the logical name that it would like to have.
+Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& stored) const {
+  const auto stripped = StripSuffix(stored);
+  if (!stripped) {
+    return ProbeUnopened(dir, stored);
+  }
+  const int fd = os_.OpenBeneath(dir, stored, O_RDONLY | O_NONBLOCK);
+  if (fd == -ENOENT) {
+    return std::nullopt;
+  }
+  if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM) {
+    return FailErrno(-fd, "open " + Quoted(stored));
+  }
+  if (fd < 0) {
+    // A symlink (ELOOP), a socket or a device without a driver (ENXIO), a file that we may not
+    // read: shown as it is.
+    return ProbeUnopened(dir, stored);
+  }
+  StoredEntry entry;
+  entry.file = Descriptor(os_, fd);
+  entry.stored_name = stored;
+  entry.logical_name = stored;
+  if (const int error = os_.FStat(fd, &entry.attributes); error < 0) {
+    return FailErrno(-error, "stat " + Quoted(stored));
+  }
+  entry.kind = KindOf(entry.attributes);
+  if (entry.kind == StoredKind::kPlain) {
+    XZFS_RETURN_IF_ERROR(Classify(entry));
+  }
+  if (entry.kind != StoredKind::kCompressed) {
+    entry.file = Descriptor();
+    entry.head.clear();
+  }
+  return entry;
+}
+
+// Without opening it: names that need no look inside, and what can't be opened.
+Result<std::optional<StoredEntry>> SourceDir::ProbeUnopened(int dir,
+                                                            const std::string& stored) const {
+  StoredEntry entry;
+  entry.stored_name = stored;
+  entry.logical_name = stored;
+  const int error = os_.StatAt(dir, stored, &entry.attributes);
+  if (error == -ENOENT) {
+    return std::nullopt;
+  }
+  if (error < 0) {
+    return FailErrno(-error, "stat " + Quoted(stored));
+  }
+  entry.kind = KindOf(entry.attributes);
+  if (entry.kind == StoredKind::kSymlink) {
+    return ProbeLink(dir, std::move(entry));
+  }
+  return entry;
+}
+
+Result<std::optional<StoredEntry>> SourceDir::ProbeLink(int dir, StoredEntry entry) const {
+  const auto stripped = StripSuffix(entry.stored_name);
+  if (!stripped || stripped->suffix != Suffix::kXz) {
+    return entry;
+  }
+  char target[PATH_MAX];
+  const ssize_t length = os_.ReadLinkAt(dir, entry.stored_name, target);
+  if (length == -ENOENT) {
+    return std::nullopt;
+  }
+  if (length < 0) {
+    return FailErrno(static_cast<int>(-length), "readlink " + Quoted(entry.stored_name));
+  }
+  if (StripLinkTarget({target, static_cast<size_t>(length)})) {
+    entry.kind = StoredKind::kStrippedLink;
+    entry.logical_name = stripped->logical;
+  }
+  return entry;
+}
+
+// Looks at the first bytes of a regular file with a compressed suffix.
+Status SourceDir::Classify(StoredEntry& entry) const {
+  const size_t want =
+      std::min<uint64_t>(kHeadBytes, static_cast<uint64_t>(entry.attributes.st_size));
+  entry.head.resize(want);
+  if (want == 0) {
+    return {};
+  }
+  const ssize_t got = os_.PRead(entry.file.get(), entry.head, 0);
+  if (got < 0) {
+    return FailErrno(static_cast<int>(-got), "read " + Quoted(entry.stored_name));
+  }
+  entry.head.resize(static_cast<size_t>(got));
+  const auto stripped = StripSuffix(entry.stored_name);
+  if (const auto format = FormatOf(stripped->suffix, entry.head)) {
+    entry.kind = StoredKind::kCompressed;
+    entry.format = *format;
+    entry.logical_name = stripped->logical;
+  }
+  return {};
+}
+
+// Settles whether `entry` gets the logical name that it wants.
+Result<std::optional<StoredEntry>> SourceDir::Place(int dir, StoredEntry entry) const {
+  if (entry.logical_name == entry.stored_name) {
+    return entry;
+  }
+  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> winner, WinnerOver(dir, entry));
+  if (!winner) {
+    return entry;
+  }
+  if (AreTwins(*winner, entry)) {
+    return std::nullopt;
+  }
+  report_(dir, winner->stored_name, entry.stored_name);
+  entry.kind = KindOf(entry.attributes);
+  entry.logical_name = entry.stored_name;
+  entry.file = Descriptor();
+  entry.head.clear();
+  return entry;
+}
+
+// The stored entry that is more important than `entry` and has the logical name that it wants.
+Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEntry& entry) const {
+  XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> exact, Probe(dir, entry.logical_name));
+  if (exact) {
+    XZFS_ASSIGN_OR_RETURN(exact, Place(dir, std::move(*exact)));
+    if (exact && exact->logical_name == entry.logical_name) {
+      return exact;
+    }
+  }
+  for (const std::string& stored : CompressedNamesOf(entry.logical_name)) {
+    if (stored == entry.stored_name) {
+      break;
+    }
+    XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> other, Probe(dir, stored));
+    if (other && other->logical_name == entry.logical_name) {
+      return other;
+    }
+  }
+  return std::nullopt;
+}
+
+bool SourceDir::AreTwins(const StoredEntry& winner, const StoredEntry& loser) const {
+  const struct timespec& a = winner.attributes.st_mtim;
+  const struct timespec& b = loser.attributes.st_mtim;
+  if (winner.kind != StoredKind::kPlain || loser.kind != StoredKind::kCompressed ||
+      loser.format != Format::kXz || a.tv_sec != b.tv_sec || a.tv_nsec != b.tv_nsec) {
+    return false;
+  }
+  const auto index = BlockIndex::Read(ProbedFile(os_, loser), loser.format, {});
+  return index && index->plain_size() == static_cast<uint64_t>(winner.attributes.st_size);
+}
+
+}  // namespace xzfs

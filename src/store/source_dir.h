@@ -1,0 +1,86 @@
+// One directory of the source: which logical name is which stored file.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/os.h"
+#include "xzfs/block_index.h"
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+enum class StoredKind {
+  kDirectory,
+  kPlain,         // a regular file that is shown as it is
+  kCompressed,    // a regular file whose decoded bytes are shown
+  kSymlink,       // shown as it is
+  kStrippedLink,  // `L.xz` -> `T.xz`, shown as `L` -> `T`
+  kSpecial,       // FIFO, socket, device
+};
+
+// What is stored under one name.
+struct StoredEntry {
+  std::string stored_name;
+  std::string logical_name;
+  StoredKind kind = StoredKind::kPlain;
+  Format format = Format::kXz;  // of kCompressed
+  struct stat attributes = {};  // of the stored file
+  // kCompressed: open for reading, with the file's first bytes.
+  Descriptor file;
+  std::vector<std::byte> head;
+};
+
+// A stored file that is open, with its first bytes at hand so that looking at it costs fewer reads.
+// Thread-safe. `entry` outlives it.
+class ProbedFile : public RandomAccessFile {
+ public:
+  ProbedFile(Os& os, const StoredEntry& entry) : os_(os), entry_(entry) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
+  uint64_t size() const override { return static_cast<uint64_t>(entry_.attributes.st_size); }
+
+ private:
+  Os& os_;
+  const StoredEntry& entry_;
+};
+
+// Applies the naming rules of docs/design.md in directories of the source. Holds no state about
+// them: every answer is what is stored now. Thread-safe.
+class SourceDir {
+ public:
+  // Called with the stored names of a winner and a loser when both want one logical name.
+  using CollisionReport =
+      std::function<void(int dir, const std::string& winner, const std::string& loser)>;
+
+  SourceDir(Os& os, CollisionReport report) : os_(os), report_(std::move(report)) {}
+
+  // What is shown as `logical` in the directory `dir`. For an ordinary compressed file this costs
+  // one failing stat (is a plain file in its way?), open, fstat and one read; reading its Index
+  // costs up to two more. Errors: ENOENT; what the system said. Blocks.
+  Result<StoredEntry> Lookup(int dir, const std::string& logical) const;
+
+  // How the stored name `stored` is shown, or nothing if it isn't: it vanished meanwhile, or it is
+  // the twin of a plain file. `may_be_compressed` is false if the caller knows from the directory that
+  // it is neither a regular file nor a symlink: then it is not opened.
+  Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored,
+                                          bool may_be_compressed) const;
+
+ private:
+  Result<std::optional<StoredEntry>> Probe(int dir, const std::string& stored) const;
+  Result<std::optional<StoredEntry>> ProbeUnopened(int dir, const std::string& stored) const;
+  Result<std::optional<StoredEntry>> ProbeLink(int dir, StoredEntry entry) const;
+  Status Classify(StoredEntry& entry) const;
+  Result<std::optional<StoredEntry>> Place(int dir, StoredEntry entry) const;
+  Result<std::optional<StoredEntry>> WinnerOver(int dir, const StoredEntry& entry) const;
+  bool AreTwins(const StoredEntry& winner, const StoredEntry& loser) const;
+
+  Os& os_;
+  const CollisionReport report_;
+};
+
+}  // namespace xzfs

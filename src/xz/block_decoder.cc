@@ -1,0 +1,291 @@
+#include "xz/block_decoder.h"
+
+#include <lzma.h>
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <cerrno>
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "xz/format.h"
+#include "xz/legacy_decoder.h"
+#include "xz/lzma_util.h"
+
+namespace xzfs {
+
+namespace {
+
+// LZMA2 has no smaller dictionary.
+constexpr uint64_t kSmallestDict = 4096;
+
+// Bytes of a Block in the stored file, with Block Padding.
+uint64_t StoredSize(const BlockInfo& block) { return (block.unpadded_size + 3) & ~uint64_t{3}; }
+
+// A decoded Block Header. liblzma keeps pointers between its parts.
+struct XzHeader {
+  XzHeader() { block.filters = filters.get(); }
+  XzHeader(const XzHeader&) = delete;
+  XzHeader& operator=(const XzHeader&) = delete;
+
+  LzmaFilters filters;
+  lzma_block block{};
+};
+
+// Decodes the header from what begins the Block, `bytes`, into `*header` and completes it with what
+// the Index says.
+Status DecodeHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHeader* header) {
+  if (bytes.empty() || bytes[0] == 0) {
+    return Fail(EIO, "there is no Block Header where the Index says that the Block begins");
+  }
+  lzma_block& block = header->block;
+  block.version = 1;
+  block.check = static_cast<lzma_check>(info.check);
+  block.header_size = lzma_block_header_size_decode(bytes[0]);
+  if (block.header_size > bytes.size()) {
+    return Fail(EIO, "the Block Header is longer than the Index says that the Block is");
+  }
+  lzma_ret ret = lzma_block_header_decode(&block, nullptr, bytes.data());
+  if (ret != LZMA_OK) {
+    return FailLzma(ret, "the Block Header");
+  }
+  ret = lzma_block_compressed_size(&block, info.unpadded_size);
+  if (ret != LZMA_OK) {
+    return Fail(EIO, "the Block Header and the Index do not agree on the compressed size");
+  }
+  if (block.uncompressed_size != LZMA_VLI_UNKNOWN && block.uncompressed_size != info.plain_size) {
+    return Fail(EIO, "the Block Header and the Index do not agree on the plain size");
+  }
+  block.uncompressed_size = info.plain_size;
+  return {};
+}
+
+// Makes the dictionary no larger than the Block: what a Block can refer back to lies in it.
+void ClampDictionary(const BlockInfo& info, XzHeader* header) {
+  for (lzma_filter* filter = header->filters.get(); filter->id != LZMA_VLI_UNKNOWN; ++filter) {
+    if (filter->id == LZMA_FILTER_LZMA2) {
+      auto* options = static_cast<lzma_options_lzma*>(filter->options);
+      const uint64_t needed = std::max(info.plain_size, kSmallestDict);
+      options->dict_size = static_cast<uint32_t>(std::min<uint64_t>(options->dict_size, needed));
+    }
+  }
+}
+
+class XzBlockDecoder : public StepDecoder {
+ public:
+  explicit XzBlockDecoder(const BlockInfo& info)
+      : info_(info), input_(info.compressed_offset, StoredSize(info)) {}
+
+  Status Start(const RandomAccessFile& file, uint64_t memory_limit_bytes);
+  Result<Progress> Run(const RandomAccessFile& file, std::span<std::byte> out) override;
+  uint64_t memory_bytes() const override {
+    return sizeof(*this) + input_.capacity() + coder_bytes_;
+  }
+
+ private:
+  const BlockInfo info_;
+  CompressedInput input_;
+  XzHeader header_;    // stream_'s coder refers to it
+  LzmaStream stream_;  // hence destroyed first
+  uint64_t coder_bytes_ = 0;
+};
+
+Status XzBlockDecoder::Start(const RandomAccessFile& file, uint64_t memory_limit_bytes) {
+  XZFS_RETURN_IF_ERROR(input_.Fill(file, input_.capacity()));
+  XZFS_RETURN_IF_ERROR(DecodeHeader(input_.buffer(), info_, &header_));
+  ClampDictionary(info_, &header_);
+  const uint64_t coder_bytes = lzma_raw_decoder_memusage(header_.filters.get());
+  if (coder_bytes == UINT64_MAX) {
+    return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");
+  }
+  coder_bytes_ = coder_bytes;
+  if (memory_bytes() > memory_limit_bytes) {
+    return FailMemoryLimit(memory_bytes(), memory_limit_bytes);
+  }
+  const lzma_ret ret = lzma_block_decoder(stream_.get(), &header_.block);
+  if (ret != LZMA_OK) {
+    return FailLzma(ret, "the Block Header");
+  }
+  input_.Consume(header_.block.header_size);
+  return {};
+}
+
+Result<StepDecoder::Progress> XzBlockDecoder::Run(const RandomAccessFile& file,
+                                                  std::span<std::byte> out) {
+  XZFS_ASSIGN_OR_RETURN(const Progress step, RunCoder(stream_.get(), &input_, file, out));
+  if (step.ended && input_.remaining() > 0) {
+    return Fail(EIO, "the Block is shorter than the Index says");
+  }
+  return step;
+}
+
+LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& block,
+                                     uint64_t memory_limit_bytes) {
+  LegacyDecoder::Options options;
+  options.format = index.format();
+  options.offset = block.compressed_offset;
+  options.size = block.unpadded_size;
+  options.largest_plain_bytes = block.plain_size;
+  options.memory_limit_bytes = memory_limit_bytes;
+  // Behind any other Block the next member begins.
+  options.trailing_data_allowed = block.number + 1 == index.block_count();
+  return options;
+}
+
+Result<std::unique_ptr<StepDecoder>> StartDecoder(const RandomAccessFile& file,
+                                                  const BlockIndex& index, const BlockInfo& block,
+                                                  uint64_t memory_limit_bytes) {
+  if (index.format() == Format::kXz) {
+    auto decoder = std::make_unique<XzBlockDecoder>(block);
+    XZFS_RETURN_IF_ERROR(decoder->Start(file, memory_limit_bytes));
+    return decoder;
+  }
+  auto decoder = std::make_unique<LegacyDecoder>(LegacyOptions(index, block, memory_limit_bytes));
+  XZFS_RETURN_IF_ERROR(decoder->Start(file));
+  return decoder;
+}
+
+// Reads what begins `block` into `buffer`, as much as there is of it.
+Result<std::span<const uint8_t>> ReadHead(const RandomAccessFile& file, uint64_t block_bytes,
+                                          uint64_t offset, std::span<uint8_t> buffer) {
+  const std::span<uint8_t> head =
+      buffer.first(static_cast<size_t>(std::min<uint64_t>(buffer.size(), block_bytes)));
+  XZFS_RETURN_IF_ERROR(ReadFully(file, offset, std::as_writable_bytes(head)));
+  return head;
+}
+
+// Reads and decodes the header of a .xz Block.
+Status ReadHeader(const RandomAccessFile& file, const BlockInfo& block, XzHeader* header) {
+  std::array<uint8_t, LZMA_BLOCK_HEADER_SIZE_MAX> buffer;
+  XZFS_ASSIGN_OR_RETURN(const std::span<const uint8_t> head,
+                        ReadHead(file, StoredSize(block), block.compressed_offset, buffer));
+  return DecodeHeader(head, block, header);
+}
+
+}  // namespace
+
+class BlockDecoder::Impl {
+ public:
+  Impl(std::unique_ptr<StepDecoder> decoder, uint64_t plain_size)
+      : decoder_(std::move(decoder)), plain_size_(plain_size) {}
+
+  Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
+  uint64_t position() const { return position_; }
+  uint64_t memory_bytes() const {
+    return sizeof(BlockDecoder) + sizeof(*this) + (decoder_ ? decoder_->memory_bytes() : 0);
+  }
+
+ private:
+  Status Step(const RandomAccessFile& file, std::span<std::byte> out);
+
+  std::unique_ptr<StepDecoder> decoder_;  // null once the Block ended or failed: it is freed early
+  const uint64_t plain_size_;
+  uint64_t position_ = 0;
+  bool failed_ = false;
+};
+
+Status BlockDecoder::Impl::Decode(const RandomAccessFile& file, std::span<std::byte> out) {
+  assert(out.size() <= plain_size_ - position_);
+  if (failed_) {
+    return Fail(EIO, "decoding this Block failed before");
+  }
+  if (!decoder_) {
+    return {};
+  }
+  const Status status = Step(file, out);
+  if (!status) {
+    failed_ = true;
+    decoder_.reset();
+  }
+  return status;
+}
+
+Status BlockDecoder::Impl::Step(const RandomAccessFile& file, std::span<std::byte> out) {
+  StepDecoder::Progress step;
+  if (!out.empty()) {
+    XZFS_ASSIGN_OR_RETURN(step, decoder_->Run(file, out));
+    position_ += step.produced;
+    if (step.produced < out.size()) {
+      return Fail(EIO, "the compressed data gives fewer bytes than its recorded size");
+    }
+  }
+  if (position_ == plain_size_) {
+    if (!step.ended) {
+      XZFS_RETURN_IF_ERROR(decoder_->Run(file, {}));
+    }
+    decoder_.reset();
+  }
+  return {};
+}
+
+BlockDecoder::BlockDecoder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+BlockDecoder::~BlockDecoder() = default;
+
+Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile& file,
+                                                         const BlockIndex& index,
+                                                         const BlockInfo& block,
+                                                         uint64_t memory_limit_bytes) try {
+  constexpr uint64_t kOwnBytes = sizeof(BlockDecoder) + sizeof(Impl);
+  if (memory_limit_bytes < kOwnBytes) {
+    return FailMemoryLimit(kOwnBytes, memory_limit_bytes);
+  }
+  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<StepDecoder> decoder,
+                        StartDecoder(file, index, block, memory_limit_bytes - kOwnBytes));
+  auto impl = std::make_unique<Impl>(std::move(decoder), block.plain_size);
+  return std::unique_ptr<BlockDecoder>(new BlockDecoder(std::move(impl)));
+} catch (const std::bad_alloc&) {
+  return Fail(ENOMEM, "out of memory while preparing a decoder");
+}
+
+Status BlockDecoder::Decode(const RandomAccessFile& file, std::span<std::byte> out) {
+  return impl_->Decode(file, out);
+}
+
+uint64_t BlockDecoder::position() const { return impl_->position(); }
+
+uint64_t BlockDecoder::memory_bytes() const { return impl_->memory_bytes(); }
+
+Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockIndex& index,
+                                    const BlockInfo& block) {
+  // The own parts of BlockDecoder, rounded up.
+  constexpr uint64_t kOwnBytes = 256;
+  if (index.format() != Format::kXz) {
+    std::array<uint8_t, kFormatProbeBytes> buffer;
+    XZFS_ASSIGN_OR_RETURN(const std::span<const uint8_t> head,
+                          ReadHead(file, block.unpadded_size, block.compressed_offset, buffer));
+    const bool many_members = index.stream_count() > index.block_count();
+    return kOwnBytes +
+           LegacyDecoder::MemoryFor(LegacyOptions(index, block, UINT64_MAX), head, many_members);
+  }
+  XzHeader header;
+  XZFS_RETURN_IF_ERROR(ReadHeader(file, block, &header));
+  ClampDictionary(block, &header);
+  const uint64_t coder_bytes = lzma_raw_decoder_memusage(header.filters.get());
+  if (coder_bytes == UINT64_MAX) {
+    return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");
+  }
+  return kOwnBytes + sizeof(XzBlockDecoder) +
+         std::min<uint64_t>(StoredSize(block), kDecoderInputBytes) + coder_bytes;
+}
+
+Result<std::string> DescribeFilters(const RandomAccessFile& file, const BlockIndex& index,
+                                    const BlockInfo& block) {
+  if (index.format() != Format::kXz) {
+    return "lzma1";
+  }
+  XzHeader header;
+  XZFS_RETURN_IF_ERROR(ReadHeader(file, block, &header));
+  char* text = nullptr;
+  const lzma_ret ret =
+      lzma_str_from_filters(&text, header.filters.get(), LZMA_STR_DECODER, nullptr);
+  if (ret != LZMA_OK) {
+    return FailLzma(ret, "the Block Header");
+  }
+  const std::unique_ptr<char, decltype(&std::free)> owner(text, &std::free);
+  return std::string(text);
+}
+
+}  // namespace xzfs

@@ -1,0 +1,68 @@
+// Decoding of one Block, in as many steps as the caller likes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "xzfs/block_index.h"
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Decodes one Block from its start to its end; can stop at any byte and go on later. Not
+// thread-safe; may move between threads. After an error it is of no further use.
+//
+// The dictionary that is allocated is never larger than the Block, whatever its header asks for.
+class BlockDecoder {
+ public:
+  // Reads the Block Header and prepares the filters. `memory_limit_bytes` bounds what the decoder
+  // may allocate. Errors: EIO if the header is damaged, does not agree with the Index or names a
+  // filter that liblzma does not have; EFBIG if decoding needs more than the limit.
+  static Result<std::unique_ptr<BlockDecoder>> Open(const RandomAccessFile& file,
+                                                    const BlockIndex& index, const BlockInfo& block,
+                                                    uint64_t memory_limit_bytes);
+  ~BlockDecoder();
+  BlockDecoder(const BlockDecoder&) = delete;
+  BlockDecoder& operator=(const BlockDecoder&) = delete;
+
+  // Fills all of `out` with the next bytes of the Block. When that reaches the Block's end, its
+  // Check and sizes are verified before this returns: on success of a call that ends the Block all
+  // bytes that this decoder ever gave were right. An empty `out` at the end of the Block verifies
+  // only. `file` must have the content that Open read.
+  // Errors: EIO if the Block is damaged; what `file` said.
+  // REQUIRES: position() + out.size() <= the Block's plain_size.
+  Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
+
+  // Decoded bytes given so far.
+  uint64_t position() const;
+  // What this decoder holds in memory, in bytes.
+  uint64_t memory_bytes() const;
+
+ private:
+  class Impl;
+  explicit BlockDecoder(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// An upper bound of what a BlockDecoder for `block` may allocate, from its header.
+// Errors: as BlockDecoder::Open.
+Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockIndex& index,
+                                    const BlockInfo& block);
+
+// The filter chain of `block` in xz's own notation, e.g. "lzma2:dict=8MiB"; for the legacy formats
+// "lzma1". Errors: as BlockDecoder::Open.
+Result<std::string> DescribeFilters(const RandomAccessFile& file, const BlockIndex& index,
+                                    const BlockInfo& block);
+
+// "CRC64" and so on; "Unknown-5" for a Check ID that the format reserves.
+std::string CheckName(uint8_t check);
+// False if liblzma can't verify that Check: such Blocks are decoded, as xz does, but not verified.
+bool CheckIsSupported(uint8_t check);
+
+// Fails if the liblzma that the program runs with is older than what the code was made for.
+Status RequireLiblzma();
+
+}  // namespace xzfs

@@ -1,0 +1,158 @@
+#include "xzfs/block_index.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "xz/block_index_builder.h"
+
+namespace xzfs {
+
+namespace {
+
+// File offsets are signed everywhere outside.
+constexpr uint64_t kLargestPlainSize = INT64_MAX;
+
+}  // namespace
+
+Result<BlockIndex> BlockIndex::Read(const RandomAccessFile& file, Format format,
+                                    const Limits& limits) try {
+  switch (format) {
+    case Format::kXz:
+      return ReadXzIndex(file, limits);
+    case Format::kLzmaAlone:
+      return ReadLzmaAloneIndex(file, limits);
+    case Format::kLzip:
+      return ReadLzipIndex(file, limits);
+  }
+  return Fail(EINVAL, "not a format that has an index");
+} catch (const std::bad_alloc&) {
+  return Fail(ENOMEM, "out of memory while reading the Index");
+}
+
+uint64_t BlockIndex::memory_bytes() const {
+  return sizeof(*this) + records_.capacity() * sizeof(Record) +
+         check_runs_.capacity() * sizeof(CheckRun);
+}
+
+std::vector<uint8_t> BlockIndex::Checks() const {
+  std::vector<uint8_t> checks;
+  for (const CheckRun& run : check_runs_) {
+    if (std::find(checks.begin(), checks.end(), run.check) == checks.end()) {
+      checks.push_back(run.check);
+    }
+  }
+  return checks;
+}
+
+BlockInfo BlockIndex::Block(uint64_t number) const {
+  assert(number < block_count());
+  const Record& record = records_[number];
+  const uint64_t plain_end =
+      number + 1 < block_count() ? records_[number + 1].plain_offset : plain_size_;
+  const auto run = std::prev(std::upper_bound(
+      check_runs_.begin(), check_runs_.end(), number,
+      [](uint64_t wanted, const CheckRun& at) { return wanted < at.first_block; }));
+  BlockInfo block;
+  block.number = number;
+  block.plain_offset = record.plain_offset;
+  block.plain_size = plain_end - record.plain_offset;
+  block.compressed_offset = record.compressed_offset;
+  block.unpadded_size = record.unpadded_size;
+  block.check = run->check;
+  return block;
+}
+
+BlockInfo BlockIndex::Find(uint64_t plain_offset) const {
+  assert(plain_offset < plain_size_);
+  // The last Block that begins at or before the byte. Empty Blocks at the same offset come before
+  // the one that holds the byte; empty Blocks right after it begin behind the byte.
+  const auto after =
+      std::upper_bound(records_.begin(), records_.end(), plain_offset,
+                       [](uint64_t wanted, const Record& at) { return wanted < at.plain_offset; });
+  return Block(static_cast<uint64_t>(after - records_.begin()) - 1);
+}
+
+BlockIndexBuilder::BlockIndexBuilder(Format format, const BlockIndex::Limits& limits)
+    : limits_(limits) {
+  index_.format_ = format;
+}
+
+uint64_t BlockIndexBuilder::Room(uint64_t transient_bytes) const {
+  const uint64_t held = memory_bytes() + transient_bytes;
+  return held < limits_.memory_bytes ? limits_.memory_bytes - held : 0;
+}
+
+Status BlockIndexBuilder::BeginStream(uint8_t check, uint64_t block_count,
+                                      uint64_t transient_bytes) {
+  index_.stream_count_ += 1;
+  stream_begin_ = index_.records_.size();
+  if (block_count == 0) {
+    return {};
+  }
+  // Exactly what is needed for the first Stream, which is mostly the only one; half more each time
+  // for a file of many, so that not every Stream moves all records.
+  uint64_t capacity = index_.records_.capacity();
+  uint64_t growth = 0;
+  if (block_count > capacity - stream_begin_) {
+    const uint64_t extra = std::max(block_count, stream_begin_ / 2);
+    growth = extra > limits_.memory_bytes ? UINT64_MAX : stream_begin_ + extra;
+    capacity = growth;
+  }
+  // Old and new records exist together for a moment. A run of Checks may be added, and their
+  // vector doubles.
+  const uint64_t runs = (index_.check_runs_.size() + 1) * 2 * sizeof(BlockIndex::CheckRun);
+  const uint64_t room = Room(transient_bytes);
+  if (room < runs || growth > (room - runs) / sizeof(BlockIndex::Record)) {
+    return Fail(EFBIG, "the Index has so many Blocks that reading it needs more than " +
+                           std::to_string(limits_.memory_bytes) +
+                           " bytes of memory; raise the limit, or compress with larger Blocks");
+  }
+  index_.records_.reserve(static_cast<size_t>(capacity));
+  if (index_.check_runs_.empty() || index_.check_runs_.back().check != check) {
+    index_.check_runs_.push_back({stream_begin_, check});
+  }
+  return {};
+}
+
+Status BlockIndexBuilder::AddBlock(uint64_t compressed_offset, uint64_t unpadded_size,
+                                   uint64_t plain_size) {
+  assert(index_.records_.size() < index_.records_.capacity());
+  if (plain_size > kLargestPlainSize - index_.plain_size_) {
+    return Fail(EIO, "the sizes of the Blocks add up to more than 2^63 - 1 bytes");
+  }
+  index_.plain_size_ += plain_size;
+  index_.largest_block_ = std::max(index_.largest_block_, plain_size);
+  index_.records_.push_back({plain_size, compressed_offset, unpadded_size});
+  return {};
+}
+
+void BlockIndexBuilder::EndStream() {
+  std::reverse(index_.records_.begin() + static_cast<ptrdiff_t>(stream_begin_),
+               index_.records_.end());
+}
+
+BlockIndex BlockIndexBuilder::Finish() {
+  auto& records = index_.records_;
+  auto& runs = index_.check_runs_;
+  if (records.capacity() - records.size() > records.size() / 8 &&
+      records.size() * sizeof(BlockIndex::Record) <= Room(0)) {
+    records.shrink_to_fit();
+  }
+  std::reverse(records.begin(), records.end());
+  uint64_t plain_offset = 0;
+  for (BlockIndex::Record& record : records) {
+    plain_offset += std::exchange(record.plain_offset, plain_offset);
+  }
+  // A run that had its first Block behind_first Blocks from the end now has its last there.
+  for (size_t i = 0; i < runs.size(); ++i) {
+    const uint64_t behind_last = i + 1 < runs.size() ? runs[i + 1].first_block : records.size();
+    runs[i].first_block = records.size() - behind_last;
+  }
+  std::reverse(runs.begin(), runs.end());
+  return std::exchange(index_, BlockIndex());
+}
+
+}  // namespace xzfs

@@ -1,0 +1,25 @@
+// Telling compressed formats apart by how a file begins.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <span>
+
+#include "xzfs/block_index.h"
+
+namespace xzfs {
+
+// How many bytes from the file's start DetectFormat wants (fewer if the file is shorter).
+inline constexpr size_t kFormatProbeBytes = 13;
+
+// The 6 bytes that begin every .xz Stream are there.
+bool HasXzMagic(std::span<const std::byte> head);
+
+// "LZIP" is there.
+bool HasLzipMagic(std::span<const std::byte> head);
+
+// A .lzma header that liblzma would accept (the format has no magic: sane properties, a dictionary
+// size of 2^n or 2^n + 2^(n-1), an unknown size or one below 256 GiB).
+bool LooksLikeLzmaAlone(std::span<const std::byte> head);
+
+}  // namespace xzfs

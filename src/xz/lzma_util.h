@@ -1,0 +1,113 @@
+// What the xz module needs around liblzma: owners of its C structures, its errors as ours, and the
+// feeding of a decoder from a range of a file.
+#pragma once
+
+#include <lzma.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The most compressed bytes that a decoder holds: large enough that a system call costs nothing
+// next to decoding them (about 1 ms), small enough to keep for every resumable decoder.
+inline constexpr size_t kDecoderInputBytes = size_t{128} << 10;
+
+// Owns what a lzma_stream allocated. A stream whose coder failed is only fit to be destroyed.
+class LzmaStream {
+ public:
+  LzmaStream() = default;
+  ~LzmaStream() { lzma_end(&stream_); }
+  LzmaStream(const LzmaStream&) = delete;
+  LzmaStream& operator=(const LzmaStream&) = delete;
+
+  lzma_stream* get() { return &stream_; }
+  lzma_stream* operator->() { return &stream_; }
+
+ private:
+  lzma_stream stream_ = LZMA_STREAM_INIT;
+};
+
+// Owns a filter chain whose options liblzma allocated.
+class LzmaFilters {
+ public:
+  LzmaFilters() { chain_[0] = {LZMA_VLI_UNKNOWN, nullptr}; }
+  ~LzmaFilters() { lzma_filters_free(chain_, nullptr); }
+  LzmaFilters(const LzmaFilters&) = delete;
+  LzmaFilters& operator=(const LzmaFilters&) = delete;
+
+  lzma_filter* get() { return chain_; }
+
+ private:
+  lzma_filter chain_[LZMA_FILTERS_MAX + 1];
+};
+
+// The error for `ret`, which is neither LZMA_OK nor LZMA_STREAM_END: "WHAT: why".
+tl::unexpected<Error> FailLzma(lzma_ret ret, const std::string& what);
+
+// The error for a decoder that needs `needed_bytes` but may have `limit_bytes`.
+tl::unexpected<Error> FailMemoryLimit(uint64_t needed_bytes, uint64_t limit_bytes);
+
+// RequireLiblzma for a given lzma_version_number().
+Status CheckLiblzmaVersion(uint32_t version);
+
+// A range of a file on its way into a decoder. Never reads outside the range. Not thread-safe.
+class CompressedInput {
+ public:
+  CompressedInput(uint64_t offset, uint64_t size);
+
+  // Bytes of the range that were not consumed, in the buffer or still in the file.
+  uint64_t remaining() const { return buffered_ + (end_ - next_read_); }
+  // What can be consumed now. Writable, for headers that ask for more than is good.
+  std::span<uint8_t> buffer() { return {data_.get() + begin_, buffered_}; }
+  // Makes `count` bytes of the range, or all that remain, available in buffer().
+  // REQUIRES: count <= capacity(). Blocks: on I/O.
+  Status Fill(const RandomAccessFile& file, size_t count);
+  // REQUIRES: count <= buffer().size().
+  void Consume(size_t count);
+  size_t capacity() const { return capacity_; }
+
+ private:
+  uint64_t next_read_;
+  const uint64_t end_;
+  const size_t capacity_;
+  const std::unique_ptr<uint8_t[]> data_;
+  size_t begin_ = 0;
+  size_t buffered_ = 0;
+};
+
+// Turns a range of a stored file into plain bytes, step by step. Not thread-safe. After an error it
+// is of no further use.
+class StepDecoder {
+ public:
+  struct Progress {
+    size_t produced = 0;  // bytes put into `out`
+    bool ended = false;   // that was all, and everything that can be verified was
+  };
+
+  virtual ~StepDecoder() = default;
+  // Fills `out`, unless the data ends first. An empty `out` runs to the end of the data and fails
+  // if there are more plain bytes. Blocks: on I/O.
+  virtual Result<Progress> Run(const RandomAccessFile& file, std::span<std::byte> out) = 0;
+  // What this object holds in memory.
+  virtual uint64_t memory_bytes() const = 0;
+};
+
+// StepDecoder::Run for one initialised lzma_stream: until `out` is full or the coder says that it
+// is done.
+Result<StepDecoder::Progress> RunCoder(lzma_stream* stream, CompressedInput* input,
+                                       const RandomAccessFile& file, std::span<std::byte> out);
+
+// Unaligned little-endian numbers.
+uint32_t LoadLe32(const uint8_t* bytes);
+uint64_t LoadLe64(const uint8_t* bytes);
+void StoreLe32(uint8_t* bytes, uint32_t value);
+
+}  // namespace xzfs

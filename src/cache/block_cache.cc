@@ -182,8 +182,8 @@ void BlockCache::Evict(EntryList::iterator entry, Evicted& evicted) {
   stats_.evictions.Add();
   const size_t bytes = entry->unit->bytes().size();
   Bytes(entry->segment) -= bytes;
-  evicted.bytes += bytes;
-  evicted.units.push_back(std::move(entry->unit));
+  entry->unit->EndCharge();
+  evicted.push_back(std::move(entry->unit));
   entries_.erase(entry->key);
   List(entry->segment).erase(entry);
 }
@@ -210,7 +210,7 @@ bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
     }
     Evict(std::prev(ahead_.end()), evicted);
   }
-  while (!Fits(bytes, evicted)) {
+  while (!Fits(bytes)) {
     if (!EvictOldest(Segment::kProbation, evicted)) {
       return false;
     }
@@ -221,7 +221,7 @@ bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
 MemoryCharge BlockCache::Reserve(size_t bytes) {
   Evicted evicted;
   MutexLock lock(mutex_);
-  while (!Fits(bytes, evicted)) {
+  while (!Fits(bytes)) {
     if (!EvictOldest(Segment::kProbation, evicted) && !EvictOldest(Segment::kProtected, evicted) &&
         !EvictOldest(Segment::kAhead, evicted)) {
       break;

@@ -29,10 +29,13 @@ class Unit {
   std::span<const std::byte> bytes() const { return {bytes_.get(), size_}; }
   std::span<std::byte> mutable_bytes() { return {bytes_.get(), size_}; }
 
+  // The caller is the last one to hold it and frees it before it allocates anything in its place.
+  void EndCharge() const { charge_ = MemoryCharge(); }
+
  private:
   std::unique_ptr<std::byte[]> bytes_;
   size_t size_;
-  MemoryCharge charge_;
+  mutable MemoryCharge charge_;
 };
 using UnitPtr = std::shared_ptr<const Unit>;
 
@@ -98,10 +101,7 @@ class BlockCache {
   using EntryList = std::list<Entry>;
 
   // Units that left the lists: they are freed, a system call each, after mutex_ is released.
-  struct Evicted {
-    std::vector<UnitPtr> units;
-    size_t bytes = 0;
-  };
+  using Evicted = std::vector<UnitPtr>;
 
   // One load in progress.
   struct Flight {
@@ -118,9 +118,7 @@ class BlockCache {
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
-  bool Fits(size_t bytes, const Evicted& evicted) const {
-    return budget_.used() - evicted.bytes + bytes <= budget_.total();
-  }
+  bool Fits(size_t bytes) const { return budget_.used() + bytes <= budget_.total(); }
   bool MakeRoomAhead(size_t bytes, Evicted& evicted) REQUIRES(mutex_);
   EntryList& List(Segment segment) REQUIRES(mutex_);
   size_t& Bytes(Segment segment) REQUIRES(mutex_);

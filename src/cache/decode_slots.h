@@ -26,6 +26,12 @@ class DecodeSlots {
     DecodeSlots& slots_;
   };
 
+  // A reader is waiting for a slot right now.
+  bool HasWaitingReaderForTest() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return readers_waiting_ != 0;
+  }
+
  private:
   void Acquire(Priority priority) EXCLUDES(mutex_);
   void Release() EXCLUDES(mutex_);

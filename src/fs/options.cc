@@ -147,16 +147,26 @@ struct Flag {
 };
 
 constexpr Flag kFlags[] = {
-    {"nosuid", "nosuid", ""},  {"suid", "", "nosuid"},
-    {"nodev", "nodev", ""},    {"dev", "", "nodev"},
-    {"noexec", "noexec", ""},  {"exec", "", "noexec"},
-    {"sync", "", ""},          {"async", "", ""},
-    {"dirsync", "", ""},       {"atime", "", ""},
-    {"noatime", "", ""},       {"diratime", "", ""},
-    {"nodiratime", "", ""},    {"relatime", "", ""},
-    {"norelatime", "", ""},    {"strictatime", "", ""},
-    {"nostrictatime", "", ""}, {"lazytime", "", ""},
-    {"nolazytime", "", ""},    {"default_permissions", "", ""},
+    {"nosuid", "nosuid", "suid"},
+    {"suid", "suid", "nosuid"},
+    {"nodev", "nodev", "dev"},
+    {"dev", "dev", "nodev"},
+    {"noexec", "noexec", ""},
+    {"exec", "", "noexec"},
+    {"sync", "", ""},
+    {"async", "", ""},
+    {"dirsync", "", ""},
+    {"atime", "", ""},
+    {"noatime", "", ""},
+    {"diratime", "", ""},
+    {"nodiratime", "", ""},
+    {"relatime", "", ""},
+    {"norelatime", "", ""},
+    {"strictatime", "", ""},
+    {"nostrictatime", "", ""},
+    {"lazytime", "", ""},
+    {"nolazytime", "", ""},
+    {"default_permissions", "", ""},
 };
 
 // Words that are for those who read fstab (mount(8), systemd, desktops), not for us. mount(8) hands

@@ -35,7 +35,7 @@ struct Options {
   // Always true in this version.
   bool read_only = true;
   // Passed to the mount as they are; noexec may join them. What a mounted file says must not give
-  // rights to whoever runs it, so the first two are there unless `suid` or `dev` takes them out.
+  // rights to whoever runs it, so the first two are there unless `suid` or `dev` takes their place.
   std::vector<std::string> mount_flags = {"nosuid", "nodev"};
 };
 

@@ -2,7 +2,7 @@
 
 #include <spawn.h>
 #include <sys/mount.h>
-#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,8 +82,9 @@ bool LazyUnmount(const std::string& mountpoint) {
 }
 
 bool LazyUnmountIfStale(const std::string& mountpoint) {
-  struct stat st;
-  return stat(mountpoint.c_str(), &st) != 0 && errno == ENOTCONN && LazyUnmount(mountpoint);
+  // statfs always asks the daemon; what stat answers the kernel may still have cached.
+  struct statfs st;
+  return statfs(mountpoint.c_str(), &st) != 0 && errno == ENOTCONN && LazyUnmount(mountpoint);
 }
 
 }  // namespace xzfs

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -88,10 +89,10 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
                ? RefusePath(source, "not a directory; xzfs mounts directories only")
                : RefuseErrno(errno, source, "the source can't be opened");
   }
-  // O_PATH asks nothing of the file system: one whose daemon is gone shows here only. Reading it
-  // must be possible, too.
-  struct stat st;
-  if (fstat(source_fd.get(), &st) != 0 ||
+  // Opening with O_PATH asks nothing of the file system, and stat may be answered by the kernel:
+  // that a mount's daemon is gone is sure to show in statfs only.
+  struct statfs mount;
+  if (fstatfs(source_fd.get(), &mount) != 0 ||
       faccessat(source_fd.get(), ".", R_OK | X_OK, AT_EACCESS) != 0) {
     return RefuseErrno(errno, source, "the source can't be read");
   }
@@ -100,7 +101,9 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
     return RefuseErrno(errno, source, "the source can't be resolved");
   }
   const std::string real_mountpoint = RealPath(mountpoint);
-  if (real_mountpoint.empty() || stat(real_mountpoint.c_str(), &st) != 0) {
+  struct stat st;
+  if (real_mountpoint.empty() || statfs(real_mountpoint.c_str(), &mount) != 0 ||
+      stat(real_mountpoint.c_str(), &st) != 0) {
     return RefuseErrno(errno, mountpoint, "the mountpoint can't be used");
   }
   if (!S_ISDIR(st.st_mode)) {

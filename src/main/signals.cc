@@ -13,7 +13,11 @@ Result<UniqueFd> CatchEndSignals() {
   sigset_t set;
   sigemptyset(&set);
   for (const int number : {SIGTERM, SIGINT, SIGHUP}) {
-    sigaddset(&set, number);
+    // Blocked signals are kept for the descriptor even if they are ignored.
+    struct sigaction action;
+    if (sigaction(number, nullptr, &action) != 0 || action.sa_handler != SIG_IGN) {
+      sigaddset(&set, number);
+    }
   }
   if (pthread_sigmask(SIG_BLOCK, &set, nullptr) != 0) {
     return FailErrno(errno, "pthread_sigmask");

@@ -8,8 +8,8 @@
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
 //
-// A file with a compressed suffix is opened before anything is known of it, with O_NONBLOCK so that a
-// FIFO can't stop us: a stat first would cost a call for each of a million ordinary files.
+// A file with a compressed suffix is opened before anything is known of it, with O_NONBLOCK so that
+// a FIFO can't stop us: a stat first would cost a call for each of a million ordinary files.
 #include "store/source_dir.h"
 
 #include <fcntl.h>

@@ -65,8 +65,8 @@ class SourceDir {
   Result<StoredEntry> Lookup(int dir, const std::string& logical) const;
 
   // How the stored name `stored` is shown, or nothing if it isn't: it vanished meanwhile, or it is
-  // the twin of a plain file. `may_be_compressed` is false if the caller knows from the directory that
-  // it is neither a regular file nor a symlink: then it is not opened.
+  // the twin of a plain file. `may_be_compressed` is false if the caller knows from the directory
+  // that it is neither a regular file nor a symlink: then it is not opened.
   Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored,
                                           bool may_be_compressed) const;
 

@@ -1,0 +1,174 @@
+"""What is decoded once is not decoded again, by the mount's own figures."""
+
+import lzma
+import os
+import random
+import threading
+
+import support
+import xzformat
+from support import MIB, Bytes, Mount, MountTest, make_cold
+
+
+class Cache(MountTest):
+
+    def store_blocks(self, name, content, block=MIB):
+        blocks = sum((xzformat.blocks_of(content[at:at + block])
+                      for at in range(0, len(content), block)), ())
+        with open(os.path.join(self.source, name + ".xz"), "wb") as out:
+            out.write(xzformat.stream(blocks, lzma.CHECK_CRC32))
+
+    def store_repeated(self, name, count, size=MIB):
+        """`count` equal Blocks: large at no cost."""
+        content = xzformat.text(3, size)
+        with open(os.path.join(self.source, name + ".xz"), "wb") as out:
+            out.write(xzformat.stream(xzformat.blocks_of(content) * count, lzma.CHECK_CRC32))
+        return content
+
+    def test_readers_of_one_block_decode_it_once(self):
+        readers, files = 8, support.scaled(10, 2)
+        content = xzformat.text(1, 4 * MIB)
+        for number in range(files):
+            make_cold(self.source, f"f{number}", content)
+        with Mount(self.source) as mount:
+            for number in range(files):
+                before = mount.stats()
+                start, failures = threading.Barrier(readers), []
+
+                def read(offset, path=mount / f"f{number}", start=start, failures=failures):
+                    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+                    try:
+                        start.wait(60)
+                        if os.pread(fd, 5000, offset) != content[offset:offset + 5000]:
+                            failures.append(offset)
+                    finally:
+                        os.close(fd)
+
+                threads = [threading.Thread(target=read, args=(n * 400_000,))
+                           for n in range(readers)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                self.assertEqual(failures, [])
+                after = mount.stats()
+                self.assertEqual(after["decoded_bytes"] - before["decoded_bytes"], len(content))
+            self.assertGreater(after["cache"]["single_flight_joins"], 0)
+
+    def test_more_than_the_cache_holds_reads_right_by_many_at_random(self):
+        content = {name: xzformat.text(number, 24 * MIB)
+                   for number, name in enumerate(("a", "b", "c"))}
+        for name, plain in content.items():
+            self.store_blocks(name, plain, block={"a": 2 * MIB, "b": 300_000, "c": MIB}[name])
+        with Mount(self.source, "cache_size=32MiB") as mount:
+            failures = []
+
+            def read(number):
+                rng = random.Random(number)
+                fds = {name: os.open(mount / name, os.O_RDONLY | os.O_DIRECT) for name in content}
+                try:
+                    for _ in range(support.scaled(60, 10)):
+                        name = rng.choice("abc")
+                        offset, length = rng.randrange(24 * MIB), rng.randint(1, 700_000)
+                        got = os.pread(fds[name], length, offset)
+                        if got != content[name][offset:offset + length]:
+                            failures.append((name, offset, length))
+                finally:
+                    for fd in fds.values():
+                        os.close(fd)
+
+            threads = [threading.Thread(target=read, args=(n,)) for n in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            self.assertEqual(failures, [])
+            stats = mount.stats()
+            self.assertGreater(stats["cache"]["evictions"], 10)
+            self.assertLessEqual(stats["budget"]["used"], 32 * MIB)
+            support.check_rss(self, mount, 32 + 8 * 4 + 48, "8 readers in a cache of 32 MiB")
+
+    def test_a_scan_does_not_flush_what_is_hot(self):
+        hot = xzformat.text(2, 3 * MIB)
+        self.store_blocks("hot", hot, block=MIB // 2)
+        count = support.scaled(300, 100)
+        self.store_repeated("scan", count)
+        with Mount(self.source, "cache_size=32MiB") as mount:
+            for _ in range(4):
+                support.random_preads(self, mount / "hot", Bytes(hot), 100, 1)
+            with open(mount / "scan", "rb", buffering=0) as file:
+                read = 0
+                while part := file.read(MIB):
+                    read += len(part)
+            self.assertEqual(read, count * MIB)
+            before = mount.stats()["decoded_bytes"]
+            support.random_preads(self, mount / "hot", Bytes(hot), 100, 2)
+            self.assertEqual(mount.stats()["decoded_bytes"], before, "hot Blocks were flushed")
+
+    def test_sequential_readers_get_decode_ahead_and_random_ones_do_not(self):
+        part = self.store_repeated("ahead", 64)
+        with Mount(self.source, "threads=2") as mount:
+            fd = os.open(mount / "ahead", os.O_RDONLY | os.O_DIRECT)
+            try:
+                rng = random.Random(3)
+                for _ in range(30):
+                    at = rng.randrange(64) * MIB + rng.randrange(MIB // 2)
+                    self.assertEqual(os.pread(fd, 100, at), part[at % MIB:at % MIB + 100])
+                ahead = mount.stats()["decode_ahead"]
+                self.assertLessEqual(ahead["useful"] + ahead["wasted"], 3)
+                for at in range(0, 64 * MIB, 128 << 10):
+                    os.pread(fd, 128 << 10, at)
+                self.assertGreater(mount.stats()["decode_ahead"]["useful"], 5)
+                # Nothing was decoded twice for it.
+                self.assertLessEqual(mount.stats()["decoded_bytes"], 64 * MIB)
+            finally:
+                os.close(fd)
+
+    def test_the_kernel_keeps_its_pages_across_opens_until_the_file_changes(self):
+        content = xzformat.text(5, 2 * MIB)
+        path = make_cold(self.source, "file", content)
+        with open(os.path.join(self.source, "hot"), "wb") as out:
+            out.write(content)
+        with Mount(self.source, "attr_timeout=0,entry_timeout=0") as mount:
+            for name in ("file", "hot"):
+                support.read_fully(self, mount / name, Bytes(content), "first")
+            served = mount.stats()["served_bytes"]
+            for _ in range(5):
+                support.read_fully(self, mount / "file", Bytes(content), "again")
+            self.assertEqual(mount.stats()["served_bytes"], served)
+            # Only touched: the identity is another one, so the pages are read again.
+            os.utime(path, ns=(1, 1))
+            support.read_fully(self, mount / "file", Bytes(content), "touched")
+            self.assertEqual(mount.stats()["served_bytes"], served + len(content))
+
+    def test_hot_files_read_as_they_are_and_show_their_changes(self):
+        rng = random.Random(4)
+        content = bytearray(rng.randbytes(3 * MIB + 17))
+        path = os.path.join(self.source, "hot.bin")
+        with open(path, "wb") as out:
+            out.write(content)
+        os.truncate(os.path.join(self.source, "hot.bin"), len(content) + 5 * MIB)  # a hole
+        content += bytes(5 * MIB)
+        with Mount(self.source, "attr_timeout=0,entry_timeout=0") as mount:
+            support.random_preads(self, mount / "hot.bin", Bytes(bytes(content)),
+                                  support.scaled(1000), 6)
+            support.read_fully(self, mount / "hot.bin", Bytes(bytes(content)), "hot")
+            for turn in range(5):
+                at = rng.randrange(len(content) - 5000)
+                content[at:at + 5000] = rng.randbytes(5000)
+                content += b"more %d" % turn
+                with open(path, "r+b") as out:
+                    out.write(content)
+                support.read_fully(self, mount / "hot.bin", Bytes(bytes(content)), "changed")
+            # Names come and go, also those that the kernel remembers as absent.
+            self.assertFalse(os.path.exists(mount / "late"))
+            make_cold(self.source, "late", b"late content")
+            with open(mount / "late", "rb") as file:
+                self.assertEqual(file.read(), b"late content")
+            os.rename(os.path.join(self.source, "late.xz"), os.path.join(self.source, "l2.xz"))
+            self.assertFalse(os.path.exists(mount / "late"))
+            self.assertEqual(sorted(os.listdir(mount.path)), ["hot.bin", "l2"])
+
+
+if __name__ == "__main__":
+    support.main()

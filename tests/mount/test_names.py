@@ -1,0 +1,410 @@
+"""Which name is shown for which stored name, and what is seen of a file besides its bytes."""
+
+import ctypes
+import errno
+import json
+import lzma
+import os
+import socket
+import stat
+import subprocess
+import sys
+import threading
+
+import support
+import xzformat
+from support import Mount, MountTest, make_cold
+
+TEXT = b"one line\n" * 500
+NOBODY = 65534
+
+
+def tree(path):
+    """Every name below `path`, relative, with its type."""
+    found = {}
+    for folder, folders, files in os.walk(os.fsencode(path)):
+        for name in folders + files:
+            full = os.path.join(folder, name)
+            found[os.path.relpath(full, os.fsencode(path))] = stat.S_IFMT(os.lstat(full).st_mode)
+    return found
+
+
+class Names(MountTest):
+
+    def store(self, name, content):
+        path = os.path.join(os.fsencode(self.source), os.fsencode(name))
+        with open(path, "wb") as out:
+            out.write(content)
+        return path
+
+    def content(self, path):
+        with open(path, "rb") as file:
+            return file.read()
+
+    def test_what_is_shown_for_what_is_stored(self):
+        packed = lzma.compress(TEXT)
+        self.store("a.log.xz", packed)                              # rule 1
+        self.store("hot.txt", TEXT)                                 # rule 2
+        self.store("not-really.xz", TEXT)
+        self.store("tiny.xz", b"\xfd7zXZ")
+        self.store("nothing.xz", b"")
+        self.store("UPPER.XZ", packed)
+        self.store("twice.xz.xz", lzma.compress(packed))            # rule 7
+        self.store(".hidden.xz", packed)
+        self.store("b.txz", packed)                                 # rule 5
+        self.store("c.lzma", lzma.compress(TEXT, format=lzma.FORMAT_ALONE))
+        for name in ("d.lz", "e.tlz"):
+            self.store(name, subprocess.run(["lzip", "-c"], input=TEXT, stdout=subprocess.PIPE,
+                                            check=True).stdout)
+        self.store("plain.lz", TEXT)
+        self.store("plain.txz", TEXT)
+        os.mkdir(os.path.join(self.source, "foo.xz"))               # rule 3
+        self.store("foo.xz/in.xz", packed)
+        os.symlink("a.log.xz", os.path.join(self.source, "link.xz"))  # rule 4
+        os.symlink("a.log.xz", os.path.join(self.source, "other"))
+        os.symlink("hot.txt", os.path.join(self.source, "odd.xz"))
+        os.symlink("foo.xz/in.xz", os.path.join(self.source, "deep.xz"))
+        shown = {
+            b"a.log": TEXT, b"hot.txt": TEXT, b"not-really.xz": TEXT, b"tiny.xz": b"\xfd7zXZ",
+            b"nothing.xz": b"", b"UPPER.XZ": packed, b"twice.xz": packed, b".hidden": TEXT,
+            b"b.tar": TEXT, b"c": TEXT, b"d": TEXT, b"e.tar": TEXT, b"plain.lz": TEXT,
+            b"plain.txz": TEXT, b"foo.xz/in": TEXT, b"link": TEXT, b"deep": TEXT,
+        }
+        with Mount(self.source) as mount:
+            names = set(tree(mount.path))
+            self.assertEqual(names, set(shown) | {b"foo.xz", b"other", b"odd.xz"})
+            for name, content in shown.items():
+                with self.subTest(name):
+                    self.assertEqual(self.content(mount / name), content)
+                    self.assertEqual(os.stat(mount / name).st_size, len(content))
+            self.assertEqual(os.readlink(mount / "link"), "a.log")
+            self.assertEqual(os.readlink(mount / "deep"), "foo.xz/in")
+            # A link is data: what else it says stays as it is, also if it leads nowhere now.
+            self.assertEqual(os.readlink(mount / "other"), "a.log.xz")
+            self.assertEqual(os.readlink(mount / "odd.xz"), "hot.txt")
+            self.assertEqual(os.lstat(mount / "link").st_size, len("a.log"))
+            # Only what is shown is there.
+            for name in ("a.log.xz", "twice.xz.xz", "twice", "b.txz", "c.lzma", "d.lz", "e.tlz",
+                         "foo", "foo.xz/in.xz", "not-really", "link.xz", "none"):
+                self.assert_errno(errno.ENOENT, os.lstat, mount / name)
+
+    def test_special_files_are_themselves(self):
+        os.mkfifo(os.path.join(self.source, "fifo.xz"))
+        listener = socket.socket(socket.AF_UNIX)
+        self.addCleanup(listener.close)
+        listener.bind(os.path.join(self.source, "socket.xz"))
+        kinds = {b"fifo.xz": stat.S_IFIFO, b"socket.xz": stat.S_IFSOCK}
+        if os.geteuid() == 0:
+            os.mknod(os.path.join(self.source, "null.xz"), stat.S_IFCHR | 0o666, os.makedev(1, 3))
+            os.mknod(os.path.join(self.source, "loop.xz"), stat.S_IFBLK | 0o600, os.makedev(7, 99))
+            kinds |= {b"null.xz": stat.S_IFCHR, b"loop.xz": stat.S_IFBLK}
+        with Mount(self.source) as mount:
+            self.assertEqual(tree(mount.path), kinds)
+            for name in kinds:
+                ours, theirs = os.lstat(mount / name), os.lstat(os.path.join(
+                    os.fsencode(self.source), name))
+                self.assertEqual((ours.st_rdev, ours.st_mode), (theirs.st_rdev, theirs.st_mode))
+
+    def test_of_two_stored_names_for_one_the_hot_one_wins_and_the_other_stays_visible(self):
+        self.store("both", b"hot content")
+        self.store("both.xz", lzma.compress(TEXT))
+        self.store("three.xz", lzma.compress(b"from xz"))
+        self.store("three.lzma", lzma.compress(b"from lzma", format=lzma.FORMAT_ALONE))
+        with Mount(self.source, "entry_timeout=0") as mount:
+            for _ in range(3):
+                names = set(tree(mount.path))
+                self.assertLessEqual({b"both", b"both.xz"}, names)
+                self.assertEqual(self.content(mount / "both"), b"hot content")
+                # "stays visible as N.xz": under its stored name, as it is stored.
+                self.assertEqual(self.content(mount / "both.xz"),
+                                 self.content(os.path.join(self.source, "both.xz")))
+                self.assertEqual(self.content(mount / "three"), b"from xz")
+                self.assertEqual(len(os.listdir(mount.path)), 4)
+            lines = [line for line in mount.log().splitlines() if "both" in line]
+            self.assertEqual(len(lines), 1, mount.log())
+            self.assertGreaterEqual(mount.stats()["name_collisions"], 1)
+
+    def test_a_twin_is_hidden(self):
+        for name in ("twin", "other"):
+            hot = self.store(name, TEXT)
+            cold = make_cold(self.source, name, TEXT)
+            os.utime(hot, ns=(1_500_000_000_123_456_789,) * 2)
+            os.utime(cold, ns=(1_500_000_000_123_456_789 + (name == "other"),) * 2)
+        with Mount(self.source) as mount:
+            self.assertEqual(set(tree(mount.path)), {b"twin", b"other", b"other.xz"})
+            self.assertEqual(self.content(mount / "twin"), TEXT)
+            self.assert_errno(errno.ENOENT, os.lstat, mount / "twin.xz")
+        # Read-only: what is hidden is not removed.
+        self.assertTrue(os.path.exists(os.path.join(self.source, "twin.xz")))
+
+    def test_names_are_bytes(self):
+        names = [b"\xff\xfe", b"caf\xe9", "日本語".encode(), b"new\nline", b" lead", b"a\\b", b"%s%n",
+                 b"-f", b"a,b=c", b"x" * 252]
+        for name in names:
+            make_cold(os.fsencode(self.source), name, b"content of " + name)
+        self.store(b"h" * 255, b"hot")
+        self.store(b"n" * 252 + b".xz", b"no magic")
+        os.mkdir(os.path.join(os.fsencode(self.source), b"d" * 255))
+        with Mount(self.source) as mount:
+            self.assertEqual(set(tree(mount.path)),
+                             set(names) | {b"h" * 255, b"n" * 252 + b".xz", b"d" * 255})
+            for name in names:
+                self.assertEqual(self.content(mount / name), b"content of " + name)
+                self.assertEqual(os.fsencode(mount.info(name)["stored_name"])
+                                 if name.isascii() else name + b".xz", name + b".xz")
+            self.assertEqual(self.content(mount / (b"h" * 255)), b"hot")
+            self.assertEqual(self.content(mount / (b"n" * 252 + b".xz")), b"no magic")
+            self.assert_errno(errno.ENAMETOOLONG, os.lstat, mount / ("x" * 256))
+            self.assertEqual(os.statvfs(mount.path).f_namemax,
+                             os.statvfs(self.source).f_namemax - 3)
+
+    def test_dot_xzfs_of_the_root_is_ours_alone(self):
+        os.mkdir(os.path.join(self.source, ".xzfs"))
+        make_cold(os.path.join(self.source, ".xzfs"), "secret", TEXT)
+        os.makedirs(os.path.join(self.source, "sub", ".xzfs"))
+        make_cold(os.path.join(self.source, "sub", ".xzfs"), "yours", TEXT)
+        make_cold(self.source, "sub/file", TEXT)
+        with Mount(self.source) as mount:
+            self.assertEqual(set(os.listdir(mount.path)), {"sub"})
+            for name in (".xzfs", ".xzfs/secret", "sub/../.xzfs", ".xzfs/."):
+                self.assert_errno(errno.ENOENT, os.lstat, mount / name)
+            self.assertEqual(self.content(mount / "sub/.xzfs/yours"), TEXT)
+
+    def test_a_cold_file_cannot_take_the_name_either(self):
+        make_cold(self.source, ".xzfs", TEXT)
+        with Mount(self.source) as mount:
+            self.assertNotIn(".xzfs", os.listdir(mount.path))
+            self.assert_errno(errno.ENOENT, os.lstat, mount / ".xzfs")
+
+
+class Metadata(MountTest):
+
+    def test_stat_is_that_of_the_stored_file_but_for_the_size(self):
+        path = make_cold(self.source, "file", xzformat.text(9, 500_000))
+        os.chmod(path, 0o640)
+        if os.geteuid() == 0:
+            os.chown(path, 1234, 4321)
+        os.link(path, os.path.join(self.source, "second.xz"))
+        os.utime(path, ns=(1_400_000_000_987_654_321, 1_300_000_000_123_456_789))
+        with Mount(self.source) as mount:
+            ours, theirs = os.stat(mount / "file"), os.stat(path)
+            for field in ("st_mode", "st_uid", "st_gid", "st_nlink", "st_atime_ns", "st_mtime_ns",
+                          "st_ctime_ns", "st_blocks"):
+                self.assertEqual(getattr(ours, field), getattr(theirs, field), field)
+            self.assertEqual(ours.st_size, 500_000)
+            # Hard links are one file.
+            self.assertEqual(ours.st_ino, os.stat(mount / "second").st_ino)
+            self.assertEqual(os.stat(mount.path).st_mode, os.stat(self.source).st_mode)
+
+    def test_du_shows_what_the_disk_pays_and_apparent_size_the_plain_bytes(self):
+        sizes = {f"f{n}": 100_000 * n for n in range(1, 8)}
+        for name, size in sizes.items():
+            make_cold(self.source, name, xzformat.text(1, size))
+        with Mount(self.source) as mount:
+            def du(*flags, path):
+                out = support.run(["du", *flags, "-s", os.path.join(path, ".")])
+                return int(out.split()[0])
+            folder = os.stat(self.source).st_size
+            self.assertEqual(du("-B1", path=mount.path), du("-B1", path=self.source))
+            self.assertEqual(du("-b", path=mount.path), sum(sizes.values()) + folder)
+
+    def test_statfs_is_that_of_the_source(self):
+        with Mount(self.source) as mount:
+            ours, theirs = os.statvfs(mount.path), os.statvfs(self.source)
+            for field in ("f_blocks", "f_files", "f_frsize"):
+                self.assertEqual(getattr(ours, field), getattr(theirs, field), field)
+            self.assertTrue(ours.f_flag & os.ST_RDONLY)
+
+    def test_xattrs_of_the_stored_file_are_seen_and_ours_are_not_listed(self):
+        cold = make_cold(self.source, "cold", b"x" * 100_000)
+        hot = os.path.join(self.source, "hot")
+        with open(hot, "wb") as out:
+            out.write(TEXT)
+        os.mkdir(os.path.join(self.source, "folder"))
+        for path in (cold, hot, os.path.join(self.source, "folder")):
+            os.setxattr(path, "user.foo", b"bar\0baz")
+            os.setxattr(path, "user.empty", b"")
+        with Mount(self.source) as mount:
+            for name in ("cold", "hot", "folder"):
+                with self.subTest(name):
+                    listed = os.listxattr(mount / name)
+                    self.assertLessEqual({"user.foo", "user.empty"}, set(listed))
+                    self.assertFalse([key for key in listed if key.startswith("user.xzfs")])
+                    self.assertEqual(os.getxattr(mount / name, "user.foo"), b"bar\0baz")
+                    self.assertEqual(os.getxattr(mount / name, "user.empty"), b"")
+                    self.assert_errno(errno.ENODATA, os.getxattr, mount / name, "user.none")
+                    self.assert_errno(errno.EROFS, os.setxattr, mount / name, "user.new", b"1")
+                    self.assert_errno(errno.EROFS, os.removexattr, mount / name, "user.foo")
+
+    def test_live_figures_are_json_with_the_promised_fields(self):
+        content = xzformat.text(3, 200_000)
+        blocks = sum((xzformat.blocks_of(content[at:at + 50_000], check=lzma.CHECK_SHA256)
+                      for at in range(0, 200_000, 50_000)), ())
+        with open(os.path.join(self.source, "file.xz"), "wb") as out:
+            out.write(xzformat.stream(blocks, lzma.CHECK_SHA256))
+        with open(os.path.join(self.source, "hot"), "wb") as out:
+            out.write(b"hot")
+        with Mount(self.source) as mount:
+            info = mount.info("file")
+            stored = os.stat(os.path.join(self.source, "file.xz")).st_size
+            wanted = {"stored_name": "file.xz", "state": "cold", "plain_size": 200_000,
+                      "stored_size": stored, "streams": 1, "blocks": 4, "largest_block": 50_000}
+            self.assertEqual({key: info.get(key) for key in wanted}, wanted)
+            self.assertAlmostEqual(info["ratio"], stored / 200_000, places=2)
+            self.assertIn("sha", json.dumps(info["check"]).lower())
+            self.assertIn("lzma2", json.dumps(info["filters"]).lower())
+            self.assertEqual(mount.info("hot")["state"], "hot")
+            before = mount.stats()
+            with open(mount / "file", "rb") as file:
+                self.assertEqual(file.read(), content)
+            after = mount.stats()
+            self.assertLessEqual({"hits", "misses", "single_flight_joins"}, set(after["cache"]))
+            self.assertEqual({"useful", "wasted"}, set(after["decode_ahead"]))
+            self.assertEqual({"blocks", "files"}, set(after["damaged"]))
+            self.assertLessEqual({"bytes", "used", "peak"}, set(after["budget"]))
+            self.assertEqual(after["served_bytes"] - before["served_bytes"], 200_000)
+            self.assertEqual(after["decoded_bytes"] - before["decoded_bytes"], 200_000)
+            self.assertLessEqual({"open", "limit"}, set(after["descriptors"]))
+            self.assert_errno(errno.ENODATA, os.getxattr, mount / "file", "user.xzfs.none")
+
+    def test_everything_that_writes_gives_erofs(self):
+        make_cold(self.source, "cold", TEXT)
+        with open(os.path.join(self.source, "hot"), "wb") as out:
+            out.write(TEXT)
+        os.mkdir(os.path.join(self.source, "folder"))
+        before = {name: os.stat(os.path.join(self.source, name)).st_mtime_ns
+                  for name in os.listdir(self.source)}
+        with Mount(self.source) as mount:
+            rofs = errno.EROFS
+            for name in ("cold", "hot"):
+                path = mount / name
+                for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC,
+                              os.O_WRONLY | os.O_APPEND):
+                    self.assert_errno(rofs, os.open, path, flags)
+                self.assert_errno(rofs, os.truncate, path, 0)
+                self.assert_errno(rofs, os.chmod, path, 0o600)
+                self.assert_errno(rofs, os.chown, path, 1, 1)
+                self.assert_errno(rofs, os.utime, path)
+                self.assert_errno(rofs, os.unlink, path)
+                self.assert_errno(rofs, os.rename, path, mount / "new")
+                self.assert_errno(rofs, os.link, path, mount / "new")
+            self.assert_errno(rofs, os.open, mount / "new", os.O_CREAT | os.O_WRONLY)
+            self.assert_errno(rofs, os.mkdir, mount / "new")
+            self.assert_errno(rofs, os.rmdir, mount / "folder")
+            self.assert_errno(rofs, os.symlink, "cold", mount / "new")
+            self.assert_errno(rofs, os.mkfifo, mount / "new")
+            self.assertFalse(os.access(mount / "cold", os.W_OK))
+        after = {name: os.stat(os.path.join(self.source, name)).st_mtime_ns
+                 for name in os.listdir(self.source)}
+        self.assertEqual(after, before)
+
+
+@support.unittest.skipUnless(os.geteuid() == 0, "needs root to become other users")
+class Access(MountTest):
+
+    def as_nobody(self, code, *arguments):
+        """Runs Python code as an unprivileged user; returns its stdout."""
+        done = subprocess.run(
+            ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+             sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, check=False,
+            stderr=subprocess.STDOUT, timeout=60)
+        return done.stdout.decode().strip()
+
+    READ = """import sys
+try:
+    print(open(sys.argv[1], "rb").read(8).decode())
+except OSError as error:
+    print(error.errno)"""
+
+    def setUp(self):
+        super().setUp()
+        for name, mode in (("open", 0o644), ("closed", 0o600), ("theirs", 0o400)):
+            os.chmod(make_cold(self.source, name, TEXT), mode)
+        os.chown(os.path.join(self.source, "theirs.xz"), NOBODY, NOBODY)
+        os.mkdir(os.path.join(self.source, "shut"), 0o700)
+        make_cold(self.source, "shut/inside", TEXT)
+
+    def test_with_allow_other_everybody_has_exactly_their_own_rights(self):
+        with Mount(self.source, "allow_other") as mount:
+            # Also after root has read them: rights are not part of what is cached.
+            for name in ("open", "closed", "theirs", "shut/inside"):
+                with open(mount / name, "rb") as file:
+                    self.assertEqual(file.read(), TEXT)
+            denied = str(errno.EACCES)
+            for name, wanted in (("open", "one line"), ("theirs", "one line"),
+                                 ("closed", denied), ("shut/inside", denied)):
+                self.assertEqual(self.as_nobody(self.READ, mount / name), wanted, name)
+
+    def test_without_allow_other_nobody_else_gets_in(self):
+        with Mount(self.source) as mount:
+            self.assertEqual(self.as_nobody(self.READ, mount / "open"), str(errno.EACCES))
+            with open(mount / "open", "rb") as file:
+                self.assertEqual(file.read(), TEXT)
+
+    def test_set_id_bits_and_devices_are_not_honoured_for_others(self):
+        with Mount(self.source, "allow_other") as mount:
+            flags = os.statvfs(mount.path).f_flag
+            self.assertTrue(flags & os.ST_NOSUID)
+            with open("/proc/self/mountinfo", encoding="utf-8") as table:
+                (line,) = (line for line in table if line.split()[4] == mount.path)
+            self.assertIn("default_permissions", line)
+            self.assertIn(" fuse.xzfs ", line)
+            self.assertIn(self.source, line)
+
+
+class Beneath(MountTest):
+    """S4: nothing stored leads outside the source."""
+
+    def test_a_symlink_swapped_in_for_a_folder_does_not_lead_outside(self):
+        outside = self.enterContext(support.temp_dir("xzfs-outside-"))
+        make_cold(outside, "file", b"outside")
+        inside = os.path.join(self.source, "folder")
+        os.mkdir(inside)
+        make_cold(inside, "file", b"inside")
+        parked = os.path.join(self.source, "parked")
+        libc = ctypes.CDLL(None, use_errno=True)
+        os.symlink(outside, parked)
+        exchanged = reads = refused = 0
+        stop = threading.Event()
+
+        def exchange():
+            nonlocal exchanged
+            while not stop.is_set():
+                # RENAME_EXCHANGE: at no time is there neither.
+                if libc.renameat2(-100, os.fsencode(inside), -100, os.fsencode(parked), 2) != 0:
+                    raise OSError(ctypes.get_errno(), "renameat2")
+                exchanged += 1
+
+        with Mount(self.source, "entry_timeout=0,attr_timeout=0") as mount:
+            thread = threading.Thread(target=exchange)
+            thread.start()
+            try:
+                while reads < support.scaled(3000, 100) or refused == 0:
+                    fd = None
+                    try:
+                        # Not to follow is our wish for the last component, and the daemon's own
+                        # task whenever it reaches the folder by its name.
+                        fd = os.open(mount / "folder",
+                                     os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+                        inner = os.open("file", os.O_RDONLY, dir_fd=fd)
+                        try:
+                            self.assertEqual(os.read(inner, 100), b"inside")
+                            reads += 1
+                        finally:
+                            os.close(inner)
+                    except OSError as error:
+                        self.assertIn(error.errno, (errno.ELOOP, errno.ENOTDIR, errno.ENOENT,
+                                                    errno.ESTALE, errno.EXDEV))
+                        refused += 1
+                    finally:
+                        if fd is not None:
+                            os.close(fd)
+            finally:
+                stop.set()
+                thread.join()
+        print(f"{exchanged} exchanges, {reads} reads, {refused} refused", file=sys.stderr)
+        self.assertGreater(exchanged, 30)
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,212 @@
+// How a session begins and ends.
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "protocol/protocol_test.h"
+
+namespace xzfs {
+namespace {
+
+// Ends of sessions are races: each is tried so often.
+constexpr int kRounds = 20;
+
+class SessionTest : public ProtocolTest, public testing::WithParamInterface<bool> {
+ protected:
+  Session::Setup ThreadingOfTheTest() { return {.single_threaded = GetParam()}; }
+};
+
+INSTANTIATE_TEST_SUITE_P(, SessionTest, testing::Values(false, true), [](const auto& info) {
+  return info.param ? "SingleThreaded" : "MultiThreaded";
+});
+
+using InitTest = ProtocolTest;
+
+TEST_F(InitTest, InitAgreesOnVersionSevenAndTellsOurLimits) {
+  Serve({.with_init = false});
+  session().StartServing();
+  const auto init = kernel().Init();
+  ASSERT_TRUE(init);
+  EXPECT_EQ(init->major, 7U);
+  EXPECT_GE(init->minor, 31U);
+  EXPECT_EQ(init->max_background, 64U) << "or many readers run into the kernel's default of 12";
+  EXPECT_EQ(init->max_readahead, 128U << 10) << "as much as the kernel offered";
+  EXPECT_TRUE(init->flags & FUSE_MAX_PAGES);
+  EXPECT_EQ(init->max_pages, 256U) << "requests of 1 MiB";
+  EXPECT_TRUE(init->flags & FUSE_DO_READDIRPLUS);
+  EXPECT_TRUE(init->flags & FUSE_ASYNC_READ);
+  EXPECT_TRUE(init->flags & FUSE_PARALLEL_DIROPS);
+  EXPECT_EQ(init->flags & (FUSE_SPLICE_READ | FUSE_SPLICE_WRITE | FUSE_SPLICE_MOVE), 0U);
+  EXPECT_EQ(init->flags & FUSE_WRITEBACK_CACHE, 0U);
+}
+
+TEST_F(InitTest, AKernelWithoutOptionalFeaturesIsServedToo) {
+  WriteCold("a", "some text");
+  Serve({.with_init = false});
+  session().StartServing();
+  const auto init = kernel().Init(/*flags=*/0);
+  ASSERT_TRUE(init);
+  EXPECT_EQ(init->flags & FUSE_DO_READDIRPLUS, 0U);
+  const auto entry = kernel().Lookup(FUSE_ROOT_ID, "a");
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->attr.size, 9U);
+}
+
+TEST_F(InitTest, AKernelOfBeforeTheLongInitRequestIsServedToo) {
+  WriteCold("a", "some text");
+  Serve({.with_init = false});
+  session().StartServing();
+  // Up to 7.35 the request ends after the flags.
+  fuse_init_in in = {};
+  in.major = 7;
+  in.minor = 31;
+  in.max_readahead = 65536;
+  in.flags = FUSE_ASYNC_READ | FUSE_DO_READDIRPLUS;
+  const std::string_view body(reinterpret_cast<const char*>(&in), 16);
+  EXPECT_EQ(kernel().Ask(FUSE_INIT, 0, body).error, 0);
+  const auto entry = kernel().Lookup(FUSE_ROOT_ID, "a");
+  ASSERT_TRUE(entry);
+  EXPECT_EQ(entry->attr.size, 9U);
+}
+
+TEST_F(InitTest, ANewerMajorVersionIsToldOursAndMayAskAgain) {
+  std::atomic<int> ready{0};
+  Serve({.on_ready = [&] { ++ready; }, .with_init = false});
+  session().StartServing();
+  fuse_init_in in = {};
+  in.major = 8;
+  const auto reply = kernel().Ask(
+      FUSE_INIT, 0, std::string_view(reinterpret_cast<const char*>(&in), sizeof in));
+  ASSERT_EQ(reply.error, 0);
+  ASSERT_GE(reply.body.size(), 8U);
+  EXPECT_EQ(reply.body.substr(0, 4), std::string("\7\0\0\0", 4));
+  EXPECT_EQ(ready, 0);
+  ASSERT_TRUE(kernel().Init());
+  EXPECT_EQ(ready, 1);
+}
+
+TEST_F(InitTest, OnReadyIsCalledOnceAtInitAndNeitherBeforeNorAfter) {
+  std::atomic<int> ready{0};
+  Serve({.on_ready = [&] { ++ready; }, .with_init = false});
+  session().StartServing();
+  EXPECT_EQ(ErrorOf(kernel().StatFs()), EIO) << "a request before INIT";
+  EXPECT_EQ(ready, 0);
+  ASSERT_TRUE(kernel().Init());
+  EXPECT_EQ(ready, 1);
+  EXPECT_EQ(ErrorOf(kernel().Init()), EIO) << "a second INIT";
+  EXPECT_EQ(ErrorOf(kernel().StatFs()), 0);
+  EXPECT_EQ(ready, 1);
+}
+
+TEST_F(InitTest, DestroyIsAnswered) {
+  Serve();
+  EXPECT_EQ(kernel().Ask(FUSE_DESTROY, 0, {}).error, 0);
+}
+
+TEST_F(InitTest, AttachSocketRefusesWhatIsNoDescriptor) {
+  Serve();
+  EXPECT_FALSE(session().frontend().AttachSocket(-1));
+}
+
+TEST_P(SessionTest, HangingUpEndsServe) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session session(source(), ThreadingOfTheTest());
+    session.kernel().HangUp();
+    static_cast<void>(session.Join());
+  }
+}
+
+TEST_P(SessionTest, ClosingTheSocketEndsServe) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session session(source(), ThreadingOfTheTest());
+    session.kernel().Close();
+    EXPECT_FALSE(session.Join()) << "a broken connection is an error";
+  }
+}
+
+TEST_P(SessionTest, StopEndsServe) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session session(source(), ThreadingOfTheTest());
+    session.frontend().Stop();
+    EXPECT_TRUE(session.Join());
+  }
+}
+
+TEST_P(SessionTest, StopBeforeServeEndsItAtOnce) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session::Setup setup = ThreadingOfTheTest();
+    setup.with_init = false;
+    Session session(source(), setup);
+    session.frontend().Stop();
+    session.StartServing();
+    EXPECT_TRUE(session.Join());
+  }
+}
+
+TEST_P(SessionTest, StopWhileServeBeginsEndsIt) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session::Setup setup = ThreadingOfTheTest();
+    setup.with_init = false;
+    Session session(source(), setup);
+    session.StartServing();
+    session.frontend().Stop();
+    EXPECT_TRUE(session.Join());
+  }
+}
+
+TEST_P(SessionTest, StopMayBeCalledByManyAndAfterTheEnd) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session session(source(), ThreadingOfTheTest());
+    std::vector<std::thread> stoppers;
+    for (int k = 0; k < 4; ++k) {
+      stoppers.emplace_back([&] { session.frontend().Stop(); });
+    }
+    for (std::thread& stopper : stoppers) {
+      stopper.join();
+    }
+    EXPECT_TRUE(session.Join());
+    session.frontend().Stop();
+  }
+}
+
+TEST_P(SessionTest, StopAfterTheKernelHungUpIsHarmless) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session session(source(), ThreadingOfTheTest());
+    session.kernel().HangUp();
+    static_cast<void>(session.Join());
+    session.frontend().Stop();
+  }
+}
+
+TEST_P(SessionTest, ASessionThatIsNeverServedGoesAway) {
+  for (int i = 0; i < kRounds; ++i) {
+    Session::Setup setup = ThreadingOfTheTest();
+    setup.with_init = false;
+    Session session(source(), setup);
+    if (i % 2 == 1) {
+      session.frontend().Stop();
+    }
+  }
+}
+
+// A request that is being worked on when Stop comes is finished, not torn.
+TEST_P(SessionTest, StopWaitsForTheRequestThatIsBeingAnswered) {
+  WriteCold("a", SomeText(100000));
+  for (int i = 0; i < kRounds; ++i) {
+    Session session(source(), ThreadingOfTheTest());
+    const auto entry = session.kernel().Lookup(FUSE_ROOT_ID, "a");
+    ASSERT_TRUE(entry);
+    const auto opened = session.kernel().Open(entry->nodeid);
+    ASSERT_TRUE(opened);
+    const uint64_t read = session.kernel().SendRead(entry->nodeid, opened->fh, 50000, 4096);
+    const uint64_t release = session.kernel().Send(FUSE_GETATTR, entry->nodeid, {});
+    ASSERT_EQ(session.kernel().Await(read).error, 0);
+    ASSERT_EQ(session.kernel().Await(release).error, 0);
+    ASSERT_TRUE(session.kernel().Release(entry->nodeid, opened->fh));
+    session.frontend().Stop();
+    EXPECT_TRUE(session.Join());
+  }
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -1,0 +1,260 @@
+#include "cache/block_cache.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <latch>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace xzfs {
+namespace {
+
+constexpr size_t kUnit = 1000;
+
+// A cache for ten units of kUnit bytes.
+class BlockCacheTest : public testing::Test {
+ protected:
+  Result<UnitPtr> Load(uint64_t offset, bool new_visit = true) {
+    return cache_.Get({1, offset}, new_visit, [&]() -> Result<UnitPtr> {
+      ++loads_;
+      return Make(offset);
+    });
+  }
+  UnitPtr Make(uint64_t offset) {
+    auto unit = cache_.NewUnit(kUnit);
+    unit->mutable_bytes()[0] = static_cast<std::byte>(offset);
+    return unit;
+  }
+  void LoadAhead(uint64_t offset) {
+    cache_.LoadAhead({1, offset}, kUnit, [&]() -> Result<UnitPtr> { return Make(offset); });
+  }
+
+  Stats stats_;
+  MemoryBudget budget_{10 * kUnit};
+  BlockCache cache_{budget_, stats_};
+  std::atomic<int> loads_{0};
+};
+
+TEST_F(BlockCacheTest, DecodesAUnitOnceForRepeatedReads) {
+  ASSERT_TRUE(Load(7));
+  const auto again = Load(7);
+  ASSERT_TRUE(again);
+  EXPECT_EQ((*again)->bytes()[0], std::byte{7});
+  EXPECT_EQ(loads_, 1);
+  EXPECT_EQ(stats_.cache_hits.Get(), 1u);
+  EXPECT_EQ(stats_.cache_misses.Get(), 1u);
+}
+
+TEST_F(BlockCacheTest, StaysWithinTheBudget) {
+  for (uint64_t offset = 0; offset < 100; ++offset) {
+    ASSERT_TRUE(Load(offset));
+    EXPECT_LE(budget_.used(), budget_.total());
+  }
+  EXPECT_LE(budget_.peak(), budget_.total());
+  EXPECT_EQ(stats_.evictions.Get(), 90u);
+}
+
+TEST_F(BlockCacheTest, EvictedUnitStaysReadableAndChargedWhilePinned) {
+  const auto pinned = Load(0);
+  ASSERT_TRUE(pinned);
+  for (uint64_t offset = 1; offset < 50; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
+  EXPECT_EQ((*pinned)->bytes()[0], std::byte{0});
+  EXPECT_TRUE(cache_.Contains({1, 0})) << "dropping a pinned unit frees nothing";
+}
+
+TEST_F(BlockCacheTest, AScanDoesNotFlushWhatWasVisitedTwice) {
+  for (int visit = 0; visit < 2; ++visit) {
+    for (uint64_t offset = 0; offset < 4; ++offset) {
+      ASSERT_TRUE(Load(offset));
+    }
+  }
+  for (uint64_t offset = 100; offset < 200; ++offset) {
+    ASSERT_TRUE(Load(offset));
+    ASSERT_TRUE(Load(offset, /*new_visit=*/false)) << "the next piece of the same pass";
+  }
+  for (uint64_t offset = 0; offset < 4; ++offset) {
+    EXPECT_TRUE(cache_.Contains({1, offset})) << offset;
+  }
+}
+
+TEST_F(BlockCacheTest, ManyPiecesOfOnePassAreOneVisit) {
+  for (uint64_t offset = 0; offset < 4; ++offset) {
+    for (int piece = 0; piece < 8; ++piece) {
+      ASSERT_TRUE(Load(offset, /*new_visit=*/piece == 0));
+    }
+  }
+  for (uint64_t offset = 100; offset < 120; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
+  for (uint64_t offset = 0; offset < 4; ++offset) {
+    EXPECT_FALSE(cache_.Contains({1, offset})) << offset;
+  }
+}
+
+TEST_F(BlockCacheTest, WhatIsHotCannotTakeMoreThanHalf) {
+  for (int visit = 0; visit < 3; ++visit) {
+    for (uint64_t offset = 0; offset < 10; ++offset) {
+      ASSERT_TRUE(Load(offset));
+    }
+  }
+  int left = 0;
+  for (uint64_t offset = 100; offset < 150; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
+  for (uint64_t offset = 0; offset < 10; ++offset) {
+    left += cache_.Contains({1, offset}) ? 1 : 0;
+  }
+  EXPECT_EQ(left, 5);
+}
+
+TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
+  constexpr int kReaders = 8;
+  std::latch loading(1);
+  std::latch go_on(1);
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0};
+  const auto read = [&] {
+    const auto unit = cache_.Get({1, 3}, true, [&]() -> Result<UnitPtr> {
+      ++loads_;
+      loading.count_down();
+      go_on.wait();
+      return Make(3);
+    });
+    right += unit && (*unit)->bytes()[0] == std::byte{3} ? 1 : 0;
+  };
+  threads.emplace_back(read);
+  loading.wait();
+  for (int i = 1; i < kReaders; ++i) {
+    threads.emplace_back(read);
+  }
+  while (stats_.single_flight_joins.Get() != kReaders - 1) {
+    std::this_thread::yield();
+  }
+  go_on.count_down();
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(right, kReaders);
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(BlockCacheTest, WaitersGetTheErrorAndItIsNotKept) {
+  const auto failed =
+      cache_.Get({1, 3}, true, []() -> Result<UnitPtr> { return Fail(EIO, "broken"); });
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, EIO);
+  EXPECT_TRUE(Load(3));
+}
+
+TEST_F(BlockCacheTest, ALoaderThatRunsOutOfMemoryIsAnErrorNotAHang) {
+  const auto failed = cache_.Get({1, 3}, true, []() -> Result<UnitPtr> { throw std::bad_alloc(); });
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ENOMEM);
+  EXPECT_TRUE(Load(3));
+}
+
+TEST_F(BlockCacheTest, AFailedDecodeAheadNeverReachesAReader) {
+  std::latch loading(1);
+  std::latch go_on(1);
+  std::thread ahead([&] {
+    cache_.LoadAhead({1, 3}, kUnit, [&]() -> Result<UnitPtr> {
+      loading.count_down();
+      go_on.wait();
+      return Fail(EAGAIN, "not now");
+    });
+  });
+  loading.wait();
+  Result<UnitPtr> unit = nullptr;
+  std::thread reader([&] { unit = Load(3); });
+  while (stats_.single_flight_joins.Get() == 0) {
+    std::this_thread::yield();
+  }
+  go_on.count_down();
+  ahead.join();
+  reader.join();
+  EXPECT_TRUE(unit);
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(BlockCacheTest, DecodeAheadThatIsReadIsUseful) {
+  LoadAhead(1);
+  ASSERT_TRUE(Load(1));
+  EXPECT_EQ(loads_, 0);
+  EXPECT_EQ(stats_.ahead_useful.Get(), 1u);
+  EXPECT_EQ(stats_.ahead_wasted.Get(), 0u);
+}
+
+TEST_F(BlockCacheTest, DecodeAheadHoldsAtMostAQuarterOfTheBudget) {
+  for (uint64_t offset = 0; offset < 10; ++offset) {
+    LoadAhead(offset);
+  }
+  EXPECT_EQ(budget_.used(), 2 * kUnit);
+}
+
+TEST_F(BlockCacheTest, DecodeAheadDoesNotEvictWhatIsHot) {
+  for (int visit = 0; visit < 2; ++visit) {
+    for (uint64_t offset = 0; offset < 5; ++offset) {
+      ASSERT_TRUE(Load(offset));
+    }
+  }
+  const MemoryCharge others(budget_, 5 * kUnit);
+  LoadAhead(100);
+  EXPECT_FALSE(cache_.Contains({1, 100}));
+}
+
+TEST_F(BlockCacheTest, StaleDecodeAheadMakesRoomForNew) {
+  LoadAhead(0);
+  LoadAhead(1);
+  LoadAhead(2);
+  ASSERT_FALSE(cache_.Contains({1, 2})) << "over the quarter";
+  for (int i = 0; i < 5000; ++i) {
+    ASSERT_TRUE(Load(50));
+  }
+  LoadAhead(2);
+  EXPECT_TRUE(cache_.Contains({1, 2}));
+  EXPECT_FALSE(cache_.Contains({1, 0}));
+  EXPECT_EQ(stats_.ahead_wasted.Get(), 1u);
+}
+
+TEST_F(BlockCacheTest, ReservingForOthersEvictsUnits) {
+  for (uint64_t offset = 0; offset < 10; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
+  const MemoryCharge decoder = cache_.Reserve(4 * kUnit);
+  EXPECT_EQ(budget_.used(), budget_.total());
+  EXPECT_EQ(stats_.evictions.Get(), 4u);
+}
+
+TEST_F(BlockCacheTest, ManyThreadsOnFewUnitsGetRightBytesWithinTheBudget) {
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (unsigned t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      uint64_t random = t + 1;
+      for (int i = 0; i < 3000; ++i) {
+        random = random * 6364136223846793005U + 1442695040888963407U;
+        const uint64_t offset = (random >> 33) % 40;
+        if (random % 3 == 0) {
+          LoadAhead(offset);
+        }
+        const auto unit = Load(offset);
+        if (!unit || (*unit)->bytes()[0] != static_cast<std::byte>(offset)) {
+          ++wrong;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(wrong, 0);
+  EXPECT_LE(budget_.peak(), budget_.total() + 4 * kUnit);
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -1,0 +1,159 @@
+#include "cache/xz_reader.h"
+
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "cache_test_util.h"
+
+namespace xzfs {
+namespace {
+
+constexpr size_t kKiB = 1024;
+constexpr size_t kMiB = 1024 * kKiB;
+
+class XzReaderTest : public testing::Test {
+ protected:
+  ReadEngine engine_{{.budget_bytes = 32 * kMiB, .threads = 2, .whole_block_bytes = 4 * kMiB}};
+};
+
+TEST_F(XzReaderTest, AnyRangeEqualsThePlainBytes) {
+  const std::string plain = SomeText(900 * kKiB + 17);
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, 64 * kKiB)), plain.size());
+  std::mt19937 random(1);
+  for (int i = 0; i < 500; ++i) {
+    const size_t offset = random() % (plain.size() + 10);
+    const size_t size = random() % (200 * kKiB);
+    const std::string want = offset < plain.size() ? plain.substr(offset, size) : "";
+    ASSERT_EQ(ReadString(*reader, offset, size), want) << offset << "+" << size;
+  }
+}
+
+TEST_F(XzReaderTest, DecodesOnlyTheBlocksTouched) {
+  const std::string plain = SomeText(kMiB);
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, 64 * kKiB)), plain.size());
+  ASSERT_EQ(ReadString(*reader, 500 * kKiB, 10), plain.substr(500 * kKiB, 10));
+  EXPECT_EQ(engine_.stats.decoded_bytes.Get(), 64 * kKiB);
+}
+
+TEST_F(XzReaderTest, OpenFilesDoNotHoldTheirIndex) {
+  const std::string plain = SomeText(100 * kKiB);
+  const auto stored = std::make_shared<MemFile>(MakeXz(plain, kKiB));
+  std::vector<std::unique_ptr<XzReader>> readers;
+  for (int i = 0; i < 3000; ++i) {
+    readers.push_back(MakeReader(engine_, stored, plain.size()));
+    ASSERT_EQ(ReadString(*readers.back(), 5, 5), plain.substr(5, 5));
+  }
+  EXPECT_LE(engine_.budget.used(), engine_.budget.total());
+  EXPECT_EQ(ReadString(*readers.front(), 50 * kKiB, 100), plain.substr(50 * kKiB, 100));
+}
+
+TEST_F(XzReaderTest, ADamagedBlockFailsOnlyReadsThatTouchIt) {
+  const std::string plain = SomeText(256 * kKiB);
+  XzBuilder builder;
+  builder.AddStream(plain, 64 * kKiB);
+  std::string bytes = builder.bytes();
+  bytes[builder.block_ends()[1] - 1] = static_cast<char>(bytes[builder.block_ends()[1] - 1] ^ 1);
+  const auto stored = std::make_shared<MemFile>(bytes);
+  const auto reader = MakeReader(engine_, stored, plain.size());
+  EXPECT_EQ(ReadString(*reader, 0, 64 * kKiB), plain.substr(0, 64 * kKiB));
+  EXPECT_EQ(ReadString(*reader, 128 * kKiB, 128 * kKiB), plain.substr(128 * kKiB));
+  std::vector<std::byte> out(100);
+  for (const size_t offset : {64 * kKiB, 100 * kKiB, 128 * kKiB - 1, 64 * kKiB - 50}) {
+    const auto failed = reader->ReadAt(offset, out);
+    ASSERT_FALSE(failed) << offset;
+    EXPECT_EQ(failed.error().code, EIO);
+  }
+  EXPECT_EQ(engine_.stats.damaged_blocks.Get(), 1u);
+}
+
+TEST_F(XzReaderTest, DamageIsDecodedOnce) {
+  const std::string plain = SomeText(64 * kKiB);
+  XzBuilder builder;
+  builder.AddStream(plain, 64 * kKiB);
+  std::string bytes = builder.bytes();
+  bytes[builder.block_ends()[0] - 1] = static_cast<char>(bytes[builder.block_ends()[0] - 1] ^ 1);
+  const auto stored = std::make_shared<MemFile>(bytes);
+  const auto reader = MakeReader(engine_, stored, plain.size());
+  std::vector<std::byte> out(100);
+  ASSERT_FALSE(reader->ReadAt(0, out));
+  const size_t reads = stored->accesses().size();
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_FALSE(reader->ReadAt(0, out));
+  }
+  EXPECT_EQ(stored->accesses().size(), reads);
+}
+
+TEST_F(XzReaderTest, AnErrorOfTheStoredFileIsNotRememberedAsDamage) {
+  const std::string plain = SomeText(256 * kKiB);
+  const auto stored = std::make_shared<MemFile>(MakeXz(plain, 64 * kKiB));
+  const auto reader = MakeReader(engine_, stored, plain.size());
+  ASSERT_EQ(ReadString(*reader, 0, 10), plain.substr(0, 10));
+  stored->FailAfter(0, ESTALE);
+  std::vector<std::byte> out(100);
+  const auto failed = reader->ReadAt(100 * kKiB, out);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, ESTALE);
+  stored->StopFailing();
+  EXPECT_EQ(ReadString(*reader, 100 * kKiB, 10), plain.substr(100 * kKiB, 10));
+  EXPECT_EQ(engine_.stats.damaged_blocks.Get(), 0u);
+}
+
+TEST_F(XzReaderTest, ASequentialReaderGetsBlocksDecodedAhead) {
+  engine_.Start();
+  const std::string plain = SomeText(4 * kMiB);
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, 256 * kKiB)), plain.size());
+  std::string all;
+  while (all.size() < plain.size()) {
+    all += ReadString(*reader, all.size(), 128 * kKiB);
+    engine_.pool.WaitIdle();
+  }
+  EXPECT_EQ(all, plain);
+  EXPECT_GE(engine_.stats.ahead_useful.Get(), 10u);
+  EXPECT_EQ(engine_.stats.decoded_bytes.Get(), plain.size());
+}
+
+TEST_F(XzReaderTest, RandomReadsDecodeNothingAhead) {
+  engine_.Start();
+  const std::string plain = SomeText(4 * kMiB);
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, 64 * kKiB)), plain.size());
+  for (const size_t at : {3000u, 100u, 2000u, 500u, 3500u, 1200u}) {
+    ReadString(*reader, at * kKiB, 4 * kKiB);
+  }
+  engine_.pool.WaitIdle();
+  EXPECT_EQ(engine_.stats.decoded_bytes.Get(), 6 * 64 * kKiB);
+}
+
+TEST_F(XzReaderTest, EightReadersOfAGiantBlockGetTheSameBytesWithoutRestarting) {
+  ReadEngine engine({.budget_bytes = 64 * kMiB, .threads = 2, .whole_block_bytes = 64 * kKiB});
+  engine.Start();
+  const std::string plain = SomeText(6 * kMiB + 5);
+  const auto stored = std::make_shared<MemFile>(MakeXz(plain, plain.size()));
+  const Identity identity = NewIdentity();
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] {
+      const auto reader = MakeReader(engine, stored, plain.size(), identity);
+      for (size_t at = 0; at < plain.size(); at += 100 * kKiB) {
+        wrong += ReadString(*reader, at, 100 * kKiB) == plain.substr(at, 100 * kKiB) ? 0 : 1;
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(wrong, 0);
+  EXPECT_EQ(engine.stats.giant_restarts.Get(), 1u);
+  EXPECT_EQ(engine.stats.decoded_bytes.Get(), plain.size());
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -1,0 +1,135 @@
+#include "fs/node_table.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+namespace xzfs {
+namespace {
+
+Node FileNode(uint64_t inode, StoredKind kind = StoredKind::kPlain, int64_t ctime_ns = 1) {
+  Node node;
+  node.kind = kind;
+  node.identity = {
+      .device = 1, .inode = inode, .size_bytes = 10, .mtime_ns = 1, .ctime_ns = ctime_ns};
+  return node;
+}
+
+class NodeTableTest : public testing::Test {
+ protected:
+  NodeId Add(const Node& node, NodeId parent, const std::string& name) {
+    return table_.AcquireOrAdd(node, {parent, name})->id;
+  }
+  NodeTable table_{[] {
+    struct stat st = {};
+    st.st_dev = 1;
+    st.st_ino = 1;
+    return st;
+  }()};
+};
+
+TEST_F(NodeTableTest, TwoNamesOfOneFileAreOneNode) {
+  const NodeId a = Add(FileNode(5), kRootNode, "a");
+  const NodeId b = Add(FileNode(5), kRootNode, "b");
+  EXPECT_EQ(a, b);
+  EXPECT_EQ(table_.LocationOf(a).stored_name, "b");
+}
+
+TEST_F(NodeTableTest, AChangedPlainFileIsTheSameNodeAndACompressedOneIsNot) {
+  EXPECT_EQ(Add(FileNode(5, StoredKind::kPlain, 1), kRootNode, "a"),
+            Add(FileNode(5, StoredKind::kPlain, 2), kRootNode, "a"));
+  EXPECT_NE(Add(FileNode(6, StoredKind::kCompressed, 1), kRootNode, "b.xz"),
+            Add(FileNode(6, StoredKind::kCompressed, 2), kRootNode, "b.xz"));
+}
+
+TEST_F(NodeTableTest, ANodeLivesUntilAllItsLookupsAreForgotten) {
+  const NodeId id = Add(FileNode(5), kRootNode, "a");
+  Add(FileNode(5), kRootNode, "a");
+  EXPECT_TRUE(table_.Forget(id, 1).empty());
+  EXPECT_NE(table_.Find(id), nullptr);
+  EXPECT_EQ(table_.Forget(id, 1), std::vector<NodeId>{id});
+  EXPECT_EQ(table_.Find(id), nullptr);
+}
+
+TEST_F(NodeTableTest, AnIdIsNeverUsedAgain) {
+  const NodeId first = Add(FileNode(5), kRootNode, "a");
+  table_.Forget(first, 1);
+  EXPECT_NE(Add(FileNode(5), kRootNode, "a"), first);
+}
+
+TEST_F(NodeTableTest, AParentLivesAsLongAsItsChildren) {
+  const NodeId dir = Add(FileNode(5, StoredKind::kDirectory), kRootNode, "d");
+  const NodeId file = Add(FileNode(6), dir, "f");
+  EXPECT_TRUE(table_.Forget(dir, 1).empty());
+  EXPECT_EQ(table_.PathOf(file), "d/f");
+  EXPECT_EQ(table_.Forget(file, 1), (std::vector<NodeId>{file, dir}));
+  EXPECT_EQ(table_.size(), 1u);
+}
+
+TEST_F(NodeTableTest, ForgettingTooMuchOrTheUnknownIsHarmless) {
+  const NodeId id = Add(FileNode(5), kRootNode, "a");
+  EXPECT_TRUE(table_.Forget(12345, 1).empty());
+  EXPECT_TRUE(table_.Forget(kRootNode, 100).empty());
+  EXPECT_EQ(table_.Forget(id, UINT64_MAX).size(), 1u);
+  EXPECT_NE(table_.Find(kRootNode), nullptr);
+}
+
+TEST_F(NodeTableTest, ADirectoryMovedBelowItsFormerChildMakesNoCycle) {
+  const NodeId a = Add(FileNode(5, StoredKind::kDirectory), kRootNode, "a");
+  const NodeId b = Add(FileNode(6, StoredKind::kDirectory), a, "b");
+  // In the source: mv a/b b; mv a b/a. The kernel looks up a below b first.
+  const NodeId moved = Add(FileNode(5, StoredKind::kDirectory), b, "a");
+  EXPECT_NE(moved, a);
+  EXPECT_EQ(table_.PathOf(moved), "a/b/a");
+  table_.Forget(moved, 1);
+  table_.Forget(b, 1);
+  table_.Forget(a, 1);
+  EXPECT_EQ(table_.size(), 1u);
+}
+
+TEST_F(NodeTableTest, AMovedFileIsFoundAtItsNewPlace) {
+  const NodeId dir = Add(FileNode(5, StoredKind::kDirectory), kRootNode, "d");
+  const NodeId file = Add(FileNode(6), kRootNode, "f");
+  Add(FileNode(6), dir, "g");
+  EXPECT_EQ(table_.PathOf(file), "d/g");
+  table_.Forget(file, 2);
+  table_.Forget(dir, 1);
+  EXPECT_EQ(table_.size(), 1u);
+}
+
+TEST_F(NodeTableTest, RemembersTheIdentityOfTheLastOpen) {
+  const Node node = FileNode(5);
+  const NodeId id = Add(node, kRootNode, "a");
+  EXPECT_FALSE(table_.AddOpen(id, node.identity));
+  EXPECT_TRUE(table_.AddOpen(id, node.identity));
+  Identity changed = node.identity;
+  ++changed.mtime_ns;
+  EXPECT_FALSE(table_.AddOpen(id, changed));
+  EXPECT_FALSE(table_.RemoveOpen(id));
+  EXPECT_FALSE(table_.RemoveOpen(id));
+  EXPECT_TRUE(table_.IsOpen(id));
+  EXPECT_TRUE(table_.RemoveOpen(id));
+  EXPECT_FALSE(table_.IsOpen(id));
+}
+
+TEST_F(NodeTableTest, CountsEndRightWhenManyThreadsLookUpAndForget) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&] {
+      for (int i = 0; i < 2000; ++i) {
+        const NodeId dir = Add(FileNode(5, StoredKind::kDirectory), kRootNode, "d");
+        const NodeId file = Add(FileNode(100 + static_cast<uint64_t>(i % 7)), dir, "f");
+        table_.Forget(file, 1);
+        table_.Forget(dir, 1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(table_.size(), 1u);
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -1,0 +1,215 @@
+#include "fs/options.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "base/machine.h"
+
+namespace xzfs {
+namespace {
+
+std::string MessageOf(const std::string& option) {
+  Options options;
+  const Status status = ApplyOption(option, options);
+  return status ? "" : status.error().message;
+}
+
+bool HasFlag(const Options& options, const std::string& flag) {
+  return std::count(options.mount_flags.begin(), options.mount_flags.end(), flag) == 1;
+}
+
+TEST(ParseSize, AcceptsEverySuffixThatXzAccepts) {
+  const struct {
+    std::vector<std::string> letters;
+    uint64_t unit;
+  } kUnits[] = {{{"k", "K"}, 1024}, {{"m", "M"}, 1 << 20}, {{"g", "G"}, 1 << 30}};
+  for (const auto& [letters, unit] : kUnits) {
+    for (const std::string& letter : letters) {
+      for (const char* rest : {"", "i", "iB", "B"}) {
+        const std::string text = "3" + letter + rest;
+        const Result<uint64_t> bytes = ParseSize(text);
+        ASSERT_TRUE(bytes) << text;
+        EXPECT_EQ(*bytes, 3 * unit) << text;
+      }
+    }
+  }
+  EXPECT_EQ(ParseSize("0").value(), 0u);
+  EXPECT_EQ(ParseSize("65536").value(), 65536u);
+}
+
+TEST(ParseSize, RefusesWhatXzRefuses) {
+  for (const char* text : {"", "M", "1.5G", "1 MiB", " 1", "1 ", "-1", "+1", "0x10", "1b", "1kib",
+                           "1MiBs", "1T", "1e6", "1Mi ", "one"}) {
+    const Result<uint64_t> bytes = ParseSize(text);
+    ASSERT_FALSE(bytes) << text;
+    EXPECT_EQ(bytes.error().code, EINVAL);
+    EXPECT_EQ(bytes.error().message.find('\n'), std::string::npos);
+  }
+}
+
+TEST(ParseSize, RefusesSizesThatOverflow) {
+  EXPECT_EQ(ParseSize("18446744073709551615").value(), UINT64_MAX);
+  EXPECT_EQ(ParseSize("17179869183GiB").value(), uint64_t{17179869183} << 30);
+  for (const char* text : {"18446744073709551616", "17179869184GiB", "99999999999999999999K"}) {
+    const Result<uint64_t> bytes = ParseSize(text);
+    ASSERT_FALSE(bytes) << text;
+    EXPECT_NE(bytes.error().message.find("too large"), std::string::npos);
+  }
+}
+
+TEST(ApplyOption, SetsEveryOption) {
+  Options options;
+  for (const char* option :
+       {"cache_size=512MiB", "threads=3", "whole_block_limit=1M", "attr_timeout=2.5",
+        "entry_timeout=0", "allow_other", "rw", "noexec"}) {
+    ASSERT_TRUE(ApplyOption(option, options)) << option;
+  }
+  EXPECT_EQ(options.cache_size_bytes, uint64_t{512} << 20);
+  EXPECT_EQ(options.threads, 3u);
+  EXPECT_EQ(options.whole_block_limit_bytes, uint64_t{1} << 20);
+  EXPECT_EQ(options.attr_timeout_s, 2.5);
+  EXPECT_EQ(options.entry_timeout_s, 0.0);
+  EXPECT_TRUE(options.allow_other);
+  EXPECT_TRUE(options.read_only);
+  EXPECT_TRUE(HasFlag(options, "noexec"));
+}
+
+TEST(ApplyOption, MountsWithoutSetUserIdAndDevicesUnlessTold) {
+  Options options;
+  EXPECT_TRUE(HasFlag(options, "nosuid"));
+  EXPECT_TRUE(HasFlag(options, "nodev"));
+  for (const char* option : {"suid", "dev", "noexec", "exec"}) {
+    ASSERT_TRUE(ApplyOption(option, options));
+  }
+  EXPECT_EQ(options.mount_flags, (std::vector<std::string>{"suid", "dev"}));
+  for (const char* option : {"nosuid", "nosuid", "nodev"}) {
+    ASSERT_TRUE(ApplyOption(option, options));
+  }
+  EXPECT_EQ(options.mount_flags, (std::vector<std::string>{"nosuid", "nodev"}));
+}
+
+TEST(ApplyOption, SwallowsWordsForOtherReadersOfFstab) {
+  for (const char* option : {"defaults",
+                             "nofail",
+                             "_netdev",
+                             "auto",
+                             "noauto",
+                             "user",
+                             "user=joe",
+                             "nouser",
+                             "users",
+                             "owner",
+                             "group",
+                             "relatime",
+                             "norelatime",
+                             "strictatime",
+                             "diratime",
+                             "nodiratime",
+                             "noatime",
+                             "lazytime",
+                             "comment=hello there",
+                             "x-systemd.automount",
+                             "x-gvfs-hide",
+                             "X-mount.mkdir=0755",
+                             "sync",
+                             "async",
+                             "dirsync"}) {
+    Options options;
+    EXPECT_TRUE(ApplyOption(option, options)) << option;
+    EXPECT_EQ(options.mount_flags, Options().mount_flags) << option;
+  }
+}
+
+TEST(ApplyOption, NamesTheNearestOptionForAnUnknownOne) {
+  EXPECT_EQ(MessageOf("cahce_size=1G"), "unknown option 'cahce_size' (did you mean cache_size?)");
+  EXPECT_EQ(MessageOf("cachesize"), "unknown option 'cachesize' (did you mean cache_size?)");
+  EXPECT_EQ(MessageOf("alow_other"), "unknown option 'alow_other' (did you mean allow_other?)");
+  EXPECT_EQ(MessageOf("noexce"), "unknown option 'noexce' (did you mean noexec?)");
+  EXPECT_EQ(MessageOf("thread=2"), "unknown option 'thread' (did you mean threads?)");
+}
+
+TEST(ApplyOption, GuessesNothingWhenNothingIsNear) {
+  EXPECT_EQ(MessageOf("compress=9"), "unknown option 'compress' (xzfs -h lists the options)");
+  EXPECT_EQ(MessageOf("x"), "unknown option 'x' (xzfs -h lists the options)");
+}
+
+TEST(ApplyOption, TellsUnknownNamesFromWrongValues) {
+  Options options;
+  EXPECT_EQ(ApplyOption("nonsense", options).error().code, ENOENT);
+  EXPECT_EQ(ApplyOption("threads=many", options).error().code, EINVAL);
+}
+
+TEST(ApplyOption, SaysWhichValueIsWrong) {
+  EXPECT_EQ(MessageOf("cache_size=1M"), "cache_size=1M is too small: the least is 32MiB");
+  EXPECT_EQ(MessageOf("cache_size=0"), "cache_size=0 is too small: the least is 32MiB");
+  EXPECT_EQ(MessageOf("cache_size=1.5G"),
+            "cache_size: '1.5G' is not a size, such as 512MiB or 2GiB");
+  EXPECT_EQ(MessageOf("cache_size"), "option cache_size needs a value: cache_size=SIZE");
+  EXPECT_EQ(MessageOf("cache_size="), "option cache_size needs a value: cache_size=SIZE");
+  EXPECT_EQ(MessageOf("allow_other=1"), "option allow_other takes no value");
+  EXPECT_NE(MessageOf("threads=-1"), "");
+  EXPECT_NE(MessageOf("threads=1.5"), "");
+  EXPECT_NE(MessageOf("threads=1000000"), "");
+  EXPECT_NE(MessageOf("whole_block_limit=0"), "");
+  EXPECT_NE(MessageOf("remount").find("unmount"), std::string::npos);
+  for (const char* value : {"-1", "nan", "inf", "1s", "0x1", "1e400", "1e99", " 1"}) {
+    EXPECT_NE(MessageOf(std::string("attr_timeout=") + value), "") << value;
+    EXPECT_NE(MessageOf(std::string("entry_timeout=") + value), "") << value;
+  }
+}
+
+TEST(SplitOptionList, SplitsAtCommasThatAreNotEscaped) {
+  using List = std::vector<std::string>;
+  EXPECT_EQ(SplitOptionList("a,b=c"), (List{"a", "b=c"}));
+  EXPECT_EQ(SplitOptionList(",a,,b,"), (List{"a", "b"}));
+  EXPECT_EQ(SplitOptionList("comment=x\\,y,z"), (List{"comment=x,y", "z"}));
+  EXPECT_EQ(SplitOptionList("a\\\\,b"), (List{"a\\", "b"}));
+  EXPECT_EQ(SplitOptionList("a\\b\\"), (List{"a\\b\\"}));
+  EXPECT_TRUE(SplitOptionList("").empty());
+}
+
+TEST(ResolveDefaults, FitTheMachine) {
+  Options options;
+  ASSERT_TRUE(ResolveDefaults(options));
+  EXPECT_EQ(options.cache_size_bytes,
+            std::clamp(UsableMemory() / 4, kMinCacheBytes, uint64_t{4} << 30));
+  EXPECT_EQ(options.threads, UsableProcessors());
+  EXPECT_EQ(options.whole_block_limit_bytes,
+            std::min(uint64_t{32} << 20, options.cache_size_bytes / 8));
+}
+
+TEST(ResolveDefaults, KeepWhatWasGiven) {
+  Options options;
+  options.cache_size_bytes = uint64_t{64} << 20;
+  options.threads = 7;
+  ASSERT_TRUE(ResolveDefaults(options));
+  EXPECT_EQ(options.cache_size_bytes, uint64_t{64} << 20);
+  EXPECT_EQ(options.threads, 7u);
+  EXPECT_EQ(options.whole_block_limit_bytes, uint64_t{8} << 20);
+}
+
+TEST(ResolveDefaults, RefuseWholeBlocksLargerThanTheCache) {
+  Options options;
+  options.cache_size_bytes = kMinCacheBytes;
+  options.whole_block_limit_bytes = kMinCacheBytes + 1;
+  EXPECT_FALSE(ResolveDefaults(options));
+}
+
+TEST(OptionsHelp, HasALineForEachOption) {
+  const std::string help = OptionsHelp();
+  for (const char* line :
+       {"  cache_size=SIZE ", "  threads=N ", "  whole_block_limit=SIZE ", "  attr_timeout=SEC ",
+        "  entry_timeout=SEC ", "  allow_other ", "  ro "}) {
+    EXPECT_NE(help.find(line), std::string::npos) << line;
+  }
+  for (size_t begin = 0; begin < help.size(); begin = help.find('\n', begin) + 1) {
+    EXPECT_LE(help.find('\n', begin) - begin, 95u) << help.substr(begin);
+  }
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -16,6 +16,8 @@ namespace xzfs {
 struct Error {
   int code = 0;
   std::string message;
+  // Reading the stored file failed, not what is in it: trying again may help.
+  bool of_the_source = false;
 };
 
 template <class T>
@@ -30,6 +32,13 @@ inline tl::unexpected<Error> Fail(int code, std::string message) {
 // REQUIRES: errno is read on the line after the call.
 inline tl::unexpected<Error> FailErrno(int code, const std::string& what) {
   return Fail(code, what + ": " + std::strerror(code));
+}
+
+// The same for a call that reads the stored file.
+inline tl::unexpected<Error> FailSource(int code, const std::string& what) {
+  auto error = FailErrno(code, what);
+  error.value().of_the_source = true;
+  return error;
 }
 
 }  // namespace xzfs

@@ -133,6 +133,10 @@ void LogToStderr(LogLevel least) { Replace(MakeDestination(true, least)); }
 
 void LogToSyslog(LogLevel least) { Replace(MakeDestination(false, least)); }
 
+bool LogEnabled(LogLevel level) {
+  return Current().load(std::memory_order_acquire)->logger->should_log(SpdlogLevel(level));
+}
+
 void Log(LogLevel level, std::string_view message) {
   Destination& destination = *Current().load(std::memory_order_acquire);
   if (!destination.logger->should_log(SpdlogLevel(level))) {

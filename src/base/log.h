@@ -8,9 +8,12 @@ namespace xzfs {
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 // Sends the log to stderr (the default) or to syslog as "xzfs". Lines under systemd carry its
-// "<N>" priority prefix. Not thread-safe: call it before threads start.
+// "<N>" priority prefix. Thread-safe.
 void LogToStderr(LogLevel least);
 void LogToSyslog(LogLevel least);
+
+// Whether lines of this level are written at all: for messages that are costly to put together.
+bool LogEnabled(LogLevel level);
 
 // Writes one line. Thread-safe. Control characters in `message` (file names are bytes) are shown as
 // \xNN, so that a name can't forge a line.

@@ -1,5 +1,7 @@
 #include "base/worker_pool.h"
 
+#include <exception>
+#include <system_error>
 #include <utility>
 
 namespace xzfs {
@@ -20,8 +22,15 @@ WorkerPool::~WorkerPool() {
 }
 
 void WorkerPool::Start() {
-  for (unsigned i = 0; i < thread_count_; ++i) {
-    threads_.emplace_back([this] { Run(); });
+  try {
+    for (unsigned i = 0; i < thread_count_; ++i) {
+      threads_.emplace_back([this] { Run(); });
+    }
+  } catch (const std::system_error&) {
+    // No more threads to be had: go on with those that there are.
+  }
+  if (threads_.empty()) {
+    return;
   }
   MutexLock lock(mutex_);
   started_ = true;
@@ -59,7 +68,11 @@ void WorkerPool::Run() {
     tasks_.pop_front();
     ++running_;
     mutex_.Unlock();
-    task();
+    try {
+      task();
+    } catch (const std::exception&) {
+      // Nobody waits for it. Memory ran out: who needs the result will say so.
+    }
     task = nullptr;  // what it holds may take locks of its own when it goes
     mutex_.Lock();
     if (--running_ == 0 && tasks_.empty()) {

@@ -17,11 +17,12 @@ class WorkerPool {
   // Threads start at Start, not before: a program that forks into the background must have none
   // until then. At most `queue_limit` tasks wait.
   WorkerPool(unsigned thread_count, size_t queue_limit);
-  // Drops the tasks that wait and ends those that run.
+  // Drops the tasks that wait and waits for those that run.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
+  // With fewer threads, or none, if the system gives no more.
   void Start();
   // Returns false, and does nothing, if the queue is full or the pool has not been started.
   bool TrySubmit(std::function<void()> task) EXCLUDES(mutex_);

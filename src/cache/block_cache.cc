@@ -12,11 +12,11 @@
 // Eviction takes from probation, then protected, then ahead, oldest first, and passes over units
 // that somebody is copying from: dropping those would free nothing now. Bytes are charged by the
 // units themselves, so a unit that is evicted while pinned still counts until its last reader is
-// done.
+// done. A quarter of the budget is never taken from units: where decoders need more than the rest,
+// the budget is exceeded rather than that each slice pushes out the one before it.
 //
-// Units decoded ahead for a reader who went away would hold their quarter for ever in a quiet
-// mount, so one that nobody read during the next kStaleAheadReads reads makes room for younger
-// ones.
+// Units decoded ahead for a reader who jumped or went away move to the end of probation, so that
+// they don't hold the quarter against others.
 //
 // Invariants, under mutex_:
 //   - an entry is in exactly one list and in entries_; each Bytes() is the sum over its list
@@ -33,9 +33,6 @@
 
 namespace xzfs {
 namespace {
-
-// 512 MiB of sequential reading in the kernel's 128 KiB requests.
-constexpr uint64_t kStaleAheadReads = 4096;
 
 // A flight must end whatever happens, or its waiters would hang.
 Result<UnitPtr> RunLoader(const BlockCache::Loader& load) {
@@ -76,7 +73,6 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, bool new_visit, const Loader
   std::shared_ptr<Flight> flight;
   {
     MutexLock lock(mutex_);
-    ++clock_;
     for (;;) {
       if (const auto it = entries_.find(key); it != entries_.end()) {
         stats_.cache_hits.Add();
@@ -125,11 +121,11 @@ void BlockCache::Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> resu
   MutexLock lock(mutex_);
   flight.result = std::move(result);
   flight.done = true;
+  flights_.erase(key);
+  flight.finished.NotifyAll();
   if (flight.result && !entries_.contains(key)) {
     InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation);
   }
-  flights_.erase(key);
-  flight.finished.NotifyAll();
 }
 
 void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
@@ -137,6 +133,17 @@ void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
   if (!entries_.contains(key)) {
     InsertLocked(key, std::move(unit), Segment::kProbation);
   }
+}
+
+bool BlockCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
+  MutexLock lock(mutex_);
+  if (ahead_bytes_ + ahead_loading_bytes_ + unit->bytes().size() > budget_.total() / 4) {
+    return false;
+  }
+  if (!entries_.contains(key)) {
+    InsertLocked(key, std::move(unit), Segment::kAhead);
+  }
+  return true;
 }
 
 bool BlockCache::Contains(const UnitKey& key) {
@@ -147,13 +154,13 @@ bool BlockCache::Contains(const UnitKey& key) {
 void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) {
   Bytes(segment) += unit->bytes().size();
   EntryList& list = List(segment);
-  list.push_front(Entry{key, std::move(unit), segment, clock_});
+  list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead});
   entries_.emplace(key, list.begin());
 }
 
 UnitPtr BlockCache::Touch(EntryList::iterator entry, bool new_visit) {
   Segment to = entry->segment;
-  if (to == Segment::kAhead) {
+  if (std::exchange(entry->unread_ahead, false)) {
     stats_.ahead_useful.Add();
     to = Segment::kProbation;
   } else if (new_visit) {
@@ -176,7 +183,7 @@ void BlockCache::Move(EntryList::iterator entry, Segment to) {
 }
 
 void BlockCache::Evict(EntryList::iterator entry, Evicted& evicted) {
-  if (entry->segment == Segment::kAhead) {
+  if (entry->unread_ahead) {
     stats_.ahead_wasted.Add();
   }
   stats_.evictions.Add();
@@ -202,13 +209,8 @@ bool BlockCache::EvictOldest(Segment segment, Evicted& evicted) {
 }
 
 bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
-  const size_t limit = budget_.total() / 4;
-  while (ahead_bytes_ + ahead_loading_bytes_ + bytes > limit) {
-    if (ahead_.empty() || clock_ - ahead_.back().inserted_at < kStaleAheadReads ||
-        ahead_.back().unit.use_count() != 1) {
-      return false;
-    }
-    Evict(std::prev(ahead_.end()), evicted);
+  if (ahead_bytes_ + ahead_loading_bytes_ + bytes > budget_.total() / 4) {
+    return false;
   }
   while (!Fits(bytes)) {
     if (!EvictOldest(Segment::kProbation, evicted)) {
@@ -218,10 +220,21 @@ bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
   return true;
 }
 
+void BlockCache::ReleaseAhead(uint64_t file_id) {
+  MutexLock lock(mutex_);
+  for (auto it = ahead_.begin(); it != ahead_.end();) {
+    const auto entry = it++;
+    if (entry->key.file_id == file_id) {
+      Move(entry, Segment::kProbation);
+      probation_.splice(probation_.end(), probation_, entry);
+    }
+  }
+}
+
 MemoryCharge BlockCache::Reserve(size_t bytes) {
   Evicted evicted;
   MutexLock lock(mutex_);
-  while (!Fits(bytes)) {
+  while (!Fits(bytes) && UnitBytes() > budget_.total() / 4) {
     if (!EvictOldest(Segment::kProbation, evicted) && !EvictOldest(Segment::kProtected, evicted) &&
         !EvictOldest(Segment::kAhead, evicted)) {
       break;

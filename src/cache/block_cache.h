@@ -55,8 +55,8 @@ struct UnitKeyHash {
 
 // The units, within the one memory budget of a mount. Thread-safe. The budget covers every unit
 // that is alive, those being decoded and those still pinned by a reader after their eviction
-// included; it is exceeded only by what threads hold at that moment. The algorithm is described in
-// the source.
+// included. It is exceeded by what threads hold at that moment, and where decoders take more than
+// three quarters: a quarter is always there for units. The algorithm is described in the source.
 class BlockCache {
  public:
   using Loader = std::function<Result<UnitPtr>()>;
@@ -78,6 +78,14 @@ class BlockCache {
   // Adds a unit that was decoded on the way to another. Does nothing if it is here already.
   void Insert(const UnitKey& key, UnitPtr unit) EXCLUDES(mutex_);
 
+  // Adds a unit that was decoded before its reader asks for it. Returns false, and does nothing, if
+  // decode-ahead holds its share already.
+  bool InsertAhead(const UnitKey& key, UnitPtr unit) EXCLUDES(mutex_);
+
+  // The reader for whom units of this file were decoded ahead went elsewhere: those that nobody has
+  // read are the next to be evicted.
+  void ReleaseAhead(uint64_t file_id) EXCLUDES(mutex_);
+
   bool Contains(const UnitKey& key) EXCLUDES(mutex_);
 
   // A unit of `size` uninitialised bytes, charged to the budget.
@@ -96,7 +104,7 @@ class BlockCache {
     UnitKey key;
     UnitPtr unit;
     Segment segment = Segment::kProbation;
-    uint64_t inserted_at = 0;  // clock_
+    bool unread_ahead = false;  // decoded ahead and not read yet
   };
   using EntryList = std::list<Entry>;
 
@@ -119,6 +127,9 @@ class BlockCache {
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
   bool Fits(size_t bytes) const { return budget_.used() + bytes <= budget_.total(); }
+  size_t UnitBytes() const REQUIRES(mutex_) {
+    return probation_bytes_ + protected_bytes_ + ahead_bytes_;
+  }
   bool MakeRoomAhead(size_t bytes, Evicted& evicted) REQUIRES(mutex_);
   EntryList& List(Segment segment) REQUIRES(mutex_);
   size_t& Bytes(Segment segment) REQUIRES(mutex_);
@@ -126,7 +137,6 @@ class BlockCache {
   MemoryBudget& budget_;
   Stats& stats_;
   Mutex mutex_;
-  uint64_t clock_ GUARDED_BY(mutex_) = 0;  // counts Get calls
   std::unordered_map<UnitKey, EntryList::iterator, UnitKeyHash> entries_ GUARDED_BY(mutex_);
   std::unordered_map<UnitKey, std::shared_ptr<Flight>, UnitKeyHash> flights_ GUARDED_BY(mutex_);
   // Most recently used first.

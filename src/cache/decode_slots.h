@@ -6,8 +6,8 @@
 namespace xzfs {
 
 // Hands out as many slots as threads may decode at once; readers go before decode-ahead. A slot is
-// held for one Block or one slice, never while waiting for anything else, so that one slow file
-// can't keep the others out. Thread-safe.
+// held for one Block or one slice with the reads that this needs, never while waiting for another
+// thread, so that one long decode can't keep the others out. Thread-safe.
 class DecodeSlots {
  public:
   enum class Priority { kReader, kAhead };

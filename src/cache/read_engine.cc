@@ -21,8 +21,9 @@ ReadEngine::ReadEngine(const Limits& limits)
       budget(limits.budget_bytes),
       cache(budget, stats),
       slots(limits.threads),
-      slices(cache, slots, stats, decoder_limit),
-      files(cache, slices, stats),
+      damage(stats),
+      slices(cache, slots, damage, stats, decoder_limit),
+      files(cache),
       pool(limits.threads, kQueueLimit) {}
 
 }  // namespace xzfs

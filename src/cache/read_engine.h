@@ -1,12 +1,14 @@
 // What all open compressed files of a mount share.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/memory_budget.h"
 #include "base/stats.h"
 #include "base/worker_pool.h"
 #include "cache/block_cache.h"
+#include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/slice_decoder.h"
 #include "cache/xz_file_table.h"
@@ -34,8 +36,10 @@ struct ReadEngine {
   MemoryBudget budget;
   BlockCache cache;
   DecodeSlots slots;
+  DamageNotes damage;
   SliceDecoder slices;
   XzFileTable files;
+  std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
   // Last: its tasks use all of the above.
   WorkerPool pool;
 };

@@ -37,6 +37,14 @@ bool Readahead::Observe(uint64_t offset, uint64_t end) {
   return streak_ >= 2;
 }
 
+bool Readahead::Enter(uint64_t begin, uint64_t end) {
+  if (begin < entered_end_) {
+    return false;
+  }
+  entered_end_ = end;
+  return true;
+}
+
 unsigned Readahead::Wanted() const {
   const auto planned = static_cast<unsigned>(planned_.size());
   return window_ > planned ? window_ - planned : 0;
@@ -52,6 +60,7 @@ void Readahead::Planned(uint64_t offset, uint64_t end) {
 void Readahead::Jump(uint64_t end) {
   expected_ = end;
   next_offset_ = end;
+  entered_end_ = 0;
   ++generation_;
   streak_ = 1;
   window_ = 0;

@@ -16,12 +16,18 @@ class Readahead {
   // sends its 128 KiB requests in parallel, so a little out of order is still sequential.
   bool Observe(uint64_t offset, uint64_t end);
 
+  // The reader touches the unit [begin, end). Returns whether that is the first time in this pass:
+  // the many requests of a pass to one unit, in whatever order they arrive, are one visit.
+  bool Enter(uint64_t begin, uint64_t end);
+
   // How many more units should be decoded ahead now, from next_offset() on. 0 after a jump.
   unsigned Wanted() const;
   // The first byte that was neither read nor planned.
   uint64_t next_offset() const { return next_offset_; }
   // The caller has planned the unit [offset, end), the one that holds next_offset().
   void Planned(uint64_t offset, uint64_t end);
+  // Something is planned that the reader hasn't reached.
+  bool HasPlan() const { return !planned_.empty(); }
   // Goes up at each jump: what was planned before is of no use any more.
   uint64_t generation() const { return generation_; }
 
@@ -30,6 +36,7 @@ class Readahead {
 
   uint64_t expected_ = 0;     // end of the furthest read of this pass
   uint64_t next_offset_ = 0;  // see next_offset()
+  uint64_t entered_end_ = 0;  // units before this were entered in this pass
   uint64_t generation_ = 0;
   unsigned streak_ = 0;           // reads of this pass that went forward
   unsigned window_ = 0;           // units

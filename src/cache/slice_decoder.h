@@ -10,6 +10,7 @@
 #include "base/mutex.h"
 #include "base/stats.h"
 #include "cache/block_cache.h"
+#include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/xz_file.h"
 #include "xz/block_decoder.h"
@@ -21,27 +22,39 @@ namespace xzfs {
 // one waits little, and eight of the kernel's requests are served by one.
 inline constexpr uint64_t kSliceBytes = uint64_t{1} << 20;
 
-// The decoders of a mount's giant Blocks. Thread-safe. Outlived by the cache, slots and stats that
-// it is given. The algorithm is described in the source.
+// The decoders of a mount's giant Blocks. Thread-safe. The algorithm is described in the source.
 class SliceDecoder {
  public:
-  // `decoder_limit` bounds the memory of one decoder, in bytes.
-  SliceDecoder(BlockCache& cache, DecodeSlots& slots, Stats& stats, uint64_t decoder_limit)
-      : cache_(cache), slots_(slots), stats_(stats), decoder_limit_(decoder_limit) {}
+  // All outlive the SliceDecoder. `decoder_limit` bounds the memory of one decoder, in bytes.
+  SliceDecoder(BlockCache& cache, DecodeSlots& slots, DamageNotes& damage, Stats& stats,
+               uint64_t decoder_limit)
+      : cache_(cache),
+        slots_(slots),
+        damage_(damage),
+        stats_(stats),
+        decoder_limit_(decoder_limit) {}
 
   enum class Effort {
     kReader,  // whatever it takes
     kAhead,   // only if a decoder stands just before the slice; EAGAIN otherwise
   };
 
-  // Decodes slice number `slice` (from 0) of `block`, keeping some of the slices before it in the
-  // cache if it has to pass over them. Errors: EIO and EFBIG as BlockDecoder, noted in `file`;
-  // what `stored` says. Blocks. REQUIRES: the caller holds no lock and no decode slot.
-  Result<UnitPtr> Load(const XzFile& file, const RandomAccessFile& stored, const BlockInfo& block,
-                       uint64_t slice, Effort effort) EXCLUDES(mutex_);
+  struct Request {
+    const XzFile& file;
+    const RandomAccessFile& stored;
+    const BlockInfo& block;
+    uint64_t slice;   // from 0
+    uint64_t reader;  // who reads: decoders are left to those who used them last; not 0
+    Effort effort;
+  };
 
-  // Drops the parked decoders of a file that is no longer known.
-  void Forget(uint64_t file_id) EXCLUDES(mutex_);
+  // Decodes a slice, keeping some of the slices before it in the cache if it has to pass over them.
+  // Errors: EIO, noted as damage; what `stored` says. Blocks. REQUIRES: the caller holds no lock;
+  // with kReader no decode slot, with kAhead one.
+  Result<UnitPtr> Load(const Request& request) EXCLUDES(mutex_);
+
+  // `reader` is gone: its decoders are anybody's.
+  void Disown(uint64_t reader) EXCLUDES(mutex_);
 
  private:
   struct BlockKey {
@@ -54,7 +67,6 @@ class SliceDecoder {
   struct Cursor {
     std::unique_ptr<BlockDecoder> decoder;
     MemoryCharge charge;
-    uint64_t bytes = 0;  // what the decoder may hold
     uint64_t slice = 0;  // the next one it will give
   };
 
@@ -73,51 +85,58 @@ class SliceDecoder {
 
   struct Parked {
     BlockKey key;
+    uint64_t reader;         // 0: anybody's
+    uint64_t parked_at = 0;  // runs_ended_
     Cursor cursor;
   };
   using ParkedList = std::list<Parked>;
 
-  // What a reader got hold of: a decoder (none yet if it has to start from the Block's start) and
+  // What a request got hold of: a decoder (none yet if it has to start from the Block's start) and
   // the run that announces it to others.
   struct Claim {
     Cursor cursor;
     RunList::iterator run;
     uint64_t bytes = 0;  // counted in running_bytes_
   };
+  enum class Outcome { kClaimed, kHandedOver, kNotAhead, kTellBytes };
 
-  struct Request {
-    const XzFile& file;
-    const RandomAccessFile& stored;
-    const BlockInfo& block;
-    uint64_t slice;
-    Effort effort;
-    BlockKey key() const { return {file.id(), block.number}; }
-  };
-
-  // Either fills `claim`, or returns the unit that another run handed over, or an error.
-  std::optional<Result<UnitPtr>> ClaimDecoder(const Request& request, uint64_t restart_bytes,
-                                              Claim& claim) EXCLUDES(mutex_);
+  static BlockKey KeyOf(const Request& request) {
+    return {request.file.id(), request.block.number};
+  }
+  Outcome ClaimDecoder(const Request& request, uint64_t restart_bytes, Claim& claim, UnitPtr& unit)
+      EXCLUDES(mutex_);
   RunList::iterator BestRun(RunList& runs, uint64_t slice) REQUIRES(mutex_);
-  ParkedList::iterator BestParked(const BlockKey& key, uint64_t slice) REQUIRES(mutex_);
+  ParkedList::iterator BestParked(const Request& request, bool take_foreign) REQUIRES(mutex_);
+  UnitPtr WaitForRun(Run& run, uint64_t slice) REQUIRES(mutex_);
+  bool Affordable(uint64_t bytes) REQUIRES(mutex_);
   Result<UnitPtr> Drive(const Request& request, Claim& claim) EXCLUDES(mutex_);
   Status Restart(const Request& request, Claim& claim) EXCLUDES(mutex_);
   Result<UnitPtr> Decode(const Request& request, Claim& claim) EXCLUDES(mutex_);
+  Status DecodeNext(const Request& request, Claim& claim, std::shared_ptr<Unit>& unit)
+      EXCLUDES(mutex_);
+  void RunOn(const Request& request, Claim& claim) EXCLUDES(mutex_);
   bool HandOver(Run& run, uint64_t slice, const UnitPtr& unit) EXCLUDES(mutex_);
+  bool IsDroppable(const Parked& parked, uint64_t reader) REQUIRES(mutex_);
+  bool CanPark(const Claim& claim, uint64_t reader) EXCLUDES(mutex_);
   // Ends the claim's run. Parks its decoder if `park`.
   void EndRun(const Request& request, Claim claim, bool park) EXCLUDES(mutex_);
-  void TrimParked(const BlockKey& key, ParkedList& dropped) REQUIRES(mutex_);
+  void Park(ParkedList& ended, ParkedList& dropped) REQUIRES(mutex_);
+  void Unpark(ParkedList::iterator parked, ParkedList& to) REQUIRES(mutex_);
+  uint64_t KeepSlices() const { return cache_.budget().total() / 8 / kSliceBytes; }
 
   BlockCache& cache_;
   DecodeSlots& slots_;
+  DamageNotes& damage_;
   Stats& stats_;
   const uint64_t decoder_limit_;
 
   Mutex mutex_;
-  CondVar changed_;                                      // a run decoded a slice or ended
+  CondVar changed_;                                      // a slice was handed over or a run ended
   std::map<BlockKey, RunList> runs_ GUARDED_BY(mutex_);  // no empty lists
-  ParkedList parked_ GUARDED_BY(mutex_);                 // most recently used first
-  size_t parked_bytes_ GUARDED_BY(mutex_) = 0;
-  size_t running_bytes_ GUARDED_BY(mutex_) = 0;  // of decoders at work or being set up
+  ParkedList parked_ GUARDED_BY(mutex_);                 // parked last first
+  uint64_t parked_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t runs_ended_ GUARDED_BY(mutex_) = 0;
+  uint64_t running_bytes_ GUARDED_BY(mutex_) = 0;  // of decoders at work or being set up
 };
 
 }  // namespace xzfs

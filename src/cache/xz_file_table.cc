@@ -1,72 +1,115 @@
+// Reading an Index needs memory that is known only afterwards, so it can't be reserved. Files that
+// are large enough to hold a large Index are read by a few threads at once, each within the limit.
+// A legacy file may have to be decoded as a whole for its size: one at a time, so that a folder
+// full of them costs one core.
 #include "cache/xz_file_table.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <iterator>
+#include <new>
+#include <optional>
 #include <utility>
 
 namespace xzfs {
 namespace {
 
-// Beside the Index itself: the object, its name, the table's nodes.
+// Beside the Index and the name: the object, the table's nodes.
 constexpr size_t kBytesPerFile = 512;
 
 // 64 MiB is the Index of a 1.5 TiB file of 1 MiB Blocks; a small cache_size must not refuse it.
 constexpr uint64_t kLeastIndexLimit = uint64_t{64} << 20;
 
+// A decoder of `xz --format=lzma -9`, with its 64 MiB dictionary.
+constexpr uint64_t kLeastLegacyLimit = uint64_t{96} << 20;
+
+// An Index takes up to 20 times the bytes in memory that it takes in the file (two bytes a Record).
+constexpr uint64_t kLargeFileBytes = 64 << 10;
+constexpr unsigned kLargeReads = 4;
+
 }  // namespace
 
-XzFileTable::XzFileTable(BlockCache& cache, SliceDecoder& slices, Stats& stats)
+XzFileTable::XzFileTable(BlockCache& cache)
     : cache_(cache),
-      slices_(slices),
-      stats_(stats),
       capacity_bytes_(cache.budget().total() / 8),
-      limits_{.memory_bytes = std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4)} {}
+      limits_{.memory_bytes = std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4)},
+      large_reads_(kLargeReads),
+      legacy_reads_(1) {}
 
-std::shared_ptr<const XzFile> XzFileTable::Find(const Identity& identity, Format format) {
-  MutexLock lock(mutex_);
-  const auto it = by_key_.find({identity, format});
-  if (it == by_key_.end()) {
-    return nullptr;
-  }
-  files_.splice(files_.begin(), files_, it->second);
-  return it->second->file;
-}
-
-Result<std::shared_ptr<const XzFile>> XzFileTable::Get(const Identity& identity, Format format,
-                                                       const RandomAccessFile& stored,
-                                                       const std::function<std::string()>& name) {
-  if (auto known = Find(identity, format)) {
-    return known;
-  }
-  XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits_));
-  const size_t bytes = index.memory_bytes() + kBytesPerFile;
-  MemoryCharge charge = cache_.Reserve(bytes);
-  const std::string log_name = name();
-
-  std::list<Entry> dropped;  // freed after the lock is released
-  std::shared_ptr<const XzFile> file;
+Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format format, uint64_t id,
+                                              const RandomAccessFile& stored,
+                                              const std::function<std::string()>& name) {
+  const Key key{identity, format};
+  std::shared_ptr<Flight> flight;
   {
     MutexLock lock(mutex_);
-    const Key key{identity, format};
     if (const auto it = by_key_.find(key); it != by_key_.end()) {
-      return it->second->file;  // somebody else was faster
+      files_.splice(files_.begin(), files_, it->second);
+      return it->second->file;
     }
-    file =
-        std::make_shared<XzFile>(next_id_++, log_name, std::move(index), std::move(charge), stats_);
-    files_.push_front(Entry{key, file, bytes});
-    by_key_.emplace(key, files_.begin());
-    bytes_ += bytes;
-    while (bytes_ > capacity_bytes_ && files_.size() > 1) {
-      const auto oldest = std::prev(files_.end());
-      bytes_ -= oldest->bytes;
-      by_key_.erase(oldest->key);
-      dropped.splice(dropped.end(), files_, oldest);
+    if (const auto it = flights_.find(key); it != flights_.end()) {
+      flight = it->second;
+      while (!flight->done) {
+        flight->finished.Wait(mutex_);
+      }
+      return flight->result;
+    }
+    flight = std::make_shared<Flight>();
+    flights_.emplace(key, flight);
+    if (id == 0) {
+      id = next_id_++;
     }
   }
-  for (const Entry& entry : dropped) {
-    slices_.Forget(entry.file->id());
+  Result<FilePtr> result = nullptr;
+  try {
+    result = Read(format, id, stored, name);
+  } catch (const std::bad_alloc&) {
+    // The flight must end, or those who wait for it would hang.
+    result = Fail(ENOMEM, "out of memory while reading an Index");
   }
-  return file;
+  std::list<Entry> dropped;  // freed after the lock is released
+  MutexLock lock(mutex_);
+  flight->result = result;
+  flight->done = true;
+  flights_.erase(key);
+  flight->finished.NotifyAll();
+  if (result) {
+    Keep(key, *result, dropped);
+  }
+  return result;
+}
+
+Result<XzFileTable::FilePtr> XzFileTable::Read(Format format, uint64_t id,
+                                               const RandomAccessFile& stored,
+                                               const std::function<std::string()>& name) {
+  std::optional<DecodeSlots::Hold> turn;
+  if (format != Format::kXz) {
+    turn.emplace(legacy_reads_, DecodeSlots::Priority::kReader);
+  } else if (stored.size() > kLargeFileBytes) {
+    turn.emplace(large_reads_, DecodeSlots::Priority::kReader);
+  }
+  BlockIndex::Limits limits = limits_;
+  if (format != Format::kXz) {
+    limits.memory_bytes = std::max(limits.memory_bytes, kLeastLegacyLimit);
+  }
+  XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits));
+  std::string log_name = name();
+  const size_t bytes = index.memory_bytes() + log_name.capacity() + kBytesPerFile;
+  MemoryCharge charge = cache_.Reserve(bytes);
+  return std::make_shared<const XzFile>(id, std::move(log_name), std::move(index),
+                                        std::move(charge));
+}
+
+void XzFileTable::Keep(const Key& key, const FilePtr& file, std::list<Entry>& dropped) {
+  files_.push_front(Entry{key, file, file->charged_bytes()});
+  by_key_.emplace(key, files_.begin());
+  bytes_ += files_.front().bytes;
+  while (bytes_ > capacity_bytes_ && files_.size() > 1) {
+    const auto oldest = std::prev(files_.end());
+    bytes_ -= oldest->bytes;
+    by_key_.erase(oldest->key);
+    dropped.splice(dropped.end(), files_, oldest);
+  }
 }
 
 }  // namespace xzfs

@@ -10,9 +10,8 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
-#include "base/stats.h"
 #include "cache/block_cache.h"
-#include "cache/slice_decoder.h"
+#include "cache/decode_slots.h"
 #include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
@@ -23,19 +22,19 @@ namespace xzfs {
 // its next read. Thread-safe.
 class XzFileTable {
  public:
-  XzFileTable(BlockCache& cache, SliceDecoder& slices, Stats& stats);
+  explicit XzFileTable(BlockCache& cache);
 
-  // `stored` has the content that `identity` names. `name` is for the log.
-  // Errors: as BlockIndex::Read; they are not kept. Blocks.
-  Result<std::shared_ptr<const XzFile>> Get(const Identity& identity, Format format,
+  // `stored` has the content that `identity` names. `id` is the one that the version had when it
+  // was read before, so that what is cached of it is found again; 0 if it wasn't. `name` is for the
+  // log. Several callers for one version read it once. Errors: as BlockIndex::Read; they are not
+  // kept. Blocks.
+  Result<std::shared_ptr<const XzFile>> Get(const Identity& identity, Format format, uint64_t id,
                                             const RandomAccessFile& stored,
                                             const std::function<std::string()>& name)
       EXCLUDES(mutex_);
 
-  // The same if it is known, otherwise null.
-  std::shared_ptr<const XzFile> Find(const Identity& identity, Format format) EXCLUDES(mutex_);
-
  private:
+  using FilePtr = std::shared_ptr<const XzFile>;
   struct Key {
     Identity identity;
     Format format;
@@ -46,20 +45,31 @@ class XzFileTable {
   };
   struct Entry {
     Key key;
-    std::shared_ptr<const XzFile> file;
+    FilePtr file;
     size_t bytes;
   };
+  // One Index being read.
+  struct Flight {
+    bool done = false;
+    Result<FilePtr> result = nullptr;
+    CondVar finished;
+  };
+
+  Result<FilePtr> Read(Format format, uint64_t id, const RandomAccessFile& stored,
+                       const std::function<std::string()>& name) EXCLUDES(mutex_);
+  void Keep(const Key& key, const FilePtr& file, std::list<Entry>& dropped) REQUIRES(mutex_);
 
   BlockCache& cache_;
-  SliceDecoder& slices_;
-  Stats& stats_;
   const size_t capacity_bytes_;
   const BlockIndex::Limits limits_;
+  DecodeSlots large_reads_;
+  DecodeSlots legacy_reads_;
   Mutex mutex_;
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;
   size_t bytes_ GUARDED_BY(mutex_) = 0;
   std::list<Entry> files_ GUARDED_BY(mutex_);  // most recently used first
   std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> by_key_ GUARDED_BY(mutex_);
+  std::unordered_map<Key, std::shared_ptr<Flight>, KeyHash> flights_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

@@ -17,7 +17,14 @@ namespace xzfs {
 XzReader::XzReader(ReadEngine& engine, Source source)
     : shared_(std::make_shared<Shared>(engine, std::move(source))) {}
 
-XzReader::~XzReader() { shared_->generation.fetch_add(1, std::memory_order_relaxed); }
+XzReader::~XzReader() {
+  shared_->generation.fetch_add(1, std::memory_order_relaxed);
+  shared_->engine.slices.Disown(shared_->reader);
+  MutexLock lock(mutex_);
+  if (shared_->source.file_id != 0 && HasAhead()) {
+    shared_->engine.cache.ReleaseAhead(shared_->source.file_id);
+  }
+}
 
 Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   if (offset >= size() || out.empty()) {
@@ -29,11 +36,11 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
   for (uint64_t at = offset; at < end;) {
     const UnitRange range = shared_->UnitAt(*file, at);
     const uint64_t stop = std::min(end, range.end);
-    if (auto damage = file->DamageAt(range.block, stop - range.block.plain_offset)) {
+    if (auto damage =
+            shared_->engine.damage.Find(file->id(), range.block, stop - range.block.plain_offset)) {
       return tl::unexpected(std::move(*damage));
     }
-    // A sequential pass visits a unit once, when it enters it.
-    const bool new_visit = !sequential || at == range.begin;
+    const bool new_visit = Enter(range) || !sequential;
     XZFS_ASSIGN_OR_RETURN(
         const UnitPtr unit,
         shared_->engine.cache.Get({file->id(), range.begin}, new_visit, [&]() -> Result<UnitPtr> {
@@ -47,16 +54,26 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
   return served;
 }
 
+bool XzReader::Enter(const UnitRange& range) const {
+  MutexLock lock(mutex_);
+  return readahead_.Enter(range.begin, range.end);
+}
+
 // Tells the readahead of a read and starts what it asks for. Returns whether the read is part of a
 // sequential pass.
 bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const {
   std::vector<UnitRange> plan;
   uint64_t generation = 0;
   bool sequential = false;
+  bool jumped = false;
   {
     MutexLock lock(mutex_);
+    const bool had_ahead = HasAhead();
+    read_giant_ = read_giant_ || shared_->UnitAt(*file, offset).giant;
+    const uint64_t before = readahead_.generation();
     sequential = readahead_.Observe(offset, end);
     generation = readahead_.generation();
+    jumped = had_ahead && generation != before;
     while (readahead_.Wanted() != 0 && readahead_.next_offset() < size()) {
       const UnitRange range = shared_->UnitAt(*file, readahead_.next_offset());
       readahead_.Planned(range.begin, range.end);
@@ -65,6 +82,9 @@ bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const
       }
     }
     shared_->generation.store(generation, std::memory_order_relaxed);
+  }
+  if (jumped) {
+    shared_->engine.cache.ReleaseAhead(file->id());
   }
   if (!plan.empty()) {
     Submit(file, std::move(plan), generation);
@@ -90,7 +110,8 @@ void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
 
 Result<XzReader::FilePtr> XzReader::Shared::File() const {
   XZFS_ASSIGN_OR_RETURN(
-      FilePtr file, engine.files.Get(source.identity, source.format, *source.stored, source.name));
+      FilePtr file, engine.files.Get(source.identity, source.format, source.file_id, *source.stored,
+                                     source.name));
   if (file->index().plain_size() != source.plain_size) {
     return Fail(ESTALE, source.name() + " was changed while it was open: open it again");
   }
@@ -100,6 +121,12 @@ Result<XzReader::FilePtr> XzReader::Shared::File() const {
 void XzReader::Shared::LoadAhead(const XzFile& file, const std::vector<UnitRange>& ranges,
                                  uint64_t planned_generation) const {
   for (const UnitRange& range : ranges) {
+    if (engine.cache.Contains({file.id(), range.begin}) ||
+        engine.damage.Find(file.id(), range.block, range.end - range.block.plain_offset)) {
+      continue;
+    }
+    // The slot before the flight: who joins the flight must not wait behind other readers for it.
+    const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
     if (generation.load(std::memory_order_relaxed) != planned_generation) {
       return;
     }
@@ -126,25 +153,29 @@ XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset
 Result<UnitPtr> XzReader::Shared::Load(const XzFile& file, const UnitRange& range,
                                        SliceDecoder::Effort effort) const {
   if (range.giant) {
-    return engine.slices.Load(file, *source.stored, range.block, range.slice, effort);
+    return engine.slices.Load({file, *source.stored, range.block, range.slice, reader, effort});
   }
-  return LoadBlock(file, range.block,
-                   effort == SliceDecoder::Effort::kReader ? DecodeSlots::Priority::kReader
-                                                           : DecodeSlots::Priority::kAhead);
+  if (effort == SliceDecoder::Effort::kAhead) {
+    return LoadBlock(file, range.block);
+  }
+  // The slot first: only as many Blocks are held in memory as are decoded at once.
+  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
+  return LoadBlock(file, range.block);
 }
 
-Result<UnitPtr> XzReader::Shared::LoadBlock(const XzFile& file, const BlockInfo& block,
-                                            DecodeSlots::Priority priority) const {
-  // The slot first: only as many Blocks are held in memory as are decoded at once.
-  const DecodeSlots::Hold slot(engine.slots, priority);
+// REQUIRES: the caller holds a decode slot.
+Result<UnitPtr> XzReader::Shared::LoadBlock(const XzFile& file, const BlockInfo& block) const {
   const std::shared_ptr<Unit> unit = engine.cache.NewUnit(block.plain_size);
-  auto decoder = BlockDecoder::Open(*source.stored, file.index(), block, engine.decoder_limit);
-  if (!decoder) {
-    return tl::unexpected(file.NoteDamage(block, 0, decoder.error()));
-  }
-  const MemoryCharge charge = engine.cache.Reserve((*decoder)->memory_bytes());
-  if (auto status = (*decoder)->Decode(*source.stored, unit->mutable_bytes()); !status) {
-    return tl::unexpected(file.NoteDamage(block, 0, status.error()));
+  const auto decode = [&]() -> Status {
+    XZFS_ASSIGN_OR_RETURN(
+        const std::unique_ptr<BlockDecoder> decoder,
+        BlockDecoder::Open(*source.stored, file.index(), block, engine.decoder_limit));
+    const MemoryCharge charge = engine.cache.Reserve(decoder->memory_bytes());
+    return decoder->Decode(*source.stored, unit->mutable_bytes());
+  };
+  if (Status status = decode(); !status) {
+    return tl::unexpected(
+        engine.damage.Add(file.id(), file.name(), block, 0, std::move(status.error())));
   }
   engine.stats.decoded_bytes.Add(block.plain_size);
   return unit;

@@ -30,6 +30,8 @@ class XzReader : public RandomAccessFile {
     Identity identity;
     Format format = Format::kXz;
     uint64_t plain_size = 0;
+    // XzFile::id of the version, if its Index was read before; else 0.
+    uint64_t file_id = 0;
     // Has the content that `identity` names, or fails with ESTALE.
     std::shared_ptr<const RandomAccessFile> stored;
     // For the log.
@@ -59,28 +61,31 @@ class XzReader : public RandomAccessFile {
   // What decode-ahead tasks need and may outlive the reader.
   struct Shared {
     Shared(ReadEngine& read_engine, Source read_source)
-        : engine(read_engine), source(std::move(read_source)) {}
+        : engine(read_engine), source(std::move(read_source)), reader(engine.next_reader++) {}
 
     ReadEngine& engine;
     const Source source;
+    const uint64_t reader;                // names this reader to the SliceDecoder
     std::atomic<uint64_t> generation{0};  // tasks of an older one do nothing; guards nothing else
 
     Result<FilePtr> File() const;
     UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
     Result<UnitPtr> Load(const XzFile& file, const UnitRange& range,
                          SliceDecoder::Effort effort) const;
-    Result<UnitPtr> LoadBlock(const XzFile& file, const BlockInfo& block,
-                              DecodeSlots::Priority priority) const;
+    Result<UnitPtr> LoadBlock(const XzFile& file, const BlockInfo& block) const;
     void LoadAhead(const XzFile& file, const std::vector<UnitRange>& ranges,
                    uint64_t planned_generation) const;
   };
 
+  bool HasAhead() const REQUIRES(mutex_) { return read_giant_ || readahead_.HasPlan(); }
   bool Observe(const FilePtr& file, uint64_t offset, uint64_t end) const EXCLUDES(mutex_);
+  bool Enter(const UnitRange& range) const EXCLUDES(mutex_);
   void Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation) const;
 
   const std::shared_ptr<Shared> shared_;
   mutable Mutex mutex_;
   mutable Readahead readahead_ GUARDED_BY(mutex_);
+  mutable bool read_giant_ GUARDED_BY(mutex_) = false;  // it may have left slices decoded ahead
 };
 
 }  // namespace xzfs

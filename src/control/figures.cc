@@ -38,7 +38,7 @@ std::string StatsJson(Filesystem& fs) {
   json["budget"] = {{"bytes", engine.budget.total()},
                     {"used", engine.budget.used()},
                     {"peak", engine.budget.peak()}};
-  json["descriptors"] = {{"open", fs.descriptors().size()}, {"limit", fs.descriptors().capacity()}};
+  json["descriptors"] = {{"open", fs.open_descriptors()}, {"limit", fs.descriptor_limit()}};
   json["nodes"] = fs.known_nodes();
   json["threads"] = fs.options().threads;
   json["whole_block_limit"] = fs.options().whole_block_limit_bytes;

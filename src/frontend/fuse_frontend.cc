@@ -1,47 +1,33 @@
-// Each operation is: take the request apart, ask the Filesystem, reply once. No lock of ours is
-// held across a reply, and the lookup count of a node is raised before the kernel can learn of it.
 #include "frontend/fuse_frontend.h"
 
-#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
-#include <dirent.h>
-#include <fuse_lowlevel.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstdarg>
 #include <cstdio>
-#include <new>
+#include <cstdlib>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include "base/log.h"
 #include "base/mutex.h"
-#include "fs/filesystem.h"
+#include "frontend/fuse_operations.h"
 
 namespace xzfs {
 namespace {
 
-static_assert(kRootNode == FUSE_ROOT_ID);
-
-// Requests that are answered at the same time. Reads wait for decoding, so there are more of them
-// than processors, or a slow file would keep everybody from a simple stat.
-constexpr unsigned kRequestThreads = 16;
+// Request threads at most; libfuse starts them as they are needed. What the reads leave answers
+// lookups and the like, of which a few may be slow, too (a legacy file that is decoded for its
+// size).
+constexpr unsigned kRequestThreads = 64;
 
 // Wakes a thread that waits inside libfuse. Its handler does nothing.
 constexpr int kWakeSignal = SIGUSR1;
-
-// The size of a control attribute may change between the call that asks for it and the one that
-// fetches: so much is added to the first answer.
-constexpr size_t kControlSlack = 256;
 
 // What libfuse complained about last, for the error of a failed mount. libfuse's log is global.
 Mutex g_fuse_log_mutex;
@@ -67,53 +53,23 @@ std::string TakeFuseLog() {
   return std::exchange(g_fuse_log, {});
 }
 
-// What a handle number of ours stands for.
-OpenFile* FileOf(const struct fuse_file_info* fi) { return reinterpret_cast<OpenFile*>(fi->fh); }
-
 }  // namespace
 
 class FuseFrontend::Impl {
  public:
   Impl(Filesystem& filesystem, const Options& fs_options, Config frontend_config)
-      : fs(filesystem), options(fs_options), config(std::move(frontend_config)) {}
+      : options(fs_options),
+        config(std::move(frontend_config)),
+        operations(filesystem, config.on_ready) {}
   ~Impl();
 
   Status MakeSession();
   Status Serve();
   void Stop();
 
-  static Impl& Of(fuse_req_t req) { return *static_cast<Impl*>(fuse_req_userdata(req)); }
-
-  // Runs one operation: `act` replies itself on success, an Error it returns is replied here.
-  template <class Act>
-  static void Run(fuse_req_t req, Act act);
-
-  struct fuse_entry_param EntryOf(const LookupResult& found) const;
-
-  static void Init(void* userdata, struct fuse_conn_info* conn);
-  static void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
-  static void Forget(fuse_req_t req, fuse_ino_t node, uint64_t count);
-  static void ForgetMulti(fuse_req_t req, size_t count, struct fuse_forget_data* forgets);
-  static void GetAttr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
-  static void ReadLink(fuse_req_t req, fuse_ino_t node);
-  static void Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
-  static void Read(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                   struct fuse_file_info* fi);
-  static void Release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
-  static void OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
-  static void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                      struct fuse_file_info* fi);
-  static void ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                          struct fuse_file_info* fi);
-  static void List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, bool plus);
-  static void StatFs(fuse_req_t req, fuse_ino_t node);
-  static void GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
-  static void ListXattr(fuse_req_t req, fuse_ino_t node, size_t size);
-  static void ReplyXattr(fuse_req_t req, const std::string& value, size_t size, size_t slack);
-
-  Filesystem& fs;
   const Options options;
   const Config config;
+  FuseOperations operations;
   struct fuse_session* session = nullptr;
   bool mounted = false;
 
@@ -126,237 +82,8 @@ class FuseFrontend::Impl {
   pthread_t serving_thread_{};  // valid while serving_
 };
 
-template <class Act>
-void FuseFrontend::Impl::Run(fuse_req_t req, Act act) {
-  try {
-    const Status status = act(Of(req));
-    if (!status) {
-      fuse_reply_err(req, status.error().code);
-    }
-  } catch (const std::bad_alloc&) {
-    fuse_reply_err(req, ENOMEM);
-  }
-}
-
-struct fuse_entry_param FuseFrontend::Impl::EntryOf(const LookupResult& found) const {
-  struct fuse_entry_param entry = {};
-  entry.ino = found.node;
-  entry.attr = found.attributes;
-  entry.attr_timeout = options.attr_timeout_s;
-  entry.entry_timeout = options.entry_timeout_s;
-  return entry;
-}
-
-void FuseFrontend::Impl::Init(void* userdata, struct fuse_conn_info* conn) {
-  // Replies come from our own buffers: splicing those through a pipe is slower than writing them.
-  conn->want &=
-      ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-  // The kernel's own readahead of many readers must not run into its default of 12.
-  conn->max_background = 4 * kRequestThreads;
-  const Impl& self = *static_cast<Impl*>(userdata);
-  if (self.config.on_ready) {
-    self.config.on_ready();
-  }
-}
-
-void FuseFrontend::Impl::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  Run(req, [&](Impl& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const LookupResult found, self.fs.Lookup(parent, name));
-    const struct fuse_entry_param entry = self.EntryOf(found);
-    if (fuse_reply_entry(req, &entry) == -ENOENT) {
-      self.fs.Forget(found.node, 1);  // the caller was interrupted and never learned of it
-    }
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::Forget(fuse_req_t req, fuse_ino_t node, uint64_t count) {
-  Of(req).fs.Forget(node, count);
-  fuse_reply_none(req);
-}
-
-void FuseFrontend::Impl::ForgetMulti(fuse_req_t req, size_t count,
-                                     struct fuse_forget_data* forgets) {
-  for (size_t i = 0; i < count; ++i) {
-    Of(req).fs.Forget(forgets[i].ino, forgets[i].nlookup);
-  }
-  fuse_reply_none(req);
-}
-
-void FuseFrontend::Impl::GetAttr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info*) {
-  Run(req, [&](Impl& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs.GetAttributes(node));
-    fuse_reply_attr(req, &st, self.options.attr_timeout_s);
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::ReadLink(fuse_req_t req, fuse_ino_t node) {
-  Run(req, [&](Impl& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const std::string target, self.fs.ReadLink(node));
-    fuse_reply_readlink(req, target.c_str());
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
-  Run(req, [&](Impl& self) -> Status {
-    if ((fi->flags & O_ACCMODE) != O_RDONLY) {
-      return Fail(EROFS, "the mount is read-only");
-    }
-    bool keep_cache = false;
-    XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file, self.fs.Open(node, &keep_cache));
-    fi->keep_cache = keep_cache ? 1 : 0;
-    fi->noflush = 1;
-    fi->fh = reinterpret_cast<uint64_t>(file.get());
-    if (fuse_reply_open(req, fi) == -ENOENT) {
-      self.fs.Close(std::move(file));  // the caller was interrupted: no release will come
-    } else {
-      static_cast<void>(file.release());  // Release takes it back
-    }
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
-                              struct fuse_file_info* fi) {
-  Run(req, [&](Impl& self) -> Status {
-    if (offset < 0) {
-      return Fail(EINVAL, "a negative offset");
-    }
-    // One buffer a thread, as large as the largest request so far (the kernel asks for 1 MiB at
-    // most).
-    thread_local std::vector<std::byte> buffer;
-    if (buffer.size() < size) {
-      buffer.resize(size);
-    }
-    XZFS_ASSIGN_OR_RETURN(const size_t got, self.fs.Read(*FileOf(fi), static_cast<uint64_t>(offset),
-                                                         {buffer.data(), size}));
-    fuse_reply_buf(req, reinterpret_cast<const char*>(buffer.data()), got);
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::Release(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  Of(req).fs.Close(std::unique_ptr<OpenFile>(FileOf(fi)));
-  fuse_reply_err(req, 0);
-}
-
-void FuseFrontend::Impl::OpenDir(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  // Listing keeps no state. Without this operation the kernel would cache listings for ever.
-  fi->fh = 0;
-  fuse_reply_open(req, fi);
-}
-
-void FuseFrontend::Impl::ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                                 struct fuse_file_info*) {
-  List(req, node, size, offset, /*plus=*/false);
-}
-
-void FuseFrontend::Impl::ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                                     struct fuse_file_info*) {
-  List(req, node, size, offset, /*plus=*/true);
-}
-
-void FuseFrontend::Impl::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                              bool plus) {
-  Run(req, [&](Impl& self) -> Status {
-    std::vector<char> reply(size);
-    size_t used = 0;
-    std::vector<NodeId> counted;
-    const auto add = [&](const DirectoryLine& line) {
-      struct fuse_entry_param entry = {};
-      if (line.lookup) {
-        entry = self.EntryOf(*line.lookup);
-      } else {
-        entry.attr.st_ino = line.inode;
-        entry.attr.st_mode = static_cast<mode_t>(DTTOIF(line.type));
-      }
-      const auto next = static_cast<off_t>(line.next_offset);
-      const size_t need = plus ? fuse_add_direntry_plus(req, reply.data() + used, size - used,
-                                                        line.name.c_str(), &entry, next)
-                               : fuse_add_direntry(req, reply.data() + used, size - used,
-                                                   line.name.c_str(), &entry.attr, next);
-      if (need > size - used) {
-        return false;
-      }
-      used += need;
-      if (line.lookup) {
-        counted.push_back(line.lookup->node);
-      }
-      return true;
-    };
-    const Status listed =
-        self.fs.ReadDirectory(node, static_cast<uint64_t>(offset), plus, size, add);
-    if (!listed) {
-      for (const NodeId id : counted) {
-        self.fs.Forget(id, 1);
-      }
-      return listed;
-    }
-    if (fuse_reply_buf(req, reply.data(), used) == -ENOENT) {
-      for (const NodeId id : counted) {
-        self.fs.Forget(id, 1);
-      }
-    }
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::StatFs(fuse_req_t req, fuse_ino_t) {
-  Run(req, [&](Impl& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const struct statvfs st, self.fs.StatVfs());
-    fuse_reply_statfs(req, &st);
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::ReplyXattr(fuse_req_t req, const std::string& value, size_t size,
-                                    size_t slack) {
-  if (size == 0) {
-    fuse_reply_xattr(req, value.size() + slack);
-  } else if (value.size() > size) {
-    fuse_reply_err(req, ERANGE);
-  } else {
-    fuse_reply_buf(req, value.data(), value.size());
-  }
-}
-
-void FuseFrontend::Impl::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
-  Run(req, [&](Impl& self) -> Status {
-    const std::string key(name);
-    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs.GetXattr(node, key));
-    ReplyXattr(req, value, size, key.starts_with("user.xzfs.") ? kControlSlack : 0);
-    return {};
-  });
-}
-
-void FuseFrontend::Impl::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
-  Run(req, [&](Impl& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const std::string names, self.fs.ListXattr(node));
-    ReplyXattr(req, names, size, 0);
-    return {};
-  });
-}
-
 Status FuseFrontend::Impl::MakeSession() {
-  struct fuse_lowlevel_ops ops = {};
-  ops.init = Init;
-  ops.lookup = Lookup;
-  ops.forget = Forget;
-  ops.forget_multi = ForgetMulti;
-  ops.getattr = GetAttr;
-  ops.readlink = ReadLink;
-  ops.open = Open;
-  ops.read = Read;
-  ops.release = Release;
-  ops.opendir = OpenDir;
-  ops.readdir = ReadDir;
-  ops.readdirplus = ReadDirPlus;
-  ops.statfs = StatFs;
-  ops.getxattr = GetXattr;
-  ops.listxattr = ListXattr;
-
+  const struct fuse_lowlevel_ops ops = FuseOperations::Table();
   char* list = nullptr;
   std::string fsname = "fsname=" + config.fsname;
   int bad = fuse_opt_add_opt_escaped(&list, fsname.c_str());
@@ -380,7 +107,7 @@ Status FuseFrontend::Impl::MakeSession() {
   }
   fuse_set_log_func(FuseLog);
   if (bad == 0) {
-    session = fuse_session_new(&args, &ops, sizeof ops, this);
+    session = fuse_session_new(&args, &ops, sizeof ops, &operations);
   }
   free(list);
   fuse_opt_free_args(&args);

@@ -1,7 +1,6 @@
 #include "fs/filesystem.h"
 
 #include <fcntl.h>
-#include <linux/limits.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -11,7 +10,6 @@
 
 #include "base/log.h"
 #include "store/names.h"
-#include "xz/block_decoder.h"
 
 namespace xzfs {
 namespace {
@@ -20,6 +18,9 @@ namespace {
 // a caller's 1,024.
 constexpr uint64_t kReservedDescriptors = 128;
 constexpr uint64_t kMostCachedDescriptors = 512;
+
+// More findings than these are a state of the source, not an accident in it.
+constexpr size_t kMostReports = 1000;
 
 size_t DescriptorCapacity() {
   struct rlimit limit = {};
@@ -31,61 +32,10 @@ size_t DescriptorCapacity() {
   return std::clamp<uint64_t>(spare, 16, kMostCachedDescriptors);
 }
 
-// Collisions that are remembered as reported. More than these are a naming scheme, not an accident.
-constexpr size_t kMostReportedCollisions = 1000;
-
-bool IsControlKey(std::string_view key) { return key.starts_with("user.xzfs."); }
+// It is not there any more, or not what it was.
+bool IsGone(int error) { return error == -ENOENT || error == -ENOTDIR || error == -ELOOP; }
 
 }  // namespace
-
-// The stored bytes of a node. A compressed file that was changed in place fails with ESTALE.
-class NodeFile : public RandomAccessFile {
- public:
-  NodeFile(Filesystem& fs, NodePtr node) : fs_(fs), node_(std::move(node)) {}
-
-  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
-    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr descriptor, fs_.OpenNode(node_));
-    const int fd = descriptor->descriptor.get();
-    size_t done = 0;
-    while (done < out.size()) {
-      const ssize_t got = fs_.os_.PRead(fd, out.subspan(done), offset + done);
-      if (got < 0) {
-        return FailErrno(static_cast<int>(-got), "read " + fs_.nodes_.PathOf(node_->id));
-      }
-      if (got == 0) {
-        break;
-      }
-      done += static_cast<size_t>(got);
-    }
-    if (node_->kind == StoredKind::kCompressed) {
-      // After the read: if nothing has changed by now, the bytes are of this version.
-      struct stat st = {};
-      if (const int error = fs_.os_.FStat(fd, &st); error < 0) {
-        return FailErrno(-error, "stat " + fs_.nodes_.PathOf(node_->id));
-      }
-      if (!SameContent(st)) {
-        return Fail(ESTALE, fs_.nodes_.PathOf(node_->id) +
-                                " was changed in the source while it was open: open it again");
-      }
-    }
-    return done;
-  }
-
-  uint64_t size() const override { return node_->identity.size_bytes; }
-
- private:
-  // Who has a file open is not disturbed by a chmod, a new link or an unlink: they change the ctime
-  // alone. (A rewrite in place that keeps the size and sets the mtime back is not seen here; it
-  // doesn't get past the Blocks' Checks.)
-  bool SameContent(const struct stat& st) const {
-    Identity now = Identity::Of(st);
-    now.ctime_ns = node_->identity.ctime_ns;
-    return now == node_->identity;
-  }
-
-  Filesystem& fs_;
-  const NodePtr node_;
-};
 
 Result<std::unique_ptr<Filesystem>> Filesystem::Create(UniqueFd source, const Options& options) {
   return Create(std::move(source), options, Os::Real());
@@ -108,31 +58,26 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
     : os_(os),
       options_(options),
       root_(std::make_shared<SharedDescriptor>(std::move(source))),
-      names_(os, [this](int dir, const std::string& winner,
-                        const std::string& loser) { ReportCollision(dir, winner, loser); }),
+      names_(os),
       nodes_(root),
-      descriptors_(DescriptorCapacity()),
+      directories_(DescriptorCapacity() / 2),
+      files_(DescriptorCapacity() / 2),
+      collisions_(kMostReports),
+      damaged_files_(kMostReports),
       engine_({.budget_bytes = options.cache_size_bytes,
                .threads = options.threads,
                .whole_block_bytes = options.whole_block_limit_bytes}) {}
 
 Filesystem::~Filesystem() = default;
 
-void Filesystem::ReportCollision(int dir, const std::string& winner, const std::string& loser) {
-  struct stat st = {};
-  os_.FStat(dir, &st);
-  const std::string key = std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino) + "/" + loser;
-  {
-    MutexLock lock(collisions_mutex_);
-    if (collisions_.size() >= kMostReportedCollisions || !collisions_.insert(key).second) {
-      return;
-    }
+void Filesystem::ReportCollision(NodeId parent, const StoredEntry& entry) {
+  const std::string dir = nodes_.PathOf(parent);
+  if (collisions_.Report(LogLevel::kWarning, dir + "/" + entry.stored_name,
+                         "in " + dir + ": '" + entry.lost_to + "' and '" + entry.stored_name +
+                             "' want the same name: the first gets it, the other is shown under "
+                             "its stored name; remove or rename one")) {
+    engine_.stats.collisions.Add();
   }
-  engine_.stats.collisions.Add();
-  Log(LogLevel::kWarning,
-      "'" + winner + "' and '" + loser +
-          "' are stored side by side and want the same name: the first gets it, "
-          "the other is shown under its stored name; remove or rename one");
 }
 
 Result<NodePtr> Filesystem::FindNode(NodeId id) {
@@ -142,7 +87,7 @@ Result<NodePtr> Filesystem::FindNode(NodeId id) {
   return Fail(ESTALE, "unknown node " + std::to_string(id));
 }
 
-bool Filesystem::IsNode(const Node& node, const struct stat& st) const {
+bool Filesystem::IsNode(const Node& node, const struct stat& st) {
   const Identity now = Identity::Of(st);
   if (node.kind == StoredKind::kCompressed) {
     return now == node.identity;
@@ -150,11 +95,68 @@ bool Filesystem::IsNode(const Node& node, const struct stat& st) const {
   return now.device == node.identity.device && now.inode == node.identity.inode;
 }
 
+bool Filesystem::HasContentOf(const Node& node, const struct stat& st) {
+  Identity now = Identity::Of(st);
+  now.ctime_ns = node.identity.ctime_ns;
+  return now == node.identity;
+}
+
+// From the nearest ancestor whose descriptor is kept, downwards: a tree may be deeper than a stack.
 Result<DescriptorPtr> Filesystem::OpenNode(const NodePtr& node) {
-  if (node->id == kRootNode) {
-    return root_;
+  struct Step {
+    NodePtr node;
+    std::string stored_name;
+  };
+  std::vector<Step> way;
+  NodePtr at = node;
+  DescriptorPtr open;
+  while (open == nullptr) {
+    if (at->id == kRootNode) {
+      open = root_;
+    } else if ((open = CacheOf(*at).Find(at->id)) == nullptr) {
+      NodeTable::Location location = nodes_.LocationOf(at->id);
+      way.push_back({at, std::move(location.stored_name)});
+      XZFS_ASSIGN_OR_RETURN(at, FindNode(location.parent));
+    }
   }
-  return descriptors_.Get(node->id, [&] { return OpenUncached(node); });
+  for (auto step = way.rbegin(); step != way.rend(); ++step) {
+    XZFS_ASSIGN_OR_RETURN(open, OpenIn(step->node, open, step->stored_name));
+  }
+  return open;
+}
+
+// Opens `node` in its parent's directory `dir`.
+Result<DescriptorPtr> Filesystem::OpenIn(const NodePtr& node, const DescriptorPtr& dir,
+                                         const std::string& stored_name) {
+  const int parent = dir->descriptor.get();
+  const bool is_dir = node->kind == StoredKind::kDirectory;
+  int fd =
+      os_.OpenBeneath(parent, stored_name, is_dir ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK);
+  if (fd == -EACCES && is_dir) {
+    // It can't be listed, but names in it may be known.
+    fd = os_.OpenBeneath(parent, stored_name, O_PATH | O_DIRECTORY);
+  }
+  if (IsGone(fd)) {
+    return Fail(ESTALE, nodes_.PathOf(node->id) + " is no longer there");
+  }
+  if (fd < 0) {
+    return FailSource(-fd, "open " + nodes_.PathOf(node->id));
+  }
+  Descriptor descriptor(os_, fd);
+  struct stat st = {};
+  if (const int error = os_.FStat(fd, &st); error < 0) {
+    return FailSource(-error, "stat " + nodes_.PathOf(node->id));
+  }
+  const bool same = IsNode(*node, st) || (node->kind == StoredKind::kCompressed &&
+                                          nodes_.IsOpen(node->id) && HasContentOf(*node, st));
+  if (!same) {
+    return Fail(ESTALE, nodes_.PathOf(node->id) + " was changed in the source");
+  }
+  DescriptorPtr kept = CacheOf(*node).Add(node->id, std::move(descriptor));
+  if (nodes_.Find(node->id) == nullptr) {
+    CacheOf(*node).Drop(node->id);  // forgotten meanwhile: nobody else would
+  }
+  return kept;
 }
 
 Result<DescriptorPtr> Filesystem::OpenParent(const NodePtr& node, std::string* stored_name) {
@@ -162,33 +164,6 @@ Result<DescriptorPtr> Filesystem::OpenParent(const NodePtr& node, std::string* s
   *stored_name = std::move(location.stored_name);
   XZFS_ASSIGN_OR_RETURN(const NodePtr parent, FindNode(location.parent));
   return OpenNode(parent);
-}
-
-Result<Descriptor> Filesystem::OpenUncached(const NodePtr& node) {
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  const int dir = parent->descriptor.get();
-  const bool is_dir = node->kind == StoredKind::kDirectory;
-  int fd = os_.OpenBeneath(dir, name, is_dir ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK);
-  if (fd == -EACCES && is_dir) {
-    // It can't be listed, but names in it may be known.
-    fd = os_.OpenBeneath(dir, name, O_PATH | O_DIRECTORY);
-  }
-  if (fd == -ENOENT || fd == -ENOTDIR || fd == -ELOOP) {
-    return Fail(ESTALE, nodes_.PathOf(node->id) + " is no longer there");
-  }
-  if (fd < 0) {
-    return FailErrno(-fd, "open " + nodes_.PathOf(node->id));
-  }
-  Descriptor descriptor(os_, fd);
-  struct stat st = {};
-  if (const int error = os_.FStat(fd, &st); error < 0) {
-    return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
-  }
-  if (!IsNode(*node, st)) {
-    return Fail(ESTALE, nodes_.PathOf(node->id) + " was changed in the source");
-  }
-  return descriptor;
 }
 
 Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) {
@@ -212,39 +187,64 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
 
 // Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
 Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
+  if (!entry.lost_to.empty()) {
+    ReportCollision(parent, entry);
+  }
   Node candidate;
   candidate.kind = entry.kind;
   candidate.format = entry.format;
   candidate.identity = Identity::Of(entry.attributes);
   candidate.attributes = entry.attributes;
   const NodeTable::Location location{parent, entry.stored_name};
-  NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location);
+  std::vector<NodeId> gone;
+  NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
   if (node == nullptr) {
     if (entry.kind == StoredKind::kCompressed) {
-      const ProbedFile stored(os_, entry);
-      const auto path = [&] { return nodes_.PathOf(parent) + "/" + entry.stored_name; };
-      const auto file = engine_.files.Get(candidate.identity, entry.format, stored, path);
-      if (file) {
-        candidate.plain_size = (*file)->index().plain_size();
-      } else if (file.error().code == EIO || file.error().code == EFBIG) {
-        candidate.damage = file.error();
-        engine_.stats.damaged_files.Add();
-        Log(LogLevel::kError, "damaged: " + path() + ": " + file.error().message +
-                                  "; opening it fails with EIO until the file is replaced");
-      } else {
-        return tl::unexpected(file.error());
-      }
+      XZFS_RETURN_IF_ERROR(ReadIndex(parent, entry, candidate));
     }
-    node = nodes_.AcquireOrAdd(std::move(candidate), location);
+    node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);
   }
+  Drop(gone);
   LookupResult result{node->id, entry.attributes};
   ShowAttributes(*node, &result.attributes);
   return result;
 }
 
-void Filesystem::Forget(NodeId node, uint64_t count) {
-  for (const NodeId gone : nodes_.Forget(node, count)) {
-    descriptors_.Drop(gone);
+// Completes a compressed `node`. Errors are those of the moment: a damaged Index is a property of
+// the node.
+Status Filesystem::ReadIndex(NodeId parent, const StoredEntry& entry, Node& node) {
+  const ProbedFile stored(os_, entry);
+  const auto path = [&] { return nodes_.PathOf(parent) + "/" + entry.stored_name; };
+  auto file = engine_.files.Get(node.identity, entry.format, 0, stored, path);
+  if (file) {
+    node.plain_size = (*file)->index().plain_size();
+    node.file_id = (*file)->id();
+    return {};
+  }
+  Error& error = file.error();
+  if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
+    return tl::unexpected(std::move(error));
+  }
+  // A file that is being written looks damaged until it is complete: that is not worth an alarm.
+  struct stat now = {};
+  const bool settled = os_.FStat(entry.file.get(), &now) == 0 && Identity::Of(now) == node.identity;
+  const std::string key =
+      std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
+  if (settled && damaged_files_.Report(LogLevel::kError, key,
+                                       "damaged: " + path() + ": " + error.message +
+                                           "; opening it fails with EIO until it is replaced")) {
+    engine_.stats.damaged_files.Add();
+  }
+  node.damage = std::move(error);
+  return {};
+}
+
+void Filesystem::Forget(NodeId node, uint64_t count) { Drop(nodes_.Forget(node, count)); }
+
+void Filesystem::Drop(const std::vector<NodeId>& gone) {
+  for (const NodeId id : gone) {
+    directories_.Drop(id);
+    files_.Drop(id);
   }
 }
 
@@ -276,12 +276,16 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
     return error < 0 ? Result<struct stat>(FailErrno(-error, "stat the source")) : st;
   }
   std::string name;
-  if (const auto parent = OpenParent(node, &name); parent) {
+  const auto parent = OpenParent(node, &name);
+  if (!parent && parent.error().code != ESTALE) {
+    return tl::unexpected(parent.error());
+  }
+  if (parent) {
     const int error = os_.StatAt((*parent)->descriptor.get(), name, &st);
     if (error == 0 && IsNode(*node, st)) {
       return st;
     }
-    if (error < 0 && error != -ENOENT && error != -ENOTDIR) {
+    if (error < 0 && !IsGone(error)) {
       return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
     }
   }
@@ -297,175 +301,17 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
   return Fail(ESTALE, nodes_.PathOf(node->id) + " is no longer there");
 }
 
-Result<std::string> Filesystem::ReadLink(NodeId id) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  char target[PATH_MAX];
-  const ssize_t length = os_.ReadLinkAt(parent->descriptor.get(), name, target);
-  if (length == -ENOENT) {
-    return Fail(ESTALE, nodes_.PathOf(id) + " is no longer there");
-  }
-  if (length < 0) {
-    return FailErrno(static_cast<int>(-length), "readlink " + nodes_.PathOf(id));
-  }
-  std::string text(target, static_cast<size_t>(length));
-  if (node->kind == StoredKind::kStrippedLink) {
-    if (auto stripped = StripLinkTarget(text)) {
-      return std::move(*stripped);
-    }
-  }
-  return text;
-}
-
-XzReader::Source Filesystem::SourceOf(const NodePtr& node) {
-  return {.identity = node->identity,
-          .format = node->format,
-          .plain_size = node->plain_size,
-          .stored = std::make_shared<NodeFile>(*this, node),
-          .name = [this, id = node->id] { return nodes_.PathOf(id); }};
-}
-
-Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, bool* keep_cache) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  if (node->kind == StoredKind::kDirectory) {
-    return Fail(EISDIR, nodes_.PathOf(id) + " is a directory");
-  }
-  if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
-    return Fail(ENXIO, nodes_.PathOf(id) + " is not a regular file");
-  }
-  if (node->damage) {
-    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
-  }
-  // A path that the kernel still remembers may lead to an old version: it is stated by name, an
-  // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+// The name under which the node was seen last still is the node.
+Result<struct stat> Filesystem::StatName(const Node& node, int dir, const std::string& name) {
   struct stat st = {};
-  if (const int error = os_.StatAt(parent->descriptor.get(), name, &st); error < 0) {
-    return Fail(ESTALE, nodes_.PathOf(id) + " is no longer there");
+  const int error = os_.StatAt(dir, name, &st);
+  if (error < 0 && !IsGone(error)) {
+    return FailErrno(-error, "stat " + nodes_.PathOf(node.id));
   }
-  if (!IsNode(*node, st)) {
-    return Fail(ESTALE, nodes_.PathOf(id) + " was changed in the source");
+  if (error < 0 || !IsNode(node, st)) {
+    return Fail(ESTALE, nodes_.PathOf(node.id) + " was changed in the source");
   }
-  XZFS_RETURN_IF_ERROR(OpenNode(node));
-  std::unique_ptr<RandomAccessFile> content;
-  if (node->kind == StoredKind::kCompressed) {
-    content = std::make_unique<XzReader>(engine_, SourceOf(node));
-  } else {
-    content = std::make_unique<NodeFile>(*this, node);
-  }
-  const bool same = nodes_.AddOpen(id, Identity::Of(st));
-  *keep_cache = same || node->kind == StoredKind::kCompressed;
-  return std::make_unique<OpenFile>(node, std::move(content));
-}
-
-Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {
-  return file.content().ReadAt(offset, out);
-}
-
-void Filesystem::Close(std::unique_ptr<OpenFile> file) {
-  const NodeId id = file->node()->id;
-  file.reset();
-  if (nodes_.RemoveOpen(id)) {
-    descriptors_.Drop(id);
-  }
-}
-
-Result<struct statvfs> Filesystem::StatVfs() {
-  struct statvfs st = {};
-  if (const int error = os_.StatVfs(root_->descriptor.get(), &st); error < 0) {
-    return FailErrno(-error, "statfs the source");
-  }
-  // A logical name must still be a name when it is stored with its suffix.
-  st.f_namemax -= std::min<unsigned long>(st.f_namemax, kSuffixReserveBytes);
   return st;
-}
-
-Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  if (IsControlKey(key)) {
-    if (control_) {
-      if (auto answer = control_(id, key)) {
-        return std::move(*answer);
-      }
-    }
-    return Fail(ENODATA, "no attribute " + key);
-  }
-  std::string name = ".";
-  DescriptorPtr dir = root_;
-  if (id != kRootNode) {
-    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
-  }
-  std::string value(XATTR_SIZE_MAX, '\0');
-  const ssize_t length = os_.GetXattrAt(dir->descriptor.get(), name, key, value);
-  if (length < 0) {
-    return Fail(static_cast<int>(-length), "getxattr " + key);
-  }
-  value.resize(static_cast<size_t>(length));
-  return value;
-}
-
-Result<std::string> Filesystem::ListXattr(NodeId id) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  std::string name = ".";
-  DescriptorPtr dir = root_;
-  if (id != kRootNode) {
-    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
-  }
-  std::string stored(XATTR_LIST_MAX, '\0');
-  const ssize_t length = os_.ListXattrAt(dir->descriptor.get(), name, stored);
-  if (length < 0) {
-    return Fail(static_cast<int>(-length), "listxattr");
-  }
-  stored.resize(static_cast<size_t>(length));
-  // Ours are answered by name but not listed, so that `cp -a` and `rsync -X` never copy them; and a
-  // stored one of that name can't pose as ours.
-  std::string shown;
-  for (size_t at = 0; at < stored.size();) {
-    const std::string key(stored.c_str() + at);
-    at += key.size() + 1;
-    if (!IsControlKey(key)) {
-      shown += key;
-      shown += '\0';
-    }
-  }
-  return shown;
-}
-
-Result<FileFigures> Filesystem::Describe(NodeId id) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  XZFS_ASSIGN_OR_RETURN(const struct stat st, StatNode(node));
-  FileFigures figures;
-  figures.stored_name = nodes_.LocationOf(id).stored_name;
-  figures.kind = node->kind;
-  figures.format = node->format;
-  figures.stored_size = static_cast<uint64_t>(st.st_size);
-  figures.allocated_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
-  figures.plain_size = figures.stored_size;
-  if (node->kind != StoredKind::kCompressed) {
-    return figures;
-  }
-  if (node->damage) {
-    figures.damage = node->damage->message;
-    return figures;
-  }
-  const XzReader::Source source = SourceOf(node);
-  XZFS_ASSIGN_OR_RETURN(const auto file, engine_.files.Get(source.identity, source.format,
-                                                           *source.stored, source.name));
-  const BlockIndex& index = file->index();
-  figures.plain_size = index.plain_size();
-  figures.stream_count = index.stream_count();
-  figures.block_count = index.block_count();
-  figures.largest_block = index.largest_block();
-  for (const uint8_t check : index.Checks()) {
-    figures.checks.push_back(CheckName(check));
-  }
-  if (index.block_count() != 0) {
-    auto filters = DescribeFilters(*source.stored, index, index.Block(0));
-    figures.filters = filters ? *filters : "damaged: " + filters.error().message;
-  }
-  return figures;
 }
 
 }  // namespace xzfs

@@ -11,11 +11,11 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <vector>
 
 #include "base/mutex.h"
 #include "base/os.h"
+#include "base/report_once.h"
 #include "base/unique_fd.h"
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
@@ -116,7 +116,9 @@ class Filesystem {
   const ReadEngine& engine() const { return engine_; }
   const Options& options() const { return options_; }
   size_t known_nodes() { return nodes_.size(); }
-  DescriptorCache& descriptors() { return descriptors_; }
+  // Descriptors that are kept open now, and at most.
+  size_t open_descriptors() { return files_.size() + directories_.size(); }
+  size_t descriptor_limit() const { return files_.capacity() + directories_.capacity(); }
 
  private:
   friend class NodeFile;
@@ -126,28 +128,41 @@ class Filesystem {
   Result<NodePtr> FindNode(NodeId id);
   // A descriptor for a directory or regular file, verified to be the node's.
   Result<DescriptorPtr> OpenNode(const NodePtr& node);
-  Result<Descriptor> OpenUncached(const NodePtr& node);
+  Result<DescriptorPtr> OpenIn(const NodePtr& node, const DescriptorPtr& dir,
+                               const std::string& stored_name);
+  DescriptorCache& CacheOf(const Node& node) {
+    return node.kind == StoredKind::kDirectory ? directories_ : files_;
+  }
   // The descriptor of the directory that holds the node.
   Result<DescriptorPtr> OpenParent(const NodePtr& node, std::string* stored_name);
   Result<struct stat> StatNode(const NodePtr& node);
-  bool IsNode(const Node& node, const struct stat& st) const;
+  // The stored file is the node's, and of its version.
+  static bool IsNode(const Node& node, const struct stat& st);
+  // The stored file has the content of the node's version. Who has a file open is not disturbed by
+  // a chmod, a rename, a new link or an unlink: they change the ctime alone. The price: a rewrite
+  // in place that keeps the size and then sets the mtime back is not noticed by them.
+  static bool HasContentOf(const Node& node, const struct stat& st);
   void ShowAttributes(const Node& node, struct stat* st) const;
   Result<LookupResult> Register(NodeId parent, StoredEntry entry);
-  Result<DirectoryLine> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
-                                 const struct RawLine& raw, bool with_lookup, bool* hidden);
+  Status ReadIndex(NodeId parent, const StoredEntry& entry, Node& node);
+  void Drop(const std::vector<NodeId>& gone);
+  void ReportCollision(NodeId parent, const StoredEntry& entry);
+  Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
+  Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
+                                                const struct RawLine& raw, bool with_lookup);
   XzReader::Source SourceOf(const NodePtr& node);
-  void ReportCollision(int dir, const std::string& winner, const std::string& loser)
-      EXCLUDES(collisions_mutex_);
 
   Os& os_;
   const Options options_;
   const DescriptorPtr root_;
   SourceDir names_;
   NodeTable nodes_;
-  DescriptorCache descriptors_;
+  // Apart, so that walking through directories doesn't close the files that are open.
+  DescriptorCache directories_;
+  DescriptorCache files_;
   ControlXattrs control_;
-  Mutex collisions_mutex_;
-  std::unordered_set<std::string> collisions_ GUARDED_BY(collisions_mutex_);
+  ReportOnce collisions_;
+  ReportOnce damaged_files_;
   // Last: its threads use the above until they are joined.
   ReadEngine engine_;
 };

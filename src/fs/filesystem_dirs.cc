@@ -60,6 +60,16 @@ std::vector<RawLine> ParseLines(std::span<const std::byte> buffer) {
   return lines;
 }
 
+// The line of an entry that could not be looked at (a dead mount point, a bad sector): it is listed
+// all the same, and who looks it up meets the error. Only a lack of resources, which every entry
+// would meet, ends the listing.
+Result<std::optional<DirectoryLine>> WithoutLook(DirectoryLine line, const Error& error) {
+  if (error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM) {
+    return tl::unexpected(error);
+  }
+  return line;
+}
+
 bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 
 Result<std::vector<RawLine>> ReadLines(Os& os, SharedDescriptor& dir, uint64_t offset,
@@ -90,7 +100,6 @@ Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, s
   // A line with attributes takes about five times as many bytes in the reply as in this buffer.
   std::vector<std::byte> buffer(
       std::clamp(with_lookup ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
-  bool any = false;
   for (;;) {
     auto lines = ReadLines(os_, *dir, offset, buffer);
     if (!lines) {
@@ -106,13 +115,9 @@ Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, s
       if (id == kRootNode && raw.name == kPrivateFolder) {
         continue;
       }
-      bool hidden = false;
-      auto line = MakeLine(node, dir, raw, with_lookup, &hidden);
+      XZFS_ASSIGN_OR_RETURN(const std::optional<DirectoryLine> line,
+                            MakeLine(node, dir, raw, with_lookup));
       if (!line) {
-        // What was listed so far stands; the error meets who asks for the rest.
-        return any ? Status() : tl::unexpected(line.error());
-      }
-      if (hidden) {
         continue;
       }
       if (!add(*line)) {
@@ -121,31 +126,34 @@ Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, s
         }
         return {};
       }
-      any = true;
     }
   }
 }
 
-Result<DirectoryLine> Filesystem::MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
-                                           const RawLine& raw, bool with_lookup, bool* hidden) {
+// Nothing if the stored name isn't shown.
+Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
+                                                          const DescriptorPtr& descriptor,
+                                                          const RawLine& raw, bool with_lookup) {
   DirectoryLine line{raw.name, raw.next_offset, raw.inode, raw.type, std::nullopt};
   if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name))) {
     return line;
   }
-  const bool may_be_compressed = raw.type == DT_REG || raw.type == DT_LNK || raw.type == DT_UNKNOWN;
-  auto entry = names_.Show(descriptor->descriptor.get(), raw.name, may_be_compressed);
+  auto entry = names_.Show(descriptor->descriptor.get(), raw.name);
   if (!entry) {
-    return tl::unexpected(entry.error());
+    return WithoutLook(std::move(line), entry.error());
   }
   if (!*entry || (dir->id == kRootNode && (*entry)->logical_name == kPrivateFolder)) {
-    *hidden = true;
-    return line;
+    return std::nullopt;
   }
   line.name = (*entry)->logical_name;
   line.inode = (*entry)->attributes.st_ino;
   line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
   if (with_lookup) {
-    XZFS_ASSIGN_OR_RETURN(line.lookup, Register(dir->id, std::move(**entry)));
+    auto found = Register(dir->id, std::move(**entry));
+    if (!found) {
+      return WithoutLook(std::move(line), found.error());
+    }
+    line.lookup = *found;
   }
   return line;
 }

@@ -37,6 +37,8 @@ struct Node {
 
   // kCompressed: bytes of the logical file, if its Index could be read ...
   uint64_t plain_size = 0;
+  // ... its XzFile::id ...
+  uint64_t file_id = 0;
   // ... and why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored
   // one: 0 must never pass for an empty file.
   std::optional<Error> damage;

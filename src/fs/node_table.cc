@@ -7,6 +7,12 @@
 #include <utility>
 
 namespace xzfs {
+namespace {
+
+// Of a path in a message: enough to find the file.
+constexpr size_t kMostPathParts = 64;
+
+}  // namespace
 
 NodeTable::NodeTable(const struct stat& root) {
   Node node;
@@ -41,15 +47,16 @@ NodePtr NodeTable::Find(NodeId id) {
 }
 
 NodePtr NodeTable::Acquire(StoredKind kind, Format format, const Identity& identity,
-                           const Location& location) {
+                           const Location& location, std::vector<NodeId>& gone) {
   MutexLock lock(mutex_);
-  return AcquireLocked(KeyOf(kind, format, identity), location);
+  return AcquireLocked(KeyOf(kind, format, identity), location, gone);
 }
 
-NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location) {
+NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
+                                std::vector<NodeId>& gone) {
   const Key key = KeyOf(candidate.kind, candidate.format, candidate.identity);
   MutexLock lock(mutex_);
-  if (NodePtr known = AcquireLocked(key, location)) {
+  if (NodePtr known = AcquireLocked(key, location, gone)) {
     return known;
   }
   candidate.id = next_id_++;
@@ -64,7 +71,8 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location) {
   return node;
 }
 
-NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location) {
+NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location,
+                                 std::vector<NodeId>& gone) {
   const auto it = by_key_.find(key);
   if (it == by_key_.end()) {
     return nullptr;
@@ -83,7 +91,7 @@ NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location) {
     slot.location = location;
     ++slot.lookups;
     NodePtr node = slot.node;
-    DropUnused(old_parent);
+    gone = DropUnused(old_parent);
     return node;
   }
   if (id != kRootNode) {
@@ -166,12 +174,25 @@ NodeTable::Location NodeTable::LocationOf(NodeId id) {
 }
 
 std::string NodeTable::PathOf(NodeId id) {
-  MutexLock lock(mutex_);
-  std::string path;
-  for (auto it = slots_.find(id); it != slots_.end() && it->second.location.parent != 0;
-       it = slots_.find(it->second.location.parent)) {
-    path = path.empty() ? it->second.location.stored_name
-                        : it->second.location.stored_name + "/" + path;
+  std::vector<std::string> names;
+  bool cut = false;
+  {
+    MutexLock lock(mutex_);
+    for (auto it = slots_.find(id); it != slots_.end() && it->second.location.parent != 0;
+         it = slots_.find(it->second.location.parent)) {
+      if (names.size() == kMostPathParts) {
+        cut = true;
+        break;
+      }
+      names.push_back(it->second.location.stored_name);
+    }
+  }
+  std::string path = cut ? "..." : "";
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    if (!path.empty()) {
+      path += '/';
+    }
+    path += *name;
   }
   return path.empty() ? "." : path;
 }

@@ -31,11 +31,13 @@ class NodeTable {
   NodePtr Find(NodeId id) EXCLUDES(mutex_);
 
   // The node for a file of this kind, format and identity, if there is one. Notes that it was seen
-  // at `location` and counts one lookup.
+  // at `location` and counts one lookup. `gone` gets the nodes that were only kept for the place
+  // where it was seen before.
   NodePtr Acquire(StoredKind kind, Format format, const Identity& identity,
-                  const Location& location) EXCLUDES(mutex_);
+                  const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
   // The same; makes the node from `candidate` (its id is set here) if there is none.
-  NodePtr AcquireOrAdd(Node candidate, const Location& location) EXCLUDES(mutex_);
+  NodePtr AcquireOrAdd(Node candidate, const Location& location, std::vector<NodeId>& gone)
+      EXCLUDES(mutex_);
 
   // Takes `count` lookups back. Returns the nodes that are gone now.
   std::vector<NodeId> Forget(NodeId id, uint64_t count) EXCLUDES(mutex_);
@@ -76,7 +78,8 @@ class NodeTable {
   };
 
   static Key KeyOf(StoredKind kind, Format format, const Identity& identity);
-  NodePtr AcquireLocked(const Key& key, const Location& location) REQUIRES(mutex_);
+  NodePtr AcquireLocked(const Key& key, const Location& location, std::vector<NodeId>& gone)
+      REQUIRES(mutex_);
   bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 

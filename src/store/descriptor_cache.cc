@@ -5,30 +5,31 @@
 
 namespace xzfs {
 
-Result<DescriptorPtr> DescriptorCache::Get(uint64_t id,
-                                           const std::function<Result<Descriptor>()>& open) {
-  {
-    MutexLock lock(mutex_);
-    if (const auto it = by_id_.find(id); it != by_id_.end()) {
-      entries_.splice(entries_.begin(), entries_, it->second);
-      return it->second->descriptor;
-    }
+DescriptorPtr DescriptorCache::Find(uint64_t id) {
+  MutexLock lock(mutex_);
+  const auto it = by_id_.find(id);
+  if (it == by_id_.end()) {
+    return nullptr;
   }
-  XZFS_ASSIGN_OR_RETURN(Descriptor opened, open());
-  auto descriptor = std::make_shared<SharedDescriptor>(std::move(opened));
+  entries_.splice(entries_.begin(), entries_, it->second);
+  return it->second->descriptor;
+}
+
+DescriptorPtr DescriptorCache::Add(uint64_t id, Descriptor descriptor) {
+  auto added = std::make_shared<SharedDescriptor>(std::move(descriptor));
   std::list<Entry> dropped;  // closed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = by_id_.find(id); it != by_id_.end()) {
     return it->second->descriptor;  // somebody else was faster
   }
-  entries_.push_front(Entry{id, descriptor});
+  entries_.push_front(Entry{id, added});
   by_id_.emplace(id, entries_.begin());
   if (entries_.size() > capacity_) {
     const auto oldest = std::prev(entries_.end());
     by_id_.erase(oldest->id);
     dropped.splice(dropped.end(), entries_, oldest);
   }
-  return descriptor;
+  return added;
 }
 
 void DescriptorCache::Drop(uint64_t id) {

@@ -2,14 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <list>
 #include <memory>
 #include <unordered_map>
 
 #include "base/mutex.h"
 #include "base/os.h"
-#include "xzfs/result.h"
 
 namespace xzfs {
 
@@ -29,9 +27,10 @@ class DescriptorCache {
  public:
   explicit DescriptorCache(size_t capacity) : capacity_(capacity) {}
 
-  // The descriptor kept under `id`, opened by `open` if there is none. Blocks.
-  Result<DescriptorPtr> Get(uint64_t id, const std::function<Result<Descriptor>()>& open)
-      EXCLUDES(mutex_);
+  // The descriptor kept under `id`, or null.
+  DescriptorPtr Find(uint64_t id) EXCLUDES(mutex_);
+  // Keeps `descriptor` under `id`, unless there is one already; returns the one that is kept.
+  DescriptorPtr Add(uint64_t id, Descriptor descriptor) EXCLUDES(mutex_);
   void Drop(uint64_t id) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);

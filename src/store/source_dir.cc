@@ -8,8 +8,8 @@
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
 //
-// A file with a compressed suffix is opened before anything is known of it, with O_NONBLOCK so that
-// a FIFO can't stop us: a stat first would cost a call for each of a million ordinary files.
+// Only what a stat calls a regular file is opened: opening a FIFO wakes who waits at its other end,
+// and opening a device may do anything.
 #include "store/source_dir.h"
 
 #include <fcntl.h>
@@ -62,6 +62,11 @@ std::optional<Format> FormatOf(Suffix suffix, std::span<const std::byte> head) {
   return std::nullopt;
 }
 
+void CloseFile(StoredEntry& entry) {
+  entry.file = Descriptor();
+  entry.head.clear();
+}
+
 }  // namespace
 
 Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
@@ -77,7 +82,7 @@ Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
   while (done < want) {
     const ssize_t got = os_.PRead(entry_.file.get(), out.subspan(done, want - done), offset + done);
     if (got < 0) {
-      return FailErrno(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
+      return FailSource(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
     }
     if (got == 0) {
       break;
@@ -88,28 +93,40 @@ Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
 }
 
 Result<StoredEntry> SourceDir::Lookup(int dir, const std::string& logical) const {
+  // A name may move from one stored file to another between two looks ("unxz" by somebody else
+  // makes `N` and then removes `N.xz`): before it is called missing, a second time.
+  for (int tries = 0; tries < 2; ++tries) {
+    XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Find(dir, logical));
+    if (entry) {
+      return std::move(*entry);
+    }
+    struct stat st = {};
+    if (tries == 0 && os_.StatAt(dir, logical, &st) != 0) {
+      break;
+    }
+  }
+  return Fail(ENOENT, Quoted(logical) + ": no such file");
+}
+
+Result<std::optional<StoredEntry>> SourceDir::Find(int dir, const std::string& logical) const {
   XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> exact, Probe(dir, logical));
   if (exact) {
     XZFS_ASSIGN_OR_RETURN(exact, Place(dir, std::move(*exact)));
     if (exact && exact->logical_name == logical) {
-      return std::move(*exact);
+      return exact;
     }
   }
   for (const std::string& stored : CompressedNamesOf(logical)) {
     XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Probe(dir, stored));
     // The first one that wants the name gets it: whatever is more important has just been tried.
     if (entry && entry->logical_name == logical) {
-      return std::move(*entry);
+      return entry;
     }
   }
-  return Fail(ENOENT, Quoted(logical) + ": no such file");
+  return std::nullopt;
 }
 
-Result<std::optional<StoredEntry>> SourceDir::Show(int dir, const std::string& stored,
-                                                   bool may_be_compressed) const {
-  if (!may_be_compressed) {
-    return ProbeUnopened(dir, stored);
-  }
+Result<std::optional<StoredEntry>> SourceDir::Show(int dir, const std::string& stored) const {
   XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Probe(dir, stored));
   if (!entry) {
     return std::nullopt;
@@ -119,43 +136,6 @@ Result<std::optional<StoredEntry>> SourceDir::Show(int dir, const std::string& s
 
 // What is stored as `stored`, with the logical name that it would like to have.
 Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& stored) const {
-  const auto stripped = StripSuffix(stored);
-  if (!stripped) {
-    return ProbeUnopened(dir, stored);
-  }
-  const int fd = os_.OpenBeneath(dir, stored, O_RDONLY | O_NONBLOCK);
-  if (fd == -ENOENT) {
-    return std::nullopt;
-  }
-  if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM) {
-    return FailErrno(-fd, "open " + Quoted(stored));
-  }
-  if (fd < 0) {
-    // A symlink (ELOOP), a socket or a device without a driver (ENXIO), a file that we may not
-    // read: shown as it is.
-    return ProbeUnopened(dir, stored);
-  }
-  StoredEntry entry;
-  entry.file = Descriptor(os_, fd);
-  entry.stored_name = stored;
-  entry.logical_name = stored;
-  if (const int error = os_.FStat(fd, &entry.attributes); error < 0) {
-    return FailErrno(-error, "stat " + Quoted(stored));
-  }
-  entry.kind = KindOf(entry.attributes);
-  if (entry.kind == StoredKind::kPlain) {
-    XZFS_RETURN_IF_ERROR(Classify(entry));
-  }
-  if (entry.kind != StoredKind::kCompressed) {
-    entry.file = Descriptor();
-    entry.head.clear();
-  }
-  return entry;
-}
-
-// Without opening it: names that need no look inside, and what can't be opened.
-Result<std::optional<StoredEntry>> SourceDir::ProbeUnopened(int dir,
-                                                            const std::string& stored) const {
   StoredEntry entry;
   entry.stored_name = stored;
   entry.logical_name = stored;
@@ -167,17 +147,24 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeUnopened(int dir,
     return FailErrno(-error, "stat " + Quoted(stored));
   }
   entry.kind = KindOf(entry.attributes);
-  if (entry.kind == StoredKind::kSymlink) {
-    return ProbeLink(dir, std::move(entry));
+  if (entry.kind != StoredKind::kPlain && entry.kind != StoredKind::kSymlink) {
+    return entry;
+  }
+  auto stripped = StripSuffix(stored);
+  if (!stripped) {
+    return entry;
+  }
+  if (entry.kind == StoredKind::kPlain) {
+    return ProbeContent(dir, std::move(entry), *stripped);
+  }
+  if (stripped->suffix == Suffix::kXz) {
+    return ProbeLink(dir, std::move(entry), std::move(stripped->logical));
   }
   return entry;
 }
 
-Result<std::optional<StoredEntry>> SourceDir::ProbeLink(int dir, StoredEntry entry) const {
-  const auto stripped = StripSuffix(entry.stored_name);
-  if (!stripped || stripped->suffix != Suffix::kXz) {
-    return entry;
-  }
+Result<std::optional<StoredEntry>> SourceDir::ProbeLink(int dir, StoredEntry entry,
+                                                        std::string logical) const {
   char target[PATH_MAX];
   const ssize_t length = os_.ReadLinkAt(dir, entry.stored_name, target);
   if (length == -ENOENT) {
@@ -188,31 +175,43 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeLink(int dir, StoredEntry ent
   }
   if (StripLinkTarget({target, static_cast<size_t>(length)})) {
     entry.kind = StoredKind::kStrippedLink;
-    entry.logical_name = stripped->logical;
+    entry.logical_name = std::move(logical);
   }
   return entry;
 }
 
 // Looks at the first bytes of a regular file with a compressed suffix.
-Status SourceDir::Classify(StoredEntry& entry) const {
-  const size_t want =
-      std::min<uint64_t>(kHeadBytes, static_cast<uint64_t>(entry.attributes.st_size));
-  entry.head.resize(want);
-  if (want == 0) {
-    return {};
+Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry entry,
+                                                           const StrippedName& stripped) const {
+  if (entry.attributes.st_size == 0) {
+    return entry;
   }
-  const ssize_t got = os_.PRead(entry.file.get(), entry.head, 0);
+  const int fd = os_.OpenBeneath(dir, entry.stored_name, O_RDONLY | O_NONBLOCK);
+  if (fd == -ENOENT) {
+    return std::nullopt;
+  }
+  if (fd == -EACCES || fd == -EPERM || fd == -ELOOP) {
+    return entry;  // we may not look inside (or it became a symlink): shown as it is
+  }
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + Quoted(entry.stored_name));
+  }
+  entry.file = Descriptor(os_, fd);
+  entry.head.resize(
+      std::min<uint64_t>(kHeadBytes, static_cast<uint64_t>(entry.attributes.st_size)));
+  const ssize_t got = os_.PRead(fd, entry.head, 0);
   if (got < 0) {
     return FailErrno(static_cast<int>(-got), "read " + Quoted(entry.stored_name));
   }
   entry.head.resize(static_cast<size_t>(got));
-  const auto stripped = StripSuffix(entry.stored_name);
-  if (const auto format = FormatOf(stripped->suffix, entry.head)) {
+  if (const auto format = FormatOf(stripped.suffix, entry.head)) {
     entry.kind = StoredKind::kCompressed;
     entry.format = *format;
-    entry.logical_name = stripped->logical;
+    entry.logical_name = stripped.logical;
+  } else {
+    CloseFile(entry);
   }
-  return {};
+  return entry;
 }
 
 // Settles whether `entry` gets the logical name that it wants.
@@ -224,21 +223,23 @@ Result<std::optional<StoredEntry>> SourceDir::Place(int dir, StoredEntry entry) 
   if (!winner) {
     return entry;
   }
-  if (AreTwins(*winner, entry)) {
+  XZFS_ASSIGN_OR_RETURN(const bool twins, AreTwins(dir, *winner, entry));
+  if (twins) {
     return std::nullopt;
   }
-  report_(dir, winner->stored_name, entry.stored_name);
   entry.kind = KindOf(entry.attributes);
   entry.logical_name = entry.stored_name;
-  entry.file = Descriptor();
-  entry.head.clear();
+  entry.lost_to = winner->stored_name;
+  CloseFile(entry);
   return entry;
 }
 
-// The stored entry that is more important than `entry` and has the logical name that it wants.
+// The stored entry that is more important than `entry` and has the logical name that it wants. It
+// is not open.
 Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEntry& entry) const {
   XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> exact, Probe(dir, entry.logical_name));
   if (exact) {
+    CloseFile(*exact);  // a chain of x.xz.xz.xz must not hold a descriptor for each step
     XZFS_ASSIGN_OR_RETURN(exact, Place(dir, std::move(*exact)));
     if (exact && exact->logical_name == entry.logical_name) {
       return exact;
@@ -250,20 +251,26 @@ Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEn
     }
     XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> other, Probe(dir, stored));
     if (other && other->logical_name == entry.logical_name) {
+      CloseFile(*other);
       return other;
     }
   }
   return std::nullopt;
 }
 
-bool SourceDir::AreTwins(const StoredEntry& winner, const StoredEntry& loser) const {
+Result<bool> SourceDir::AreTwins(int dir, const StoredEntry& winner,
+                                 const StoredEntry& loser) const {
   const struct timespec& a = winner.attributes.st_mtim;
   const struct timespec& b = loser.attributes.st_mtim;
   if (winner.kind != StoredKind::kPlain || loser.kind != StoredKind::kCompressed ||
       loser.format != Format::kXz || a.tv_sec != b.tv_sec || a.tv_nsec != b.tv_nsec) {
     return false;
   }
-  const auto index = BlockIndex::Read(ProbedFile(os_, loser), loser.format, {});
+  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> open, Probe(dir, loser.stored_name));
+  if (!open || open->kind != StoredKind::kCompressed) {
+    return false;
+  }
+  const auto index = BlockIndex::Read(ProbedFile(os_, *open), open->format, {});
   return index && index->plain_size() == static_cast<uint64_t>(winner.attributes.st_size);
 }
 

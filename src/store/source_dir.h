@@ -3,7 +3,6 @@
 
 #include <sys/stat.h>
 
-#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +29,9 @@ struct StoredEntry {
   std::string logical_name;
   StoredKind kind = StoredKind::kPlain;
   Format format = Format::kXz;  // of kCompressed
+  // If it is shown under its stored name because another has the logical one: that one's stored
+  // name.
+  std::string lost_to;
   struct stat attributes = {};  // of the stored file
   // kCompressed: open for reading, with the file's first bytes.
   Descriptor file;
@@ -53,34 +55,30 @@ class ProbedFile : public RandomAccessFile {
 // them: every answer is what is stored now. Thread-safe.
 class SourceDir {
  public:
-  // Called with the stored names of a winner and a loser when both want one logical name.
-  using CollisionReport =
-      std::function<void(int dir, const std::string& winner, const std::string& loser)>;
-
-  SourceDir(Os& os, CollisionReport report) : os_(os), report_(std::move(report)) {}
+  explicit SourceDir(Os& os) : os_(os) {}
 
   // What is shown as `logical` in the directory `dir`. For an ordinary compressed file this costs
-  // one failing stat (is a plain file in its way?), open, fstat and one read; reading its Index
-  // costs up to two more. Errors: ENOENT; what the system said. Blocks.
+  // one failing stat (is a plain file in its way?), stat, open and one read; reading its Index
+  // costs up to two more reads. Only regular files are opened. Errors: ENOENT; what the system
+  // said. Blocks.
   Result<StoredEntry> Lookup(int dir, const std::string& logical) const;
 
   // How the stored name `stored` is shown, or nothing if it isn't: it vanished meanwhile, or it is
-  // the twin of a plain file. `may_be_compressed` is false if the caller knows from the directory
-  // that it is neither a regular file nor a symlink: then it is not opened.
-  Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored,
-                                          bool may_be_compressed) const;
+  // the twin of a plain file.
+  Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored) const;
 
  private:
+  Result<std::optional<StoredEntry>> Find(int dir, const std::string& logical) const;
   Result<std::optional<StoredEntry>> Probe(int dir, const std::string& stored) const;
-  Result<std::optional<StoredEntry>> ProbeUnopened(int dir, const std::string& stored) const;
-  Result<std::optional<StoredEntry>> ProbeLink(int dir, StoredEntry entry) const;
-  Status Classify(StoredEntry& entry) const;
+  Result<std::optional<StoredEntry>> ProbeLink(int dir, StoredEntry entry,
+                                               std::string logical) const;
+  Result<std::optional<StoredEntry>> ProbeContent(int dir, StoredEntry entry,
+                                                  const struct StrippedName& stripped) const;
   Result<std::optional<StoredEntry>> Place(int dir, StoredEntry entry) const;
   Result<std::optional<StoredEntry>> WinnerOver(int dir, const StoredEntry& entry) const;
-  bool AreTwins(const StoredEntry& winner, const StoredEntry& loser) const;
+  Result<bool> AreTwins(int dir, const StoredEntry& winner, const StoredEntry& loser) const;
 
   Os& os_;
-  const CollisionReport report_;
 };
 
 }  // namespace xzfs

@@ -194,7 +194,7 @@ Status BlockDecoder::Impl::Decode(const RandomAccessFile& file, std::span<std::b
   if (!decoder_) {
     return {};
   }
-  const Status status = Step(file, out);
+  Status status = Step(file, out);
   if (!status) {
     failed_ = true;
     decoder_.reset();

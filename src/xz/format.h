@@ -9,7 +9,7 @@
 
 namespace xzfs {
 
-// How many bytes from the file's start DetectFormat wants (fewer if the file is shorter).
+// How many bytes from the file's start the functions below look at (fewer if the file is shorter).
 inline constexpr size_t kFormatProbeBytes = 13;
 
 // The 6 bytes that begin every .xz Stream are there.

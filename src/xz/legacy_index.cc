@@ -13,6 +13,8 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "xz/block_index_builder.h"
@@ -262,9 +264,11 @@ Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
           scan.plain_size + kScanBufferBytes <= decoder.cut_dictionary_bytes()) {
         return tl::unexpected<Error>(step.error());
       }
-      return Fail(EFBIG, "decoding may need a larger dictionary than the memory limit of " +
-                             std::to_string(limits.memory_bytes) +
-                             " bytes allows: " + step.error().message);
+      Error error = step.error();
+      error.code = EFBIG;
+      error.message = "decoding may need a larger dictionary than the memory limit of " +
+                      std::to_string(limits.memory_bytes) + " bytes allows: " + error.message;
+      return tl::unexpected<Error>(std::move(error));
     }
     scan.plain_size += step->produced;
     ended = step->ended;
@@ -321,6 +325,26 @@ Result<std::optional<LzipMember>> MemberBefore(TailWindow* window, uint64_t end)
   return member;
 }
 
+// The index of a file whose members fit together from its end to its start; nothing if they don't.
+Result<std::optional<BlockIndex>> WalkMembers(const RandomAccessFile& file,
+                                              const BlockIndex::Limits& limits) {
+  TailWindow window(file, limits.memory_bytes / 4);
+  BlockIndexBuilder builder(Format::kLzip, limits);
+  for (uint64_t end = file.size(); end > 0;) {
+    XZFS_ASSIGN_OR_RETURN(const std::optional<LzipMember> member, MemberBefore(&window, end));
+    if (!member) {
+      return std::nullopt;
+    }
+    XZFS_RETURN_IF_ERROR(builder.BeginStream(LZMA_CHECK_CRC32, 1, window.memory_bytes()));
+    if (!builder.AddBlock(member->offset, member->compressed_size, member->plain_size)) {
+      return std::nullopt;  // it only looks like a member
+    }
+    builder.EndStream();
+    end = member->offset;
+  }
+  return builder.Finish();
+}
+
 }  // namespace
 
 Result<BlockIndex> ReadLzmaAloneIndex(const RandomAccessFile& file,
@@ -338,25 +362,15 @@ Result<BlockIndex> ReadLzmaAloneIndex(const RandomAccessFile& file,
 }
 
 Result<BlockIndex> ReadLzipIndex(const RandomAccessFile& file, const BlockIndex::Limits& limits) {
-  TailWindow window(file, limits.memory_bytes / 4);
-  BlockIndexBuilder builder(Format::kLzip, limits);
-  uint64_t end = file.size();
-  if (end == 0) {
+  if (file.size() == 0) {
     return Fail(EIO, "the file is truncated: it is empty");
   }
-  while (end > 0) {
-    XZFS_ASSIGN_OR_RETURN(const std::optional<LzipMember> member, MemberBefore(&window, end));
-    if (!member) {
-      XZFS_ASSIGN_OR_RETURN(const ScanResult content, Scan(file, Format::kLzip, limits));
-      return OneBlock(file, Format::kLzip, LZMA_CHECK_CRC32, content, limits);
-    }
-    XZFS_RETURN_IF_ERROR(builder.BeginStream(LZMA_CHECK_CRC32, 1, window.memory_bytes()));
-    XZFS_RETURN_IF_ERROR(
-        builder.AddBlock(member->offset, member->compressed_size, member->plain_size));
-    builder.EndStream();
-    end = member->offset;
+  XZFS_ASSIGN_OR_RETURN(std::optional<BlockIndex> index, WalkMembers(file, limits));
+  if (index) {
+    return *std::move(index);
   }
-  return builder.Finish();
+  XZFS_ASSIGN_OR_RETURN(const ScanResult content, Scan(file, Format::kLzip, limits));
+  return OneBlock(file, Format::kLzip, LZMA_CHECK_CRC32, content, limits);
 }
 
 }  // namespace xzfs

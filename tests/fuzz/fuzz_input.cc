@@ -110,9 +110,9 @@ std::optional<FuzzInput> ParseFuzzInput(const uint8_t* data, size_t size) {
 }
 
 void FixCrcs(std::string* file) {
-  auto* bytes = reinterpret_cast<uint8_t*>(file->data());
   size_t end = file->size() / 4 * 4;
   file->resize(end);
+  auto* bytes = reinterpret_cast<uint8_t*>(file->data());
   while (true) {
     while (end >= 4 &&
            std::all_of(bytes + end - 4, bytes + end, [](uint8_t b) { return b == 0; })) {

@@ -1,194 +1,23 @@
 #!/usr/bin/env python3
-"""What starts, refuses, ends and is seen of the program `xzfs`, on real mounts.
+"""How the program `xzfs` starts, refuses to, and is seen in the mount table.
 
-Much of it needs root: mount(8), other users, private mount namespaces.
+Much of it needs root: other users, private mount namespaces.
 """
 
-import contextlib
-import ctypes
 import errno
-import fcntl
-import lzma
 import os
-import re
-import resource
 import shutil
 import signal
-import socket
 import stat
-import struct
 import subprocess
-import tempfile
-import threading
 import time
 import unittest
 
 import support
-from support import SLOWNESS, scaled, temp_dir, wait_until
-
-BINARY = os.path.abspath(support.BINARY) if support.BINARY else ""
-CONTENT = b"a plain line\n" * 100
-FSTAB_WORDS = ("defaults,nofail,_netdev,auto,noauto,nouser,users,owner,group,relatime,noatime,"
-               "lazytime,norelatime,strictatime,diratime,nodiratime,user,user=root,"
-               "x-systemd.automount,X-mount.mkdir,comment=hello")
-ROOT_ONLY = unittest.skipUnless(os.geteuid() == 0, "needs root")
-
-OK, USAGE, SYSTEM, INTERNAL, INTERRUPTED, MOUNT_FAILED = 0, 1, 2, 4, 8, 32
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class Entry:
-    """One line of the mount table."""
-
-    def __init__(self, line):
-        words = line.split()
-        dash = words.index(b"-")
-        self.path = _unescape(words[4])
-        self.options = words[5].split(b",")
-        self.type = words[dash + 1]
-        self.device = _unescape(words[dash + 2])
-
-
-def _unescape(word):
-    return re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), word)
-
-
-def mounts_at(path):
-    """The mounts on `path`, the one that is seen last."""
-    with open("/proc/self/mountinfo", "rb") as table:
-        entries = [Entry(line) for line in table]
-    return [entry for entry in entries if entry.path == os.fsencode(path)]
-
-
-def processes_with(argument):
-    """The living processes that have `argument` on their command line, this one left out."""
-    found = []
-    for pid in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/cmdline", "rb") as cmdline:
-                if os.fsencode(argument) in cmdline.read().split(b"\0"):
-                    found.append(int(pid))
-    return [pid for pid in found if pid != os.getpid()]
-
-
-def seccomp_kill(number):
-    """For preexec_fn: whoever makes that system call is killed at once, with its whole process."""
-    def install():
-        code = ((0x20, 0, 0, 0),               # load the system call's number
-                (0x15, 0, 1, number),          # equal?
-                (0x06, 0, 0, 0x80000000),      # SECCOMP_RET_KILL_PROCESS
-                (0x06, 0, 0, 0x7fff0000))      # SECCOMP_RET_ALLOW
-        program = b"".join(struct.pack("HBBI", *line) for line in code)
-        buffer = ctypes.create_string_buffer(program)
-        header = struct.pack("HxxxxxxP", len(code), ctypes.addressof(buffer))
-        # PR_SET_SECCOMP, SECCOMP_MODE_FILTER; root needs no no_new_privs for it.
-        if _libc.prctl(22, 2, header, 0, 0) != 0:
-            os._exit(99)
-    return install
-
-
-SETSID, LANDLOCK_CREATE_RULESET = 112, 444
-X86_64 = os.uname().machine == "x86_64"
-
-
-class CommandLineTest(support.MountTest):
-    def setUp(self):
-        super().setUp()
-        self.folder = os.path.realpath(self.enterContext(temp_dir("xzfs-cli-")))
-        self.source = self.make_source("source")
-        self.mnt = os.path.join(self.folder, "mnt")
-        os.mkdir(self.mnt)
-        self.addCleanup(self.clean_up)
-
-    def make_source(self, name):
-        path = os.path.join(self.folder, name)
-        os.makedirs(path)
-        support.make_cold(path, "file", CONTENT)
-        return path
-
-    def clean_up(self):
-        """Nothing outlives a test, also one that failed."""
-        for _ in range(10):
-            left = [entry for entry in self.mounts_below_folder()]
-            for path in left:
-                _libc.umount2(path, 2)
-            if not left:
-                break
-        for pid in processes_with(self.mnt):
-            with contextlib.suppress(OSError):
-                os.kill(pid, signal.SIGKILL)
-
-    def mounts_below_folder(self):
-        with open("/proc/self/mountinfo", "rb") as table:
-            paths = [Entry(line).path for line in table]
-        return [path for path in paths if path.startswith(os.fsencode(self.folder) + b"/")]
-
-    # Running.
-
-    def xzfs(self, *arguments, program=None, **more):
-        """Runs the program until it returns; the daemon must have let go of stdout and stderr."""
-        return subprocess.run([program or BINARY, *arguments], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=60 * SLOWNESS, check=False, **more)
-
-    def start(self, *arguments, **more):
-        """Runs `xzfs -f` and returns when the mount answers."""
-        mnt = more.pop("mnt", self.mnt)
-        log = open(os.path.join(self.folder, "log"), "ab")  # pylint: disable=consider-using-with
-        self.addCleanup(log.close)
-        before = len(mounts_at(mnt))
-        process = subprocess.Popen([BINARY, "-f", *arguments], stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=log, **more)
-
-        def end():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        self.addCleanup(end)
-
-        def answers():
-            self.assertIsNone(process.poll(), f"xzfs ended early: {self.log()}")
-            return len(mounts_at(mnt)) > before and os.listdir(mnt) is not None
-
-        wait_until(answers, "the mount answers")
-        return process
-
-    def log(self):
-        with open(os.path.join(self.folder, "log"), encoding="utf-8", errors="replace") as log:
-            return log.read()
-
-    # Claims.
-
-    def assert_reads(self, path=None):
-        with open(os.path.join(path or self.mnt, "file"), "rb") as file:
-            self.assertEqual(file.read(), CONTENT)
-
-    def assert_nothing_left(self, mnt=None):
-        self.assertEqual(mounts_at(mnt or self.mnt), [])
-        wait_until(lambda: not processes_with(mnt or self.mnt), "no process is left", 5)
-
-    def assert_mounted_by(self, done):
-        self.assertEqual(done.returncode, OK, done.stderr)
-        self.assertEqual(len(mounts_at(self.mnt)), 1)
-        self.assert_reads()
-
-    def assert_refused(self, done, code, *words):
-        """One line on stderr with all the words, nothing on stdout, nothing left."""
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(done.stdout, "")
-        lines = done.stderr.splitlines()
-        self.assertEqual(len(lines), 1, done.stderr)
-        self.assertTrue(lines[0].startswith("xzfs: "), lines)
-        for word in words:
-            self.assertIn(word, lines[0])
-        self.assert_nothing_left()
-
-    def unmount(self, mnt=None):
-        mnt = mnt or self.mnt
-        support.run(["umount" if os.geteuid() == 0 else "fusermount3",
-                     *([] if os.geteuid() == 0 else ["-u"]), mnt])
-        self.assert_nothing_left(mnt)
+from cli import (BINARY, CONTENT, FSTAB_WORDS, INTERNAL, INTERRUPTED, LANDLOCK_CREATE_RULESET,
+                 MOUNT_FAILED, OK, ROOT_ONLY, SETSID, SYSTEM, USAGE, X86_64, CommandLineTest,
+                 mounts_at, processes_with, seccomp_kill)
+from support import SLOWNESS, scaled, wait_until
 
 
 class Help(CommandLineTest):
@@ -466,11 +295,14 @@ class Starting(CommandLineTest):
 
     def test_interrupted_start_leaves_nothing(self):
         codes = set()
+        began = time.monotonic()
+        self.assert_mounted_by(self.xzfs(self.source, self.mnt))
+        usual_s = time.monotonic() - began
+        self.unmount()
         for attempt in range(scaled(40, least=10)):
             process = subprocess.Popen([BINARY, self.source, self.mnt], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            # Through all of the start, which takes some milliseconds.
-            time.sleep(attempt % 20 * 0.0005 * SLOWNESS)
+            time.sleep(usual_s * (attempt % 20) / 16)  # through all of the start and a bit after
             process.send_signal((signal.SIGTERM, signal.SIGINT)[attempt % 2])
             code = process.wait(30 * SLOWNESS)
             codes.add(code)
@@ -526,241 +358,6 @@ class MountTable(CommandLineTest):
         self.assertNotIn(b"nosuid", self.entry().options)
         self.assertNotIn(b"nodev", self.entry().options)
         self.assertIn(b"noexec", self.entry().options)
-
-
-class Notify(CommandLineTest):
-    def setUp(self):
-        super().setUp()
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.addCleanup(self.socket.close)
-        self.socket.settimeout(20 * SLOWNESS)
-        self.address = os.path.join(self.folder, "notify")
-        self.socket.bind(self.address)
-        self.environment = dict(os.environ, NOTIFY_SOCKET=self.address)
-
-    def next(self):
-        return self.socket.recv(4096).split(b"\n")[0]
-
-    def test_tells_readiness_and_the_end_by_signal(self):
-        daemon = self.start(self.source, self.mnt, env=self.environment)
-        self.assertEqual(self.next(), b"READY=1")
-        daemon.terminate()
-        self.assertEqual(self.next(), b"STOPPING=1")
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
-
-    def test_tells_readiness_and_the_end_by_umount_from_the_background(self):
-        self.assert_mounted_by(self.xzfs(self.source, self.mnt, env=self.environment))
-        self.assertEqual(self.next(), b"READY=1")
-        self.unmount()
-        self.assertEqual(self.next(), b"STOPPING=1")
-
-    def test_tells_nothing_when_there_is_no_mount(self):
-        self.xzfs(self.folder + "/none", self.mnt, env=self.environment)
-        self.socket.settimeout(0)
-        self.assertRaises(BlockingIOError, self.next)
-
-    def test_speaks_even_when_the_mount_hides_the_socket(self):
-        address = os.path.join(self.source, "notify")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hidden:
-            hidden.settimeout(20 * SLOWNESS)
-            hidden.bind(address)
-            done = self.xzfs(self.source, self.source, env=dict(os.environ, NOTIFY_SOCKET=address))
-            self.assertEqual(done.returncode, OK, done.stderr)
-            self.assertEqual(hidden.recv(4096).split(b"\n")[0], b"READY=1")
-            self.unmount(self.source)
-
-
-class Ending(CommandLineTest):
-    def test_signals_unmount_and_exit_with_0(self):
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            with self.subTest(number):
-                daemon = self.start(self.source, self.mnt)
-                self.assert_reads()
-                daemon.send_signal(number)
-                self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
-                self.assert_nothing_left()
-
-    def test_signals_end_the_background_process_too(self):
-        self.assert_mounted_by(self.xzfs(self.source, self.mnt))
-        [daemon] = processes_with(self.mnt)
-        os.kill(daemon, signal.SIGTERM)
-        wait_until(lambda: not mounts_at(self.mnt), "the mount is gone")
-        self.assert_nothing_left()
-
-    def test_signal_ends_it_although_files_are_open(self):
-        daemon = self.start(self.source, self.mnt)
-        with open(self.mnt + "/file", "rb", buffering=0) as file:
-            self.assertEqual(file.read(5), CONTENT[:5])
-            daemon.terminate()
-            self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
-        self.assert_nothing_left()
-
-    def test_signals_that_are_ignored_stay_so(self):
-        daemon = self.start(self.source, self.mnt,
-                            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
-        daemon.send_signal(signal.SIGHUP)
-        time.sleep(0.2)  # nothing is to happen
-        self.assertIsNone(daemon.poll())
-        self.assert_reads()
-
-    def test_umount_ends_the_daemon(self):
-        daemon = self.start(self.source, self.mnt)
-        support.run(["umount", self.mnt])
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
-        self.assert_nothing_left()
-
-    def test_umount_refuses_while_a_file_is_open(self):
-        daemon = self.start(self.source, self.mnt)
-        with open(self.mnt + "/file", "rb", buffering=0) as file:
-            done = subprocess.run(["umount", self.mnt], capture_output=True, text=True, check=False)
-            self.assertEqual(done.returncode, 32)
-            self.assertIn("busy", done.stderr)
-            self.assertEqual(file.read(), CONTENT)
-        support.run(["umount", self.mnt])
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
-
-    def test_lazy_umount_ends_the_daemon_with_the_last_file(self):
-        daemon = self.start(self.source, self.mnt)
-        with open(self.mnt + "/file", "rb", buffering=0) as file:
-            support.run(["umount", "-l", self.mnt])
-            self.assertEqual(mounts_at(self.mnt), [])
-            self.assertEqual(file.read(), CONTENT)
-            self.assertIsNone(daemon.poll())
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
-
-    def test_second_signal_ends_it_at_once(self):
-        # A source that answers nothing: another mount, whose daemon is stopped.
-        below = os.path.join(self.folder, "below")
-        os.mkdir(below)
-        # Too large for what the kernel has cached of it by then to be all.
-        support.make_cold(self.source, "deep.xz", lzma.compress(os.urandom(4 << 20), preset=0))
-        lower = self.start(self.source, below, mnt=below)
-        daemon = self.start(below, self.mnt)
-        self.assertTrue(os.path.exists(self.mnt + "/deep"))
-        lower.send_signal(signal.SIGSTOP)
-        self.addCleanup(lower.send_signal, signal.SIGCONT)
-        reader = subprocess.Popen(["cat", self.mnt + "/deep"], stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL)
-        self.addCleanup(reader.wait)
-        self.addCleanup(reader.kill)
-        time.sleep(0.5)  # until its read waits for the lower mount
-        self.assertIsNone(reader.poll())
-        daemon.terminate()
-        time.sleep(0.5)
-        self.assertEqual(len(mounts_at(self.mnt)), 1, "one signal waits for what is being read")
-        daemon.terminate()
-        wait_until(lambda: not mounts_at(self.mnt), "the second one does not", 10)
-        # Its end is sure only now: the kernel may have to close files below for it.
-        lower.send_signal(signal.SIGCONT)
-        self.assertEqual(daemon.wait(10 * SLOWNESS), OK)
-
-
-@ROOT_ONLY
-class MountHelper(CommandLineTest):
-    """mount(8) runs /sbin/mount.TYPE. The links are there for the length of a test only."""
-
-    def setUp(self):
-        super().setUp()
-        # One test run of a machine at a time.
-        lock = open(os.path.join(tempfile.gettempdir(), "xzfs-mount-links.lock"), "wb")
-        self.addCleanup(lock.close)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in ("mount.xzfs", "mount.fuse.xzfs"):
-            self.link(os.path.join("/sbin", name))
-
-    def link(self, path):
-        kept = None
-        if os.path.lexists(path):
-            kept = path + ".kept-by-xzfs-test"
-            os.rename(path, kept)
-            self.addCleanup(os.rename, kept, path)
-        os.symlink(BINARY, path)
-        self.addCleanup(os.unlink, path)
-
-    def mount(self, *arguments, **more):
-        return subprocess.run(["mount", *arguments], capture_output=True, text=True,
-                              timeout=60 * SLOWNESS, check=False, **more)
-
-    def test_mount_types(self):
-        for kind in ("xzfs", "fuse.xzfs"):
-            with self.subTest(kind):
-                self.assert_mounted_by(self.mount("-t", kind, self.source, self.mnt))
-                [entry] = mounts_at(self.mnt)
-                self.assertEqual(entry.type, b"fuse.xzfs")
-                self.assertEqual(entry.device, os.fsencode(self.source))
-                self.unmount()
-
-    def test_fstab_words(self):
-        for kind in ("xzfs", "fuse.xzfs"):
-            for words in (FSTAB_WORDS, "rw,nofail,_netdev,user,x-systemd.automount"):
-                with self.subTest(f"{kind} {words}"):
-                    self.assert_mounted_by(
-                        self.mount("-t", kind, self.source, self.mnt, "-o", words))
-                    self.unmount()
-
-    def test_line_of_fstab(self):
-        source = self.make_source("with space")
-        fstab = os.path.join(self.folder, "fstab")
-        with open(fstab, "w", encoding="ascii") as file:
-            file.write(f"{source} {self.mnt} fuse.xzfs "
-                       "ro,allow_other,cache_size=64MiB,nofail,"
-                       f"x-systemd.requires-mounts-for=/srv 0 0\n".replace("with space",
-                                                                        "with\\040space"))
-        self.assert_mounted_by(self.mount("-T", fstab, self.mnt))
-        self.assertEqual(mounts_at(self.mnt)[0].device, os.fsencode(source))
-
-    def test_fake_mounts_nothing(self):
-        self.assertEqual(self.mount("-f", "-t", "xzfs", self.source, self.mnt).returncode, OK)
-        helper = self.xzfs(self.source, self.mnt, "-f", program="/sbin/mount.xzfs")
-        self.assertEqual(helper.returncode, OK)
-        self.assert_nothing_left()
-
-    def test_sloppy_ignores_unknown_options(self):
-        done = self.mount("-t", "xzfs", self.source, self.mnt, "-o", "nonsense=1")
-        self.assertNotEqual(done.returncode, OK)
-        self.assertIn("unknown option 'nonsense'", done.stderr)
-        self.assert_nothing_left()
-        self.assert_mounted_by(
-            self.mount("-s", "-t", "xzfs", self.source, self.mnt, "-o", "nonsense=1"))
-
-    def test_quiet_letters(self):
-        self.assert_mounted_by(self.mount("-n", "-v", "-t", "xzfs", self.source, self.mnt))
-        self.unmount()
-        self.assert_mounted_by(self.xzfs(self.source, self.mnt, "-n", "-v", "-t", "fuse.xzfs",
-                                         "-o", "rw,relatime", program="/sbin/mount.fuse.xzfs"))
-
-    def test_refusal_comes_back_with_reason_and_code(self):
-        done = self.mount("-t", "xzfs", self.folder + "/none", self.mnt)
-        self.assertEqual(done.returncode, MOUNT_FAILED)
-        self.assertIn("No such file", done.stderr)
-        done = self.mount("-t", "fuse.xzfs", self.source, self.mnt, "-o", "cache_size=1")
-        self.assertEqual(done.returncode, USAGE)
-        self.assertIn("32MiB", done.stderr)
-
-    def test_mounts_in_another_namespace(self):
-        holder = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 600"],
-                                  stdout=subprocess.PIPE)
-        self.addCleanup(holder.wait)
-        self.addCleanup(holder.kill)
-        self.addCleanup(holder.stdout.close)
-        holder.stdout.readline()
-        done = self.mount("-N", str(holder.pid), "-t", "xzfs", self.source, self.mnt)
-        self.assertEqual(done.returncode, OK, done.stderr)
-        self.assertEqual(mounts_at(self.mnt), [])
-        inside = ["nsenter", "--target", str(holder.pid), "--mount"]
-        self.assertEqual(support.run([*inside, "cat", self.mnt + "/file"]), CONTENT)
-        support.run([*inside, "umount", self.mnt])
-        self.assert_nothing_left()
-
-    @unittest.skipUnless(os.path.exists("/sbin/mount.fuse3"), "needs fuse3's helper")
-    def test_works_through_the_helper_of_fuse3(self):
-        # With no link of ours, mount(8) takes mount.fuse3, and that a program from PATH, for which
-        # mount(8) leaves the shell's default only.
-        os.unlink("/sbin/mount.fuse.xzfs")
-        self.addCleanup(os.symlink, BINARY, "/sbin/mount.fuse.xzfs")
-        self.link("/usr/local/bin/xzfs")
-        self.assert_mounted_by(self.mount("-t", "fuse.xzfs", self.source, self.mnt, "-o",
-                                          "rw,nofail,_netdev"))
 
 
 if __name__ == "__main__":

@@ -211,6 +211,32 @@ class Damage(MountTest):
             self.assertTrue({end, end - 1, self.BLOCK} & numbers, lines[0])
             self.assertIsNotNone(place)
 
+    def test_a_giant_block_is_refused_as_a_whole_once_its_check_has_failed(self):
+        """Larger than whole_block_limit, so it streams; the Check is known only at its end."""
+        content = xzformat.text(6, 5_000_000)
+        (block,) = xzformat.blocks_of(content, check=lzma.CHECK_SHA256)
+        stored = bytearray(xzformat.stream((block,), lzma.CHECK_SHA256))
+        (stream,) = xzformat.parse(bytes(stored))
+        stored[stream.blocks[0].offset + len(block.stored) - 5] ^= 1  # in the Check itself
+        with open(os.path.join(self.source, "giant.xz"), "wb") as out:
+            out.write(stored)
+        with Mount(self.source, "cache_size=32MiB,whole_block_limit=1MiB") as mount:
+            fd = os.open(mount / "giant", os.O_RDONLY | os.O_DIRECT)
+            try:
+                offset = 0
+                with self.assertRaises(OSError) as caught:
+                    while part := os.pread(fd, 100_000, offset):
+                        support.assert_same(self, part, content[offset:offset + len(part)], "giant")
+                        offset += len(part)
+                self.assertEqual(caught.exception.errno, errno.EIO)
+                self.assertLess(offset, len(content))
+                for place in (0, 1_000_000, len(content) - 1):
+                    self.assert_errno(errno.EIO, os.pread, fd, 10, place)
+            finally:
+                os.close(fd)
+            self.assertEqual(mount.stats()["damaged"]["blocks"], 1)
+            self.assertEqual(mount.log().count("giant.xz"), 1, mount.log())
+
     def test_every_flipped_byte_is_eio_or_harmless(self):
         """S2: one byte of a small file changed at a time; a read is right or EIO, never wrong."""
         content = xzformat.text(5, 3000)

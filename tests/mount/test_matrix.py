@@ -1,8 +1,11 @@
 """Every combination of Block size, cache size and thread count reads the same bytes."""
 
 import itertools
+import lzma
 import os
+import random
 import subprocess
+import threading
 
 import support
 import xzformat
@@ -61,6 +64,72 @@ class Matrix(MountTest):
         self.assertLessEqual(stats["budget"]["peak"],
                              stats["budget"]["bytes"] + readers * stats["whole_block_limit"])
         self.assertLessEqual(stats["budget"]["used"], stats["budget"]["bytes"])
+
+
+class OddFiles(MountTest):
+    """Files of every structure under options that make each of them a corner case."""
+
+    OPTIONS = ("cache_size=32MiB,whole_block_limit=1",
+               "cache_size=32MiB,whole_block_limit=64KiB,threads=1", "cache_size=32MiB")
+    SIZES = (1, 100, 4095, 4096, 70_000, MIB, MIB + 1, 3 * MIB)
+
+    def make_file(self, rng, text):
+        """Some Streams of some Blocks with some Check, filters, padding; returns the plain bytes."""
+        last = {"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": rng.choice((4096, MIB))}
+        chains = ([last], [last], [{"id": lzma.FILTER_DELTA, "dist": rng.randint(1, 256)}, last],
+                  [{"id": lzma.FILTER_X86}, last])
+        stored, plain = [], []
+        for _ in range(rng.choice((1, 1, 2, 5))):
+            check, blocks = rng.choice((0, 1, 4, 10)), []
+            for _ in range(rng.choice((0, 1, 1, 3, 20))):
+                size = rng.choice(self.SIZES) if rng.random() < 0.5 else rng.randint(1, 200_000)
+                at = rng.randrange(len(text) - size)
+                blocks += xzformat.blocks_of(text[at:at + size], check, filters=rng.choice(chains))
+                plain.append(text[at:at + size])
+            stored += (xzformat.stream(blocks, check), bytes(rng.choice((0, 0, 4, 40))))
+        return b"".join(stored), b"".join(plain)
+
+    def test_every_structure_reads_right_with_limits_at_their_least(self):
+        rng = random.Random(12)
+        text = xzformat.text(12, 4 * MIB)
+        expected = {}
+        for number in range(support.scaled(10, 5)):
+            name = f"f{number}"
+            stored, plain = self.make_file(rng, text)
+            with open(os.path.join(self.source, name + ".xz"), "wb") as out:
+                out.write(stored)
+            self.assertEqual(support.xz_output(out.name), plain)
+            expected[name] = Bytes(plain)
+        for options in self.OPTIONS:
+            with self.subTest(options=options), Mount(self.source, options) as mount:
+                failures = []
+                threads = [threading.Thread(target=self.read_some,
+                                            args=(mount, expected, number, failures))
+                           for number in range(6)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                if failures:
+                    raise failures[0]
+                if "whole_block_limit" in options:
+                    self.assertGreater(mount.stats()["giant_block_restarts"], 0)
+                self.assertLessEqual(mount.stats()["budget"]["used"], 32 * MIB)
+
+    def read_some(self, mount, expected, number, failures):
+        rng = random.Random(number)
+        try:
+            for _ in range(support.scaled(10, 3)):
+                name = rng.choice(sorted(expected))
+                how = rng.random()
+                if how < 0.8:
+                    support.random_preads(self, mount / name, expected[name], 20, rng.random(),
+                                          direct=how < 0.6)
+                else:
+                    read = support.read_fully if how < 0.9 else support.read_by_mmap
+                    read(self, mount / name, expected[name], name)
+        except BaseException as error:  # pylint: disable=broad-except
+            failures.append(error)
 
 
 if __name__ == "__main__":

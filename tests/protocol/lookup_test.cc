@@ -150,7 +150,7 @@ TEST_F(LookupTest, ANameOf255BytesIsLookedUpAndOneOf256IsTooLong) {
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, std::string(252, 'c'))), 0);
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, std::string(253, 'c'))), ENOENT);
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, std::string(255, 'c'))), ENOENT);
-  for (const size_t size : {256, 1000, 4096, 100000}) {
+  for (const size_t size : {256U, 1000U, 4096U, 100000U}) {
     EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, std::string(size, 'h'))), ENAMETOOLONG);
   }
 }

@@ -62,11 +62,18 @@ Session::Session(const TempDir& source, Setup setup) {
 }
 
 void Session::StartServing() {
-  server_ = std::thread([this] { served_ = frontend_->Serve(); });
+  server_ = std::thread([this] {
+    served_ = frontend_->Serve();
+    returned_ = true;
+  });
 }
 
 Status Session::Join() {
   if (server_.joinable()) {
+    if (!Eventually([this] { return returned_.load(); })) {
+      ADD_FAILURE() << "Serve does not return";
+      kernel_->HangUp();
+    }
     server_.join();
   }
   return served_;
@@ -128,8 +135,8 @@ std::vector<FakeKernel::DirLine> ProtocolTest::ListFrom(uint64_t node, uint64_t 
                                                         uint32_t size, bool plus) {
   std::vector<FakeKernel::DirLine> all;
   for (;;) {
-    auto lines = plus ? kernel().ReadDirPlus(node, offset, size)
-                      : kernel().ReadDir(node, offset, size);
+    auto lines =
+        plus ? kernel().ReadDirPlus(node, offset, size) : kernel().ReadDir(node, offset, size);
     EXPECT_EQ(ErrorOf(lines), 0) << "offset " << offset;
     if (!lines || lines->empty()) {
       return all;

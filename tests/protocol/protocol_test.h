@@ -53,7 +53,8 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   void StartServing();
-  // Waits for Serve to return; what it returned.
+  // Waits for Serve to return; what it returned. If it doesn't, that is a failure, and it is hung
+  // up on.
   Status Join();
 
   Filesystem& fs() { return *fs_; }
@@ -65,6 +66,7 @@ class Session {
   std::unique_ptr<FakeKernel> kernel_;
   std::unique_ptr<FuseFrontend> frontend_;
   Status served_;
+  std::atomic<bool> returned_{false};
   std::thread server_;
 };
 

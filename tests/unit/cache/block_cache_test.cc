@@ -207,18 +207,30 @@ TEST_F(BlockCacheTest, DecodeAheadDoesNotEvictWhatIsHot) {
   EXPECT_FALSE(cache_.Contains({1, 100}));
 }
 
-TEST_F(BlockCacheTest, StaleDecodeAheadMakesRoomForNew) {
+TEST_F(BlockCacheTest, DecodeAheadForAReaderWhoLeftMakesRoomForOthers) {
   LoadAhead(0);
   LoadAhead(1);
   LoadAhead(2);
   ASSERT_FALSE(cache_.Contains({1, 2})) << "over the quarter";
-  for (int i = 0; i < 5000; ++i) {
-    ASSERT_TRUE(Load(50));
-  }
+  cache_.ReleaseAhead(1);
   LoadAhead(2);
   EXPECT_TRUE(cache_.Contains({1, 2}));
+  EXPECT_TRUE(cache_.Contains({1, 0})) << "evicted first, but only when there is no room";
+  for (uint64_t offset = 100; offset < 108; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
   EXPECT_FALSE(cache_.Contains({1, 0}));
   EXPECT_EQ(stats_.ahead_wasted.Get(), 1u);
+}
+
+TEST_F(BlockCacheTest, DecodersCannotPushOutTheLastQuarter) {
+  for (uint64_t offset = 0; offset < 10; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
+  const MemoryCharge decoder = cache_.Reserve(50 * kUnit);
+  EXPECT_EQ(stats_.evictions.Get(), 8u);
+  ASSERT_TRUE(Load(20));
+  EXPECT_TRUE(cache_.Contains({1, 20}));
 }
 
 TEST_F(BlockCacheTest, ReservingForOthersEvictsUnits) {

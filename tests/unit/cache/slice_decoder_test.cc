@@ -43,12 +43,12 @@ TEST_F(SliceDecoderTest, AReadOfTheFirstBytesDecodesOneSlice) {
   EXPECT_EQ(engine_.stats.decoded_bytes.Get(), kSliceBytes);
 }
 
-TEST_F(SliceDecoderTest, GoingBackwardsRestartsOnceForAQuarterOfTheBudget) {
+TEST_F(SliceDecoderTest, GoingBackwardsRestartsOnceForAnEighthOfTheBudget) {
   for (size_t slice = 20; slice-- > 0;) {
     ASSERT_EQ(Read(slice * kMiB, 1000), plain_.substr(slice * kMiB, 1000));
   }
-  // 8 slices are kept a restart.
-  EXPECT_LE(engine_.stats.giant_restarts.Get(), 4u);
+  // 4 slices are kept a restart.
+  EXPECT_LE(engine_.stats.giant_restarts.Get(), 6u);
 }
 
 TEST_F(SliceDecoderTest, RandomReadsAreRight) {
@@ -68,6 +68,33 @@ TEST_F(SliceDecoderTest, ReadersFarApartKeepTheirOwnDecoders) {
     ASSERT_EQ(Read((15 + slice) * kMiB, 10), plain_.substr((15 + slice) * kMiB, 10));
   }
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), 2u);
+}
+
+TEST_F(SliceDecoderTest, AStrayReadDoesNotTakeAnotherReadersDecoder) {
+  const auto stray = MakeReader(engine_, stored_, plain_.size());
+  const Identity identity = NewIdentity();
+  const auto steady = MakeReader(engine_, stored_, plain_.size(), identity);
+  const auto other = MakeReader(engine_, stored_, plain_.size(), identity);
+  for (size_t slice = 0; slice < 6; ++slice) {
+    ASSERT_EQ(ReadString(*steady, slice * kMiB, 10), plain_.substr(slice * kMiB, 10));
+  }
+  ASSERT_EQ(ReadString(*other, 19 * kMiB, 10), plain_.substr(19 * kMiB, 10));
+  const uint64_t restarts = engine_.stats.giant_restarts.Get();
+  for (size_t slice = 6; slice < 15; ++slice) {
+    ASSERT_EQ(ReadString(*steady, slice * kMiB, 10), plain_.substr(slice * kMiB, 10));
+  }
+  EXPECT_EQ(engine_.stats.giant_restarts.Get(), restarts);
+}
+
+TEST_F(SliceDecoderTest, ADecoderWhoseReaderIsGoneIsTakenByTheNext) {
+  const Identity identity = NewIdentity();
+  {
+    const auto first = MakeReader(engine_, stored_, plain_.size(), identity);
+    ASSERT_EQ(ReadString(*first, 2 * kMiB, 10), plain_.substr(2 * kMiB, 10));
+  }
+  const auto second = MakeReader(engine_, stored_, plain_.size(), identity);
+  ASSERT_EQ(ReadString(*second, 18 * kMiB, 10), plain_.substr(18 * kMiB, 10));
+  EXPECT_EQ(engine_.stats.giant_restarts.Get(), 1u);
 }
 
 TEST_F(SliceDecoderTest, AReaderOnTheWayOfAnotherIsHandedItsSlice) {
@@ -124,6 +151,25 @@ TEST_F(SliceDecoderLargeDictionaryTest, AdvancesWithoutRestartingWhenTheDecoderI
     ASSERT_EQ(ReadString(*reader, at, 128 * 1024), plain_.substr(at, 128 * 1024)) << at;
   }
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), 1u);
+}
+
+// More readers than decoders fit into the memory.
+TEST_F(SliceDecoderTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts) {
+  constexpr size_t kReaders = 3;
+  std::vector<std::unique_ptr<XzReader>> readers;
+  XzBuilder builder;
+  builder.AddStream(plain_, plain_.size(), kCheckCrc64, {.filters = "lzma2:preset=0,dict=12MiB"});
+  for (size_t i = 0; i < kReaders; ++i) {
+    readers.push_back(
+        MakeReader(engine_, std::make_shared<MemFile>(builder.bytes()), plain_.size()));
+  }
+  for (size_t slice = 0; slice < 20; ++slice) {
+    for (const auto& reader : readers) {
+      ASSERT_EQ(ReadString(*reader, slice * kMiB, 10), plain_.substr(slice * kMiB, 10));
+    }
+  }
+  // One for each slice of those without a decoder would be 40.
+  EXPECT_LE(engine_.stats.giant_restarts.Get(), 15u);
 }
 
 }  // namespace

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
+#include <vector>
 
 #include "cache_test_util.h"
 
@@ -13,8 +16,9 @@ constexpr size_t kMiB = 1024 * 1024;
 
 class XzFileTableTest : public testing::Test {
  protected:
-  Result<std::shared_ptr<const XzFile>> Get(const Identity& identity, const MemFile& stored) {
-    return engine_.files.Get(identity, Format::kXz, stored, [] { return "t.xz"; });
+  Result<std::shared_ptr<const XzFile>> Get(const Identity& identity, const MemFile& stored,
+                                            uint64_t id = 0) {
+    return engine_.files.Get(identity, Format::kXz, id, stored, [] { return "t.xz"; });
   }
   ReadEngine engine_{{.budget_bytes = 32 * kMiB, .threads = 1, .whole_block_bytes = kMiB}};
 };
@@ -47,6 +51,37 @@ TEST_F(XzFileTableTest, KeepsAtMostAnEighthOfTheBudget) {
   }
   EXPECT_LE(engine_.budget.used(), engine_.budget.total() / 8);
   EXPECT_GT(engine_.budget.used(), engine_.budget.total() / 16);
+}
+
+TEST_F(XzFileTableTest, AFileThatWasDroppedKeepsItsIdWhenItIsReadAgain) {
+  const MemFile stored(MakeXz(SomeText(200000), 100));
+  const Identity identity = NewIdentity();
+  const uint64_t id = (*Get(identity, stored))->id();
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_TRUE(Get(NewIdentity(), stored));
+  }
+  const size_t reads = stored.accesses().size();
+  const auto again = Get(identity, stored, id);
+  ASSERT_TRUE(again);
+  EXPECT_GT(stored.accesses().size(), reads) << "it had not been dropped";
+  EXPECT_EQ((*again)->id(), id);
+}
+
+TEST_F(XzFileTableTest, ManyReadersOfOneVersionReadItsIndexOnce) {
+  const MemFile stored(MakeXz(SomeText(200000), 100));
+  const MemFile once(stored.content());
+  ASSERT_TRUE(Get(NewIdentity(), once));
+  const Identity identity = NewIdentity();
+  std::vector<std::thread> threads;
+  std::atomic<int> failed{0};
+  for (int t = 0; t < 8; ++t) {
+    threads.emplace_back([&] { failed += Get(identity, stored) ? 0 : 1; });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(stored.accesses().size(), once.accesses().size());
 }
 
 TEST_F(XzFileTableTest, AnErrorIsNotKept) {

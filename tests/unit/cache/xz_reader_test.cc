@@ -119,6 +119,30 @@ TEST_F(XzReaderTest, ASequentialReaderGetsBlocksDecodedAhead) {
   EXPECT_EQ(engine_.stats.decoded_bytes.Get(), plain.size());
 }
 
+TEST_F(XzReaderTest, AScanWhoseRequestsArriveOutOfOrderDoesNotFlushWhatIsHot) {
+  engine_.Start();
+  const std::string hot = SomeText(4 * kMiB, 1);
+  const auto hot_reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(hot, kMiB)), hot.size());
+  for (int visit = 0; visit < 3; ++visit) {
+    for (const size_t block : {2u, 0u, 3u, 1u}) {
+      ReadString(*hot_reader, block * kMiB + 500 * kKiB, 4 * kKiB);
+    }
+  }
+  const std::string large = SomeText(64 * kMiB, 2);
+  const auto scan =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(large, kMiB)), large.size());
+  for (size_t at = 0; at < large.size(); at += 256 * kKiB) {
+    ReadString(*scan, at + 128 * kKiB, 128 * kKiB);
+    ReadString(*scan, at, 128 * kKiB);
+  }
+  const uint64_t misses = engine_.stats.cache_misses.Get();
+  for (const size_t block : {2u, 0u, 3u, 1u}) {
+    ReadString(*hot_reader, block * kMiB + 500 * kKiB, 4 * kKiB);
+  }
+  EXPECT_EQ(engine_.stats.cache_misses.Get(), misses);
+}
+
 TEST_F(XzReaderTest, RandomReadsDecodeNothingAhead) {
   engine_.Start();
   const std::string plain = SomeText(4 * kMiB);

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <thread>
+#include <vector>
 
 namespace xzfs {
 namespace {
@@ -19,7 +20,8 @@ Node FileNode(uint64_t inode, StoredKind kind = StoredKind::kPlain, int64_t ctim
 class NodeTableTest : public testing::Test {
  protected:
   NodeId Add(const Node& node, NodeId parent, const std::string& name) {
-    return table_.AcquireOrAdd(node, {parent, name})->id;
+    std::vector<NodeId> gone;
+    return table_.AcquireOrAdd(node, {parent, name}, gone)->id;
   }
   NodeTable table_{[] {
     struct stat st = {};

@@ -73,8 +73,8 @@ TEST(LzmaAloneTest, ASizeInTheHeaderThatIsALieIsRefusedWhenDecoded) {
   const std::string plain = SomeText(1000);
   for (const uint64_t claimed : {0u, 1u, 999u, 1001u, 100000u}) {
     std::string bytes = MakeLzmaAlone(plain, true);
-    for (int i = 0; i < 8; ++i) {
-      bytes[static_cast<size_t>(5 + i)] = static_cast<char>(claimed >> (8 * i));
+    for (size_t i = 0; i < 8; ++i) {
+      bytes[5 + i] = static_cast<char>(claimed >> (8 * i));
     }
     const MemFile file(bytes);
     const Result<BlockIndex> index = ReadIndex(file, Format::kLzmaAlone);
@@ -86,8 +86,8 @@ TEST(LzmaAloneTest, ASizeInTheHeaderThatIsALieIsRefusedWhenDecoded) {
 
 // `bytes` of a .lzma file with another dictionary size in its header.
 std::string WithDictionary(std::string bytes, uint32_t dict) {
-  for (int i = 0; i < 4; ++i) {
-    bytes[static_cast<size_t>(1 + i)] = static_cast<char>(dict >> (8 * i));
+  for (size_t i = 0; i < 4; ++i) {
+    bytes[1 + i] = static_cast<char>(dict >> (8 * i));
   }
   return bytes;
 }
@@ -151,6 +151,31 @@ TEST(LzipTest, Version0IsOneBlock) {
   ExpectDecodesTo(MemFile(v0 + v1), Format::kLzip, a + b, 1, 2);
   ExpectDecodesTo(MemFile(v1 + v0), Format::kLzip, b + a, 1, 2);
   ExpectDecodesTo(MemFile(v1 + v0 + MakeLzipMember("")), Format::kLzip, b + a, 1, 3);
+}
+
+TEST(LzipTest, AStepMayEndWhereAMemberEnds) {
+  const MemFile file(MakeLzipMember("abc", 0) + MakeLzipMember("", 0) + MakeLzipMember("defg", 0));
+  const BlockIndex index = ReadIndex(file, Format::kLzip).value();
+  const auto decoder = BlockDecoder::Open(file, index, index.Block(0), kTestMemoryLimit).value();
+  std::string out(7, '\0');
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(out.data(), out.size()));
+  EXPECT_TRUE(decoder->Decode(file, bytes.first(3)));
+  EXPECT_TRUE(decoder->Decode(file, {}));
+  EXPECT_TRUE(decoder->Decode(file, bytes.subspan(3)));
+  EXPECT_EQ(out, "abcdefg");
+}
+
+TEST(LzipTest, TrailingDataThatLooksLikeATrailerIsIgnored) {
+  // Ends as a chain of members whose sizes add up to more than any file's would.
+  std::string trailing;
+  for (int i = 0; i < 3; ++i) {
+    std::string member = MakeLzipMember("x");
+    member.replace(member.size() - 16, 8, std::string(7, '\0') + '\x7F');
+    trailing += member;
+  }
+  trailing[0] = 'l';
+  const std::string plain = SomeText(400);
+  ExpectDecodesTo(MemFile(MakeLzipMember(plain) + trailing), Format::kLzip, plain, 1, 1);
 }
 
 TEST(LzipTest, TrailingDataIsIgnored) {

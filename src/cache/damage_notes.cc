@@ -1,0 +1,57 @@
+#include "cache/damage_notes.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+
+namespace xzfs {
+namespace {
+
+constexpr size_t kMostNotes = 4096;
+
+}  // namespace
+
+std::optional<Error> DamageNotes::Find(uint64_t file_id, const BlockInfo& block,
+                                       uint64_t end) const {
+  MutexLock lock(mutex_);
+  const auto it = notes_.find({file_id, block.number});
+  if (it == notes_.end() || end <= it->second.from) {
+    return std::nullopt;
+  }
+  return it->second.error;
+}
+
+Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInfo& block,
+                       uint64_t from, Error error) {
+  if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
+    return error;
+  }
+  error.code = EIO;  // also where the file asks for more memory than it may have
+  bool last = false;
+  {
+    MutexLock lock(mutex_);
+    if (const auto it = notes_.find({file_id, block.number}); it != notes_.end()) {
+      it->second.from = std::min(it->second.from, from);
+      return error;
+    }
+    if (notes_.size() == kMostNotes) {
+      return error;
+    }
+    notes_.emplace(Key{file_id, block.number}, Damage{from, error});
+    last = notes_.size() == kMostNotes;
+  }
+  stats_.damaged_blocks.Add();
+  Log(LogLevel::kError, "damaged: " + name + ", Block " + std::to_string(block.number) +
+                            ", bytes " + std::to_string(block.plain_offset) + "-" +
+                            std::to_string(block.plain_offset + block.plain_size) + ": " +
+                            error.message +
+                            "; reads there fail with EIO, the rest of the file is readable");
+  if (last) {
+    Log(LogLevel::kError, "that was damaged Block number " + std::to_string(kMostNotes) +
+                              ": no more of them are logged until the next mount");
+  }
+  return error;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,54 @@
+// What is known to be damaged in the files of a mount.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "base/mutex.h"
+#include "base/stats.h"
+#include "xzfs/block_index.h"
+
+namespace xzfs {
+
+// Damage is decoded, logged and counted once, however many readers come across it. Thread-safe.
+// Bounded: beyond a few thousand damaged Blocks further ones cost a decode a read and no line in
+// the log.
+class DamageNotes {
+ public:
+  explicit DamageNotes(Stats& stats) : stats_(stats) {}
+
+  // If decoding `block` failed here before: the error for a read of its bytes up to `end` (within
+  // the Block).
+  std::optional<Error> Find(uint64_t file_id, const BlockInfo& block, uint64_t end) const
+      EXCLUDES(mutex_);
+
+  // Notes that `block` can't be decoded from `from` (within the Block) on. Returns the error for
+  // the reader. Errors of the source and of the moment (no memory) pass through and are not
+  // remembered. `name` is that of the stored file.
+  Error Add(uint64_t file_id, const std::string& name, const BlockInfo& block, uint64_t from,
+            Error error) EXCLUDES(mutex_);
+
+ private:
+  struct Key {
+    uint64_t file_id;
+    uint64_t block;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const {
+      return static_cast<size_t>((key.file_id * 0x9E3779B97F4A7C15U) ^ key.block);
+    }
+  };
+  struct Damage {
+    uint64_t from;
+    Error error;
+  };
+
+  Stats& stats_;
+  mutable Mutex mutex_;
+  std::unordered_map<Key, Damage, KeyHash> notes_ GUARDED_BY(mutex_);
+};
+
+}  // namespace xzfs

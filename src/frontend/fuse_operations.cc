@@ -1,0 +1,347 @@
+// Each operation is: take the request apart, ask the Filesystem, reply once. No lock of ours is
+// held across a reply, and the lookup count of a node is raised before the kernel can learn of it.
+#include "frontend/fuse_operations.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <exception>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+
+namespace xzfs {
+namespace {
+
+static_assert(kRootNode == FUSE_ROOT_ID);
+
+// Reads that are worked on at the same time. They wait for decoding, some for long. Further ones
+// queue and are done by the threads that become free, so that reads never take all request threads.
+constexpr unsigned kMostReads = 16;
+
+// The size of a control attribute may change between the call that asks for it and the one that
+// fetches: so much is added to the first answer.
+constexpr size_t kControlSlack = 256;
+
+// What a handle number of ours stands for.
+OpenFile* FileOf(const struct fuse_file_info* fi) { return reinterpret_cast<OpenFile*>(fi->fh); }
+
+// A request that is to be answered once.
+class Request {
+ public:
+  explicit Request(fuse_req_t req) : req_(req) {}
+
+  // For a fuse_reply_* call, which ends the request.
+  fuse_req_t End() { return std::exchange(req_, nullptr); }
+  // For calls that only need to know which request it is.
+  fuse_req_t get() const { return req_; }
+  void Error(int code) {
+    if (req_ != nullptr) {
+      fuse_reply_err(End(), code);
+    }
+  }
+
+ private:
+  fuse_req_t req_;
+};
+
+// What users only see as an errno; lack of resources deserves a line in the log.
+void LogFailure(const Error& error) {
+  const bool resources = error.code == ENOMEM || error.code == EMFILE || error.code == ENFILE;
+  const LogLevel level = resources ? LogLevel::kWarning : LogLevel::kDebug;
+  if (LogEnabled(level)) {
+    Log(level, "request failed: " + error.message + " (errno " + std::to_string(error.code) + ")");
+  }
+}
+
+FuseOperations& Of(fuse_req_t req) { return *static_cast<FuseOperations*>(fuse_req_userdata(req)); }
+
+}  // namespace
+
+template <class Act>
+void FuseOperations::Run(fuse_req_t req, Act act) {
+  FuseOperations& self = Of(req);
+  Request request(req);
+  try {
+    const Status status = act(self, request);
+    if (!status) {
+      LogFailure(status.error());
+      request.Error(status.error().code);
+    }
+  } catch (const std::bad_alloc&) {
+    request.Error(ENOMEM);
+  } catch (const std::exception& e) {
+    Log(LogLevel::kError, std::string("internal error: ") + e.what());
+    request.Error(EIO);
+  }
+}
+
+struct fuse_entry_param FuseOperations::EntryOf(const LookupResult& found) const {
+  struct fuse_entry_param entry = {};
+  entry.ino = found.node;
+  entry.attr = found.attributes;
+  entry.attr_timeout = fs_.options().attr_timeout_s;
+  entry.entry_timeout = fs_.options().entry_timeout_s;
+  return entry;
+}
+
+void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
+  // Replies come from our own buffers: splicing those through a pipe is slower than writing them.
+  conn->want &=
+      ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  // The kernel's own readahead of many readers must not run into its default of 12.
+  conn->max_background = 4 * kMostReads;
+  // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.
+  if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0) {
+    conn->want |= FUSE_CAP_POSIX_ACL;
+  }
+  const FuseOperations& self = *static_cast<FuseOperations*>(userdata);
+  if (self.on_ready_) {
+    self.on_ready_();
+  }
+}
+
+void FuseOperations::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const LookupResult found, self.fs_.Lookup(parent, name));
+    const struct fuse_entry_param entry = self.EntryOf(found);
+    if (fuse_reply_entry(request.End(), &entry) == -ENOENT) {
+      self.fs_.Forget(found.node, 1);  // the caller was interrupted and never learned of it
+    }
+    return {};
+  });
+}
+
+void FuseOperations::Forget(fuse_req_t req, fuse_ino_t node, uint64_t count) {
+  Of(req).fs_.Forget(node, count);
+  fuse_reply_none(req);
+}
+
+void FuseOperations::ForgetMulti(fuse_req_t req, size_t count, struct fuse_forget_data* forgets) {
+  for (size_t i = 0; i < count; ++i) {
+    Of(req).fs_.Forget(forgets[i].ino, forgets[i].nlookup);
+  }
+  fuse_reply_none(req);
+}
+
+void FuseOperations::GetAttr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info*) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.GetAttributes(node));
+    fuse_reply_attr(request.End(), &st, self.fs_.options().attr_timeout_s);
+    return {};
+  });
+}
+
+void FuseOperations::ReadLink(fuse_req_t req, fuse_ino_t node) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const std::string target, self.fs_.ReadLink(node));
+    fuse_reply_readlink(request.End(), target.c_str());
+    return {};
+  });
+}
+
+void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    if ((fi->flags & O_ACCMODE) != O_RDONLY) {
+      return Fail(EROFS, "the mount is read-only");
+    }
+    bool keep_cache = false;
+    XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file, self.fs_.Open(node, &keep_cache));
+    fi->keep_cache = keep_cache ? 1 : 0;
+    fi->noflush = 1;
+    fi->fh = reinterpret_cast<uint64_t>(file.get());
+    OpenFile* const opened = file.get();
+    self.Keep(std::move(file));
+    if (fuse_reply_open(request.End(), fi) == -ENOENT) {
+      self.fs_.Close(self.TakeBack(opened));  // the caller was interrupted: no release will come
+    }
+    return {};
+  });
+}
+
+void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
+                          struct fuse_file_info* fi) {
+  FuseOperations& self = Of(req);
+  if (offset < 0) {
+    fuse_reply_err(req, EINVAL);
+    return;
+  }
+  PendingRead next{req, FileOf(fi), static_cast<uint64_t>(offset), size};
+  {
+    MutexLock lock(self.reads_mutex_);
+    if (self.reads_ == kMostReads) {
+      self.pending_reads_.push_back(next);
+      return;
+    }
+    ++self.reads_;
+  }
+  for (;;) {
+    self.ReadNow(next);
+    MutexLock lock(self.reads_mutex_);
+    if (self.pending_reads_.empty()) {
+      --self.reads_;
+      return;
+    }
+    next = self.pending_reads_.front();
+    self.pending_reads_.pop_front();
+  }
+}
+
+void FuseOperations::ReadNow(const PendingRead& read) {
+  Run(read.req, [&](FuseOperations& self, Request& request) -> Status {
+    // One buffer a thread, as large as the largest request so far (the kernel asks for 1 MiB at
+    // most).
+    thread_local std::vector<std::byte> buffer;
+    if (buffer.size() < read.size) {
+      buffer.resize(read.size);
+    }
+    XZFS_ASSIGN_OR_RETURN(const size_t got,
+                          self.fs_.Read(*read.file, read.offset, {buffer.data(), read.size}));
+    fuse_reply_buf(request.End(), reinterpret_cast<const char*>(buffer.data()), got);
+    return {};
+  });
+}
+
+void FuseOperations::Release(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
+  FuseOperations& self = Of(req);
+  if (std::unique_ptr<OpenFile> file = self.TakeBack(FileOf(fi))) {
+    self.fs_.Close(std::move(file));
+  }
+  fuse_reply_err(req, 0);
+}
+
+void FuseOperations::Keep(std::unique_ptr<OpenFile> file) {
+  MutexLock lock(files_mutex_);
+  OpenFile* const key = file.get();
+  files_.emplace(key, std::move(file));
+}
+
+std::unique_ptr<OpenFile> FuseOperations::TakeBack(OpenFile* file) {
+  MutexLock lock(files_mutex_);
+  auto node = files_.extract(file);
+  return node.empty() ? nullptr : std::move(node.mapped());
+}
+
+void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
+  // Listing keeps no state. Without this operation the kernel would cache listings for ever.
+  fi->fh = 0;
+  fuse_reply_open(req, fi);
+}
+
+void FuseOperations::ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                             struct fuse_file_info*) {
+  List(req, node, size, offset, /*plus=*/false);
+}
+
+void FuseOperations::ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                                 struct fuse_file_info*) {
+  List(req, node, size, offset, /*plus=*/true);
+}
+
+void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, bool plus) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    std::vector<char> reply(size);
+    size_t used = 0;
+    std::vector<NodeId> counted;
+    const auto add = [&](const DirectoryLine& line) {
+      struct fuse_entry_param entry = {};
+      if (line.lookup) {
+        entry = self.EntryOf(*line.lookup);
+      } else {
+        entry.attr.st_ino = line.inode;
+        entry.attr.st_mode = static_cast<mode_t>(DTTOIF(line.type));
+      }
+      const auto next = static_cast<off_t>(line.next_offset);
+      const size_t need = plus
+                              ? fuse_add_direntry_plus(request.get(), reply.data() + used,
+                                                       size - used, line.name.c_str(), &entry, next)
+                              : fuse_add_direntry(request.get(), reply.data() + used, size - used,
+                                                  line.name.c_str(), &entry.attr, next);
+      if (need > size - used) {
+        return false;
+      }
+      used += need;
+      if (line.lookup) {
+        counted.push_back(line.lookup->node);
+      }
+      return true;
+    };
+    const Status listed =
+        self.fs_.ReadDirectory(node, static_cast<uint64_t>(offset), plus, size, add);
+    if (!listed) {
+      for (const NodeId id : counted) {
+        self.fs_.Forget(id, 1);
+      }
+      return listed;
+    }
+    if (fuse_reply_buf(request.End(), reply.data(), used) == -ENOENT) {
+      for (const NodeId id : counted) {
+        self.fs_.Forget(id, 1);
+      }
+    }
+    return {};
+  });
+}
+
+void FuseOperations::StatFs(fuse_req_t req, fuse_ino_t) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const struct statvfs st, self.fs_.StatVfs());
+    fuse_reply_statfs(request.End(), &st);
+    return {};
+  });
+}
+
+void FuseOperations::ReplyXattr(fuse_req_t req, const std::string& value, size_t size,
+                                size_t slack) {
+  if (size == 0) {
+    fuse_reply_xattr(req, value.size() + slack);
+  } else if (value.size() > size) {
+    fuse_reply_err(req, ERANGE);
+  } else {
+    fuse_reply_buf(req, value.data(), value.size());
+  }
+}
+
+void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    const std::string key(name);
+    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key));
+    ReplyXattr(request.End(), value, size, key.starts_with("user.xzfs.") ? kControlSlack : 0);
+    return {};
+  });
+}
+
+void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const std::string names, self.fs_.ListXattr(node));
+    ReplyXattr(request.End(), names, size, 0);
+    return {};
+  });
+}
+
+struct fuse_lowlevel_ops FuseOperations::Table() {
+  struct fuse_lowlevel_ops ops = {};
+  ops.init = Init;
+  ops.lookup = Lookup;
+  ops.forget = Forget;
+  ops.forget_multi = ForgetMulti;
+  ops.getattr = GetAttr;
+  ops.readlink = ReadLink;
+  ops.open = Open;
+  ops.read = Read;
+  ops.release = Release;
+  ops.opendir = OpenDir;
+  ops.readdir = ReadDir;
+  ops.readdirplus = ReadDirPlus;
+  ops.statfs = StatFs;
+  ops.getxattr = GetXattr;
+  ops.listxattr = ListXattr;
+
+  return ops;
+}
+
+}  // namespace xzfs

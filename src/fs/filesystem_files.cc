@@ -1,0 +1,234 @@
+// What is done with one file: its content, its attributes' values, its figures.
+#include <linux/limits.h>
+
+#include <cerrno>
+#include <climits>
+#include <ctime>
+#include <utility>
+
+#include "fs/filesystem.h"
+#include "store/names.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+// A plain file that changed so recently may change again without its times showing it.
+constexpr int64_t kSettledSeconds = 2;
+
+bool IsControlKey(std::string_view key) { return key.starts_with("user.xzfs."); }
+
+}  // namespace
+
+// The stored bytes of a node. A compressed file that was changed in place fails with ESTALE.
+class NodeFile : public RandomAccessFile {
+ public:
+  NodeFile(Filesystem& fs, NodePtr node) : fs_(fs), node_(std::move(node)) {}
+
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr descriptor, fs_.OpenNode(node_));
+    const int fd = descriptor->descriptor.get();
+    size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t got = fs_.os_.PRead(fd, out.subspan(done), offset + done);
+      if (got < 0) {
+        return FailSource(static_cast<int>(-got), "read " + fs_.nodes_.PathOf(node_->id));
+      }
+      if (got == 0) {
+        break;
+      }
+      done += static_cast<size_t>(got);
+    }
+    if (node_->kind == StoredKind::kCompressed) {
+      // After the read: if nothing has changed by now, the bytes are of this version.
+      struct stat st = {};
+      if (const int error = fs_.os_.FStat(fd, &st); error < 0) {
+        return FailSource(-error, "stat " + fs_.nodes_.PathOf(node_->id));
+      }
+      if (!Filesystem::HasContentOf(*node_, st)) {
+        return Fail(ESTALE, fs_.nodes_.PathOf(node_->id) +
+                                " was changed in the source while it was open: open it again");
+      }
+    }
+    return done;
+  }
+
+  uint64_t size() const override { return node_->identity.size_bytes; }
+
+ private:
+  Filesystem& fs_;
+  const NodePtr node_;
+};
+
+Result<std::string> Filesystem::ReadLink(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+  XZFS_RETURN_IF_ERROR(StatName(*node, parent->descriptor.get(), name));
+  char target[PATH_MAX];
+  const ssize_t length = os_.ReadLinkAt(parent->descriptor.get(), name, target);
+  if (length == -ENOENT) {
+    return Fail(ESTALE, nodes_.PathOf(id) + " is no longer there");
+  }
+  if (length < 0) {
+    return FailErrno(static_cast<int>(-length), "readlink " + nodes_.PathOf(id));
+  }
+  std::string text(target, static_cast<size_t>(length));
+  if (node->kind == StoredKind::kStrippedLink) {
+    if (auto stripped = StripLinkTarget(text)) {
+      return std::move(*stripped);
+    }
+  }
+  return text;
+}
+
+XzReader::Source Filesystem::SourceOf(const NodePtr& node) {
+  return {.identity = node->identity,
+          .format = node->format,
+          .plain_size = node->plain_size,
+          .file_id = node->file_id,
+          .stored = std::make_shared<NodeFile>(*this, node),
+          .name = [this, id = node->id] { return nodes_.PathOf(id); }};
+}
+
+Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, bool* keep_cache) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  if (node->kind == StoredKind::kDirectory) {
+    return Fail(EISDIR, nodes_.PathOf(id) + " is a directory");
+  }
+  if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
+    return Fail(ENXIO, nodes_.PathOf(id) + " is not a regular file");
+  }
+  if (node->damage) {
+    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
+  }
+  // A path that the kernel still remembers may lead to an old version: it is stated by name, an
+  // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+  XZFS_ASSIGN_OR_RETURN(const struct stat st, StatName(*node, parent->descriptor.get(), name));
+  XZFS_RETURN_IF_ERROR(OpenNode(node));
+  std::unique_ptr<RandomAccessFile> content;
+  if (node->kind == StoredKind::kCompressed) {
+    content = std::make_unique<XzReader>(engine_, SourceOf(node));
+  } else {
+    content = std::make_unique<NodeFile>(*this, node);
+  }
+  const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
+  const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
+  *keep_cache = node->kind == StoredKind::kCompressed || (unchanged && settled);
+  return std::make_unique<OpenFile>(node, std::move(content));
+}
+
+Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {
+  return file.content().ReadAt(offset, out);
+}
+
+void Filesystem::Close(std::unique_ptr<OpenFile> file) {
+  const NodeId id = file->node()->id;
+  file.reset();
+  if (nodes_.RemoveOpen(id)) {
+    files_.Drop(id);
+  }
+}
+
+Result<struct statvfs> Filesystem::StatVfs() {
+  struct statvfs st = {};
+  if (const int error = os_.StatVfs(root_->descriptor.get(), &st); error < 0) {
+    return FailErrno(-error, "statfs the source");
+  }
+  // A logical name must still be a name when it is stored with its suffix.
+  st.f_namemax -= std::min<unsigned long>(st.f_namemax, kSuffixReserveBytes);
+  return st;
+}
+
+Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  if (IsControlKey(key)) {
+    if (control_) {
+      if (auto answer = control_(id, key)) {
+        return std::move(*answer);
+      }
+    }
+    return Fail(ENODATA, "no attribute " + key);
+  }
+  std::string name = ".";
+  DescriptorPtr dir = root_;
+  if (id != kRootNode) {
+    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
+    XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), name));
+  }
+  std::string value(XATTR_SIZE_MAX, '\0');
+  const ssize_t length = os_.GetXattrAt(dir->descriptor.get(), name, key, value);
+  if (length < 0) {
+    return Fail(static_cast<int>(-length), "getxattr " + key);
+  }
+  value.resize(static_cast<size_t>(length));
+  return value;
+}
+
+Result<std::string> Filesystem::ListXattr(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  std::string name = ".";
+  DescriptorPtr dir = root_;
+  if (id != kRootNode) {
+    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
+    XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), name));
+  }
+  std::string stored(XATTR_LIST_MAX, '\0');
+  const ssize_t length = os_.ListXattrAt(dir->descriptor.get(), name, stored);
+  if (length < 0) {
+    return Fail(static_cast<int>(-length), "listxattr");
+  }
+  stored.resize(static_cast<size_t>(length));
+  // Ours are answered by name but not listed, so that `cp -a` and `rsync -X` never copy them; and a
+  // stored one of that name can't pose as ours.
+  std::string shown;
+  for (size_t at = 0; at < stored.size();) {
+    const std::string key(stored.c_str() + at);
+    at += key.size() + 1;
+    if (!IsControlKey(key)) {
+      shown += key;
+      shown += '\0';
+    }
+  }
+  return shown;
+}
+
+Result<FileFigures> Filesystem::Describe(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  XZFS_ASSIGN_OR_RETURN(const struct stat st, StatNode(node));
+  FileFigures figures;
+  figures.stored_name = nodes_.LocationOf(id).stored_name;
+  figures.kind = node->kind;
+  figures.format = node->format;
+  figures.stored_size = static_cast<uint64_t>(st.st_size);
+  figures.allocated_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
+  figures.plain_size = figures.stored_size;
+  if (node->kind != StoredKind::kCompressed) {
+    return figures;
+  }
+  if (node->damage) {
+    figures.damage = node->damage->message;
+    return figures;
+  }
+  const XzReader::Source source = SourceOf(node);
+  XZFS_ASSIGN_OR_RETURN(const auto file,
+                        engine_.files.Get(source.identity, source.format, source.file_id,
+                                          *source.stored, source.name));
+  const BlockIndex& index = file->index();
+  figures.plain_size = index.plain_size();
+  figures.stream_count = index.stream_count();
+  figures.block_count = index.block_count();
+  figures.largest_block = index.largest_block();
+  for (const uint8_t check : index.Checks()) {
+    figures.checks.push_back(CheckName(check));
+  }
+  if (index.block_count() != 0) {
+    auto filters = DescribeFilters(*source.stored, index, index.Block(0));
+    figures.filters = filters ? *filters : "damaged: " + filters.error().message;
+  }
+  return figures;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,182 @@
+// What an operation costs in system calls and descriptors.
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+#include "protocol/counting_os.h"
+#include "protocol/protocol_test.h"
+
+namespace xzfs {
+namespace {
+
+class CostTest : public ProtocolTest {
+ protected:
+  void ServeCounted() {
+    Serve({.single_threaded = true, .os = &os_});
+    os_.Take();
+  }
+  void ForgetNode(uint64_t node) {
+    kernel().Forget(node, 1);
+    EXPECT_TRUE(kernel().GetAttr(FUSE_ROOT_ID));  // a fence: see ServeCounted
+    EXPECT_EQ(fs().known_nodes(), 1U);
+    os_.Take();
+  }
+  // The first LOOKUP of "a", whose Index takes `index_reads` PReads beside the one of its first
+  // bytes, and the next one.
+  void ExpectCheapLookups(uint64_t plain_size, int index_reads) {
+    const auto first = kernel().Lookup(FUSE_ROOT_ID, "a");
+    const CountingOs::Counts cold = os_.Take();
+    ASSERT_TRUE(first);
+    EXPECT_EQ(first->attr.size, plain_size);
+    ExpectOneLookup(cold, 1 + index_reads);
+    ForgetNode(first->nodeid);
+
+    const auto second = kernel().Lookup(FUSE_ROOT_ID, "a");
+    const CountingOs::Counts warm = os_.Take();
+    ASSERT_TRUE(second);
+    EXPECT_EQ(second->attr.size, plain_size);
+    ExpectOneLookup(warm, 1);
+  }
+
+  static void ExpectOneLookup(const CountingOs::Counts& counts, int preads) {
+    EXPECT_EQ(counts.stats_missing, 1) << "is a plain file in its way?";
+    EXPECT_EQ(counts.stats_found, 0);
+    EXPECT_EQ(counts.opens, 1);
+    EXPECT_EQ(counts.fstats, 1);
+    EXPECT_EQ(counts.preads, preads);
+    EXPECT_LE(counts.preads, 3);
+    EXPECT_EQ(counts.closes, 1);
+    EXPECT_EQ(counts.others, 0);
+  }
+
+  CountingOs os_;
+};
+
+TEST_F(CostTest, LookupOfASmallColdFileReadsItOnce) {
+  WriteCold("a", "hello", 4096);
+  ASSERT_LE(StatStored("a.xz").st_size, 4096);
+  ServeCounted();
+  ExpectCheapLookups(5, 0);
+}
+
+TEST_F(CostTest, LookupOfAColdFileWhoseIndexIsInTheTailReadsTwice) {
+  WriteCold("a", SomeNoise(1000000), 65536);
+  ServeCounted();
+  ExpectCheapLookups(1000000, 1);
+}
+
+TEST_F(CostTest, LookupOfAColdFileWithALargeIndexReadsThreeTimes) {
+  // 5,000 Blocks make an Index of more than the tail's 4 KiB.
+  WriteCold("a", SomeText(500000), 100);
+  ServeCounted();
+  ExpectCheapLookups(500000, 2);
+}
+
+TEST_F(CostTest, LookupOfAHotFileIsOneStat) {
+  source().Write("a", "hello");
+  ServeCounted();
+  ASSERT_TRUE(kernel().Lookup(FUSE_ROOT_ID, "a"));
+  const CountingOs::Counts counts = os_.Take();
+  EXPECT_EQ(counts.stats_found, 1);
+  EXPECT_EQ(counts.all(), 1);
+}
+
+TEST_F(CostTest, GetAttrOfAColdFileIsOneStat) {
+  WriteCold("a", SomeText(100000));
+  ServeCounted();
+  const uint64_t node = NodeOf("a");
+  os_.Take();
+  ASSERT_TRUE(kernel().GetAttr(node));
+  const CountingOs::Counts counts = os_.Take();
+  EXPECT_EQ(counts.stats_found, 1);
+  EXPECT_EQ(counts.all(), 1);
+}
+
+TEST_F(CostTest, AReadThatIsCachedReadsNothing) {
+  WriteCold("a", SomeText(100000), 100000);
+  ServeCounted();
+  const uint64_t node = NodeOf("a");
+  const uint64_t handle = OpenNode(node);
+  ASSERT_TRUE(kernel().Read(node, handle, 0, 4096));
+  os_.Take();
+  ASSERT_TRUE(kernel().Read(node, handle, 50000, 4096));
+  EXPECT_EQ(os_.Take().preads, 0);
+}
+
+TEST_F(CostTest, ReadDirOfPlainNamesLooksAtNoFile) {
+  for (int i = 0; i < 50; ++i) {
+    source().Write("file" + std::to_string(i), "text");
+  }
+  ServeCounted();
+  EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 65536).size(), 52U);
+  const CountingOs::Counts counts = os_.Take();
+  EXPECT_EQ(counts.all(), counts.others) << "seek and getdents alone";
+}
+
+// Lowers the limit on descriptors while it lives.
+class LowDescriptorLimit {
+ public:
+  explicit LowDescriptorLimit(rlim_t most) {
+    EXPECT_EQ(getrlimit(RLIMIT_NOFILE, &before_), 0);
+    const struct rlimit low = {most, before_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+  }
+  ~LowDescriptorLimit() { setrlimit(RLIMIT_NOFILE, &before_); }
+  LowDescriptorLimit(const LowDescriptorLimit&) = delete;
+  LowDescriptorLimit& operator=(const LowDescriptorLimit&) = delete;
+
+ private:
+  struct rlimit before_ = {};
+};
+
+TEST_F(CostTest, ThreeThousandOpenFilesReadRightWithFewDescriptors) {
+  constexpr uint32_t kFiles = 3000;
+  constexpr size_t kLimit = 256;
+  struct Held {
+    std::string text;
+    uint64_t node;
+    uint64_t handle;
+  };
+  std::vector<Held> files;
+  for (int d = 0; d < 10; ++d) {
+    std::filesystem::create_directory(source().path() / ("d" + std::to_string(d)));
+  }
+  for (uint32_t i = 0; i < kFiles; ++i) {
+    const std::string name = "d" + std::to_string(i % 10) + "/" + std::to_string(i);
+    files.push_back({SomeText(i % 3000 + 10, i), 0, 0});
+    i % 3 == 0 ? source().Write(name, files.back().text) : WriteCold(name, files.back().text);
+  }
+  const LowDescriptorLimit limit(kLimit);
+  Serve();
+  std::vector<uint64_t> dirs;
+  for (int d = 0; d < 10; ++d) {
+    dirs.push_back(NodeOf("d" + std::to_string(d)));
+  }
+  for (uint32_t i = 0; i < kFiles; ++i) {
+    files[i].node = NodeOf(std::to_string(i), dirs[i % 10]);
+    files[i].handle = OpenNode(files[i].node);
+    ASSERT_NE(files[i].handle, 0U) << i;
+  }
+  EXPECT_EQ(fs().known_nodes(), 1 + dirs.size() + kFiles);
+  EXPECT_LE(fs().open_descriptors(), fs().descriptor_limit());
+  EXPECT_LT(OpenDescriptors(), kLimit);
+
+  std::shuffle(files.begin(), files.end(), std::mt19937(5));
+  for (size_t begin = 0; begin < files.size(); begin += 50) {
+    std::vector<uint64_t> reads;
+    for (size_t i = begin; i < begin + 50; ++i) {
+      reads.push_back(kernel().SendRead(files[i].node, files[i].handle, 5, 4096));
+    }
+    for (size_t i = begin; i < begin + 50; ++i) {
+      const FakeKernel::Reply reply = kernel().Await(reads[i - begin]);
+      ASSERT_EQ(reply.error, 0);
+      ASSERT_TRUE(reply.body == files[i].text.substr(5));
+    }
+  }
+  EXPECT_LT(OpenDescriptors(), kLimit);
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -1,0 +1,209 @@
+// OPEN, and what becomes of an open file when the stored one changes.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "protocol/protocol_test.h"
+
+namespace xzfs {
+namespace {
+
+class OpenTest : public ProtocolTest {
+ protected:
+  // `old` if the whole of it is read through the handle, "error" if that fails with ESTALE,
+  // otherwise what was read.
+  std::string ReadOld(uint64_t node, uint64_t handle, const std::string& old) {
+    std::string all;
+    while (all.size() <= old.size()) {
+      const auto got = kernel().Read(node, handle, all.size(), 50000);
+      if (!got) {
+        EXPECT_EQ(got.error().code, ESTALE);
+        return "error";
+      }
+      if (got->empty()) {
+        break;
+      }
+      all += *got;
+    }
+    return all;
+  }
+};
+
+TEST_F(OpenTest, OpeningForWritingIsEROFS) {
+  WriteCold("cold", "text");
+  source().Write("hot", "text");
+  Serve();
+  for (const char* name : {"cold", "hot"}) {
+    const uint64_t node = NodeOf(name);
+    for (const int flags : {O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_TRUNC, O_ACCMODE}) {
+      EXPECT_EQ(ErrorOf(kernel().Open(node, static_cast<uint32_t>(flags))), EROFS)
+          << name << ", flags " << flags;
+    }
+  }
+}
+
+TEST_F(OpenTest, FlagsThatDoNotWriteAreAccepted) {
+  WriteCold("a", "text");
+  Serve();
+  const uint64_t node = NodeOf("a");
+  for (const int flags : {O_RDONLY, O_NONBLOCK, O_NOATIME, O_DIRECT, O_LARGEFILE, O_SYNC}) {
+    EXPECT_EQ(ErrorOf(kernel().Open(node, static_cast<uint32_t>(flags))), 0) << flags;
+  }
+}
+
+TEST_F(OpenTest, WhatIsNoRegularFileDoesNotOpen) {
+  std::filesystem::create_directory(source().path() / "dir");
+  std::filesystem::create_symlink("dir", source().path() / "link");
+  ASSERT_EQ(mkfifo((source().path() / "fifo").c_str(), 0600), 0);
+  ASSERT_EQ(mkfifo((source().path() / "fifo.xz").c_str(), 0600), 0);
+  Serve();
+  EXPECT_EQ(ErrorOf(kernel().Open(NodeOf("dir"))), EISDIR);
+  EXPECT_EQ(ErrorOf(kernel().Open(NodeOf("link"))), ENXIO);
+  EXPECT_EQ(ErrorOf(kernel().Open(NodeOf("fifo"))), ENXIO);
+  EXPECT_EQ(ErrorOf(kernel().Open(NodeOf("fifo.xz"))), ENXIO);
+}
+
+TEST_F(OpenTest, TheKernelKeepsItsPagesWhileTheStoredFileIsTheSame) {
+  WriteCold("cold", "text");
+  source().Write("hot", "text");
+  Serve();
+  // A node of a cold file is one version of it: what is cached of the node is always good.
+  const uint64_t cold = NodeOf("cold");
+  EXPECT_TRUE(kernel().Open(cold)->open_flags & FOPEN_KEEP_CACHE);
+  const uint64_t hot = NodeOf("hot");
+  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE) << "nothing is known yet";
+  EXPECT_TRUE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
+  source().Write("hot", "longer text");
+  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
+  EXPECT_TRUE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
+}
+
+TEST_F(OpenTest, TheKernelNeedNotFlushAndMustNotBypassItsCache) {
+  WriteCold("a", "text");
+  Serve();
+  const auto opened = kernel().Open(NodeOf("a"));
+  ASSERT_TRUE(opened);
+  EXPECT_TRUE(opened->open_flags & FOPEN_NOFLUSH);
+  EXPECT_FALSE(opened->open_flags & FOPEN_DIRECT_IO);
+}
+
+TEST_F(OpenTest, ANodeWhoseFileWasReplacedIsESTALE) {
+  WriteCold("cold", "old text");
+  source().Write("hot", "old text");
+  Serve();
+  const uint64_t cold = NodeOf("cold");
+  const uint64_t hot = NodeOf("hot");
+  ReplaceStored("cold.xz", MakeXz("new text", 4096));
+  ReplaceStored("hot", "new text");
+  EXPECT_EQ(ErrorOf(kernel().Open(cold)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().Open(hot)), ESTALE);
+  for (const char* name : {"cold", "hot"}) {
+    const uint64_t node = NodeOf(name);
+    EXPECT_EQ(kernel().Read(node, OpenNode(node), 0, 100).value_or("?"), "new text");
+  }
+}
+
+// Then its descriptor is still open and would give the old bytes under the new file's name.
+TEST_F(OpenTest, ANodeWhoseFileWasReplacedIsESTALEAlsoWhileItIsOpen) {
+  WriteCold("cold", "old text");
+  source().Write("hot", "old text");
+  Serve();
+  const uint64_t cold = NodeOf("cold");
+  const uint64_t hot = NodeOf("hot");
+  for (const uint64_t node : {cold, hot}) {
+    EXPECT_EQ(kernel().Read(node, OpenNode(node), 0, 100).value_or("?"), "old text");
+  }
+  ReplaceStored("cold.xz", MakeXz("new text", 4096));
+  ReplaceStored("hot", "new text");
+  EXPECT_EQ(ErrorOf(kernel().Open(cold)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().Open(hot)), ESTALE);
+}
+
+TEST_F(OpenTest, ANodeWhoseFileWasRemovedIsESTALE) {
+  WriteCold("cold", "old text");
+  source().Write("hot", "old text");
+  Serve();
+  for (const char* name : {"cold", "hot"}) {
+    const uint64_t node = NodeOf(name);
+    std::filesystem::remove(source().path() / name);
+    std::filesystem::remove(source().path() / (std::string(name) + ".xz"));
+    EXPECT_EQ(ErrorOf(kernel().Open(node)), ESTALE);
+    EXPECT_EQ(ErrorOf(kernel().GetAttr(node)), ESTALE);
+    EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, name)), ENOENT);
+  }
+}
+
+TEST_F(OpenTest, AnOpenFileThatIsReplacedKeepsItsBytesOrFails) {
+  const std::string old_text = SomeText(300000, 1);
+  const std::string new_text = SomeText(400000, 2);
+  WriteCold("cold", old_text, 20000);
+  source().Write("hot", old_text);
+  Serve();
+  const uint64_t cold = NodeOf("cold");
+  const uint64_t cold_handle = OpenNode(cold);
+  const uint64_t hot = NodeOf("hot");
+  const uint64_t hot_handle = OpenNode(hot);
+  EXPECT_EQ(kernel().Read(cold, cold_handle, 0, 10).value_or("?"), old_text.substr(0, 10));
+  ReplaceStored("cold.xz", MakeXz(new_text, 20000));
+  ReplaceStored("hot", new_text);
+
+  EXPECT_TRUE(ReadOld(cold, cold_handle, old_text) == old_text) << "its descriptor is open";
+  EXPECT_TRUE(ReadOld(hot, hot_handle, old_text) == old_text);
+  const auto attr = kernel().GetAttr(cold);
+  ASSERT_TRUE(attr) << "who has it open can fstat it";
+  EXPECT_EQ(attr->attr.size, old_text.size());
+
+  const auto entry = kernel().Lookup(FUSE_ROOT_ID, "cold");
+  ASSERT_TRUE(entry);
+  EXPECT_NE(entry->nodeid, cold) << "or the kernel would mix the pages of both";
+  EXPECT_EQ(entry->attr.size, new_text.size());
+  const uint64_t handle = OpenNode(entry->nodeid);
+  EXPECT_TRUE(ReadOld(entry->nodeid, handle, new_text) == new_text);
+  EXPECT_TRUE(ReadOld(cold, cold_handle, old_text) == old_text);
+}
+
+TEST_F(OpenTest, AnOpenColdFileThatIsRewrittenInPlaceNeverGivesMixedBytes) {
+  const std::string old_text = SomeText(300000, 1);
+  const std::string new_text = SomeText(290000, 2);
+  WriteCold("a", old_text, 20000);
+  Serve();
+  const uint64_t node = NodeOf("a");
+  const uint64_t handle = OpenNode(node);
+  EXPECT_EQ(kernel().Read(node, handle, 0, 10).value_or("?"), old_text.substr(0, 10));
+  WriteCold("a", new_text, 20000);
+  for (uint64_t offset = 0; offset < old_text.size(); offset += 10000) {
+    const auto got = kernel().Read(node, handle, offset, 10000);
+    EXPECT_TRUE(got ? *got == old_text.substr(offset, 10000) : got.error().code == ESTALE)
+        << offset;
+  }
+  EXPECT_NE(NodeOf("a"), node);
+}
+
+TEST_F(OpenTest, AnOpenFileIsNotDisturbedByAChangeOfItsAttributesOrName) {
+  const std::string text = SomeText(300000);
+  WriteCold("a", text, 20000);
+  Serve();
+  const uint64_t node = NodeOf("a");
+  const uint64_t handle = OpenNode(node);
+  std::filesystem::permissions(source().path() / "a.xz", std::filesystem::perms(0600));
+  EXPECT_TRUE(ReadOld(node, handle, text) == text);
+  std::filesystem::rename(source().path() / "a.xz", source().path() / "b.xz");
+  EXPECT_TRUE(ReadOld(node, handle, text) == text);
+  std::filesystem::remove(source().path() / "b.xz");
+  EXPECT_TRUE(ReadOld(node, handle, text) == text);
+}
+
+TEST_F(OpenTest, EachOpenHasAHandleOfItsOwn) {
+  WriteCold("a", "text");
+  Serve();
+  const uint64_t node = NodeOf("a");
+  // The fake kernel fails the test if a handle is given out twice.
+  for (int i = 0; i < 100; ++i) {
+    EXPECT_NE(OpenNode(node), 0U);
+  }
+}
+
+}  // namespace
+}  // namespace xzfs

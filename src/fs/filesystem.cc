@@ -205,6 +205,9 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
     node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);
   }
   Drop(gone);
+  if (node == nullptr) {
+    return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
+  }
   LookupResult result{node->id, entry.attributes};
   ShowAttributes(*node, &result.attributes);
   return result;

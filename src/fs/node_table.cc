@@ -59,6 +59,11 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
   if (NodePtr known = AcquireLocked(key, location, gone)) {
     return known;
   }
+  const auto parent = slots_.find(location.parent);
+  if (parent == slots_.end()) {
+    return nullptr;
+  }
+  ++parent->second.children;
   candidate.id = next_id_++;
   Slot slot;
   slot.node = std::make_shared<const Node>(std::move(candidate));
@@ -67,14 +72,13 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
   NodePtr node = slot.node;
   slots_.emplace(node->id, std::move(slot));
   by_key_.insert_or_assign(key, node->id);
-  ++slots_.at(location.parent).children;
   return node;
 }
 
 NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location,
                                  std::vector<NodeId>& gone) {
   const auto it = by_key_.find(key);
-  if (it == by_key_.end()) {
+  if (it == by_key_.end() || !slots_.contains(location.parent)) {
     return nullptr;
   }
   const NodeId id = it->second;

@@ -35,7 +35,8 @@ class NodeTable {
   // where it was seen before.
   NodePtr Acquire(StoredKind kind, Format format, const Identity& identity,
                   const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
-  // The same; makes the node from `candidate` (its id is set here) if there is none.
+  // The same; makes the node from `candidate` (its id is set here) if there is none. Null if the
+  // parent was forgotten meanwhile.
   NodePtr AcquireOrAdd(Node candidate, const Location& location, std::vector<NodeId>& gone)
       EXCLUDES(mutex_);
 

@@ -38,6 +38,9 @@ class CountingOs : public Os {
     hook_ = std::move(hook);
   }
 
+  // Makes every file look as if it had been changed so much earlier. Before anything is called.
+  void SetAge(time_t seconds) { age_seconds_ = seconds; }
+
   int OpenBeneath(int dir, const std::string& name, int flags) override {
     RunHook(name);
     Count(&Counts::opens);
@@ -49,11 +52,14 @@ class CountingOs : public Os {
   }
   int FStat(int fd, struct stat* out) override {
     Count(&Counts::fstats);
-    return real_.FStat(fd, out);
+    const int result = real_.FStat(fd, out);
+    out->st_ctim.tv_sec -= age_seconds_;
+    return result;
   }
   int StatAt(int dir, const std::string& name, struct stat* out) override {
     RunHook(name);
     const int result = real_.StatAt(dir, name, out);
+    out->st_ctim.tv_sec -= age_seconds_;
     Count(result < 0 ? &Counts::stats_missing : &Counts::stats_found);
     return result;
   }
@@ -88,6 +94,7 @@ class CountingOs : public Os {
   }
 
  private:
+  time_t age_seconds_ = 0;
   void Count(int Counts::*what) {
     const std::lock_guard<std::mutex> lock(mutex_);
     ++(counts_.*what);

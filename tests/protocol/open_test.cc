@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "protocol/counting_os.h"
 #include "protocol/protocol_test.h"
 
 namespace xzfs {
@@ -29,6 +30,8 @@ class OpenTest : public ProtocolTest {
     }
     return all;
   }
+
+  CountingOs os_;
 };
 
 TEST_F(OpenTest, OpeningForWritingIsEROFS) {
@@ -68,7 +71,8 @@ TEST_F(OpenTest, WhatIsNoRegularFileDoesNotOpen) {
 TEST_F(OpenTest, TheKernelKeepsItsPagesWhileTheStoredFileIsTheSame) {
   WriteCold("cold", "text");
   source().Write("hot", "text");
-  Serve();
+  os_.SetAge(60);
+  Serve({.os = &os_});
   // A node of a cold file is one version of it: what is cached of the node is always good.
   const uint64_t cold = NodeOf("cold");
   EXPECT_TRUE(kernel().Open(cold)->open_flags & FOPEN_KEEP_CACHE);
@@ -78,6 +82,15 @@ TEST_F(OpenTest, TheKernelKeepsItsPagesWhileTheStoredFileIsTheSame) {
   source().Write("hot", "longer text");
   EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
   EXPECT_TRUE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
+}
+
+TEST_F(OpenTest, PagesOfAHotFileThatChangedJustNowAreNotTrusted) {
+  source().Write("hot", "text");
+  Serve();
+  const uint64_t hot = NodeOf("hot");
+  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
+  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE)
+      << "it may change again within the same clock tick";
 }
 
 TEST_F(OpenTest, TheKernelNeedNotFlushAndMustNotBypassItsCache) {

@@ -92,7 +92,7 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, bool new_visit, const Loader
       }
     }
     stats_.cache_misses.Add();
-    flight = std::make_shared<Flight>(/*is_ahead=*/false);
+    flight = std::make_shared<Flight>(/*is_ahead=*/false, new_visit);
     flights_.emplace(key, flight);
   }
   Finish(key, *flight, RunLoader(load));
@@ -108,7 +108,7 @@ void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) 
     if (entries_.contains(key) || flights_.contains(key) || !MakeRoomAhead(size, evicted)) {
       return;
     }
-    flight = std::make_shared<Flight>(/*is_ahead=*/true);
+    flight = std::make_shared<Flight>(/*is_ahead=*/true, /*is_visit=*/false);
     flights_.emplace(key, flight);
     ahead_loading_bytes_ += size;
   }
@@ -124,14 +124,15 @@ void BlockCache::Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> resu
   flights_.erase(key);
   flight.finished.NotifyAll();
   if (flight.result && !entries_.contains(key)) {
-    InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation);
+    InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation,
+                 flight.visit);
   }
 }
 
 void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
   MutexLock lock(mutex_);
   if (!entries_.contains(key)) {
-    InsertLocked(key, std::move(unit), Segment::kProbation);
+    InsertLocked(key, std::move(unit), Segment::kProbation, /*visited=*/false);
   }
 }
 
@@ -141,7 +142,7 @@ bool BlockCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
     return false;
   }
   if (!entries_.contains(key)) {
-    InsertLocked(key, std::move(unit), Segment::kAhead);
+    InsertLocked(key, std::move(unit), Segment::kAhead, /*visited=*/false);
   }
   return true;
 }
@@ -151,10 +152,10 @@ bool BlockCache::Contains(const UnitKey& key) {
   return entries_.contains(key);
 }
 
-void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) {
+void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment, bool visited) {
   Bytes(segment) += unit->bytes().size();
   EntryList& list = List(segment);
-  list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead});
+  list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead, visited});
   entries_.emplace(key, list.begin());
 }
 
@@ -163,7 +164,8 @@ UnitPtr BlockCache::Touch(EntryList::iterator entry, bool new_visit) {
   if (std::exchange(entry->unread_ahead, false)) {
     stats_.ahead_useful.Add();
     to = Segment::kProbation;
-  } else if (new_visit) {
+  }
+  if (new_visit && std::exchange(entry->visited, true)) {
     to = Segment::kProtected;
   }
   Move(entry, to);

@@ -105,6 +105,7 @@ class BlockCache {
     UnitPtr unit;
     Segment segment = Segment::kProbation;
     bool unread_ahead = false;  // decoded ahead and not read yet
+    bool visited = false;       // read in one pass; the next pass makes it hot
   };
   using EntryList = std::list<Entry>;
 
@@ -113,8 +114,9 @@ class BlockCache {
 
   // One load in progress.
   struct Flight {
-    explicit Flight(bool is_ahead) : ahead(is_ahead) {}
+    Flight(bool is_ahead, bool is_visit) : ahead(is_ahead), visit(is_visit) {}
     const bool ahead;
+    const bool visit;
     bool done = false;
     Result<UnitPtr> result = nullptr;
     CondVar finished;
@@ -122,7 +124,8 @@ class BlockCache {
 
   UnitPtr Touch(EntryList::iterator entry, bool new_visit) REQUIRES(mutex_);
   void Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) EXCLUDES(mutex_);
-  void InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) REQUIRES(mutex_);
+  void InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment, bool visited)
+      REQUIRES(mutex_);
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);

@@ -8,12 +8,12 @@ namespace xzfs {
 
 // Watches the reads of one open file. Not thread-safe; guarded by its owner.
 //
-// The window, in units, is 0 after a jump, 2 once two reads in a row went forward without a gap,
-// and doubles up to 8 each time the reader arrives in a unit that was decoded ahead for it.
+// The window, in units, is 0 after a jump, 2 once a read goes on where another one ended, and
+// doubles up to 8 each time the reader arrives in a unit that was decoded ahead for it.
 class Readahead {
  public:
-  // A reader of `offset` .. `end`. Returns true if it belongs to a sequential pass. The kernel
-  // sends its 128 KiB requests in parallel, so a little out of order is still sequential.
+  // A read of `offset` .. `end`. Returns true if it belongs to a sequential pass. The requests of
+  // one pass may come in a somewhat different order.
   bool Observe(uint64_t offset, uint64_t end);
 
   // The reader touches the unit [begin, end). Returns whether that is the first time in this pass:
@@ -32,14 +32,24 @@ class Readahead {
   uint64_t generation() const { return generation_; }
 
  private:
-  void Jump(uint64_t end);
+  struct Range {
+    uint64_t offset;
+    uint64_t end;
+  };
+  // Where a read is that touches another one.
+  enum class Neighbour { kNone, kBefore, kAfter };
+
+  Neighbour Remember(uint64_t offset, uint64_t end);
+  void Jump(uint64_t offset, uint64_t end);
 
   uint64_t expected_ = 0;     // end of the furthest read of this pass
   uint64_t next_offset_ = 0;  // see next_offset()
   uint64_t entered_end_ = 0;  // units before this were entered in this pass
   uint64_t generation_ = 0;
-  unsigned streak_ = 0;           // reads of this pass that went forward
-  unsigned window_ = 0;           // units
+  unsigned streak_ = 0;  // reads of this pass that went on where another had ended
+  unsigned strays_ = 0;  // reads in a row that touched no other
+  unsigned window_ = 0;  // units
+  std::deque<Range> recent_;
   std::deque<uint64_t> planned_;  // first bytes of planned units that the reader hasn't reached
 };
 

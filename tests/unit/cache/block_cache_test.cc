@@ -96,6 +96,20 @@ TEST_F(BlockCacheTest, ManyPiecesOfOnePassAreOneVisit) {
   }
 }
 
+TEST_F(BlockCacheTest, TheFirstVisitCountsOnceInWhateverOrderItsPiecesArrive) {
+  for (uint64_t offset = 0; offset < 4; ++offset) {
+    LoadAhead(offset);
+    ASSERT_TRUE(Load(offset, /*new_visit=*/false)) << "the second piece is served first";
+    ASSERT_TRUE(Load(offset, /*new_visit=*/true));
+  }
+  for (uint64_t offset = 100; offset < 120; ++offset) {
+    ASSERT_TRUE(Load(offset));
+  }
+  for (uint64_t offset = 0; offset < 4; ++offset) {
+    EXPECT_FALSE(cache_.Contains({1, offset})) << offset;
+  }
+}
+
 TEST_F(BlockCacheTest, WhatIsHotCannotTakeMoreThanHalf) {
   for (int visit = 0; visit < 3; ++visit) {
     for (uint64_t offset = 0; offset < 10; ++offset) {

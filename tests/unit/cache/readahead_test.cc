@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <random>
+#include <vector>
 
 namespace xzfs {
 namespace {
@@ -76,6 +78,44 @@ TEST(ReadaheadTest, TheKernelsParallelRequestsAreStillSequential) {
   }
   EXPECT_EQ(readahead.generation(), 0u);
   EXPECT_EQ(readahead.Wanted(), 2u);
+}
+
+TEST(ReadaheadTest, ManyRequestsInAnyOrderAreStillSequential) {
+  Readahead readahead;
+  std::mt19937 random(3);
+  std::vector<uint64_t> requests;
+  for (uint64_t request = 0; request < 12; ++request) {
+    requests.push_back(request);
+  }
+  for (uint64_t batch = 0; batch < 20; ++batch) {
+    std::shuffle(requests.begin(), requests.end(), random);
+    for (const uint64_t request : requests) {
+      const uint64_t at = (batch * 12 + request) * 128 * kKiB;
+      readahead.Observe(at, at + 128 * kKiB);
+    }
+  }
+  EXPECT_EQ(readahead.generation(), 0u);
+  EXPECT_NE(readahead.Wanted(), 0u);
+}
+
+TEST(ReadaheadTest, RandomReadsOfASmallFileAreNotSequential) {
+  Readahead readahead;
+  std::mt19937 random(3);
+  for (int i = 0; i < 1000; ++i) {
+    const uint64_t at = random() % kUnit;
+    EXPECT_FALSE(readahead.Observe(at, at + 100));
+  }
+}
+
+TEST(ReadaheadTest, EachUnitOfAPassIsEnteredOnce) {
+  Readahead readahead;
+  int entered = 0;
+  for (const uint64_t request : {1u, 0u, 3u, 2u, 8u, 5u, 4u, 7u, 6u, 9u}) {
+    const uint64_t at = request * 128 * kKiB;
+    readahead.Observe(at, at + 128 * kKiB);
+    entered += readahead.Enter(at / kUnit * kUnit, at / kUnit * kUnit + kUnit) ? 1 : 0;
+  }
+  EXPECT_EQ(entered, 2);
 }
 
 TEST(ReadaheadTest, GoingBackwardsIsNotSequential) {

@@ -270,8 +270,7 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
       }
       return true;
     };
-    const Status listed =
-        self.fs_.ReadDirectory(node, static_cast<uint64_t>(offset), plus, size, add);
+    Status listed = self.fs_.ReadDirectory(node, static_cast<uint64_t>(offset), plus, size, add);
     if (!listed) {
       for (const NodeId id : counted) {
         self.fs_.Forget(id, 1);

@@ -85,6 +85,7 @@ tl::unexpected<Error> UnknownLetter(const std::string& argument, int letter) {
 Status CollectLetters(std::vector<std::string> argv, bool helper, CommandLine& line,
                       Collected& collected) {
   std::vector<char*> pointers;
+  pointers.reserve(argv.size() + 1);
   for (std::string& argument : argv) {
     pointers.push_back(argument.data());
   }

@@ -136,10 +136,11 @@ class Ending(CommandLineTest):
                                   stderr=subprocess.DEVNULL)
         self.addCleanup(reader.wait)
         self.addCleanup(reader.kill)
-        time.sleep(0.5)  # until its read waits for the lower mount
+        in_read = lambda: open("/proc/%d/syscall" % reader.pid).read().startswith("0 ")
+        wait_until(in_read, "its read waits for the lower mount")
         self.assertIsNone(reader.poll())
         daemon.terminate()
-        time.sleep(0.5)
+        time.sleep(0.5)  # time in which nothing may happen
         self.assertEqual(len(mounts_at(self.mnt)), 1, "one signal waits for what is being read")
         daemon.terminate()
         wait_until(lambda: not mounts_at(self.mnt), "the second one does not", 10)

@@ -21,9 +21,9 @@
 namespace xzfs {
 namespace {
 
-// Request threads at most; libfuse starts them as they are needed. What the reads leave answers
-// lookups and the like, of which a few may be slow, too (a legacy file that is decoded for its
-// size).
+// Request threads at most; libfuse starts them as they are needed. More than processors, because
+// some requests take long (reads in giant Blocks, a legacy file that is decoded for its size) and
+// the others must not wait for them.
 constexpr unsigned kRequestThreads = 64;
 
 // Wakes a thread that waits inside libfuse. Its handler does nothing.

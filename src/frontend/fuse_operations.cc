@@ -19,9 +19,10 @@ namespace {
 
 static_assert(kRootNode == FUSE_ROOT_ID);
 
-// Reads that are worked on at the same time. They wait for decoding, some for long. Further ones
-// queue and are done by the threads that become free, so that reads never take all request threads.
-constexpr unsigned kMostReads = 16;
+// Reads of files with giant Blocks that are worked on at the same time: each may take seconds.
+// Further ones queue and are done by the threads that become free, so that they never take all
+// request threads.
+constexpr unsigned kMostSlowReads = 16;
 
 // The size of a control attribute may change between the call that asks for it and the one that
 // fetches: so much is added to the first answer.
@@ -94,7 +95,7 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
   conn->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
   // The kernel's own readahead of many readers must not run into its default of 12.
-  conn->max_background = 4 * kMostReads;
+  conn->max_background = 64;
   // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.
   if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0) {
     conn->want |= FUSE_CAP_POSIX_ACL;
@@ -171,19 +172,23 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
     return;
   }
   PendingRead next{req, FileOf(fi), static_cast<uint64_t>(offset), size};
+  if (!next.file->node()->has_giant_blocks) {
+    ReadNow(next);
+    return;
+  }
   {
     MutexLock lock(self.reads_mutex_);
-    if (self.reads_ == kMostReads) {
+    if (self.slow_reads_ == kMostSlowReads) {
       self.pending_reads_.push_back(next);
       return;
     }
-    ++self.reads_;
+    ++self.slow_reads_;
   }
   for (;;) {
-    self.ReadNow(next);
+    ReadNow(next);
     MutexLock lock(self.reads_mutex_);
     if (self.pending_reads_.empty()) {
-      --self.reads_;
+      --self.slow_reads_;
       return;
     }
     next = self.pending_reads_.front();

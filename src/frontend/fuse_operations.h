@@ -64,7 +64,7 @@ class FuseOperations {
     uint64_t offset;
     size_t size;
   };
-  void ReadNow(const PendingRead& read);
+  static void ReadNow(const PendingRead& read);
 
   // Owns what the kernel knows as a handle, also when the session ends without releasing it.
   void Keep(std::unique_ptr<OpenFile> file) EXCLUDES(files_mutex_);
@@ -73,7 +73,7 @@ class FuseOperations {
   Filesystem& fs_;
   const std::function<void()> on_ready_;
   Mutex reads_mutex_;
-  unsigned reads_ GUARDED_BY(reads_mutex_) = 0;  // threads that work on reads
+  unsigned slow_reads_ GUARDED_BY(reads_mutex_) = 0;  // threads that work on them
   std::deque<PendingRead> pending_reads_ GUARDED_BY(reads_mutex_);
   Mutex files_mutex_;
   std::unordered_map<OpenFile*, std::unique_ptr<OpenFile>> files_ GUARDED_BY(files_mutex_);

@@ -222,6 +222,7 @@ Status Filesystem::ReadIndex(NodeId parent, const StoredEntry& entry, Node& node
   if (file) {
     node.plain_size = (*file)->index().plain_size();
     node.file_id = (*file)->id();
+    node.has_giant_blocks = (*file)->index().largest_block() > engine_.whole_block_bytes;
     return {};
   }
   Error& error = file.error();

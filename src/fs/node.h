@@ -39,6 +39,8 @@ struct Node {
   uint64_t plain_size = 0;
   // ... its XzFile::id ...
   uint64_t file_id = 0;
+  // ... whether a read may take long, because it has giant Blocks ...
+  bool has_giant_blocks = false;
   // ... and why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored
   // one: 0 must never pass for an empty file.
   std::optional<Error> damage;

@@ -159,7 +159,12 @@ class Mount:
         links = []
         for fd in os.listdir(f"/proc/{self.pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
-                links.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+                try:
+                    links.append(os.readlink(f"/proc/{self.pid}/fd/{fd}"))
+                except OSError as error:
+                    if error.errno != errno.ENAMETOOLONG:
+                        raise
+                    links.append(self.source + "/deeper than a path can say")
         return links
 
     # Life.

@@ -7,6 +7,7 @@ import lzma
 import os
 import socket
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -302,10 +303,10 @@ class Metadata(MountTest):
 @support.unittest.skipUnless(os.geteuid() == 0, "needs root to become other users")
 class Access(MountTest):
 
-    def as_nobody(self, code, *arguments):
+    def as_nobody(self, code, *arguments, uid=NOBODY, gid=NOBODY):
         """Runs Python code as an unprivileged user; returns its stdout."""
         done = subprocess.run(
-            ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
+            ["setpriv", f"--reuid={uid}", f"--regid={gid}", "--clear-groups",
              sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, check=False,
             stderr=subprocess.STDOUT, timeout=60)
         return done.stdout.decode().strip()
@@ -335,6 +336,29 @@ except OSError as error:
                                  ("closed", denied), ("shut/inside", denied)):
                 self.assertEqual(self.as_nobody(self.READ, mount / name), wanted, name)
 
+    def test_acls_of_the_stored_file_decide(self):
+        # user::rw-, user:NOBODY:r--, group::---, mask::r--, other::---. By the mode alone (0640)
+        # the group could read, and NOBODY could not.
+        entries = ((1, 6, 0xFFFFFFFF), (2, 4, NOBODY), (4, 0, 0xFFFFFFFF), (16, 4, 0xFFFFFFFF),
+                   (32, 0, 0xFFFFFFFF))
+        acl = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+        group = 7777
+        stored = os.path.join(self.source, "closed.xz")
+        os.chown(stored, 0, group)
+        try:
+            os.setxattr(stored, "system.posix_acl_access", acl)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            self.skipTest("no ACLs on the file system of TMPDIR")
+        denied = str(errno.EACCES)
+        self.assertEqual(self.as_nobody(self.READ, stored, uid=7778, gid=group), denied)
+        with Mount(self.source, "allow_other") as mount:
+            path = mount / "closed"
+            self.assertEqual(os.getxattr(path, "system.posix_acl_access"), acl)
+            self.assertEqual(self.as_nobody(self.READ, path), "one line")
+            self.assertEqual(self.as_nobody(self.READ, path, uid=7778, gid=group), denied)
+
     def test_without_allow_other_nobody_else_gets_in(self):
         with Mount(self.source) as mount:
             self.assertEqual(self.as_nobody(self.READ, mount / "open"), str(errno.EACCES))
@@ -350,6 +374,29 @@ except OSError as error:
             self.assertIn("default_permissions", line)
             self.assertIn(" fuse.xzfs ", line)
             self.assertIn(self.source, line)
+
+
+class DeadEntry(MountTest):
+
+    def test_an_entry_that_cannot_be_looked_at_does_not_end_a_listing(self):
+        names = sorted(f"file{number}" for number in range(40))
+        for name in names:
+            make_cold(self.source, name, b"x")
+        dead = os.path.join(self.source, "dead.xz")
+        os.mkdir(dead)
+        below = self.enterContext(support.temp_dir("xzfs-below-"))
+        daemon = subprocess.Popen([support.BINARY, "-f", below, dead, "-o", "attr_timeout=0"],
+                                  stderr=subprocess.DEVNULL)
+        self.addCleanup(subprocess.run, ["umount", "-l", dead], check=False)
+        support.wait_until(lambda: os.path.ismount(dead), "the mount that is going to die")
+        daemon.kill()
+        daemon.wait()
+        with Mount(self.source) as mount:
+            self.assertEqual(sorted(os.listdir(mount.path)), ["dead.xz"] + names)
+            with os.scandir(mount.path) as entries:
+                self.assertEqual(len(list(entries)), 41)
+            self.assert_errno(errno.ENOTCONN, os.stat, mount / "dead.xz")
+            self.assertEqual(os.stat(mount / names[-1]).st_size, 1)
 
 
 class Beneath(MountTest):

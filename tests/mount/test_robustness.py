@@ -171,13 +171,14 @@ class Slow(MountTest):
         giant = xzformat.Giant(512 * MIB)
         giant.write(os.path.join(self.source, "giant.xz"))
         names = [f"small{number}" for number in range(300)]
-        enough = support.scaled(2048) * MIB
+        enough = support.scaled(1024) * MIB
         for name in names:
             make_cold(self.source, name, name.encode() * 500)
         for options in ("cache_size=64MiB", "cache_size=32MiB,threads=1"):
             with self.subTest(options=options), \
                     Mount(self.source, options + ",entry_timeout=0,attr_timeout=0") as mount:
-                readers = [start_reader(mount / "giant", seed) for seed in range(4)]
+                # More than the daemon works on at once.
+                readers = [start_reader(mount / "giant", seed) for seed in range(24)]
                 try:
                     start = mount.stats()["decoded_bytes"]
                     worst_stat = worst_read = decoded = turn = 0
@@ -201,9 +202,45 @@ class Slow(MountTest):
                 print(f"{options}: worst stat {worst_stat * 1000:.0f} ms, worst open + read "
                       f"{worst_read * 1000:.0f} ms of {turn}, beside {decoded >> 20} MiB decoded",
                       file=sys.stderr)
-                self.assertEqual(alive, [True] * 4)
+                self.assertEqual(alive, [True] * 24)
                 self.assertLess(worst_stat, self.BOUND_S * support.SLOWNESS)
                 self.assertLess(worst_read, self.BOUND_S * support.SLOWNESS)
+
+
+class Deep(MountTest):
+
+    # A frame or more a level would be some MiB of stack, and a thread has 8.
+    DEPTH = 12_000
+
+    def setUp(self):
+        super().setUp()
+        # shutil.rmtree recurses.
+        self.addCleanup(subprocess.run, ["rm", "-rf", self.source + "/d"], check=False)
+
+    def test_a_tree_deeper_than_a_stack_is_walked_and_read(self):
+        make_cold(self.source, "file", b"deep down")
+        for number in range(600):
+            os.mkdir(os.path.join(self.source, f"other{number}"))
+        folder = os.open(self.source, os.O_RDONLY)
+        for _ in range(self.DEPTH):
+            os.mkdir("d", dir_fd=folder)
+            below = os.open("d", os.O_RDONLY, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        os.link(os.path.join(self.source, "file.xz"), "file.xz", dst_dir_fd=folder)
+        os.close(folder)
+        with Mount(self.source) as mount:
+            at = os.open(mount.path, os.O_RDONLY)
+            for _ in range(self.DEPTH):
+                below = os.open("d", os.O_PATH, dir_fd=at)
+                os.close(at)
+                at = below
+            # No descriptor on the way down is kept open any more.
+            for number in range(600):
+                os.listdir(mount / f"other{number}")
+            with open(os.open("file", os.O_RDONLY, dir_fd=at), "rb") as file:
+                self.assertEqual(file.read(), b"deep down")
+            os.close(at)
 
 
 class Hostile(MountTest):

@@ -130,14 +130,17 @@ class Ending(CommandLineTest):
         daemon = self.start(below, self.mnt)
         self.assertTrue(os.path.exists(self.mnt + "/deep"))
         lower.send_signal(signal.SIGSTOP)
-        self.addCleanup(lower.send_signal, signal.SIGCONT)
         wait_until(lambda: thread_states(lower.pid) == {"T"}, "all of it is stopped")
         reader = subprocess.Popen(["cat", self.mnt + "/deep"], stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
         self.addCleanup(reader.wait)
         self.addCleanup(reader.kill)
-        in_read = lambda: open("/proc/%d/syscall" % reader.pid).read().startswith("0 ")
-        wait_until(in_read, "its read waits for the lower mount")
+        # Cleaned up first: nothing else ends while the lower mount is stopped.
+        self.addCleanup(lower.send_signal, signal.SIGCONT)
+        def waits():
+            with open(f"/proc/{reader.pid}/wchan", encoding="ascii") as function:
+                return "request" in function.read()
+        wait_until(waits, "the reader waits for an answer")
         self.assertIsNone(reader.poll())
         daemon.terminate()
         time.sleep(0.5)  # time in which nothing may happen

@@ -76,7 +76,8 @@ Result<UnitPtr> SliceDecoder::Load(const Request& request) {
     // The run must end, or those who wait for it would hang.
     unit = Fail(ENOMEM, "out of memory while decoding: lower cache_size");
   }
-  const bool park = unit.has_value() && claim.cursor.decoder->position() < request.block.plain_size;
+  const bool park = unit.has_value() && claim.cursor.decoder != nullptr &&
+                    claim.cursor.decoder->position() < request.block.plain_size;
   EndRun(request, std::move(claim), park);
   return unit;
 }
@@ -252,6 +253,7 @@ void SliceDecoder::RunOn(const Request& request, Claim& claim) {
     const uint64_t slice = claim.cursor.slice;
     std::shared_ptr<Unit> unit;
     if (!DecodeNext(request, claim, unit)) {
+      claim.cursor.decoder.reset();  // of no further use
       return;
     }
     HandOver(*claim.run, slice, unit);

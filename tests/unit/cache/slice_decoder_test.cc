@@ -172,5 +172,28 @@ TEST_F(SliceDecoderTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts)
   EXPECT_LE(engine_.stats.giant_restarts.Get(), 15u);
 }
 
+TEST_F(SliceDecoderTest, ADecoderThatFailedWhileRunningOnIsNotUsedAgain) {
+  XzBuilder builder;
+  builder.AddStream(plain_, plain_.size(), kCheckCrc64, {.filters = "lzma2:preset=0,dict=12MiB"});
+  const auto holder =
+      MakeReader(engine_, std::make_shared<MemFile>(builder.bytes()), plain_.size());
+  ASSERT_EQ(ReadString(*holder, 0, 10), plain_.substr(0, 10));
+  int failed_after_the_slice = 0;
+  for (size_t reads = 2; reads < 10; ++reads) {
+    // There is no room to park another decoder: each read of this one runs on.
+    const auto stored = std::make_shared<MemFile>(builder.bytes());
+    const auto reader = MakeReader(engine_, stored, plain_.size());
+    stored->FailAfter(reads, ESTALE);
+    const bool got_slice = ReadString(*reader, 0, 10) == plain_.substr(0, 10);
+    failed_after_the_slice += got_slice && stored->failures() != 0 ? 1 : 0;
+    stored->StopFailing();
+    for (size_t slice = 0; slice < 3; ++slice) {
+      ASSERT_EQ(ReadString(*reader, slice * kMiB, 10), plain_.substr(slice * kMiB, 10)) << reads;
+    }
+  }
+  EXPECT_GT(failed_after_the_slice, 0);
+  EXPECT_EQ(engine_.stats.damaged_blocks.Get(), 0u);
+}
+
 }  // namespace
 }  // namespace xzfs

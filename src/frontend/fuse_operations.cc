@@ -24,6 +24,10 @@ static_assert(kRootNode == FUSE_ROOT_ID);
 // request threads.
 constexpr unsigned kMostSlowReads = 16;
 
+// What a thread keeps for its next read: the kernel's buffered reads come in 128 KiB. Direct ones
+// may be 1 MiB, and so much for each of many threads would be outside of all accounting.
+constexpr size_t kKeptBufferBytes = 128 << 10;
+
 // The size of a control attribute may change between the call that asks for it and the one that
 // fetches: so much is added to the first answer.
 constexpr size_t kControlSlack = 256;
@@ -198,8 +202,6 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
 
 void FuseOperations::ReadNow(const PendingRead& read) {
   Run(read.req, [&](FuseOperations& self, Request& request) -> Status {
-    // One buffer a thread, as large as the largest request so far (the kernel asks for 1 MiB at
-    // most).
     thread_local std::vector<std::byte> buffer;
     if (buffer.size() < read.size) {
       buffer.resize(read.size);
@@ -207,6 +209,9 @@ void FuseOperations::ReadNow(const PendingRead& read) {
     XZFS_ASSIGN_OR_RETURN(const size_t got,
                           self.fs_.Read(*read.file, read.offset, {buffer.data(), read.size}));
     fuse_reply_buf(request.End(), reinterpret_cast<const char*>(buffer.data()), got);
+    if (buffer.size() > kKeptBufferBytes) {
+      std::vector<std::byte>().swap(buffer);
+    }
     return {};
   });
 }

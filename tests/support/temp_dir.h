@@ -23,7 +23,7 @@ class TempDir {
     if (mkdtemp(path.data()) == nullptr) {
       throw std::system_error(errno, std::generic_category(), "mkdtemp");
     }
-    path_ = path;
+    path_ = std::filesystem::canonical(path);
     fd_ = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   }
   ~TempDir() {
@@ -37,7 +37,13 @@ class TempDir {
   const std::filesystem::path& path() const { return path_; }
   int fd() const { return fd_; }
 
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+  void MakeDir(const std::string& name) const { std::filesystem::create_directories(path_ / name); }
+
+  // Makes a file, and the folders above it.
   void Write(const std::string& name, std::string_view content) const {
+    std::filesystem::create_directories((path_ / name).parent_path());
     std::ofstream file(path_ / name, std::ios::binary | std::ios::trunc);
     file << content;
     if (!file.flush()) {

@@ -6,7 +6,7 @@
 
 #include <string>
 
-#include "temp_dir.h"
+#include "support/temp_dir.h"
 
 namespace xzfs {
 namespace {

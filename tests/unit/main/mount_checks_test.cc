@@ -7,7 +7,7 @@
 #include <cerrno>
 #include <string>
 
-#include "temp_dir.h"
+#include "support/temp_dir.h"
 
 namespace xzfs {
 namespace {

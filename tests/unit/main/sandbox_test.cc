@@ -14,7 +14,7 @@
 #include <thread>
 
 #include "base/unique_fd.h"
-#include "temp_dir.h"
+#include "support/temp_dir.h"
 
 namespace xzfs {
 namespace {

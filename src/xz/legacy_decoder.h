@@ -9,6 +9,13 @@
 
 namespace xzfs {
 
+// Where a .lz header has its version and its coded dictionary size.
+inline constexpr size_t kLzipVersionOffset = 4;
+inline constexpr size_t kLzipDictOffset = 5;
+
+// The dictionary size in a .lz header, 2^n - f * 2^(n-4); 0 if the format does not allow it.
+uint32_t LzipDict(uint8_t code);
+
 inline constexpr uint64_t kLzmaAloneHeaderBytes = 13;
 inline constexpr uint64_t kLzipHeaderBytes = 6;
 inline constexpr uint64_t kLzipTrailerBytes = 20;  // of version 1

@@ -201,16 +201,17 @@ Status FuseFrontend::Mount(const std::string& mountpoint) {
 }
 
 Status FuseFrontend::AttachSocket(int fd) {
-  static const struct fuse_custom_io io = {
-      .writev = [](int to, struct iovec* parts, int count, void*) -> ssize_t {
-        return writev(to, parts, count);
-      },
-      .read = [](int from, void* buffer, size_t size, void*) -> ssize_t {
-        return read(from, buffer, size);
-      },
-      .splice_receive = nullptr,
-      .splice_send = nullptr,
-  };
+  // Filled by name: later versions of libfuse have more members.
+  static const struct fuse_custom_io io = [] {
+    struct fuse_custom_io calls = {};
+    calls.writev = [](int to, struct iovec* parts, int count, void*) -> ssize_t {
+      return writev(to, parts, count);
+    };
+    calls.read = [](int from, void* buffer, size_t size, void*) -> ssize_t {
+      return read(from, buffer, size);
+    };
+    return calls;
+  }();
   if (const int error = fuse_session_custom_io(impl_->session, &io, fd); error != 0) {
     return Fail(error < 0 ? -error : EINVAL, "libfuse refused the socket");
   }

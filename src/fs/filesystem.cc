@@ -14,8 +14,8 @@
 namespace xzfs {
 namespace {
 
-// What else may be open: /dev/fuse, the log, one file a request thread is looking at, and room for
-// a caller's 1,024.
+// What else may be open: /dev/fuse, the log, and the file and directory that each request thread is
+// looking at.
 constexpr uint64_t kReservedDescriptors = 128;
 constexpr uint64_t kMostCachedDescriptors = 512;
 
@@ -71,9 +71,9 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
 Filesystem::~Filesystem() = default;
 
 void Filesystem::ReportCollision(NodeId parent, const StoredEntry& entry) {
-  const std::string dir = nodes_.PathOf(parent);
-  if (collisions_.Report(LogLevel::kWarning, dir + "/" + entry.stored_name,
-                         "in " + dir + ": '" + entry.lost_to + "' and '" + entry.stored_name +
+  const std::string loser = nodes_.PathIn(parent, entry.stored_name);
+  if (collisions_.Report(LogLevel::kWarning, loser,
+                         "'" + nodes_.PathIn(parent, entry.lost_to) + "' and '" + loser +
                              "' want the same name: the first gets it, the other is shown under "
                              "its stored name; remove or rename one")) {
     engine_.stats.collisions.Add();
@@ -217,7 +217,7 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
 // the node.
 Status Filesystem::ReadIndex(NodeId parent, const StoredEntry& entry, Node& node) {
   const ProbedFile stored(os_, entry);
-  const auto path = [&] { return nodes_.PathOf(parent) + "/" + entry.stored_name; };
+  const auto path = [&] { return nodes_.PathIn(parent, entry.stored_name); };
   auto file = engine_.files.Get(node.identity, entry.format, 0, stored, path);
   if (file) {
     node.plain_size = (*file)->index().plain_size();

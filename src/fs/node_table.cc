@@ -201,6 +201,10 @@ std::string NodeTable::PathOf(NodeId id) {
   return path.empty() ? "." : path;
 }
 
+std::string NodeTable::PathIn(NodeId dir, const std::string& stored_name) {
+  return dir == kRootNode ? stored_name : PathOf(dir) + "/" + stored_name;
+}
+
 size_t NodeTable::size() {
   MutexLock lock(mutex_);
   return slots_.size();

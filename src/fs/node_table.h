@@ -53,6 +53,8 @@ class NodeTable {
   Location LocationOf(NodeId id) EXCLUDES(mutex_);
   // "dir/name" below the source, for messages.
   std::string PathOf(NodeId id) EXCLUDES(mutex_);
+  // The same of what is stored as `stored_name` in the directory `dir`.
+  std::string PathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);
 

@@ -69,6 +69,12 @@ TEST_F(NodeTableTest, AParentLivesAsLongAsItsChildren) {
   EXPECT_EQ(table_.size(), 1u);
 }
 
+TEST_F(NodeTableTest, NamesAFileByItsPathBelowTheSource) {
+  const NodeId dir = Add(FileNode(5, StoredKind::kDirectory), kRootNode, "d");
+  EXPECT_EQ(table_.PathIn(kRootNode, "f.xz"), "f.xz");
+  EXPECT_EQ(table_.PathIn(dir, "f.xz"), "d/f.xz");
+}
+
 TEST_F(NodeTableTest, ForgettingTooMuchOrTheUnknownIsHarmless) {
   const NodeId id = Add(FileNode(5), kRootNode, "a");
   EXPECT_TRUE(table_.Forget(12345, 1).empty());

@@ -75,8 +75,11 @@ void ClampDictionary(const BlockInfo& info, XzHeader* header) {
 
 class XzBlockDecoder : public StepDecoder {
  public:
-  explicit XzBlockDecoder(const BlockInfo& info)
-      : info_(info), input_(info.compressed_offset, StoredSize(info)) {}
+  XzBlockDecoder(const BlockInfo& info, DecoderArena& arena)
+      : info_(info),
+        input_(info.compressed_offset, StoredSize(info)),
+        arena_(arena),
+        stream_(arena) {}
 
   Status Start(const RandomAccessFile& file, uint64_t memory_limit_bytes);
   Result<Progress> Run(const RandomAccessFile& file, std::span<std::byte> out) override;
@@ -87,6 +90,7 @@ class XzBlockDecoder : public StepDecoder {
  private:
   const BlockInfo info_;
   CompressedInput input_;
+  DecoderArena& arena_;
   XzHeader header_;    // stream_'s coder refers to it
   LzmaStream stream_;  // hence destroyed first
   uint64_t coder_bytes_ = 0;
@@ -103,6 +107,9 @@ Status XzBlockDecoder::Start(const RandomAccessFile& file, uint64_t memory_limit
   coder_bytes_ = coder_bytes;
   if (memory_bytes() > memory_limit_bytes) {
     return FailMemoryLimit(memory_bytes(), memory_limit_bytes);
+  }
+  if (!arena_.Prepare(coder_bytes)) {
+    return FailLzma(LZMA_MEM_ERROR, "the decoder");
   }
   const lzma_ret ret = lzma_block_decoder(stream_.get(), &header_.block);
   if (ret != LZMA_OK) {
@@ -136,9 +143,10 @@ LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& b
 
 Result<std::unique_ptr<StepDecoder>> StartDecoder(const RandomAccessFile& file,
                                                   const BlockIndex& index, const BlockInfo& block,
-                                                  uint64_t memory_limit_bytes) {
+                                                  uint64_t memory_limit_bytes,
+                                                  DecoderArena& arena) {
   if (index.format() == Format::kXz) {
-    auto decoder = std::make_unique<XzBlockDecoder>(block);
+    auto decoder = std::make_unique<XzBlockDecoder>(block, arena);
     XZFS_RETURN_IF_ERROR(decoder->Start(file, memory_limit_bytes));
     return decoder;
   }
@@ -168,18 +176,24 @@ Status ReadHeader(const RandomAccessFile& file, const BlockInfo& block, XzHeader
 
 class BlockDecoder::Impl {
  public:
-  Impl(std::unique_ptr<StepDecoder> decoder, uint64_t plain_size)
-      : decoder_(std::move(decoder)), plain_size_(plain_size) {}
+  Impl(std::unique_ptr<DecoderArena> arena, std::unique_ptr<StepDecoder> decoder,
+       uint64_t plain_size)
+      : arena_(std::move(arena)), decoder_(std::move(decoder)), plain_size_(plain_size) {}
 
   Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
   uint64_t position() const { return position_; }
   uint64_t memory_bytes() const {
     return sizeof(BlockDecoder) + sizeof(*this) + (decoder_ ? decoder_->memory_bytes() : 0);
   }
+  std::unique_ptr<DecoderArena> TakeArena() {
+    decoder_.reset();
+    return std::move(arena_);
+  }
 
  private:
   Status Step(const RandomAccessFile& file, std::span<std::byte> out);
 
+  std::unique_ptr<DecoderArena> arena_;
   std::unique_ptr<StepDecoder> decoder_;  // null once the Block ended or failed: it is freed early
   const uint64_t plain_size_;
   uint64_t position_ = 0;
@@ -227,14 +241,18 @@ BlockDecoder::~BlockDecoder() = default;
 Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile& file,
                                                          const BlockIndex& index,
                                                          const BlockInfo& block,
-                                                         uint64_t memory_limit_bytes) try {
+                                                         uint64_t memory_limit_bytes,
+                                                         std::unique_ptr<DecoderArena> arena) try {
   constexpr uint64_t kOwnBytes = sizeof(BlockDecoder) + sizeof(Impl);
   if (memory_limit_bytes < kOwnBytes) {
     return FailMemoryLimit(kOwnBytes, memory_limit_bytes);
   }
+  if (arena == nullptr) {
+    arena = std::make_unique<DecoderArena>();
+  }
   XZFS_ASSIGN_OR_RETURN(std::unique_ptr<StepDecoder> decoder,
-                        StartDecoder(file, index, block, memory_limit_bytes - kOwnBytes));
-  auto impl = std::make_unique<Impl>(std::move(decoder), block.plain_size);
+                        StartDecoder(file, index, block, memory_limit_bytes - kOwnBytes, *arena));
+  auto impl = std::make_unique<Impl>(std::move(arena), std::move(decoder), block.plain_size);
   return std::unique_ptr<BlockDecoder>(new BlockDecoder(std::move(impl)));
 } catch (const std::bad_alloc&) {
   return Fail(ENOMEM, "out of memory while preparing a decoder");
@@ -247,6 +265,8 @@ Status BlockDecoder::Decode(const RandomAccessFile& file, std::span<std::byte> o
 uint64_t BlockDecoder::position() const { return impl_->position(); }
 
 uint64_t BlockDecoder::memory_bytes() const { return impl_->memory_bytes(); }
+
+std::unique_ptr<DecoderArena> BlockDecoder::TakeArena() { return impl_->TakeArena(); }
 
 Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockIndex& index,
                                     const BlockInfo& block) {

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "xz/decoder_arena.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
@@ -21,9 +22,11 @@ class BlockDecoder {
   // Reads the Block Header and prepares the filters. `memory_limit_bytes` bounds what the decoder
   // may allocate. Errors: EIO if the header is damaged, does not agree with the Index or names a
   // filter that liblzma does not have; EFBIG if decoding needs more than the limit.
+  // `arena`: of a decoder that is done, to be used again; null makes a new one.
   static Result<std::unique_ptr<BlockDecoder>> Open(const RandomAccessFile& file,
                                                     const BlockIndex& index, const BlockInfo& block,
-                                                    uint64_t memory_limit_bytes);
+                                                    uint64_t memory_limit_bytes,
+                                                    std::unique_ptr<DecoderArena> arena = nullptr);
   ~BlockDecoder();
   BlockDecoder(const BlockDecoder&) = delete;
   BlockDecoder& operator=(const BlockDecoder&) = delete;
@@ -40,6 +43,8 @@ class BlockDecoder {
   uint64_t position() const;
   // What this decoder holds in memory, in bytes.
   uint64_t memory_bytes() const;
+  // For the next decoder. Null if this one did without. The decoder is of no further use.
+  std::unique_ptr<DecoderArena> TakeArena();
 
  private:
   class Impl;

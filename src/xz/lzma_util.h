@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 
+#include "xz/decoder_arena.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
@@ -24,6 +25,11 @@ inline constexpr size_t kDecoderInputBytes = size_t{128} << 10;
 class LzmaStream {
  public:
   LzmaStream() = default;
+  // Allocates in `arena`, which outlives it.
+  explicit LzmaStream(DecoderArena& arena)
+      : allocator_{DecoderArena::Allocate, DecoderArena::Free, &arena} {
+    stream_.allocator = &allocator_;
+  }
   ~LzmaStream() { lzma_end(&stream_); }
   LzmaStream(const LzmaStream&) = delete;
   LzmaStream& operator=(const LzmaStream&) = delete;
@@ -32,6 +38,7 @@ class LzmaStream {
   lzma_stream* operator->() { return &stream_; }
 
  private:
+  lzma_allocator allocator_ = {};
   lzma_stream stream_ = LZMA_STREAM_INIT;
 };
 

@@ -22,6 +22,7 @@ struct Stats {
   Counter cache_misses;         // reads that had to decode
   Counter single_flight_joins;  // reads that waited for another reader's decode of the same unit
   Counter evictions;            // units dropped to make room
+  Counter handed_over;          // units dropped because the kernel's page cache has all of them
   Counter decoded_bytes;        // plain bytes that came out of decoders, useful or not
   Counter served_bytes;         // plain bytes handed to readers
   Counter ahead_useful;         // units decoded ahead that were then read

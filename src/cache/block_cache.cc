@@ -26,6 +26,7 @@
 //   - no lock is held while a loader runs
 #include "cache/block_cache.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <iterator>
 #include <new>
@@ -33,6 +34,12 @@
 
 namespace xzfs {
 namespace {
+
+// Smaller units are left to malloc: a page for each would waste more than it saves.
+constexpr size_t kLeastPagedBytes = size_t{64} << 10;
+
+// Freed memory that waits for the next unit, beside a sixteenth of the budget: one Block of xz -T0.
+constexpr size_t kMostKeptPages = size_t{32} << 20;
 
 // A flight must end whatever happens, or its waiters would hang.
 Result<UnitPtr> RunLoader(const BlockCache::Loader& load) {
@@ -44,6 +51,25 @@ Result<UnitPtr> RunLoader(const BlockCache::Loader& load) {
 }
 
 }  // namespace
+
+Unit::Unit(std::shared_ptr<PagePool> pool, size_t size, MemoryCharge charge)
+    : pool_(size >= kLeastPagedBytes ? std::move(pool) : nullptr),
+      bytes_(pool_ != nullptr ? pool_->Allocate(size) : new std::byte[size]),
+      size_(size),
+      charge_(std::move(charge)) {}
+
+Unit::~Unit() {
+  if (pool_ != nullptr) {
+    pool_->Free(bytes_, size_);
+  } else {
+    delete[] bytes_;
+  }
+}
+
+BlockCache::BlockCache(MemoryBudget& budget, Stats& stats)
+    : budget_(budget),
+      stats_(stats),
+      pages_(std::make_shared<PagePool>(std::min(budget.total() / 16, kMostKeptPages))) {}
 
 BlockCache::EntryList& BlockCache::List(Segment segment) {
   switch (segment) {
@@ -69,14 +95,14 @@ size_t& BlockCache::Bytes(Segment segment) {
   return probation_bytes_;
 }
 
-Result<UnitPtr> BlockCache::Get(const UnitKey& key, bool new_visit, const Loader& load) {
+Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const Loader& load) {
   std::shared_ptr<Flight> flight;
   {
     MutexLock lock(mutex_);
     for (;;) {
       if (const auto it = entries_.find(key); it != entries_.end()) {
         stats_.cache_hits.Add();
-        return Touch(it->second, new_visit);
+        return Touch(it->second, access);
       }
       const auto in_flight = flights_.find(key);
       if (in_flight == flights_.end()) {
@@ -87,17 +113,25 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, bool new_visit, const Loader
       while (!joined->done) {
         joined->finished.Wait(mutex_);
       }
-      if (!joined->ahead || (joined->result && !entries_.contains(key))) {
+      if (joined->result) {
+        const auto it = entries_.find(key);
+        return it != entries_.end() ? Touch(it->second, access) : *joined->result;
+      }
+      if (!joined->ahead) {
         return joined->result;
       }
     }
     stats_.cache_misses.Add();
-    flight = std::make_shared<Flight>(/*is_ahead=*/false, new_visit);
+    flight = std::make_shared<Flight>(/*is_ahead=*/false);
     flights_.emplace(key, flight);
   }
-  Finish(key, *flight, RunLoader(load));
+  Result<UnitPtr> result = RunLoader(load);
   MutexLock lock(mutex_);
-  return flight->result;
+  Finish(key, *flight, result);
+  if (result) {
+    Touch(entries_.find(key)->second, access);
+  }
+  return result;
 }
 
 void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
@@ -108,31 +142,30 @@ void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) 
     if (entries_.contains(key) || flights_.contains(key) || !MakeRoomAhead(size, evicted)) {
       return;
     }
-    flight = std::make_shared<Flight>(/*is_ahead=*/true, /*is_visit=*/false);
+    flight = std::make_shared<Flight>(/*is_ahead=*/true);
     flights_.emplace(key, flight);
     ahead_loading_bytes_ += size;
   }
-  Finish(key, *flight, RunLoader(load));
+  Result<UnitPtr> result = RunLoader(load);
   MutexLock lock(mutex_);
+  Finish(key, *flight, std::move(result));
   ahead_loading_bytes_ -= size;
 }
 
 void BlockCache::Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) {
-  MutexLock lock(mutex_);
   flight.result = std::move(result);
   flight.done = true;
   flights_.erase(key);
   flight.finished.NotifyAll();
   if (flight.result && !entries_.contains(key)) {
-    InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation,
-                 flight.visit);
+    InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation);
   }
 }
 
 void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
   MutexLock lock(mutex_);
   if (!entries_.contains(key)) {
-    InsertLocked(key, std::move(unit), Segment::kProbation, /*visited=*/false);
+    InsertLocked(key, std::move(unit), Segment::kProbation);
   }
 }
 
@@ -142,7 +175,7 @@ bool BlockCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
     return false;
   }
   if (!entries_.contains(key)) {
-    InsertLocked(key, std::move(unit), Segment::kAhead, /*visited=*/false);
+    InsertLocked(key, std::move(unit), Segment::kAhead);
   }
   return true;
 }
@@ -152,20 +185,26 @@ bool BlockCache::Contains(const UnitKey& key) {
   return entries_.contains(key);
 }
 
-void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment, bool visited) {
+void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) {
   Bytes(segment) += unit->bytes().size();
   EntryList& list = List(segment);
-  list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead, visited});
+  list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead});
   entries_.emplace(key, list.begin());
 }
 
-UnitPtr BlockCache::Touch(EntryList::iterator entry, bool new_visit) {
+// The caller holds the unit that this returns, so nothing is freed here.
+UnitPtr BlockCache::Touch(EntryList::iterator entry, const Access& access) {
   Segment to = entry->segment;
   if (std::exchange(entry->unread_ahead, false)) {
     stats_.ahead_useful.Add();
     to = Segment::kProbation;
   }
-  if (new_visit && std::exchange(entry->visited, true)) {
+  entry->handed_over_bytes += access.handed_over_bytes;
+  if (entry->handed_over_bytes >= entry->unit->bytes().size()) {
+    stats_.handed_over.Add();
+    return Remove(entry);
+  }
+  if (access.new_visit && std::exchange(entry->visited, true)) {
     to = Segment::kProtected;
   }
   Move(entry, to);
@@ -189,12 +228,16 @@ void BlockCache::Evict(EntryList::iterator entry, Evicted& evicted) {
     stats_.ahead_wasted.Add();
   }
   stats_.evictions.Add();
-  const size_t bytes = entry->unit->bytes().size();
-  Bytes(entry->segment) -= bytes;
   entry->unit->EndCharge();
-  evicted.push_back(std::move(entry->unit));
+  evicted.push_back(Remove(entry));
+}
+
+UnitPtr BlockCache::Remove(EntryList::iterator entry) {
+  UnitPtr unit = std::move(entry->unit);
+  Bytes(entry->segment) -= unit->bytes().size();
   entries_.erase(entry->key);
   List(entry->segment).erase(entry);
+  return unit;
 }
 
 bool BlockCache::EvictOldest(Segment segment, Evicted& evicted) {
@@ -246,7 +289,7 @@ MemoryCharge BlockCache::Reserve(size_t bytes) {
 }
 
 std::shared_ptr<Unit> BlockCache::NewUnit(size_t size) {
-  return std::make_shared<Unit>(size, Reserve(size));
+  return std::make_shared<Unit>(pages_, size, Reserve(size));
 }
 
 }  // namespace xzfs

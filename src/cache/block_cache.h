@@ -12,6 +12,7 @@
 
 #include "base/memory_budget.h"
 #include "base/mutex.h"
+#include "base/page_pool.h"
 #include "base/stats.h"
 #include "xzfs/result.h"
 
@@ -21,20 +22,22 @@ namespace xzfs {
 // decodes it, immutable from the moment it is shared. Holds its bytes against the budget.
 class Unit {
  public:
-  Unit(size_t size, MemoryCharge charge)
-      : bytes_(std::make_unique_for_overwrite<std::byte[]>(size)),
-        size_(size),
-        charge_(std::move(charge)) {}
+  // Small units are ordinary allocations, the others come from `pool`.
+  Unit(std::shared_ptr<PagePool> pool, size_t size, MemoryCharge charge);
+  ~Unit();
+  Unit(const Unit&) = delete;
+  Unit& operator=(const Unit&) = delete;
 
-  std::span<const std::byte> bytes() const { return {bytes_.get(), size_}; }
-  std::span<std::byte> mutable_bytes() { return {bytes_.get(), size_}; }
+  std::span<const std::byte> bytes() const { return {bytes_, size_}; }
+  std::span<std::byte> mutable_bytes() { return {bytes_, size_}; }
 
   // The caller is the last one to hold it and frees it before it allocates anything in its place.
   void EndCharge() const { charge_ = MemoryCharge(); }
 
  private:
-  std::unique_ptr<std::byte[]> bytes_;
-  size_t size_;
+  const std::shared_ptr<PagePool> pool_;  // null if it is an ordinary allocation
+  std::byte* const bytes_;
+  const size_t size_;
   mutable MemoryCharge charge_;
 };
 using UnitPtr = std::shared_ptr<const Unit>;
@@ -61,15 +64,25 @@ class BlockCache {
  public:
   using Loader = std::function<Result<UnitPtr>()>;
 
+  // What a reader does with a unit.
+  struct Access {
+    // This is not just the next piece of a sequential pass over the unit: only repeated visits make
+    // a unit hot.
+    bool new_visit = false;
+    // So many of its bytes go where they are kept: into the kernel's page cache. A unit of which
+    // all bytes went there has no more use here.
+    size_t handed_over_bytes = 0;
+  };
+
   // Both outlive the cache and every unit.
-  BlockCache(MemoryBudget& budget, Stats& stats) : budget_(budget), stats_(stats) {}
+  BlockCache(MemoryBudget& budget, Stats& stats);
 
   // The unit at `key`, decoded by `load` if it isn't here. Of several callers for one key only one
   // runs `load`, the others wait for it and get its result (errors too, but never an error of a
   // decode-ahead: then one of the waiters loads again). Errors are not kept.
-  // `new_visit` says that this is not just the next piece of a sequential pass over the unit: only
-  // repeated visits make a unit hot. Blocks. REQUIRES: the caller holds no lock.
-  Result<UnitPtr> Get(const UnitKey& key, bool new_visit, const Loader& load) EXCLUDES(mutex_);
+  // Blocks. REQUIRES: the caller holds no lock.
+  Result<UnitPtr> Get(const UnitKey& key, const Access& access, const Loader& load)
+      EXCLUDES(mutex_);
 
   // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, or there is
   // no memory that may be used for it. Failures are dropped: the reader will find them.
@@ -106,6 +119,7 @@ class BlockCache {
     Segment segment = Segment::kProbation;
     bool unread_ahead = false;  // decoded ahead and not read yet
     bool visited = false;       // read in one pass; the next pass makes it hot
+    size_t handed_over_bytes = 0;
   };
   using EntryList = std::list<Entry>;
 
@@ -114,22 +128,23 @@ class BlockCache {
 
   // One load in progress.
   struct Flight {
-    Flight(bool is_ahead, bool is_visit) : ahead(is_ahead), visit(is_visit) {}
+    explicit Flight(bool is_ahead) : ahead(is_ahead) {}
     const bool ahead;
-    const bool visit;
     bool done = false;
     Result<UnitPtr> result = nullptr;
     CondVar finished;
   };
 
-  UnitPtr Touch(EntryList::iterator entry, bool new_visit) REQUIRES(mutex_);
-  void Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) EXCLUDES(mutex_);
-  void InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment, bool visited)
-      REQUIRES(mutex_);
+  UnitPtr Touch(EntryList::iterator entry, const Access& access) REQUIRES(mutex_);
+  void Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) REQUIRES(mutex_);
+  void InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) REQUIRES(mutex_);
+  UnitPtr Remove(EntryList::iterator entry) REQUIRES(mutex_);
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
-  bool Fits(size_t bytes) const { return budget_.used() + bytes <= budget_.total(); }
+  bool Fits(size_t bytes) const {
+    return budget_.used() + pages_->kept_bytes() + bytes <= budget_.total();
+  }
   size_t UnitBytes() const REQUIRES(mutex_) {
     return probation_bytes_ + protected_bytes_ + ahead_bytes_;
   }
@@ -139,6 +154,7 @@ class BlockCache {
 
   MemoryBudget& budget_;
   Stats& stats_;
+  const std::shared_ptr<PagePool> pages_;  // of units, which may outlive the cache
   Mutex mutex_;
   std::unordered_map<UnitKey, EntryList::iterator, UnitKeyHash> entries_ GUARDED_BY(mutex_);
   std::unordered_map<UnitKey, std::shared_ptr<Flight>, UnitKeyHash> flights_ GUARDED_BY(mutex_);

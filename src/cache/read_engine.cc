@@ -20,6 +20,7 @@ ReadEngine::ReadEngine(const Limits& limits)
       decoder_limit(std::max<uint64_t>(kLeastDecoderLimit, limits.budget_bytes)),
       budget(limits.budget_bytes),
       cache(budget, stats),
+      arenas(cache, limits.threads),
       slots(limits.threads),
       damage(stats),
       slices(cache, slots, damage, stats, decoder_limit),

@@ -7,6 +7,7 @@
 #include "base/memory_budget.h"
 #include "base/stats.h"
 #include "base/worker_pool.h"
+#include "cache/arena_pool.h"
 #include "cache/block_cache.h"
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
@@ -35,6 +36,7 @@ struct ReadEngine {
   Stats stats;
   MemoryBudget budget;
   BlockCache cache;
+  ArenaPool arenas;  // of decoders of whole Blocks
   DecodeSlots slots;
   DamageNotes damage;
   SliceDecoder slices;

@@ -40,10 +40,12 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
             shared_->engine.damage.Find(file->id(), range.block, stop - range.block.plain_offset)) {
       return tl::unexpected(std::move(*damage));
     }
-    const bool new_visit = Enter(range) || !sequential;
+    const BlockCache::Access access{
+        .new_visit = Enter(range) || !sequential,
+        .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0};
     XZFS_ASSIGN_OR_RETURN(
         const UnitPtr unit,
-        shared_->engine.cache.Get({file->id(), range.begin}, new_visit, [&]() -> Result<UnitPtr> {
+        shared_->engine.cache.Get({file->id(), range.begin}, access, [&]() -> Result<UnitPtr> {
           return shared_->Load(*file, range, SliceDecoder::Effort::kReader);
         }));
     std::memcpy(out.data() + (at - offset), unit->bytes().data() + (at - range.begin), stop - at);
@@ -167,11 +169,13 @@ Result<UnitPtr> XzReader::Shared::Load(const XzFile& file, const UnitRange& rang
 Result<UnitPtr> XzReader::Shared::LoadBlock(const XzFile& file, const BlockInfo& block) const {
   const std::shared_ptr<Unit> unit = engine.cache.NewUnit(block.plain_size);
   const auto decode = [&]() -> Status {
-    XZFS_ASSIGN_OR_RETURN(
-        const std::unique_ptr<BlockDecoder> decoder,
-        BlockDecoder::Open(*source.stored, file.index(), block, engine.decoder_limit));
+    XZFS_ASSIGN_OR_RETURN(const std::unique_ptr<BlockDecoder> decoder,
+                          BlockDecoder::Open(*source.stored, file.index(), block,
+                                             engine.decoder_limit, engine.arenas.Take()));
     const MemoryCharge charge = engine.cache.Reserve(decoder->memory_bytes());
-    return decoder->Decode(*source.stored, unit->mutable_bytes());
+    Status decoded = decoder->Decode(*source.stored, unit->mutable_bytes());
+    engine.arenas.Give(decoder->TakeArena());
+    return decoded;
   };
   if (Status status = decode(); !status) {
     return tl::unexpected(

@@ -32,6 +32,8 @@ class XzReader : public RandomAccessFile {
     uint64_t plain_size = 0;
     // XzFile::id of the version, if its Index was read before; else 0.
     uint64_t file_id = 0;
+    // What is read stays in the kernel's page cache: there is no use in keeping it here, too.
+    bool kernel_keeps = false;
     // Has the content that `identity` names, or fails with ESTALE.
     std::shared_ptr<const RandomAccessFile> stored;
     // For the log.

@@ -27,7 +27,8 @@ std::string StatsJson(Filesystem& fs) {
   json["cache"] = {{"hits", stats.cache_hits.Get()},
                    {"misses", stats.cache_misses.Get()},
                    {"single_flight_joins", stats.single_flight_joins.Get()},
-                   {"evictions", stats.evictions.Get()}};
+                   {"evictions", stats.evictions.Get()},
+                   {"handed_over", stats.handed_over.Get()}};
   json["decoded_bytes"] = stats.decoded_bytes.Get();
   json["served_bytes"] = stats.served_bytes.Get();
   json["decode_ahead"] = {{"useful", stats.ahead_useful.Get()},

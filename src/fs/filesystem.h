@@ -90,8 +90,9 @@ class Filesystem {
   Result<struct stat> GetAttributes(NodeId node);
   Result<std::string> ReadLink(NodeId node);
 
-  // `keep_cache`: what the kernel has cached of the file is still good.
-  Result<std::unique_ptr<OpenFile>> Open(NodeId node, bool* keep_cache);
+  // `flags` as open(2) takes them. `keep_cache`: what the kernel has cached of the file is still
+  // good.
+  Result<std::unique_ptr<OpenFile>> Open(NodeId node, int flags, bool* keep_cache);
   Result<size_t> Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out);
   void Close(std::unique_ptr<OpenFile> file);
 

@@ -1,4 +1,5 @@
 // What is done with one file: its content, its attributes' values, its figures.
+#include <fcntl.h>
 #include <linux/limits.h>
 
 #include <cerrno>
@@ -91,7 +92,7 @@ XzReader::Source Filesystem::SourceOf(const NodePtr& node) {
           .name = [this, id = node->id] { return nodes_.PathOf(id); }};
 }
 
-Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, bool* keep_cache) {
+Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* keep_cache) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   if (node->kind == StoredKind::kDirectory) {
     return Fail(EISDIR, nodes_.PathOf(id) + " is a directory");
@@ -110,7 +111,9 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, bool* keep_cache) 
   XZFS_RETURN_IF_ERROR(OpenNode(node));
   std::unique_ptr<RandomAccessFile> content;
   if (node->kind == StoredKind::kCompressed) {
-    content = std::make_unique<XzReader>(engine_, SourceOf(node));
+    XzReader::Source source = SourceOf(node);
+    source.kernel_keeps = (flags & O_DIRECT) == 0;
+    content = std::make_unique<XzReader>(engine_, std::move(source));
   } else {
     content = std::make_unique<NodeFile>(*this, node);
   }

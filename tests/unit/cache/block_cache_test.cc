@@ -18,10 +18,20 @@ constexpr size_t kUnit = 1000;
 class BlockCacheTest : public testing::Test {
  protected:
   Result<UnitPtr> Load(uint64_t offset, bool new_visit = true) {
-    return cache_.Get({1, offset}, new_visit, [&]() -> Result<UnitPtr> {
+    return cache_.Get({1, offset}, {new_visit, 0}, [&]() -> Result<UnitPtr> {
       ++loads_;
       return Make(offset);
     });
+  }
+  // Reads `bytes` of the unit into the kernel's page cache.
+  bool HandOver(uint64_t offset, size_t bytes) {
+    return cache_
+        .Get({1, offset}, {true, bytes},
+             [&]() -> Result<UnitPtr> {
+               ++loads_;
+               return Make(offset);
+             })
+        .has_value();
   }
   UnitPtr Make(uint64_t offset) {
     auto unit = cache_.NewUnit(kUnit);
@@ -46,6 +56,33 @@ TEST_F(BlockCacheTest, DecodesAUnitOnceForRepeatedReads) {
   EXPECT_EQ(loads_, 1);
   EXPECT_EQ(stats_.cache_hits.Get(), 1u);
   EXPECT_EQ(stats_.cache_misses.Get(), 1u);
+}
+
+TEST_F(BlockCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
+  ASSERT_TRUE(HandOver(7, kUnit / 2));
+  EXPECT_TRUE(cache_.Contains({1, 7}));
+  ASSERT_TRUE(HandOver(7, kUnit / 2));
+  EXPECT_FALSE(cache_.Contains({1, 7}));
+  EXPECT_EQ(loads_, 1);
+  EXPECT_EQ(budget_.used(), 0u);
+  EXPECT_EQ(stats_.handed_over.Get(), 1u);
+  EXPECT_EQ(stats_.evictions.Get(), 0u);
+}
+
+TEST_F(BlockCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
+  ASSERT_TRUE(HandOver(7, kUnit));
+  EXPECT_FALSE(cache_.Contains({1, 7}));
+  LoadAhead(8);
+  ASSERT_TRUE(HandOver(8, kUnit));
+  EXPECT_FALSE(cache_.Contains({1, 8}));
+  EXPECT_EQ(loads_, 1);
+  EXPECT_EQ(stats_.ahead_useful.Get(), 1u);
+}
+
+TEST_F(BlockCacheTest, AUnitThatIsReadPastTheKernelIsKept) {
+  ASSERT_TRUE(Load(7));
+  ASSERT_TRUE(Load(7));
+  EXPECT_TRUE(cache_.Contains({1, 7}));
 }
 
 TEST_F(BlockCacheTest, StaysWithinTheBudget) {
@@ -133,7 +170,7 @@ TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
   std::vector<std::thread> threads;
   std::atomic<int> right{0};
   const auto read = [&] {
-    const auto unit = cache_.Get({1, 3}, true, [&]() -> Result<UnitPtr> {
+    const auto unit = cache_.Get({1, 3}, {true, 0}, [&]() -> Result<UnitPtr> {
       ++loads_;
       loading.count_down();
       go_on.wait();
@@ -159,14 +196,15 @@ TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
 
 TEST_F(BlockCacheTest, WaitersGetTheErrorAndItIsNotKept) {
   const auto failed =
-      cache_.Get({1, 3}, true, []() -> Result<UnitPtr> { return Fail(EIO, "broken"); });
+      cache_.Get({1, 3}, {true, 0}, []() -> Result<UnitPtr> { return Fail(EIO, "broken"); });
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, EIO);
   EXPECT_TRUE(Load(3));
 }
 
 TEST_F(BlockCacheTest, ALoaderThatRunsOutOfMemoryIsAnErrorNotAHang) {
-  const auto failed = cache_.Get({1, 3}, true, []() -> Result<UnitPtr> { throw std::bad_alloc(); });
+  const auto failed =
+      cache_.Get({1, 3}, {true, 0}, []() -> Result<UnitPtr> { throw std::bad_alloc(); });
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ENOMEM);
   EXPECT_TRUE(Load(3));

@@ -1,0 +1,38 @@
+// The memory of decoders that are done, for the next ones.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <vector>
+
+#include "base/mutex.h"
+#include "cache/block_cache.h"
+#include "xz/decoder_arena.h"
+
+namespace xzfs {
+
+// Keeps as many arenas as threads may decode at once, and a sixteenth of the budget each at most.
+// What it keeps is charged to the budget. Thread-safe.
+class ArenaPool {
+ public:
+  // `cache` outlives the pool.
+  ArenaPool(BlockCache& cache, size_t count) : cache_(cache), most_arenas_(count) {}
+
+  // The one that was used last, or null.
+  std::unique_ptr<DecoderArena> Take() EXCLUDES(mutex_);
+  // May be null.
+  void Give(std::unique_ptr<DecoderArena> arena) EXCLUDES(mutex_);
+
+ private:
+  struct Kept {
+    std::unique_ptr<DecoderArena> arena;
+    MemoryCharge charge;
+  };
+
+  BlockCache& cache_;
+  const size_t most_arenas_;
+  Mutex mutex_;
+  std::vector<Kept> kept_ GUARDED_BY(mutex_);
+};
+
+}  // namespace xzfs

@@ -24,6 +24,8 @@
 //     decoded on the way while its own flight was starting: the flight's result then finds the
 //     entry
 //   - no lock is held while a loader runs
+//   - of a flight's partial unit only the bytes below ready_bytes are read, and only the loader
+//     writes, above them
 #include "cache/block_cache.h"
 
 #include <algorithm>
@@ -42,15 +44,34 @@ constexpr size_t kLeastPagedBytes = size_t{64} << 10;
 constexpr size_t kMostKeptPages = size_t{32} << 20;
 
 // A flight must end whatever happens, or its waiters would hang.
-Result<UnitPtr> RunLoader(const BlockCache::Loader& load) {
+Result<UnitPtr> RunLoader(const BlockCache::Loader& load, const BlockCache::FlightPtr& flight) {
   try {
-    return load();
+    return load(flight);
   } catch (const std::bad_alloc&) {
     return Fail(ENOMEM, "out of memory while decoding: lower cache_size");
   }
 }
 
 }  // namespace
+
+struct BlockCache::Flight {
+  Flight(const UnitKey& unit_key, bool is_ahead)
+      : key(unit_key), ahead(is_ahead), unread_ahead(is_ahead) {}
+
+  const UnitKey key;
+  const bool ahead;
+  // What has come so far.
+  UnitPtr partial;
+  size_t ready_bytes = 0;
+  // What readers did with it: becomes the entry's.
+  bool unread_ahead;
+  bool visited = false;
+  size_t handed_over_bytes = 0;
+
+  bool done = false;
+  Result<UnitPtr> result = nullptr;
+  CondVar changed;
+};
 
 Unit::Unit(std::shared_ptr<PagePool> pool, size_t size, MemoryCharge charge)
     : pool_(size >= kLeastPagedBytes ? std::move(pool) : nullptr),
@@ -96,7 +117,7 @@ size_t& BlockCache::Bytes(Segment segment) {
 }
 
 Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const Loader& load) {
-  std::shared_ptr<Flight> flight;
+  FlightPtr flight;
   {
     MutexLock lock(mutex_);
     for (;;) {
@@ -109,57 +130,96 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const 
         break;
       }
       stats_.single_flight_joins.Add();
-      const std::shared_ptr<Flight> joined = in_flight->second;
-      while (!joined->done) {
-        joined->finished.Wait(mutex_);
-      }
-      if (joined->result) {
-        const auto it = entries_.find(key);
-        return it != entries_.end() ? Touch(it->second, access) : *joined->result;
-      }
-      if (!joined->ahead) {
-        return joined->result;
+      const FlightPtr joined = in_flight->second;
+      auto result = Join(joined, access);
+      if (result || !joined->ahead) {
+        return result;
       }
     }
     stats_.cache_misses.Add();
-    flight = std::make_shared<Flight>(/*is_ahead=*/false);
+    flight = std::make_shared<Flight>(key, /*is_ahead=*/false);
     flights_.emplace(key, flight);
   }
-  Result<UnitPtr> result = RunLoader(load);
+  Result<UnitPtr> result = RunLoader(load, flight);
   MutexLock lock(mutex_);
-  Finish(key, *flight, result);
-  if (result) {
-    Touch(entries_.find(key)->second, access);
+  if (!result || *result != nullptr) {
+    FinishLocked(*flight, result);
   }
-  return result;
+  return Join(flight, access);
+}
+
+// Waits until the flight has what the access needs.
+Result<UnitPtr> BlockCache::Join(const FlightPtr& flight, const Access& access) {
+  while (!flight->done && flight->ready_bytes < access.end) {
+    flight->changed.Wait(mutex_);
+  }
+  if (!flight->done) {
+    return TakePartial(*flight, access);
+  }
+  if (flight->result) {
+    if (const auto it = entries_.find(flight->key); it != entries_.end()) {
+      return Touch(it->second, access);
+    }
+  }
+  return flight->result;
+}
+
+UnitPtr BlockCache::TakePartial(Flight& flight, const Access& access) {
+  flight.visited = flight.visited || access.new_visit;
+  flight.handed_over_bytes += access.handed_over_bytes;
+  if (std::exchange(flight.unread_ahead, false)) {
+    stats_.ahead_useful.Add();
+  }
+  return flight.partial;
+}
+
+void BlockCache::Publish(const FlightPtr& flight, const UnitPtr& unit, size_t ready_bytes) {
+  MutexLock lock(mutex_);
+  flight->partial = unit;
+  flight->ready_bytes = ready_bytes;
+  flight->changed.NotifyAll();
 }
 
 void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
-  std::shared_ptr<Flight> flight;
+  FlightPtr flight;
   {
     Evicted evicted;
     MutexLock lock(mutex_);
     if (entries_.contains(key) || flights_.contains(key) || !MakeRoomAhead(size, evicted)) {
       return;
     }
-    flight = std::make_shared<Flight>(/*is_ahead=*/true);
+    flight = std::make_shared<Flight>(key, /*is_ahead=*/true);
     flights_.emplace(key, flight);
     ahead_loading_bytes_ += size;
   }
-  Result<UnitPtr> result = RunLoader(load);
+  Result<UnitPtr> result = RunLoader(load, flight);
   MutexLock lock(mutex_);
-  Finish(key, *flight, std::move(result));
+  FinishLocked(*flight, std::move(result));
   ahead_loading_bytes_ -= size;
 }
 
-void BlockCache::Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) {
+void BlockCache::Finish(const FlightPtr& flight, Result<UnitPtr> result) {
+  MutexLock lock(mutex_);
+  FinishLocked(*flight, std::move(result));
+}
+
+void BlockCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
   flight.result = std::move(result);
   flight.done = true;
-  flights_.erase(key);
-  flight.finished.NotifyAll();
-  if (flight.result && !entries_.contains(key)) {
-    InsertLocked(key, *flight.result, flight.ahead ? Segment::kAhead : Segment::kProbation);
+  flight.partial = nullptr;
+  flights_.erase(flight.key);
+  flight.changed.NotifyAll();
+  if (!flight.result || entries_.contains(flight.key)) {
+    return;
   }
+  if (flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
+    stats_.handed_over.Add();
+    return;
+  }
+  const auto entry = InsertLocked(flight.key, *flight.result,
+                                  flight.unread_ahead ? Segment::kAhead : Segment::kProbation);
+  entry->visited = flight.visited;
+  entry->handed_over_bytes = flight.handed_over_bytes;
 }
 
 void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
@@ -185,11 +245,13 @@ bool BlockCache::Contains(const UnitKey& key) {
   return entries_.contains(key);
 }
 
-void BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) {
+BlockCache::EntryList::iterator BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit,
+                                                         Segment segment) {
   Bytes(segment) += unit->bytes().size();
   EntryList& list = List(segment);
   list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead});
   entries_.emplace(key, list.begin());
+  return list.begin();
 }
 
 // The caller holds the unit that this returns, so nothing is freed here.

@@ -62,7 +62,12 @@ struct UnitKeyHash {
 // three quarters: a quarter is always there for units. The algorithm is described in the source.
 class BlockCache {
  public:
-  using Loader = std::function<Result<UnitPtr>()>;
+  // One load in progress. Its members are the cache's.
+  struct Flight;
+  using FlightPtr = std::shared_ptr<Flight>;
+  // Gives the unit; or null, if the load goes on elsewhere: then Publish was called for what the
+  // reader needs, and Finish will be called.
+  using Loader = std::function<Result<UnitPtr>(const FlightPtr& flight)>;
 
   // What a reader does with a unit.
   struct Access {
@@ -72,6 +77,8 @@ class BlockCache {
     // So many of its bytes go where they are kept: into the kernel's page cache. A unit of which
     // all bytes went there has no more use here.
     size_t handed_over_bytes = 0;
+    // Only this many, from the unit's start, are needed now.
+    size_t end = SIZE_MAX;
   };
 
   // Both outlive the cache and every unit.
@@ -81,8 +88,15 @@ class BlockCache {
   // runs `load`, the others wait for it and get its result (errors too, but never an error of a
   // decode-ahead: then one of the waiters loads again). Errors are not kept.
   // Blocks. REQUIRES: the caller holds no lock.
+  // Of the unit that this returns, the bytes up to `access.end` have a value.
   Result<UnitPtr> Get(const UnitKey& key, const Access& access, const Loader& load)
       EXCLUDES(mutex_);
+
+  // For loaders. The first `ready_bytes` of `unit` have their value and won't change: readers who
+  // need no more get them now.
+  void Publish(const FlightPtr& flight, const UnitPtr& unit, size_t ready_bytes) EXCLUDES(mutex_);
+  // Ends a load that went on elsewhere.
+  void Finish(const FlightPtr& flight, Result<UnitPtr> result) EXCLUDES(mutex_);
 
   // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, or there is
   // no memory that may be used for it. Failures are dropped: the reader will find them.
@@ -126,18 +140,12 @@ class BlockCache {
   // Units that left the lists: they are freed, a system call each, after mutex_ is released.
   using Evicted = std::vector<UnitPtr>;
 
-  // One load in progress.
-  struct Flight {
-    explicit Flight(bool is_ahead) : ahead(is_ahead) {}
-    const bool ahead;
-    bool done = false;
-    Result<UnitPtr> result = nullptr;
-    CondVar finished;
-  };
-
   UnitPtr Touch(EntryList::iterator entry, const Access& access) REQUIRES(mutex_);
-  void Finish(const UnitKey& key, Flight& flight, Result<UnitPtr> result) REQUIRES(mutex_);
-  void InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment) REQUIRES(mutex_);
+  Result<UnitPtr> Join(const FlightPtr& flight, const Access& access) REQUIRES(mutex_);
+  UnitPtr TakePartial(Flight& flight, const Access& access) REQUIRES(mutex_);
+  void FinishLocked(Flight& flight, Result<UnitPtr> result) REQUIRES(mutex_);
+  EntryList::iterator InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment)
+      REQUIRES(mutex_);
   UnitPtr Remove(EntryList::iterator entry) REQUIRES(mutex_);
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
@@ -157,7 +165,7 @@ class BlockCache {
   const std::shared_ptr<PagePool> pages_;  // of units, which may outlive the cache
   Mutex mutex_;
   std::unordered_map<UnitKey, EntryList::iterator, UnitKeyHash> entries_ GUARDED_BY(mutex_);
-  std::unordered_map<UnitKey, std::shared_ptr<Flight>, UnitKeyHash> flights_ GUARDED_BY(mutex_);
+  std::unordered_map<UnitKey, FlightPtr, UnitKeyHash> flights_ GUARDED_BY(mutex_);
   // Most recently used first.
   EntryList probation_ GUARDED_BY(mutex_);
   EntryList protected_ GUARDED_BY(mutex_);

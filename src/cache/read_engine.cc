@@ -17,6 +17,7 @@ constexpr size_t kQueueLimit = 64;
 
 ReadEngine::ReadEngine(const Limits& limits)
     : whole_block_bytes(limits.whole_block_bytes),
+      verify(limits.verify),
       decoder_limit(std::max<uint64_t>(kLeastDecoderLimit, limits.budget_bytes)),
       budget(limits.budget_bytes),
       cache(budget, stats),
@@ -25,6 +26,7 @@ ReadEngine::ReadEngine(const Limits& limits)
       damage(stats),
       slices(cache, slots, damage, stats, decoder_limit),
       files(cache),
+      most_unfinished_blocks(limits.threads),
       pool(limits.threads, kQueueLimit) {}
 
 }  // namespace xzfs

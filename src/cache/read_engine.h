@@ -16,6 +16,12 @@
 
 namespace xzfs {
 
+// When a byte of a Block may be returned.
+enum class Verify {
+  kBlock,   // after the Check of its Block was verified
+  kStream,  // as soon as it is decoded; the rest of the Block is decoded and verified after
+};
+
 // The budget, the cache and the decoders of a mount. Thread-safe. Outlives every XzReader.
 struct ReadEngine {
   struct Limits {
@@ -23,6 +29,7 @@ struct ReadEngine {
     unsigned threads;
     // Blocks up to this size are decoded whole and verified before a byte is returned.
     uint64_t whole_block_bytes;
+    Verify verify = Verify::kBlock;
   };
 
   explicit ReadEngine(const Limits& limits);
@@ -31,6 +38,7 @@ struct ReadEngine {
   void Start() { pool.Start(); }
 
   const uint64_t whole_block_bytes;
+  const Verify verify;
   // Bound of one decoder's memory: what a file may ask of us.
   const uint64_t decoder_limit;
   Stats stats;
@@ -42,6 +50,10 @@ struct ReadEngine {
   SliceDecoder slices;
   XzFileTable files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
+  // Blocks whose readers are served and that the pool finishes, and how many there may be: each
+  // holds a unit and a decoder. Guards nothing.
+  std::atomic<unsigned> unfinished_blocks{0};
+  const unsigned most_unfinished_blocks;
   // Last: its tasks use all of the above.
   WorkerPool pool;
 };

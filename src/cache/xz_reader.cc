@@ -8,11 +8,55 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <new>
 #include <utility>
 
-#include "xz/block_decoder.h"
+#include "cache/block_load.h"
 
 namespace xzfs {
+namespace {
+
+// With verify=stream: how much is decoded before those who wait are told. About 1 ms.
+constexpr size_t kStreamStepBytes = size_t{128} << 10;
+
+// Between two steps the slot is anybody's: a reader who waits for one goes first.
+Status DecodeRest(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) try {
+  while (load.ready_bytes() < load.size()) {
+    const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
+    const size_t end = std::min(load.ready_bytes() + kStreamStepBytes, load.size());
+    XZFS_RETURN_IF_ERROR(load.DecodeTo(end));
+    if (end < load.size()) {
+      engine.cache.Publish(flight, load.unit(), end);
+    }
+  }
+  return {};
+} catch (const std::bad_alloc&) {
+  return Fail(ENOMEM, "out of memory while decoding: lower cache_size");
+}
+
+// The flight ends whatever happens, or those who joined it would hang.
+void FinishBlock(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) {
+  const Status status = DecodeRest(engine, load, flight);
+  engine.cache.Finish(flight,
+                      status ? Result<UnitPtr>(load.unit()) : tl::unexpected(status.error()));
+}
+
+// Returns false if the pool has enough to do.
+bool LeaveToPool(ReadEngine& engine, const std::shared_ptr<BlockLoad>& load,
+                 const BlockCache::FlightPtr& flight) {
+  if (engine.unfinished_blocks.fetch_add(1, std::memory_order_relaxed) <
+          engine.most_unfinished_blocks &&
+      engine.pool.TrySubmit([&engine, load, flight] {
+        FinishBlock(engine, *load, flight);
+        engine.unfinished_blocks.fetch_sub(1, std::memory_order_relaxed);
+      })) {
+    return true;
+  }
+  engine.unfinished_blocks.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+}  // namespace
 
 XzReader::XzReader(ReadEngine& engine, Source source)
     : shared_(std::make_shared<Shared>(engine, std::move(source))) {}
@@ -42,12 +86,14 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
     }
     const BlockCache::Access access{
         .new_visit = Enter(range) || !sequential,
-        .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0};
-    XZFS_ASSIGN_OR_RETURN(
-        const UnitPtr unit,
-        shared_->engine.cache.Get({file->id(), range.begin}, access, [&]() -> Result<UnitPtr> {
-          return shared_->Load(*file, range, SliceDecoder::Effort::kReader);
-        }));
+        .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0,
+        .end = stop - range.begin};
+    XZFS_ASSIGN_OR_RETURN(const UnitPtr unit,
+                          shared_->engine.cache.Get({file->id(), range.begin}, access,
+                                                    [&](const BlockCache::FlightPtr& flight) {
+                                                      return shared_->Load(file, range, access.end,
+                                                                           flight);
+                                                    }));
     std::memcpy(out.data() + (at - offset), unit->bytes().data() + (at - range.begin), stop - at);
     at = stop;
   }
@@ -105,7 +151,7 @@ void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
     }
     shared_->engine.pool.TrySubmit([shared = shared_, file,
                                     task = std::vector<UnitRange>(first, last),
-                                    generation] { shared->LoadAhead(*file, task, generation); });
+                                    generation] { shared->LoadAhead(file, task, generation); });
     first = last;
   }
 }
@@ -120,11 +166,11 @@ Result<XzReader::FilePtr> XzReader::Shared::File() const {
   return file;
 }
 
-void XzReader::Shared::LoadAhead(const XzFile& file, const std::vector<UnitRange>& ranges,
+void XzReader::Shared::LoadAhead(const FilePtr& file, const std::vector<UnitRange>& ranges,
                                  uint64_t planned_generation) const {
   for (const UnitRange& range : ranges) {
-    if (engine.cache.Contains({file.id(), range.begin}) ||
-        engine.damage.Find(file.id(), range.block, range.end - range.block.plain_offset)) {
+    if (engine.cache.Contains({file->id(), range.begin}) ||
+        engine.damage.Find(file->id(), range.block, range.end - range.block.plain_offset)) {
       continue;
     }
     // The slot before the flight: who joins the flight must not wait behind other readers for it.
@@ -133,9 +179,27 @@ void XzReader::Shared::LoadAhead(const XzFile& file, const std::vector<UnitRange
       return;
     }
     engine.cache.LoadAhead(
-        {file.id(), range.begin}, range.end - range.begin,
-        [&]() -> Result<UnitPtr> { return Load(file, range, SliceDecoder::Effort::kAhead); });
+        {file->id(), range.begin}, range.end - range.begin,
+        [&](const BlockCache::FlightPtr& flight) { return LoadUnitAhead(file, range, flight); });
   }
+}
+
+// REQUIRES: the caller holds a decode slot.
+Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const FilePtr& file, const UnitRange& range,
+                                                const BlockCache::FlightPtr& flight) const {
+  if (range.giant) {
+    return engine.slices.Load(
+        {*file, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kAhead});
+  }
+  BlockLoad load(engine, file, source.stored, range.block);
+  if (engine.verify == Verify::kStream) {
+    while (load.size() - load.ready_bytes() > kStreamStepBytes) {
+      XZFS_RETURN_IF_ERROR(load.DecodeTo(load.ready_bytes() + kStreamStepBytes));
+      engine.cache.Publish(flight, load.unit(), load.ready_bytes());
+    }
+  }
+  XZFS_RETURN_IF_ERROR(load.DecodeTo(load.size()));
+  return load.unit();
 }
 
 XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset) const {
@@ -152,37 +216,42 @@ XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset
   return range;
 }
 
-Result<UnitPtr> XzReader::Shared::Load(const XzFile& file, const UnitRange& range,
-                                       SliceDecoder::Effort effort) const {
+// `end`: the reader needs no more of the unit.
+Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& range, size_t end,
+                                       const BlockCache::FlightPtr& flight) const {
   if (range.giant) {
-    return engine.slices.Load({file, *source.stored, range.block, range.slice, reader, effort});
+    return engine.slices.Load(
+        {*file, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kReader});
   }
-  if (effort == SliceDecoder::Effort::kAhead) {
-    return LoadBlock(file, range.block);
+  if (engine.verify == Verify::kStream) {
+    return StreamBlock(file, range.block, end, flight);
   }
-  // The slot first: only as many Blocks are held in memory as are decoded at once.
-  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
   return LoadBlock(file, range.block);
 }
 
-// REQUIRES: the caller holds a decode slot.
-Result<UnitPtr> XzReader::Shared::LoadBlock(const XzFile& file, const BlockInfo& block) const {
-  const std::shared_ptr<Unit> unit = engine.cache.NewUnit(block.plain_size);
-  const auto decode = [&]() -> Status {
-    XZFS_ASSIGN_OR_RETURN(const std::unique_ptr<BlockDecoder> decoder,
-                          BlockDecoder::Open(*source.stored, file.index(), block,
-                                             engine.decoder_limit, engine.arenas.Take()));
-    const MemoryCharge charge = engine.cache.Reserve(decoder->memory_bytes());
-    Status decoded = decoder->Decode(*source.stored, unit->mutable_bytes());
-    engine.arenas.Give(decoder->TakeArena());
-    return decoded;
-  };
-  if (Status status = decode(); !status) {
-    return tl::unexpected(
-        engine.damage.Add(file.id(), file.name(), block, 0, std::move(status.error())));
+Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo& block) const {
+  // The slot first: only as many Blocks are held in memory as are decoded at once.
+  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
+  BlockLoad load(engine, file, source.stored, block);
+  XZFS_RETURN_IF_ERROR(load.DecodeTo(load.size()));
+  return load.unit();
+}
+
+// Decodes what the reader needs and leaves the rest to the pool.
+Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockInfo& block,
+                                              size_t end,
+                                              const BlockCache::FlightPtr& flight) const {
+  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
+  const auto load = std::make_shared<BlockLoad>(engine, file, source.stored, block);
+  while (load->ready_bytes() < end) {
+    XZFS_RETURN_IF_ERROR(load->DecodeTo(std::min(load->ready_bytes() + kStreamStepBytes, end)));
+    engine.cache.Publish(flight, load->unit(), load->ready_bytes());
   }
-  engine.stats.decoded_bytes.Add(block.plain_size);
-  return unit;
+  if (load->ready_bytes() < load->size() && LeaveToPool(engine, load, flight)) {
+    return nullptr;
+  }
+  XZFS_RETURN_IF_ERROR(load->DecodeTo(load->size()));
+  return load->unit();
 }
 
 }  // namespace xzfs

@@ -72,11 +72,15 @@ class XzReader : public RandomAccessFile {
 
     Result<FilePtr> File() const;
     UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
-    Result<UnitPtr> Load(const XzFile& file, const UnitRange& range,
-                         SliceDecoder::Effort effort) const;
-    Result<UnitPtr> LoadBlock(const XzFile& file, const BlockInfo& block) const;
-    void LoadAhead(const XzFile& file, const std::vector<UnitRange>& ranges,
+    Result<UnitPtr> Load(const FilePtr& file, const UnitRange& range, size_t end,
+                         const BlockCache::FlightPtr& flight) const;
+    Result<UnitPtr> LoadBlock(const FilePtr& file, const BlockInfo& block) const;
+    Result<UnitPtr> StreamBlock(const FilePtr& file, const BlockInfo& block, size_t end,
+                                const BlockCache::FlightPtr& flight) const;
+    void LoadAhead(const FilePtr& file, const std::vector<UnitRange>& ranges,
                    uint64_t planned_generation) const;
+    Result<UnitPtr> LoadUnitAhead(const FilePtr& file, const UnitRange& range,
+                                  const BlockCache::FlightPtr& flight) const;
   };
 
   bool HasAhead() const REQUIRES(mutex_) { return read_giant_ || readahead_.HasPlan(); }

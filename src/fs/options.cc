@@ -78,6 +78,14 @@ Status SetThreads(std::string_view value, Options& options) {
   return {};
 }
 
+Status SetVerify(std::string_view value, Options& options) {
+  if (value != "block" && value != "stream") {
+    return Invalid("verify=", value, " is neither block nor stream");
+  }
+  options.verify_stream = value == "stream";
+  return {};
+}
+
 Status SetSeconds(std::string_view name, std::string_view value, double& seconds) {
   double parsed = 0;
   const auto [end, error] =
@@ -128,6 +136,9 @@ constexpr Key kKeys[] = {
     {"whole_block_limit", "SIZE", SetWholeBlockLimit,
      "decode and verify Blocks up to this size as a whole\n"
      "(default: 32MiB or an eighth of cache_size)"},
+    {"verify", "WHEN", SetVerify,
+     "block: a Block's Check is verified before its bytes are\n"
+     "returned (default); stream: after, for half the latency"},
     {"attr_timeout", "SEC", SetAttrTimeout,
      "how long the kernel may use attributes unasked (default: 1)"},
     {"entry_timeout", "SEC", SetEntryTimeout,

@@ -26,6 +26,9 @@ struct Options {
   // whichever is less. 32 MiB holds the 24 MiB Blocks that `xz -T0` writes by default and costs at
   // most about 0.3 s before the first byte.
   uint64_t whole_block_limit_bytes = 0;
+  // Bytes are returned as soon as they are decoded, before the Check of their Block was verified:
+  // half the latency of a random read. For data whose readers verify it themselves.
+  bool verify_stream = false;
   // For how long the kernel may use attributes and names without asking again, in seconds. Raise
   // them when nobody else changes the source.
   double attr_timeout_s = 1.0;

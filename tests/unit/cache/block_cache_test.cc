@@ -18,7 +18,7 @@ constexpr size_t kUnit = 1000;
 class BlockCacheTest : public testing::Test {
  protected:
   Result<UnitPtr> Load(uint64_t offset, bool new_visit = true) {
-    return cache_.Get({1, offset}, {new_visit, 0}, [&]() -> Result<UnitPtr> {
+    return cache_.Get({1, offset}, {new_visit, 0}, [&](const auto&) -> Result<UnitPtr> {
       ++loads_;
       return Make(offset);
     });
@@ -27,7 +27,7 @@ class BlockCacheTest : public testing::Test {
   bool HandOver(uint64_t offset, size_t bytes) {
     return cache_
         .Get({1, offset}, {true, bytes},
-             [&]() -> Result<UnitPtr> {
+             [&](const auto&) -> Result<UnitPtr> {
                ++loads_;
                return Make(offset);
              })
@@ -39,7 +39,8 @@ class BlockCacheTest : public testing::Test {
     return unit;
   }
   void LoadAhead(uint64_t offset) {
-    cache_.LoadAhead({1, offset}, kUnit, [&]() -> Result<UnitPtr> { return Make(offset); });
+    cache_.LoadAhead({1, offset}, kUnit,
+                     [&](const auto&) -> Result<UnitPtr> { return Make(offset); });
   }
 
   Stats stats_;
@@ -170,7 +171,7 @@ TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
   std::vector<std::thread> threads;
   std::atomic<int> right{0};
   const auto read = [&] {
-    const auto unit = cache_.Get({1, 3}, {true, 0}, [&]() -> Result<UnitPtr> {
+    const auto unit = cache_.Get({1, 3}, {true, 0}, [&](const auto&) -> Result<UnitPtr> {
       ++loads_;
       loading.count_down();
       go_on.wait();
@@ -195,8 +196,8 @@ TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
 }
 
 TEST_F(BlockCacheTest, WaitersGetTheErrorAndItIsNotKept) {
-  const auto failed =
-      cache_.Get({1, 3}, {true, 0}, []() -> Result<UnitPtr> { return Fail(EIO, "broken"); });
+  const auto failed = cache_.Get(
+      {1, 3}, {true, 0}, [](const auto&) -> Result<UnitPtr> { return Fail(EIO, "broken"); });
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, EIO);
   EXPECT_TRUE(Load(3));
@@ -204,7 +205,7 @@ TEST_F(BlockCacheTest, WaitersGetTheErrorAndItIsNotKept) {
 
 TEST_F(BlockCacheTest, ALoaderThatRunsOutOfMemoryIsAnErrorNotAHang) {
   const auto failed =
-      cache_.Get({1, 3}, {true, 0}, []() -> Result<UnitPtr> { throw std::bad_alloc(); });
+      cache_.Get({1, 3}, {true, 0}, [](const auto&) -> Result<UnitPtr> { throw std::bad_alloc(); });
   ASSERT_FALSE(failed);
   EXPECT_EQ(failed.error().code, ENOMEM);
   EXPECT_TRUE(Load(3));
@@ -214,7 +215,7 @@ TEST_F(BlockCacheTest, AFailedDecodeAheadNeverReachesAReader) {
   std::latch loading(1);
   std::latch go_on(1);
   std::thread ahead([&] {
-    cache_.LoadAhead({1, 3}, kUnit, [&]() -> Result<UnitPtr> {
+    cache_.LoadAhead({1, 3}, kUnit, [&](const auto&) -> Result<UnitPtr> {
       loading.count_down();
       go_on.wait();
       return Fail(EAGAIN, "not now");

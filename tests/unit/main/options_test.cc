@@ -64,13 +64,14 @@ TEST(ParseSize, RefusesSizesThatOverflow) {
 TEST(ApplyOption, SetsEveryOption) {
   Options options;
   for (const char* option :
-       {"cache_size=512MiB", "threads=3", "whole_block_limit=1M", "attr_timeout=2.5",
-        "entry_timeout=0", "allow_other", "rw", "noexec"}) {
+       {"cache_size=512MiB", "threads=3", "whole_block_limit=1M", "verify=stream",
+        "attr_timeout=2.5", "entry_timeout=0", "allow_other", "rw", "noexec"}) {
     ASSERT_TRUE(ApplyOption(option, options)) << option;
   }
   EXPECT_EQ(options.cache_size_bytes, uint64_t{512} << 20);
   EXPECT_EQ(options.threads, 3u);
   EXPECT_EQ(options.whole_block_limit_bytes, uint64_t{1} << 20);
+  EXPECT_TRUE(options.verify_stream);
   EXPECT_EQ(options.attr_timeout_s, 2.5);
   EXPECT_EQ(options.entry_timeout_s, 0.0);
   EXPECT_TRUE(options.allow_other);
@@ -154,6 +155,7 @@ TEST(ApplyOption, SaysWhichValueIsWrong) {
   EXPECT_NE(MessageOf("threads=-1"), "");
   EXPECT_NE(MessageOf("threads=1.5"), "");
   EXPECT_NE(MessageOf("threads=1000000"), "");
+  EXPECT_NE(MessageOf("verify=later"), "");
   EXPECT_NE(MessageOf("whole_block_limit=0"), "");
   EXPECT_NE(MessageOf("remount").find("unmount"), std::string::npos);
   for (const char* value : {"-1", "nan", "inf", "1s", "0x1", "1e400", "1e99", " 1"}) {

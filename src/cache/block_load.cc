@@ -1,0 +1,43 @@
+#include "cache/block_load.h"
+
+#include <utility>
+
+#include "cache/read_engine.h"
+
+namespace xzfs {
+
+BlockLoad::BlockLoad(ReadEngine& engine, std::shared_ptr<const XzFile> file,
+                     std::shared_ptr<const RandomAccessFile> stored, const BlockInfo& block)
+    : engine_(engine),
+      file_(std::move(file)),
+      stored_(std::move(stored)),
+      block_(block),
+      unit_(engine.cache.NewUnit(block.plain_size)) {}
+
+Status BlockLoad::DecodeTo(size_t end) {
+  if (Status status = Decode(end); !status) {
+    return tl::unexpected(
+        engine_.damage.Add(file_->id(), file_->name(), block_, 0, std::move(status.error())));
+  }
+  return {};
+}
+
+Status BlockLoad::Decode(size_t end) {
+  if (decoder_ == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(
+        decoder_, BlockDecoder::Open(*stored_, file_->index(), block_, engine_.decoder_limit,
+                                     engine_.arenas.Take()));
+    charge_ = engine_.cache.Reserve(decoder_->memory_bytes());
+  }
+  XZFS_RETURN_IF_ERROR(
+      decoder_->Decode(*stored_, unit_->mutable_bytes().subspan(ready_bytes_, end - ready_bytes_)));
+  ready_bytes_ = end;
+  if (ready_bytes_ == size()) {
+    engine_.arenas.Give(decoder_->TakeArena());
+    charge_ = MemoryCharge();
+    engine_.stats.decoded_bytes.Add(size());
+  }
+  return {};
+}
+
+}  // namespace xzfs

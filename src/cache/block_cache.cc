@@ -145,7 +145,11 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const 
   if (!result || *result != nullptr) {
     FinishLocked(*flight, result);
   }
-  return Join(flight, access);
+  result = Join(flight, access);
+  if (const auto it = entries_.find(key); access.offered && it != entries_.end()) {
+    MoveToEnd(it->second);
+  }
+  return result;
 }
 
 // Waits until the flight has what the access needs.
@@ -332,10 +336,15 @@ void BlockCache::ReleaseAhead(uint64_t file_id) {
   for (auto it = ahead_.begin(); it != ahead_.end();) {
     const auto entry = it++;
     if (entry->key.file_id == file_id) {
-      Move(entry, Segment::kProbation);
-      probation_.splice(probation_.end(), probation_, entry);
+      MoveToEnd(entry);
     }
   }
+}
+
+// The next to be evicted.
+void BlockCache::MoveToEnd(EntryList::iterator entry) {
+  Move(entry, Segment::kProbation);
+  probation_.splice(probation_.end(), probation_, entry);
 }
 
 MemoryCharge BlockCache::Reserve(size_t bytes) {

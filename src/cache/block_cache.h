@@ -79,6 +79,9 @@ class BlockCache {
     size_t handed_over_bytes = 0;
     // Only this many, from the unit's start, are needed now.
     size_t end = SIZE_MAX;
+    // Who loads the unit for this access gives all of it to the kernel: it is the next to be
+    // evicted unless it is read again.
+    bool offered = false;
   };
 
   // Both outlive the cache and every unit.
@@ -148,6 +151,7 @@ class BlockCache {
       REQUIRES(mutex_);
   UnitPtr Remove(EntryList::iterator entry) REQUIRES(mutex_);
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
+  void MoveToEnd(EntryList::iterator entry) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
   bool Fits(size_t bytes) const {

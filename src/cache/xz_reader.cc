@@ -34,20 +34,20 @@ Status DecodeRest(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightP
   return Fail(ENOMEM, "out of memory while decoding: lower cache_size");
 }
 
-// The flight ends whatever happens, or those who joined it would hang.
-void FinishBlock(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) {
+// The flight ends whatever happens, or those who joined it would hang. Returns whether all is well.
+bool FinishBlock(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) {
   const Status status = DecodeRest(engine, load, flight);
   engine.cache.Finish(flight,
                       status ? Result<UnitPtr>(load.unit()) : tl::unexpected(status.error()));
+  return status.has_value();
 }
 
 // Returns false if the pool has enough to do.
-bool LeaveToPool(ReadEngine& engine, const std::shared_ptr<BlockLoad>& load,
-                 const BlockCache::FlightPtr& flight) {
+bool LeaveToPool(ReadEngine& engine, const std::function<void()>& finish) {
   if (engine.unfinished_blocks.fetch_add(1, std::memory_order_relaxed) <
           engine.most_unfinished_blocks &&
-      engine.pool.TrySubmit([&engine, load, flight] {
-        FinishBlock(engine, *load, flight);
+      engine.pool.TrySubmit([&engine, finish] {
+        finish();
         engine.unfinished_blocks.fetch_sub(1, std::memory_order_relaxed);
       })) {
     return true;
@@ -87,13 +87,15 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
     const BlockCache::Access access{
         .new_visit = Enter(range) || !sequential,
         .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0,
-        .end = stop - range.begin};
+        .end = stop - range.begin,
+        // A pass from the start will ask for all of it anyway.
+        .offered = shared_->source.decoded && !sequential && offset != 0 &&
+                   stop - at < range.end - range.begin};
+    const auto load = [&](const BlockCache::FlightPtr& flight) {
+      return shared_->Load(file, range, access.end, access.offered, flight);
+    };
     XZFS_ASSIGN_OR_RETURN(const UnitPtr unit,
-                          shared_->engine.cache.Get({file->id(), range.begin}, access,
-                                                    [&](const BlockCache::FlightPtr& flight) {
-                                                      return shared_->Load(file, range, access.end,
-                                                                           flight);
-                                                    }));
+                          shared_->engine.cache.Get({file->id(), range.begin}, access, load));
     std::memcpy(out.data() + (at - offset), unit->bytes().data() + (at - range.begin), stop - at);
     at = stop;
   }
@@ -216,17 +218,26 @@ XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset
   return range;
 }
 
-// `end`: the reader needs no more of the unit.
+// `end`: the reader needs no more of the unit. `offer`: the rest of it may go to the kernel.
 Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& range, size_t end,
-                                       const BlockCache::FlightPtr& flight) const {
-  if (range.giant) {
-    return engine.slices.Load(
-        {*file, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kReader});
+                                       bool offer, const BlockCache::FlightPtr& flight) const {
+  DecodedListener decoded = [](uint64_t, const UnitPtr&) {};
+  if (offer) {
+    decoded = source.decoded;
   }
-  if (engine.verify == Verify::kStream) {
-    return StreamBlock(file, range.block, end, flight);
+  if (engine.verify == Verify::kStream && !range.giant) {
+    return StreamBlock(file, range.block, end, decoded, flight);
   }
-  return LoadBlock(file, range.block);
+  XZFS_ASSIGN_OR_RETURN(UnitPtr unit, range.giant
+                                          ? LoadSlice(*file, range, SliceDecoder::Effort::kReader)
+                                          : LoadBlock(file, range.block));
+  decoded(range.begin, unit);
+  return unit;
+}
+
+Result<UnitPtr> XzReader::Shared::LoadSlice(const XzFile& file, const UnitRange& range,
+                                            SliceDecoder::Effort effort) const {
+  return engine.slices.Load({file, *source.stored, range.block, range.slice, reader, effort});
 }
 
 Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo& block) const {
@@ -239,7 +250,7 @@ Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo
 
 // Decodes what the reader needs and leaves the rest to the pool.
 Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockInfo& block,
-                                              size_t end,
+                                              size_t end, const DecodedListener& decoded,
                                               const BlockCache::FlightPtr& flight) const {
   const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
   const auto load = std::make_shared<BlockLoad>(engine, file, source.stored, block);
@@ -247,10 +258,16 @@ Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockIn
     XZFS_RETURN_IF_ERROR(load->DecodeTo(std::min(load->ready_bytes() + kStreamStepBytes, end)));
     engine.cache.Publish(flight, load->unit(), load->ready_bytes());
   }
-  if (load->ready_bytes() < load->size() && LeaveToPool(engine, load, flight)) {
+  const auto finish = [&engine = engine, load, flight, decoded, begin = block.plain_offset] {
+    if (FinishBlock(engine, *load, flight)) {
+      decoded(begin, load->unit());
+    }
+  };
+  if (load->ready_bytes() < load->size() && LeaveToPool(engine, finish)) {
     return nullptr;
   }
   XZFS_RETURN_IF_ERROR(load->DecodeTo(load->size()));
+  decoded(block.plain_offset, load->unit());
   return load->unit();
 }
 

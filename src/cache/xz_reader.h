@@ -25,6 +25,9 @@ namespace xzfs {
 // the memory that open files cost is bounded, however many there are.
 class XzReader : public RandomAccessFile {
  public:
+  // A unit, and where it begins in the file.
+  using DecodedListener = std::function<void(uint64_t offset, const UnitPtr& unit)>;
+
   // What is read.
   struct Source {
     Identity identity;
@@ -34,6 +37,9 @@ class XzReader : public RandomAccessFile {
     uint64_t file_id = 0;
     // What is read stays in the kernel's page cache: there is no use in keeping it here, too.
     bool kernel_keeps = false;
+    // Is told of units that were decoded for a read of a part of them, unless it belongs to a
+    // sequential pass. Null: nobody. Must not block; may be called until the engine ends.
+    DecodedListener decoded = nullptr;
     // Has the content that `identity` names, or fails with ESTALE.
     std::shared_ptr<const RandomAccessFile> stored;
     // For the log.
@@ -72,10 +78,13 @@ class XzReader : public RandomAccessFile {
 
     Result<FilePtr> File() const;
     UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
-    Result<UnitPtr> Load(const FilePtr& file, const UnitRange& range, size_t end,
+    Result<UnitPtr> Load(const FilePtr& file, const UnitRange& range, size_t end, bool offer,
                          const BlockCache::FlightPtr& flight) const;
+    Result<UnitPtr> LoadSlice(const XzFile& file, const UnitRange& range,
+                              SliceDecoder::Effort effort) const;
     Result<UnitPtr> LoadBlock(const FilePtr& file, const BlockInfo& block) const;
     Result<UnitPtr> StreamBlock(const FilePtr& file, const BlockInfo& block, size_t end,
+                                const DecodedListener& decoded,
                                 const BlockCache::FlightPtr& flight) const;
     void LoadAhead(const FilePtr& file, const std::vector<UnitRange>& ranges,
                    uint64_t planned_generation) const;

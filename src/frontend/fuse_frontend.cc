@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mutex.h"
 #include "frontend/fuse_operations.h"
+#include "frontend/page_cache_filler.h"
 
 namespace xzfs {
 namespace {
@@ -60,7 +61,10 @@ class FuseFrontend::Impl {
   Impl(Filesystem& filesystem, const Options& fs_options, Config frontend_config)
       : options(fs_options),
         config(std::move(frontend_config)),
-        operations(filesystem, config.on_ready) {}
+        operations(filesystem, config.on_ready) {
+    filesystem.SetDecodedListener(
+        [filler = filler_](DecodedRange range) { filler->Offer(std::move(range)); });
+  }
   ~Impl();
 
   Status MakeSession();
@@ -74,6 +78,8 @@ class FuseFrontend::Impl {
   bool mounted = false;
 
  private:
+  // Shared, because the filesystem's threads outlive the session.
+  const std::shared_ptr<PageCacheFiller> filler_ = std::make_shared<PageCacheFiller>();
   Mutex mutex_;
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread waker_;
@@ -136,6 +142,9 @@ Status FuseFrontend::Impl::Serve() {
   sigaddset(&set, kWakeSignal);
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
 
+  if (config.fill_page_cache) {
+    filler_->Start(session);
+  }
   serving_thread_ = pthread_self();
   serving_ = true;
   int result = 0;
@@ -148,6 +157,7 @@ Status FuseFrontend::Impl::Serve() {
     fuse_loop_cfg_destroy(loop);
   }
   served_ = true;
+  filler_->Stop();
   MutexLock lock(mutex_);  // the waker may be about to use serving_thread_
   serving_ = false;
   if (result < 0) {

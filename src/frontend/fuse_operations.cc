@@ -155,7 +155,8 @@ void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info
       return Fail(EROFS, "the mount is read-only");
     }
     bool keep_cache = false;
-    XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file, self.fs_.Open(node, fi->flags, &keep_cache));
+    XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file,
+                          self.fs_.Open(node, fi->flags, &keep_cache));
     fi->keep_cache = keep_cache ? 1 : 0;
     fi->noflush = 1;
     fi->fh = reinterpret_cast<uint64_t>(file.get());

@@ -46,6 +46,14 @@ struct DirectoryLine {
   std::optional<LookupResult> lookup;  // if asked for; not for "." and ".."
 };
 
+// Decoded bytes of a file, whole pages of it.
+struct DecodedRange {
+  NodeId node = 0;
+  uint64_t offset = 0;
+  std::span<const std::byte> bytes;
+  std::shared_ptr<const void> owner;  // of bytes
+};
+
 // What `user.xzfs.info` tells of a file.
 struct FileFigures {
   std::string stored_name;
@@ -113,6 +121,12 @@ class Filesystem {
   // Not thread-safe: before Start.
   void SetControlXattrs(ControlXattrs control) { control_ = std::move(control); }
 
+  // Is told what was decoded on behalf of a read that didn't need all of it, on a request thread.
+  // Returns at once. Null: nobody.
+  using DecodedListener = std::function<void(DecodedRange)>;
+  // Not thread-safe: no file is open.
+  void SetDecodedListener(DecodedListener listener) { decoded_ = std::move(listener); }
+
   Result<FileFigures> Describe(NodeId node);
   const ReadEngine& engine() const { return engine_; }
   const Options& options() const { return options_; }
@@ -152,6 +166,7 @@ class Filesystem {
   Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
                                                 const struct RawLine& raw, bool with_lookup);
   XzReader::Source SourceOf(const NodePtr& node);
+  void OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit);
 
   Os& os_;
   const Options options_;
@@ -162,6 +177,7 @@ class Filesystem {
   DescriptorCache directories_;
   DescriptorCache files_;
   ControlXattrs control_;
+  DecodedListener decoded_;
   ReportOnce collisions_;
   ReportOnce damaged_files_;
   // Last: its threads use the above until they are joined.

@@ -7,6 +7,7 @@
 #include <ctime>
 #include <utility>
 
+#include "base/page_memory.h"
 #include "fs/filesystem.h"
 #include "store/names.h"
 #include "xz/block_decoder.h"
@@ -113,6 +114,11 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   if (node->kind == StoredKind::kCompressed) {
     XzReader::Source source = SourceOf(node);
     source.kernel_keeps = (flags & O_DIRECT) == 0;
+    if (source.kernel_keeps && decoded_) {
+      source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
+        OfferPages(*node, offset, unit);
+      };
+    }
     content = std::make_unique<XzReader>(engine_, std::move(source));
   } else {
     content = std::make_unique<NodeFile>(*this, node);
@@ -121,6 +127,17 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   *keep_cache = node->kind == StoredKind::kCompressed || (unchanged && settled);
   return std::make_unique<OpenFile>(node, std::move(content));
+}
+
+// The pages that `unit`, which begins at `offset`, holds whole.
+void Filesystem::OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit) {
+  const std::span<const std::byte> bytes = unit->bytes();
+  const uint64_t begin = RoundUp(offset, kPageBytes);
+  const uint64_t unit_end = offset + bytes.size();
+  const uint64_t end = unit_end == node.plain_size ? unit_end : unit_end / kPageBytes * kPageBytes;
+  if (begin < end) {
+    decoded_({node.id, begin, bytes.subspan(begin - offset, end - begin), unit});
+  }
 }
 
 Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {

@@ -44,11 +44,14 @@ Session::Session(const TempDir& source, Setup setup) {
   fs_ = std::move(*fs);
   InstallControl(*fs_);
   fs_->Start();
-  auto frontend = FuseFrontend::Create(*fs_, options,
-                                       {.fsname = source.path(),
-                                        .debug = false,
-                                        .single_threaded = setup.single_threaded,
-                                        .on_ready = std::move(setup.on_ready)});
+  auto frontend =
+      FuseFrontend::Create(*fs_, options,
+                           {.fsname = source.path(),
+                            .debug = false,
+                            .single_threaded = setup.single_threaded,
+                            // It would run into the replies on a byte stream.
+                            .fill_page_cache = setup.transport != FakeKernel::Transport::kStream,
+                            .on_ready = std::move(setup.on_ready)});
   if (!frontend) {
     throw std::runtime_error(frontend.error().message);
   }

@@ -152,6 +152,10 @@ void FakeKernel::Deliver(std::string_view message) {
   }
   const auto header = LoadFrom<fuse_out_header>(message);
   EXPECT_EQ(header.len, message.size()) << "the length that the reply's header claims";
+  if (header.unique == 0) {
+    DeliverNotification(header.error, message.substr(sizeof header));
+    return;
+  }
   // What the kernel accepts; it refuses the reply otherwise and the caller waits for ever.
   EXPECT_TRUE(header.error <= 0 && header.error > -512) << "error " << header.error;
   EXPECT_TRUE(header.error == 0 || message.size() == sizeof header) << "an error with data";
@@ -167,6 +171,23 @@ void FakeKernel::Deliver(std::string_view message) {
   }
   owed->second.reply = Reply{-header.error, std::string(message.substr(sizeof header))};
   arrived_.notify_all();
+}
+
+void FakeKernel::DeliverNotification(int code, std::string_view body) {
+  if (code != FUSE_NOTIFY_STORE || body.size() < sizeof(fuse_notify_store_out)) {
+    ADD_FAILURE() << "notification " << code << " of " << body.size() << " bytes";
+    return;
+  }
+  const auto store = LoadFrom<fuse_notify_store_out>(body);
+  const std::string_view bytes = body.substr(sizeof store);
+  EXPECT_EQ(store.size, bytes.size());
+  const std::lock_guard<std::mutex> lock(mutex_);
+  stored_pages_.push_back({store.nodeid, store.offset, std::string(bytes)});
+}
+
+std::vector<FakeKernel::StoredPages> FakeKernel::stored_pages() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return stored_pages_;
 }
 
 size_t FakeKernel::unanswered_count() const {

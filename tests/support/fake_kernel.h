@@ -51,6 +51,12 @@ class FakeKernel {
     int error = 0;  // an errno value
     std::string body;
   };
+  // What the file system put into the page cache unasked.
+  struct StoredPages {
+    uint64_t node = 0;
+    uint64_t offset = 0;
+    std::string bytes;
+  };
   // One line of READDIR or READDIRPLUS.
   struct DirLine {
     std::string name;
@@ -112,6 +118,9 @@ class FakeKernel {
   // A whole request with a right header.
   static std::string Frame(uint32_t opcode, uint64_t node, uint64_t unique, std::string_view body);
 
+  // Since the start.
+  std::vector<StoredPages> stored_pages() const;
+
   // Requests that are owed a reply.
   size_t unanswered_count() const;
 
@@ -130,6 +139,7 @@ class FakeKernel {
   // False at the end of the session.
   bool ReceiveSome();
   void Deliver(std::string_view message);
+  void DeliverNotification(int code, std::string_view body);
   template <class T>
   Result<T> AskFor(uint32_t opcode, uint64_t node, std::string_view body);
   Result<std::string> AskForBytes(uint32_t opcode, uint64_t node, std::string_view body,
@@ -147,6 +157,7 @@ class FakeKernel {
   std::condition_variable arrived_;
   std::map<uint64_t, Owed> owed_;
   std::set<std::pair<uint64_t, uint64_t>> open_;  // node and handle
+  std::vector<StoredPages> stored_pages_;
   bool ended_ = false;
 
   // Of the receiver alone.

@@ -1,0 +1,78 @@
+#include "frontend/page_cache_filler.h"
+
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
+#include <fuse_lowlevel.h>
+
+#include <system_error>
+#include <utility>
+
+namespace xzfs {
+namespace {
+
+// Each pins a unit. A reader who decodes faster than the kernel takes pages has no use for more.
+constexpr size_t kMostWaiting = 8;
+
+void Store(fuse_session* session, const DecodedRange& range) {
+  struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(range.bytes.size());
+  // libfuse only reads from it.
+  buffer.buf[0].mem = const_cast<std::byte*>(range.bytes.data());
+  // An error means that the kernel has forgotten the file, or has no memory: nobody misses
+  // anything.
+  fuse_lowlevel_notify_store(session, range.node, static_cast<off_t>(range.offset), &buffer,
+                             static_cast<fuse_buf_copy_flags>(0));
+}
+
+}  // namespace
+
+void PageCacheFiller::Start(fuse_session* session) {
+  {
+    MutexLock lock(mutex_);
+    running_ = true;
+  }
+  try {
+    thread_ = std::thread([this, session] { Run(session); });
+  } catch (const std::system_error&) {
+    MutexLock lock(mutex_);
+    running_ = false;  // the system gives no more threads: the kernel asks for each page then
+  }
+}
+
+void PageCacheFiller::Run(fuse_session* session) {
+  for (;;) {
+    DecodedRange range;
+    {
+      MutexLock lock(mutex_);
+      while (running_ && waiting_.empty()) {
+        changed_.Wait(mutex_);
+      }
+      if (!running_) {
+        return;
+      }
+      range = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    Store(session, range);
+  }
+}
+
+void PageCacheFiller::Stop() {
+  {
+    MutexLock lock(mutex_);
+    running_ = false;
+    waiting_.clear();
+    changed_.NotifyOne();
+  }
+  if (thread_.joinable()) {
+    thread_.join();
+  }
+}
+
+void PageCacheFiller::Offer(DecodedRange range) {
+  MutexLock lock(mutex_);
+  if (running_ && waiting_.size() < kMostWaiting) {
+    waiting_.push_back(std::move(range));
+    changed_.NotifyOne();
+  }
+}
+
+}  // namespace xzfs

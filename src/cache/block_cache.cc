@@ -75,15 +75,14 @@ struct BlockCache::Flight {
 
 Unit::Unit(std::shared_ptr<PagePool> pool, size_t size, MemoryCharge charge)
     : pool_(size >= kLeastPagedBytes ? std::move(pool) : nullptr),
-      bytes_(pool_ != nullptr ? pool_->Allocate(size) : new std::byte[size]),
+      small_(pool_ != nullptr ? nullptr : std::make_unique_for_overwrite<std::byte[]>(size)),
+      bytes_(pool_ != nullptr ? pool_->Allocate(size) : small_.get()),
       size_(size),
       charge_(std::move(charge)) {}
 
 Unit::~Unit() {
   if (pool_ != nullptr) {
     pool_->Free(bytes_, size_);
-  } else {
-    delete[] bytes_;
   }
 }
 

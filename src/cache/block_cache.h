@@ -35,7 +35,8 @@ class Unit {
   void EndCharge() const { charge_ = MemoryCharge(); }
 
  private:
-  const std::shared_ptr<PagePool> pool_;  // null if it is an ordinary allocation
+  const std::shared_ptr<PagePool> pool_;  // null if small_ holds the bytes
+  const std::unique_ptr<std::byte[]> small_;
   std::byte* const bytes_;
   const size_t size_;
   mutable MemoryCharge charge_;

@@ -92,7 +92,7 @@ class Corpus:
         target = self.path(name)
         if os.path.exists(target):
             return
-        maker, needs = self._recipes()[name]
+        maker, needs = self.recipes()[name]
         self.make(*needs)
         os.makedirs(os.path.dirname(target), exist_ok=True)
         part = target + ".part"
@@ -103,7 +103,7 @@ class Corpus:
         maker(part)
         os.rename(part, target)
 
-    def _recipes(self):
+    def recipes(self):
         """name -> (makes it at a path, what it is made from)."""
         preset, src = f"-{self.scale.preset}", self.path("plain/src.tar")
         tree = self.path("tree")

@@ -11,7 +11,7 @@ import peers
 from host import MIB
 
 OURS = "xzfs"
-# Slow peers read the beginning only; 20 MB at 7 MB/s would already be 3 s.
+# Slow peers read the beginning only: some start by decoding the whole file, which may take a minute.
 SLOW = {"limit": 16 * MIB, "timeout": 90}
 
 
@@ -94,13 +94,25 @@ def random_cold():
                  slow=frozenset(files) - {"squashfs-1m", "passthrough"})
 
 
-def random_giant():
-    small = "xzfs-128MiB"
-    return Group("random-4k-giant", "us", False,
-                 {OURS: peers.xzfs_giant(), small: peers.xzfs_giant("cache_size=128MiB"),
-                  "from-start": peers.giant_from_start},
-                 [Row("random 4 KiB, single Block, second 1,000", "from-start", 0.1),
-                  Row("the same, cache_size=128MiB", "from-start", 0.1, small)])
+def giant():
+    small, small_2 = "xzfs-128MiB", "xzfs-128MiB-2-readers"
+    backward = "xzfs-128MiB-backward"
+    return [
+        Group("random-4k-giant", "us", False,
+              {OURS: peers.xzfs_giant(), small: peers.xzfs_giant("cache_size=128MiB"),
+               small_2: peers.xzfs_giant("cache_size=128MiB", threads=2),
+               "from-start": peers.giant_from_start},
+              [Row("random 4 KiB, single Block, second 1,000", "from-start", 0.1),
+               Row("the same, cache_size=128MiB", "from-start", 0.1, small),
+               Row("the same, cache_size=128MiB, 2 readers", "from-start", None, small_2)],
+              slow=frozenset({small_2})),
+        # The last part only: without restart points each step back costs seconds.
+        Group("backward-giant", "MB/s", True,
+              {backward: peers.xzfs_sequential("xz/src-single.tar.xz", "cache_size=128MiB",
+                                               backward=1, max_seconds=20),
+               "xz-T1": peers.xz_sequential("xz/src-single.tar.xz", "-T1")},
+              [Row("backward, cold, single Block, 128MiB", "xz-T1", None, backward)],
+              slow=frozenset({backward}))]
 
 
 def random_warm():
@@ -140,7 +152,7 @@ def all_groups():
         sequential_of("seq-log", "xz/log.txt.xz", "sequential, cold, log", "-T2"),
         two_readers(),
         random_cold(),
-        random_giant(),
+        *giant(),
         *random_warm(),
         small_files(),
         listing("find-flat", "flat", "find -ls, one folder, cold mount"),

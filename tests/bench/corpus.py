@@ -9,6 +9,7 @@ import lzma
 import multiprocessing
 import os
 import random
+import shlex
 import shutil
 import signal
 import tarfile
@@ -84,6 +85,14 @@ class Corpus:
         for name in names:
             self._make(name)
 
+    def erofs_tool(self):
+        """One that knows LZMA, or None: ours of build_mkfs_erofs, or the machine's."""
+        for tool in (os.path.join(self.work, "mkfs.erofs"), "mkfs.erofs"):
+            # It names its compressors in its help, which ends as a failure.
+            if "lzma" in host.shell(f"{shlex.quote(tool)} --help 2>&1 || true"):
+                return tool
+        return None
+
     def free_scratch(self):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._kernel_tar)
@@ -109,7 +118,8 @@ class Corpus:
         tree = self.path("tree")
 
         def xz(source, *options):
-            return lambda to: host.shell(f"xz -c {preset} {' '.join(options)} {source} > {to}")
+            return lambda to: host.shell(f"xz -c {preset} {' '.join(options)} "
+                                         f"{shlex.quote(source)} > {shlex.quote(to)}")
 
         def squashfs(source, block):
             return lambda to: host.run(["mksquashfs", source, to, "-comp", "xz", "-b", block,
@@ -143,7 +153,7 @@ class Corpus:
         if not os.path.exists(self._kernel_tar):
             say("corpus: unpacking linux-source-6.1 ...")
             part = self._kernel_tar + ".part"
-            host.shell(f"xz -dc -T0 {KERNEL} > {part}")
+            host.shell(f"xz -dc -T0 {KERNEL} > {shlex.quote(part)}")
             os.rename(part, self._kernel_tar)
         return self._kernel_tar
 
@@ -208,14 +218,10 @@ class Corpus:
                                     for first in range(0, count, step)])
 
     def _erofs(self, to):
-        tool = os.environ.get("MKFS_EROFS", "mkfs.erofs")
-        if tool == "mkfs.erofs":
-            host.require_program(tool, "erofs-utils")
-        # It prints what it can do with its help, to stderr, and fails.
-        known = host.shell(f"{tool} --help 2>&1 || true")
-        if "lzma" not in known:
-            raise host.Unavailable("this mkfs.erofs has no LZMA, as Debian 12's: name one that has "
-                                   "in MKFS_EROFS (tests/bench/build_mkfs_erofs makes one)")
+        tool = self.erofs_tool()
+        if tool is None:
+            raise host.Unavailable("no mkfs.erofs that knows LZMA; tests/bench/build_mkfs_erofs "
+                                   "makes one, scripts/bench calls it unless --no-install is given")
         source = to + ".d"
         os.makedirs(source, exist_ok=True)
         try:

@@ -71,7 +71,8 @@ def timed(work):
 
 def mounts_below(folder):
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
-        points = [line.split()[4] for line in table]
+        # Spaces are written as octal numbers there.
+        points = [line.split()[4].replace("\\040", " ") for line in table]
     return [point for point in points if point == folder or point.startswith(folder + "/")]
 
 
@@ -99,13 +100,16 @@ class Daemon:
         self._log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self._log,
                                         stderr=self._log, start_new_session=True)
-        end = time.monotonic() + deadline_s
-        ready = ready or point
-        while not (mounts_below(point) and os.path.exists(ready)):
+        try:
+            self._wait_for_mount(argv, ready or point, time.monotonic() + deadline_s)
+        except BaseException:
+            self.end()
+            raise
+
+    def _wait_for_mount(self, argv, ready, end):
+        while not (mounts_below(self.point) and os.path.exists(ready)):
             if self.process.poll() is not None or time.monotonic() > end:
-                log = self._text()
-                self.end()
-                raise Failed(f"{' '.join(argv)}: no mount: {log[-300:]}")
+                raise Failed(f"{' '.join(argv)}: no mount: {self._text()[-300:]}")
             time.sleep(0.005)  # poll
 
     def _text(self):
@@ -136,6 +140,7 @@ class Daemon:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
+        self._log.close()
 
 
 @contextlib.contextmanager
@@ -190,5 +195,4 @@ def describe():
                                capture_output=True)
         packages[name] = found.stdout if found.returncode == 0 else None
     return {"cpu": model.group(1) if model else platform.machine(), "cores": os.cpu_count(),
-            "memory_mib": memory_kib // 1024, "kernel": platform.release(), "packages": packages,
-            "load_average": os.getloadavg()[0]}
+            "memory_mib": memory_kib // 1024, "kernel": platform.release(), "packages": packages}

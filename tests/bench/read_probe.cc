@@ -2,6 +2,7 @@
 #include <getopt.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <filesystem>
 #include <functional>
@@ -21,7 +22,7 @@ constexpr char kUsage[] =
     "usage: read_probe MODE PATH [OPTION...]\n"
     "\n"
     "  seq                the file from start to end, or --limit bytes of it; each of --threads\n"
-    "                     reads its own part\n"
+    "                     reads its own part; with --backward 1 in reads from end to start\n"
     "  random             --count reads of --size bytes in each of --threads\n"
     "  tree               every file below a directory\n"
     "  decode-block       for the offsets of `random`: the Block there alone, by bare liblzma\n"
@@ -40,6 +41,7 @@ struct Arguments {
   uint64_t limit = UINT64_MAX;
   uint64_t distinct = 0;
   uint64_t max_seconds = UINT64_MAX;
+  uint64_t backward = 0;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -64,16 +66,21 @@ void Sequential(const Arguments& a) {
   const ProbeFile file(a.path);
   const uint64_t bytes = std::min(file.size(), a.limit);
   const uint64_t part = (bytes + a.threads - 1) / a.threads;
+  std::atomic<uint64_t> done{0};
   InThreads(a.threads, [&](uint64_t thread) {
     std::vector<char> buffer(a.size != 0 ? a.size : 1 << 20);
-    const uint64_t end = std::min(bytes, (thread + 1) * part);
-    for (uint64_t at = thread * part; at < end;) {
-      const size_t got = file.ReadAt(at, buffer.data(), std::min(buffer.size(), end - at));
-      Require(got != 0, a.path + ": shorter than it says");
-      at += got;
+    const uint64_t first = std::min(bytes, thread * part);
+    const uint64_t mine = std::min(bytes, first + part) - first;
+    for (uint64_t passed = 0;
+         passed < mine && SecondsSince(start) < static_cast<double>(a.max_seconds);) {
+      const size_t want = std::min<uint64_t>(buffer.size(), mine - passed);
+      const uint64_t at = a.backward != 0 ? first + mine - passed - want : first + passed;
+      Require(file.ReadAt(at, buffer.data(), want) == want, a.path + ": shorter than it says");
+      passed += want;
+      done += want;
     }
   });
-  printf("{\"bytes\": %ju, \"seconds\": %.6f}\n", static_cast<uintmax_t>(bytes),
+  printf("{\"bytes\": %ju, \"seconds\": %.6f}\n", static_cast<uintmax_t>(done.load()),
          SecondsSince(start));
 }
 
@@ -158,7 +165,8 @@ Arguments Parse(int argc, char** argv) {
                                                                   {"limit", &a.limit},
                                                                   {"distinct", &a.distinct},
                                                                   {"threads", &a.threads},
-                                                                  {"max-seconds", &a.max_seconds}};
+                                                                  {"max-seconds", &a.max_seconds},
+                                                                  {"backward", &a.backward}};
   std::vector<option> options;
   for (size_t i = 0; i < numbers.size(); ++i) {
     options.push_back({numbers[i].first, required_argument, nullptr, static_cast<int>(i)});

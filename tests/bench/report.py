@@ -42,6 +42,12 @@ def memory(samples):
             OK if worst["rss_bytes"] <= worst["bound_bytes"] else BELOW)
 
 
+def cpu(samples):
+    """Processor seconds of the daemon, or of the reference's processes."""
+    known = [sample["cpu_s"] for sample in samples or [] if "cpu_s" in sample]
+    return statistics.median(known) if known else None
+
+
 def evaluate(group, results):
     """The group's rows as they are printed and stored. `results`: reader -> {"samples": [...]}, or
     {"missing": why} or {"failed": why}."""
@@ -57,6 +63,7 @@ def evaluate(group, results):
                 if why in result:
                     found[why] = result[why]
         samples = [result.get("samples") for result in pair]
+        found["cpu_s"] = [cpu(each) for each in samples]
         if samples[0]:
             found["ours"] = spread(samples[0])
             if peak := memory(samples[0]):
@@ -68,7 +75,7 @@ def evaluate(group, results):
     return rows
 
 
-HEAD = ("case", "ours", "reference", "", "ratio", "target", "", "peak RSS", "bound MiB")
+HEAD = ("case", "ours", "reference", "", "ratio", "target", "", "CPU s", "peak RSS", "bound MiB")
 
 
 def table(rows):
@@ -83,6 +90,7 @@ def table(rows):
             number(row["ratio"]) if "ratio" in row else "-",
             f"{sign} {row['target']}" if row["target"] is not None else "",
             verdict if problem is None else f"{verdict}: {problem.splitlines()[0][:90]}",
+            " / ".join(f"{seconds:.2f}" for seconds in row["cpu_s"] if seconds is not None),
             f"{row['rss_bytes'] / MIB:.0f}" if "rss_bytes" in row else "",
             f"{row['bound_bytes'] / MIB:.0f}" if "bound_bytes" in row else ""))
     # A reason why there is no figure may be long: it must not widen its column.
@@ -105,11 +113,11 @@ def memory_line(rows):
 # Charts: horizontal bars, one a reader, drawn for light and dark pages.
 
 CHARTS = {
-    "seq-1m": ("sequential.svg", "One 400 MiB tar read from start to end, cold",
+    "seq-1m": ("sequential.svg", "A large tar read from start to end, cold",
                "MB/s of plain data: more is better"),
     "random-4k-cold": ("random.svg", "Random reads of 4 KiB, cold, each in a MiB of its own",
                        "ms on average: less is better"),
-    "tar-small-files": ("small-files.svg", "tar c of 20,000 small files, cold",
+    "tar-small-files": ("small-files.svg", "tar c of many small files, cold",
                         "files/s: more is better"),
 }
 # Nothing is decoded by these: their bars end at the frame instead of dwarfing the others.

@@ -40,6 +40,18 @@ class Group:
         return f"{self.name}/{ours}{row.reference}"
 
 
+def with_other_build(group, rows, binary):
+    """The group and its rows, each reader of ours joined by the same of another build of xzfs."""
+    ours = list(dict.fromkeys(row.ours for row in rows))
+    readers, extra = dict(group.readers), []
+    for name in ours:
+        other = f"{name}-other-build"
+        readers[other] = lambda bench, read=readers[name]: read(bench.with_binary(binary))
+        title = next(row.title for row in rows if row.ours == name)
+        extra.append(Row(title, other, None, name))
+    return dataclasses.replace(group, readers=readers, rows=[*group.rows, *extra]), [*rows, *extra]
+
+
 def sequential():
     files = ["squashfs-128k", "squashfs-1m", "squashfuse_ll-128k", "squashfuse_ll-1m", "nbdfuse-xz",
              "erofs-lzma-1m", "btrfs-zstd-3", "plain", "passthrough"]

@@ -2,6 +2,7 @@
 reader is a function that makes one fresh mount or process and returns one sample."""
 
 import contextlib
+import copy
 import json
 import os
 import shlex
@@ -30,6 +31,11 @@ class Bench:
         self._decoder_bytes = None
 
     # Programs.
+
+    def with_binary(self, binary):
+        other = copy.copy(self)
+        other.binary = binary
+        return other
 
     def tool(self, name):
         return os.path.join(self._tools, name)

@@ -107,6 +107,17 @@ class Cases(unittest.TestCase):
             shown = set(groups[name].readers) - set(report.LABELS)
             self.assertLessEqual(shown, {"avfs", "archivemount", "fuse-archive"}, name)
 
+    def test_another_build_joins_each_reader_of_ours(self):
+        group = next(each for each in cases.all_groups() if each.name == "random-4k-cold")
+        bench = peers.Bench(Corpus("/", QUICK), "ours", "", "", True)
+        group.readers["xzfs"] = lambda bench: bench.binary
+        group, rows = cases.with_other_build(group, group.rows[:2], "theirs")
+        self.assertEqual([(row.ours, row.reference) for row in rows[2:]],
+                         [("xzfs", "xzfs-other-build"),
+                          ("xzfs-verify=stream", "xzfs-verify=stream-other-build")])
+        self.assertEqual([group.readers[name](bench) for name in
+                          ("xzfs", "xzfs-other-build")], ["ours", "theirs"])
+
     def test_a_selection_has_only_what_was_asked_for(self):
         def listed(*arguments):
             return subprocess.run([sys.executable, SCRIPT, "--list", *arguments], check=True,

@@ -2,6 +2,7 @@
 it draws, which cases it has."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -126,6 +127,50 @@ class Cases(unittest.TestCase):
         self.assertEqual(listed("--cases", "no such case"), [])
         self.assertLess(0, len(listed("--quick")))
         self.assertLess(len(listed("--quick")), len(listed()))
+
+
+@unittest.skipUnless(os.environ.get("READ_PROBE"), "READ_PROBE names the probe")
+class Probe(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.plain = os.path.join(self.folder.name, "plain")
+        with open(self.plain, "wb") as out:
+            out.write(os.urandom(256 * 1024))
+
+    def packed(self, *options):
+        subprocess.run(["xz", "-kf1", *options, self.plain], check=True)
+        return self.plain + ".xz"
+
+    def probe(self, mode, path, **options):
+        argv = [os.environ["READ_PROBE"], mode, path]
+        argv += [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+    def test_each_part_of_a_file_is_read_once_forwards_and_backwards(self):
+        for options in ({}, {"backward": 1}, {"threads": 3, "size": 10_000}):
+            self.assertEqual(self.probe("seq", self.plain, **options)["bytes"], 256 * 1024)
+        self.assertEqual(self.probe("seq", self.plain, limit=5000)["bytes"], 5000)
+
+    def test_distinct_reads_are_as_many_as_the_file_has_stretches(self):
+        found = self.probe("random", self.plain, count=1000, distinct=64 * 1024)
+        self.assertEqual(found["reads"], 4)
+
+    def test_the_reference_decodes_one_read_after_another(self):
+        self.assertEqual(self.probe("decode-block", self.packed("--block-size=64KiB"),
+                                    count=4, distinct=64 * 1024)["reads"], 4)
+        found = self.probe("decode-from-start", self.packed(), count=50)
+        self.assertEqual(found["reads"], 50)
+        self.assertLess(found["p50_us"], found["max_us"])
+
+    def test_no_reference_figure_comes_from_a_damaged_file_or_one_of_many_blocks(self):
+        path = self.packed("--block-size=64KiB")
+        self.assertIn("one Block", self.probe("decode-from-start", path))
+        with open(path, "r+b") as stored:
+            stored.seek(100 * 1024)
+            stored.write(bytes(64))
+        self.assertIn("bad Block", self.probe("decode-block", path, count=4, distinct=64 * 1024))
 
 
 class Corpora(unittest.TestCase):

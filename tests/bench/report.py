@@ -19,8 +19,10 @@ def spread(samples):
 
 
 def number(value):
-    """Three digits that count."""
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    """Three digits that count, and no exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 0.001 else f"{value:.6f}"
 
 
 def judge(ours, reference, target, more_is_better):

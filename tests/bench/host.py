@@ -158,7 +158,7 @@ def mountpoint(work):
 
 @contextlib.contextmanager
 def daemon_mount(work, argv, ready=None):
-    """`argv` with {} for the mount point."""
+    """A Daemon of `argv`, where {} is the mount point."""
     with mountpoint(work) as point:
         daemon = Daemon([part.replace("{}", point) for part in argv], point,
                         ready and ready.replace("{}", point))
@@ -166,6 +166,12 @@ def daemon_mount(work, argv, ready=None):
             yield daemon
         finally:
             daemon.end()
+
+
+@contextlib.contextmanager
+def fuse_mount(work, argv, ready=None):
+    with daemon_mount(work, argv, ready) as daemon:
+        yield daemon.point
 
 
 @contextlib.contextmanager

@@ -80,24 +80,19 @@ class Bench:
                 figures["bound_bytes"] = (stats["budget"]["bytes"] + ALLOWANCE_BYTES +
                                           stats["threads"] * self.decoder_bytes())
 
-    @contextlib.contextmanager
-    def passthrough(self, source, figures=None):
-        with host.daemon_mount(self.corpus.work,
-                               [self.tool("passthrough"), source, "{}"]) as daemon:
-            yield daemon.point
-            if figures is not None:
-                figures["rss_bytes"] = daemon.peak_rss_bytes()
+    def passthrough(self, source):
+        return host.fuse_mount(self.corpus.work, [self.tool("passthrough"), source, "{}"])
 
 
 def _squashfuse(bench, image):
     host.require_program("squashfuse_ll", "squashfuse")
-    return host.daemon_mount(bench.corpus.work, ["squashfuse_ll", "-f", image, "{}"])
+    return host.fuse_mount(bench.corpus.work, ["squashfuse_ll", "-f", image, "{}"])
 
 
 @contextlib.contextmanager
 def _file_in(mount, name):
     with mount as point:
-        yield os.path.join(getattr(point, "point", point), name)
+        yield os.path.join(point, name)
 
 
 def _plain(bench, name="plain/src.tar"):
@@ -109,21 +104,21 @@ def _nbdfuse(bench):
     host.require_program("nbdkit", "nbdkit")
     argv = ["nbdfuse", "{}", "--command", "nbdkit", "-s", "--exit-with-parent", "--filter=xz",
             "file", bench.made("xz/src-1m.tar.xz")]
-    return _file_in(host.daemon_mount(bench.corpus.work, argv, "{}/nbd"), "nbd")
+    return _file_in(host.fuse_mount(bench.corpus.work, argv, "{}/nbd"), "nbd")
 
 
 def _avfs(bench):
     host.require_program("avfsd", "avfs")
     stored = bench.made("xz/src-1m.tar.xz")
     # Not the tar inside, which is what it would make of the name by itself.
-    return _file_in(host.daemon_mount(bench.corpus.work, ["avfsd", "-f", "{}"]),
+    return _file_in(host.fuse_mount(bench.corpus.work, ["avfsd", "-f", "{}"]),
                     stored.lstrip("/") + "#uxze")
 
 
 def _archivemount(bench):
     host.require_program("archivemount", "archivemount")
     argv = ["archivemount", "-f", "-o", "readonly", bench.made("images/src-in.tar.xz"), "{}"]
-    return _file_in(host.daemon_mount(bench.corpus.work, argv), "src.tar")
+    return _file_in(host.fuse_mount(bench.corpus.work, argv), "src.tar")
 
 
 def file_mount(peer):
@@ -344,8 +339,7 @@ def _tree_mount(bench, peer):
         return (_squashfuse(bench, image) if peer.startswith("squashfuse")
                 else host.kernel_mount(bench.corpus.work, image, "squashfs"))
     if peer == "passthrough":
-        return host.daemon_mount(bench.corpus.work,
-                                 [bench.tool("passthrough"), bench.made("tree"), "{}"])
+        return bench.passthrough(bench.made("tree"))
     return _plain(bench, "tree")
 
 
@@ -354,7 +348,7 @@ def peer_tar(peer):
         mount = _tree_mount(bench, peer)
         host.drop_caches()
         with mount as point:
-            seconds, _ = host.timed(_tar(getattr(point, "point", point)))
+            seconds, _ = host.timed(_tar(point))
         return sample(bench.corpus.scale.tree_files / seconds)
     return read
 

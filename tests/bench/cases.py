@@ -106,6 +106,14 @@ def random_cold():
                  slow=frozenset(files) - {"squashfs-1m", "passthrough"})
 
 
+def random_set():
+    peer = "squashfs-1m"
+    return Group("random-4k-set", "us", False,
+                 {OURS: peers.xzfs_random_cold(plan=peers.set_plan),
+                  peer: peers.peer_random_cold(peer, peers.set_plan)},
+                 [Row("random 4 KiB, cold, 10 reads a Block", peer)])
+
+
 def giant():
     small, small_2 = "xzfs-128MiB", "xzfs-128MiB-2-readers"
     backward = "xzfs-128MiB-backward"
@@ -164,6 +172,7 @@ def all_groups():
         sequential_of("seq-log", "xz/log.txt.xz", "sequential, cold, log", "-T2"),
         two_readers(),
         random_cold(),
+        random_set(),
         *giant(),
         *random_warm(),
         small_files(),

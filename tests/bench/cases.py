@@ -1,0 +1,181 @@
+"""The cases: which readers run against each other, and what the project wants to reach.
+
+A group's readers run in turn, each once a run. A row compares two of them. `target` is the ratio of
+medians, ours to the reference's: at least that where more is better, at most that where less is.
+"""
+
+import dataclasses
+import typing
+
+import peers
+from host import MIB
+
+OURS = "xzfs"
+# Slow peers read the beginning only: some start by decoding the whole file, which may take a minute.
+SLOW = {"limit": 16 * MIB, "timeout": 90}
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    title: str
+    reference: str
+    target: float | None = None
+    ours: str = OURS
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    name: str
+    unit: str
+    more_is_better: bool
+    readers: dict[str, typing.Callable]
+    rows: list[Row]
+    # Left out of --quick.
+    slow: frozenset = frozenset()
+    # One sample only, whatever --runs says.
+    once: frozenset = frozenset()
+
+    def row_name(self, row):
+        ours = "" if row.ours == OURS else f"{row.ours}:"
+        return f"{self.name}/{ours}{row.reference}"
+
+
+def with_other_build(group, rows, binary):
+    """The group and its rows, each reader of ours joined by the same of another build of xzfs."""
+    ours = list(dict.fromkeys(row.ours for row in rows))
+    readers, extra = dict(group.readers), []
+    for name in ours:
+        other = f"{name}-other-build"
+        readers[other] = lambda bench, read=readers[name]: read(bench.with_binary(binary))
+        title = next(row.title for row in rows if row.ours == name)
+        extra.append(Row(title, other, None, name))
+    return dataclasses.replace(group, readers=readers, rows=[*group.rows, *extra]), [*rows, *extra]
+
+
+def sequential():
+    files = ["squashfs-128k", "squashfs-1m", "squashfuse_ll-128k", "squashfuse_ll-1m", "nbdfuse-xz",
+             "erofs-lzma-1m", "btrfs-zstd-3", "plain", "passthrough"]
+    readers = {OURS: peers.xzfs_sequential("xz/src-1m.tar.xz"),
+               "xz-T2": peers.xz_sequential("xz/src-1m.tar.xz", "-T2"),
+               "xz-T1": peers.xz_sequential("xz/src-1m.tar.xz", "-T1")}
+    readers |= {name: peers.peer_sequential(name) for name in files}
+    readers |= {"nbdcopy-xz": peers.nbdcopy_sequential,
+                "avfs": peers.peer_sequential("avfs", **SLOW),
+                "archivemount": peers.peer_sequential("archivemount", **SLOW),
+                "fuse-archive": peers.missing("fuse-archive", "not packaged in Debian 12")}
+    what = "sequential, cold, 1 MiB Blocks"
+    wanted = {"xz-T2": 0.95, "squashfs-128k": 1.7, "squashfs-1m": 1.7, "squashfuse_ll-128k": 1.6,
+              "squashfuse_ll-1m": 1.6, "nbdfuse-xz": 1.6, "nbdcopy-xz": 1.6, "erofs-lzma-1m": 0.9}
+    return Group("seq-1m", "MB/s", True, readers,
+                 [Row(what, name, wanted.get(name)) for name in readers if name != OURS],
+                 slow=frozenset(readers) - {OURS, "xz-T2", "squashfs-1m", "squashfuse_ll-1m",
+                                            "plain", "passthrough"},
+                 once=frozenset({"avfs", "archivemount"}))
+
+
+def sequential_of(name, stored, title, flag):
+    reference = f"xz{flag}"
+    return Group(name, "MB/s", True,
+                 {OURS: peers.xzfs_sequential(stored),
+                  reference: peers.xz_sequential(stored, flag)},
+                 [Row(title, reference, 0.95)])
+
+
+def two_readers():
+    return Group("seq-1m-2-readers", "MB/s", True,
+                 {OURS: peers.xzfs_sequential("xz/src-1m.tar.xz", threads=2),
+                  "xz-T2": peers.xz_sequential("xz/src-1m.tar.xz", "-T2"),
+                  "squashfs-1m": peers.peer_sequential("squashfs-1m", threads=2)},
+                 [Row("sequential, cold, a reader on each half", "xz-T2"),
+                  Row("sequential, cold, a reader on each half", "squashfs-1m")],
+                 slow=frozenset({"squashfs-1m"}))
+
+
+def random_cold():
+    files = ["squashfs-128k", "squashfs-1m", "squashfuse_ll-128k", "squashfuse_ll-1m", "nbdfuse-xz",
+             "erofs-lzma-1m", "btrfs-zstd-3", "plain", "passthrough"]
+    stream = "xzfs-verify=stream"
+    readers = {OURS: peers.xzfs_random_cold(),
+               stream: peers.xzfs_random_cold("verify=stream", needs="verify="),
+               "liblzma-block": peers.block_alone}
+    readers |= {name: peers.peer_random_cold(name) for name in files}
+    rows = [Row("random 4 KiB, cold, 1 MiB Blocks", "liblzma-block", 1.15),
+            Row("the same, verify=stream", "liblzma-block", 0.65, stream)]
+    rows += [Row("random 4 KiB, cold, 1 MiB Blocks", name) for name in files]
+    return Group("random-4k-cold", "us", False, readers, rows,
+                 slow=frozenset(files) - {"squashfs-1m", "passthrough"})
+
+
+def random_set():
+    peer = "squashfs-1m"
+    return Group("random-4k-set", "us", False,
+                 {OURS: peers.xzfs_random_cold(plan=peers.set_plan),
+                  peer: peers.peer_random_cold(peer, peers.set_plan)},
+                 [Row("random 4 KiB, cold, 10 reads a Block", peer)])
+
+
+def giant():
+    small, small_2 = "xzfs-128MiB", "xzfs-128MiB-2-readers"
+    backward = "xzfs-128MiB-backward"
+    return [
+        Group("random-4k-giant", "us", False,
+              {OURS: peers.xzfs_giant(), small: peers.xzfs_giant("cache_size=128MiB"),
+               small_2: peers.xzfs_giant("cache_size=128MiB", threads=2),
+               "from-start": peers.giant_from_start},
+              [Row("random 4 KiB, single Block, second 1,000", "from-start", 0.1),
+               Row("the same, cache_size=128MiB", "from-start", 0.1, small),
+               Row("the same, cache_size=128MiB, 2 readers", "from-start", None, small_2)],
+              slow=frozenset({small_2})),
+        # The last part only: without restart points each step back costs seconds.
+        Group("backward-giant", "MB/s", True,
+              {backward: peers.xzfs_sequential("xz/src-single.tar.xz", "cache_size=128MiB",
+                                               backward=1, max_seconds=20),
+               "xz-T1": peers.xz_sequential("xz/src-single.tar.xz", "-T1")},
+              [Row("backward, cold, single Block, 128MiB", "xz-T1", None, backward)],
+              slow=frozenset({backward}))]
+
+
+def random_warm():
+    return [
+        Group("random-4k-warm", "reads/s", True,
+              {OURS: peers.xzfs_random_warm, "plain": peers.plain_random_warm},
+              [Row("random 4 KiB, warm, in the page cache", "plain", 0.8)]),
+        Group("random-4k-our-cache", "reads/s", True,
+              {OURS: peers.xzfs_random_cached, "passthrough": peers.passthrough_random_cached},
+              [Row("random 4 KiB, our cache, page cache dropped", "passthrough", 0.8)])]
+
+
+def small_files():
+    files = ["squashfuse_ll-128k", "squashfs-128k", "passthrough", "plain"]
+    readers = {OURS: peers.xzfs_tar, "xargs-xz": peers.xargs_xz}
+    readers |= {name: peers.peer_tar(name) for name in files}
+    wanted = {"squashfuse_ll-128k": 1.5, "xargs-xz": 1.2}
+    return Group("tar-small-files", "files/s", True, readers,
+                 [Row("tar c of small files, cold", name, wanted.get(name))
+                  for name in readers if name != OURS],
+                 slow=frozenset({"squashfs-128k", "plain"}))
+
+
+def listing(name, tree, title):
+    return Group(name, "files/s", True,
+                 {OURS: peers.xzfs_listing(tree), "passthrough": peers.passthrough_listing(tree)},
+                 [Row(title, "passthrough", 0.6)])
+
+
+def all_groups():
+    return [
+        sequential(),
+        sequential_of("seq-single", "xz/src-single.tar.xz", "sequential, cold, single Block",
+                      "-T1"),
+        sequential_of("seq-24m", "xz/src-24m.tar.xz", "sequential, cold, 24 MiB Blocks", "-T2"),
+        sequential_of("seq-libs", "xz/libs.tar.xz", "sequential, cold, shared libraries", "-T2"),
+        sequential_of("seq-log", "xz/log.txt.xz", "sequential, cold, log", "-T2"),
+        two_readers(),
+        random_cold(),
+        random_set(),
+        *giant(),
+        *random_warm(),
+        small_files(),
+        listing("find-flat", "flat", "find -ls, one folder, cold mount"),
+        listing("find-spread", "spread", "find -ls, 100 folders, cold mount"),
+    ]

@@ -1,0 +1,199 @@
+"""Medians, ratios and verdicts of samples; the table; the charts."""
+
+import html
+import os
+import statistics
+
+from host import MIB
+
+OK, BELOW, INFO = "ok", "below", ""
+
+
+def median(samples):
+    return statistics.median(sample["value"] for sample in samples)
+
+
+def spread(samples):
+    values = [sample["value"] for sample in samples]
+    return f"{number(median(samples))} ({number(min(values))}-{number(max(values))})"
+
+
+def number(value):
+    """Three digits that count, and no exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}" if value >= 0.001 else f"{value:.6f}"
+
+
+def judge(ours, reference, target, more_is_better):
+    """Ratio of the medians and what it says of the target."""
+    ratio = median(ours) / median(reference)
+    if target is None:
+        return ratio, INFO
+    reached = ratio >= target if more_is_better else ratio <= target
+    return ratio, OK if reached else BELOW
+
+
+def memory(samples):
+    """The peak of the samples that is nearest to its bound, that bound, and the verdict."""
+    known = [s for s in samples if "bound_bytes" in s]
+    if not known:
+        return None
+    worst = max(known, key=lambda s: s["rss_bytes"] / s["bound_bytes"])
+    return (worst["rss_bytes"], worst["bound_bytes"],
+            OK if worst["rss_bytes"] <= worst["bound_bytes"] else BELOW)
+
+
+def cpu(samples):
+    """Processor seconds of the daemon, or of the reference's processes."""
+    known = [sample["cpu_s"] for sample in samples or [] if "cpu_s" in sample]
+    return statistics.median(known) if known else None
+
+
+def evaluate(group, results):
+    """The group's rows as they are printed and stored. `results`: reader -> {"samples": [...]}, or
+    {"missing": why} or {"failed": why}."""
+    rows = []
+    for row in group.rows:
+        found = {"name": group.row_name(row), "title": row.title, "reference": row.reference,
+                 "unit": group.unit, "target": row.target, "more_is_better": group.more_is_better}
+        pair = [results.get(row.ours), results.get(row.reference)]
+        if None in pair:
+            continue
+        for result in pair:
+            for why in ("failed", "missing"):
+                if why in result:
+                    found[why] = result[why]
+        samples = [result.get("samples") for result in pair]
+        found["cpu_s"] = [cpu(each) for each in samples]
+        if samples[0]:
+            found["ours"] = spread(samples[0])
+            if peak := memory(samples[0]):
+                found["rss_bytes"], found["bound_bytes"], found["memory_verdict"] = peak
+        if all(samples):
+            found["theirs"] = spread(samples[1])
+            found["ratio"], found["verdict"] = judge(*samples, row.target, group.more_is_better)
+        rows.append(found)
+    return rows
+
+
+HEAD = ("case", "ours", "reference", "", "ratio", "target", "", "CPU s", "peak RSS", "bound MiB")
+
+
+def table(rows):
+    lines = [HEAD]
+    for row in rows:
+        sign = ">=" if row["more_is_better"] else "<="
+        problem = row.get("failed") or row.get("missing")
+        verdict = row.get("verdict", "failed" if "failed" in row else "not available")
+        lines.append((
+            row["title"], f"{row['ours']} {row['unit']}" if "ours" in row else "-",
+            row["reference"], row.get("theirs", "-"),
+            number(row["ratio"]) if "ratio" in row else "-",
+            f"{sign} {row['target']}" if row["target"] is not None else "",
+            verdict if problem is None else f"{verdict}: {problem.splitlines()[0][:90]}",
+            " / ".join(f"{seconds:.2f}" for seconds in row["cpu_s"] if seconds is not None),
+            f"{row['rss_bytes'] / MIB:.0f}" if "rss_bytes" in row else "",
+            f"{row['bound_bytes'] / MIB:.0f}" if "bound_bytes" in row else ""))
+    # A reason why there is no figure may be long: it must not widen its column.
+    widths = [max(len(line[i]) for line in lines if i != 6 or ":" not in line[i])
+              for i in range(len(HEAD))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+                     for line in lines)
+
+
+def memory_line(rows):
+    peaks = [row for row in rows if "memory_verdict" in row]
+    if not peaks:
+        return "memory: no figures"
+    worst = max(peaks, key=lambda row: row["rss_bytes"] / row["bound_bytes"])
+    return (f"memory: at most {worst['rss_bytes'] / MIB:.0f} MiB where "
+            f"{worst['bound_bytes'] / MIB:.0f} MiB are allowed ({worst['name']}): "
+            f"{worst['memory_verdict']}")
+
+
+# Charts: horizontal bars, one a reader, drawn for light and dark pages.
+
+CHARTS = {
+    "seq-1m": ("sequential.svg", "A large tar read from start to end, cold",
+               "MB/s of plain data: more is better"),
+    "random-4k-cold": ("random.svg", "Random reads of 4 KiB, cold, each in a MiB of its own",
+                       "ms on average: less is better"),
+    "tar-small-files": ("small-files.svg", "tar c of many small files, cold",
+                        "files/s: more is better"),
+}
+# Nothing is decoded by these: their bars end at the frame instead of dwarfing the others.
+CEILINGS = ("plain", "passthrough", "btrfs-zstd-3")
+LABELS = {
+    "xzfs": "xzfs", "xz-T2": "xz -dc -T2 (no mount)", "xz-T1": "xz -dc -T1 (no mount)",
+    "squashfs-128k": "squashfs, kernel, xz 128K", "squashfs-1m": "squashfs, kernel, xz 1M",
+    "squashfuse_ll-128k": "squashfuse_ll, xz 128K", "squashfuse_ll-1m": "squashfuse_ll, xz 1M",
+    "nbdfuse-xz": "nbdkit xz, nbdfuse", "nbdcopy-xz": "nbdkit xz, nbdcopy (no mount)",
+    "erofs-lzma-1m": "erofs, kernel, LZMA 1M", "btrfs-zstd-3": "btrfs, zstd:3",
+    "plain": "not compressed", "passthrough": "not compressed, by FUSE",
+    "liblzma-block": "liblzma, that Block alone", "xzfs-verify=stream": "xzfs, verify=stream",
+    "xargs-xz": "xargs -P2 xz -dc (no mount)",
+}
+STYLE = """
+  text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+  .title { font-weight: 600; font-size: 15px }
+  .note, .value { fill: #59636e }
+  .bar { fill: #b6c2cf } .ours { fill: #1a7f5a }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3 } .note, .value { fill: #9198a1 }
+    .bar { fill: #465564 } .ours { fill: #3fb68b }
+  }
+"""
+WIDTH, LEFT, BAR_WIDTH, ROW_HEIGHT, TOP = 760, 225, 400, 26, 62
+
+
+def svg(title, note, bars):
+    """`bars`: (label, value, text, is ours, is a ceiling) from top to bottom."""
+    scale = max([bar[1] for bar in bars if not bar[4]] or [bar[1] for bar in bars])
+    height = TOP + ROW_HEIGHT * len(bars) + 10
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
+             f'width="{WIDTH}" height="{height}" role="img" aria-label="{html.escape(title)}">',
+             f"<style>{STYLE}</style>",
+             f'<text class="title" x="8" y="24">{html.escape(title)}</text>',
+             f'<text class="note" x="8" y="45">{html.escape(note)}</text>']
+    for index, (label, value, text, ours, _) in enumerate(bars):
+        y = TOP + ROW_HEIGHT * index
+        over = value > scale
+        length = max(1.0, BAR_WIDTH * min(1.0, value / scale))
+        parts += [f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end">{html.escape(label)}</text>',
+                  f'<rect class="{"ours" if ours else "bar"}" x="{LEFT}" y="{y}" rx="2" '
+                  f'width="{length:.1f}" height="18"/>',
+                  f'<text class="value" x="{LEFT + length + 8:.1f}" y="{y + 14}">'
+                  f'{"» " if over else ""}{html.escape(text)}</text>']
+    return "\n".join(parts + ["</svg>", ""])
+
+
+def bars_of(group):
+    factor = 1e-3 if group["unit"] == "us" else 1
+    unit = "ms" if group["unit"] == "us" else group["unit"]
+    bars = []
+    for name, result in group["readers"].items():
+        if result.get("samples") and name in LABELS:
+            value = median(result["samples"]) * factor
+            bars.append((LABELS[name], value, f"{number(value)} {unit}", name.startswith("xzfs"),
+                         name in CEILINGS))
+    return sorted(bars, key=lambda bar: bar[1], reverse=group["more_is_better"])
+
+
+def plot(stored, folder):
+    """Draws the charts of a JSON file's content; returns their paths."""
+    os.makedirs(folder, exist_ok=True)
+    machine = stored["machine"]
+    written = []
+    for group in stored["groups"]:
+        if group["name"] not in CHARTS or not bars_of(group):
+            continue
+        name, title, note = CHARTS[group["name"]]
+        note += f". {machine['cores']} cores, {machine['cpu']}, {stored['date'][:10]}"
+        if stored["quick"]:
+            note += " (quick run, not comparable)"
+        path = os.path.join(folder, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(svg(title, note, bars_of(group)))
+        written.append(path)
+    return written

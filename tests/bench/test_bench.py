@@ -1,0 +1,204 @@
+"""scripts/bench without a mount and without figures of this machine: what it says of samples, what
+it draws, which cases it has."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+import cases
+import peers
+import report
+from corpus import QUICK, Corpus
+
+SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts", "bench")
+
+
+def samples(*values, **details):
+    return {"samples": [peers.sample(value, **details) for value in values]}
+
+
+def group(more_is_better, target, unit="MB/s"):
+    return cases.Group("g", unit, more_is_better, {}, [cases.Row("title", "theirs", target)])
+
+
+class Verdicts(unittest.TestCase):
+    def judged(self, ours, theirs, more_is_better, target):
+        row, = report.evaluate(group(more_is_better, target),
+                               {"xzfs": samples(*ours), "theirs": samples(*theirs)})
+        return row["ratio"], row["verdict"]
+
+    def test_the_ratio_is_that_of_the_medians(self):
+        self.assertEqual(self.judged([1, 100, 30], [10, 11, 1000], True, None), (30 / 11, ""))
+
+    def test_a_rate_must_be_at_least_the_target(self):
+        self.assertEqual(self.judged([95], [100], True, 0.95), (0.95, "ok"))
+        self.assertEqual(self.judged([94], [100], True, 0.95), (0.94, "below"))
+
+    def test_a_time_must_be_at_most_the_target(self):
+        self.assertEqual(self.judged([115], [100], False, 1.15), (1.15, "ok"))
+        self.assertEqual(self.judged([116], [100], False, 1.15), (1.16, "below"))
+
+    def test_a_missing_or_failed_reader_is_a_row_that_says_why(self):
+        for kind, shown in (("missing", "not available: no kernel module"),
+                            ("failed", "failed: no kernel module")):
+            rows = report.evaluate(group(True, 1.0),
+                                   {"xzfs": samples(7), "theirs": {"samples": [],
+                                                                   kind: "no kernel module"}})
+            self.assertNotIn("ratio", rows[0])
+            self.assertIn(shown, report.table(rows))
+            self.assertIn("7", report.table(rows))
+
+    def test_memory_is_judged_by_the_run_that_came_nearest_to_its_bound(self):
+        runs = [peers.sample(1, rss_bytes=50, bound_bytes=1000),
+                peers.sample(1, rss_bytes=40, bound_bytes=41)]
+        self.assertEqual(report.memory(runs), (40, 41, "ok"))
+        runs.append(peers.sample(1, rss_bytes=42, bound_bytes=41))
+        self.assertEqual(report.memory(runs), (42, 41, "below"))
+        self.assertIsNone(report.memory([peers.sample(1)]))
+
+
+class Charts(unittest.TestCase):
+    def stored(self):
+        readers = {"xzfs": samples(240, 250), "xz-T1": samples(130), "plain": samples(5000),
+                   "avfs": {"samples": [], "missing": "not installed"}}
+        return {"quick": False, "date": "2026-01-02T03:04:05", "machine": {"cpu": "A<B>", "cores": 2},
+                "groups": [{"name": "seq-1m", "unit": "MB/s", "more_is_better": True,
+                            "readers": readers}]}
+
+    def drawn(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path, = report.plot(self.stored(), folder)
+            return xml.etree.ElementTree.parse(path).getroot()
+
+    def test_bars_are_as_long_as_their_values_and_the_uncompressed_ends_at_the_frame(self):
+        widths = [float(bar.get("width")) for bar in self.drawn().findall(".//{*}rect")]
+        self.assertEqual(widths[:2], [report.BAR_WIDTH, report.BAR_WIDTH])
+        self.assertAlmostEqual(widths[2], report.BAR_WIDTH * 130 / 245, delta=0.1)
+        self.assertEqual(len(widths), 3)
+
+    def test_the_best_is_on_top_and_text_is_escaped(self):
+        text = [node.text for node in self.drawn().findall(".//{*}text")]
+        self.assertIn("A<B>", text[1])
+        self.assertLess(text.index("xzfs"), text.index("xz -dc -T1 (no mount)"))
+
+    def test_times_are_drawn_in_ms_with_the_shortest_on_top(self):
+        bars = report.bars_of({"unit": "us", "more_is_better": False,
+                               "readers": {"squashfs-1m": samples(9000), "xzfs": samples(8000)}})
+        self.assertEqual([bar[1:3] for bar in bars], [(8.0, "8 ms"), (9.0, "9 ms")])
+
+
+class Cases(unittest.TestCase):
+    def test_rows_compare_readers_that_the_group_has(self):
+        for each in cases.all_groups():
+            for row in each.rows:
+                self.assertIn(row.reference, each.readers, each.name)
+                self.assertIn(row.ours, each.readers, each.name)
+            self.assertLessEqual(each.slow | each.once, set(each.readers), each.name)
+
+    def test_names_are_unique_and_charts_know_their_group(self):
+        names = [each.row_name(row) for each in cases.all_groups() for row in each.rows]
+        self.assertEqual(len(names), len(set(names)))
+        groups = {each.name: each for each in cases.all_groups()}
+        for name in report.CHARTS:
+            shown = set(groups[name].readers) - set(report.LABELS)
+            self.assertLessEqual(shown, {"avfs", "archivemount", "fuse-archive"}, name)
+
+    def test_another_build_joins_each_reader_of_ours(self):
+        group = next(each for each in cases.all_groups() if each.name == "random-4k-cold")
+        bench = peers.Bench(Corpus("/", QUICK), "ours", "", "", True)
+        group.readers["xzfs"] = lambda bench: bench.binary
+        group, rows = cases.with_other_build(group, group.rows[:2], "theirs")
+        self.assertEqual([(row.ours, row.reference) for row in rows[2:]],
+                         [("xzfs", "xzfs-other-build"),
+                          ("xzfs-verify=stream", "xzfs-verify=stream-other-build")])
+        self.assertEqual([group.readers[name](bench) for name in
+                          ("xzfs", "xzfs-other-build")], ["ours", "theirs"])
+
+    def test_a_selection_has_only_what_was_asked_for(self):
+        def listed(*arguments):
+            return subprocess.run([sys.executable, SCRIPT, "--list", *arguments], check=True,
+                                  capture_output=True, text=True).stdout.splitlines()
+        self.assertEqual(len(listed("--cases", "seq-1m/xz-T2")), 1)
+        self.assertEqual(listed("--cases", "no such case"), [])
+        self.assertLess(0, len(listed("--quick")))
+        self.assertLess(len(listed("--quick")), len(listed()))
+
+
+@unittest.skipUnless(os.environ.get("READ_PROBE"), "READ_PROBE names the probe")
+class Probe(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.plain = os.path.join(self.folder.name, "plain")
+        with open(self.plain, "wb") as out:
+            out.write(os.urandom(256 * 1024))
+
+    def packed(self, *options):
+        subprocess.run(["xz", "-kf1", *options, self.plain], check=True)
+        return self.plain + ".xz"
+
+    def probe(self, mode, path, **options):
+        argv = [os.environ["READ_PROBE"], mode, path]
+        argv += [word for key, value in options.items() for word in (f"--{key}", str(value))]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+    def test_each_part_of_a_file_is_read_once_forwards_and_backwards(self):
+        for options in ({}, {"backward": 1}, {"threads": 3, "size": 10_000}):
+            self.assertEqual(self.probe("seq", self.plain, **options)["bytes"], 256 * 1024)
+        self.assertEqual(self.probe("seq", self.plain, limit=5000)["bytes"], 5000)
+
+    def test_distinct_reads_are_as_many_as_the_file_has_stretches(self):
+        found = self.probe("random", self.plain, count=1000, distinct=64 * 1024)
+        self.assertEqual(found["reads"], 4)
+
+    def test_the_reference_decodes_one_read_after_another(self):
+        self.assertEqual(self.probe("decode-block", self.packed("--block-size=64KiB"),
+                                    count=4, distinct=64 * 1024)["reads"], 4)
+        found = self.probe("decode-from-start", self.packed(), count=50)
+        self.assertEqual(found["reads"], 50)
+        self.assertLess(found["p50_us"], found["max_us"])
+
+    def test_no_reference_figure_comes_from_a_damaged_file_or_one_of_many_blocks(self):
+        path = self.packed("--block-size=64KiB")
+        self.assertIn("one Block", self.probe("decode-from-start", path))
+        with open(path, "r+b") as stored:
+            stored.seek(100 * 1024)
+            stored.write(bytes(64))
+        self.assertIn("bad Block", self.probe("decode-block", path, count=4, distinct=64 * 1024))
+
+
+class Corpora(unittest.TestCase):
+    def test_a_file_that_is_there_is_used_and_one_that_broke_off_is_not(self):
+        with tempfile.TemporaryDirectory() as work:
+            corpus = Corpus(work, QUICK)
+            made = []
+
+            def breaks_off(path):
+                with open(path, "w", encoding="ascii") as out:
+                    out.write("half")
+                made.append(path)
+                raise OSError("full")
+
+            def completes(path):
+                self.assertFalse(os.path.exists(path))
+                with open(path, "w", encoding="ascii") as out:
+                    out.write("whole")
+                made.append(path)
+
+            for maker in (breaks_off, completes, completes):
+                corpus.recipes = lambda maker=maker: {"plain/log.txt": (maker, ())}
+                with contextlib.suppress(OSError):
+                    corpus.make("plain/log.txt")
+                self.assertEqual(os.path.exists(corpus.path("plain/log.txt")),
+                                 maker is completes)
+            self.assertEqual(len(made), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

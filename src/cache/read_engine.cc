@@ -24,6 +24,7 @@ ReadEngine::ReadEngine(const Limits& limits)
       damage(stats),
       slices(cache, slots, damage, stats, decoder_limit),
       files(cache),
+      small_files(cache),
       pool(limits.threads, kQueueLimit) {}
 
 }  // namespace xzfs

@@ -11,6 +11,7 @@
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/slice_decoder.h"
+#include "cache/small_files.h"
 #include "cache/xz_file_table.h"
 
 namespace xzfs {
@@ -39,6 +40,7 @@ struct ReadEngine {
   DamageNotes damage;
   SliceDecoder slices;
   XzFileTable files;
+  SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
   // Last: its tasks use all of the above.
   WorkerPool pool;

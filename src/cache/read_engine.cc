@@ -26,6 +26,7 @@ ReadEngine::ReadEngine(const Limits& limits)
       damage(stats),
       slices(cache, slots, damage, stats, decoder_limit),
       files(cache),
+      small_files(cache),
       most_unfinished_blocks(limits.threads),
       pool(limits.threads, kQueueLimit) {}
 

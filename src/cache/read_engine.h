@@ -12,6 +12,7 @@
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/slice_decoder.h"
+#include "cache/small_files.h"
 #include "cache/xz_file_table.h"
 
 namespace xzfs {
@@ -49,6 +50,7 @@ struct ReadEngine {
   DamageNotes damage;
   SliceDecoder slices;
   XzFileTable files;
+  SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
   // Blocks whose readers are served and that the pool finishes, and how many there may be: each
   // holds a unit and a decoder. Guards nothing.

@@ -27,6 +27,14 @@ constexpr uint64_t kLeastLegacyLimit = uint64_t{96} << 20;
 constexpr uint64_t kLargeFileBytes = 64 << 10;
 constexpr unsigned kLargeReads = 4;
 
+// Reading the Index of 700 Blocks again takes one read of 4 KiB and less than 0.1 ms.
+constexpr uint64_t kCheapIndexBytes = 16 << 10;
+
+// A legacy file may have to be decoded as a whole.
+bool IsExpensive(const XzFile& file) {
+  return file.index().format() != Format::kXz || file.index().memory_bytes() > kCheapIndexBytes;
+}
+
 }  // namespace
 
 XzFileTable::XzFileTable(BlockCache& cache)
@@ -39,6 +47,18 @@ XzFileTable::XzFileTable(BlockCache& cache)
 Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format format, uint64_t id,
                                               const RandomAccessFile& stored,
                                               const std::function<std::string()>& name) {
+  return Get(identity, format, id, stored, name, Keep::kAlways);
+}
+
+Result<XzFileTable::FilePtr> XzFileTable::Look(const Identity& identity, Format format,
+                                               const RandomAccessFile& stored,
+                                               const std::function<std::string()>& name) {
+  return Get(identity, format, 0, stored, name, Keep::kIfExpensive);
+}
+
+Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format format, uint64_t id,
+                                              const RandomAccessFile& stored,
+                                              const std::function<std::string()>& name, Keep keep) {
   const Key key{identity, format};
   std::shared_ptr<Flight> flight;
   {
@@ -56,13 +76,10 @@ Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format f
     }
     flight = std::make_shared<Flight>();
     flights_.emplace(key, flight);
-    if (id == 0) {
-      id = next_id_++;
-    }
   }
   Result<FilePtr> result = nullptr;
   try {
-    result = Read(format, id, stored, name);
+    result = Read(format, id != 0 ? id : NewId(), stored, name);
   } catch (const std::bad_alloc&) {
     // The flight must end, or those who wait for it would hang.
     result = Fail(ENOMEM, "out of memory while reading an Index");
@@ -73,8 +90,8 @@ Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format f
   flight->done = true;
   flights_.erase(key);
   flight->finished.NotifyAll();
-  if (result) {
-    Keep(key, *result, dropped);
+  if (result && (keep == Keep::kAlways || IsExpensive(**result))) {
+    Add(key, *result, dropped);
   }
   return result;
 }
@@ -100,7 +117,7 @@ Result<XzFileTable::FilePtr> XzFileTable::Read(Format format, uint64_t id,
                                         std::move(charge));
 }
 
-void XzFileTable::Keep(const Key& key, const FilePtr& file, std::list<Entry>& dropped) {
+void XzFileTable::Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) {
   files_.push_front(Entry{key, file, file->charged_bytes()});
   by_key_.emplace(key, files_.begin());
   bytes_ += files_.front().bytes;

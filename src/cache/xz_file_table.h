@@ -1,6 +1,7 @@
 // The compressed files whose Index is in memory.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -33,8 +34,19 @@ class XzFileTable {
                                             const std::function<std::string()>& name)
       EXCLUDES(mutex_);
 
+  // The same for a version that is looked at and that nobody reads yet: its Index is only kept if
+  // reading it again would be expensive.
+  Result<std::shared_ptr<const XzFile>> Look(const Identity& identity, Format format,
+                                             const RandomAccessFile& stored,
+                                             const std::function<std::string()>& name)
+      EXCLUDES(mutex_);
+
+  // An XzFile::id for a version whose Index was read without this table.
+  uint64_t NewId() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
+
  private:
   using FilePtr = std::shared_ptr<const XzFile>;
+  enum class Keep { kAlways, kIfExpensive };
   struct Key {
     Identity identity;
     Format format;
@@ -55,17 +67,20 @@ class XzFileTable {
     CondVar finished;
   };
 
+  Result<FilePtr> Get(const Identity& identity, Format format, uint64_t id,
+                      const RandomAccessFile& stored, const std::function<std::string()>& name,
+                      Keep keep) EXCLUDES(mutex_);
   Result<FilePtr> Read(Format format, uint64_t id, const RandomAccessFile& stored,
                        const std::function<std::string()>& name) EXCLUDES(mutex_);
-  void Keep(const Key& key, const FilePtr& file, std::list<Entry>& dropped) REQUIRES(mutex_);
+  void Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) REQUIRES(mutex_);
 
   BlockCache& cache_;
   const size_t capacity_bytes_;
   const BlockIndex::Limits limits_;
   DecodeSlots large_reads_;
   DecodeSlots legacy_reads_;
+  std::atomic<uint64_t> next_id_{1};  // guards nothing
   Mutex mutex_;
-  uint64_t next_id_ GUARDED_BY(mutex_) = 1;
   size_t bytes_ GUARDED_BY(mutex_) = 0;
   std::list<Entry> files_ GUARDED_BY(mutex_);  // most recently used first
   std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> by_key_ GUARDED_BY(mutex_);

@@ -98,6 +98,10 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
   // Replies come from our own buffers: splicing those through a pipe is slower than writing them.
   conn->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
+  // Left to itself the kernel asks for attributes with the first part of a directory alone, when a
+  // program reads all names before it asks for the first file's: find, tar and du do. Then each of
+  // the others costs a request of its own.
+  conn->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
   // The kernel's own readahead of many readers must not run into its default of 12.
   conn->max_background = 64;
   // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.

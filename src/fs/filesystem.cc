@@ -32,6 +32,13 @@ size_t DescriptorCapacity() {
   return std::clamp<uint64_t>(spare, 16, kMostCachedDescriptors);
 }
 
+// Of the memory for KnownFiles: 16 MiB are 300,000 files.
+constexpr uint64_t kMostKnownFilesBytes = uint64_t{16} << 20;
+
+size_t KnownFilesBytes(const Options& options) {
+  return std::min(options.cache_size_bytes / 16, kMostKnownFilesBytes);
+}
+
 // It is not there any more, or not what it was.
 bool IsGone(int error) { return error == -ENOENT || error == -ENOTDIR || error == -ELOOP; }
 
@@ -58,7 +65,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
     : os_(os),
       options_(options),
       root_(std::make_shared<SharedDescriptor>(std::move(source))),
-      names_(os),
+      known_(KnownFilesBytes(options)),
+      names_(os, known_),
       nodes_(root),
       directories_(DescriptorCapacity() / 2),
       files_(DescriptorCapacity() / 2),
@@ -67,7 +75,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       engine_({.budget_bytes = options.cache_size_bytes,
                .threads = options.threads,
                .whole_block_bytes = options.whole_block_limit_bytes,
-               .verify = options.verify_stream ? Verify::kStream : Verify::kBlock}) {}
+               .verify = options.verify_stream ? Verify::kStream : Verify::kBlock}),
+      known_charge_(engine_.cache.Reserve(known_.memory_bytes())) {}
 
 Filesystem::~Filesystem() = default;
 
@@ -201,9 +210,11 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
   if (node == nullptr) {
     if (entry.kind == StoredKind::kCompressed) {
-      XZFS_RETURN_IF_ERROR(ReadIndex(parent, entry, candidate));
+      XZFS_RETURN_IF_ERROR(LookInto(parent, entry, candidate));
     }
     node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);
+  } else if (entry.kind == StoredKind::kCompressed && !entry.known && !node->damage) {
+    known_.Add(node->identity, entry.suffix, node->KnownAs());  // it had been dropped
   }
   Drop(gone);
   if (node == nullptr) {
@@ -216,32 +227,59 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
 
 // Completes a compressed `node`. Errors are those of the moment: a damaged Index is a property of
 // the node.
-Status Filesystem::ReadIndex(NodeId parent, const StoredEntry& entry, Node& node) {
-  const ProbedFile stored(os_, entry);
-  const auto path = [&] { return nodes_.PathIn(parent, entry.stored_name); };
-  auto file = engine_.files.Get(node.identity, entry.format, 0, stored, path);
-  if (file) {
-    node.plain_size = (*file)->index().plain_size();
-    node.file_id = (*file)->id();
-    node.has_giant_blocks = (*file)->index().largest_block() > engine_.whole_block_bytes;
+Status Filesystem::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
+  if (entry.known) {
+    node.SetKnown(*entry.known);
     return {};
   }
-  Error& error = file.error();
+  auto found = ReadIndex(parent, entry);
+  // After the reads: what is remembered of a version was read of it. A file that is being written
+  // is none yet.
+  const bool settled = IsUnchanged(os_, entry.file.get(), entry.attributes);
+  if (found) {
+    if (settled) {
+      *found = known_.Add(node.identity, entry.suffix, *found);
+      if (entry.head.size() == node.identity.size_bytes) {
+        engine_.small_files.Add(node.identity, std::move(entry.head));
+      }
+    }
+    node.SetKnown(*found);
+    return {};
+  }
+  Error& error = found.error();
   if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
     return tl::unexpected(std::move(error));
   }
   // A file that is being written looks damaged until it is complete: that is not worth an alarm.
-  struct stat now = {};
-  const bool settled = os_.FStat(entry.file.get(), &now) == 0 && Identity::Of(now) == node.identity;
   const std::string key =
       std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
   if (settled && damaged_files_.Report(LogLevel::kError, key,
-                                       "damaged: " + path() + ": " + error.message +
+                                       "damaged: " + nodes_.PathIn(parent, entry.stored_name) +
+                                           ": " + error.message +
                                            "; opening it fails with EIO until it is replaced")) {
     engine_.stats.damaged_files.Add();
   }
   node.damage = std::move(error);
   return {};
+}
+
+Result<KnownFile> Filesystem::ReadIndex(NodeId parent, const StoredEntry& entry) {
+  const ProbedFile stored(os_, entry);
+  const auto known_of = [&](const BlockIndex& index, uint64_t file_id) -> KnownFile {
+    return {.format = entry.format,
+            .plain_size = index.plain_size(),
+            .file_id = file_id,
+            .has_giant_blocks = index.largest_block() > engine_.whole_block_bytes};
+  };
+  if (entry.format == Format::kXz && entry.head.size() == stored.size()) {
+    // All of it is in memory already: no need to see whether others are reading the same.
+    XZFS_ASSIGN_OR_RETURN(const BlockIndex index, BlockIndex::Read(stored, entry.format, {}));
+    return known_of(index, engine_.files.NewId());
+  }
+  const auto path = [&] { return nodes_.PathIn(parent, entry.stored_name); };
+  XZFS_ASSIGN_OR_RETURN(const auto file, engine_.files.Look(Identity::Of(entry.attributes),
+                                                            entry.format, stored, path));
+  return known_of(file->index(), file->id());
 }
 
 void Filesystem::Forget(NodeId node, uint64_t count) { Drop(nodes_.Forget(node, count)); }

@@ -23,6 +23,7 @@
 #include "fs/node_table.h"
 #include "fs/options.h"
 #include "store/descriptor_cache.h"
+#include "store/known_files.h"
 #include "store/source_dir.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
@@ -159,18 +160,27 @@ class Filesystem {
   static bool HasContentOf(const Node& node, const struct stat& st);
   void ShowAttributes(const Node& node, struct stat* st) const;
   Result<LookupResult> Register(NodeId parent, StoredEntry entry);
-  Status ReadIndex(NodeId parent, const StoredEntry& entry, Node& node);
+  Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
+  Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
   void Drop(const std::vector<NodeId>& gone);
   void ReportCollision(NodeId parent, const StoredEntry& entry);
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
+  Result<bool> AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
+                        const std::vector<struct RawLine>& lines, bool with_lookup,
+                        const std::function<bool(const DirectoryLine&)>& add, bool& any);
   Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
                                                 const struct RawLine& raw, bool with_lookup);
+  // The stored bytes of a node that is known; it need not be open. A small compressed file costs
+  // one open and one read at its first ReadAt, or none if a lookup has left its bytes in
+  // SmallFiles. Fails with ESTALE if the stored file isn't the node's version any more.
+  std::shared_ptr<const RandomAccessFile> StoredOf(const NodePtr& node);
   XzReader::Source SourceOf(const NodePtr& node);
   void OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit);
 
   Os& os_;
   const Options options_;
   const DescriptorPtr root_;
+  KnownFiles known_;
   SourceDir names_;
   NodeTable nodes_;
   // Apart, so that walking through directories doesn't close the files that are open.
@@ -180,8 +190,9 @@ class Filesystem {
   DecodedListener decoded_;
   ReportOnce collisions_;
   ReportOnce damaged_files_;
-  // Last: its threads use the above until they are joined.
+  // Its threads use the above until they are joined.
   ReadEngine engine_;
+  const MemoryCharge known_charge_;
 };
 
 class OpenFile {

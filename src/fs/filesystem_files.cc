@@ -2,10 +2,13 @@
 #include <fcntl.h>
 #include <linux/limits.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <ctime>
 #include <utility>
+#include <vector>
 
 #include "base/page_memory.h"
 #include "fs/filesystem.h"
@@ -28,6 +31,32 @@ class NodeFile : public RandomAccessFile {
   NodeFile(Filesystem& fs, NodePtr node) : fs_(fs), node_(std::move(node)) {}
 
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    return node_->kind == StoredKind::kCompressed && size() <= SmallFiles::kLargestFileBytes
+               ? ReadSmall(offset, out)
+               : ReadStored(offset, out);
+  }
+
+  uint64_t size() const override { return node_->identity.size_bytes; }
+
+ private:
+  // From the bytes that a lookup or an earlier read left, or of the whole file, for the next reads.
+  Result<size_t> ReadSmall(uint64_t offset, std::span<std::byte> out) const {
+    SmallFiles::Bytes bytes = fs_.engine_.small_files.Find(node_->identity);
+    if (bytes == nullptr) {
+      std::vector<std::byte> whole(size());
+      XZFS_ASSIGN_OR_RETURN(const size_t got, ReadStored(0, whole));
+      whole.resize(got);
+      bytes = fs_.engine_.small_files.Add(node_->identity, std::move(whole));
+    }
+    if (offset >= bytes->size()) {
+      return size_t{0};
+    }
+    const size_t count = std::min<uint64_t>(out.size(), bytes->size() - offset);
+    std::memcpy(out.data(), bytes->data() + offset, count);
+    return count;
+  }
+
+  Result<size_t> ReadStored(uint64_t offset, std::span<std::byte> out) const {
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr descriptor, fs_.OpenNode(node_));
     const int fd = descriptor->descriptor.get();
     size_t done = 0;
@@ -55,9 +84,6 @@ class NodeFile : public RandomAccessFile {
     return done;
   }
 
-  uint64_t size() const override { return node_->identity.size_bytes; }
-
- private:
   Filesystem& fs_;
   const NodePtr node_;
 };
@@ -84,12 +110,16 @@ Result<std::string> Filesystem::ReadLink(NodeId id) {
   return text;
 }
 
+std::shared_ptr<const RandomAccessFile> Filesystem::StoredOf(const NodePtr& node) {
+  return std::make_shared<const NodeFile>(*this, node);
+}
+
 XzReader::Source Filesystem::SourceOf(const NodePtr& node) {
   return {.identity = node->identity,
           .format = node->format,
           .plain_size = node->plain_size,
           .file_id = node->file_id,
-          .stored = std::make_shared<NodeFile>(*this, node),
+          .stored = StoredOf(node),
           .name = [this, id = node->id] { return nodes_.PathOf(id); }};
 }
 
@@ -109,9 +139,13 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   XZFS_ASSIGN_OR_RETURN(const struct stat st, StatName(*node, parent->descriptor.get(), name));
-  XZFS_RETURN_IF_ERROR(OpenNode(node));
+  const bool compressed = node->kind == StoredKind::kCompressed;
+  // The stored bytes of a small file may be here since the lookup.
+  if (!compressed || engine_.small_files.Find(node->identity) == nullptr) {
+    XZFS_RETURN_IF_ERROR(OpenNode(node));
+  }
   std::unique_ptr<RandomAccessFile> content;
-  if (node->kind == StoredKind::kCompressed) {
+  if (compressed) {
     XzReader::Source source = SourceOf(node);
     source.kernel_keeps = (flags & O_DIRECT) == 0;
     if (source.kernel_keeps && decoded_) {
@@ -125,7 +159,7 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   }
   const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
-  *keep_cache = node->kind == StoredKind::kCompressed || (unchanged && settled);
+  *keep_cache = compressed || (unchanged && settled);
   return std::make_unique<OpenFile>(node, std::move(content));
 }
 
@@ -145,10 +179,11 @@ Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span
 }
 
 void Filesystem::Close(std::unique_ptr<OpenFile> file) {
-  const NodeId id = file->node()->id;
+  const NodePtr node = file->node();
   file.reset();
-  if (nodes_.RemoveOpen(id)) {
-    files_.Drop(id);
+  if (nodes_.RemoveOpen(node->id)) {
+    files_.Drop(node->id);
+    engine_.small_files.Drop(node->identity);
   }
 }
 

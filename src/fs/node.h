@@ -9,6 +9,7 @@
 #include <string>
 
 #include "base/identity.h"
+#include "store/known_files.h"
 #include "store/source_dir.h"
 #include "xzfs/block_index.h"
 #include "xzfs/result.h"
@@ -35,15 +36,21 @@ struct Node {
   Identity identity;
   struct stat attributes = {};
 
-  // kCompressed: bytes of the logical file, if its Index could be read ...
+  // kCompressed, if its Index could be read (see KnownFile):
   uint64_t plain_size = 0;
-  // ... its XzFile::id ...
   uint64_t file_id = 0;
-  // ... whether a read may take long, because it has giant Blocks ...
   bool has_giant_blocks = false;
-  // ... and why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored
-  // one: 0 must never pass for an empty file.
+  // Why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored one: 0
+  // must never pass for an empty file.
   std::optional<Error> damage;
+
+  void SetKnown(const KnownFile& known) {
+    plain_size = known.plain_size;
+    file_id = known.file_id;
+    has_giant_blocks = known.has_giant_blocks;
+  }
+  // REQUIRES: it is compressed and not damaged.
+  KnownFile KnownAs() const { return {format, plain_size, file_id, has_giant_blocks}; }
 };
 using NodePtr = std::shared_ptr<const Node>;
 

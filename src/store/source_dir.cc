@@ -8,6 +8,9 @@
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
 //
+// Whether a file's content is what its suffix says is a property of its version: it is found out
+// once and remembered in KnownFiles, so that seeing a name again costs stats alone.
+//
 // Only what a stat calls a regular file is opened: opening a FIFO wakes who waits at its other end,
 // and opening a device may do anything.
 #include "store/source_dir.h"
@@ -19,15 +22,16 @@
 #include <climits>
 #include <cstring>
 
+#include "cache/small_files.h"
 #include "store/names.h"
 #include "xz/format.h"
 
 namespace xzfs {
 namespace {
 
-// One page: a small file is read whole with its magic, and a large one's Stream Header is at hand
-// when its Index is read.
-constexpr size_t kHeadBytes = 4096;
+// Of a file that is not small: one page, so that its Stream Header is at hand when its Index is
+// read.
+constexpr uint64_t kHeadBytes = 4096;
 
 std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
@@ -62,6 +66,12 @@ std::optional<Format> FormatOf(Suffix suffix, std::span<const std::byte> head) {
   return std::nullopt;
 }
 
+void MakeCompressed(StoredEntry& entry, Format format, const StrippedName& stripped) {
+  entry.kind = StoredKind::kCompressed;
+  entry.format = format;
+  entry.logical_name = stripped.logical;
+}
+
 void CloseFile(StoredEntry& entry) {
   entry.file = Descriptor();
   entry.head.clear();
@@ -90,6 +100,11 @@ Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
     done += static_cast<size_t>(got);
   }
   return done;
+}
+
+bool IsUnchanged(Os& os, int fd, const struct stat& st) {
+  struct stat now = {};
+  return os.FStat(fd, &now) == 0 && Identity::Of(now) == Identity::Of(st);
 }
 
 Result<StoredEntry> SourceDir::Lookup(int dir, const std::string& logical) const {
@@ -186,6 +201,14 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry 
   if (entry.attributes.st_size == 0) {
     return entry;
   }
+  entry.suffix = stripped.suffix;
+  entry.known = known_.Find(Identity::Of(entry.attributes), stripped.suffix);
+  if (entry.known) {
+    if (entry.known->format) {
+      MakeCompressed(entry, *entry.known->format, stripped);
+    }
+    return entry;
+  }
   const int fd = os_.OpenBeneath(dir, entry.stored_name, O_RDONLY | O_NONBLOCK);
   if (fd == -ENOENT) {
     return std::nullopt;
@@ -197,18 +220,19 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry 
     return FailErrno(-fd, "open " + Quoted(entry.stored_name));
   }
   entry.file = Descriptor(os_, fd);
-  entry.head.resize(
-      std::min<uint64_t>(kHeadBytes, static_cast<uint64_t>(entry.attributes.st_size)));
+  const auto size = static_cast<uint64_t>(entry.attributes.st_size);
+  entry.head.resize(size <= SmallFiles::kLargestFileBytes ? size : kHeadBytes);
   const ssize_t got = os_.PRead(fd, entry.head, 0);
   if (got < 0) {
     return FailErrno(static_cast<int>(-got), "read " + Quoted(entry.stored_name));
   }
   entry.head.resize(static_cast<size_t>(got));
   if (const auto format = FormatOf(stripped.suffix, entry.head)) {
-    entry.kind = StoredKind::kCompressed;
-    entry.format = *format;
-    entry.logical_name = stripped.logical;
+    MakeCompressed(entry, *format, stripped);
   } else {
+    if (IsUnchanged(os_, fd, entry.attributes)) {
+      entry.known = known_.Add(Identity::Of(entry.attributes), stripped.suffix, {});
+    }
     CloseFile(entry);
   }
   return entry;
@@ -270,8 +294,12 @@ Result<bool> SourceDir::AreTwins(int dir, const StoredEntry& winner,
   if (!open || open->kind != StoredKind::kCompressed) {
     return false;
   }
+  const auto plain_size = static_cast<uint64_t>(winner.attributes.st_size);
+  if (open->known) {
+    return open->known->plain_size == plain_size;
+  }
   const auto index = BlockIndex::Read(ProbedFile(os_, *open), open->format, {});
-  return index && index->plain_size() == static_cast<uint64_t>(winner.attributes.st_size);
+  return index && index->plain_size() == plain_size;
 }
 
 }  // namespace xzfs

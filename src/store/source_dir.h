@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/os.h"
+#include "store/known_files.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
@@ -33,7 +34,11 @@ struct StoredEntry {
   // name.
   std::string lost_to;
   struct stat attributes = {};  // of the stored file
-  // kCompressed: open for reading, with the file's first bytes.
+  // If it has one of the suffixes of names.h and is a regular file:
+  Suffix suffix = Suffix::kXz;
+  // what is known of this version, so that nobody has to look into the file;
+  std::optional<KnownFile> known;
+  // else, for kCompressed: open for reading, with its first bytes: all of them if it is small.
   Descriptor file;
   std::vector<std::byte> head;
 };
@@ -51,16 +56,21 @@ class ProbedFile : public RandomAccessFile {
   const StoredEntry& entry_;
 };
 
+// The file that is open as `fd` still is the version that `st` was stated of: all that was read of
+// it since then is of that version.
+bool IsUnchanged(Os& os, int fd, const struct stat& st);
+
 // Applies the naming rules of docs/design.md in directories of the source. Holds no state about
-// them: every answer is what is stored now. Thread-safe.
+// them: every answer is what is stored now, but for what is known of versions. Thread-safe.
 class SourceDir {
  public:
-  explicit SourceDir(Os& os) : os_(os) {}
+  // Both outlive it.
+  SourceDir(Os& os, KnownFiles& known) : os_(os), known_(known) {}
 
   // What is shown as `logical` in the directory `dir`. For an ordinary compressed file this costs
-  // one failing stat (is a plain file in its way?), stat, open and one read; reading its Index
-  // costs up to two more reads. Only regular files are opened. Errors: ENOENT; what the system
-  // said. Blocks.
+  // one failing stat (is a plain file in its way?) and a stat; if the version isn't known also an
+  // open and one read; reading its Index, up to two more reads unless it is small. Only regular
+  // files are opened. Errors: ENOENT; what the system said. Blocks.
   Result<StoredEntry> Lookup(int dir, const std::string& logical) const;
 
   // How the stored name `stored` is shown, or nothing if it isn't: it vanished meanwhile, or it is
@@ -79,6 +89,7 @@ class SourceDir {
   Result<bool> AreTwins(int dir, const StoredEntry& winner, const StoredEntry& loser) const;
 
   Os& os_;
+  KnownFiles& known_;
 };
 
 }  // namespace xzfs

@@ -66,7 +66,8 @@ class SourceDirTest : public testing::Test {
   }
 
   const TempDir dir_;
-  const SourceDir names_{Os::Real()};
+  KnownFiles known_{1 << 20};
+  const SourceDir names_{Os::Real(), known_};
 };
 
 TEST_F(SourceDirTest, ACompressedFileIsShownWithoutItsSuffix) {

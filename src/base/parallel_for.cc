@@ -1,0 +1,79 @@
+// Numbers are taken in small groups from a counter by whoever comes. The caller takes part, so a
+// pool that is busy or has no threads costs nothing but the help: a helper that comes when the
+// caller is done finds the work closed and touches nothing of it.
+#include "base/parallel_for.h"
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+
+#include "base/mutex.h"
+
+namespace xzfs {
+namespace {
+
+// So many passes are taken at once: the counter and its cache line are shared.
+constexpr size_t kGroup = 4;
+
+class SharedLoop {
+ public:
+  SharedLoop(size_t count, const std::function<void(size_t)>& body) : count_(count), body_(body) {}
+
+  void Work() {
+    for (size_t begin = next_.fetch_add(kGroup); begin < count_; begin = next_.fetch_add(kGroup)) {
+      const size_t end = std::min(begin + kGroup, count_);
+      for (size_t i = begin; i < end; ++i) {
+        body_(i);
+      }
+    }
+  }
+
+  void Help() EXCLUDES(mutex_) {
+    {
+      MutexLock lock(mutex_);
+      if (closed_) {
+        return;
+      }
+      ++helping_;
+    }
+    Work();
+    MutexLock lock(mutex_);
+    if (--helping_ == 0) {
+      done_.NotifyAll();
+    }
+  }
+
+  // No helper begins after this, and all have ended.
+  void Close() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    closed_ = true;
+    while (helping_ != 0) {
+      done_.Wait(mutex_);
+    }
+  }
+
+ private:
+  const size_t count_;
+  const std::function<void(size_t)>& body_;  // not used once it is closed
+  std::atomic<size_t> next_{0};
+  Mutex mutex_;
+  CondVar done_;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  unsigned helping_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace
+
+void ParallelFor(WorkerPool& pool, unsigned helpers, size_t count,
+                 const std::function<void(size_t)>& body) {
+  const auto loop = std::make_shared<SharedLoop>(count, body);
+  for (unsigned i = 0; i < helpers; ++i) {
+    if (!pool.TrySubmit([loop] { loop->Help(); })) {
+      break;
+    }
+  }
+  loop->Work();
+  loop->Close();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,18 @@
+// A loop whose passes are shared out to idle threads.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include "base/worker_pool.h"
+
+namespace xzfs {
+
+// Calls `body` once for each number below `count`: on this thread and, as far as threads of `pool`
+// are free in time, on up to `helpers` of them. Returns when all calls have returned; then nothing
+// refers to `body` any more. `body` is called by several threads at once and must not throw.
+// Blocks: never for a thread that hasn't begun to help.
+void ParallelFor(WorkerPool& pool, unsigned helpers, size_t count,
+                 const std::function<void(size_t)>& body);
+
+}  // namespace xzfs

@@ -27,6 +27,8 @@ struct Stats {
   Counter served_bytes;         // plain bytes handed to readers
   Counter ahead_useful;         // units decoded ahead that were then read
   Counter ahead_wasted;         // units decoded ahead that were dropped unread
+  Counter files_ahead;          // small files decoded before they were opened
+  Counter files_ahead_useful;   // of these, opened while they were ahead
   Counter giant_restarts;       // giant Blocks begun again from their start
   Counter damaged_blocks;       // Blocks found damaged, each once
   Counter damaged_files;        // files whose Index can't be read, each once while known

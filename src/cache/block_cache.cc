@@ -248,6 +248,21 @@ bool BlockCache::Contains(const UnitKey& key) {
   return entries_.contains(key);
 }
 
+UnitPtr BlockCache::Peek(const UnitKey& key) {
+  MutexLock lock(mutex_);
+  const auto it = entries_.find(key);
+  return it != entries_.end() ? it->second->unit : nullptr;
+}
+
+void BlockCache::Release(const UnitKey& key) {
+  UnitPtr released;  // freed after the lock is released
+  MutexLock lock(mutex_);
+  if (const auto it = entries_.find(key); it != entries_.end()) {
+    stats_.handed_over.Add();
+    released = Remove(it->second);
+  }
+}
+
 BlockCache::EntryList::iterator BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit,
                                                          Segment segment) {
   Bytes(segment) += unit->bytes().size();

@@ -118,6 +118,10 @@ class BlockCache {
   void ReleaseAhead(uint64_t file_id) EXCLUDES(mutex_);
 
   bool Contains(const UnitKey& key) EXCLUDES(mutex_);
+  // The unit if it is here; that is no visit.
+  UnitPtr Peek(const UnitKey& key) EXCLUDES(mutex_);
+  // The kernel has all of the unit: it is dropped if it is here.
+  void Release(const UnitKey& key) EXCLUDES(mutex_);
 
   // A unit of `size` uninitialised bytes, charged to the budget.
   std::shared_ptr<Unit> NewUnit(size_t size);

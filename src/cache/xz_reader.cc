@@ -104,6 +104,21 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
   return served;
 }
 
+void XzReader::DecodeAhead() const {
+  const auto file = shared_->File();
+  if (!file || size() == 0) {
+    return;
+  }
+  const UnitRange range = shared_->UnitAt(**file, 0);
+  if (range.giant || range.end != size()) {
+    return;
+  }
+  shared_->LoadAhead(*file, {range}, shared_->generation.load(std::memory_order_relaxed));
+  if (const UnitPtr unit = shared_->engine.cache.Peek({(*file)->id(), 0})) {
+    shared_->source.decoded(0, unit);
+  }
+}
+
 bool XzReader::Enter(const UnitRange& range) const {
   MutexLock lock(mutex_);
   return readahead_.Enter(range.begin, range.end);

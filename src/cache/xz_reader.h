@@ -55,6 +55,10 @@ class XzReader : public RandomAccessFile {
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
   uint64_t size() const override { return shared_->source.plain_size; }
 
+  // Decodes a file that is one unit before it is read, and tells Source::decoded. Does nothing if
+  // it is larger, in the cache, or damaged, or if decode-ahead has no memory. Blocks.
+  void DecodeAhead() const;
+
  private:
   using FilePtr = std::shared_ptr<const XzFile>;
 

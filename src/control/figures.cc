@@ -32,7 +32,9 @@ std::string StatsJson(Filesystem& fs) {
   json["decoded_bytes"] = stats.decoded_bytes.Get();
   json["served_bytes"] = stats.served_bytes.Get();
   json["decode_ahead"] = {{"useful", stats.ahead_useful.Get()},
-                          {"wasted", stats.ahead_wasted.Get()}};
+                          {"wasted", stats.ahead_wasted.Get()},
+                          {"files", stats.files_ahead.Get()},
+                          {"files_useful", stats.files_ahead_useful.Get()}};
   json["giant_block_restarts"] = stats.giant_restarts.Get();
   json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
   json["name_collisions"] = stats.collisions.Get();

@@ -9,8 +9,10 @@
 namespace xzfs {
 namespace {
 
-// Each pins a unit. A reader who decodes faster than the kernel takes pages has no use for more.
-constexpr size_t kMostWaiting = 8;
+// Each pins a unit, mostly of 1 MiB or of a small file. Who decodes faster than the kernel takes
+// pages has no use for more.
+constexpr size_t kMostWaiting = 64;
+constexpr size_t kMostWaitingBytes = size_t{8} << 20;
 
 void Store(fuse_session* session, const DecodedRange& range) {
   struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(range.bytes.size());
@@ -18,8 +20,12 @@ void Store(fuse_session* session, const DecodedRange& range) {
   buffer.buf[0].mem = const_cast<std::byte*>(range.bytes.data());
   // An error means that the kernel has forgotten the file, or has no memory: nobody misses
   // anything.
-  fuse_lowlevel_notify_store(session, range.node, static_cast<off_t>(range.offset), &buffer,
-                             static_cast<fuse_buf_copy_flags>(0));
+  const int error =
+      fuse_lowlevel_notify_store(session, range.node, static_cast<off_t>(range.offset), &buffer,
+                                 static_cast<fuse_buf_copy_flags>(0));
+  if (error == 0 && range.on_stored) {
+    range.on_stored();
+  }
 }
 
 }  // namespace
@@ -50,6 +56,7 @@ void PageCacheFiller::Run(fuse_session* session) {
       }
       range = std::move(waiting_.front());
       waiting_.pop_front();
+      waiting_bytes_ -= range.bytes.size();
     }
     Store(session, range);
   }
@@ -60,6 +67,7 @@ void PageCacheFiller::Stop() {
     MutexLock lock(mutex_);
     running_ = false;
     waiting_.clear();
+    waiting_bytes_ = 0;
     changed_.NotifyOne();
   }
   if (thread_.joinable()) {
@@ -69,7 +77,9 @@ void PageCacheFiller::Stop() {
 
 void PageCacheFiller::Offer(DecodedRange range) {
   MutexLock lock(mutex_);
-  if (running_ && waiting_.size() < kMostWaiting) {
+  if (running_ && waiting_.size() < kMostWaiting &&
+      (waiting_.empty() || waiting_bytes_ + range.bytes.size() <= kMostWaitingBytes)) {
+    waiting_bytes_ += range.bytes.size();
     waiting_.push_back(std::move(range));
     changed_.NotifyOne();
   }

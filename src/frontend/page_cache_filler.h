@@ -36,6 +36,7 @@ class PageCacheFiller {
   Mutex mutex_;
   CondVar changed_;
   std::deque<DecodedRange> waiting_ GUARDED_BY(mutex_);
+  size_t waiting_bytes_ GUARDED_BY(mutex_) = 0;
   bool running_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

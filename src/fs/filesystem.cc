@@ -39,6 +39,14 @@ size_t KnownFilesBytes(const Options& options) {
   return std::min(options.cache_size_bytes / 16, kMostKnownFilesBytes);
 }
 
+// Decoding it takes well under a millisecond, whatever its bytes expand to.
+bool IsSmall(const Node& node) {
+  constexpr uint64_t kMostPlainBytes = uint64_t{128} << 10;
+  return node.kind == StoredKind::kCompressed && !node.damage && node.plain_size != 0 &&
+         node.plain_size <= kMostPlainBytes &&
+         node.identity.size_bytes <= SmallFiles::kLargestFileBytes;
+}
+
 // It is not there any more, or not what it was.
 bool IsGone(int error) { return error == -ENOENT || error == -ENOTDIR || error == -ELOOP; }
 
@@ -220,7 +228,7 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   if (node == nullptr) {
     return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
   }
-  LookupResult result{node->id, entry.attributes};
+  LookupResult result{node->id, entry.attributes, IsSmall(*node)};
   ShowAttributes(*node, &result.attributes);
   return result;
 }
@@ -288,6 +296,7 @@ void Filesystem::Drop(const std::vector<NodeId>& gone) {
   for (const NodeId id : gone) {
     directories_.Drop(id);
     files_.Drop(id);
+    open_order_.Forget(id);
   }
 }
 

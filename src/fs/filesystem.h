@@ -21,6 +21,7 @@
 #include "cache/xz_reader.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
+#include "fs/open_order.h"
 #include "fs/options.h"
 #include "store/descriptor_cache.h"
 #include "store/known_files.h"
@@ -35,6 +36,8 @@ namespace xzfs {
 struct LookupResult {
   NodeId node = 0;
   struct stat attributes = {};
+  // A compressed file that is decoded in well under a millisecond.
+  bool small = false;
 };
 
 // One line of a directory.
@@ -52,7 +55,8 @@ struct DecodedRange {
   NodeId node = 0;
   uint64_t offset = 0;
   std::span<const std::byte> bytes;
-  std::shared_ptr<const void> owner;  // of bytes
+  std::shared_ptr<const void> owner;          // of bytes
+  std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
 };
 
 // What `user.xzfs.info` tells of a file.
@@ -122,8 +126,8 @@ class Filesystem {
   // Not thread-safe: before Start.
   void SetControlXattrs(ControlXattrs control) { control_ = std::move(control); }
 
-  // Is told what was decoded on behalf of a read that didn't need all of it, on a request thread.
-  // Returns at once. Null: nobody.
+  // Is told what was decoded before anybody asked for it, on any thread. Returns at once. Null:
+  // nobody.
   using DecodedListener = std::function<void(DecodedRange)>;
   // Not thread-safe: no file is open.
   void SetDecodedListener(DecodedListener listener) { decoded_ = std::move(listener); }
@@ -175,7 +179,10 @@ class Filesystem {
   // SmallFiles. Fails with ESTALE if the stored file isn't the node's version any more.
   std::shared_ptr<const RandomAccessFile> StoredOf(const NodePtr& node);
   XzReader::Source SourceOf(const NodePtr& node);
+  XzReader::Source BufferedSourceOf(const NodePtr& node);
   void OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit);
+  void DecodeNextFiles(const Node& opened);
+  void DecodeFileAhead(NodeId id);
 
   Os& os_;
   const Options options_;
@@ -188,6 +195,7 @@ class Filesystem {
   DescriptorCache files_;
   ControlXattrs control_;
   DecodedListener decoded_;
+  OpenOrder open_order_;
   ReportOnce collisions_;
   ReportOnce damaged_files_;
   // Its threads use the above until they are joined.

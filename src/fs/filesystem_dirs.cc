@@ -178,6 +178,9 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
       taken = add(**line);
       any = any || *taken;
       if (*taken) {
+        if ((*line)->lookup && (*line)->lookup->small) {
+          open_order_.Listed(dir->id, (*line)->lookup->node);
+        }
         continue;
       }
     }

@@ -146,14 +146,11 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   }
   std::unique_ptr<RandomAccessFile> content;
   if (compressed) {
-    XzReader::Source source = SourceOf(node);
-    source.kernel_keeps = (flags & O_DIRECT) == 0;
-    if (source.kernel_keeps && decoded_) {
-      source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
-        OfferPages(*node, offset, unit);
-      };
+    const bool direct = (flags & O_DIRECT) != 0;
+    content = std::make_unique<XzReader>(engine_, direct ? SourceOf(node) : BufferedSourceOf(node));
+    if (!direct) {
+      DecodeNextFiles(*node);
     }
-    content = std::make_unique<XzReader>(engine_, std::move(source));
   } else {
     content = std::make_unique<NodeFile>(*this, node);
   }
@@ -161,6 +158,58 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   *keep_cache = compressed || (unchanged && settled);
   return std::make_unique<OpenFile>(node, std::move(content));
+}
+
+XzReader::Source Filesystem::BufferedSourceOf(const NodePtr& node) {
+  XzReader::Source source = SourceOf(node);
+  source.kernel_keeps = true;
+  if (decoded_) {
+    source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
+      OfferPages(*node, offset, unit);
+    };
+  }
+  return source;
+}
+
+// Who opens small files in the order of their listing finds the next ones in the page cache.
+void Filesystem::DecodeNextFiles(const Node& opened) {
+  const NodeId dir = nodes_.LocationOf(opened.id).parent;
+  const OpenOrder::Next next = open_order_.Opened(dir, opened.id);
+  if (next.was_named) {
+    engine_.stats.files_ahead_useful.Add();
+  }
+  if (!decoded_) {
+    return;
+  }
+  // Waking a thread costs about what decoding a file does.
+  constexpr size_t kFilesPerTask = 4;
+  for (size_t at = 0; at < next.files.size(); at += kFilesPerTask) {
+    const std::span files = std::span(next.files).subspan(at);
+    const std::span portion = files.first(std::min(kFilesPerTask, files.size()));
+    engine_.pool.TrySubmit([this, places = std::vector(portion.begin(), portion.end())] {
+      for (const OpenOrder::Place& place : places) {
+        if (open_order_.IsAhead(place)) {
+          DecodeFileAhead(place.file);
+        }
+      }
+    });
+  }
+}
+
+// The unit stays in the cache until the kernel has it: who reads it meanwhile need not decode it.
+void Filesystem::DecodeFileAhead(NodeId id) {
+  const NodePtr node = nodes_.Find(id);
+  if (node == nullptr || nodes_.IsOpen(id)) {
+    return;
+  }
+  XzReader::Source source = SourceOf(node);
+  source.kernel_keeps = true;
+  source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
+    decoded_({node->id, offset, unit->bytes(), unit,
+              [this, key = UnitKey{node->file_id, offset}] { engine_.cache.Release(key); }});
+  };
+  XzReader(engine_, std::move(source)).DecodeAhead();
+  engine_.stats.files_ahead.Add();
 }
 
 // The pages that `unit`, which begins at `offset`, holds whole.

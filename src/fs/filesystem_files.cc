@@ -129,14 +129,15 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, bool* keep_cache) 
   if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
     return Fail(ENXIO, nodes_.PathOf(id) + " is not a regular file");
   }
-  if (node->damage) {
-    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
-  }
   // A path that the kernel still remembers may lead to an old version: it is stated by name, an
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   XZFS_ASSIGN_OR_RETURN(const struct stat st, StatName(*node, parent->descriptor.get(), name));
+  // Not before that: what was replaced while a lookup read it looks damaged.
+  if (node->damage) {
+    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
+  }
   const bool compressed = node->kind == StoredKind::kCompressed;
   // The stored bytes of a small file may be here since the lookup.
   if (!compressed || engine_.small_files.Find(node->identity) == nullptr) {

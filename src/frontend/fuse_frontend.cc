@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "base/mutex.h"
@@ -63,7 +64,7 @@ class FuseFrontend::Impl {
         config(std::move(frontend_config)),
         operations(filesystem, config.on_ready) {
     filesystem.SetDecodedListener(
-        [filler = filler_](DecodedRange range) { filler->Offer(std::move(range)); });
+        [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); });
   }
   ~Impl();
 

@@ -75,12 +75,16 @@ void PageCacheFiller::Stop() {
   }
 }
 
-void PageCacheFiller::Offer(DecodedRange range) {
+void PageCacheFiller::Offer(std::vector<DecodedRange> ranges) {
   MutexLock lock(mutex_);
-  if (running_ && waiting_.size() < kMostWaiting &&
-      (waiting_.empty() || waiting_bytes_ + range.bytes.size() <= kMostWaitingBytes)) {
-    waiting_bytes_ += range.bytes.size();
-    waiting_.push_back(std::move(range));
+  for (DecodedRange& range : ranges) {
+    if (running_ && waiting_.size() < kMostWaiting &&
+        (waiting_.empty() || waiting_bytes_ + range.bytes.size() <= kMostWaitingBytes)) {
+      waiting_bytes_ += range.bytes.size();
+      waiting_.push_back(std::move(range));
+    }
+  }
+  if (!waiting_.empty()) {
     changed_.NotifyOne();
   }
 }

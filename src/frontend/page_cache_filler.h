@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <deque>
 #include <thread>
+#include <vector>
 
 #include "base/mutex.h"
 #include "fs/filesystem.h"
@@ -28,7 +29,7 @@ class PageCacheFiller {
   // Drops what waits. Blocks until the thread has ended.
   void Stop();
 
-  void Offer(DecodedRange range) EXCLUDES(mutex_);
+  void Offer(std::vector<DecodedRange> ranges) EXCLUDES(mutex_);
 
  private:
   void Run(fuse_session* session) EXCLUDES(mutex_);

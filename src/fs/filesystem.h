@@ -128,7 +128,7 @@ class Filesystem {
 
   // Is told what was decoded before anybody asked for it, on any thread. Returns at once. Null:
   // nobody.
-  using DecodedListener = std::function<void(DecodedRange)>;
+  using DecodedListener = std::function<void(std::vector<DecodedRange>)>;
   // Not thread-safe: no file is open.
   void SetDecodedListener(DecodedListener listener) { decoded_ = std::move(listener); }
 
@@ -182,7 +182,8 @@ class Filesystem {
   XzReader::Source BufferedSourceOf(const NodePtr& node);
   void OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit);
   void DecodeNextFiles(const Node& opened);
-  void DecodeFileAhead(NodeId id);
+  void DecodeFilesAhead(std::span<const OpenOrder::Place> files);
+  void DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded);
 
   Os& os_;
   const Options options_;

@@ -167,6 +167,7 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
     }
   });
   Result<bool> taken = true;
+  std::vector<NodeId> small_files;
   for (const auto& line : looks) {
     if (taken && !line) {
       taken = tl::unexpected(line.error());
@@ -179,7 +180,7 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
       any = any || *taken;
       if (*taken) {
         if ((*line)->lookup && (*line)->lookup->small) {
-          open_order_.Listed(dir->id, (*line)->lookup->node);
+          small_files.push_back((*line)->lookup->node);
         }
         continue;
       }
@@ -187,6 +188,9 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
     if ((*line)->lookup) {
       Forget((*line)->lookup->node, 1);
     }
+  }
+  if (!small_files.empty()) {
+    DecodeFilesAhead(open_order_.Listed(dir->id, small_files));
   }
   return taken;
 }

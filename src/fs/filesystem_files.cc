@@ -131,14 +131,15 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
     return Fail(ENXIO, nodes_.PathOf(id) + " is not a regular file");
   }
-  if (node->damage) {
-    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
-  }
   // A path that the kernel still remembers may lead to an old version: it is stated by name, an
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   XZFS_ASSIGN_OR_RETURN(const struct stat st, StatName(*node, parent->descriptor.get(), name));
+  // Not before that: what was replaced while a lookup read it looks damaged.
+  if (node->damage) {
+    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
+  }
   const bool compressed = node->kind == StoredKind::kCompressed;
   // The stored bytes of a small file may be here since the lookup.
   if (!compressed || engine_.small_files.Find(node->identity) == nullptr) {
@@ -178,35 +179,38 @@ void Filesystem::DecodeNextFiles(const Node& opened) {
   if (next.was_named) {
     engine_.stats.files_ahead_useful.Add();
   }
-  if (!decoded_) {
-    return;
-  }
+  DecodeFilesAhead(next.files);
+}
+
+void Filesystem::DecodeFilesAhead(std::span<const OpenOrder::Place> files) {
   // Waking a thread costs about what decoding a file does.
   constexpr size_t kFilesPerTask = 4;
-  for (size_t at = 0; at < next.files.size(); at += kFilesPerTask) {
-    const std::span files = std::span(next.files).subspan(at);
-    const std::span portion = files.first(std::min(kFilesPerTask, files.size()));
+  for (; decoded_ && !files.empty(); files = files.subspan(std::min(kFilesPerTask, files.size()))) {
+    const auto portion = files.first(std::min(kFilesPerTask, files.size()));
     engine_.pool.TrySubmit([this, places = std::vector(portion.begin(), portion.end())] {
+      std::vector<DecodedRange> decoded;
       for (const OpenOrder::Place& place : places) {
         if (open_order_.IsAhead(place)) {
-          DecodeFileAhead(place.file);
+          DecodeFileAhead(place.file, decoded);
         }
       }
+      decoded_(std::move(decoded));
     });
   }
 }
 
 // The unit stays in the cache until the kernel has it: who reads it meanwhile need not decode it.
-void Filesystem::DecodeFileAhead(NodeId id) {
+void Filesystem::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
   const NodePtr node = nodes_.Find(id);
   if (node == nullptr || nodes_.IsOpen(id)) {
     return;
   }
   XzReader::Source source = SourceOf(node);
   source.kernel_keeps = true;
-  source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
-    decoded_({node->id, offset, unit->bytes(), unit,
-              [this, key = UnitKey{node->file_id, offset}] { engine_.cache.Release(key); }});
+  source.decoded = [&](uint64_t offset, const UnitPtr& unit) {
+    decoded.push_back(
+        {node->id, offset, unit->bytes(), unit,
+         [this, key = UnitKey{node->file_id, offset}] { engine_.cache.Release(key); }});
   };
   XzReader(engine_, std::move(source)).DecodeAhead();
   engine_.stats.files_ahead.Add();
@@ -219,7 +223,9 @@ void Filesystem::OfferPages(const Node& node, uint64_t offset, const UnitPtr& un
   const uint64_t unit_end = offset + bytes.size();
   const uint64_t end = unit_end == node.plain_size ? unit_end : unit_end / kPageBytes * kPageBytes;
   if (begin < end) {
-    decoded_({node.id, begin, bytes.subspan(begin - offset, end - begin), unit});
+    std::vector<DecodedRange> decoded;
+    decoded.push_back({node.id, begin, bytes.subspan(begin - offset, end - begin), unit});
+    decoded_(std::move(decoded));
   }
 }
 

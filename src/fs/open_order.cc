@@ -10,25 +10,38 @@ namespace {
 // threads) don't end a pass.
 constexpr size_t kMostPassedOver = 4;
 constexpr size_t kFirstWindow = 2;
+constexpr size_t kWalkWindow = 8;
+constexpr size_t kNone = SIZE_MAX;
+
+// A walk is in as many directories at once as it is deep.
+constexpr size_t kMostDirectories = 64;
 
 }  // namespace
 
-void OpenOrder::Listed(NodeId dir, NodeId file) {
+std::vector<OpenOrder::Place> OpenOrder::Listed(NodeId dir, std::span<const NodeId> files) {
   MutexLock lock(mutex_);
-  Directory* directory = Find(dir);
-  if (directory == nullptr) {
-    directories_.emplace_front().id = dir;
-    by_id_.emplace(dir, directories_.begin());
-    directory = &directories_.front();
+  Directory& directory = FindOrAdd(dir);
+  const bool is_new = directory.files.empty();
+  for (const NodeId file : files) {
+    if (file_count_ < kMostFiles &&
+        directory.positions.emplace(file, directory.files.size()).second) {
+      directory.files.push_back(file);
+      ++file_count_;
+    }
   }
-  while (file_count_ >= kMostFiles && directories_.size() > 1) {
-    Drop(std::prev(directories_.end()));
+  if (!walking_ || !is_new || directory.files.empty()) {
+    return {};
   }
-  if (file_count_ < kMostFiles &&
-      directory->positions.emplace(file, directory->files.size()).second) {
-    directory->files.push_back(file);
-    ++file_count_;
+  // A walk opens files of a directory before it lists many others.
+  walking_ = std::none_of(directories_.begin(), directories_.end(), [](const Directory& listed) {
+    return listed.foreseen && listed.opened == kNone;
+  });
+  if (!walking_) {
+    return {};
   }
+  directory.foreseen = true;
+  directory.window = kWalkWindow;
+  return Name(directory, kWalkWindow);
 }
 
 OpenOrder::Next OpenOrder::Opened(NodeId dir, NodeId file) {
@@ -45,31 +58,44 @@ OpenOrder::Next OpenOrder::Opened(NodeId dir, NodeId file) {
   const size_t position = found->second;
   const size_t before = directory->opened;
   directory->opened = position;
-  if (before == SIZE_MAX || position <= before || position - before > kMostPassedOver) {
+  next.was_named = position < directory->planned_end && (before == kNone || position > before);
+  const bool in_order = before == kNone ? directory->foreseen && position <= kMostPassedOver
+                                        : position > before && position - before <= kMostPassedOver;
+  if (!in_order) {
     directory->window = 0;
     directory->planned_end = position + 1;
     return next;
   }
-  next.was_named = position < directory->planned_end;
+  walking_ = true;
   directory->window = std::clamp(directory->window * 2, kFirstWindow, kMostAhead);
   directory->planned_end = std::max(directory->planned_end, position + 1);
   // In portions: a file at a time would wake a thread for each.
-  if (directory->planned_end - position > directory->window / 2 + 1) {
-    return next;
+  if (directory->planned_end - position <= directory->window / 2 + 1) {
+    next.files = Name(*directory, position + 1 + directory->window);
   }
-  const size_t end = std::min(position + 1 + directory->window, directory->files.size());
-  for (size_t i = directory->planned_end; i < end; ++i) {
-    next.files.push_back({dir, i, directory->files[i]});
-  }
-  directory->planned_end = std::max(directory->planned_end, end);
   return next;
+}
+
+// The files up to `end` that were not named yet.
+std::vector<OpenOrder::Place> OpenOrder::Name(Directory& directory, size_t end) {
+  std::vector<Place> places;
+  end = std::min(end, directory.files.size());
+  for (size_t i = directory.planned_end; i < end; ++i) {
+    places.push_back({directory.id, i, directory.files[i]});
+  }
+  directory.planned_end = std::max(directory.planned_end, end);
+  return places;
 }
 
 bool OpenOrder::IsAhead(const Place& place) {
   MutexLock lock(mutex_);
   const auto it = by_id_.find(place.dir);
-  return it != by_id_.end() && it->second->opened != SIZE_MAX &&
-         it->second->opened < place.position && place.position - it->second->opened <= kMostAhead;
+  if (it == by_id_.end()) {
+    return false;
+  }
+  const size_t opened = it->second->opened;
+  return opened == kNone ? place.position < kWalkWindow
+                         : opened < place.position && place.position - opened <= kMostAhead;
 }
 
 void OpenOrder::Forget(NodeId dir) {
@@ -87,6 +113,19 @@ OpenOrder::Directory* OpenOrder::Find(NodeId dir) {
   }
   directories_.splice(directories_.begin(), directories_, it->second);
   return &*it->second;
+}
+
+OpenOrder::Directory& OpenOrder::FindOrAdd(NodeId dir) {
+  if (Directory* const found = Find(dir)) {
+    return *found;
+  }
+  while ((file_count_ >= kMostFiles || directories_.size() >= kMostDirectories) &&
+         !directories_.empty()) {
+    Drop(std::prev(directories_.end()));
+  }
+  directories_.emplace_front().id = dir;
+  by_id_.emplace(dir, directories_.begin());
+  return directories_.front();
 }
 
 void OpenOrder::Drop(DirectoryList::iterator directory) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <list>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -15,7 +16,9 @@ namespace xzfs {
 // Programs that walk a tree (`tar`, `cp -r`, `grep -r`) open the files of a directory in the order
 // in which they were listed. Remembers that order for the directories used last and, once two opens
 // follow it, names the files to be decoded ahead: 2, then 4, up to kMostAhead. An open that leaves
-// the order ends that. So what is decoded in vain is at most kMostAhead files a pass. Thread-safe.
+// the order ends that. While a walk goes on, the first files of the next directory are named as
+// soon as it is listed; a directory of which nobody opens any ends the walk. So what is decoded in
+// vain is at most twice kMostAhead files a pass. Thread-safe.
 class OpenOrder {
  public:
   static constexpr size_t kMostAhead = 32;
@@ -35,8 +38,9 @@ class OpenOrder {
     std::vector<Place> files;  // to be decoded ahead, in order; each is named once a pass
   };
 
-  // `file` was listed in `dir`, after those that were listed before it. The first place counts.
-  void Listed(NodeId dir, NodeId file) EXCLUDES(mutex_);
+  // `files` were listed in `dir`, after those that were listed before. The first place counts.
+  // Returns the files to be decoded ahead.
+  std::vector<Place> Listed(NodeId dir, std::span<const NodeId> files) EXCLUDES(mutex_);
   // `file` is opened.
   Next Opened(NodeId dir, NodeId file) EXCLUDES(mutex_);
   // Neither it nor a later one was opened since it was named: decoding it is of use.
@@ -52,13 +56,17 @@ class OpenOrder {
     size_t opened = SIZE_MAX;                      // position of the last one
     size_t planned_end = 0;                        // positions before it were opened or named
     size_t window = 0;
+    bool foreseen = false;  // files were named before any was opened
   };
   using DirectoryList = std::list<Directory>;
 
   Directory* Find(NodeId dir) REQUIRES(mutex_);
+  Directory& FindOrAdd(NodeId dir) REQUIRES(mutex_);
+  static std::vector<Place> Name(Directory& directory, size_t end);
   void Drop(DirectoryList::iterator directory) REQUIRES(mutex_);
 
   Mutex mutex_;
+  bool walking_ GUARDED_BY(mutex_) = false;
   size_t file_count_ GUARDED_BY(mutex_) = 0;
   DirectoryList directories_ GUARDED_BY(mutex_);  // used last first
   std::unordered_map<NodeId, DirectoryList::iterator> by_id_ GUARDED_BY(mutex_);

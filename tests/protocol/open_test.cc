@@ -134,6 +134,72 @@ TEST_F(OpenTest, ANodeWhoseFileWasReplacedIsESTALEAlsoWhileItIsOpen) {
   EXPECT_EQ(ErrorOf(kernel().Open(hot)), ESTALE);
 }
 
+TEST_F(OpenTest, TheBytesThatALookupLeftAreNotGivenForAReplacedOrRewrittenFile) {
+  for (const char* name : {"replaced", "rewritten"}) {
+    WriteCold(name, "old text");
+  }
+  Serve();
+  const uint64_t replaced = NodeOf("replaced");
+  const uint64_t rewritten = NodeOf("rewritten");
+  ASSERT_GT(fs().engine().small_files.kept_bytes(), 0U);
+  ReplaceStored("replaced.xz", MakeXz("new text", 4096));
+  source().Write("rewritten.xz", MakeXz("new text", 4096));
+  EXPECT_EQ(ErrorOf(kernel().Open(replaced)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().Open(rewritten)), ESTALE);
+  for (const char* name : {"replaced", "rewritten"}) {
+    const uint64_t node = NodeOf(name);
+    EXPECT_EQ(kernel().Read(node, OpenNode(node), 0, 100).value_or("?"), "new text");
+  }
+}
+
+// It is open without a descriptor: its bytes are those that the lookup left.
+TEST_F(OpenTest, ASmallOpenFileThatIsReplacedOrRewrittenNeverGivesAMixture) {
+  const std::string old_text = SomeText(9000, 1);
+  const std::string new_text = SomeText(9000, 2);
+  for (const char* name : {"replaced", "rewritten", "removed"}) {
+    WriteCold(name, old_text, 4096);
+  }
+  Serve({.os = &os_});
+  for (const std::string name : {"replaced", "rewritten", "removed"}) {
+    const uint64_t node = NodeOf(name);
+    os_.Take();
+    const uint64_t handle = OpenNode(node);
+    EXPECT_EQ(os_.Take().opens, 0);
+    EXPECT_EQ(kernel().Read(node, handle, 0, 10).value_or("?"), old_text.substr(0, 10));
+    if (name == "replaced") {
+      ReplaceStored("replaced.xz", MakeXz(new_text, 4096));
+    } else if (name == "rewritten") {
+      source().Write("rewritten.xz", MakeXz(new_text, 4096));
+    } else {
+      std::filesystem::remove(source().path() / "removed.xz");
+    }
+    EXPECT_TRUE(ReadOld(node, handle, old_text) == old_text) << name;
+  }
+}
+
+TEST_F(OpenTest, AFileThatIsReplacedWhileALookupReadsItIsNotRemembered) {
+  WriteCold("a", "old text");
+  Serve({.single_threaded = true, .os = &os_});
+  int calls = 0;
+  os_.SetHook([&](const std::string& name) {
+    if (name == "a.xz" && ++calls == 2) {  // after the stat, before the open
+      ReplaceStored("a.xz", MakeXz("the new text", 4096));
+    }
+  });
+  const auto raced = kernel().Lookup(FUSE_ROOT_ID, "a");
+  os_.SetHook(nullptr);
+  ASSERT_EQ(calls, 2);
+  ASSERT_TRUE(raced);
+  EXPECT_EQ(fs().engine().small_files.kept_bytes(), 0U) << "under a version that they aren't of";
+  EXPECT_EQ(ErrorOf(kernel().Open(raced->nodeid)), ESTALE);
+  const auto entry = kernel().Lookup(FUSE_ROOT_ID, "a");
+  ASSERT_TRUE(entry);
+  EXPECT_NE(entry->nodeid, raced->nodeid);
+  EXPECT_EQ(entry->attr.size, 12U);
+  EXPECT_EQ(kernel().Read(entry->nodeid, OpenNode(entry->nodeid), 0, 100).value_or("?"),
+            "the new text");
+}
+
 TEST_F(OpenTest, ANodeWhoseFileWasRemovedIsESTALE) {
   WriteCold("cold", "old text");
   source().Write("hot", "old text");

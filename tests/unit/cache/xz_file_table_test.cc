@@ -84,6 +84,30 @@ TEST_F(XzFileTableTest, ManyReadersOfOneVersionReadItsIndexOnce) {
   EXPECT_EQ(stored.accesses().size(), once.accesses().size());
 }
 
+TEST_F(XzFileTableTest, LookingAtAFileKeepsItsIndexOnlyIfItIsExpensive) {
+  const auto look = [&](const Identity& identity, Format format, const MemFile& stored) {
+    return engine_.files.Look(identity, format, stored, [] { return "t.xz"; });
+  };
+  const MemFile cheap(MakeXz(SomeText(5000), 1000));
+  const Identity cheap_identity = NewIdentity();
+  ASSERT_TRUE(look(cheap_identity, Format::kXz, cheap));
+  EXPECT_EQ(engine_.budget.used(), 0U);
+  const size_t reads = cheap.accesses().size();
+  ASSERT_TRUE(Get(cheap_identity, cheap));
+  EXPECT_GT(cheap.accesses().size(), reads);
+
+  const MemFile large(MakeXz(SomeText(200000), 100));
+  const MemFile legacy(MakeLzmaAlone(SomeText(5000), true));
+  for (const auto& [stored, format] :
+       {std::pair{&large, Format::kXz}, std::pair{&legacy, Format::kLzmaAlone}}) {
+    const Identity identity = NewIdentity();
+    const auto looked = look(identity, format, *stored);
+    ASSERT_TRUE(looked);
+    EXPECT_EQ(*engine_.files.Get(identity, format, (*looked)->id(), *stored, [] { return "t"; }),
+              *looked);
+  }
+}
+
 TEST_F(XzFileTableTest, AnErrorIsNotKept) {
   const Identity identity = NewIdentity();
   const MemFile broken("not an xz file at all, but long enough");

@@ -62,7 +62,7 @@ def sequential():
     readers |= {"nbdcopy-xz": peers.nbdcopy_sequential,
                 "avfs": peers.peer_sequential("avfs", **SLOW),
                 "archivemount": peers.peer_sequential("archivemount", **SLOW),
-                "fuse-archive": peers.missing("fuse-archive", "not packaged in Debian 12")}
+                "fuse-archive": peers.missing("not packaged in Debian 12")}
     what = "sequential, cold, 1 MiB Blocks"
     wanted = {"xz-T2": 0.95, "squashfs-128k": 1.7, "squashfs-1m": 1.7, "squashfuse_ll-128k": 1.6,
               "squashfuse_ll-1m": 1.6, "nbdfuse-xz": 1.6, "nbdcopy-xz": 1.6, "erofs-lzma-1m": 0.9}

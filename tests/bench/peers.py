@@ -392,9 +392,9 @@ def passthrough_listing(tree):
     return read
 
 
-def missing(name, why):
+def missing(why):
     def read(_):
-        raise Unavailable(f"{name}: {why}")
+        raise Unavailable(why)
     return read
 
 

@@ -26,7 +26,9 @@ struct Stats {
   Counter served_bytes;         // plain bytes handed to readers
   Counter ahead_useful;         // units decoded ahead that were then read
   Counter ahead_wasted;         // units decoded ahead that were dropped unread
-  Counter giant_restarts;       // giant Blocks begun again from their start
+  Counter giant_restarts;       // giant Blocks begun (again) at their start
+  Counter giant_points;         // restart points saved
+  Counter giant_restores;       // restart points gone back to
   Counter damaged_blocks;       // Blocks found damaged, each once
   Counter damaged_files;        // files whose Index can't be read, each once while known
   Counter collisions;           // stored names that fight for one logical name, each once

@@ -33,6 +33,8 @@ std::string StatsJson(Filesystem& fs) {
   json["decode_ahead"] = {{"useful", stats.ahead_useful.Get()},
                           {"wasted", stats.ahead_wasted.Get()}};
   json["giant_block_restarts"] = stats.giant_restarts.Get();
+  json["restart_points"] = {{"saved", stats.giant_points.Get()},
+                            {"restored", stats.giant_restores.Get()}};
   json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
   json["name_collisions"] = stats.collisions.Get();
   json["budget"] = {{"bytes", engine.budget.total()},

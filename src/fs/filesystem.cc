@@ -66,7 +66,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       damaged_files_(kMostReports),
       engine_({.budget_bytes = options.cache_size_bytes,
                .threads = options.threads,
-               .whole_block_bytes = options.whole_block_limit_bytes}) {}
+               .whole_block_bytes = options.whole_block_limit_bytes,
+               .restart_file_bytes = options.restart_file_size_bytes.value_or(0)}) {}
 
 Filesystem::~Filesystem() = default;
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,11 @@ struct Options {
   // whichever is less. 32 MiB holds the 24 MiB Blocks that `xz -T0` writes by default and costs at
   // most about 0.3 s before the first byte.
   uint64_t whole_block_limit_bytes = 0;
+  // How large the temporary file may become that holds restart points of giant Blocks for which
+  // there is no memory; 0: there is none. Unset stands for the default: 2 GiB or a quarter of what
+  // is free where it lies ($TMPDIR or /var/tmp), whichever is less. Raise it for random reads in
+  // many or very large giant Blocks.
+  std::optional<uint64_t> restart_file_size_bytes;
   // For how long the kernel may use attributes and names without asking again, in seconds. Raise
   // them when nobody else changes the source.
   double attr_timeout_s = 1.0;

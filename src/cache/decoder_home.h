@@ -61,6 +61,11 @@ struct DecoderHome {
   bool Passes(uint64_t slice_wanted) const {
     return busy && slice <= slice_wanted && slice_wanted <= goal;
   }
+  // It's at work, and from where it ends `slice_wanted` is best reached by going on, if it doesn't
+  // pass it.
+  bool WillStandBefore(uint64_t slice_wanted) const {
+    return Passes(slice_wanted) || StartFor(slice_wanted, goal + 1).kind == Start::Kind::kHere;
+  }
   // What it costs, in slices, until `slice_wanted` is decoded here for `for_reader`.
   uint64_t CostFor(uint64_t slice_wanted, uint64_t for_reader) const;
   bool HasPoints() const { return !points.empty() || !bookmarks.empty(); }
@@ -74,7 +79,7 @@ struct DecoderHome {
   bool awake = false;         // `bytes` are counted; asleep it holds no dictionary
   uint64_t slice = kNowhere;  // what it gives next; kNowhere: a point must be put back first
   uint64_t reader = 0;        // of the last run; 0 if that one is gone
-  bool in_order = false;      // the last run passed over nothing
+  bool in_order = false;      // the last run went on where that reader was
   uint64_t used_at = 0;       // the count of runs then
   std::map<uint64_t, RestartPointPtr> points;
   std::map<uint64_t, Bookmark> bookmarks;  // by reader

@@ -5,15 +5,16 @@
 // share them; a Block has at most as many homes as threads decode. A request takes the idle home
 // that gets to its slice with the least decoding. If one at work will get there sooner it waits:
 // the run either passes the slice and hands it over, or ends, and the request chooses again. Who
-// would wait although a home is free, or could be made, only does so until all that was waited for
-// the Block is what that home would cost: from then on there are two that work.
+// would wait for a home to come back from elsewhere, although one is free or could be made, only
+// does so until all that was waited for the Block is what that one would cost: from then on there
+// are two that work.
 //
-// Points are saved while a run passes over slices that nobody asked for, every `spacing`: this is
-// what random readers do. A reader who reads on in order gets them far apart and only in memory: it
+// Points are saved while a run passes over many slices, every `spacing`: this is what random
+// readers make it do. A reader who reads on in order gets them far apart and only in memory: it
 // must not pay for jumps that may never come. `spacing` is about the size of the dictionary, which
-// is the size of a point; where the whole Block at that spacing would take more than half of the
-// store it is larger. When the store is full, what wasn't used for long goes; if there is no such
-// thing, every other point of the Block goes and its spacing doubles.
+// is the size of a point; where the whole Block at that spacing would take more than the store has
+// it is larger. When the store is full, what wasn't used for long goes; if there is no such thing,
+// every other point of the Block goes and its spacing doubles.
 //
 // Before a home is moved away from where another reader reads on in order, a *bookmark* is saved
 // there. So readers who share a home pay two copies of the dictionary a turn, and never begin
@@ -44,8 +45,8 @@ namespace {
 
 constexpr uint64_t kNowhere = DecoderHome::kNowhere;
 
-// How far before its slice a decoder may stand to be used for decode-ahead: those slices are wanted
-// soon anyway.
+// How far before its slice a decoder may stand to be used for decode-ahead, or to be said to go on
+// in order: those slices are wanted soon anyway.
 constexpr uint64_t kReach = 8;
 
 // What a new decoder costs, in slices, beside decoding from the Block's start: fresh memory, which
@@ -80,7 +81,7 @@ uint64_t FirstSpacing(uint64_t block_bytes, uint64_t dictionary_bytes, uint64_t 
   if (dictionary_bytes == 0 || dictionary_bytes > capacity_bytes) {
     return kNowhere;
   }
-  const uint64_t points = std::max<uint64_t>(1, capacity_bytes / dictionary_bytes / 2);
+  const uint64_t points = capacity_bytes / dictionary_bytes;
   return std::max({kLeastSpacing, InSlices(dictionary_bytes), InSlices(block_bytes / points)});
 }
 
@@ -181,7 +182,7 @@ SliceDecoder::Choice SliceDecoder::Choose(const Request& request) {
   if (run_cost > free_cost) {
     return free;
   }
-  if (!run.home->Passes(request.slice)) {
+  if (!run.home->WillStandBefore(request.slice)) {
     if (block.waited >= free_cost) {
       block.waited = 0;
       return free;
@@ -229,7 +230,9 @@ void SliceDecoder::TakeHome(const Request& request, DecoderHome* home, uint64_t 
   claim.home = home;
   claim.start = home->StartFor(request.slice, home->slice);
   claim.slice = claim.start.slice;
-  claim.in_order = claim.slice == request.slice;
+  // The requests of one pass come in somewhat different an order.
+  claim.in_order =
+      request.slice - claim.slice < kReach && claim.start.kind != DecoderHome::Start::Kind::kPoint;
   const bool goes_on = claim.in_order && claim.start.kind == DecoderHome::Start::Kind::kHere;
   if (!goes_on && home->IsReadOnBy() != request.reader) {
     claim.left = {home->IsReadOnBy(), home->slice};
@@ -407,7 +410,7 @@ void SliceDecoder::ForgetStart(const Request& request, Claim& claim) {
   home.Forget(claim.start);
   claim.start = home.StartFor(request.slice, kNowhere);
   claim.slice = claim.start.slice;
-  claim.in_order = claim.slice == request.slice;
+  claim.in_order = false;
   home.slice = claim.slice;
 }
 

@@ -93,7 +93,7 @@ class SliceDecoder {
     DecoderHome::Start start;
     uint64_t slice = 0;     // to be decoded next
     bool wake = false;      // the decoder isn't charged yet
-    bool in_order = false;  // nothing is passed over
+    bool in_order = false;  // it goes on where its reader was
     bool crowded = false;   // another reader's place was lost for want of memory
     bool good = true;       // the decoder can go on
     // Whose place is to be kept before the decoder is moved.

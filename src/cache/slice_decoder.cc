@@ -232,7 +232,7 @@ void SliceDecoder::TakeHome(const Request& request, DecoderHome* home, uint64_t 
   claim.slice = claim.start.slice;
   // The requests of one pass come in somewhat different an order.
   claim.in_order =
-      request.slice - claim.slice < kReach && claim.start.kind != DecoderHome::Start::Kind::kPoint;
+      request.slice - claim.slice <= kReach && claim.start.kind != DecoderHome::Start::Kind::kPoint;
   const bool goes_on = claim.in_order && claim.start.kind == DecoderHome::Start::Kind::kHere;
   if (!goes_on && home->IsReadOnBy() != request.reader) {
     claim.left = {home->IsReadOnBy(), home->slice};

@@ -67,24 +67,6 @@ constexpr uint64_t kStaleRuns = 256;
 // Running on costs the reader who does it about 10 ms a slice.
 constexpr uint64_t kMostRunOn = 16;
 
-// Slices between points, however small the dictionary is.
-constexpr uint64_t kLeastSpacing = 4;
-// For those who read in order: 64 MiB, and at least eight dictionaries. A copy of 8 MiB takes about
-// 3 ms, decoding 64 MiB about 600 ms.
-constexpr uint64_t kOrderedSpacing = 64;
-constexpr uint64_t kOrderedDictionaries = 8;
-
-uint64_t InSlices(uint64_t bytes) { return (bytes + kSliceBytes / 2) / kSliceBytes; }
-
-// The spacing to begin with; kNowhere if there are to be no points.
-uint64_t FirstSpacing(uint64_t block_bytes, uint64_t dictionary_bytes, uint64_t capacity_bytes) {
-  if (dictionary_bytes == 0 || dictionary_bytes > capacity_bytes) {
-    return kNowhere;
-  }
-  const uint64_t points = capacity_bytes / dictionary_bytes;
-  return std::max({kLeastSpacing, InSlices(dictionary_bytes), InSlices(block_bytes / points)});
-}
-
 }  // namespace
 
 Result<UnitPtr> SliceDecoder::Load(const Request& request) {
@@ -165,7 +147,8 @@ SliceDecoder::Choice SliceDecoder::Choose(const Request& request) {
   }
   Choice free;  // a new home, unless a better one is found
   // Where there are no points a reader whose decoder is taken has to begin again.
-  const uint64_t most_homes = block.spacing == kNowhere ? kMostHomes : limits_.homes;
+  const uint64_t most_homes =
+      block.spacing.dense == RestartSpacing::kNone ? kMostHomes : limits_.homes;
   uint64_t free_cost = block.homes.size() < most_homes ? request.slice + kNewHomeCost : kNowhere;
   Choice run{nullptr, true};
   uint64_t run_cost = kNowhere;
@@ -392,11 +375,9 @@ Status SliceDecoder::Open(const Request& request, DecoderHome& home) {
   }
   MutexLock lock(mutex_);
   GiantBlock& block = blocks_.find(KeyOf(request))->second;
-  if (block.spacing == 0) {
-    block.ordered_spacing =
-        std::max(kOrderedSpacing, kOrderedDictionaries * InSlices(dictionary_bytes));
+  if (block.spacing.dense == 0) {
     block.spacing =
-        FirstSpacing(request.block.plain_size, dictionary_bytes, store_.capacity_bytes());
+        RestartSpacing::For(request.block.plain_size, dictionary_bytes, store_.capacity_bytes());
   }
   return {};
 }
@@ -503,7 +484,7 @@ void SliceDecoder::MaybeSavePoint(const Request& request, const Claim& claim) {
   {
     MutexLock lock(mutex_);
     const GiantBlock& block = blocks_.find(KeyOf(request))->second;
-    spacing = ordered ? std::max(block.spacing, block.ordered_spacing) : block.spacing;
+    spacing = block.spacing.Of(ordered);
     before = home.PointBefore(claim.slice);
   }
   if (claim.slice - before < spacing) {
@@ -535,7 +516,7 @@ void SliceDecoder::MakeRoomForPoints(const BlockKey& key) {
     home.ThinPoints(dropped.points);
   }
   if (!dropped.points.empty()) {
-    block.spacing = std::min(block.spacing, kNowhere / 2) * 2;
+    block.spacing.Double();
   }
 }
 

@@ -14,15 +14,12 @@
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/decoder_home.h"
+#include "cache/restart_spacing.h"
 #include "cache/restart_store.h"
 #include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {
-
-// The unit of the cache inside a giant Block. 1 MiB: about 10 ms of decoding, so a reader who joins
-// one waits little, and eight of the kernel's requests are served by one.
-inline constexpr uint64_t kSliceBytes = uint64_t{1} << 20;
 
 // The decoders of a mount's giant Blocks. Thread-safe. The algorithm is described in the source.
 class SliceDecoder {
@@ -75,9 +72,7 @@ class SliceDecoder {
   // A giant Block that has decoders.
   struct GiantBlock {
     HomeList homes;
-    // Of restart points, in slices; 0: not known yet.
-    uint64_t spacing = 0;
-    uint64_t ordered_spacing = 0;  // at least; for those who read in order
+    RestartSpacing spacing;
     uint64_t waited = 0;  // for runs of others, in slices, since a home was last taken instead
   };
 

@@ -7,11 +7,13 @@
 
 #include <sched.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <optional>
 #include <sstream>
@@ -234,6 +236,21 @@ unsigned UsableProcessors(const std::string& root) {
 uint64_t UsableMemory() { return UsableMemory(""); }
 
 unsigned UsableProcessors() { return UsableProcessors(""); }
+
+std::string TemporaryFolder() {
+  const char* const folder = std::getenv("TMPDIR");
+  return folder != nullptr && folder[0] == '/' ? folder : "/var/tmp";
+}
+
+uint64_t FreeSpace(const std::string& folder) {
+  struct statvfs st = {};
+  if (statvfs(folder.c_str(), &st) != 0) {
+    return 0;
+  }
+  // No file system has more than 2^63 bytes.
+  const uint64_t unit = std::max<uint64_t>(st.f_frsize, 1);
+  return std::min<uint64_t>(st.f_bavail, (uint64_t{1} << 63) / unit) * unit;
+}
 
 uint64_t RaiseDescriptorLimit() {
   rlimit limit{};

@@ -17,6 +17,12 @@ unsigned UsableProcessors();
 uint64_t UsableMemory(const std::string& root);
 unsigned UsableProcessors(const std::string& root);
 
+// Where large temporary files belong: $TMPDIR if that is an absolute path, else /var/tmp.
+std::string TemporaryFolder();
+// What we may still write to the file system that holds `folder`, in bytes; 0 if that can't be
+// known.
+uint64_t FreeSpace(const std::string& folder);
+
 // Raises the soft limit of open descriptors to the hard limit and returns it.
 uint64_t RaiseDescriptorLimit();
 

@@ -29,7 +29,9 @@ struct Stats {
   Counter ahead_wasted;         // units decoded ahead that were dropped unread
   Counter files_ahead;          // small files decoded before they were opened
   Counter files_ahead_useful;   // of these, opened while they were ahead
-  Counter giant_restarts;       // giant Blocks begun again from their start
+  Counter giant_restarts;       // giant Blocks begun (again) at their start
+  Counter giant_points;         // restart points saved
+  Counter giant_restores;       // restart points gone back to
   Counter damaged_blocks;       // Blocks found damaged, each once
   Counter damaged_files;        // files whose Index can't be read, each once while known
   Counter collisions;           // stored names that fight for one logical name, each once

@@ -1,6 +1,13 @@
 #include "cache/read_engine.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "base/machine.h"
 
 namespace xzfs {
 namespace {
@@ -13,6 +20,20 @@ constexpr uint64_t kLeastDecoderLimit = uint64_t{128} << 20;
 // own.
 constexpr size_t kQueueLimit = 64;
 
+// Without it there are fewer restart points, nothing else.
+UniqueFd OpenRestartFile(uint64_t bytes) {
+  if (bytes == 0) {
+    return UniqueFd();
+  }
+  const std::string folder = TemporaryFolder();
+  UniqueFd file = RestartFile::OpenIn(folder);
+  if (!file.valid()) {
+    Log(LogLevel::kInfo, "no temporary file for restart points in " + folder + ": " +
+                             std::strerror(errno) + "; set TMPDIR or restart_file_size=0");
+  }
+  return file;
+}
+
 }  // namespace
 
 ReadEngine::ReadEngine(const Limits& limits)
@@ -24,7 +45,9 @@ ReadEngine::ReadEngine(const Limits& limits)
       arenas(cache, limits.threads),
       slots(limits.threads),
       damage(stats),
-      slices(cache, slots, damage, stats, decoder_limit),
+      restarts(cache, OpenRestartFile(limits.restart_file_bytes), limits.restart_file_bytes),
+      slices(cache, slots, damage, restarts, stats,
+             {.decoder_bytes = decoder_limit, .homes = limits.threads}),
       files(cache),
       small_files(cache),
       most_unfinished_blocks(limits.threads),

@@ -11,6 +11,7 @@
 #include "cache/block_cache.h"
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
+#include "cache/restart_store.h"
 #include "cache/slice_decoder.h"
 #include "cache/small_files.h"
 #include "cache/xz_file_table.h"
@@ -31,8 +32,11 @@ struct ReadEngine {
     // Blocks up to this size are decoded whole and verified before a byte is returned.
     uint64_t whole_block_bytes;
     Verify verify = Verify::kBlock;
+    // How large the temporary file for restart points may become; 0: none.
+    uint64_t restart_file_bytes = 0;
   };
 
+  // Opens the temporary file: before the process gives up the right to.
   explicit ReadEngine(const Limits& limits);
 
   // Starts decode-ahead. Until then readers decode what they ask for and nothing else.
@@ -48,6 +52,7 @@ struct ReadEngine {
   ArenaPool arenas;  // of decoders of whole Blocks
   DecodeSlots slots;
   DamageNotes damage;
+  RestartStore restarts;
   SliceDecoder slices;
   XzFileTable files;
   SmallFiles small_files;

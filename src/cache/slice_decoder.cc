@@ -1,49 +1,67 @@
-// A giant Block can only be decoded from its start, so what counts is not to begin again.
+// A giant Block can only be decoded in order, so what counts is where a decoder can begin: where it
+// stands, or at one of its restart points.
 //
-// A decoder that has given its slice is parked where it stands and goes on from there for the next
-// request. A request for slice s takes the parked decoder that stands nearest before s: one that
-// its own reader used last, or one that nobody uses, or one so near that its reader will be glad of
-// the slices between. Another reader's decoder further away is left to that reader, if there is
-// memory for one more: one stray read must not cost a sequential reader its place. If a decoder at
-// work stands nearer before s than any parked one, it is waited for: it either passes s and hands
-// the slice over, or ends and can be taken. Only when there is none does a new decoder start at the
-// Block's start.
+// A decoder and its points are a *home* of the Block. The points hold addresses, so homes can't
+// share them; a Block has at most as many homes as threads decode. A request takes the idle home
+// that gets to its slice with the least decoding. If one at work will get there sooner it waits:
+// the run either passes the slice and hands it over, or ends, and the request chooses again. Who
+// would wait for a home to come back from elsewhere, although one is free or could be made, only
+// does so until all that was waited for the Block is what that one would cost: from then on there
+// are two that work.
 //
-// A decoder that has to pass over slices to reach its goal leaves the last of them in the cache, an
-// eighth of the budget: reading backwards then restarts once per eighth instead of once per slice.
+// Points are saved while a run passes over many slices, every `spacing`: this is what random
+// readers make it do. A reader who reads on in order gets them far apart and only in memory: it
+// must not pay for jumps that may never come. `spacing` is about the size of the dictionary, which
+// is the size of a point; where the whole Block at that spacing would take more than the store has
+// it is larger. When the store is full, what wasn't used for long goes; if there is no such thing,
+// every other point of the Block goes and its spacing doubles.
 //
-// Memory: decoders, at work and parked, may take three quarters of the budget (units keep a
-// quarter). Parking beyond that may only drop decoders that nobody uses. A reader whose decoder
-// can't be parked lets it run on for a few slices, kept as decoded ahead, so that what it costs to
-// come here again is shared by all of them; dropping another reader's instead would only make both
-// start again in turns. A reader who has to start a decoder that would take those at work over half
-// of the budget waits for others to end, but not for ever.
+// Before a home is moved away from where another reader reads on in order, a *bookmark* is saved
+// there. So readers who share a home pay two copies of the dictionary a turn, and never begin
+// again.
 //
-// Invariants, under mutex_: a cursor is either parked, or belongs to exactly one run on one
-// thread's stack; a Want is in the map of exactly one live run until it is over; a run never waits
-// for another run, so waiting ends.
+// A run that passes over slices leaves the last of them in the cache, an eighth of the budget, for
+// those who read backwards.
+//
+// Memory: points take at most a quarter of the budget, and with the decoders that are awake three
+// quarters, or there is one decoder. Others go to sleep: a bookmark if a reader goes on there, then
+// the dictionary's memory is given back. If there is no room for that bookmark either, the reader's
+// place is lost, and whoever took it lets its decoder run on for a few slices, kept as decoded
+// ahead, so that what it costs to come here again is shared by all of them.
+//
+// Invariants, under mutex_: a home that is busy belongs to one thread, which alone uses its
+// decoder; a home that is idle has a slice, points or both; a Want is in the map of a busy home
+// until it is over; a run never waits for a run, so waiting ends.
 #include "cache/slice_decoder.h"
 
 #include <algorithm>
 #include <cerrno>
-#include <iterator>
 #include <new>
+#include <optional>
 #include <utility>
 
 namespace xzfs {
 namespace {
 
-// How far before its slice a decoder may stand to be taken from another reader, or to be used for
-// decode-ahead: those slices are wanted soon anyway.
+constexpr uint64_t kNowhere = DecoderHome::kNowhere;
+
+// How far before its slice a decoder may stand to be used for decode-ahead, or to be said to go on
+// in order: those slices are wanted soon anyway.
 constexpr uint64_t kReach = 8;
 
-// What one reader leaves behind in jumping about. More would only fill memory.
-constexpr size_t kParkedPerReader = 4;
+// What a new decoder costs, in slices, beside decoding from the Block's start: fresh memory, which
+// the Block keeps. So one that nobody needs where it stands is used first.
+constexpr uint64_t kNewHomeCost = 2;
 
 // After so many changes around it a reader who waits for memory starts all the same.
 constexpr int kMostWaits = 16;
 
-// A parked decoder that wasn't used while so many others were is taken for abandoned.
+// Homes of all Blocks. Each costs about 100 KiB even when it's asleep.
+constexpr uint64_t kMostHomes = 64;
+// What is beside a decoder that is asleep and what its points hold.
+constexpr uint64_t kAsleepBytes = uint64_t{64} << 10;
+
+// A home that wasn't used while so many runs ended is taken for abandoned.
 constexpr uint64_t kStaleRuns = 256;
 
 // Running on costs the reader who does it about 10 ms a slice.
@@ -54,14 +72,14 @@ constexpr uint64_t kMostRunOn = 16;
 Result<UnitPtr> SliceDecoder::Load(const Request& request) {
   Claim claim;
   UnitPtr handed_over;
-  Outcome outcome = ClaimDecoder(request, 0, claim, handed_over);
+  Outcome outcome = ClaimHome(request, 0, claim, handed_over);
   if (outcome == Outcome::kTellBytes) {
     auto bytes = BlockDecoderMemory(request.stored, request.file.index(), request.block);
     if (!bytes) {
       return tl::unexpected(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
                                         std::move(bytes.error())));
     }
-    outcome = ClaimDecoder(request, *bytes, claim, handed_over);
+    outcome = ClaimHome(request, *bytes + kAsleepBytes, claim, handed_over);
   }
   if (outcome == Outcome::kHandedOver) {
     return handed_over;
@@ -76,126 +94,338 @@ Result<UnitPtr> SliceDecoder::Load(const Request& request) {
     // The run must end, or those who wait for it would hang.
     unit = Fail(ENOMEM, "out of memory while decoding: lower cache_size");
   }
-  const bool park = unit.has_value() && claim.cursor.decoder != nullptr &&
-                    claim.cursor.decoder->position() < request.block.plain_size;
-  EndRun(request, std::move(claim), park);
+  claim.good = claim.good && unit.has_value();
+  EndRun(request, claim);
   return unit;
 }
 
-// `restart_bytes`: what a new decoder would need; 0 if that isn't known yet.
-SliceDecoder::Outcome SliceDecoder::ClaimDecoder(const Request& request, uint64_t restart_bytes,
-                                                 Claim& claim, UnitPtr& unit) {
-  const BlockKey key = KeyOf(request);
-  const bool ahead = request.effort == Effort::kAhead;
+// `new_home_bytes`: what a new decoder would need; 0 if that isn't known yet.
+SliceDecoder::Outcome SliceDecoder::ClaimHome(const Request& request, uint64_t new_home_bytes,
+                                              Claim& claim, UnitPtr& unit) {
+  Dropped dropped;
   MutexLock lock(mutex_);
   for (int waits = 0;;) {
-    const auto runs = runs_.find(key);
-    const auto parked = BestParked(request, restart_bytes != 0 && !Affordable(restart_bytes));
-    const bool has_parked = parked != parked_.end();
-    if (runs != runs_.end()) {
-      const auto run = BestRun(runs->second, request.slice);
-      if (run != runs->second.end() && (!has_parked || run->slice >= parked->cursor.slice)) {
-        if (ahead) {
-          return Outcome::kNotAhead;
-        }
-        unit = WaitForRun(*run, request.slice);
-        if (unit != nullptr) {
-          return Outcome::kHandedOver;
-        }
-        continue;
-      }
-    }
-    if (ahead && !(has_parked && parked->cursor.slice + kReach >= request.slice)) {
+    const Choice choice = Choose(request);
+    if (request.effort == Effort::kAhead && (choice.wait || choice.home == nullptr)) {
       return Outcome::kNotAhead;
     }
-    if (!has_parked && restart_bytes == 0) {
-      return Outcome::kTellBytes;
-    }
-    if (!has_parked && running_bytes_ != 0 && waits < kMostWaits &&
-        running_bytes_ + restart_bytes > cache_.budget().total() / 2) {
-      ++waits;
-      changed_.Wait(mutex_);
+    if (choice.wait) {
+      unit = WaitFor(*choice.home, request.slice);
+      if (unit != nullptr) {
+        return Outcome::kHandedOver;
+      }
       continue;
     }
-    RunList& list = runs_[key];
-    claim.run = list.insert(list.end(), Run{has_parked ? parked->cursor.slice : 0, {}});
-    claim.bytes = restart_bytes;
-    if (has_parked) {
-      ParkedList taken;
-      Unpark(parked, taken);
-      claim.cursor = std::move(taken.front().cursor);
-      claim.bytes = claim.cursor.charge.bytes();
+    if (choice.home == nullptr && new_home_bytes == 0) {
+      return Outcome::kTellBytes;
     }
-    running_bytes_ += claim.bytes;
+    const bool awake = choice.home != nullptr && choice.home->awake;
+    const uint64_t bytes = choice.home != nullptr ? choice.home->bytes : new_home_bytes;
+    if (!awake && !MakeRoom(bytes, waits, claim)) {
+      continue;
+    }
+    if (choice.home == nullptr && home_count_ >= kMostHomes) {
+      const auto [key, oldest] =
+          OldestIdle([](const BlockKey&, const DecoderHome&) { return true; });
+      if (oldest != nullptr) {
+        DropHome(key, *oldest, dropped);
+      }
+    }
+    TakeHome(request, choice.home, bytes, claim);
     return Outcome::kClaimed;
   }
 }
 
-// There is memory for a decoder of `bytes` beside all others.
-bool SliceDecoder::Affordable(uint64_t bytes) {
-  return running_bytes_ + parked_bytes_ + bytes <= cache_.budget().total() / 4 * 3;
+SliceDecoder::Choice SliceDecoder::Choose(const Request& request) {
+  const auto found = blocks_.find(KeyOf(request));
+  if (found == blocks_.end()) {
+    return {};
+  }
+  GiantBlock& block = found->second;
+  if (request.effort == Effort::kAhead) {
+    return ChooseAhead(block, request.slice);
+  }
+  Choice free;  // a new home, unless a better one is found
+  // Where there are no points a reader whose decoder is taken has to begin again.
+  const uint64_t most_homes =
+      block.spacing.dense == RestartSpacing::kNone ? kMostHomes : limits_.homes;
+  uint64_t free_cost = block.homes.size() < most_homes ? request.slice + kNewHomeCost : kNowhere;
+  Choice run{nullptr, true};
+  uint64_t run_cost = kNowhere;
+  for (DecoderHome& home : block.homes) {
+    const uint64_t cost = home.CostFor(request.slice, request.reader);
+    if (home.busy && cost < run_cost) {
+      run_cost = cost;
+      run.home = &home;
+    } else if (!home.busy && cost < free_cost) {
+      free_cost = cost;
+      free.home = &home;
+    }
+  }
+  if (run_cost > free_cost) {
+    return free;
+  }
+  if (!run.home->WillStandBefore(request.slice)) {
+    if (block.waited >= free_cost) {
+      block.waited = 0;
+      return free;
+    }
+    block.waited += run_cost;
+  }
+  return run;
 }
 
-UnitPtr SliceDecoder::WaitForRun(Run& run, uint64_t slice) {
-  Want want;
-  run.wants.emplace(slice, &want);
+// The idle home that stands just before the slice. If one at work gets there, it will be decoded in
+// time without us.
+SliceDecoder::Choice SliceDecoder::ChooseAhead(GiantBlock& block, uint64_t slice) {
+  Choice best;
+  for (DecoderHome& home : block.homes) {
+    if (home.slice > slice || home.slice + kReach < slice) {
+      continue;
+    }
+    if (home.busy) {
+      return {&home, true};
+    }
+    if (best.home == nullptr || home.slice > best.home->slice) {
+      best.home = &home;
+    }
+  }
+  return best;
+}
+
+UnitPtr SliceDecoder::WaitFor(DecoderHome& home, uint64_t slice) {
+  DecoderHome::Want want;
+  home.wants.emplace(slice, &want);
   while (!want.over) {
     changed_.Wait(mutex_);
   }
   return want.unit;
 }
 
-// The run nearest before `slice`, or the end.
-SliceDecoder::RunList::iterator SliceDecoder::BestRun(RunList& runs, uint64_t slice) {
-  auto best = runs.end();
-  for (auto it = runs.begin(); it != runs.end(); ++it) {
-    if (it->slice <= slice && (best == runs.end() || it->slice > best->slice)) {
-      best = it;
-    }
+// Makes `home`, or a new one if it is null, busy with a run to the slice that was asked for.
+void SliceDecoder::TakeHome(const Request& request, DecoderHome* home, uint64_t bytes,
+                            Claim& claim) {
+  if (home == nullptr) {
+    home = &blocks_[KeyOf(request)].homes.emplace_back();
+    home->bytes = bytes;
+    ++home_count_;
   }
-  return best;
+  claim.home = home;
+  claim.start = home->StartFor(request.slice, home->slice);
+  claim.slice = claim.start.slice;
+  // The requests of one pass come in somewhat different an order.
+  claim.in_order =
+      request.slice - claim.slice <= kReach && claim.start.kind != DecoderHome::Start::Kind::kPoint;
+  const bool goes_on = claim.in_order && claim.start.kind == DecoderHome::Start::Kind::kHere;
+  if (!goes_on && home->IsReadOnBy() != request.reader) {
+    claim.left = {home->IsReadOnBy(), home->slice};
+  }
+  if (claim.start.kind == DecoderHome::Start::Kind::kBookmark &&
+      claim.start.reader == request.reader) {
+    home->bookmarks.erase(request.reader);  // the claim holds it
+  }
+  claim.wake = !home->awake;
+  if (claim.wake) {
+    home->awake = true;
+    awake_bytes_ += home->bytes;
+  }
+  home->busy = true;
+  home->slice = claim.slice;
+  home->goal = request.slice;
 }
 
-// The parked decoder to go on with, or the end. `take_foreign`: also from a reader who may want it.
-SliceDecoder::ParkedList::iterator SliceDecoder::BestParked(const Request& request,
-                                                            bool take_foreign) {
-  const BlockKey key = KeyOf(request);
-  auto best = parked_.end();
-  for (auto it = parked_.begin(); it != parked_.end(); ++it) {
-    const uint64_t at = it->cursor.slice;
-    if (it->key != key || at > request.slice ||
-        (best != parked_.end() && at <= best->cursor.slice)) {
-      continue;
-    }
-    if (it->reader == 0 || it->reader == request.reader || at + kReach >= request.slice ||
-        take_foreign) {
-      best = it;
+// Makes room for one more decoder of `bytes` to be awake. Returns false if the lock was released
+// and the world must be looked at again.
+bool SliceDecoder::MakeRoom(uint64_t bytes, int& waits, Claim& claim) {
+  const uint64_t limit = cache_.budget().total() / 4 * 3;
+  if (awake_bytes_ == 0 || awake_bytes_ + store_.memory_bytes() + bytes <= limit) {
+    return true;
+  }
+  const auto [key, oldest] =
+      OldestIdle([](const BlockKey&, const DecoderHome& home) { return home.awake; });
+  if (oldest != nullptr) {
+    claim.crowded = !PutToSleep(key, *oldest) || claim.crowded;
+    return false;
+  }
+  if (waits == kMostWaits) {
+    return true;
+  }
+  ++waits;
+  changed_.Wait(mutex_);
+  return false;
+}
+
+// Returns false if a reader lost its place.
+bool SliceDecoder::PutToSleep(const BlockKey& key, DecoderHome& home) {
+  const uint64_t reader = home.IsReadOnBy();
+  const uint64_t slice = std::exchange(home.slice, kNowhere);
+  home.busy = true;
+  home.goal = 0;
+  Dropped dropped;
+  mutex_.Unlock();
+  RestartPointPtr place = reader != 0 ? SavePlace(key, home) : nullptr;
+  home.decoder->Sleep();
+  MemoryCharge charge = cache_.Reserve(kAsleepBytes);
+  mutex_.Lock();
+  if (place != nullptr) {
+    home.SetBookmark(reader, slice, std::move(place), dropped.points);
+  }
+  home.in_order = false;
+  home.awake = false;
+  awake_bytes_ -= home.bytes;
+  home.charge = std::move(charge);
+  EndBusy(home);
+  const bool lost = home.reader != 0 && slice != kNowhere && !home.HasPoints();
+  if (!home.HasPoints()) {
+    DropHome(key, home, dropped);
+  }
+  mutex_.Unlock();
+  dropped = Dropped();
+  mutex_.Lock();
+  return !lost;
+}
+
+void SliceDecoder::EndBusy(DecoderHome& home) {
+  for (auto& [slice, want] : home.wants) {
+    want->over = true;
+  }
+  home.wants.clear();
+  home.busy = false;
+  changed_.NotifyAll();
+}
+
+void SliceDecoder::DropHome(const BlockKey& key, DecoderHome& home, Dropped& dropped) {
+  const auto block = blocks_.find(key);
+  HomeList& homes = block->second.homes;
+  const auto it = std::find_if(homes.begin(), homes.end(),
+                               [&home](const DecoderHome& other) { return &other == &home; });
+  if (home.awake) {
+    awake_bytes_ -= home.bytes;
+  }
+  --home_count_;
+  dropped.homes.splice(dropped.homes.end(), homes, it);
+  if (homes.empty()) {
+    blocks_.erase(block);
+  }
+}
+
+// Of the idle homes that `may` agrees to, the one that wasn't used for longest; or null.
+template <class Predicate>
+std::pair<SliceDecoder::BlockKey, DecoderHome*> SliceDecoder::OldestIdle(const Predicate& may) {
+  std::pair<BlockKey, DecoderHome*> oldest{};
+  for (auto& [key, block] : blocks_) {
+    for (DecoderHome& home : block.homes) {
+      if (!home.busy && may(key, home) &&
+          (oldest.second == nullptr || home.used_at < oldest.second->used_at)) {
+        oldest = {key, &home};
+      }
     }
   }
-  return best;
+  return oldest;
 }
 
 Result<UnitPtr> SliceDecoder::Drive(const Request& request, Claim& claim) {
-  if (claim.cursor.decoder == nullptr) {
-    if (auto started = Restart(request, claim); !started) {
-      return tl::unexpected(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
-                                        std::move(started.error())));
-    }
+  if (Status begun = Begin(request, claim); !begun) {
+    return tl::unexpected(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
+                                      std::move(begun.error())));
   }
   auto unit = Decode(request, claim);
-  if (unit && request.effort == Effort::kReader && !CanPark(claim, request.reader)) {
+  if (unit && claim.crowded && request.effort == Effort::kReader) {
     RunOn(request, claim);
   }
   return unit;
 }
 
-Status SliceDecoder::Restart(const Request& request, Claim& claim) {
-  claim.cursor.charge = cache_.Reserve(claim.bytes);
-  XZFS_ASSIGN_OR_RETURN(
-      claim.cursor.decoder,
-      BlockDecoder::Open(request.stored, request.file.index(), request.block, decoder_limit_));
+// Brings the claim's decoder to where the run begins.
+Status SliceDecoder::Begin(const Request& request, Claim& claim) {
+  using Kind = DecoderHome::Start::Kind;
+  DecoderHome& home = *claim.home;
+  if (claim.wake) {
+    home.charge = cache_.Reserve(home.bytes);
+  }
+  if (claim.left.reader != 0) {
+    KeepPlace(request, claim);
+  }
+  while (claim.start.point != nullptr) {
+    if (store_.Restore(*claim.start.point, *home.decoder)) {
+      stats_.giant_restores.Add();
+      claim.start.point.reset();
+      return {};
+    }
+    ForgetStart(request, claim);
+  }
+  if (claim.start.kind == Kind::kHere) {
+    return {};
+  }
   stats_.giant_restarts.Add();
+  if (home.decoder != nullptr && !home.decoder->dictionary().empty()) {
+    home.decoder->Restore(home.beginning);
+    return {};
+  }
+  return Open(request, home);
+}
+
+Status SliceDecoder::Open(const Request& request, DecoderHome& home) {
+  home.decoder.reset();
+  XZFS_ASSIGN_OR_RETURN(home.decoder, BlockDecoder::Open(request.stored, request.file.index(),
+                                                         request.block, limits_.decoder_bytes));
+  const size_t dictionary_bytes = home.decoder->dictionary().size();
+  if (dictionary_bytes != 0) {
+    home.beginning = home.decoder->Mark();
+  }
+  MutexLock lock(mutex_);
+  GiantBlock& block = blocks_.find(KeyOf(request))->second;
+  if (block.spacing.dense == 0) {
+    block.spacing =
+        RestartSpacing::For(request.block.plain_size, dictionary_bytes, store_.capacity_bytes());
+  }
   return {};
+}
+
+// The point where the claim's run should begin can't be read: chooses another start.
+void SliceDecoder::ForgetStart(const Request& request, Claim& claim) {
+  DecoderHome& home = *claim.home;
+  std::vector<RestartPointPtr> dropped;
+  dropped.push_back(std::move(claim.start.point));
+  MutexLock lock(mutex_);
+  home.Forget(claim.start);
+  claim.start = home.StartFor(request.slice, kNowhere);
+  claim.slice = claim.start.slice;
+  claim.in_order = false;
+  home.slice = claim.slice;
+}
+
+RestartPointPtr SliceDecoder::SavePoint(DecoderHome& home, RestartStore::Place place) {
+  if (home.decoder->dictionary().empty()) {
+    return nullptr;
+  }
+  RestartPointPtr point = store_.Save(*home.decoder, place);
+  if (point != nullptr) {
+    stats_.giant_points.Add();
+  }
+  return point;
+}
+
+// A point that is worth others.
+RestartPointPtr SliceDecoder::SavePlace(const BlockKey& key, DecoderHome& home) {
+  RestartPointPtr place = SavePoint(home, RestartStore::Place::kAnywhere);
+  if (place == nullptr) {
+    MakeRoomForPoints(key);
+    place = SavePoint(home, RestartStore::Place::kAnywhere);
+  }
+  return place;
+}
+
+// Saves the place of the reader whom this run takes the decoder from.
+void SliceDecoder::KeepPlace(const Request& request, const Claim& claim) {
+  DecoderHome& home = *claim.home;
+  RestartPointPtr place = SavePlace(KeyOf(request), home);
+  if (place == nullptr) {
+    return;
+  }
+  std::vector<RestartPointPtr> dropped;
+  MutexLock lock(mutex_);
+  home.SetBookmark(claim.left.reader, claim.left.slice, std::move(place), dropped);
 }
 
 // Decodes up to the slice that was asked for.
@@ -203,17 +433,18 @@ Result<UnitPtr> SliceDecoder::Decode(const Request& request, Claim& claim) {
   const BlockInfo& block = request.block;
   std::shared_ptr<Unit> unit;
   for (;;) {
-    const uint64_t slice = claim.cursor.slice;
+    MaybeSavePoint(request, claim);
+    const uint64_t slice = claim.slice;
     XZFS_RETURN_IF_ERROR(DecodeNext(request, claim, unit));
     if (slice == request.slice) {
-      HandOver(*claim.run, slice, unit);
+      HandOver(*claim.home, slice, unit);
       return unit;
     }
     const bool keep = slice + KeepSlices() >= request.slice;
     if (keep) {
       cache_.Insert({request.file.id(), block.plain_offset + slice * kSliceBytes}, unit);
     }
-    if (HandOver(*claim.run, slice, unit) || keep) {
+    if (HandOver(*claim.home, slice, unit) || keep) {
       unit = nullptr;  // it is shared now: decode the next slice elsewhere
     }
   }
@@ -222,7 +453,7 @@ Result<UnitPtr> SliceDecoder::Decode(const Request& request, Claim& claim) {
 // Decodes the next slice into `unit`, a new one if it is null or of another size.
 Status SliceDecoder::DecodeNext(const Request& request, Claim& claim, std::shared_ptr<Unit>& unit) {
   const BlockInfo& block = request.block;
-  const uint64_t offset = claim.cursor.slice * kSliceBytes;
+  const uint64_t offset = claim.slice * kSliceBytes;
   const uint64_t size = std::min(kSliceBytes, block.plain_size - offset);
   if (unit == nullptr || unit->bytes().size() != size) {
     unit = cache_.NewUnit(size);
@@ -231,7 +462,7 @@ Status SliceDecoder::DecodeNext(const Request& request, Claim& claim, std::share
   if (request.effort == Effort::kReader) {
     slot.emplace(slots_, DecodeSlots::Priority::kReader);
   }
-  Status status = claim.cursor.decoder->Decode(request.stored, unit->mutable_bytes());
+  Status status = claim.home->decoder->Decode(request.stored, unit->mutable_bytes());
   slot.reset();
   if (!status) {
     // At the Block's end it is the Check that failed: nothing of the Block is to be trusted.
@@ -240,23 +471,68 @@ Status SliceDecoder::DecodeNext(const Request& request, Claim& claim, std::share
                                       at_end ? 0 : offset, std::move(status.error())));
   }
   stats_.decoded_bytes.Add(size);
-  ++claim.cursor.slice;
+  ++claim.slice;
   return {};
 }
 
-// The decoder won't be kept: gets some more slices out of it. Failures are left to who asks for
-// those bytes.
+// Saves a point where the claim's decoder stands if it's time for one.
+void SliceDecoder::MaybeSavePoint(const Request& request, const Claim& claim) {
+  DecoderHome& home = *claim.home;
+  const bool ordered = claim.in_order;
+  uint64_t spacing = 0;
+  uint64_t before = 0;
+  {
+    MutexLock lock(mutex_);
+    const GiantBlock& block = blocks_.find(KeyOf(request))->second;
+    spacing = block.spacing.Of(ordered);
+    before = home.PointBefore(claim.slice);
+  }
+  if (claim.slice - before < spacing) {
+    return;
+  }
+  RestartPointPtr point =
+      SavePoint(home, ordered ? RestartStore::Place::kMemory : RestartStore::Place::kAnywhere);
+  if (point != nullptr) {
+    MutexLock lock(mutex_);
+    home.points.emplace(claim.slice, std::move(point));
+  } else if (!ordered) {
+    MakeRoomForPoints(KeyOf(request));
+  }
+}
+
+void SliceDecoder::MakeRoomForPoints(const BlockKey& key) {
+  Dropped dropped;
+  MutexLock lock(mutex_);
+  const auto [stale_key, stale] =
+      OldestIdle([&](const BlockKey& other, const DecoderHome& home) REQUIRES(mutex_) {
+        return other != key && home.used_at + kStaleRuns < runs_;
+      });
+  if (stale != nullptr) {
+    DropHome(stale_key, *stale, dropped);
+    return;
+  }
+  GiantBlock& block = blocks_.find(key)->second;
+  for (DecoderHome& home : block.homes) {
+    home.ThinPoints(dropped.points);
+  }
+  if (!dropped.points.empty()) {
+    block.spacing.Double();
+  }
+}
+
+// A reader's place was lost for this run's decoder: gets some more slices out of it. Failures are
+// left to who asks for those bytes.
 void SliceDecoder::RunOn(const Request& request, Claim& claim) {
   const BlockInfo& block = request.block;
   const uint64_t most = std::min(kMostRunOn, KeepSlices());
-  for (uint64_t i = 0; i < most && claim.cursor.slice * kSliceBytes < block.plain_size; ++i) {
-    const uint64_t slice = claim.cursor.slice;
+  for (uint64_t i = 0; i < most && claim.slice * kSliceBytes < block.plain_size; ++i) {
+    const uint64_t slice = claim.slice;
     std::shared_ptr<Unit> unit;
     if (!DecodeNext(request, claim, unit)) {
-      claim.cursor.decoder.reset();  // of no further use
+      claim.good = false;
       return;
     }
-    HandOver(*claim.run, slice, unit);
+    HandOver(*claim.home, slice, unit);
     const UnitKey key{request.file.id(), block.plain_offset + slice * kSliceBytes};
     if (!cache_.InsertAhead(key, unit)) {
       return;
@@ -264,105 +540,54 @@ void SliceDecoder::RunOn(const Request& request, Claim& claim) {
   }
 }
 
-// Gives `unit` to those who want it and moves the run on. Returns whether anybody took it.
-bool SliceDecoder::HandOver(Run& run, uint64_t slice, const UnitPtr& unit) {
+// Gives `unit` to those who want it and moves the home on. Returns whether anybody took it.
+bool SliceDecoder::HandOver(DecoderHome& home, uint64_t slice, const UnitPtr& unit) {
   MutexLock lock(mutex_);
-  const auto [first, last] = run.wants.equal_range(slice);
+  const auto [first, last] = home.wants.equal_range(slice);
   const bool taken = first != last;
   for (auto it = first; it != last; ++it) {
     it->second->unit = unit;
     it->second->over = true;
   }
-  run.wants.erase(first, last);
-  run.slice = slice + 1;
+  home.wants.erase(first, last);
+  home.slice = slice + 1;
   if (taken) {
     changed_.NotifyAll();
   }
   return taken;
 }
 
-// Nobody will miss it, or only `reader` would.
-bool SliceDecoder::IsDroppable(const Parked& parked, uint64_t reader) {
-  return parked.reader == 0 || parked.reader == reader ||
-         runs_ended_ - parked.parked_at > kStaleRuns;
-}
-
-// The claim's decoder can be kept without dropping one that another reader uses.
-bool SliceDecoder::CanPark(const Claim& claim, uint64_t reader) {
+void SliceDecoder::EndRun(const Request& request, const Claim& claim) {
+  DecoderHome& home = *claim.home;
+  const bool at_end = claim.slice * kSliceBytes >= request.block.plain_size;
+  Dropped dropped;
   MutexLock lock(mutex_);
-  uint64_t others = running_bytes_ - claim.bytes;
-  for (const Parked& parked : parked_) {
-    others += IsDroppable(parked, reader) ? 0 : parked.cursor.charge.bytes();
+  home.slice = claim.good && !at_end ? claim.slice : kNowhere;
+  if (request.effort == Effort::kReader) {  // decode-ahead may outlive its reader
+    home.reader = request.reader;
   }
-  return others == 0 || others + claim.bytes <= cache_.budget().total() / 4 * 3;
-}
-
-void SliceDecoder::EndRun(const Request& request, Claim claim, bool park) {
-  const BlockKey key = KeyOf(request);
-  ParkedList ended;
-  ended.push_front(Parked{key, request.reader, 0, std::move(claim.cursor)});
-  ParkedList dropped;  // decoders are freed after the lock is released
-  MutexLock lock(mutex_);
-  for (auto& [slice, want] : claim.run->wants) {
-    want->over = true;
+  home.in_order = claim.in_order;
+  home.used_at = ++runs_;
+  EndBusy(home);
+  if (home.slice == kNowhere && !home.HasPoints()) {
+    DropHome(KeyOf(request), home, dropped);
   }
-  const auto runs = runs_.find(key);
-  runs->second.erase(claim.run);
-  if (runs->second.empty()) {
-    runs_.erase(runs);
-  }
-  running_bytes_ -= claim.bytes;
-  ++runs_ended_;
-  if (park) {
-    Park(ended, dropped);
-  }
-  changed_.NotifyAll();
-}
-
-void SliceDecoder::Unpark(ParkedList::iterator parked, ParkedList& to) {
-  parked_bytes_ -= parked->cursor.charge.bytes();
-  to.splice(to.end(), parked_, parked);
-}
-
-// Parks the one decoder of `ended` if there is room for it or room can be made.
-void SliceDecoder::Park(ParkedList& ended, ParkedList& dropped) {
-  Parked& parked = ended.front();
-  const uint64_t bytes = parked.cursor.charge.bytes();
-  auto oldest = parked_.end();
-  size_t of_reader = 0;
-  for (auto it = parked_.begin(); it != parked_.end(); ++it) {
-    if (it->reader == parked.reader) {
-      oldest = it;
-      ++of_reader;
-    }
-  }
-  if (of_reader == kParkedPerReader) {
-    Unpark(oldest, dropped);
-  }
-  while (!Affordable(bytes) && running_bytes_ + parked_bytes_ != 0) {
-    auto victim = parked_.end();
-    for (auto it = parked_.begin(); it != parked_.end(); ++it) {
-      if (IsDroppable(*it, parked.reader) &&
-          (victim == parked_.end() || it->cursor.slice < victim->cursor.slice)) {
-        victim = it;
-      }
-    }
-    if (victim == parked_.end()) {
-      return;
-    }
-    Unpark(victim, dropped);
-  }
-  parked.parked_at = runs_ended_;
-  parked_bytes_ += bytes;
-  parked_.splice(parked_.begin(), ended);
 }
 
 void SliceDecoder::Disown(uint64_t reader) {
+  Dropped dropped;
   MutexLock lock(mutex_);
-  for (Parked& parked : parked_) {
-    if (parked.reader == reader) {
-      parked.reader = 0;
+  std::vector<std::pair<BlockKey, DecoderHome*>> of_no_use;
+  for (auto& [key, block] : blocks_) {
+    for (DecoderHome& home : block.homes) {
+      home.DisownBy(reader, dropped.points);
+      if (!home.busy && home.slice == kNowhere && !home.HasPoints()) {
+        of_no_use.emplace_back(key, &home);
+      }
     }
+  }
+  for (const auto& [key, home] : of_no_use) {
+    DropHome(key, *home, dropped);
   }
 }
 

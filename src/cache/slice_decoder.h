@@ -1,38 +1,43 @@
-// Giant Blocks: decoded in slices by decoders that stop and go on.
+// Giant Blocks: decoded in slices by decoders that stop, go on and go back.
 #pragma once
 
 #include <cstdint>
 #include <list>
 #include <map>
 #include <memory>
-#include <optional>
+#include <utility>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/stats.h"
 #include "cache/block_cache.h"
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
+#include "cache/decoder_home.h"
+#include "cache/restart_spacing.h"
+#include "cache/restart_store.h"
 #include "cache/xz_file.h"
-#include "xz/block_decoder.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {
 
-// The unit of the cache inside a giant Block. 1 MiB: about 10 ms of decoding, so a reader who joins
-// one waits little, and eight of the kernel's requests are served by one.
-inline constexpr uint64_t kSliceBytes = uint64_t{1} << 20;
-
 // The decoders of a mount's giant Blocks. Thread-safe. The algorithm is described in the source.
 class SliceDecoder {
  public:
-  // All outlive the SliceDecoder. `decoder_limit` bounds the memory of one decoder, in bytes.
-  SliceDecoder(BlockCache& cache, DecodeSlots& slots, DamageNotes& damage, Stats& stats,
-               uint64_t decoder_limit)
+  struct Limits {
+    uint64_t decoder_bytes;  // of one decoder's memory
+    unsigned homes;          // decoders of one Block
+  };
+
+  // All outlive the SliceDecoder.
+  SliceDecoder(BlockCache& cache, DecodeSlots& slots, DamageNotes& damage, RestartStore& store,
+               Stats& stats, const Limits& limits)
       : cache_(cache),
         slots_(slots),
         damage_(damage),
+        store_(store),
         stats_(stats),
-        decoder_limit_(decoder_limit) {}
+        limits_(limits) {}
 
   enum class Effort {
     kReader,  // whatever it takes
@@ -44,7 +49,7 @@ class SliceDecoder {
     const RandomAccessFile& stored;
     const BlockInfo& block;
     uint64_t slice;   // from 0
-    uint64_t reader;  // who reads: decoders are left to those who used them last; not 0
+    uint64_t reader;  // who reads: a reader's place is kept for it; not 0
     Effort effort;
   };
 
@@ -53,7 +58,7 @@ class SliceDecoder {
   // with kReader no decode slot, with kAhead one.
   Result<UnitPtr> Load(const Request& request) EXCLUDES(mutex_);
 
-  // `reader` is gone: its decoders are anybody's.
+  // `reader` is gone: its places are not kept any longer.
   void Disown(uint64_t reader) EXCLUDES(mutex_);
 
  private:
@@ -62,81 +67,92 @@ class SliceDecoder {
     uint64_t block;  // its number
     auto operator<=>(const BlockKey&) const = default;
   };
+  using HomeList = std::list<DecoderHome>;
 
-  // A decoder and where it stands.
-  struct Cursor {
-    std::unique_ptr<BlockDecoder> decoder;
-    MemoryCharge charge;
-    uint64_t slice = 0;  // the next one it will give
+  // A giant Block that has decoders.
+  struct GiantBlock {
+    HomeList homes;
+    RestartSpacing spacing;
+    uint64_t waited = 0;  // for runs of others, in slices, since a home was last taken instead
   };
 
-  // A reader who waits for a slice that another reader's decoder is going to pass.
-  struct Want {
-    UnitPtr unit;
-    bool over = false;  // handed over, or the run ended without it
+  // What a request should do: take `home`, wait for its run, or make a new home if it's null.
+  struct Choice {
+    DecoderHome* home = nullptr;
+    bool wait = false;
   };
 
-  // A decoder at work.
-  struct Run {
-    uint64_t slice = 0;  // being decoded
-    std::multimap<uint64_t, Want*> wants;
-  };
-  using RunList = std::list<Run>;
-
-  struct Parked {
-    BlockKey key;
-    uint64_t reader;         // 0: anybody's
-    uint64_t parked_at = 0;  // runs_ended_
-    Cursor cursor;
-  };
-  using ParkedList = std::list<Parked>;
-
-  // What a request got hold of: a decoder (none yet if it has to start from the Block's start) and
-  // the run that announces it to others.
+  // A home that a request made busy for its run.
   struct Claim {
-    Cursor cursor;
-    RunList::iterator run;
-    uint64_t bytes = 0;  // counted in running_bytes_
+    DecoderHome* home = nullptr;
+    DecoderHome::Start start;
+    uint64_t slice = 0;     // to be decoded next
+    bool wake = false;      // the decoder isn't charged yet
+    bool in_order = false;  // it goes on where its reader was
+    bool crowded = false;   // another reader's place was lost for want of memory
+    bool good = true;       // the decoder can go on
+    // Whose place is to be kept before the decoder is moved.
+    struct {
+      uint64_t reader = 0;  // nobody's
+      uint64_t slice = 0;
+    } left;
   };
   enum class Outcome { kClaimed, kHandedOver, kNotAhead, kTellBytes };
+
+  // What was taken out of the books and is freed once the lock is released.
+  struct Dropped {
+    HomeList homes;
+    std::vector<RestartPointPtr> points;
+  };
 
   static BlockKey KeyOf(const Request& request) {
     return {request.file.id(), request.block.number};
   }
-  Outcome ClaimDecoder(const Request& request, uint64_t restart_bytes, Claim& claim, UnitPtr& unit)
+  Outcome ClaimHome(const Request& request, uint64_t new_home_bytes, Claim& claim, UnitPtr& unit)
       EXCLUDES(mutex_);
-  RunList::iterator BestRun(RunList& runs, uint64_t slice) REQUIRES(mutex_);
-  ParkedList::iterator BestParked(const Request& request, bool take_foreign) REQUIRES(mutex_);
-  UnitPtr WaitForRun(Run& run, uint64_t slice) REQUIRES(mutex_);
-  bool Affordable(uint64_t bytes) REQUIRES(mutex_);
+  Choice Choose(const Request& request) REQUIRES(mutex_);
+  static Choice ChooseAhead(GiantBlock& block, uint64_t slice);
+  UnitPtr WaitFor(DecoderHome& home, uint64_t slice) REQUIRES(mutex_);
+  void TakeHome(const Request& request, DecoderHome* home, uint64_t bytes, Claim& claim)
+      REQUIRES(mutex_);
+  bool MakeRoom(uint64_t bytes, int& waits, Claim& claim) REQUIRES(mutex_);
+  bool PutToSleep(const BlockKey& key, DecoderHome& home) REQUIRES(mutex_);
+  void EndBusy(DecoderHome& home) REQUIRES(mutex_);
+  void DropHome(const BlockKey& key, DecoderHome& home, Dropped& dropped) REQUIRES(mutex_);
+  template <class Predicate>
+  std::pair<BlockKey, DecoderHome*> OldestIdle(const Predicate& may) REQUIRES(mutex_);
+
   Result<UnitPtr> Drive(const Request& request, Claim& claim) EXCLUDES(mutex_);
-  Status Restart(const Request& request, Claim& claim) EXCLUDES(mutex_);
+  Status Begin(const Request& request, Claim& claim) EXCLUDES(mutex_);
+  Status Open(const Request& request, DecoderHome& home) EXCLUDES(mutex_);
+  void ForgetStart(const Request& request, Claim& claim) EXCLUDES(mutex_);
+  RestartPointPtr SavePoint(DecoderHome& home, RestartStore::Place place);
+  RestartPointPtr SavePlace(const BlockKey& key, DecoderHome& home) EXCLUDES(mutex_);
+  void KeepPlace(const Request& request, const Claim& claim) EXCLUDES(mutex_);
   Result<UnitPtr> Decode(const Request& request, Claim& claim) EXCLUDES(mutex_);
   Status DecodeNext(const Request& request, Claim& claim, std::shared_ptr<Unit>& unit)
       EXCLUDES(mutex_);
+  void MaybeSavePoint(const Request& request, const Claim& claim) EXCLUDES(mutex_);
+  void MakeRoomForPoints(const BlockKey& key) EXCLUDES(mutex_);
   void RunOn(const Request& request, Claim& claim) EXCLUDES(mutex_);
-  bool HandOver(Run& run, uint64_t slice, const UnitPtr& unit) EXCLUDES(mutex_);
-  bool IsDroppable(const Parked& parked, uint64_t reader) REQUIRES(mutex_);
-  bool CanPark(const Claim& claim, uint64_t reader) EXCLUDES(mutex_);
-  // Ends the claim's run. Parks its decoder if `park`.
-  void EndRun(const Request& request, Claim claim, bool park) EXCLUDES(mutex_);
-  void Park(ParkedList& ended, ParkedList& dropped) REQUIRES(mutex_);
-  void Unpark(ParkedList::iterator parked, ParkedList& to) REQUIRES(mutex_);
+  bool HandOver(DecoderHome& home, uint64_t slice, const UnitPtr& unit) EXCLUDES(mutex_);
+  void EndRun(const Request& request, const Claim& claim) EXCLUDES(mutex_);
+
   uint64_t KeepSlices() const { return cache_.budget().total() / 8 / kSliceBytes; }
 
   BlockCache& cache_;
   DecodeSlots& slots_;
   DamageNotes& damage_;
+  RestartStore& store_;
   Stats& stats_;
-  const uint64_t decoder_limit_;
+  const Limits limits_;
 
   Mutex mutex_;
-  CondVar changed_;                                      // a slice was handed over or a run ended
-  std::map<BlockKey, RunList> runs_ GUARDED_BY(mutex_);  // no empty lists
-  ParkedList parked_ GUARDED_BY(mutex_);                 // parked last first
-  uint64_t parked_bytes_ GUARDED_BY(mutex_) = 0;
-  uint64_t runs_ended_ GUARDED_BY(mutex_) = 0;
-  uint64_t running_bytes_ GUARDED_BY(mutex_) = 0;  // of decoders at work or being set up
+  CondVar changed_;  // a slice was handed over or a home isn't busy any more
+  std::map<BlockKey, GiantBlock> blocks_ GUARDED_BY(mutex_);  // none without homes
+  uint64_t home_count_ GUARDED_BY(mutex_) = 0;
+  uint64_t awake_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t runs_ GUARDED_BY(mutex_) = 0;  // that ended
 };
 
 }  // namespace xzfs

@@ -36,6 +36,8 @@ std::string StatsJson(Filesystem& fs) {
                           {"files", stats.files_ahead.Get()},
                           {"files_useful", stats.files_ahead_useful.Get()}};
   json["giant_block_restarts"] = stats.giant_restarts.Get();
+  json["restart_points"] = {{"saved", stats.giant_points.Get()},
+                            {"restored", stats.giant_restores.Get()}};
   json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
   json["name_collisions"] = stats.collisions.Get();
   json["budget"] = {{"bytes", engine.budget.total()},

@@ -83,7 +83,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       engine_({.budget_bytes = options.cache_size_bytes,
                .threads = options.threads,
                .whole_block_bytes = options.whole_block_limit_bytes,
-               .verify = options.verify_stream ? Verify::kStream : Verify::kBlock}),
+               .verify = options.verify_stream ? Verify::kStream : Verify::kBlock,
+               .restart_file_bytes = options.restart_file_size_bytes.value_or(0)}),
       known_charge_(engine_.cache.Reserve(known_.memory_bytes())) {}
 
 Filesystem::~Filesystem() = default;

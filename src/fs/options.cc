@@ -16,6 +16,7 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kMaxDefaultCacheBytes = uint64_t{4} << 30;
+constexpr uint64_t kMaxDefaultRestartFileBytes = uint64_t{2} << 30;
 constexpr uint64_t kMaxDefaultWholeBlockBytes = uint64_t{32} << 20;
 // More than any machine of today has; a larger number is a slip, and each thread costs memory.
 constexpr unsigned kMaxThreads = 1024;
@@ -64,6 +65,15 @@ Status SetWholeBlockLimit(std::string_view value, Options& options) {
     return Invalid("whole_block_limit=0 is too small: the least is 1");
   }
   options.whole_block_limit_bytes = *bytes;
+  return {};
+}
+
+Status SetRestartFileSize(std::string_view value, Options& options) {
+  const Result<uint64_t> bytes = ParseSize(value);
+  if (!bytes) {
+    return Invalid("restart_file_size: ", bytes.error().message);
+  }
+  options.restart_file_size_bytes = *bytes;
   return {};
 }
 
@@ -139,6 +149,9 @@ constexpr Key kKeys[] = {
     {"verify", "WHEN", SetVerify,
      "block: a Block's Check is verified before its bytes are\n"
      "returned (default); stream: after, for half the latency"},
+    {"restart_file_size", "SIZE", SetRestartFileSize,
+     "temporary file for random access in giant Blocks; 0: none\n"
+     "(default: 2GiB or a quarter of the free space)"},
     {"attr_timeout", "SEC", SetAttrTimeout,
      "how long the kernel may use attributes unasked (default: 1)"},
     {"entry_timeout", "SEC", SetEntryTimeout,
@@ -345,6 +358,10 @@ Status ResolveDefaults(Options& options) {
   if (options.whole_block_limit_bytes == 0) {
     options.whole_block_limit_bytes =
         std::min(kMaxDefaultWholeBlockBytes, options.cache_size_bytes / 8);
+  }
+  if (!options.restart_file_size_bytes) {
+    options.restart_file_size_bytes =
+        std::min(kMaxDefaultRestartFileBytes, FreeSpace(TemporaryFolder()) / 4);
   }
   if (options.whole_block_limit_bytes > options.cache_size_bytes) {
     return Invalid("whole_block_limit (", std::to_string(options.whole_block_limit_bytes),

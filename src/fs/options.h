@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,11 @@ struct Options {
   // Bytes are returned as soon as they are decoded, before the Check of their Block was verified:
   // half the latency of a random read. For data whose readers verify it themselves.
   bool verify_stream = false;
+  // How large the temporary file may become that holds restart points of giant Blocks for which
+  // there is no memory; 0: there is none. Unset stands for the default: 2 GiB or a quarter of what
+  // is free where it lies ($TMPDIR or /var/tmp), whichever is less. Raise it for random reads in
+  // many or very large giant Blocks.
+  std::optional<uint64_t> restart_file_size_bytes;
   // For how long the kernel may use attributes and names without asking again, in seconds. Raise
   // them when nobody else changes the source.
   double attr_timeout_s = 1.0;

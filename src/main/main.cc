@@ -52,6 +52,7 @@ void PrepareProcess() {
   FillStdio();
   mallopt(M_MMAP_THRESHOLD, kMapThresholdBytes);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is a failed write like any other
   umask(0);
   RaiseDescriptorLimit();
 }

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <utility>
 
@@ -86,8 +87,15 @@ class XzBlockDecoder : public StepDecoder {
   uint64_t memory_bytes() const override {
     return sizeof(*this) + input_.capacity() + coder_bytes_;
   }
+  std::span<std::byte> dictionary() override { return arena_.largest(); }
+  void Save(DecoderMark& mark) override;
+  void Restore(const DecoderMark& mark) override;
+  void Sleep() override;
 
  private:
+  // What a restart point has beside the dictionary. The coder refers to all of it by address.
+  std::array<std::span<std::byte>, 4> Pieces();
+
   const BlockInfo info_;
   CompressedInput input_;
   DecoderArena& arena_;
@@ -126,6 +134,39 @@ Result<StepDecoder::Progress> XzBlockDecoder::Run(const RandomAccessFile& file,
     return Fail(EIO, "the Block is shorter than the Index says");
   }
   return step;
+}
+
+std::array<std::span<std::byte>, 4> XzBlockDecoder::Pieces() {
+  const std::span<std::byte> used = arena_.used();
+  const std::span<std::byte> dictionary = arena_.largest();
+  const size_t before = static_cast<size_t>(dictionary.data() - used.data());
+  return {std::as_writable_bytes(std::span(stream_.get(), 1)),
+          std::as_writable_bytes(std::span(&header_.block, 1)), used.first(before),
+          used.subspan(before + dictionary.size())};
+}
+
+void XzBlockDecoder::Save(DecoderMark& mark) {
+  mark.compressed_position = input_.position();
+  for (const std::span<std::byte> piece : Pieces()) {
+    mark.coder.insert(mark.coder.end(), piece.begin(), piece.end());
+  }
+}
+
+void XzBlockDecoder::Restore(const DecoderMark& mark) {
+  input_.Seek(mark.compressed_position);
+  const std::byte* from = mark.coder.data();
+  for (const std::span<std::byte> piece : Pieces()) {
+    if (!piece.empty()) {
+      std::memcpy(piece.data(), from, piece.size());
+    }
+    from += piece.size();
+  }
+  assert(from == mark.coder.data() + mark.coder.size());
+}
+
+void XzBlockDecoder::Sleep() {
+  input_.Seek(input_.position());
+  arena_.DropLargest();
 }
 
 LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& block,
@@ -185,6 +226,10 @@ class BlockDecoder::Impl {
   uint64_t memory_bytes() const {
     return sizeof(BlockDecoder) + sizeof(*this) + (decoder_ ? decoder_->memory_bytes() : 0);
   }
+  std::span<std::byte> dictionary() { return decoder_->dictionary(); }
+  DecoderMark Mark();
+  void Restore(const DecoderMark& mark);
+  void Sleep() { decoder_->Sleep(); }
   std::unique_ptr<DecoderArena> TakeArena() {
     decoder_.reset();
     return std::move(arena_);
@@ -194,9 +239,10 @@ class BlockDecoder::Impl {
   Status Step(const RandomAccessFile& file, std::span<std::byte> out);
 
   std::unique_ptr<DecoderArena> arena_;
-  std::unique_ptr<StepDecoder> decoder_;  // null once the Block ended or failed: it is freed early
+  std::unique_ptr<StepDecoder> decoder_;
   const uint64_t plain_size_;
   uint64_t position_ = 0;
+  bool ended_ = false;  // and the Check was right
   bool failed_ = false;
 };
 
@@ -205,15 +251,27 @@ Status BlockDecoder::Impl::Decode(const RandomAccessFile& file, std::span<std::b
   if (failed_) {
     return Fail(EIO, "decoding this Block failed before");
   }
-  if (!decoder_) {
+  if (ended_) {
     return {};
   }
   Status status = Step(file, out);
-  if (!status) {
-    failed_ = true;
-    decoder_.reset();
-  }
+  failed_ = !status;
   return status;
+}
+
+DecoderMark BlockDecoder::Impl::Mark() {
+  assert(!failed_);
+  DecoderMark mark;
+  mark.position = position_;
+  decoder_->Save(mark);
+  return mark;
+}
+
+void BlockDecoder::Impl::Restore(const DecoderMark& mark) {
+  decoder_->Restore(mark);
+  position_ = mark.position;
+  ended_ = false;  // if it was taken there, the coder says so again
+  failed_ = false;
 }
 
 Status BlockDecoder::Impl::Step(const RandomAccessFile& file, std::span<std::byte> out) {
@@ -229,7 +287,7 @@ Status BlockDecoder::Impl::Step(const RandomAccessFile& file, std::span<std::byt
     if (!step.ended) {
       XZFS_RETURN_IF_ERROR(decoder_->Run(file, {}));
     }
-    decoder_.reset();
+    ended_ = true;
   }
   return {};
 }
@@ -261,6 +319,14 @@ Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile&
 Status BlockDecoder::Decode(const RandomAccessFile& file, std::span<std::byte> out) {
   return impl_->Decode(file, out);
 }
+
+std::span<std::byte> BlockDecoder::dictionary() { return impl_->dictionary(); }
+
+DecoderMark BlockDecoder::Mark() const { return impl_->Mark(); }
+
+void BlockDecoder::Restore(const DecoderMark& mark) { impl_->Restore(mark); }
+
+void BlockDecoder::Sleep() { impl_->Sleep(); }
 
 uint64_t BlockDecoder::position() const { return impl_->position(); }
 

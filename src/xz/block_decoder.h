@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "xz/decoder_arena.h"
 #include "xzfs/block_index.h"
@@ -13,10 +14,24 @@
 
 namespace xzfs {
 
+// Where a decoder stands: a part of a restart point, see BlockDecoder. Of use to the decoder that
+// made it and to no other.
+struct DecoderMark {
+  uint64_t position = 0;             // BlockDecoder::position()
+  uint64_t compressed_position = 0;  // of the input, in the file
+  std::vector<std::byte> coder;      // liblzma's structures, about 40 KiB; has pointers in it
+};
+
 // Decodes one Block from its start to its end; can stop at any byte and go on later. Not
-// thread-safe; may move between threads. After an error it is of no further use.
+// thread-safe; may move between threads. After an error only Restore makes it of use again.
 //
 // The dictionary that is allocated is never larger than the Block, whatever its header asks for.
+//
+// Restart points: a DecoderMark and a copy of the bytes of dictionary(), both put back, make the
+// decoder go on from where they were taken, with the Check that it had come to. They can be put
+// back in any order, and also after the Block's end or an error. They hold addresses: another
+// decoder of the same Block can't use them. The dictionary is plain data of the Block: a copy that
+// isn't what it was gives wrong bytes and a wrong Check, and does no other harm.
 class BlockDecoder {
  public:
   // Reads the Block Header and prepares the filters. `memory_limit_bytes` bounds what the decoder
@@ -43,6 +58,17 @@ class BlockDecoder {
   uint64_t position() const;
   // What this decoder holds in memory, in bytes.
   uint64_t memory_bytes() const;
+  // Empty if this decoder has no restart points: those of the legacy formats.
+  std::span<std::byte> dictionary();
+  // REQUIRES: dictionary() isn't empty; the last call of Decode succeeded.
+  DecoderMark Mark() const;
+  // The dictionary of a mark at position 0 need not be put back. REQUIRES: `mark` is of this
+  // decoder; dictionary() holds what it held then.
+  void Restore(const DecoderMark& mark);
+  // Gives the memory of the dictionary and of the input back, if it has restart points. REQUIRES:
+  // one is restored before the next Decode.
+  void Sleep();
+
   // For the next decoder. Null if this one did without. The decoder is of no further use.
   std::unique_ptr<DecoderArena> TakeArena();
 

@@ -44,6 +44,15 @@ bool DecoderArena::Prepare(size_t bytes) {
   return base_ != nullptr;
 }
 
+void DecoderArena::DropLargest() {
+  const size_t before = static_cast<size_t>(largest_.data() - base_);
+  const size_t begin = RoundUp(before, kPageBytes);
+  const size_t end = (before + largest_.size()) / kPageBytes * kPageBytes;
+  if (begin < end) {
+    DropPages(base_ + begin, end - begin);
+  }
+}
+
 void* DecoderArena::Allocate(void* self, size_t count, size_t size) {
   auto& arena = *static_cast<DecoderArena*>(self);
   const size_t room = arena.capacity_ - arena.used_;
@@ -57,6 +66,9 @@ void* DecoderArena::Allocate(void* self, size_t count, size_t size) {
   std::byte* const found = arena.base_ + arena.used_;
   arena.used_ += bytes;
   ++arena.live_;
+  if (bytes > arena.largest_.size()) {
+    arena.largest_ = {found, bytes};
+  }
   return found;
 }
 
@@ -68,6 +80,7 @@ void DecoderArena::Free(void* self, void* pointer) {
   auto& arena = *static_cast<DecoderArena*>(self);
   if (--arena.live_ == 0) {
     arena.used_ = 0;
+    arena.largest_ = {};
   }
 }
 

@@ -25,6 +25,13 @@ class DecoderArena {
   static void* Allocate(void* self, size_t count, size_t size);
   static void Free(void* self, void* pointer);
 
+  // What was allocated, as one range.
+  std::span<std::byte> used() { return {base_, used_}; }
+  // The largest piece of it: the dictionary, for every decoder that has one.
+  std::span<std::byte> largest() { return largest_; }
+  // Gives the memory of largest() back to the system; its bytes are zero from then on.
+  void DropLargest();
+
   // What this object holds in memory, in bytes.
   size_t capacity() const { return capacity_; }
 
@@ -35,6 +42,7 @@ class DecoderArena {
   size_t capacity_ = 0;
   size_t used_ = 0;
   size_t live_ = 0;  // allocations
+  std::span<std::byte> largest_;
 };
 
 }  // namespace xzfs

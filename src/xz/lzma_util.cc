@@ -100,13 +100,22 @@ bool CheckIsSupported(uint8_t check) {
 CompressedInput::CompressedInput(uint64_t offset, uint64_t size)
     : next_read_(offset),
       end_(offset + size),
-      capacity_(static_cast<size_t>(std::min<uint64_t>(size, kDecoderInputBytes))),
-      data_(new uint8_t[capacity_]) {}
+      capacity_(static_cast<size_t>(std::min<uint64_t>(size, kDecoderInputBytes))) {}
+
+void CompressedInput::Seek(uint64_t position) {
+  next_read_ = position;
+  begin_ = 0;
+  buffered_ = 0;
+  data_.reset();
+}
 
 Status CompressedInput::Fill(const RandomAccessFile& file, size_t count) {
   assert(count <= capacity_);
   if (buffered_ >= count || next_read_ == end_) {
     return {};
+  }
+  if (data_ == nullptr) {
+    data_ = std::make_unique_for_overwrite<uint8_t[]>(capacity_);
   }
   std::memmove(data_.get(), data_.get() + begin_, buffered_);
   begin_ = 0;

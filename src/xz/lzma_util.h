@@ -17,6 +17,8 @@
 
 namespace xzfs {
 
+struct DecoderMark;
+
 // The most compressed bytes that a decoder holds: large enough that a system call costs nothing
 // next to decoding them (about 1 ms), small enough to keep for every resumable decoder.
 inline constexpr size_t kDecoderInputBytes = size_t{128} << 10;
@@ -70,6 +72,10 @@ class CompressedInput {
  public:
   CompressedInput(uint64_t offset, uint64_t size);
 
+  // Where the next byte to be consumed lies in the file.
+  uint64_t position() const { return next_read_ - buffered_; }
+  // Goes to a position that position() once said, and frees the buffer until it's needed.
+  void Seek(uint64_t position);
   // Bytes of the range that were not consumed, in the buffer or still in the file.
   uint64_t remaining() const { return buffered_ + (end_ - next_read_); }
   // What can be consumed now. Writable, for headers that ask for more than is good.
@@ -85,7 +91,7 @@ class CompressedInput {
   uint64_t next_read_;
   const uint64_t end_;
   const size_t capacity_;
-  const std::unique_ptr<uint8_t[]> data_;
+  std::unique_ptr<uint8_t[]> data_;  // null until it's needed
   size_t begin_ = 0;
   size_t buffered_ = 0;
 };
@@ -105,6 +111,12 @@ class StepDecoder {
   virtual Result<Progress> Run(const RandomAccessFile& file, std::span<std::byte> out) = 0;
   // What this object holds in memory.
   virtual uint64_t memory_bytes() const = 0;
+
+  // Restart points, see BlockDecoder. An empty dictionary() says that there are none.
+  virtual std::span<std::byte> dictionary() { return {}; }
+  virtual void Save(DecoderMark&) {}
+  virtual void Restore(const DecoderMark&) {}
+  virtual void Sleep() {}
 };
 
 // StepDecoder::Run for one initialised lzma_stream: until `out` is full or the coder says that it

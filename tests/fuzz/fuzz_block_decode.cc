@@ -4,6 +4,9 @@
 #include <cerrno>
 #include <memory>
 #include <random>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "fuzz/fuzz_input.h"
 #include "support/mem_file.h"
@@ -23,6 +26,15 @@ size_t NextStep(std::mt19937* random) {
   return (*random)() % (kLargest[(*random)() % std::size(kLargest)] + 1);
 }
 
+// Decodes what `plain` has after the decoder's position, as it was decoded before.
+void Again(const MemFile& file, BlockDecoder& decoder, const std::string& plain) {
+  const size_t at = static_cast<size_t>(decoder.position());
+  std::string again(plain.size() - at, 0);
+  Require(decoder.Decode(file, std::as_writable_bytes(std::span(again))).has_value(),
+          "what was decoded can be decoded again");
+  Require(plain.compare(at, again.size(), again) == 0, "it gives the same bytes");
+}
+
 // Decodes up to kMostPlain of a Block in random steps. Nothing if that fails.
 std::optional<std::string> DecodeBlock(const MemFile& file, const BlockIndex& index,
                                        const BlockInfo& block, std::mt19937* random) {
@@ -34,7 +46,21 @@ std::optional<std::string> DecodeBlock(const MemFile& file, const BlockIndex& in
   }
   Require(bound.has_value(), "what opens has a bound of its memory");
   std::string plain;
+  std::optional<DecoderMark> mark;
+  std::vector<std::byte> dictionary;
   do {
+    const bool has_points = !(*decoder)->dictionary().empty();
+    if (has_points && !mark && (*random)() % 16 == 0) {
+      mark = (*decoder)->Mark();
+      dictionary.assign((*decoder)->dictionary().begin(), (*decoder)->dictionary().end());
+    } else if (mark && (*random)() % 16 == 0) {
+      // What comes after it is decoded again, and must be the same.
+      (*decoder)->Sleep();
+      std::copy(dictionary.begin(), dictionary.end(), (*decoder)->dictionary().begin());
+      (*decoder)->Restore(*mark);
+      Again(file, **decoder, plain);
+      mark.reset();
+    }
     const uint64_t left = block.plain_size - plain.size();
     const size_t before = plain.size();
     const size_t count = static_cast<size_t>(std::min<uint64_t>(NextStep(random), left));

@@ -124,6 +124,43 @@ class Cache(MountTest):
             finally:
                 os.close(fd)
 
+    def test_random_reads_in_a_giant_block_go_back_to_restart_points(self):
+        part = xzformat.text(6, 4 * MIB)
+        content = b"".join(part[turn * 9973:] + part[:turn * 9973] for turn in range(16))
+        with open(os.path.join(self.source, "giant.xz"), "wb") as out:
+            out.write(lzma.compress(content, preset=3))  # a dictionary of 4 MiB
+        for options, file_is_used in (("cache_size=32MiB", True),
+                                      ("cache_size=32MiB,restart_file_size=0", False)):
+            with Mount(self.source, options + ",whole_block_limit=1MiB") as mount:
+                self.assertEqual(mount.stats()["giant_block_restarts"], 0)
+                failures = []
+                # Without points each costs half of the Block.
+                count = support.scaled(60, 15) if file_is_used else 4
+
+                def read(seed, path=mount / "giant", failures=failures, count=count):
+                    rng = random.Random(seed)
+                    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+                    try:
+                        for _ in range(count):
+                            offset = rng.randrange(6 * MIB, len(content) - 5000)
+                            if os.pread(fd, 5000, offset) != content[offset:offset + 5000]:
+                                failures.append(offset)
+                    finally:
+                        os.close(fd)
+
+                threads = [threading.Thread(target=read, args=(seed,)) for seed in range(3)]
+                for thread in threads:
+                    thread.start()
+                for thread in threads:
+                    thread.join()
+                self.assertEqual(failures, [])
+                stats = mount.stats()
+                if file_is_used:
+                    self.assertGreater(stats["restart_points"]["restored"], 10)
+                    self.assertLessEqual(stats["giant_block_restarts"], 6)
+                self.assertLessEqual(stats["budget"]["used"], 32 * MIB)
+                support.check_rss(self, mount, 32 + 16 * 1 + 48, "random reads in a giant Block")
+
     def test_the_kernel_keeps_its_pages_across_opens_until_the_file_changes(self):
         content = xzformat.text(5, 2 * MIB)
         path = make_cold(self.source, "file", content)

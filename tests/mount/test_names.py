@@ -260,7 +260,7 @@ class Metadata(MountTest):
                 self.assertEqual(file.read(), content)
             after = mount.stats()
             self.assertLessEqual({"hits", "misses", "single_flight_joins"}, set(after["cache"]))
-            self.assertEqual({"useful", "wasted"}, set(after["decode_ahead"]))
+            self.assertEqual({"useful", "wasted", "files", "files_useful"}, set(after["decode_ahead"]))
             self.assertEqual({"blocks", "files"}, set(after["damaged"]))
             self.assertLessEqual({"bytes", "used", "peak"}, set(after["budget"]))
             self.assertEqual(after["served_bytes"] - before["served_bytes"], 200_000)

@@ -99,6 +99,66 @@ TEST_F(PageCacheTest, ReadsPastThePageCacheDoNotFillIt) {
   EXPECT_EQ(stored[0].offset, 192U << 10);
 }
 
+class SmallFilesAheadTest : public ProtocolTest {
+ protected:
+  static constexpr int kFiles = 12;
+
+  void SetUp() override {
+    ProtocolTest::SetUp();
+    for (int i = 0; i < kFiles; ++i) {
+      WriteCold("f" + std::to_string(i), TextOf(i));
+    }
+    Serve();
+    for (const auto& line : ListFrom(FUSE_ROOT_ID, 0, 65536, /*plus=*/true)) {
+      if (line.name.starts_with("f")) {
+        listed_.push_back({line.entry->nodeid, TextOf(std::stoi(line.name.substr(1)))});
+      }
+    }
+    ASSERT_EQ(listed_.size(), static_cast<size_t>(kFiles));
+  }
+  static std::string TextOf(int i) { return SomeText(3000 + static_cast<size_t>(i), 1); }
+  void OpenListed(size_t i) { OpenNode(listed_[i].node); }
+
+  struct Listed {
+    uint64_t node;
+    std::string text;
+  };
+  std::vector<Listed> listed_;
+};
+
+TEST_F(SmallFilesAheadTest, FilesOpenedInTheOrderOfTheListingFindTheNextOnesInThePageCache) {
+  OpenListed(0);
+  OpenListed(1);
+  ASSERT_TRUE(Eventually([&] { return kernel().stored_pages().size() >= 2; }));
+  const auto stored = kernel().stored_pages();
+  ASSERT_EQ(stored.size(), 2u);
+  for (size_t i = 0; i < stored.size(); ++i) {
+    EXPECT_EQ(stored[i].offset, 0u);
+    const bool third = stored[i].node == listed_[2].node;
+    ASSERT_EQ(stored[i].node, listed_[third ? 2 : 3].node);
+    EXPECT_EQ(stored[i].bytes, listed_[third ? 2 : 3].text);
+  }
+  EXPECT_TRUE(Eventually([&] { return fs().engine().stats.handed_over.Get() == 2; }));
+  EXPECT_EQ(fs().engine().stats.files_ahead.Get(), 2u);
+}
+
+TEST_F(SmallFilesAheadTest, AFileThatTheKernelMissedIsReadAllTheSame) {
+  OpenListed(0);
+  OpenListed(1);
+  ASSERT_TRUE(Eventually([&] { return kernel().stored_pages().size() >= 2; }));
+  const auto got = kernel().Read(listed_[2].node, OpenNode(listed_[2].node), 0, 4096);
+  ASSERT_TRUE(got);
+  EXPECT_EQ(*got, listed_[2].text);
+}
+
+TEST_F(SmallFilesAheadTest, FilesOpenedInAnotherOrderBringNothing) {
+  for (const size_t i : {11U, 5U, 0U, 6U, 1U}) {
+    OpenListed(i);
+  }
+  EXPECT_EQ(fs().engine().stats.files_ahead.Get(), 0u);
+  EXPECT_TRUE(kernel().stored_pages().empty());
+}
+
 TEST_F(PageCacheTest, AKernelThatIsGoneDoesNotHoldUpTheEnd) {
   ServeFile(64 << 10);
   for (const uint64_t offset : {100U << 10, 200U << 10, 280U << 10}) {

@@ -67,7 +67,8 @@ TEST_F(SliceDecoderTest, ReadersFarApartKeepTheirOwnDecoders) {
     ASSERT_EQ(Read(slice * kMiB, 10), plain_.substr(slice * kMiB, 10));
     ASSERT_EQ(Read((15 + slice) * kMiB, 10), plain_.substr((15 + slice) * kMiB, 10));
   }
-  EXPECT_EQ(engine_.stats.giant_restarts.Get(), 2u);
+  // The slices before 15, the ten, and no more than four to get from a point to each.
+  EXPECT_LE(engine_.stats.decoded_bytes.Get(), (15 + 10 + 10 * 4) * kMiB);
 }
 
 TEST_F(SliceDecoderTest, AStrayReadDoesNotTakeAnotherReadersDecoder) {
@@ -168,21 +169,19 @@ TEST_F(SliceDecoderTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts)
       ASSERT_EQ(ReadString(*reader, slice * kMiB, 10), plain_.substr(slice * kMiB, 10));
     }
   }
-  // One for each slice of those without a decoder would be 40.
-  EXPECT_LE(engine_.stats.giant_restarts.Get(), 15u);
+  // One for each slice would be 60.
+  EXPECT_LE(engine_.stats.giant_restarts.Get(), 25u);
 }
 
 TEST_F(SliceDecoderTest, ADecoderThatFailedWhileRunningOnIsNotUsedAgain) {
   XzBuilder builder;
   builder.AddStream(plain_, plain_.size(), kCheckCrc64, {.filters = "lzma2:preset=0,dict=12MiB"});
-  const auto holder =
-      MakeReader(engine_, std::make_shared<MemFile>(builder.bytes()), plain_.size());
-  ASSERT_EQ(ReadString(*holder, 0, 10), plain_.substr(0, 10));
+  std::vector<std::unique_ptr<XzReader>> readers;
   int failed_after_the_slice = 0;
-  for (size_t reads = 2; reads < 10; ++reads) {
-    // There is no room to park another decoder: each read of this one runs on.
+  for (size_t reads = 2; reads < 12; ++reads) {
+    // Two decoders fit: from the third reader on each takes another one's place, and runs on.
     const auto stored = std::make_shared<MemFile>(builder.bytes());
-    const auto reader = MakeReader(engine_, stored, plain_.size());
+    const auto& reader = readers.emplace_back(MakeReader(engine_, stored, plain_.size()));
     stored->FailAfter(reads, ESTALE);
     const bool got_slice = ReadString(*reader, 0, 10) == plain_.substr(0, 10);
     failed_after_the_slice += got_slice && stored->failures() != 0 ? 1 : 0;

@@ -63,15 +63,16 @@ TEST(ParseSize, RefusesSizesThatOverflow) {
 
 TEST(ApplyOption, SetsEveryOption) {
   Options options;
-  for (const char* option :
-       {"cache_size=512MiB", "threads=3", "whole_block_limit=1M", "verify=stream",
-        "attr_timeout=2.5", "entry_timeout=0", "allow_other", "rw", "noexec"}) {
+  for (const char* option : {"cache_size=512MiB", "threads=3", "whole_block_limit=1M",
+                             "verify=stream", "restart_file_size=3GiB", "attr_timeout=2.5",
+                             "entry_timeout=0", "allow_other", "rw", "noexec"}) {
     ASSERT_TRUE(ApplyOption(option, options)) << option;
   }
   EXPECT_EQ(options.cache_size_bytes, uint64_t{512} << 20);
   EXPECT_EQ(options.threads, 3u);
   EXPECT_EQ(options.whole_block_limit_bytes, uint64_t{1} << 20);
   EXPECT_TRUE(options.verify_stream);
+  EXPECT_EQ(options.restart_file_size_bytes, uint64_t{3} << 30);
   EXPECT_EQ(options.attr_timeout_s, 2.5);
   EXPECT_EQ(options.entry_timeout_s, 0.0);
   EXPECT_TRUE(options.allow_other);
@@ -211,6 +212,19 @@ TEST(OptionsHelp, HasALineForEachOption) {
   for (size_t begin = 0; begin < help.size(); begin = help.find('\n', begin) + 1) {
     EXPECT_LE(help.find('\n', begin) - begin, 95u) << help.substr(begin);
   }
+}
+
+TEST(RestartFileSize, IsBoundedByTheFreeSpaceUnlessGiven) {
+  Options options;
+  ASSERT_TRUE(ResolveDefaults(options));
+  ASSERT_TRUE(options.restart_file_size_bytes);
+  EXPECT_LE(*options.restart_file_size_bytes, uint64_t{2} << 30);
+  EXPECT_EQ(FreeSpace("/nowhere/at/all"), 0u);
+  Options none;
+  ASSERT_TRUE(ApplyOption("restart_file_size=0", none));
+  ASSERT_TRUE(ResolveDefaults(none));
+  EXPECT_EQ(none.restart_file_size_bytes, 0u);
+  EXPECT_NE(MessageOf("restart_file_size=big").find("restart_file_size"), std::string::npos);
 }
 
 }  // namespace

@@ -278,15 +278,6 @@ TEST(MemoryLimitTest, AClaimedSizeOfPebibytesDoesNotMakeTheDictionaryLarge) {
   EXPECT_EQ(refused.error().code, EFBIG);
 }
 
-TEST(MemoryLimitTest, IsGivenBackWhenTheBlockEnds) {
-  const Stored stored(MakeXz(SomeNoise(50000), 50000));
-  const auto decoder = stored.Open(0).value();
-  std::string out(50000, '\0');
-  EXPECT_GT(decoder->memory_bytes(), 80000u);
-  ASSERT_TRUE(Decode(decoder.get(), stored.file, &out));
-  EXPECT_LT(decoder->memory_bytes(), 1000u);
-}
-
 TEST(DescribeFiltersTest, WritesTheChainAsXzDoes) {
   XzBuilder builder;
   builder.BeginStream()

@@ -53,10 +53,33 @@ TEST(DecoderArenaTest, IsEmptyAgainWhenEverythingWasFreed) {
   DecoderArena::Free(&arena, first);
 }
 
+TEST(DecoderArenaTest, TellsWhatIsUsedAndDropsTheLargestPieceAlone) {
+  DecoderArena arena;
+  ASSERT_TRUE(arena.Prepare(100000));
+  auto* const before = static_cast<char*>(DecoderArena::Allocate(&arena, 1, 100));
+  auto* const large = static_cast<char*>(DecoderArena::Allocate(&arena, 1, 64000));
+  auto* const after = static_cast<char*>(DecoderArena::Allocate(&arena, 1, 5000));
+  EXPECT_EQ(reinterpret_cast<char*>(arena.largest().data()), large);
+  EXPECT_EQ(arena.largest().size(), 64000u);
+  EXPECT_EQ(reinterpret_cast<char*>(arena.used().data()), before);
+  EXPECT_GE(arena.used().size(), 69100u);
+  std::memset(arena.used().data(), 7, arena.used().size());
+  arena.DropLargest();
+  EXPECT_EQ(before[99], 7);
+  EXPECT_EQ(large[32000], 0);
+  EXPECT_EQ(after[0], 7);
+  EXPECT_EQ(after[4999], 7);
+  for (char* const piece : {before, large, after}) {
+    DecoderArena::Free(&arena, piece);
+  }
+  EXPECT_TRUE(arena.used().empty());
+  EXPECT_TRUE(arena.largest().empty());
+}
+
 TEST(DecoderArenaTest, OneArenaServesManyDecodersAlsoAfterOneThatFailed) {
   std::unique_ptr<DecoderArena> arena;
   size_t capacity = 0;
-  for (const size_t size : {300000, 5000, 300000}) {
+  for (const size_t size : {size_t{300000}, size_t{5000}, size_t{300000}}) {
     const std::string plain = SomeText(size);
     std::string stored = MakeXz(plain, size);
     if (size == 5000) {

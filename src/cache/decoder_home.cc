@@ -1,0 +1,86 @@
+#include "cache/decoder_home.h"
+
+#include <iterator>
+#include <utility>
+
+namespace xzfs {
+
+DecoderHome::Start DecoderHome::StartFor(uint64_t goal, uint64_t at) const {
+  Start best;
+  const auto consider = [&](Start start) {
+    if (start.slice <= goal && start.Cost(goal) < best.Cost(goal)) {
+      best = std::move(start);
+    }
+  };
+  if (const auto after = points.upper_bound(goal); after != points.begin()) {
+    const auto& [point_slice, point] = *std::prev(after);
+    consider({Start::Kind::kPoint, point_slice, 0, point});
+  }
+  for (const auto& [owner, bookmark] : bookmarks) {
+    consider({Start::Kind::kBookmark, bookmark.slice, owner, bookmark.point});
+  }
+  consider({Start::Kind::kHere, at});
+  return best;
+}
+
+uint64_t DecoderHome::PointBefore(uint64_t at) const {
+  const auto after = points.upper_bound(at);
+  return after == points.begin() ? 0 : std::prev(after)->first;
+}
+
+uint64_t DecoderHome::CostFor(uint64_t slice_wanted, uint64_t for_reader) const {
+  if (Passes(slice_wanted)) {
+    return slice_wanted - slice;
+  }
+  if (busy) {
+    const uint64_t left = slice <= goal ? goal + 1 - slice : 0;
+    return left + StartFor(slice_wanted, goal + 1).Cost(slice_wanted);
+  }
+  const Start start = StartFor(slice_wanted, slice);
+  const uint64_t cost = start.Cost(slice_wanted);
+  const uint64_t reads_on = IsReadOnBy();
+  if (cost == 0 || reads_on == 0 || reads_on == for_reader) {
+    return cost;
+  }
+  // That reader may have to wait for as long, and then to go back.
+  return 2 * cost + 2;
+}
+
+void DecoderHome::SetBookmark(uint64_t at_reader, uint64_t at, RestartPointPtr point,
+                              std::vector<RestartPointPtr>& dropped) {
+  Bookmark& bookmark = bookmarks[at_reader];
+  dropped.push_back(std::move(bookmark.point));
+  bookmark = {at, std::move(point)};
+}
+
+void DecoderHome::Forget(const Start& start) {
+  if (start.kind == Start::Kind::kBookmark) {
+    bookmarks.erase(start.reader);
+  } else {
+    points.erase(start.slice);
+  }
+}
+
+void DecoderHome::DisownBy(uint64_t gone, std::vector<RestartPointPtr>& dropped) {
+  if (reader == gone) {
+    reader = 0;
+  }
+  if (const auto bookmark = bookmarks.find(gone); bookmark != bookmarks.end()) {
+    dropped.push_back(std::move(bookmark->second.point));
+    bookmarks.erase(bookmark);
+  }
+}
+
+void DecoderHome::ThinPoints(std::vector<RestartPointPtr>& dropped) {
+  bool drop = true;
+  for (auto it = points.begin(); it != points.end(); drop = !drop) {
+    if (drop) {
+      dropped.push_back(std::move(it->second));
+      it = points.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+}  // namespace xzfs

@@ -1,0 +1,83 @@
+// Where the restart points of giant Blocks are kept.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "base/memory_budget.h"
+#include "base/mutex.h"
+#include "base/unique_fd.h"
+#include "cache/block_cache.h"
+#include "cache/restart_file.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+
+class RestartStore;
+
+// One restart point of one decoder. Immutable. Takes no room any more when it goes; that may free
+// many pages: let it go with no lock held. Does not outlive its store.
+class RestartPoint {
+ public:
+  explicit RestartPoint(RestartStore& store) : store_(store) {}
+  ~RestartPoint();
+  RestartPoint(const RestartPoint&) = delete;
+  RestartPoint& operator=(const RestartPoint&) = delete;
+
+ private:
+  friend class RestartStore;
+
+  RestartStore& store_;
+  DecoderMark mark_;
+  MemoryCharge charge_;
+  uint64_t memory_bytes_ = 0;  // counted by the store
+  // The dictionary: one or the other.
+  std::span<std::byte> pages_;
+  std::optional<RestartFile::Region> region_;
+};
+using RestartPointPtr = std::shared_ptr<const RestartPoint>;
+
+// Keeps restart points in memory, within a quarter of the budget, and the dictionaries for which
+// there is no room there in a file. Thread-safe.
+class RestartStore {
+ public:
+  enum class Place { kMemory, kAnywhere };
+
+  // `cache` outlives the store. `file` as for RestartFile.
+  RestartStore(BlockCache& cache, UniqueFd file, uint64_t file_limit_bytes)
+      : cache_(cache), file_(std::move(file), file_limit_bytes) {}
+
+  // A point where `decoder` stands now; null if there is no room for it. Blocks: on I/O.
+  // REQUIRES: the decoder has restart points and its last step succeeded.
+  RestartPointPtr Save(BlockDecoder& decoder, Place place) EXCLUDES(mutex_);
+  // Puts it back. Returns false if its bytes can't be read: then the decoder stands nowhere until
+  // another point is put back. Blocks: on I/O. REQUIRES: `point` was saved of `decoder`.
+  bool Restore(const RestartPoint& point, BlockDecoder& decoder) const;
+
+  // What its points take of the budget.
+  uint64_t memory_bytes() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    return memory_bytes_;
+  }
+  // How many bytes of dictionaries it may hold.
+  uint64_t capacity_bytes() const { return DictionaryShare() + file_.limit_bytes(); }
+
+ private:
+  friend class RestartPoint;
+
+  // Less than the whole share: a point in the file needs memory for what is beside its dictionary.
+  uint64_t DictionaryShare() const { return cache_.budget().total() / 16 * 3; }
+  bool Count(RestartPoint& point, uint64_t bytes, uint64_t most) EXCLUDES(mutex_);
+  bool SaveInMemory(RestartPoint& point, std::span<const std::byte> dictionary);
+  bool SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary);
+
+  BlockCache& cache_;
+  RestartFile file_;
+  Mutex mutex_;
+  uint64_t memory_bytes_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,185 @@
+// Restart points of a BlockDecoder.
+#include <gtest/gtest.h>
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "decode_util.h"
+#include "support/mem_file.h"
+#include "support/xz_builder.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+struct Point {
+  DecoderMark mark;
+  std::vector<std::byte> dictionary;
+};
+
+Point Save(BlockDecoder& decoder) {
+  const std::span<std::byte> dictionary = decoder.dictionary();
+  return {decoder.Mark(), {dictionary.begin(), dictionary.end()}};
+}
+
+void Restore(BlockDecoder& decoder, const Point& point) {
+  std::memcpy(decoder.dictionary().data(), point.dictionary.data(), point.dictionary.size());
+  decoder.Restore(point.mark);
+}
+
+Status Decode(BlockDecoder& decoder, const MemFile& file, std::string& out) {
+  return decoder.Decode(file, std::as_writable_bytes(std::span(out)));
+}
+
+struct Stored {
+  explicit Stored(const std::string& bytes) : file(bytes), index(*ReadIndex(file)) {}
+  std::unique_ptr<BlockDecoder> Open() const {
+    return BlockDecoder::Open(file, index, index.Block(0), kTestMemoryLimit).value();
+  }
+  MemFile file;
+  BlockIndex index;
+};
+
+class RestartPointTest : public testing::TestWithParam<std::tuple<const char*, uint8_t>> {};
+
+// Points at random positions, the start and the end among them, put back in random order, with
+// random steps from each, and with the decoder asleep in between.
+TEST_P(RestartPointTest, DecodingGoesOnFromAnyOfThemAndTheCheckHolds) {
+  const auto& [filters, check] = GetParam();
+  const std::string plain = SomeText(400000);
+  XzBuilder builder;
+  builder.AddStream(plain, plain.size(), check, {.filters = filters});
+  const Stored stored(builder.bytes());
+  const auto decoder = stored.Open();
+  std::mt19937 random(7);
+  std::vector<Point> points;
+  while (decoder->position() < plain.size()) {
+    if (points.empty() || random() % 8 == 0) {
+      points.push_back(Save(*decoder));
+    }
+    std::string out(std::min<size_t>(RandomStep(&random), plain.size() - decoder->position()), 0);
+    ASSERT_TRUE(Decode(*decoder, stored.file, out));
+  }
+  points.push_back(Save(*decoder));
+  ASSERT_GT(points.size(), 8u);
+  for (int i = 0; i < 60; ++i) {
+    const Point& point = points[random() % points.size()];
+    if (i % 3 == 0) {
+      decoder->Sleep();
+    }
+    Restore(*decoder, point);
+    ASSERT_EQ(decoder->position(), point.mark.position);
+    const uint64_t left = plain.size() - decoder->position();
+    const bool to_the_end = i % 4 == 0;
+    std::string out(to_the_end ? left : random() % (left + 1), 0);
+    const Status status = Decode(*decoder, stored.file, out);
+    ASSERT_TRUE(status) << status.error().message;
+    ASSERT_TRUE(out == plain.substr(point.mark.position, out.size()));
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Chains, RestartPointTest,
+    testing::Combine(testing::Values("lzma2:preset=1,dict=4KiB", "lzma2:preset=1,dict=64KiB",
+                                     "lzma2:preset=6,dict=1MiB", "x86 lzma2:dict=64KiB",
+                                     "arm64 lzma2:dict=64KiB", "ia64 delta:dist=7 lzma2:dict=64KiB",
+                                     "delta:dist=256 lzma2:lc=0,lp=2,pb=0,dict=64KiB"),
+                     testing::Values(kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256)));
+
+TEST(RestartPointsTest, DataThatIsNotCompressedHasThem) {
+  const std::string plain = SomeNoise(300000);
+  const Stored stored(MakeXz(plain, plain.size()));
+  const auto decoder = stored.Open();
+  std::string out(123456, 0);
+  ASSERT_TRUE(Decode(*decoder, stored.file, out));
+  const Point point = Save(*decoder);
+  std::string rest(plain.size() - out.size(), 0);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(Decode(*decoder, stored.file, rest));
+    EXPECT_TRUE(out + rest == plain);
+    Restore(*decoder, point);
+  }
+}
+
+TEST(RestartPointsTest, TheStartNeedsNoDictionary) {
+  const std::string plain = SomeText(200000);
+  const Stored stored(MakeXz(plain, plain.size()));
+  const auto decoder = stored.Open();
+  const DecoderMark start = decoder->Mark();
+  for (int i = 0; i < 3; ++i) {
+    std::string out(plain.size(), 0);
+    ASSERT_TRUE(Decode(*decoder, stored.file, out));
+    EXPECT_TRUE(out == plain);
+    std::memset(decoder->dictionary().data(), 0xEE, decoder->dictionary().size());
+    decoder->Restore(start);
+  }
+}
+
+TEST(RestartPointsTest, TheCheckAtTheEndCoversWhatCameBeforeThem) {
+  XzBuilder builder;
+  builder.AddStream(SomeText(100000), 100000);
+  std::string bytes = builder.bytes();
+  bytes[builder.block_ends()[0] - 1] ^= 1;
+  const Stored stored(bytes);
+  const auto decoder = stored.Open();
+  std::string half(50000, 0);
+  ASSERT_TRUE(Decode(*decoder, stored.file, half));
+  const Point point = Save(*decoder);
+  for (int i = 0; i < 2; ++i) {
+    const Status status = Decode(*decoder, stored.file, half);
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code, EIO);
+    EXPECT_FALSE(decoder->Decode(stored.file, {})) << "it stays failed";
+    Restore(*decoder, point);
+  }
+}
+
+TEST(RestartPointsTest, AnErrorIsOverWhenOneIsPutBack) {
+  const std::string plain = SomeNoise(600000);
+  Stored stored(MakeXz(plain, plain.size()));
+  const auto decoder = stored.Open();
+  const Point start = Save(*decoder);
+  std::string out(plain.size(), 0);
+  stored.file.FailAfter(2, ESTALE);
+  EXPECT_EQ(Decode(*decoder, stored.file, out).error().code, ESTALE);
+  stored.file.StopFailing();
+  EXPECT_FALSE(Decode(*decoder, stored.file, out));
+  Restore(*decoder, start);
+  ASSERT_TRUE(Decode(*decoder, stored.file, out));
+  EXPECT_TRUE(out == plain);
+}
+
+// What a file that keeps dictionaries might give back.
+TEST(RestartPointsTest, AWrongDictionaryGivesAWrongCheckAndNoOtherHarm) {
+  const Stored stored(MakeXz(SomeText(400000), 400000));
+  const auto decoder = stored.Open();
+  std::string out(200000, 0);
+  ASSERT_TRUE(Decode(*decoder, stored.file, out));
+  const Point point = Save(*decoder);
+  std::mt19937 random(3);
+  for (int i = 0; i < 20; ++i) {
+    Restore(*decoder, point);
+    for (std::byte& byte : decoder->dictionary()) {
+      byte = static_cast<std::byte>(random());
+    }
+    EXPECT_FALSE(Decode(*decoder, stored.file, out));
+  }
+}
+
+TEST(RestartPointsTest, LegacyFormatsHaveNone) {
+  const MemFile file(MakeLzipMember(SomeText(50000)));
+  const BlockIndex index = ReadIndex(file, Format::kLzip).value();
+  const auto decoder = BlockDecoder::Open(file, index, index.Block(0), kTestMemoryLimit).value();
+  EXPECT_TRUE(decoder->dictionary().empty());
+  decoder->Sleep();
+  std::string out(50000, 0);
+  EXPECT_TRUE(Decode(*decoder, file, out));
+}
+
+}  // namespace
+}  // namespace xzfs

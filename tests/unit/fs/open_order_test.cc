@@ -59,7 +59,7 @@ TEST_F(OpenOrderTest, EachFileIsNamedOnceAndNoneIsLeftOut) {
 
 TEST_F(OpenOrderTest, OpensInAnyOtherOrderNameNothing) {
   List(kDir, 100, 50);
-  for (const NodeId file : {120, 110, 149, 100, 130, 101, 140, 103, 102}) {
+  for (const NodeId file : {120U, 110U, 149U, 100U, 130U, 101U, 140U, 103U, 102U}) {
     EXPECT_TRUE(Open(file).empty()) << file;
   }
 }

@@ -179,6 +179,7 @@ LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& b
   options.memory_limit_bytes = memory_limit_bytes;
   // Behind any other Block the next member begins.
   options.trailing_data_allowed = block.number + 1 == index.block_count();
+  options.one_member = index.stream_count() == index.block_count();
   return options;
 }
 

@@ -198,6 +198,9 @@ Result<bool> LegacyDecoder::StartMember(const RandomAccessFile& file) {
   if (head.size() < kLzipHeaderBytes) {
     return Fail(EIO, "the file is truncated within a .lz header");
   }
+  if (options_.one_member && member_count_ > 0) {
+    return Fail(EIO, "a .lz member ends before the end that its trailer tells");
+  }
   // What the decoder would refuse is left to it.
   const uint32_t asked = LzipDict(head[kLzipDictOffset]);
   if (asked != 0) {

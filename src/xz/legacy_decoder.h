@@ -40,6 +40,9 @@ class LegacyDecoder : public StepDecoder {
     // .lz: what follows the last member is ignored, as the format wants, unless it begins as a
     // member does.
     bool trailing_data_allowed = true;
+    // .lz: the data is one member. Sizes in trailers are not protected by a checksum: where they
+    // lie a further member may begin, whose dictionary nobody has counted.
+    bool one_member = false;
   };
 
   explicit LegacyDecoder(const Options& options);

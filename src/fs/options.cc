@@ -148,7 +148,7 @@ constexpr Key kKeys[] = {
      "(default: 32MiB or an eighth of cache_size)"},
     {"verify", "WHEN", SetVerify,
      "block: a Block's Check is verified before its bytes are\n"
-     "returned (default); stream: after, for half the latency"},
+     "returned (default); stream: after, so that reads wait less"},
     {"restart_file_size", "SIZE", SetRestartFileSize,
      "temporary file for random access in giant Blocks; 0: none\n"
      "(default: 2GiB or a quarter of the free space)"},

@@ -28,7 +28,7 @@ struct Options {
   // most about 0.3 s before the first byte.
   uint64_t whole_block_limit_bytes = 0;
   // Bytes are returned as soon as they are decoded, before the Check of their Block was verified:
-  // half the latency of a random read. For data whose readers verify it themselves.
+  // a random read waits less. For data whose readers verify it themselves.
   bool verify_stream = false;
   // How large the temporary file may become that holds restart points of giant Blocks for which
   // there is no memory; 0: there is none. Unset stands for the default: 2 GiB or a quarter of what

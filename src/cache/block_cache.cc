@@ -37,9 +37,6 @@
 namespace xzfs {
 namespace {
 
-// Smaller units are left to malloc: a page for each would waste more than it saves.
-constexpr size_t kLeastPagedBytes = size_t{64} << 10;
-
 // Freed memory that waits for the next unit, beside a sixteenth of the budget: one Block of xz -T0.
 constexpr size_t kMostKeptPages = size_t{32} << 20;
 
@@ -72,19 +69,6 @@ struct BlockCache::Flight {
   Result<UnitPtr> result = nullptr;
   CondVar changed;
 };
-
-Unit::Unit(std::shared_ptr<PagePool> pool, size_t size, MemoryCharge charge)
-    : pool_(size >= kLeastPagedBytes ? std::move(pool) : nullptr),
-      small_(pool_ != nullptr ? nullptr : std::make_unique_for_overwrite<std::byte[]>(size)),
-      bytes_(pool_ != nullptr ? pool_->Allocate(size) : small_.get()),
-      size_(size),
-      charge_(std::move(charge)) {}
-
-Unit::~Unit() {
-  if (pool_ != nullptr) {
-    pool_->Free(bytes_, size_);
-  }
-}
 
 BlockCache::BlockCache(MemoryBudget& budget, Stats& stats)
     : budget_(budget),
@@ -136,6 +120,9 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const 
       }
     }
     stats_.cache_misses.Add();
+    if (given_.Has(key)) {
+      given_.ForgetFile(key.file_id);
+    }
     flight = std::make_shared<Flight>(key, /*is_ahead=*/false);
     flights_.emplace(key, flight);
   }
@@ -144,11 +131,7 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const 
   if (!result || *result != nullptr) {
     FinishLocked(*flight, result);
   }
-  result = Join(flight, access);
-  if (const auto it = entries_.find(key); access.offered && it != entries_.end()) {
-    MoveToEnd(it->second);
-  }
-  return result;
+  return Join(flight, access);
 }
 
 // Waits until the flight has what the access needs.
@@ -188,7 +171,8 @@ void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) 
   {
     Evicted evicted;
     MutexLock lock(mutex_);
-    if (entries_.contains(key) || flights_.contains(key) || !MakeRoomAhead(size, evicted)) {
+    if (entries_.contains(key) || flights_.contains(key) || given_.Has(key) ||
+        !MakeRoomAhead(size, evicted)) {
       return;
     }
     flight = std::make_shared<Flight>(key, /*is_ahead=*/true);
@@ -216,7 +200,7 @@ void BlockCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
     return;
   }
   if (flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
-    stats_.handed_over.Add();
+    NoteGiven(flight.key);
     return;
   }
   const auto entry = InsertLocked(flight.key, *flight.result,
@@ -258,9 +242,14 @@ void BlockCache::Release(const UnitKey& key) {
   UnitPtr released;  // freed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = entries_.find(key); it != entries_.end()) {
-    stats_.handed_over.Add();
+    NoteGiven(key);
     released = Remove(it->second);
   }
+}
+
+void BlockCache::NoteGiven(const UnitKey& key) {
+  stats_.handed_over.Add();
+  given_.Add(key);
 }
 
 BlockCache::EntryList::iterator BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit,
@@ -281,7 +270,7 @@ UnitPtr BlockCache::Touch(EntryList::iterator entry, const Access& access) {
   }
   entry->handed_over_bytes += access.handed_over_bytes;
   if (entry->handed_over_bytes >= entry->unit->bytes().size()) {
-    stats_.handed_over.Add();
+    NoteGiven(entry->key);
     return Remove(entry);
   }
   if (access.new_visit && std::exchange(entry->visited, true)) {
@@ -350,15 +339,10 @@ void BlockCache::ReleaseAhead(uint64_t file_id) {
   for (auto it = ahead_.begin(); it != ahead_.end();) {
     const auto entry = it++;
     if (entry->key.file_id == file_id) {
-      MoveToEnd(entry);
+      Move(entry, Segment::kProbation);
+      probation_.splice(probation_.end(), probation_, entry);
     }
   }
-}
-
-// The next to be evicted.
-void BlockCache::MoveToEnd(EntryList::iterator entry) {
-  Move(entry, Segment::kProbation);
-  probation_.splice(probation_.end(), probation_, entry);
 }
 
 MemoryCharge BlockCache::Reserve(size_t bytes) {

@@ -6,7 +6,6 @@
 #include <functional>
 #include <list>
 #include <memory>
-#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -14,48 +13,11 @@
 #include "base/mutex.h"
 #include "base/page_pool.h"
 #include "base/stats.h"
+#include "cache/given_units.h"
+#include "cache/unit.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// What the cache keeps: a whole decoded Block, or one slice of a giant one. Filled once by whoever
-// decodes it, immutable from the moment it is shared. Holds its bytes against the budget.
-class Unit {
- public:
-  // Small units are ordinary allocations, the others come from `pool`.
-  Unit(std::shared_ptr<PagePool> pool, size_t size, MemoryCharge charge);
-  ~Unit();
-  Unit(const Unit&) = delete;
-  Unit& operator=(const Unit&) = delete;
-
-  std::span<const std::byte> bytes() const { return {bytes_, size_}; }
-  std::span<std::byte> mutable_bytes() { return {bytes_, size_}; }
-
-  // The caller is the last one to hold it and frees it before it allocates anything in its place.
-  void EndCharge() const { charge_ = MemoryCharge(); }
-
- private:
-  const std::shared_ptr<PagePool> pool_;  // null if small_ holds the bytes
-  const std::unique_ptr<std::byte[]> small_;
-  std::byte* const bytes_;
-  const size_t size_;
-  mutable MemoryCharge charge_;
-};
-using UnitPtr = std::shared_ptr<const Unit>;
-
-// (file, offset): units of one file never overlap, so the offset of the first byte names a unit.
-struct UnitKey {
-  uint64_t file_id = 0;
-  uint64_t plain_offset = 0;
-  bool operator==(const UnitKey&) const = default;
-};
-
-struct UnitKeyHash {
-  size_t operator()(const UnitKey& key) const {
-    const uint64_t h = (key.file_id * 0x9E3779B97F4A7C15U) ^ key.plain_offset;
-    return static_cast<size_t>((h ^ (h >> 31)) * 0xBF58476D1CE4E5B9U);
-  }
-};
 
 // The units, within the one memory budget of a mount. Thread-safe. The budget covers every unit
 // that is alive, those being decoded and those still pinned by a reader after their eviction
@@ -80,9 +42,6 @@ class BlockCache {
     size_t handed_over_bytes = 0;
     // Only this many, from the unit's start, are needed now.
     size_t end = SIZE_MAX;
-    // Who loads the unit for this access gives all of it to the kernel: it is the next to be
-    // evicted unless it is read again.
-    bool offered = false;
   };
 
   // Both outlive the cache and every unit.
@@ -102,8 +61,9 @@ class BlockCache {
   // Ends a load that went on elsewhere.
   void Finish(const FlightPtr& flight, Result<UnitPtr> result) EXCLUDES(mutex_);
 
-  // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, or there is
-  // no memory that may be used for it. Failures are dropped: the reader will find them.
+  // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, with the
+  // kernel, or there is no memory that may be used for it. Failures are dropped: the reader will
+  // find them.
   void LoadAhead(const UnitKey& key, size_t size, const Loader& load) EXCLUDES(mutex_);
 
   // Adds a unit that was decoded on the way to another. Does nothing if it is here already.
@@ -120,7 +80,8 @@ class BlockCache {
   bool Contains(const UnitKey& key) EXCLUDES(mutex_);
   // The unit if it is here; that is no visit.
   UnitPtr Peek(const UnitKey& key) EXCLUDES(mutex_);
-  // The kernel has all of the unit: it is dropped if it is here.
+  // The kernel has all of the unit: it is dropped if it is here, and not decoded ahead until
+  // somebody asks for it.
   void Release(const UnitKey& key) EXCLUDES(mutex_);
 
   // A unit of `size` uninitialised bytes, charged to the budget.
@@ -155,8 +116,8 @@ class BlockCache {
   EntryList::iterator InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment)
       REQUIRES(mutex_);
   UnitPtr Remove(EntryList::iterator entry) REQUIRES(mutex_);
+  void NoteGiven(const UnitKey& key) REQUIRES(mutex_);
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
-  void MoveToEnd(EntryList::iterator entry) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
   bool Fits(size_t bytes) const {
@@ -183,6 +144,7 @@ class BlockCache {
   size_t protected_bytes_ GUARDED_BY(mutex_) = 0;
   size_t ahead_bytes_ GUARDED_BY(mutex_) = 0;
   size_t ahead_loading_bytes_ GUARDED_BY(mutex_) = 0;
+  GivenUnits given_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

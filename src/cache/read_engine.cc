@@ -20,6 +20,10 @@ constexpr uint64_t kLeastDecoderLimit = uint64_t{128} << 20;
 // own.
 constexpr size_t kQueueLimit = 64;
 
+// With verify=stream, beside an eighth of the budget: readers who outrun the pool by more finish
+// their Blocks themselves.
+constexpr uint64_t kMostUnfinishedBytes = uint64_t{32} << 20;
+
 // Without it there are fewer restart points, nothing else.
 UniqueFd OpenRestartFile(uint64_t bytes) {
   if (bytes == 0) {
@@ -50,7 +54,7 @@ ReadEngine::ReadEngine(const Limits& limits)
              {.decoder_bytes = decoder_limit, .homes = limits.threads}),
       files(cache),
       small_files(cache),
-      most_unfinished_blocks(limits.threads),
+      most_unfinished_bytes(std::min<uint64_t>(limits.budget_bytes / 8, kMostUnfinishedBytes)),
       pool(limits.threads, kQueueLimit) {}
 
 }  // namespace xzfs

@@ -57,10 +57,10 @@ struct ReadEngine {
   XzFileTable files;
   SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
-  // Blocks whose readers are served and that the pool finishes, and how many there may be: each
-  // holds a unit and a decoder. Guards nothing.
-  std::atomic<unsigned> unfinished_blocks{0};
-  const unsigned most_unfinished_blocks;
+  // Plain bytes of Blocks whose readers are served and that the pool finishes, and how many there
+  // may be: each holds a unit and a decoder. Guards nothing.
+  std::atomic<uint64_t> unfinished_bytes{0};
+  const uint64_t most_unfinished_bytes;
   // Last: its tasks use all of the above.
   WorkerPool pool;
 };

@@ -16,8 +16,9 @@
 namespace xzfs {
 namespace {
 
-// With verify=stream: how much is decoded before those who wait are told. About 1 ms.
-constexpr size_t kStreamStepBytes = size_t{128} << 10;
+// With verify=stream: how much is decoded before those who wait are told, and before a reader who
+// waits for a slot gets it. About 0.3 ms.
+constexpr size_t kStreamStepBytes = size_t{32} << 10;
 
 // Between two steps the slot is anybody's: a reader who waits for one goes first.
 Status DecodeRest(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) try {
@@ -42,17 +43,17 @@ bool FinishBlock(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPt
   return status.has_value();
 }
 
-// Returns false if the pool has enough to do.
-bool LeaveToPool(ReadEngine& engine, const std::function<void()>& finish) {
-  if (engine.unfinished_blocks.fetch_add(1, std::memory_order_relaxed) <
-          engine.most_unfinished_blocks &&
-      engine.pool.TrySubmit([&engine, finish] {
+// Returns false if the pool has enough to do. One Block may always be left.
+bool LeaveToPool(ReadEngine& engine, uint64_t bytes, const std::function<void()>& finish) {
+  const uint64_t before = engine.unfinished_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  if ((before == 0 || before + bytes <= engine.most_unfinished_bytes) &&
+      engine.pool.TrySubmit([&engine, bytes, finish] {
         finish();
-        engine.unfinished_blocks.fetch_sub(1, std::memory_order_relaxed);
+        engine.unfinished_bytes.fetch_sub(bytes, std::memory_order_relaxed);
       })) {
     return true;
   }
-  engine.unfinished_blocks.fetch_sub(1, std::memory_order_relaxed);
+  engine.unfinished_bytes.fetch_sub(bytes, std::memory_order_relaxed);
   return false;
 }
 
@@ -87,12 +88,12 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
     const BlockCache::Access access{
         .new_visit = Enter(range) || !sequential,
         .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0,
-        .end = stop - range.begin,
-        // A pass from the start will ask for all of it anyway.
-        .offered = shared_->source.decoded && !sequential && offset != 0 &&
-                   stop - at < range.end - range.begin};
+        .end = stop - range.begin};
+    // A pass from the start will ask for all of it anyway.
+    const bool offer = shared_->source.decoded && !sequential && offset != 0 &&
+                       stop - at < range.end - range.begin;
     const auto load = [&](const BlockCache::FlightPtr& flight) {
-      return shared_->Load(file, range, access.end, access.offered, flight);
+      return shared_->Load(file, range, access.end, offer, flight);
     };
     XZFS_ASSIGN_OR_RETURN(const UnitPtr unit,
                           shared_->engine.cache.Get({file->id(), range.begin}, access, load));
@@ -278,7 +279,7 @@ Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockIn
       decoded(begin, load->unit());
     }
   };
-  if (load->ready_bytes() < load->size() && LeaveToPool(engine, finish)) {
+  if (load->ready_bytes() < load->size() && LeaveToPool(engine, load->size(), finish)) {
     return nullptr;
   }
   XZFS_RETURN_IF_ERROR(load->DecodeTo(load->size()));

@@ -181,6 +181,7 @@ class Filesystem {
   XzReader::Source SourceOf(const NodePtr& node);
   XzReader::Source BufferedSourceOf(const NodePtr& node);
   void OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit);
+  std::function<void()> ReleaseUnit(const Node& node, uint64_t offset);
   void DecodeNextFiles(const Node& opened);
   void DecodeFilesAhead(std::span<const OpenOrder::Place> files);
   void DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded);

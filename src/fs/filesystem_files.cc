@@ -208,9 +208,7 @@ void Filesystem::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) 
   XzReader::Source source = SourceOf(node);
   source.kernel_keeps = true;
   source.decoded = [&](uint64_t offset, const UnitPtr& unit) {
-    decoded.push_back(
-        {node->id, offset, unit->bytes(), unit,
-         [this, key = UnitKey{node->file_id, offset}] { engine_.cache.Release(key); }});
+    decoded.push_back({node->id, offset, unit->bytes(), unit, ReleaseUnit(*node, offset)});
   };
   XzReader(engine_, std::move(source)).DecodeAhead();
   engine_.stats.files_ahead.Add();
@@ -224,9 +222,18 @@ void Filesystem::OfferPages(const Node& node, uint64_t offset, const UnitPtr& un
   const uint64_t end = unit_end == node.plain_size ? unit_end : unit_end / kPageBytes * kPageBytes;
   if (begin < end) {
     std::vector<DecodedRange> decoded;
-    decoded.push_back({node.id, begin, bytes.subspan(begin - offset, end - begin), unit});
+    DecodedRange& range = decoded.emplace_back(
+        DecodedRange{node.id, begin, bytes.subspan(begin - offset, end - begin), unit});
+    if (range.bytes.size() == bytes.size()) {
+      range.on_stored = ReleaseUnit(node, offset);
+    }
     decoded_(std::move(decoded));
   }
+}
+
+// What the kernel has whole isn't kept twice.
+std::function<void()> Filesystem::ReleaseUnit(const Node& node, uint64_t offset) {
+  return [this, key = UnitKey{node.file_id, offset}] { engine_.cache.Release(key); };
 }
 
 Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {

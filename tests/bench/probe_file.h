@@ -25,7 +25,8 @@ inline void Require(bool condition, const std::string& why) {
 // Thread-safe.
 class ProbeFile {
  public:
-  explicit ProbeFile(const std::string& path) : path_(path), fd_(open(path.c_str(), O_RDONLY)) {
+  explicit ProbeFile(const std::string& path, int flags = 0)
+      : path_(path), fd_(open(path.c_str(), O_RDONLY | flags)) {
     Require(fd_ >= 0, path + ": " + strerror(errno));
     struct stat st = {};
     Require(fstat(fd_, &st) == 0, path + ": " + strerror(errno));

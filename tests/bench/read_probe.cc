@@ -23,7 +23,8 @@ constexpr char kUsage[] =
     "\n"
     "  seq                the file from start to end, or --limit bytes of it; each of --threads\n"
     "                     reads its own part; with --backward 1 in reads from end to start\n"
-    "  random             --count reads of --size bytes in each of --threads\n"
+    "  random             --count reads of --size bytes in each of --threads; with --direct 1\n"
+    "                     past the page cache\n"
     "  tree               every file below a directory\n"
     "  decode-block       for the offsets of `random`: the Block there alone, by bare liblzma\n"
     "  decode-from-start  for the offsets of `random`: from the only Block's start up to there\n"
@@ -42,6 +43,7 @@ struct Arguments {
   uint64_t distinct = 0;
   uint64_t max_seconds = UINT64_MAX;
   uint64_t backward = 0;
+  uint64_t direct = 0;
 };
 
 using Clock = std::chrono::steady_clock;
@@ -102,7 +104,7 @@ OffsetPlan PlanOf(const Arguments& a) {
 }
 
 void Random(const Arguments& a) {
-  const ProbeFile file(a.path);
+  const ProbeFile file(a.path, a.direct != 0 ? O_DIRECT : 0);
   std::vector<std::vector<double>> us(a.threads);
   const Clock::time_point start = Clock::now();
   InThreads(a.threads, [&](uint64_t thread) {
@@ -166,7 +168,8 @@ Arguments Parse(int argc, char** argv) {
                                                                   {"distinct", &a.distinct},
                                                                   {"threads", &a.threads},
                                                                   {"max-seconds", &a.max_seconds},
-                                                                  {"backward", &a.backward}};
+                                                                  {"backward", &a.backward},
+                                                                  {"direct", &a.direct}};
   std::vector<option> options;
   for (size_t i = 0; i < numbers.size(); ++i) {
     options.push_back({numbers[i].first, required_argument, nullptr, static_cast<int>(i)});

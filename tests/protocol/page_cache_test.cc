@@ -45,6 +45,17 @@ TEST_F(PageCacheTest, ARandomReadBringsTheRestOfItsBlock) {
   EXPECT_EQ(stored[0].bytes, text_.substr(64 << 10, 64 << 10));
 }
 
+TEST_F(PageCacheTest, ABlockThatTheKernelHasWholeIsNotKept) {
+  ServeFile(64 << 10);
+  Read(100 << 10, 4096);
+  AwaitStored(1);
+  EXPECT_TRUE(Eventually([&] { return fs().engine().stats.handed_over.Get() == 1; }));
+  // The kernel dropped it after all.
+  const uint64_t decoded = fs().engine().stats.decoded_bytes.Get();
+  Read(110 << 10, 4096);
+  EXPECT_EQ(fs().engine().stats.decoded_bytes.Get(), decoded + (64 << 10));
+}
+
 TEST_F(PageCacheTest, OnlyWholePagesAreStoredAndTheEndOfTheFile) {
   ServeFile(50000);
   Read(60000, 100);

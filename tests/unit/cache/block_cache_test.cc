@@ -70,6 +70,28 @@ TEST_F(BlockCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
   EXPECT_EQ(stats_.evictions.Get(), 0u);
 }
 
+TEST_F(BlockCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItIsAskedFor) {
+  ASSERT_TRUE(HandOver(7, kUnit));
+  ASSERT_TRUE(HandOver(8, kUnit));
+  LoadAhead(7);
+  EXPECT_FALSE(cache_.Contains({1, 7}));
+  LoadAhead(9);
+  EXPECT_TRUE(cache_.Contains({1, 9})) << "another unit of the file";
+  // The kernel has dropped the one, so it may have dropped the other.
+  ASSERT_TRUE(HandOver(8, kUnit / 2));
+  LoadAhead(7);
+  EXPECT_TRUE(cache_.Contains({1, 7}));
+}
+
+TEST_F(BlockCacheTest, AReleasedUnitIsNotDecodedAhead) {
+  LoadAhead(7);
+  cache_.Release({1, 7});
+  EXPECT_FALSE(cache_.Contains({1, 7}));
+  EXPECT_EQ(budget_.used(), 0u);
+  LoadAhead(7);
+  EXPECT_FALSE(cache_.Contains({1, 7}));
+}
+
 TEST_F(BlockCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
   ASSERT_TRUE(HandOver(7, kUnit));
   EXPECT_FALSE(cache_.Contains({1, 7}));

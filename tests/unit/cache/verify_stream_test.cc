@@ -86,7 +86,7 @@ TEST_F(VerifyStreamTest, TheRestOfTheBlockIsDecodedOnceAndKept) {
   EXPECT_EQ(ReadString(*reader, kMiB - 100, 100), plain.substr(kMiB - 100));
   EXPECT_EQ(engine_.stats.decoded_bytes.Get(), kMiB);
   EXPECT_EQ(engine_.stats.cache_hits.Get(), 1u);
-  EXPECT_EQ(engine_.unfinished_blocks, 0u);
+  EXPECT_EQ(engine_.unfinished_bytes, 0u);
 }
 
 TEST_F(VerifyStreamTest, WithoutAPoolAReaderVerifiesItsBlockItself) {

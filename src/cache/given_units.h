@@ -1,0 +1,44 @@
+// Which units the kernel's page cache was given whole.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cache/unit.h"
+
+namespace xzfs {
+
+// So that they aren't decoded ahead for a reader who will not ask for them. A table of fixed size
+// (256 KiB, some 60,000 units): where two share a place the later one is remembered. The kernel
+// doesn't tell what it drops. When it asks for a given unit, everything said of that file is
+// forgotten. Not thread-safe.
+class GivenUnits {
+ public:
+  GivenUnits() : tags_(kPlaces) {}
+
+  void Add(const UnitKey& key) { tags_[PlaceOf(key)] = TagOf(key); }
+  bool Has(const UnitKey& key) const { return tags_[PlaceOf(key)] == TagOf(key); }
+  // Files whose number has the same low bits lose theirs, too.
+  void ForgetFile(uint64_t file_id) { ++epochs_[file_id % kEpochs]; }
+
+  static constexpr size_t kBytes = (size_t{64} << 10) * sizeof(uint32_t);
+
+ private:
+  static constexpr size_t kPlaces = kBytes / sizeof(uint32_t);
+  static constexpr size_t kEpochs = 1024;
+
+  static size_t PlaceOf(const UnitKey& key) { return UnitKeyHash()(key) % kPlaces; }
+  // Never 0, which is an empty place.
+  uint32_t TagOf(const UnitKey& key) const {
+    const uint64_t mixed =
+        (UnitKeyHash()(key) ^ epochs_[key.file_id % kEpochs]) * 0x9E3779B97F4A7C15U;
+    return static_cast<uint32_t>(mixed >> 32) | 1U;
+  }
+
+  std::vector<uint32_t> tags_;
+  std::array<uint32_t, kEpochs> epochs_ = {};
+};
+
+}  // namespace xzfs

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -37,17 +38,17 @@ std::string ProcPath(int dir, const std::string& name) {
 
 class RealOs : public Os {
  public:
-  int OpenBeneath(int dir, const std::string& name, int flags) override {
+  int OpenBeneath(int dir, const std::string& name, int flags, mode_t mode) override {
     if (!IsOneComponent(name)) {
       return -EINVAL;
     }
     flags |= O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
     const bool noatime = (flags & O_PATH) == 0 && noatime_works_.load(std::memory_order_relaxed);
-    int fd = Open(dir, name, noatime ? flags | O_NOATIME : flags);
+    int fd = Open(dir, name, noatime ? flags | O_NOATIME : flags, mode);
     if (fd == -EPERM && noatime) {
       // Only the owner of a file (or root) may ask for it. Without that right on one file we lack
       // it on most: ask no more.
-      fd = Open(dir, name, flags);
+      fd = Open(dir, name, flags, mode);
       if (fd >= 0) {
         noatime_works_.store(false, std::memory_order_relaxed);
       }
@@ -73,8 +74,8 @@ class RealOs : public Os {
     return Retry([&] { return ::readlinkat(dir, name.c_str(), out.data(), out.size()); });
   }
 
-  int64_t Seek(int fd, int64_t offset) override {
-    return Retry([&] { return int64_t{::lseek(fd, offset, SEEK_SET)}; });
+  int64_t Seek(int fd, int64_t offset, int whence) override {
+    return Retry([&] { return int64_t{::lseek(fd, offset, whence)}; });
   }
 
   ssize_t GetDents(int fd, std::span<std::byte> out) override {
@@ -96,11 +97,142 @@ class RealOs : public Os {
     return Retry([&] { return ::fstatvfs(fd, out); });
   }
 
+  ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) override {
+    return Retry(
+        [&] { return ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
+  }
+
+  int Truncate(int fd, uint64_t size) override {
+    return Retry([&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+  }
+
+  int Allocate(int fd, int mode, uint64_t offset, uint64_t length) override {
+    return Retry([&] {
+      return ::fallocate(fd, mode, static_cast<off_t>(offset), static_cast<off_t>(length));
+    });
+  }
+
+  int Sync(int fd, bool only_data) override {
+    return Retry([&] { return only_data ? ::fdatasync(fd) : ::fsync(fd); });
+  }
+
+  ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                    size_t length) override {
+    return Retry([&] {
+      auto in = static_cast<off_t>(from_offset);
+      auto out = static_cast<off_t>(to_offset);
+      return ::copy_file_range(from, &in, to, &out, length, 0);
+    });
+  }
+
+  int MakeDir(int dir, const std::string& name, mode_t mode) override {
+    return Retry([&] { return ::mkdirat(dir, name.c_str(), mode); });
+  }
+
+  int MakeNode(int dir, const std::string& name, mode_t mode, dev_t device) override {
+    return Retry([&] { return ::mknodat(dir, name.c_str(), mode, device); });
+  }
+
+  int MakeSymlink(const std::string& target, int dir, const std::string& name) override {
+    return Retry([&] { return ::symlinkat(target.c_str(), dir, name.c_str()); });
+  }
+
+  int Link(int from_dir, const std::string& from, int to_dir, const std::string& to) override {
+    return Retry([&] { return ::linkat(from_dir, from.c_str(), to_dir, to.c_str(), 0); });
+  }
+
+  int Rename(int from_dir, const std::string& from, int to_dir, const std::string& to,
+             unsigned flags) override {
+    return Retry([&] { return ::renameat2(from_dir, from.c_str(), to_dir, to.c_str(), flags); });
+  }
+
+  int Unlink(int dir, const std::string& name, int flags) override {
+    return Retry([&] { return ::unlinkat(dir, name.c_str(), flags); });
+  }
+
+  int ChangeMode(int dir, const std::string& name, mode_t mode) override {
+    // fchmodat(2) follows symlinks, and the form that doesn't exists since Linux 6.6 only. A
+    // descriptor that was opened without following does for every version.
+    const int fd = Open(dir, name, O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
+    if (fd < 0) {
+      return fd;
+    }
+    struct stat st = {};
+    int result = FStat(fd, &st);
+    if (result == 0 && S_ISLNK(st.st_mode)) {
+      result = -EOPNOTSUPP;
+    } else if (result == 0) {
+      const std::string path = "/proc/self/fd/" + std::to_string(fd);
+      result = Retry([&] { return ::chmod(path.c_str(), mode); });
+    }
+    ::close(fd);
+    return result;
+  }
+
+  int ChangeOwner(int dir, const std::string& name, uid_t owner, gid_t group) override {
+    return Retry([&] { return ::fchownat(dir, name.c_str(), owner, group, AT_SYMLINK_NOFOLLOW); });
+  }
+
+  int SetTimes(int dir, const std::string& name, const struct timespec times[2]) override {
+    return Retry([&] { return ::utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW); });
+  }
+
+  int SetXattrAt(int dir, const std::string& name, const std::string& key,
+                 std::span<const char> value, int flags) override {
+    const std::string path = ProcPath(dir, name);
+    return Retry(
+        [&] { return ::lsetxattr(path.c_str(), key.c_str(), value.data(), value.size(), flags); });
+  }
+
+  int RemoveXattrAt(int dir, const std::string& name, const std::string& key) override {
+    const std::string path = ProcPath(dir, name);
+    return Retry([&] { return ::lremovexattr(path.c_str(), key.c_str()); });
+  }
+
+  int FChangeMode(int fd, mode_t mode) override {
+    return Retry([&] { return ::fchmod(fd, mode); });
+  }
+
+  int FChangeOwner(int fd, uid_t owner, gid_t group) override {
+    return Retry([&] { return ::fchown(fd, owner, group); });
+  }
+
+  int FSetTimes(int fd, const struct timespec times[2]) override {
+    return Retry([&] { return ::futimens(fd, times); });
+  }
+
+  ssize_t FGetXattr(int fd, const std::string& key, std::span<char> out) override {
+    return Retry([&] { return ::fgetxattr(fd, key.c_str(), out.data(), out.size()); });
+  }
+
+  ssize_t FListXattr(int fd, std::span<char> out) override {
+    return Retry([&] { return ::flistxattr(fd, out.data(), out.size()); });
+  }
+
+  int FSetXattr(int fd, const std::string& key, std::span<const char> value, int flags) override {
+    return Retry([&] { return ::fsetxattr(fd, key.c_str(), value.data(), value.size(), flags); });
+  }
+
+  int FRemoveXattr(int fd, const std::string& key) override {
+    return Retry([&] { return ::fremovexattr(fd, key.c_str()); });
+  }
+
+  int TryLock(int fd) override {
+    return Retry([&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
+  }
+
+  int TakeLease(int fd) override {
+    return Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
+  }
+
+  void ReleaseLease(int fd) override { ::fcntl(fd, F_SETLEASE, F_UNLCK); }
+
  private:
-  int Open(int dir, const std::string& name, int flags) {
+  int Open(int dir, const std::string& name, int flags, mode_t mode) {
     if (openat2_works_.load(std::memory_order_relaxed)) {
       struct open_how how = {};
       how.flags = static_cast<unsigned>(flags);
+      how.mode = mode;
       how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
       const int fd = Retry([&] {
         return static_cast<int>(::syscall(SYS_openat2, dir, name.c_str(), &how, sizeof how));
@@ -114,7 +246,7 @@ class RealOs : public Os {
         openat2_works_.store(false, std::memory_order_relaxed);
       }
     }
-    return Retry([&] { return ::openat(dir, name.c_str(), flags); });
+    return Retry([&] { return ::openat(dir, name.c_str(), flags, mode); });
   }
 
   std::atomic<bool> openat2_works_{true};

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -26,14 +27,15 @@ class Os {
   // (openat2 with RESOLVE_BENEATH where the kernel has it, and a single component that is not ".."
   // with O_NOFOLLOW in any case). O_CLOEXEC and O_NOCTTY are added, and O_NOATIME where the kernel
   // lets us: looking at a file must not make it look used.
-  virtual int OpenBeneath(int dir, const std::string& name, int flags) = 0;
+  // `mode` is for O_CREAT.
+  virtual int OpenBeneath(int dir, const std::string& name, int flags, mode_t mode = 0) = 0;
   virtual void Close(int fd) = 0;
   virtual int FStat(int fd, struct stat* out) = 0;
   // Of the name itself, never of what a symlink points to.
   virtual int StatAt(int dir, const std::string& name, struct stat* out) = 0;
   virtual ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) = 0;
   virtual ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) = 0;
-  virtual int64_t Seek(int fd, int64_t offset) = 0;
+  virtual int64_t Seek(int fd, int64_t offset, int whence) = 0;
   // Fills `out` with linux_dirent64 records.
   virtual ssize_t GetDents(int fd, std::span<std::byte> out) = 0;
   // Of `name` in `dir` itself, also of a symlink or a device, without opening it. An empty `out`
@@ -42,6 +44,48 @@ class Os {
                              std::span<char> out) = 0;
   virtual ssize_t ListXattrAt(int dir, const std::string& name, std::span<char> out) = 0;
   virtual int StatVfs(int fd, struct statvfs* out) = 0;
+
+  // Those that change something. Names are single components of `dir`, and never followed.
+  virtual ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) = 0;
+  virtual int Truncate(int fd, uint64_t size) = 0;
+  virtual int Allocate(int fd, int mode, uint64_t offset, uint64_t length) = 0;
+  // Of the file, or only of what is needed to read its data.
+  virtual int Sync(int fd, bool only_data) = 0;
+  // Copies in the kernel, sharing the bytes where the file system can. As copy_file_range(2): may
+  // copy less, and fail with EXDEV, EINVAL, EOPNOTSUPP or ENOSYS where it isn't possible.
+  virtual ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
+                            size_t length) = 0;
+  virtual int MakeDir(int dir, const std::string& name, mode_t mode) = 0;
+  virtual int MakeNode(int dir, const std::string& name, mode_t mode, dev_t device) = 0;
+  virtual int MakeSymlink(const std::string& target, int dir, const std::string& name) = 0;
+  virtual int Link(int from_dir, const std::string& from, int to_dir, const std::string& to) = 0;
+  // `flags` as renameat2(2) takes them.
+  virtual int Rename(int from_dir, const std::string& from, int to_dir, const std::string& to,
+                     unsigned flags) = 0;
+  // `flags`: AT_REMOVEDIR or 0.
+  virtual int Unlink(int dir, const std::string& name, int flags) = 0;
+  // Of a symlink: EOPNOTSUPP.
+  virtual int ChangeMode(int dir, const std::string& name, mode_t mode) = 0;
+  virtual int ChangeOwner(int dir, const std::string& name, uid_t owner, gid_t group) = 0;
+  virtual int SetTimes(int dir, const std::string& name, const struct timespec times[2]) = 0;
+  virtual int SetXattrAt(int dir, const std::string& name, const std::string& key,
+                         std::span<const char> value, int flags) = 0;
+  virtual int RemoveXattrAt(int dir, const std::string& name, const std::string& key) = 0;
+  // The same of an open file.
+  virtual int FChangeMode(int fd, mode_t mode) = 0;
+  virtual int FChangeOwner(int fd, uid_t owner, gid_t group) = 0;
+  virtual int FSetTimes(int fd, const struct timespec times[2]) = 0;
+  virtual ssize_t FGetXattr(int fd, const std::string& key, std::span<char> out) = 0;
+  virtual ssize_t FListXattr(int fd, std::span<char> out) = 0;
+  virtual int FSetXattr(int fd, const std::string& key, std::span<const char> value, int flags) = 0;
+  virtual int FRemoveXattr(int fd, const std::string& key) = 0;
+  // A whole-file lock that dies with its descriptor, without waiting: EWOULDBLOCK.
+  virtual int TryLock(int fd) = 0;
+  // Whether nobody has the file open for writing, and makes who is about to wait until
+  // ReleaseLease: EAGAIN if somebody has. `fd` was opened for reading. EINVAL and others where the
+  // file system has no leases.
+  virtual int TakeLease(int fd) = 0;
+  virtual void ReleaseLease(int fd) = 0;
 };
 
 // Owns a descriptor that came from an Os. Movable.

@@ -106,7 +106,8 @@ bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 Result<std::vector<RawLine>> ReadLines(Os& os, SharedDescriptor& dir, uint64_t offset,
                                        std::span<std::byte> buffer) {
   MutexLock lock(dir.position);
-  if (const int64_t at = os.Seek(dir.descriptor.get(), static_cast<int64_t>(offset)); at < 0) {
+  if (const int64_t at = os.Seek(dir.descriptor.get(), static_cast<int64_t>(offset), SEEK_SET);
+      at < 0) {
     return Fail(static_cast<int>(-at), "seek in a directory");
   }
   const ssize_t got = os.GetDents(dir.descriptor.get(), buffer);

@@ -6,12 +6,12 @@
 #include <string>
 #include <utility>
 
-#include "base/os.h"
+#include "support/forwarding_os.h"
 
 namespace xzfs {
 
 // Thread-safe.
-class CountingOs : public Os {
+class CountingOs : public ForwardingOs {
  public:
   struct Counts {
     int opens = 0;
@@ -41,56 +41,39 @@ class CountingOs : public Os {
   // Makes every file look as if it had been changed so much earlier. Before anything is called.
   void SetAge(time_t seconds) { age_seconds_ = seconds; }
 
-  int OpenBeneath(int dir, const std::string& name, int flags) override {
+  int OpenBeneath(int dir, const std::string& name, int flags, mode_t mode) override {
     RunHook(name);
-    Count(&Counts::opens);
-    return real_.OpenBeneath(dir, name, flags);
+    return ForwardingOs::OpenBeneath(dir, name, flags, mode);
   }
   void Close(int fd) override {
     Count(&Counts::closes);
-    real_.Close(fd);
+    ForwardingOs::Close(fd);
   }
   int FStat(int fd, struct stat* out) override {
-    Count(&Counts::fstats);
-    const int result = real_.FStat(fd, out);
+    const int result = ForwardingOs::FStat(fd, out);
     out->st_ctim.tv_sec -= age_seconds_;
     return result;
   }
   int StatAt(int dir, const std::string& name, struct stat* out) override {
     RunHook(name);
-    const int result = real_.StatAt(dir, name, out);
+    const int result = ForwardingOs::StatAt(dir, name, out);
     out->st_ctim.tv_sec -= age_seconds_;
     Count(result < 0 ? &Counts::stats_missing : &Counts::stats_found);
     return result;
   }
-  ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
-    Count(&Counts::preads);
-    return real_.PRead(fd, out, offset);
-  }
-  ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) override {
-    Count(&Counts::others);
-    return real_.ReadLinkAt(dir, name, out);
-  }
-  int64_t Seek(int fd, int64_t offset) override {
-    Count(&Counts::others);
-    return real_.Seek(fd, offset);
-  }
-  ssize_t GetDents(int fd, std::span<std::byte> out) override {
-    Count(&Counts::others);
-    return real_.GetDents(fd, out);
-  }
-  ssize_t GetXattrAt(int dir, const std::string& name, const std::string& key,
-                     std::span<char> out) override {
-    Count(&Counts::others);
-    return real_.GetXattrAt(dir, name, key, out);
-  }
-  ssize_t ListXattrAt(int dir, const std::string& name, std::span<char> out) override {
-    Count(&Counts::others);
-    return real_.ListXattrAt(dir, name, out);
-  }
-  int StatVfs(int fd, struct statvfs* out) override {
-    Count(&Counts::others);
-    return real_.StatVfs(fd, out);
+
+ protected:
+  int Before(std::string_view call, const std::string&) override {
+    if (call == "OpenBeneath") {
+      Count(&Counts::opens);
+    } else if (call == "FStat") {
+      Count(&Counts::fstats);
+    } else if (call == "PRead") {
+      Count(&Counts::preads);
+    } else if (call != "StatAt") {
+      Count(&Counts::others);
+    }
+    return 0;
   }
 
  private:
@@ -110,7 +93,6 @@ class CountingOs : public Os {
     }
   }
 
-  Os& real_ = Os::Real();
   std::mutex mutex_;
   Counts counts_;
   std::function<void(const std::string&)> hook_;

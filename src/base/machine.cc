@@ -265,4 +265,11 @@ uint64_t RaiseDescriptorLimit() {
   return limit.rlim_cur;
 }
 
+std::string BootId() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
+}
+
 }  // namespace xzfs

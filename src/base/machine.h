@@ -26,4 +26,7 @@ uint64_t FreeSpace(const std::string& folder);
 // Raises the soft limit of open descriptors to the hard limit and returns it.
 uint64_t RaiseDescriptorLimit();
 
+// Of this boot of the system; empty if it doesn't tell.
+std::string BootId();
+
 }  // namespace xzfs

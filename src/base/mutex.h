@@ -1,8 +1,10 @@
 // Mutexes that clang's thread-safety analysis understands.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <shared_mutex>
 
 #if defined(__clang__)
 #define XZFS_TSA(x) __attribute__((x))
@@ -17,6 +19,9 @@
 #define EXCLUDES(...) XZFS_TSA(locks_excluded(__VA_ARGS__))
 #define ACQUIRE(...) XZFS_TSA(acquire_capability(__VA_ARGS__))
 #define RELEASE(...) XZFS_TSA(release_capability(__VA_ARGS__))
+#define ACQUIRE_SHARED(...) XZFS_TSA(acquire_shared_capability(__VA_ARGS__))
+#define RELEASE_SHARED(...) XZFS_TSA(release_shared_capability(__VA_ARGS__))
+#define RELEASE_GENERIC(...) XZFS_TSA(release_generic_capability(__VA_ARGS__))
 #define NO_THREAD_SAFETY_ANALYSIS XZFS_TSA(no_thread_safety_analysis)
 
 namespace xzfs {
@@ -42,12 +47,53 @@ class SCOPED_CAPABILITY MutexLock {
   Mutex& mutex_;
 };
 
+class CAPABILITY("mutex") SharedMutex {
+ public:
+  void Lock() ACQUIRE() { mutex_.lock(); }
+  void Unlock() RELEASE() { mutex_.unlock(); }
+  void LockShared() ACQUIRE_SHARED() { mutex_.lock_shared(); }
+  void UnlockShared() RELEASE_SHARED() { mutex_.unlock_shared(); }
+
+ private:
+  std::shared_mutex mutex_;
+};
+
+class SCOPED_CAPABILITY ExclusiveLock {
+ public:
+  explicit ExclusiveLock(SharedMutex& mutex) ACQUIRE(mutex) : mutex_(mutex) { mutex_.Lock(); }
+  ~ExclusiveLock() RELEASE() { mutex_.Unlock(); }
+  ExclusiveLock(const ExclusiveLock&) = delete;
+  ExclusiveLock& operator=(const ExclusiveLock&) = delete;
+
+ private:
+  SharedMutex& mutex_;
+};
+
+class SCOPED_CAPABILITY SharedLock {
+ public:
+  explicit SharedLock(SharedMutex& mutex) ACQUIRE_SHARED(mutex) : mutex_(mutex) {
+    mutex_.LockShared();
+  }
+  ~SharedLock() RELEASE_GENERIC() { mutex_.UnlockShared(); }
+  SharedLock(const SharedLock&) = delete;
+  SharedLock& operator=(const SharedLock&) = delete;
+
+ private:
+  SharedMutex& mutex_;
+};
+
 class CondVar {
  public:
   // Releases `mutex` while it waits; may wake without cause, so call it in a loop on the predicate.
   void Wait(Mutex& mutex) REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     cond_.wait(lock);
+    lock.release();
+  }
+  // The same, but at most until `deadline`.
+  void WaitUntil(Mutex& mutex, std::chrono::steady_clock::time_point deadline) REQUIRES(mutex) {
+    std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
+    cond_.wait_until(lock, deadline);
     lock.release();
   }
   void NotifyOne() { cond_.notify_one(); }

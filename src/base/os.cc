@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/xattr.h>
@@ -217,11 +218,16 @@ class RealOs : public Os {
     return Retry([&] { return ::fremovexattr(fd, key.c_str()); });
   }
 
-  int TryLock(int fd) override {
-    return Retry([&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
+  int Lock(int fd, bool wait) override {
+    return Retry([&] { return ::flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB); });
   }
 
   int TakeLease(int fd) override {
+    // Who opens a leased file makes the kernel send this; unless it is ignored it ends the program.
+    static const bool ignored = ::signal(SIGIO, SIG_IGN) != SIG_ERR;
+    if (!ignored) {
+      return -EINVAL;
+    }
     return Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
   }
 

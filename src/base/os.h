@@ -79,8 +79,8 @@ class Os {
   virtual ssize_t FListXattr(int fd, std::span<char> out) = 0;
   virtual int FSetXattr(int fd, const std::string& key, std::span<const char> value, int flags) = 0;
   virtual int FRemoveXattr(int fd, const std::string& key) = 0;
-  // A whole-file lock that dies with its descriptor, without waiting: EWOULDBLOCK.
-  virtual int TryLock(int fd) = 0;
+  // A lock on the whole file that goes with its descriptor. EWOULDBLOCK if somebody has it.
+  virtual int Lock(int fd, bool wait) = 0;
   // Whether nobody has the file open for writing, and makes who is about to wait until
   // ReleaseLease: EAGAIN if somebody has. `fd` was opened for reading. EINVAL and others where the
   // file system has no leases.

@@ -34,6 +34,15 @@ struct Stats {
   Counter giant_restores;       // restart points gone back to
   Counter damaged_blocks;       // Blocks found damaged, each once
   Counter damaged_files;        // files whose Index can't be read, each once while known
+  Counter commits_done;
+  Counter commits_failed;       // attempts
+  Counter commits_cancelled;    // attempts: somebody changed the file meanwhile
+  Counter commit_plain_bytes;   // of files that were committed
+  Counter commit_stored_bytes;  // what they take now
+  Counter blocks_encoded;       // by commits
+  Counter blocks_stored;        // of these, as they are, because they don't shrink
+  Counter blocks_reused;        // copied from the file that was replaced
+  Counter overlays_lost;        // put into lost+found
   Counter collisions;           // stored names that fight for one logical name, each once
 };
 

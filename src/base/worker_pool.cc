@@ -6,8 +6,8 @@
 
 namespace xzfs {
 
-WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit)
-    : thread_count_(thread_count), queue_limit_(queue_limit) {}
+WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit, std::function<void()> on_start)
+    : thread_count_(thread_count), queue_limit_(queue_limit), on_start_(std::move(on_start)) {}
 
 WorkerPool::~WorkerPool() {
   {
@@ -56,6 +56,9 @@ void WorkerPool::WaitIdle() {
 }
 
 void WorkerPool::Run() {
+  if (on_start_) {
+    on_start_();
+  }
   mutex_.Lock();
   for (;;) {
     while (tasks_.empty() && !stopping_) {

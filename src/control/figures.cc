@@ -40,6 +40,19 @@ std::string StatsJson(Filesystem& fs) {
                             {"restored", stats.giant_restores.Get()}};
   json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
   json["name_collisions"] = stats.collisions.Get();
+  const Committer::Figures commits = fs.commit_figures();
+  json["commits"] = {{"pending", commits.pending},
+                     {"pending_bytes", commits.pending_bytes},
+                     {"done", stats.commits_done.Get()},
+                     {"failed", stats.commits_failed.Get()},
+                     {"cancelled", stats.commits_cancelled.Get()},
+                     {"plain_bytes", stats.commit_plain_bytes.Get()},
+                     {"stored_bytes", stats.commit_stored_bytes.Get()},
+                     {"blocks_encoded", stats.blocks_encoded.Get()},
+                     {"blocks_stored", stats.blocks_stored.Get()},
+                     {"blocks_reused", stats.blocks_reused.Get()},
+                     {"overlays_lost", stats.overlays_lost.Get()},
+                     {"last_error", commits.last_error}};
   json["budget"] = {{"bytes", engine.budget.total()},
                     {"used", engine.budget.used()},
                     {"peak", engine.budget.peak()}};
@@ -83,7 +96,7 @@ std::string InfoJson(const FileFigures& file) {
   Json json;
   json["schema"] = kSchema;
   json["stored_name"] = file.stored_name;
-  json["state"] = StateName(file.kind);
+  json["state"] = file.edited ? "edited" : StateName(file.kind);
   json["plain_size"] = file.plain_size;
   json["stored_size"] = file.stored_size;
   json["allocated_bytes"] = file.allocated_bytes;
@@ -112,6 +125,9 @@ std::string InfoJson(const FileFigures& file) {
 std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std::string& key) {
   if (key == "user.xzfs.stats" && node == kRootNode) {
     return StatsJson(fs);
+  }
+  if (key == "user.xzfs.cmd.sync" && node == kRootNode) {
+    return fs.SyncCommits().map([] { return std::string("ok"); });
   }
   if (key == "user.xzfs.info") {
     return fs.Describe(node).map(InfoJson);

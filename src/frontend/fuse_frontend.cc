@@ -64,7 +64,8 @@ class FuseFrontend::Impl {
         config(std::move(frontend_config)),
         operations(filesystem, config.on_ready) {
     filesystem.SetDecodedListener(
-        [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); });
+        [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); },
+        [filler = filler_](NodeId node) { filler->Await(node); });
   }
   ~Impl();
 

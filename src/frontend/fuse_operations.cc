@@ -63,6 +63,11 @@ void LogFailure(const Error& error) {
   }
 }
 
+Caller CallerOf(fuse_req_t req) {
+  const struct fuse_ctx* const context = fuse_req_ctx(req);
+  return {context->uid, context->gid, context->umask};
+}
+
 FuseOperations& Of(fuse_req_t req) { return *static_cast<FuseOperations*>(fuse_req_userdata(req)); }
 
 }  // namespace
@@ -105,10 +110,16 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
   // The kernel's own readahead of many readers must not run into its default of 12.
   conn->max_background = 64;
   // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.
-  if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0) {
+  const FuseOperations& self = *static_cast<FuseOperations*>(userdata);
+  conn->want &= ~static_cast<unsigned>(FUSE_CAP_POSIX_ACL);
+  if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0 && self.fs_.options().acl) {
     conn->want |= FUSE_CAP_POSIX_ACL;
   }
-  const FuseOperations& self = *static_cast<FuseOperations*>(userdata);
+  // A default ACL takes the place of the umask, so that is left to us.
+  conn->want |= conn->capable & FUSE_CAP_DONT_MASK;
+  // The daemon may have the right to leave set-id bits in place when it writes for somebody who
+  // hasn't: the kernel is to take them away.
+  conn->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   if (self.on_ready_) {
     self.on_ready_();
   }
@@ -155,22 +166,25 @@ void FuseOperations::ReadLink(fuse_req_t req, fuse_ino_t node) {
 
 void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    if ((fi->flags & O_ACCMODE) != O_RDONLY) {
-      return Fail(EROFS, "the mount is read-only");
-    }
     bool keep_cache = false;
     XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file,
                           self.fs_.Open(node, fi->flags, &keep_cache));
-    fi->keep_cache = keep_cache ? 1 : 0;
-    fi->noflush = 1;
-    fi->fh = reinterpret_cast<uint64_t>(file.get());
     OpenFile* const opened = file.get();
-    self.Keep(std::move(file));
+    self.Hand(std::move(file), keep_cache, fi);
     if (fuse_reply_open(request.End(), fi) == -ENOENT) {
       self.fs_.Close(self.TakeBack(opened));  // the caller was interrupted: no release will come
     }
     return {};
   });
+}
+
+void FuseOperations::Hand(std::unique_ptr<OpenFile> opened, bool keep_cache,
+                          struct fuse_file_info* fi) {
+  fi->keep_cache = keep_cache ? 1 : 0;
+  // Closing means something only where it waits for the commit.
+  fi->noflush = opened->may_write() && fs_.options().sync_close ? 0 : 1;
+  fi->fh = reinterpret_cast<uint64_t>(opened.get());
+  Keep(std::move(opened));
 }
 
 void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
@@ -337,6 +351,170 @@ void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
   });
 }
 
+template <class Act>
+void FuseOperations::RunStatus(fuse_req_t req, Act act) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_RETURN_IF_ERROR(act(self));
+    request.Error(0);
+    return {};
+  });
+}
+
+template <class Act>
+void FuseOperations::RunEntry(fuse_req_t req, Act act) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const LookupResult found, act(self, CallerOf(request.get())));
+    const struct fuse_entry_param entry = self.EntryOf(found);
+    if (fuse_reply_entry(request.End(), &entry) == -ENOENT) {
+      self.fs_.Forget(found.node, 1);
+    }
+    return {};
+  });
+}
+
+void FuseOperations::SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
+                              size_t size, int flags) {
+  RunStatus(req, [&](FuseOperations& self) {
+    return self.fs_.SetXattr(node, name, {value, size}, flags);
+  });
+}
+
+void FuseOperations::RemoveXattr(fuse_req_t req, fuse_ino_t node, const char* name) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveXattr(node, name); });
+}
+
+void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
+                             struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    const struct timespec now = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
+    Filesystem::AttributeChange change;
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
+      change.mode = attr->st_mode;
+    }
+    if ((to_set & FUSE_SET_ATTR_UID) != 0) {
+      change.uid = attr->st_uid;
+    }
+    if ((to_set & FUSE_SET_ATTR_GID) != 0) {
+      change.gid = attr->st_gid;
+    }
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+      change.size = static_cast<uint64_t>(attr->st_size);
+    }
+    if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+      change.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) != 0 ? now : attr->st_atim;
+    }
+    if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
+      change.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0 ? now : attr->st_mtim;
+    }
+    XZFS_ASSIGN_OR_RETURN(
+        const struct stat st,
+        self.fs_.SetAttributes(node, change, fi != nullptr ? FileOf(fi) : nullptr));
+    fuse_reply_attr(request.End(), &st, self.fs_.options().attr_timeout_s);
+    return {};
+  });
+}
+
+void FuseOperations::MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                           dev_t device) {
+  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
+    return self.fs_.MakeNode(parent, name, mode, device, caller);
+  });
+}
+
+void FuseOperations::MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
+    return self.fs_.MakeDirectory(parent, name, mode, caller);
+  });
+}
+
+void FuseOperations::SymLink(fuse_req_t req, const char* target, fuse_ino_t parent,
+                             const char* name) {
+  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
+    return self.fs_.MakeSymlink(parent, name, target, caller);
+  });
+}
+
+void FuseOperations::Link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name) {
+  RunEntry(req,
+           [&](FuseOperations& self, const Caller&) { return self.fs_.Link(node, parent, name); });
+}
+
+void FuseOperations::Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Unlink(parent, name); });
+}
+
+void FuseOperations::RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveDirectory(parent, name); });
+}
+
+void FuseOperations::Rename(fuse_req_t req, fuse_ino_t parent, const char* name,
+                            fuse_ino_t new_parent, const char* new_name, unsigned flags) {
+  RunStatus(req, [&](FuseOperations& self) {
+    return self.fs_.Rename(parent, name, new_parent, new_name, flags);
+  });
+}
+
+void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                            struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    std::unique_ptr<OpenFile> file;
+    XZFS_ASSIGN_OR_RETURN(const LookupResult found,
+                          self.fs_.Create(parent, name, mode, fi->flags, CallerOf(req), &file));
+    OpenFile* const opened = file.get();
+    self.Hand(std::move(file), /*keep_cache=*/false, fi);
+    const struct fuse_entry_param entry = self.EntryOf(found);
+    if (fuse_reply_create(request.End(), &entry, fi) == -ENOENT) {
+      self.fs_.Close(self.TakeBack(opened));
+      self.fs_.Forget(found.node, 1);
+    }
+    return {};
+  });
+}
+
+void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t size, off_t offset,
+                           struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    if (offset < 0) {
+      return Fail(EINVAL, "a negative offset");
+    }
+    XZFS_ASSIGN_OR_RETURN(const size_t written,
+                          self.fs_.Write(*FileOf(fi), static_cast<uint64_t>(offset),
+                                         std::as_bytes(std::span(bytes, size))));
+    fuse_reply_write(request.End(), written);
+    return {};
+  });
+}
+
+void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Flush(*FileOf(fi)); });
+}
+
+void FuseOperations::FSync(fuse_req_t req, fuse_ino_t, int only_data, struct fuse_file_info* fi) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Sync(*FileOf(fi), only_data != 0); });
+}
+
+void FuseOperations::FSyncDir(fuse_req_t req, fuse_ino_t node, int, struct fuse_file_info*) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.SyncDirectory(node); });
+}
+
+void FuseOperations::FAllocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length,
+                               struct fuse_file_info* fi) {
+  RunStatus(req, [&](FuseOperations& self) {
+    return self.fs_.Allocate(*FileOf(fi), mode, static_cast<uint64_t>(offset),
+                             static_cast<uint64_t>(length));
+  });
+}
+
+void FuseOperations::LSeek(fuse_req_t req, fuse_ino_t, off_t offset, int whence,
+                           struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const uint64_t at,
+                          self.fs_.Seek(*FileOf(fi), static_cast<uint64_t>(offset), whence));
+    fuse_reply_lseek(request.End(), static_cast<off_t>(at));
+    return {};
+  });
+}
+
 struct fuse_lowlevel_ops FuseOperations::Table() {
   struct fuse_lowlevel_ops ops = {};
   ops.init = Init;
@@ -354,7 +532,23 @@ struct fuse_lowlevel_ops FuseOperations::Table() {
   ops.statfs = StatFs;
   ops.getxattr = GetXattr;
   ops.listxattr = ListXattr;
-
+  ops.setxattr = SetXattr;
+  ops.removexattr = RemoveXattr;
+  ops.setattr = SetAttr;
+  ops.mknod = MkNod;
+  ops.mkdir = MkDir;
+  ops.symlink = SymLink;
+  ops.link = Link;
+  ops.unlink = Unlink;
+  ops.rmdir = RmDir;
+  ops.rename = Rename;
+  ops.create = Create;
+  ops.write = Write;
+  ops.flush = Flush;
+  ops.fsync = FSync;
+  ops.fsyncdir = FSyncDir;
+  ops.fallocate = FAllocate;
+  ops.lseek = LSeek;
   return ops;
 }
 

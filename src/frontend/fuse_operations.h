@@ -55,6 +55,35 @@ class FuseOperations {
   static void StatFs(fuse_req_t req, fuse_ino_t node);
   static void GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
   static void ListXattr(fuse_req_t req, fuse_ino_t node, size_t size);
+  static void SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
+                       size_t size, int flags);
+  static void RemoveXattr(fuse_req_t req, fuse_ino_t node, const char* name);
+  static void SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
+                      struct fuse_file_info* fi);
+  static void MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, dev_t device);
+  static void MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode);
+  static void SymLink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name);
+  static void Link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name);
+  static void Unlink(fuse_req_t req, fuse_ino_t parent, const char* name);
+  static void RmDir(fuse_req_t req, fuse_ino_t parent, const char* name);
+  static void Rename(fuse_req_t req, fuse_ino_t parent, const char* name, fuse_ino_t new_parent,
+                     const char* new_name, unsigned flags);
+  static void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                     struct fuse_file_info* fi);
+  static void Write(fuse_req_t req, fuse_ino_t node, const char* bytes, size_t size, off_t offset,
+                    struct fuse_file_info* fi);
+  static void Flush(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
+  static void FSync(fuse_req_t req, fuse_ino_t node, int only_data, struct fuse_file_info* fi);
+  static void FSyncDir(fuse_req_t req, fuse_ino_t node, int only_data, struct fuse_file_info* fi);
+  static void FAllocate(fuse_req_t req, fuse_ino_t node, int mode, off_t offset, off_t length,
+                        struct fuse_file_info* fi);
+  static void LSeek(fuse_req_t req, fuse_ino_t node, off_t offset, int whence,
+                    struct fuse_file_info* fi);
+  // Runs `act` and replies with what it found, or that all went well.
+  template <class Act>
+  static void RunEntry(fuse_req_t req, Act act);
+  template <class Act>
+  static void RunStatus(fuse_req_t req, Act act);
   static void ReplyXattr(fuse_req_t req, const std::string& value, size_t size, size_t slack);
 
   // A read that is being worked on or waits for its turn.
@@ -68,6 +97,8 @@ class FuseOperations {
 
   // Owns what the kernel knows as a handle, also when the session ends without releasing it.
   void Keep(std::unique_ptr<OpenFile> file) EXCLUDES(files_mutex_);
+  // Describes `opened` to the kernel, and keeps it.
+  void Hand(std::unique_ptr<OpenFile> opened, bool keep_cache, struct fuse_file_info* fi);
   std::unique_ptr<OpenFile> TakeBack(OpenFile* file) EXCLUDES(files_mutex_);
 
   Filesystem& fs_;

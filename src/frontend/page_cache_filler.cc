@@ -57,8 +57,16 @@ void PageCacheFiller::Run(fuse_session* session) {
       range = std::move(waiting_.front());
       waiting_.pop_front();
       waiting_bytes_ -= range.bytes.size();
+      storing_ = range.node;
     }
-    Store(session, range);
+    // After storing_ was set: whoever is about to change the file and doesn't see it there has said
+    // so already.
+    if (range.still_good()) {
+      Store(session, range);
+    }
+    MutexLock lock(mutex_);
+    storing_ = 0;
+    changed_.NotifyAll();
   }
 }
 
@@ -68,7 +76,7 @@ void PageCacheFiller::Stop() {
     running_ = false;
     waiting_.clear();
     waiting_bytes_ = 0;
-    changed_.NotifyOne();
+    changed_.NotifyAll();
   }
   if (thread_.joinable()) {
     thread_.join();
@@ -85,7 +93,14 @@ void PageCacheFiller::Offer(std::vector<DecodedRange> ranges) {
     }
   }
   if (!waiting_.empty()) {
-    changed_.NotifyOne();
+    changed_.NotifyAll();
+  }
+}
+
+void PageCacheFiller::Await(NodeId node) {
+  MutexLock lock(mutex_);
+  while (storing_ == node) {
+    changed_.Wait(mutex_);
   }
 }
 

@@ -31,6 +31,11 @@ class PageCacheFiller {
 
   void Offer(std::vector<DecodedRange> ranges) EXCLUDES(mutex_);
 
+  // Returns when nothing of the node is being stored. What is stored of it later was still good
+  // (DecodedRange) after this was called. Blocks: for as long as the kernel's pages are locked; the
+  // caller holds nothing that answering a read needs.
+  void Await(NodeId node) EXCLUDES(mutex_);
+
  private:
   void Run(fuse_session* session) EXCLUDES(mutex_);
 
@@ -38,6 +43,7 @@ class PageCacheFiller {
   CondVar changed_;
   std::deque<DecodedRange> waiting_ GUARDED_BY(mutex_);
   size_t waiting_bytes_ GUARDED_BY(mutex_) = 0;
+  NodeId storing_ GUARDED_BY(mutex_) = 0;  // the node that is being stored; 0: none
   bool running_ GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

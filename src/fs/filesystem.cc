@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/machine.h"
 #include "store/names.h"
 
 namespace xzfs {
@@ -72,6 +73,7 @@ Result<std::unique_ptr<Filesystem>> Filesystem::Create(UniqueFd source, const Op
 Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options& options, Os& os)
     : os_(os),
       options_(options),
+      boot_id_(BootId()),
       root_(std::make_shared<SharedDescriptor>(std::move(source))),
       known_(KnownFilesBytes(options)),
       names_(os, known_),
@@ -85,7 +87,14 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
                .whole_block_bytes = options.whole_block_limit_bytes,
                .verify = options.verify_stream ? Verify::kStream : Verify::kBlock,
                .restart_file_bytes = options.restart_file_size_bytes.value_or(0)}),
-      known_charge_(engine_.cache.Reserve(known_.memory_bytes())) {}
+      known_charge_(engine_.cache.Reserve(known_.memory_bytes())),
+      encoders_(options.compress_threads, options.block_size_bytes),
+      committer_(options.compress_threads,
+                 std::chrono::nanoseconds(static_cast<int64_t>(options.settle_s * 1e9)),
+                 {.commit = [this](NodeId id, bool closing) { return CommitNode(id, closing); },
+                  .pin = [this](NodeId id) { return nodes_.Pin(id); },
+                  .unpin = [this](NodeId id) { Forget(id, 1); },
+                  .on_idle = [this] { ForgetPending(); }}) {}
 
 Filesystem::~Filesystem() = default;
 
@@ -132,7 +141,7 @@ Result<DescriptorPtr> Filesystem::OpenNode(const NodePtr& node) {
   while (open == nullptr) {
     if (at->id == kRootNode) {
       open = root_;
-    } else if ((open = CacheOf(*at).Find(at->id)) == nullptr) {
+    } else if ((open = CacheOf(*at).Find(at->id, at->content)) == nullptr) {
       NodeTable::Location location = nodes_.LocationOf(at->id);
       way.push_back({at, std::move(location.stored_name)});
       XZFS_ASSIGN_OR_RETURN(at, FindNode(location.parent));
@@ -171,7 +180,7 @@ Result<DescriptorPtr> Filesystem::OpenIn(const NodePtr& node, const DescriptorPt
   if (!same) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was changed in the source");
   }
-  DescriptorPtr kept = CacheOf(*node).Add(node->id, std::move(descriptor));
+  DescriptorPtr kept = CacheOf(*node).Add(node->id, std::move(descriptor), node->content);
   if (nodes_.Find(node->id) == nullptr) {
     CacheOf(*node).Drop(node->id);  // forgotten meanwhile: nobody else would
   }
@@ -199,6 +208,7 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (parent == kRootNode && name == kPrivateFolder) {
     return Fail(ENOENT, "the mount's own folder is not reachable");
   }
+  SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
   XZFS_ASSIGN_OR_RETURN(StoredEntry entry, names_.Lookup(dir->descriptor.get(), name));
   return Register(parent, std::move(entry));
@@ -230,7 +240,10 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
     return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
   }
   LookupResult result{node->id, entry.attributes, IsSmall(*node)};
-  ShowAttributes(*node, &result.attributes);
+  if (const Status shown = ShowAttributes(*node, &result.attributes); !shown) {
+    Forget(node->id, 1);
+    return tl::unexpected(shown.error());
+  }
   return result;
 }
 
@@ -302,7 +315,22 @@ void Filesystem::Drop(const std::vector<NodeId>& gone) {
 }
 
 // Turns the stored file's attributes into the logical file's.
-void Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
+Status Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
+  st->st_ino = node.shown_inode;
+  std::shared_ptr<Overlay> overlay;
+  if (node.state != nullptr) {
+    MutexLock lock(node.state->mutex);
+    overlay = node.state->overlay;
+  }
+  if (overlay != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay->Stat());
+    st->st_size = edited.st_size;
+    st->st_blocks += edited.st_blocks;
+    st->st_atim = edited.st_atim;
+    st->st_mtim = edited.st_mtim;
+    st->st_ctim = edited.st_ctim;
+    return {};
+  }
   if (node.kind == StoredKind::kCompressed && !node.damage) {
     st->st_size = static_cast<off_t>(node.plain_size);
     if (st->st_blocks == 0 && node.plain_size != 0) {
@@ -312,13 +340,24 @@ void Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
   } else if (node.kind == StoredKind::kStrippedLink) {
     st->st_size -= static_cast<off_t>(kSuffixReserveBytes);
   }
+  return {};
 }
 
 Result<struct stat> Filesystem::GetAttributes(NodeId id) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_ASSIGN_OR_RETURN(struct stat st, StatNode(node));
-  ShowAttributes(*node, &st);
+  XZFS_RETURN_IF_ERROR(ShowAttributes(*node, &st));
   return st;
+}
+
+DescriptorPtr Filesystem::KeptDescriptor(const NodePtr& node) {
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    if (node->state->unlinked && node->state->hot != nullptr) {
+      return node->state->hot;
+    }
+  }
+  return files_.FindPinned(node->id);
 }
 
 // Of the stored file. One that is open keeps answering after it was replaced or removed.
@@ -340,6 +379,11 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
     }
     if (error < 0 && !IsGone(error)) {
       return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
+    }
+  }
+  if (const DescriptorPtr kept = KeptDescriptor(node)) {
+    if (os_.FStat(kept->descriptor.get(), &st) == 0) {
+      return st;
     }
   }
   if (nodes_.IsOpen(node->id)) {

@@ -1,9 +1,11 @@
 // The operations of a mount, free of FUSE.
 #pragma once
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -13,18 +15,24 @@
 #include <string_view>
 #include <vector>
 
+#include "base/caller.h"
 #include "base/mutex.h"
 #include "base/os.h"
 #include "base/report_once.h"
 #include "base/unique_fd.h"
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
+#include "fs/committer.h"
+#include "fs/file_state.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
 #include "fs/open_order.h"
 #include "fs/options.h"
 #include "store/descriptor_cache.h"
+#include "store/directory_reader.h"
+#include "store/encode_pool.h"
 #include "store/known_files.h"
+#include "store/session.h"
 #include "store/source_dir.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
@@ -55,7 +63,9 @@ struct DecodedRange {
   NodeId node = 0;
   uint64_t offset = 0;
   std::span<const std::byte> bytes;
-  std::shared_ptr<const void> owner;          // of bytes
+  std::shared_ptr<const void> owner;  // of bytes
+  // False when the file may have been changed since they were decoded.
+  std::function<bool()> still_good;
   std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
 };
 
@@ -63,6 +73,7 @@ struct DecodedRange {
 struct FileFigures {
   std::string stored_name;
   StoredKind kind = StoredKind::kPlain;
+  bool edited = false;
   Format format = Format::kXz;
   uint64_t plain_size = 0;
   uint64_t stored_size = 0;
@@ -95,8 +106,8 @@ class Filesystem {
   Filesystem(const Filesystem&) = delete;
   Filesystem& operator=(const Filesystem&) = delete;
 
-  // Starts the threads that decode ahead.
-  void Start() { engine_.Start(); }
+  // Takes up what earlier mounts left unfinished, and starts the threads. Nobody asks before that.
+  void Start();
 
   Result<LookupResult> Lookup(NodeId parent, const std::string& name);
   void Forget(NodeId node, uint64_t count);
@@ -108,6 +119,60 @@ class Filesystem {
   Result<std::unique_ptr<OpenFile>> Open(NodeId node, int flags, bool* keep_cache);
   Result<size_t> Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out);
   void Close(std::unique_ptr<OpenFile> file);
+
+  // Those that change something fail with EROFS on a mount that is read-only.
+
+  // Writes all of `bytes`, or returns how many were written before the error. REQUIRES: the file
+  // was opened for writing.
+  Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
+  // As fallocate(2).
+  Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
+  // As lseek(2) with SEEK_DATA and SEEK_HOLE.
+  Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
+  // A descriptor of it is about to be closed. With sync_close, and if it's the last handle that may
+  // write, waits until the file is committed.
+  Status Flush(const OpenFile& file);
+  Status Sync(const OpenFile& file, bool only_data);
+  Status SyncDirectory(NodeId node);
+
+  // Makes a plain file and opens it, or opens what is there already, unless `flags` has O_EXCL.
+  Result<LookupResult> Create(NodeId parent, const std::string& name, mode_t mode, int flags,
+                              const Caller& caller, std::unique_ptr<OpenFile>* file);
+  // A file of another kind, or a plain one that is not opened.
+  Result<LookupResult> MakeNode(NodeId parent, const std::string& name, mode_t mode, dev_t device,
+                                const Caller& caller);
+  Result<LookupResult> MakeDirectory(NodeId parent, const std::string& name, mode_t mode,
+                                     const Caller& caller);
+  Result<LookupResult> MakeSymlink(NodeId parent, const std::string& name,
+                                   const std::string& target, const Caller& caller);
+  Result<LookupResult> Link(NodeId node, NodeId parent, const std::string& name);
+  Status Unlink(NodeId parent, const std::string& name);
+  Status RemoveDirectory(NodeId parent, const std::string& name);
+  // `flags` as renameat2(2) takes them.
+  Status Rename(NodeId parent, const std::string& name, NodeId new_parent,
+                const std::string& new_name, unsigned flags);
+
+  // What is not set stays. Times may be UTIME_NOW.
+  struct AttributeChange {
+    std::optional<mode_t> mode;
+    std::optional<uid_t> uid;
+    std::optional<gid_t> gid;
+    std::optional<uint64_t> size;
+    std::optional<struct timespec> atime;
+    std::optional<struct timespec> mtime;
+  };
+  // `file`: the handle it was asked through; may be null.
+  Result<struct stat> SetAttributes(NodeId node, const AttributeChange& change,
+                                    const OpenFile* file);
+  Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags);
+  Status RemoveXattr(NodeId node, const std::string& key);
+
+  // Waits until nothing is pending, without the time to settle. The error of a commit that failed.
+  Status SyncCommits();
+  // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
+  // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
+  void EndCommits(bool finish);
+  Committer::Figures commit_figures() { return committer_.figures(); }
 
   // Calls `add` for each line from `offset` on (0 is the start) until it returns false: that line
   // was not taken. `with_lookup` asks for DirectoryLine::lookup. `bytes_hint`: about how much the
@@ -130,7 +195,12 @@ class Filesystem {
   // nobody.
   using DecodedListener = std::function<void(std::vector<DecodedRange>)>;
   // Not thread-safe: no file is open.
-  void SetDecodedListener(DecodedListener listener) { decoded_ = std::move(listener); }
+  // `await` returns when nothing of the node is on its way to the kernel that was found to be still
+  // good before the call.
+  void SetDecodedListener(DecodedListener listener, std::function<void(NodeId)> await) {
+    decoded_ = std::move(listener);
+    await_stores_ = std::move(await);
+  }
 
   Result<FileFigures> Describe(NodeId node);
   const ReadEngine& engine() const { return engine_; }
@@ -162,7 +232,7 @@ class Filesystem {
   // a chmod, a rename, a new link or an unlink: they change the ctime alone. The price: a rewrite
   // in place that keeps the size and then sets the mtime back is not noticed by them.
   static bool HasContentOf(const Node& node, const struct stat& st);
-  void ShowAttributes(const Node& node, struct stat* st) const;
+  Status ShowAttributes(const Node& node, struct stat* st) const;
   Result<LookupResult> Register(NodeId parent, StoredEntry entry);
   Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
   Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
@@ -170,10 +240,10 @@ class Filesystem {
   void ReportCollision(NodeId parent, const StoredEntry& entry);
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
   Result<bool> AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
-                        const std::vector<struct RawLine>& lines, bool with_lookup,
+                        const std::vector<RawLine>& lines, bool with_lookup,
                         const std::function<bool(const DirectoryLine&)>& add, bool& any);
   Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
-                                                const struct RawLine& raw, bool with_lookup);
+                                                const RawLine& raw, bool with_lookup);
   // The stored bytes of a node that is known; it need not be open. A small compressed file costs
   // one open and one read at its first ReadAt, or none if a lookup has left its bytes in
   // SmallFiles. Fails with ESTALE if the stored file isn't the node's version any more.
@@ -185,9 +255,91 @@ class Filesystem {
   void DecodeNextFiles(const Node& opened);
   void DecodeFilesAhead(std::span<const OpenOrder::Place> files);
   void DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded);
+  std::function<bool()> StillGood(const Node& node);
+  std::unique_ptr<RandomAccessFile> ContentOf(const NodePtr& node, int flags);
+  Result<size_t> ReadNode(const OpenFile& file, const NodePtr& node, uint64_t offset,
+                          std::span<std::byte> out);
+  // One that is used though the file has no name any more, or null.
+  DescriptorPtr KeptDescriptor(const NodePtr& node);
+
+  // What a change of a file goes to.
+  struct Writable {
+    NodePtr node;
+    DescriptorPtr hot;                 // of a plain file, or
+    std::shared_ptr<Overlay> overlay;  // of a compressed one
+  };
+
+  // filesystem_write.cc
+  Status RequireWritable() const;
+  Result<NodePtr> WithState(NodeId id);
+  Result<NodePtr> BeginWriting(NodeId id, DescriptorPtr new_file = nullptr);
+  void EndWriting(const NodePtr& node);
+  Status OpenHot(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
+  Status EscapeName(const Node& node, int dir, std::string& name);
+  Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
+  Status RemoveTwin(const NodePtr& node);
+  Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
+      REQUIRES(state.mutex);
+  Result<Writable> PrepareChange(NodeId id);
+  Status Resize(NodeId id, uint64_t size);
+  Status SyncNode(const NodePtr& node, bool only_data);
+  Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
+  void NotePending(const NodePtr& node);
+  void ForgetPending();
+
+  // filesystem_names.cc
+  struct Place;
+  struct Victim;
+  struct RenameStep;
+  Result<Place> PlaceAt(NodeId parent, const std::string& name);
+  Result<std::optional<StoredEntry>> EntryAt(const Place& place);
+  Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, DescriptorPtr new_file,
+                                             bool* keep_cache);
+  static Result<std::string> StoredNameFor(const StoredEntry& entry, const std::string& target,
+                                           const std::string& logical);
+  Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
+  Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry);
+  void FinishRemoval(const Victim& victim);
+  Status RenameEntry(const Place& from, const Place& to, unsigned flags);
+  Status Exchange(const Place& from, const StoredEntry& a, const Place& to, const StoredEntry& b);
+  Status RunSteps(const std::vector<RenameStep>& steps, bool durable);
+  void Moved(const Place& from, const Place& to, const StoredEntry& entry,
+             const std::string& stored_name);
+  void NotePath(const NodePtr& node);
+  mode_t MaskedMode(const Place& place, mode_t mode, const Caller& caller);
+  Status RequireFree(const Place& place);
+  Result<std::string> TargetOf(const Node& node, int dir, const std::string& name);
+  Status PrepareMove(const Place& from, const StoredEntry& entry);
+  Result<std::string> MovedName(const Place& from, const StoredEntry& entry,
+                                const std::string& logical);
+  Status RemoveHiddenTwin(const Place& place, const StoredEntry& entry);
+  void DropOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
+  void DetachOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
+
+  // filesystem_attributes.cc
+  Status ChangeStored(const NodePtr& node, const AttributeChange& change);
+  Status ChangeTimes(const NodePtr& node, const AttributeChange& change);
+  Status Refresh(const NodePtr& node);
+  template <class ByName, class ByFd>
+  Status ChangeByNameOrFd(NodeId id, ByName by_name, ByFd by_fd);
+
+  // filesystem_commit.cc
+  friend class FileCommit;
+  void QueueCommit(const NodePtr& node);
+  Result<Committer::Outcome> CommitNode(NodeId id, bool closing);
+  bool MayCommit(const NodePtr& node, const struct stat& st);
+  EncodeOptions encode_options() const {
+    return {.preset = options_.preset, .extreme = options_.extreme, .check = options_.check};
+  }
+  Status KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
+                         const std::string& why);
+
+  // recovery.cc
+  friend class Recovery;
 
   Os& os_;
   const Options options_;
+  const std::string boot_id_;
   const DescriptorPtr root_;
   KnownFiles known_;
   SourceDir names_;
@@ -197,24 +349,46 @@ class Filesystem {
   DescriptorCache files_;
   ControlXattrs control_;
   DecodedListener decoded_;
+  std::function<void(NodeId)> await_stores_;
   OpenOrder open_order_;
   ReportOnce collisions_;
   ReportOnce damaged_files_;
+  // Held shared by whatever looks at names or changes one, exclusively by operations that take two
+  // steps on names, or change the identity that names a node's version.
+  SharedMutex namespace_;
+  Mutex session_mutex_;
+  std::shared_ptr<Session> session_ GUARDED_BY(session_mutex_);  // null until it's needed
+  // Handles that may write, of all files. Guards nothing.
+  std::atomic<uint64_t> writers_{0};
+  // Of earlier mounts; kept as long as overlays are in them.
+  std::vector<std::shared_ptr<Session>> adopted_;
   // Its threads use the above until they are joined.
   ReadEngine engine_;
   const MemoryCharge known_charge_;
+  EncodePool encoders_;
+  // Last: its threads use all of the above.
+  Committer committer_;
 };
 
 class OpenFile {
  public:
-  OpenFile(NodePtr node, std::unique_ptr<RandomAccessFile> content)
-      : node_(std::move(node)), content_(std::move(content)) {}
+  OpenFile(NodePtr node, int flags) : node_(std::move(node)), flags_(flags) {}
+  // As it was when the file was opened.
   const NodePtr& node() const { return node_; }
-  const RandomAccessFile& content() const { return *content_; }
+  NodeId id() const { return node_->id; }
+  int flags() const { return flags_; }
+  bool may_write() const { return (flags_ & O_ACCMODE) != O_RDONLY; }
 
  private:
+  friend class Filesystem;
+
   const NodePtr node_;
-  const std::unique_ptr<RandomAccessFile> content_;
+  const int flags_;
+  // The content of the node as it was at the last read: a handle belongs to the node, not to a
+  // stored file.
+  mutable Mutex mutex_;
+  mutable NodePtr seen_ GUARDED_BY(mutex_);
+  mutable std::shared_ptr<const RandomAccessFile> content_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

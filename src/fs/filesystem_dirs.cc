@@ -11,31 +11,16 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
-#include <cstring>
 #include <new>
 
 #include "base/parallel_for.h"
 #include "fs/filesystem.h"
+#include "store/directory_reader.h"
 #include "store/names.h"
 
 namespace xzfs {
 
-// A line of the source's directory.
-struct RawLine {
-  std::string name;
-  uint64_t next_offset = 0;
-  uint64_t inode = 0;
-  uint8_t type = DT_UNKNOWN;
-};
-
 namespace {
-
-// The kernel's struct linux_dirent64.
-constexpr size_t kInodeAt = 0;
-constexpr size_t kOffsetAt = 8;
-constexpr size_t kLengthAt = 16;
-constexpr size_t kTypeAt = 18;
-constexpr size_t kNameAt = 19;
 
 // Room for one longest name; and no more than what a listing reads ahead anyway.
 constexpr size_t kLeastBuffer = 1024;
@@ -50,30 +35,6 @@ constexpr size_t kLongestSuffix = 5;  // ".lzma"
 // lines.
 constexpr size_t kLinesPerHelper = 16;
 constexpr size_t kMostHelpers = 3;
-
-template <class T>
-T LoadAt(const std::byte* at) {
-  T value;
-  std::memcpy(&value, at, sizeof value);
-  return value;
-}
-
-std::vector<RawLine> ParseLines(std::span<const std::byte> buffer) {
-  std::vector<RawLine> lines;
-  for (size_t at = 0; at + kNameAt < buffer.size();) {
-    const std::byte* record = buffer.data() + at;
-    const size_t length = LoadAt<uint16_t>(record + kLengthAt);
-    if (length <= kNameAt || at + length > buffer.size()) {
-      break;
-    }
-    const char* name = reinterpret_cast<const char*>(record + kNameAt);
-    lines.push_back({std::string(name, strnlen(name, length - kNameAt)),
-                     static_cast<uint64_t>(LoadAt<int64_t>(record + kOffsetAt)),
-                     LoadAt<uint64_t>(record + kInodeAt), LoadAt<uint8_t>(record + kTypeAt)});
-    at += length;
-  }
-  return lines;
-}
 
 // The line of an entry that could not be looked at (a dead mount point, a bad sector): it is listed
 // all the same, and who looks it up meets the error. Only a lack of resources, which every entry
@@ -103,23 +64,6 @@ bool CutToReply(std::vector<RawLine>& lines, bool with_lookup, size_t bytes) {
 
 bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 
-Result<std::vector<RawLine>> ReadLines(Os& os, SharedDescriptor& dir, uint64_t offset,
-                                       std::span<std::byte> buffer) {
-  MutexLock lock(dir.position);
-  if (const int64_t at = os.Seek(dir.descriptor.get(), static_cast<int64_t>(offset), SEEK_SET);
-      at < 0) {
-    return Fail(static_cast<int>(-at), "seek in a directory");
-  }
-  const ssize_t got = os.GetDents(dir.descriptor.get(), buffer);
-  if (got == -ENOENT) {
-    return std::vector<RawLine>();  // removed while it was open
-  }
-  if (got < 0) {
-    return FailErrno(static_cast<int>(-got), "list a directory");
-  }
-  return ParseLines(buffer.first(static_cast<size_t>(got)));
-}
-
 }  // namespace
 
 Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, size_t bytes_hint,
@@ -133,7 +77,10 @@ Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, s
   std::vector<std::byte> buffer(
       std::clamp(with_lookup ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
   for (bool any = false;;) {
-    auto lines = ReadLines(os_, *dir, offset, buffer);
+    auto lines = [&] {
+      MutexLock lock(dir->position);
+      return ReadLines(os_, dir->descriptor.get(), offset, buffer);
+    }();
     if (!lines) {
       // EBADF: it could only be opened to pass through.
       return lines.error().code == EBADF ? Fail(EACCES, nodes_.PathOf(id) + " may not be listed")
@@ -207,7 +154,15 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
   if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name))) {
     return line;
   }
+  SharedLock names(namespace_);
   auto entry = names_.Show(descriptor->descriptor.get(), raw.name);
+  if (entry && !*entry && !StripSuffix(raw.name)) {
+    // A commit may have replaced it since the line was read, by one that the listing has passed.
+    auto committed = names_.Lookup(descriptor->descriptor.get(), raw.name);
+    if (committed && committed->kind == StoredKind::kCompressed) {
+      entry = std::move(*committed);
+    }
+  }
   if (!entry) {
     return WithoutLook(std::move(line), entry.error());
   }

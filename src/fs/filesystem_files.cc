@@ -23,6 +23,23 @@ constexpr int64_t kSettledSeconds = 2;
 
 bool IsControlKey(std::string_view key) { return key.starts_with("user.xzfs."); }
 
+// Until `out` is full or the file ends.
+Result<size_t> PReadAll(Os& os, int fd, uint64_t offset, std::span<std::byte> out,
+                        const std::function<std::string()>& name) {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = os.PRead(fd, out.subspan(done), offset + done);
+    if (got < 0) {
+      return FailSource(static_cast<int>(-got), "read " + name());
+    }
+    if (got == 0) {
+      break;
+    }
+    done += static_cast<size_t>(got);
+  }
+  return done;
+}
+
 }  // namespace
 
 // The stored bytes of a node. A compressed file that was changed in place fails with ESTALE.
@@ -59,17 +76,9 @@ class NodeFile : public RandomAccessFile {
   Result<size_t> ReadStored(uint64_t offset, std::span<std::byte> out) const {
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr descriptor, fs_.OpenNode(node_));
     const int fd = descriptor->descriptor.get();
-    size_t done = 0;
-    while (done < out.size()) {
-      const ssize_t got = fs_.os_.PRead(fd, out.subspan(done), offset + done);
-      if (got < 0) {
-        return FailSource(static_cast<int>(-got), "read " + fs_.nodes_.PathOf(node_->id));
-      }
-      if (got == 0) {
-        break;
-      }
-      done += static_cast<size_t>(got);
-    }
+    XZFS_ASSIGN_OR_RETURN(const size_t done, PReadAll(fs_.os_, fd, offset, out, [&] {
+                            return fs_.nodes_.PathOf(node_->id);
+                          }));
     if (node_->kind == StoredKind::kCompressed) {
       // After the read: if nothing has changed by now, the bytes are of this version.
       struct stat st = {};
@@ -124,6 +133,13 @@ XzReader::Source Filesystem::SourceOf(const NodePtr& node) {
 }
 
 Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* keep_cache) {
+  return OpenWith(id, flags, nullptr, keep_cache);
+}
+
+// `new_file`: open for writing, if it was made just now.
+Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, DescriptorPtr new_file,
+                                                       bool* keep_cache) {
+  const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   if (node->kind == StoredKind::kDirectory) {
     return Fail(EISDIR, nodes_.PathOf(id) + " is a directory");
@@ -135,30 +151,43 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  XZFS_ASSIGN_OR_RETURN(const struct stat st, StatName(*node, parent->descriptor.get(), name));
+  const auto stated = StatName(*node, parent->descriptor.get(), name);
+  if (!stated && KeptDescriptor(node) == nullptr) {
+    return tl::unexpected(stated.error());
+  }
+  const struct stat st = stated ? *stated : node->attributes;
   // Not before that: what was replaced while a lookup read it looks damaged.
   if (node->damage) {
     return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
   }
   const bool compressed = node->kind == StoredKind::kCompressed;
   // The stored bytes of a small file may be here since the lookup.
-  if (!compressed || engine_.small_files.Find(node->identity) == nullptr) {
+  if (!may_write && (!compressed || engine_.small_files.Find(node->identity) == nullptr)) {
     XZFS_RETURN_IF_ERROR(OpenNode(node));
   }
-  std::unique_ptr<RandomAccessFile> content;
-  if (compressed) {
-    const bool direct = (flags & O_DIRECT) != 0;
-    content = std::make_unique<XzReader>(engine_, direct ? SourceOf(node) : BufferedSourceOf(node));
-    if (!direct) {
-      DecodeNextFiles(*node);
+  if (may_write) {
+    XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, std::move(new_file)));
+    if ((flags & O_TRUNC) != 0) {
+      if (const Status truncated = Resize(id, 0); !truncated) {
+        EndWriting(writing);
+        return tl::unexpected(truncated.error());
+      }
     }
-  } else {
-    content = std::make_unique<NodeFile>(*this, node);
+  } else if (compressed && (flags & O_DIRECT) == 0) {
+    DecodeNextFiles(*node);
   }
   const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   *keep_cache = compressed || (unchanged && settled);
-  return std::make_unique<OpenFile>(node, std::move(content));
+  return std::make_unique<OpenFile>(nodes_.Find(id), flags);
+}
+
+std::unique_ptr<RandomAccessFile> Filesystem::ContentOf(const NodePtr& node, int flags) {
+  if (node->kind != StoredKind::kCompressed) {
+    return std::make_unique<NodeFile>(*this, node);
+  }
+  const bool direct = (flags & O_DIRECT) != 0;
+  return std::make_unique<XzReader>(engine_, direct ? SourceOf(node) : BufferedSourceOf(node));
 }
 
 XzReader::Source Filesystem::BufferedSourceOf(const NodePtr& node) {
@@ -208,7 +237,8 @@ void Filesystem::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) 
   XzReader::Source source = SourceOf(node);
   source.kernel_keeps = true;
   source.decoded = [&](uint64_t offset, const UnitPtr& unit) {
-    decoded.push_back({node->id, offset, unit->bytes(), unit, ReleaseUnit(*node, offset)});
+    decoded.push_back(
+        {node->id, offset, unit->bytes(), unit, StillGood(*node), ReleaseUnit(*node, offset)});
   };
   XzReader(engine_, std::move(source)).DecodeAhead();
   engine_.stats.files_ahead.Add();
@@ -222,8 +252,8 @@ void Filesystem::OfferPages(const Node& node, uint64_t offset, const UnitPtr& un
   const uint64_t end = unit_end == node.plain_size ? unit_end : unit_end / kPageBytes * kPageBytes;
   if (begin < end) {
     std::vector<DecodedRange> decoded;
-    DecodedRange& range = decoded.emplace_back(
-        DecodedRange{node.id, begin, bytes.subspan(begin - offset, end - begin), unit});
+    DecodedRange& range = decoded.emplace_back(DecodedRange{
+        node.id, begin, bytes.subspan(begin - offset, end - begin), unit, StillGood(node)});
     if (range.bytes.size() == bytes.size()) {
       range.on_stored = ReleaseUnit(node, offset);
     }
@@ -236,16 +266,76 @@ std::function<void()> Filesystem::ReleaseUnit(const Node& node, uint64_t offset)
   return [this, key = UnitKey{node.file_id, offset}] { engine_.cache.Release(key); };
 }
 
+// The node is what it was when the bytes were decoded, and nobody is about to change it.
+std::function<bool()> Filesystem::StillGood(const Node& node) {
+  return [this, id = node.id, file_id = node.file_id] {
+    const NodePtr now = nodes_.Find(id);
+    return now != nullptr && now->kind == StoredKind::kCompressed && now->file_id == file_id &&
+           (now->state == nullptr || !now->state->may_differ);
+  };
+}
+
 Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {
-  return file.content().ReadAt(offset, out);
+  // A commit may replace the stored file between two looks at it; then the node is another one.
+  constexpr int kTries = 4;
+  for (int tries = 1;; ++tries) {
+    XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
+    auto got = ReadNode(file, node, offset, out);
+    if (got || got.error().code != ESTALE || tries == kTries || nodes_.Find(file.id()) == node) {
+      return got;
+    }
+  }
+}
+
+Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, uint64_t offset,
+                                    std::span<std::byte> out) {
+  std::shared_ptr<const RandomAccessFile> content;
+  {
+    MutexLock lock(file.mutex_);
+    if (file.seen_ != node) {
+      file.content_ = ContentOf(node, file.flags());
+      file.seen_ = node;
+    }
+    content = file.content_;
+  }
+  std::shared_ptr<Overlay> overlay;
+  DescriptorPtr hot;
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    overlay = node->state->overlay;
+    hot = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+  }
+  if (overlay != nullptr) {
+    return overlay->ReadAt(*content, offset, out);
+  }
+  if (hot != nullptr) {
+    return PReadAll(os_, hot->descriptor.get(), offset, out,
+                    [&] { return nodes_.PathOf(node->id); });
+  }
+  return content->ReadAt(offset, out);
 }
 
 void Filesystem::Close(std::unique_ptr<OpenFile> file) {
-  const NodePtr node = file->node();
+  const NodeId id = file->id();
+  const bool wrote = file->may_write();
   file.reset();
-  if (nodes_.RemoveOpen(node->id)) {
+  const NodePtr node = nodes_.Find(id);
+  if (node == nullptr) {
+    return;
+  }
+  if (wrote) {
+    EndWriting(node);
+  }
+  if (nodes_.RemoveOpen(id)) {
     files_.Drop(node->id);
     engine_.small_files.Drop(node->identity);
+    if (node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      if (node->state->unlinked && node->state->writers == 0) {
+        node->state->hot = nullptr;
+        DropOverlay(id, *node->state);
+      }
+    }
   }
 }
 
@@ -322,6 +412,10 @@ Result<FileFigures> Filesystem::Describe(NodeId id) {
   figures.stored_size = static_cast<uint64_t>(st.st_size);
   figures.allocated_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
   figures.plain_size = figures.stored_size;
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    figures.edited = node->state->overlay != nullptr;
+  }
   if (node->kind != StoredKind::kCompressed) {
     return figures;
   }

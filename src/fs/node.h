@@ -16,17 +16,21 @@
 
 namespace xzfs {
 
+struct FileState;
+
 using NodeId = uint64_t;
 inline constexpr NodeId kRootNode = 1;
 
 // One file, as one inode of the mount. The name and the counts belong to the NodeTable; everything
-// here is immutable.
+// here is immutable but for what `state` points to: what changes makes a new Node with the same id
+// (NodeTable::Update), so whoever holds one sees one state of the file.
 //
 // A plain file or a directory is one node as long as it has its inode number, and changes under us
 // like on any pass-through file system. A compressed file is a node of one *version*: when the
 // stored file's identity changes, the next lookup makes a new node with a page cache of its own,
 // and the old one answers ESTALE (the kernel then looks the name up again) or, to who has it open,
-// goes on giving old bytes while it can. So old and new never mix.
+// goes on giving old bytes while it can. So old and new never mix. Changes that we make ourselves
+// (a commit, chmod, rename) keep the node.
 struct Node {
   NodeId id = 0;
   StoredKind kind = StoredKind::kPlain;
@@ -43,6 +47,15 @@ struct Node {
   // Why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored one: 0
   // must never pass for an empty file.
   std::optional<Error> damage;
+
+  // The inode number that is shown. It stays when a commit replaces the stored file, and no other
+  // node has it meanwhile.
+  uint64_t shown_inode = 0;
+  // Goes up when the node's stored bytes become other ones, so that a descriptor that was kept for
+  // it is not taken for one of the new file.
+  unsigned content = 0;
+  // Null if it was never opened for writing.
+  std::shared_ptr<FileState> state;
 
   void SetKnown(const KnownFile& known) {
     plain_size = known.plain_size;

@@ -12,6 +12,13 @@ namespace {
 // Of a path in a message: enough to find the file.
 constexpr size_t kMostPathParts = 64;
 
+constexpr size_t kMostOtherNames = 16;
+
+bool CanHaveLinks(StoredKind kind) { return kind != StoredKind::kDirectory; }
+
+// Inode numbers that no file system gives.
+constexpr uint64_t kOwnInodes = uint64_t{1} << 63;
+
 }  // namespace
 
 NodeTable::NodeTable(const struct stat& root) {
@@ -20,8 +27,10 @@ NodeTable::NodeTable(const struct stat& root) {
   node.kind = StoredKind::kDirectory;
   node.identity = Identity::Of(root);
   node.attributes = root;
+  node.shown_inode = root.st_ino;
   MutexLock lock(mutex_);
   by_key_.emplace(KeyOf(node.kind, node.format, node.identity), kRootNode);
+  shown_.emplace(node.shown_inode, kRootNode);
   Slot slot;
   slot.node = std::make_shared<const Node>(std::move(node));
   slot.lookups = 1;
@@ -65,6 +74,16 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
   }
   ++parent->second.children;
   candidate.id = next_id_++;
+  // A node whose stored file was replaced by a commit still shows this number: programs would take
+  // the two for one file.
+  candidate.shown_inode = candidate.identity.inode;
+  const auto shown = shown_.try_emplace(candidate.shown_inode, candidate.id).first;
+  const Node& holder =
+      *(shown->second == candidate.id ? &candidate : slots_.at(shown->second).node.get());
+  if (holder.identity.inode != candidate.identity.inode) {
+    candidate.shown_inode = kOwnInodes | candidate.id;
+    shown_.emplace(candidate.shown_inode, candidate.id);
+  }
   Slot slot;
   slot.node = std::make_shared<const Node>(std::move(candidate));
   slot.location = location;
@@ -83,26 +102,120 @@ NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location,
   }
   const NodeId id = it->second;
   Slot& slot = slots_.at(id);
-  if (id != kRootNode && slot.location.parent != location.parent) {
-    // A directory that was moved below what we took for its child: our picture is out of date
-    // there, and a cycle must not come of it. It becomes a new node.
-    if (IsInside(location.parent, id)) {
-      return nullptr;
-    }
-    const NodeId old_parent = slot.location.parent;
-    ++slots_.at(location.parent).children;
-    --slots_.at(old_parent).children;
-    slot.location = location;
-    ++slot.lookups;
-    NodePtr node = slot.node;
-    gone = DropUnused(old_parent);
-    return node;
-  }
-  if (id != kRootNode) {
-    slot.location.stored_name = location.stored_name;
+  // A directory that was moved below what we took for its child: our picture is out of date
+  // there, and a cycle must not come of it. It becomes a new node.
+  if (id != kRootNode && slot.location.parent != location.parent && IsInside(location.parent, id)) {
+    return nullptr;
   }
   ++slot.lookups;
+  NodePtr node = slot.node;
+  if (slot.location != location && CanHaveLinks(node->kind) &&
+      slot.other_names.size() < kMostOtherNames &&
+      std::find(slot.other_names.begin(), slot.other_names.end(), slot.location) ==
+          slot.other_names.end()) {
+    slot.other_names.push_back(slot.location);
+  }
+  MoveLocked(slot, location, gone);
+  return node;
+}
+
+// REQUIRES: the new parent is known and not inside the node.
+void NodeTable::MoveLocked(Slot& slot, const Location& location, std::vector<NodeId>& gone) {
+  if (slot.node->id == kRootNode) {
+    return;
+  }
+  const NodeId old_parent = slot.location.parent;
+  slot.location = location;
+  if (old_parent != location.parent) {
+    ++slots_.at(location.parent).children;
+    --slots_.at(old_parent).children;
+    gone = DropUnused(old_parent);
+  }
+}
+
+void NodeTable::DropName(NodeId id, const Location& location) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  if (it == slots_.end()) {
+    return;
+  }
+  Slot& slot = it->second;
+  std::erase(slot.other_names, location);
+  while (slot.location == location && !slot.other_names.empty()) {
+    const Location other = std::move(slot.other_names.back());
+    slot.other_names.pop_back();
+    if (slots_.contains(other.parent)) {
+      std::vector<NodeId> gone;
+      // The directory that loses a child here is in use by who removes the name.
+      MoveLocked(slot, other, gone);
+    }
+  }
+}
+
+void NodeTable::Move(NodeId id, const Location& location, std::vector<NodeId>& gone) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  if (it != slots_.end() && slots_.contains(location.parent) && !IsInside(location.parent, id)) {
+    MoveLocked(it->second, location, gone);
+  }
+}
+
+NodePtr NodeTable::FindBy(StoredKind kind, Format format, const Identity& identity) {
+  MutexLock lock(mutex_);
+  const auto it = by_key_.find(KeyOf(kind, format, identity));
+  return it == by_key_.end() ? nullptr : slots_.at(it->second).node;
+}
+
+NodePtr NodeTable::Update(NodeId id, const std::function<void(Node&)>& change,
+                          const std::string* stored_name) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  if (it == slots_.end()) {
+    return nullptr;
+  }
+  Slot& slot = it->second;
+  const auto was = by_key_.find(KeyOf(slot.node->kind, slot.node->format, slot.node->identity));
+  const bool keyed = was != by_key_.end() && was->second == id;
+  auto changed = std::make_shared<Node>(*slot.node);
+  change(*changed);
+  if (keyed) {
+    by_key_.erase(was);
+    by_key_.insert_or_assign(KeyOf(changed->kind, changed->format, changed->identity), id);
+  }
+  slot.node = std::move(changed);
+  if (stored_name != nullptr) {
+    slot.location.stored_name = *stored_name;
+  }
   return slot.node;
+}
+
+void NodeTable::EraseKey(const Node& node) {
+  const auto key = by_key_.find(KeyOf(node.kind, node.format, node.identity));
+  if (key != by_key_.end() && key->second == node.id) {
+    by_key_.erase(key);
+  }
+}
+
+void NodeTable::Unkey(NodeId id) {
+  MutexLock lock(mutex_);
+  if (const auto it = slots_.find(id); it != slots_.end()) {
+    EraseKey(*it->second.node);
+  }
+}
+
+bool NodeTable::Pin(NodeId id) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  if (it == slots_.end()) {
+    return false;
+  }
+  ++it->second.lookups;
+  return true;
+}
+
+bool NodeTable::IsBelow(NodeId id, NodeId dir) {
+  MutexLock lock(mutex_);
+  return slots_.contains(id) && IsInside(id, dir);
 }
 
 bool NodeTable::IsInside(NodeId inner, NodeId outer) {
@@ -133,9 +246,10 @@ std::vector<NodeId> NodeTable::DropUnused(NodeId id) {
     if (slot.lookups != 0 || slot.children != 0) {
       break;
     }
-    const auto key = by_key_.find(KeyOf(slot.node->kind, slot.node->format, slot.node->identity));
-    if (key != by_key_.end() && key->second == id) {
-      by_key_.erase(key);
+    EraseKey(*slot.node);
+    if (const auto shown = shown_.find(slot.node->shown_inode);
+        shown != shown_.end() && shown->second == id) {
+      shown_.erase(shown);
     }
     const NodeId parent = slot.location.parent;
     slots_.erase(it);

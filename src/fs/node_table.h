@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -23,6 +24,7 @@ class NodeTable {
   struct Location {
     NodeId parent = 0;  // 0 for the root
     std::string stored_name;
+    bool operator==(const Location&) const = default;
   };
 
   explicit NodeTable(const struct stat& root);
@@ -39,6 +41,30 @@ class NodeTable {
   // parent was forgotten meanwhile.
   NodePtr AcquireOrAdd(Node candidate, const Location& location, std::vector<NodeId>& gone)
       EXCLUDES(mutex_);
+
+  // The node that Acquire would give, without counting.
+  NodePtr FindBy(StoredKind kind, Format format, const Identity& identity) EXCLUDES(mutex_);
+
+  // Replaces the node by a copy that `change` has changed (not its id), stored as `stored_name`
+  // from now on unless that is null. Returns the new one; null if the node isn't known.
+  NodePtr Update(NodeId id, const std::function<void(Node&)>& change,
+                 const std::string* stored_name = nullptr) EXCLUDES(mutex_);
+
+  // Notes that the node is stored at `location` now.
+  void Move(NodeId id, const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
+
+  // The file is not stored at `location` any more. If that's where it was seen last, it is looked
+  // for under another of its names from now on.
+  void DropName(NodeId id, const Location& location) EXCLUDES(mutex_);
+
+  // The stored file lost its last name: who gets its inode number is not this node.
+  void Unkey(NodeId id) EXCLUDES(mutex_);
+
+  // Counts a lookup of our own, for Forget. False if the node isn't known.
+  bool Pin(NodeId id) EXCLUDES(mutex_);
+
+  // Whether `id` is `dir` or lies below it.
+  bool IsBelow(NodeId id, NodeId dir) EXCLUDES(mutex_);
 
   // Takes `count` lookups back. Returns the nodes that are gone now.
   std::vector<NodeId> Forget(NodeId id, uint64_t count) EXCLUDES(mutex_);
@@ -74,6 +100,8 @@ class NodeTable {
   struct Slot {
     NodePtr node;
     Location location;
+    // Where a file with hard links was seen before. Hints: their parents may be gone.
+    std::vector<Location> other_names;
     uint64_t lookups = 0;
     uint64_t opens = 0;
     Identity opened_identity;  // at the last open
@@ -83,6 +111,8 @@ class NodeTable {
   static Key KeyOf(StoredKind kind, Format format, const Identity& identity);
   NodePtr AcquireLocked(const Key& key, const Location& location, std::vector<NodeId>& gone)
       REQUIRES(mutex_);
+  void MoveLocked(Slot& slot, const Location& location, std::vector<NodeId>& gone) REQUIRES(mutex_);
+  void EraseKey(const Node& node) REQUIRES(mutex_);
   bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 
@@ -90,6 +120,8 @@ class NodeTable {
   NodeId next_id_ GUARDED_BY(mutex_) = kRootNode + 1;
   std::unordered_map<NodeId, Slot> slots_ GUARDED_BY(mutex_);
   std::unordered_map<Key, NodeId, KeyHash> by_key_ GUARDED_BY(mutex_);
+  // The inode numbers that are shown, and whose they are.
+  std::unordered_map<uint64_t, NodeId> shown_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

@@ -23,6 +23,11 @@ constexpr unsigned kMaxThreads = 1024;
 // The kernel keeps the time in jiffies as a 64-bit number: ten years are safe, and for ever enough.
 constexpr double kMaxTimeoutSeconds = 10.0 * 365 * 86400;
 
+// Smaller Blocks cost more for their headers than they save; larger ones take more memory than a
+// daemon should.
+constexpr uint64_t kLeastBlockBytes = 4096;
+constexpr uint64_t kMostBlockBytes = uint64_t{1} << 30;
+
 // Room for "whole_block_limit=SIZE".
 constexpr size_t kHelpColumn = 24;
 
@@ -77,15 +82,23 @@ Status SetRestartFileSize(std::string_view value, Options& options) {
   return {};
 }
 
-Status SetThreads(std::string_view value, Options& options) {
+Status SetCount(std::string_view name, std::string_view value, unsigned& count) {
   unsigned threads = 0;
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
   if (error != std::errc() || end != value.data() + value.size() || threads > kMaxThreads) {
-    return Invalid("threads=", value, " is not a number from 1 to ", std::to_string(kMaxThreads),
+    return Invalid(name, "=", value, " is not a number from 1 to ", std::to_string(kMaxThreads),
                    " (or 0: one a processor)");
   }
-  options.threads = threads;
+  count = threads;
   return {};
+}
+
+Status SetThreads(std::string_view value, Options& options) {
+  return SetCount("threads", value, options.threads);
+}
+
+Status SetCompressThreads(std::string_view value, Options& options) {
+  return SetCount("compress_threads", value, options.compress_threads);
 }
 
 Status SetVerify(std::string_view value, Options& options) {
@@ -108,6 +121,10 @@ Status SetSeconds(std::string_view name, std::string_view value, double& seconds
   return {};
 }
 
+Status SetSettle(std::string_view value, Options& options) {
+  return SetSeconds("settle", value, options.settle_s);
+}
+
 Status SetAttrTimeout(std::string_view value, Options& options) {
   return SetSeconds("attr_timeout", value, options.attr_timeout_s);
 }
@@ -121,9 +138,85 @@ Status SetAllowOther(std::string_view, Options& options) {
   return {};
 }
 
-// `rw` as well as `ro`: mount(8) always says one of them, and `rw` if it was told nothing.
 Status SetReadOnly(std::string_view, Options& options) {
   options.read_only = true;
+  return {};
+}
+
+Status SetReadWrite(std::string_view, Options& options) {
+  options.read_only = false;
+  return {};
+}
+
+Status SetCompress(std::string_view value, Options& options) {
+  if (value != "close" && value != "off") {
+    return Invalid("compress=", value, " is neither close nor off");
+  }
+  options.compress = value == "off" ? Compress::kOff : Compress::kClose;
+  return {};
+}
+
+Status SetPreset(std::string_view value, Options& options) {
+  const bool extreme = value.size() == 2 && value[1] == 'e';
+  if (value.empty() || value.size() > 2 || value[0] < '0' || value[0] > '9' ||
+      (value.size() == 2 && !extreme)) {
+    return Invalid("preset=", value, " is not one of xz's: 0 to 9, with an e after it for extreme");
+  }
+  options.preset = static_cast<unsigned>(value[0] - '0');
+  options.extreme = extreme;
+  return {};
+}
+
+Status SetCheck(std::string_view value, Options& options) {
+  constexpr std::pair<std::string_view, uint8_t> kChecks[] = {
+      {"none", uint8_t{0}}, {"crc32", uint8_t{1}}, {"crc64", uint8_t{4}}, {"sha256", uint8_t{10}}};
+  for (const auto& [name, id] : kChecks) {
+    if (value == name) {
+      options.check = id;
+      return {};
+    }
+  }
+  return Invalid("check=", value, " is none of none, crc32, crc64 and sha256");
+}
+
+Status SetBlockSize(std::string_view value, Options& options) {
+  const Result<uint64_t> bytes = ParseSize(value);
+  if (!bytes) {
+    return Invalid("block_size: ", bytes.error().message);
+  }
+  if (*bytes < kLeastBlockBytes || *bytes > kMostBlockBytes) {
+    return Invalid("block_size=", value, " is not between 4KiB and 1GiB");
+  }
+  options.block_size_bytes = *bytes;
+  return {};
+}
+
+Status SetMinSize(std::string_view value, Options& options) {
+  const Result<uint64_t> bytes = ParseSize(value);
+  if (!bytes) {
+    return Invalid("min_size: ", bytes.error().message);
+  }
+  options.min_size_bytes = *bytes;
+  return {};
+}
+
+Status SetSyncClose(std::string_view, Options& options) {
+  options.sync_close = true;
+  return {};
+}
+
+Status AddExclude(std::string_view value, Options& options) {
+  options.excludes.emplace_back(value);
+  return {};
+}
+
+Status SetAcl(std::string_view, Options& options) {
+  options.acl = true;
+  return {};
+}
+
+Status SetNoAcl(std::string_view, Options& options) {
+  options.acl = false;
   return {};
 }
 
@@ -157,8 +250,24 @@ constexpr Key kKeys[] = {
     {"entry_timeout", "SEC", SetEntryTimeout,
      "how long the kernel may use names unasked (default: 1)"},
     {"allow_other", "", SetAllowOther, "let other users in, each with their own rights"},
-    {"ro", "", SetReadOnly, "read-only: always, in this version"},
-    {"rw", "", SetReadOnly, ""},
+    {"ro", "", SetReadOnly, "read-only"},
+    {"rw", "", SetReadWrite, ""},
+    {"compress", "WHEN", SetCompress,
+     "close: what is written is compressed after it was closed\n"
+     "(default); off: never"},
+    {"preset", "N", SetPreset, "xz's preset, 0 to 9, with an e for extreme (default: 6)"},
+    {"block_size", "SIZE", SetBlockSize, "plain bytes in a Block that is written (default: 1MiB)"},
+    {"check", "NAME", SetCheck, "none, crc32, crc64 (default) or sha256"},
+    {"settle", "SEC", SetSettle,
+     "how long a file must have been closed before it is\n"
+     "compressed (default: 1)"},
+    {"sync_close", "", SetSyncClose, "close waits until the file is compressed"},
+    {"exclude", "GLOB", AddExclude, "files that stay plain; may be given several times"},
+    {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, empty ones)"},
+    {"compress_threads", "N", SetCompressThreads,
+     "Blocks encoded at once (default: the processors)"},
+    {"acl", "", SetAcl, "POSIX ACLs (default); noacl turns them off"},
+    {"noacl", "", SetNoAcl, ""},
     {"remount", "", RefuseRemount, ""},
 };
 
@@ -354,6 +463,9 @@ Status ResolveDefaults(Options& options) {
   }
   if (options.threads == 0) {
     options.threads = std::min(UsableProcessors(), kMaxThreads);
+  }
+  if (options.compress_threads == 0) {
+    options.compress_threads = std::min(UsableProcessors(), kMaxThreads);
   }
   if (options.whole_block_limit_bytes == 0) {
     options.whole_block_limit_bytes =

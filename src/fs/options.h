@@ -15,6 +15,11 @@ namespace xzfs {
 // and some slices beside them.
 inline constexpr uint64_t kMinCacheBytes = uint64_t{32} << 20;
 
+enum class Compress {
+  kClose,  // after it was closed
+  kOff,    // never: it stays as it was written
+};
+
 struct Options {
   // The one memory budget in bytes: decoded data, Blocks being decoded, decoder state, Indexes.
   // 0 stands for the default: a quarter of the usable memory (physical, or the cgroup's limit), at
@@ -41,8 +46,30 @@ struct Options {
   double entry_timeout_s = 1.0;
   // Users other than the one who mounted may use the mount, each with their own rights.
   bool allow_other = false;
-  // Always true in this version.
-  bool read_only = true;
+  // Nothing is changed, and what earlier mounts left unfinished stays so.
+  bool read_only = false;
+
+  // When what was written is compressed.
+  Compress compress = Compress::kClose;
+  // As xz's presets. 6: see docs/design.md for what the others cost and save.
+  unsigned preset = 6;
+  bool extreme = false;
+  // The Check ID that new files get; a changed one keeps its own.
+  uint8_t check = 4;
+  // Plain bytes in a Block: what a random read decodes, and what a small change encodes.
+  uint64_t block_size_bytes = uint64_t{1} << 20;
+  // How long a file must have been closed before it is committed, in seconds.
+  double settle_s = 1.0;
+  // The last close of a file that was written waits for its commit and returns its error.
+  bool sync_close = false;
+  // Globs of files that stay plain: of names, or of paths in the source if they have a slash.
+  std::vector<std::string> excludes;
+  // Smaller files stay plain. 1: empty ones, which a compressed form would make larger.
+  uint64_t min_size_bytes = 1;
+  // How many Blocks are encoded at once. 0 stands for the default: the processors we may use.
+  unsigned compress_threads = 0;
+  // The kernel asks for POSIX ACLs.
+  bool acl = true;
   // Passed to the mount as they are; noexec may join them. What a mounted file says must not give
   // rights to whoever runs it, so the first two are there unless `suid` or `dev` takes their place.
   std::vector<std::string> mount_flags = {"nosuid", "nodev"};

@@ -138,9 +138,6 @@ Status ApplyWords(const Collected& collected, CommandLine& line) {
       }
       return applied;
     }
-    if (word == "rw" || word == "ro") {
-      line.asked_for_writing = word == "rw";
-    }
   }
   return {};
 }

@@ -24,8 +24,6 @@ struct CommandLine {
   bool foreground = false;
   bool debug = false;
   bool single_threaded = false;
-  // The last word on it was `rw`, which this version does not do.
-  bool asked_for_writing = false;
   // The mount namespace to mount in, as a path; empty: ours.
   std::string mount_namespace;
 };

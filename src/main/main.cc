@@ -73,28 +73,19 @@ void LeaveStdio(int null) {
   }
 }
 
-void LogStart(const CommandLine& line) {
-  if (line.asked_for_writing) {
-    Log(LogLevel::kInfo, line.source + ": mounted read-only, this version does not write");
-  }
-}
-
-ExitCode RunForeground(MountRequest request, const CommandLine& line, int signal_fd) {
-  request.on_ready = [&line] { LogStart(line); };
+ExitCode RunForeground(MountRequest request, int signal_fd) {
   const std::optional<Refusal> refusal = RunMount(std::move(request), signal_fd);
   return refusal ? PrintRefusal(*refusal) : ExitCode::kSuccess;
 }
 
-ExitCode RunDaemon(MountRequest request, const CommandLine& line, int signal_fd,
-                   StartReporter& reporter) {
+ExitCode RunDaemon(MountRequest request, int signal_fd, StartReporter& reporter) {
   // Opened now: in the sandbox it is out of reach.
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-  request.on_ready = [&line, &reporter, &null] {
+  request.on_ready = [&reporter, &null] {
     // Until here warnings reach the terminal, from here on the system's log.
     reporter.Ready();
     LogToSyslog(LogLevel::kInfo);
     LeaveStdio(null.get());
-    LogStart(line);
   };
   const std::optional<Refusal> refusal = RunMount(std::move(request), signal_fd);
   if (refusal) {
@@ -133,10 +124,10 @@ ExitCode Mount(CommandLine line) {
   request.debug = line.debug;
   request.single_threaded = line.single_threaded;
   if (line.foreground) {
-    return RunForeground(std::move(request), line, signal_fd->get());
+    return RunForeground(std::move(request), signal_fd->get());
   }
   return RunInBackground(signal_fd->get(), paths->mountpoint, [&](StartReporter& reporter) {
-    return RunDaemon(std::move(request), line, signal_fd->get(), reporter);
+    return RunDaemon(std::move(request), signal_fd->get(), reporter);
   });
 }
 

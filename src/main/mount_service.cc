@@ -43,6 +43,7 @@ class MountService {
   void OnReady();
   void Serve();
   void Stop(int signal_fd);
+  void EndCommits(int signal_fd);
 
   MountRequest request_;
   Notifier notifier_ = Notifier::FromEnvironment();
@@ -90,7 +91,7 @@ void MountService::OnReady() {
 }
 
 void MountService::Serve() {
-  EnterSandbox(sandbox_root_.get());
+  EnterSandbox(sandbox_root_.get(), !request_.options.read_only);
   sandbox_root_.Reset();
   filesystem_->Start();
   served_ = frontend_->Serve();
@@ -109,6 +110,21 @@ void MountService::Stop(int signal_fd) {
   }
 }
 
+// What is pending is committed; a signal (another one, if one ended the mount) parks it.
+void MountService::EndCommits(int signal_fd) {
+  const UniqueFd ended(eventfd(0, EFD_CLOEXEC));
+  std::thread finishing([this, &ended] {
+    filesystem_->EndCommits(/*finish=*/true);
+    const uint64_t one = 1;
+    while (write(ended.get(), &one, sizeof one) < 0 && errno == EINTR) {
+    }
+  });
+  if (!WaitForOther(signal_fd, ended.get())) {
+    filesystem_->EndCommits(/*finish=*/false);
+  }
+  finishing.join();
+}
+
 std::optional<Refusal> MountService::Run(int signal_fd) {
   std::thread serving([this] { Serve(); });
   const bool ended_by_itself = WaitForOther(signal_fd, serving_ended_.get());
@@ -119,6 +135,7 @@ std::optional<Refusal> MountService::Run(int signal_fd) {
   }
   serving.join();
   frontend_->Unmount();
+  EndCommits(signal_fd);
   if (ready_) {
     if (!served_) {
       Log(LogLevel::kError, "serving ended: " + served_.error().message);

@@ -56,7 +56,7 @@ RulesetAttributes Everything(long abi) {
 }
 
 // True if the calling thread is now confined.
-bool Confine(int source) {
+bool Confine(int source, bool may_write) {
   const long abi =
       syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
   if (abi < 1) {
@@ -70,7 +70,10 @@ bool Confine(int source) {
     return false;
   }
   landlock_path_beneath_attr beneath{};
-  beneath.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
+  // Not to be had in either case: executing, and ioctls of devices.
+  beneath.allowed_access =
+      may_write ? handled.handled_access_fs & ~(LANDLOCK_ACCESS_FS_EXECUTE | kAccessFsIoctlDev)
+                : LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
   beneath.parent_fd = source;
   return syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &beneath, 0) ==
              0 &&
@@ -79,13 +82,13 @@ bool Confine(int source) {
 
 }  // namespace
 
-void EnterSandbox(int source) {
+void EnterSandbox(int source, bool may_write) {
   // syslog(3) wants the time zone's file once; it is out of reach afterwards.
   tzset();
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     Log(LogLevel::kDebug, std::string("sandbox: no_new_privs: ") + std::strerror(errno));
   }
-  if (!Confine(source)) {
+  if (!Confine(source, may_write)) {
     Log(LogLevel::kDebug, std::string("sandbox: no Landlock: ") + std::strerror(errno));
   }
 }

@@ -5,24 +5,31 @@
 
 namespace xzfs {
 
-DescriptorPtr DescriptorCache::Find(uint64_t id) {
+DescriptorPtr DescriptorCache::Find(uint64_t id, unsigned content) {
   MutexLock lock(mutex_);
+  if (const auto pinned = pinned_.find(id); pinned != pinned_.end()) {
+    return pinned->second;
+  }
   const auto it = by_id_.find(id);
-  if (it == by_id_.end()) {
+  if (it == by_id_.end() || it->second->content != content) {
     return nullptr;
   }
   entries_.splice(entries_.begin(), entries_, it->second);
   return it->second->descriptor;
 }
 
-DescriptorPtr DescriptorCache::Add(uint64_t id, Descriptor descriptor) {
+DescriptorPtr DescriptorCache::Add(uint64_t id, Descriptor descriptor, unsigned content) {
   auto added = std::make_shared<SharedDescriptor>(std::move(descriptor));
   std::list<Entry> dropped;  // closed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = by_id_.find(id); it != by_id_.end()) {
-    return it->second->descriptor;  // somebody else was faster
+    if (it->second->content >= content) {  // somebody else was faster
+      return it->second->content == content ? it->second->descriptor : added;
+    }
+    dropped.splice(dropped.end(), entries_, it->second);
+    by_id_.erase(it);
   }
-  entries_.push_front(Entry{id, added});
+  entries_.push_front(Entry{id, content, added});
   by_id_.emplace(id, entries_.begin());
   if (entries_.size() > capacity_) {
     const auto oldest = std::prev(entries_.end());
@@ -34,11 +41,27 @@ DescriptorPtr DescriptorCache::Add(uint64_t id, Descriptor descriptor) {
 
 void DescriptorCache::Drop(uint64_t id) {
   std::list<Entry> dropped;
+  DescriptorPtr unpinned;
   MutexLock lock(mutex_);
   if (const auto it = by_id_.find(id); it != by_id_.end()) {
     dropped.splice(dropped.end(), entries_, it->second);
     by_id_.erase(it);
   }
+  if (const auto pinned = pinned_.find(id); pinned != pinned_.end()) {
+    unpinned = std::move(pinned->second);
+    pinned_.erase(pinned);
+  }
+}
+
+void DescriptorCache::Pin(uint64_t id, DescriptorPtr descriptor) {
+  MutexLock lock(mutex_);
+  pinned_.try_emplace(id, std::move(descriptor));
+}
+
+DescriptorPtr DescriptorCache::FindPinned(uint64_t id) {
+  MutexLock lock(mutex_);
+  const auto it = pinned_.find(id);
+  return it == pinned_.end() ? nullptr : it->second;
 }
 
 size_t DescriptorCache::size() {

@@ -27,11 +27,21 @@ class DescriptorCache {
  public:
   explicit DescriptorCache(size_t capacity) : capacity_(capacity) {}
 
+  // What is stored of an id may become another file: `content` goes up then, and a descriptor of
+  // the old one is not given out any more.
+
   // The descriptor kept under `id`, or null.
-  DescriptorPtr Find(uint64_t id) EXCLUDES(mutex_);
-  // Keeps `descriptor` under `id`, unless there is one already; returns the one that is kept.
-  DescriptorPtr Add(uint64_t id, Descriptor descriptor) EXCLUDES(mutex_);
+  DescriptorPtr Find(uint64_t id, unsigned content = 0) EXCLUDES(mutex_);
+  // Keeps `descriptor` under `id`, unless there is one already of this content or a later one.
+  // Returns what is kept of this content, else `descriptor`.
+  DescriptorPtr Add(uint64_t id, Descriptor descriptor, unsigned content = 0) EXCLUDES(mutex_);
   void Drop(uint64_t id) EXCLUDES(mutex_);
+
+  // Keeps it until it's dropped, beyond the capacity: of a file without a name there will be no
+  // other.
+  void Pin(uint64_t id, DescriptorPtr descriptor) EXCLUDES(mutex_);
+  // The one that was pinned, or null.
+  DescriptorPtr FindPinned(uint64_t id) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);
   size_t capacity() const { return capacity_; }
@@ -39,6 +49,7 @@ class DescriptorCache {
  private:
   struct Entry {
     uint64_t id;
+    unsigned content;
     DescriptorPtr descriptor;
   };
 
@@ -46,6 +57,7 @@ class DescriptorCache {
   Mutex mutex_;
   std::list<Entry> entries_ GUARDED_BY(mutex_);  // most recently used first
   std::unordered_map<uint64_t, std::list<Entry>::iterator> by_id_ GUARDED_BY(mutex_);
+  std::unordered_map<uint64_t, DescriptorPtr> pinned_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

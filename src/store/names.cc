@@ -53,6 +53,38 @@ std::vector<std::string> CompressedNamesOf(std::string_view logical) {
   return names;
 }
 
+std::string HotNameOf(std::string_view logical) {
+  std::string name(logical);
+  if (StripSuffix(logical) || logical.ends_with(kEscapeSuffix)) {
+    name += kEscapeSuffix;
+  }
+  return name;
+}
+
+std::optional<std::string> StripEscape(std::string_view stored) {
+  if (!stored.ends_with(kEscapeSuffix)) {
+    return std::nullopt;
+  }
+  std::string stem(stored.substr(0, stored.size() - kEscapeSuffix.size()));
+  if (HotNameOf(stem) != stored) {
+    return std::nullopt;
+  }
+  return stem;
+}
+
+std::string ColdNameOf(std::string_view logical, Format format) {
+  std::string name(logical);
+  switch (format) {
+    case Format::kLzip:
+      return name += ".lz";
+    case Format::kLzmaAlone:
+      return name += ".lzma";
+    case Format::kXz:
+      break;
+  }
+  return name += ".xz";
+}
+
 std::optional<std::string> StripLinkTarget(std::string_view target) {
   constexpr std::string_view kXzSuffix = ".xz";
   if (!target.ends_with(kXzSuffix)) {

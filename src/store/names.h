@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "xzfs/block_index.h"
+
 namespace xzfs {
 
 // The compressed formats by the suffix of the stored name.
@@ -24,6 +26,19 @@ std::optional<StrippedName> StripSuffix(std::string_view stored);
 // The stored names that would be shown as `logical`, most important first: N.xz, then for a .tar
 // its .txz, then the legacy formats. Names that would exceed NAME_MAX are left out.
 std::vector<std::string> CompressedNamesOf(std::string_view logical);
+
+// A plain file or a symlink that is to be shown as `logical` is stored under this name: `logical`
+// itself, or that with kEscapeSuffix if it would be read as a compressed file's name, or as an
+// escaped one.
+std::string HotNameOf(std::string_view logical);
+
+// The logical name of a stored name that HotNameOf escaped; nothing for every other name.
+std::optional<std::string> StripEscape(std::string_view stored);
+
+inline constexpr std::string_view kEscapeSuffix = ".xzhot";
+
+// The name under which a compressed file of `format` is stored that is shown as `logical`.
+std::string ColdNameOf(std::string_view logical, Format format);
 
 // What a symlink that is stored as `L.xz` and shown as `L` points to: `target` without its ".xz".
 // Nothing if it doesn't end that way; such a symlink is shown as it is.

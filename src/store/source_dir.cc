@@ -8,6 +8,10 @@
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
 //
+// A plain file or symlink that the mount made under a name with a compressed suffix is stored with
+// the escape suffix after it (HotNameOf): it wants the name without that, and comes right after the
+// exact name.
+//
 // Whether a file's content is what its suffix says is a property of its version: it is found out
 // once and remembered in KnownFiles, so that seeing a name again costs stats alone.
 //
@@ -72,6 +76,15 @@ void MakeCompressed(StoredEntry& entry, Format format, const StrippedName& strip
   entry.logical_name = stripped.logical;
 }
 
+// The stored names other than `logical` itself that may be shown as it, most important first.
+std::vector<std::string> RivalsFor(const std::string& logical) {
+  std::vector<std::string> names = CompressedNamesOf(logical);
+  if (std::string hot = HotNameOf(logical); hot != logical && hot.size() <= NAME_MAX) {
+    names.insert(names.begin(), std::move(hot));
+  }
+  return names;
+}
+
 void CloseFile(StoredEntry& entry) {
   entry.file = Descriptor();
   entry.head.clear();
@@ -131,7 +144,7 @@ Result<std::optional<StoredEntry>> SourceDir::Find(int dir, const std::string& l
       return exact;
     }
   }
-  for (const std::string& stored : CompressedNamesOf(logical)) {
+  for (const std::string& stored : RivalsFor(logical)) {
     XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Probe(dir, stored));
     // The first one that wants the name gets it: whatever is more important has just been tried.
     if (entry && entry->logical_name == logical) {
@@ -163,6 +176,10 @@ Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& 
   }
   entry.kind = KindOf(entry.attributes);
   if (entry.kind != StoredKind::kPlain && entry.kind != StoredKind::kSymlink) {
+    return entry;
+  }
+  if (auto unescaped = StripEscape(stored)) {
+    entry.logical_name = std::move(*unescaped);
     return entry;
   }
   auto stripped = StripSuffix(stored);
@@ -269,7 +286,7 @@ Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEn
       return exact;
     }
   }
-  for (const std::string& stored : CompressedNamesOf(entry.logical_name)) {
+  for (const std::string& stored : RivalsFor(entry.logical_name)) {
     if (stored == entry.stored_name) {
       break;
     }
@@ -280,6 +297,18 @@ Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEn
     }
   }
   return std::nullopt;
+}
+
+Result<bool> SourceDir::HasTwin(int dir, const StoredEntry& hot) const {
+  const std::string stored = ColdNameOf(hot.logical_name, Format::kXz);
+  if (stored.size() > NAME_MAX) {
+    return false;
+  }
+  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> cold, Probe(dir, stored));
+  if (!cold || cold->kind != StoredKind::kCompressed) {
+    return false;
+  }
+  return AreTwins(dir, hot, *cold);
 }
 
 Result<bool> SourceDir::AreTwins(int dir, const StoredEntry& winner,

@@ -77,6 +77,10 @@ class SourceDir {
   // the twin of a plain file.
   Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored) const;
 
+  // Whether the `.xz` of the plain `hot` is there and is its twin: what an interrupted commit
+  // leaves.
+  Result<bool> HasTwin(int dir, const StoredEntry& hot) const;
+
  private:
   Result<std::optional<StoredEntry>> Find(int dir, const std::string& logical) const;
   Result<std::optional<StoredEntry>> Probe(int dir, const std::string& stored) const;

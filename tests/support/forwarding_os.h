@@ -73,8 +73,7 @@ class ForwardingOs : public Os {
   ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
                     size_t length) override {
     const int error = Before("CopyRange", std::string());
-    return error != 0 ? static_cast<ssize_t>(error)
-                      : real_.CopyRange(from, from_offset, to, to_offset, length);
+    return error != 0 ? error : real_.CopyRange(from, from_offset, to, to_offset, length);
   }
   int MakeDir(int dir, const std::string& name, mode_t mode) override {
     const int error = Before("MakeDir", name);
@@ -150,9 +149,9 @@ class ForwardingOs : public Os {
     const int error = Before("FRemoveXattr", key);
     return error != 0 ? error : real_.FRemoveXattr(fd, key);
   }
-  int TryLock(int fd) override {
-    const int error = Before("TryLock", std::string());
-    return error != 0 ? error : real_.TryLock(fd);
+  int Lock(int fd, bool wait) override {
+    const int error = Before("Lock", std::string());
+    return error != 0 ? error : real_.Lock(fd, wait);
   }
   int TakeLease(int fd) override {
     const int error = Before("TakeLease", std::string());

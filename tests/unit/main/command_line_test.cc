@@ -117,11 +117,10 @@ TEST(CommandLine, AnswersAMistakeWithOneLine) {
             "unexpected argument 'c' after SOURCE and MOUNTPOINT");
 }
 
-TEST(CommandLine, RemembersThatWritingWasAskedFor) {
-  EXPECT_FALSE(Parse({"xzfs", "s", "m"}).asked_for_writing);
-  EXPECT_TRUE(Parse({"xzfs", "s", "m", "-o", "rw,nofail"}).asked_for_writing);
-  EXPECT_FALSE(Parse({"xzfs", "s", "m", "-o", "rw,ro"}).asked_for_writing);
-  EXPECT_TRUE(Parse({"xzfs", "s", "m", "-o", "rw"}).options.read_only);
+TEST(CommandLine, MountsForWritingUnlessTheLastWordIsRo) {
+  EXPECT_FALSE(Parse({"xzfs", "s", "m"}).options.read_only);
+  EXPECT_FALSE(Parse({"xzfs", "s", "m", "-o", "ro,nofail,rw"}).options.read_only);
+  EXPECT_TRUE(Parse({"xzfs", "s", "m", "-o", "rw,ro"}).options.read_only);
 }
 
 }  // namespace

@@ -76,8 +76,39 @@ TEST(ApplyOption, SetsEveryOption) {
   EXPECT_EQ(options.attr_timeout_s, 2.5);
   EXPECT_EQ(options.entry_timeout_s, 0.0);
   EXPECT_TRUE(options.allow_other);
-  EXPECT_TRUE(options.read_only);
+  EXPECT_FALSE(options.read_only);
   EXPECT_TRUE(HasFlag(options, "noexec"));
+}
+
+TEST(ApplyOption, SetsHowThingsAreCompressed) {
+  Options options;
+  for (const char* option :
+       {"ro", "compress=off", "preset=9e", "block_size=64KiB", "check=sha256", "settle=0.5",
+        "sync_close", "exclude=*.db", "exclude=tmp/*", "min_size=4K", "compress_threads=2",
+        "noacl"}) {
+    ASSERT_TRUE(ApplyOption(option, options)) << option;
+  }
+  EXPECT_TRUE(options.read_only);
+  EXPECT_EQ(options.compress, Compress::kOff);
+  EXPECT_EQ(options.preset, 9u);
+  EXPECT_TRUE(options.extreme);
+  EXPECT_EQ(options.block_size_bytes, uint64_t{64} << 10);
+  EXPECT_EQ(options.check, 10);
+  EXPECT_EQ(options.settle_s, 0.5);
+  EXPECT_TRUE(options.sync_close);
+  EXPECT_EQ(options.excludes, (std::vector<std::string>{"*.db", "tmp/*"}));
+  EXPECT_EQ(options.min_size_bytes, 4096u);
+  EXPECT_EQ(options.compress_threads, 2u);
+  EXPECT_FALSE(options.acl);
+}
+
+TEST(ApplyOption, RefusesPresetsBlocksAndChecksThatXzDoesNotHave) {
+  for (const char* option : {"preset=10", "preset=e", "preset=6x", "preset=-1", "block_size=1",
+                             "block_size=2GiB", "check=md5", "compress=never", "settle=-1",
+                             "min_size=x"}) {
+    Options options;
+    EXPECT_FALSE(ApplyOption(option, options)) << option;
+  }
 }
 
 TEST(ApplyOption, MountsWithoutSetUserIdAndDevicesUnlessTold) {

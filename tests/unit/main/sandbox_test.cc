@@ -33,7 +33,7 @@ class Sandbox : public testing::Test {
   // In a thread of its own: a sandbox is for good.
   void Inside(const std::function<void()>& act) {
     std::thread([&] {
-      EnterSandbox(source_.get());
+      EnterSandbox(source_.get(), may_write_);
       act();
     }).join();
   }
@@ -45,6 +45,7 @@ class Sandbox : public testing::Test {
 
   TempDir folder_;
   UniqueFd source_;
+  bool may_write_ = false;
 };
 
 TEST_F(Sandbox, ReadsAndListsBeneathTheSource) {
@@ -87,6 +88,22 @@ TEST_F(Sandbox, ChangesNothing) {
     EXPECT_EQ(unlinkat(source_.get(), "sub/file", 0), -1);
     EXPECT_EQ(mkdirat(source_.get(), "new", 0700), -1);
     EXPECT_EQ(unlink(outside.c_str()), -1);
+  });
+}
+
+TEST_F(Sandbox, LetsAMountThatWritesChangeWhatIsBeneathTheSourceAndNothingElse) {
+  may_write_ = true;
+  const std::string outside = folder_ / "outside";
+  Inside([&] {
+    EXPECT_EQ(OpenError(source_.get(), "sub/file", O_WRONLY | O_TRUNC), 0);
+    EXPECT_EQ(OpenError(source_.get(), "new", O_WRONLY | O_CREAT), 0);
+    EXPECT_EQ(mkdirat(source_.get(), "folder", 0700), 0);
+    EXPECT_EQ(renameat(source_.get(), "new", source_.get(), "folder/moved"), 0);
+    EXPECT_EQ(unlinkat(source_.get(), "folder/moved", 0), 0);
+    if (HasLandlock()) {
+      EXPECT_EQ(OpenError(AT_FDCWD, outside, O_WRONLY), EACCES);
+      EXPECT_EQ(unlink(outside.c_str()), -1);
+    }
   });
 }
 

@@ -1,0 +1,270 @@
+#include "fs/committer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "store/encode_pool.h"
+
+namespace xzfs {
+namespace {
+
+using std::chrono::seconds;
+
+// After the n-th failure in a row: 2 s, 4 s, ... about 4 minutes.
+constexpr unsigned kMostDoublings = 7;
+seconds DelayAfter(unsigned failures) {
+  return seconds(int64_t{2} << std::min(failures - 1, kMostDoublings));
+}
+
+bool IsDiskFull(int code) { return code == ENOSPC || code == EDQUOT; }
+
+}  // namespace
+
+Committer::Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls)
+    : thread_count_(threads), settle_(settle), calls_(std::move(calls)) {}
+
+void Committer::Start() {
+  try {
+    for (unsigned i = 0; i < thread_count_; ++i) {
+      threads_.emplace_back([this] {
+        UseIdlePriority();
+        Run();
+      });
+    }
+  } catch (const std::system_error&) {
+    // No more threads to be had: those that there are do it, if there are any.
+  }
+}
+
+void Committer::Add(NodeId id, uint64_t plain_bytes) {
+  const bool pinned = calls_.pin(id);
+  bool is_new = false;
+  {
+    MutexLock lock(mutex_);
+    if (pinned && !ending_) {
+      Entry& entry = entries_[id];
+      is_new = std::exchange(entry.finished, false);
+      pending_ += is_new ? 1 : 0;
+      entry.plain_bytes = plain_bytes;
+      entry.again = entry.running;
+      entry.failures = 0;
+      Schedule(id, entry, Clock::now() + settle_);
+    }
+  }
+  changed_.NotifyAll();
+  if (pinned && !is_new) {
+    calls_.unpin(id);
+  }
+}
+
+void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
+  schedule_.erase({entry.due, id});
+  entry.due = due;
+  if (!entry.running) {
+    schedule_.emplace(due, id);
+  }
+}
+
+Status Committer::CommitNow(NodeId id) {
+  Add(id, 0);
+  MutexLock lock(mutex_);
+  const auto it = entries_.find(id);
+  if (it == entries_.end()) {
+    return Fail(ESHUTDOWN, "the mount is ending: the file is committed at the next one");
+  }
+  it->second.closing = true;
+  return WaitForAttempt(id);
+}
+
+Status Committer::Sync() {
+  std::vector<NodeId> ids = Pending();
+  Status status;
+  MutexLock lock(mutex_);
+  paused_until_ = {};
+  for (const NodeId id : ids) {
+    if (const auto it = entries_.find(id); it != entries_.end() && !it->second.finished) {
+      Schedule(id, it->second, {});
+    }
+  }
+  changed_.NotifyAll();
+  for (const NodeId id : ids) {
+    const Status one = WaitForAttempt(id);
+    if (status && !one) {
+      status = one;
+    }
+  }
+  return status;
+}
+
+// Until an attempt that began after the call has ended.
+Status Committer::WaitForAttempt(NodeId id) {
+  const auto found = entries_.find(id);
+  if (found == entries_.end() || found->second.finished) {
+    return {};
+  }
+  ++found->second.waiters;
+  const uint64_t enough = found->second.attempts + (found->second.running ? 2 : 1);
+  Status status;
+  for (;;) {
+    Entry& entry = entries_.at(id);
+    if (entry.finished || ending_) {
+      break;
+    }
+    if (entry.attempts >= enough && !entry.running) {
+      if (entry.error) {
+        status = tl::unexpected(*entry.error);
+        break;
+      }
+    }
+    if (entry.due != Clock::time_point()) {
+      Schedule(id, entry, {});
+      changed_.NotifyAll();
+    }
+    changed_.Wait(mutex_);
+  }
+  const auto it = entries_.find(id);
+  if (--it->second.waiters == 0 && it->second.finished) {
+    entries_.erase(it);
+  }
+  return status;
+}
+
+std::optional<NodeId> Committer::NextDue(Clock::time_point* until) {
+  *until = Clock::time_point::max();
+  for (const auto& [due, id] : schedule_) {
+    // At the end nobody waits for files to settle, or for those that fail.
+    if (finishing_ && entries_.at(id).failures == 0) {
+      return id;
+    }
+    if (!finishing_) {
+      *until = std::max(due, paused_until_);
+      return *until <= Clock::now() ? std::optional(id) : std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+void Committer::Run() {
+  mutex_.Lock();
+  while (!ending_) {
+    Clock::time_point until;
+    const auto next = NextDue(&until);
+    if (!next) {
+      if (until == Clock::time_point::max()) {
+        changed_.Wait(mutex_);
+      } else {
+        changed_.WaitUntil(mutex_, until);
+      }
+      continue;
+    }
+    const NodeId id = *next;
+    Entry& taken = entries_.at(id);
+    schedule_.erase({taken.due, id});
+    taken.running = true;
+    taken.again = false;
+    const bool closing = taken.closing;
+    mutex_.Unlock();
+    Result<Outcome> result = Outcome::kLeft;
+    try {
+      result = calls_.commit(id, closing);
+    } catch (const std::bad_alloc&) {
+      result = Fail(ENOMEM, "no memory to commit a file");
+    }
+    mutex_.Lock();
+    const auto it = entries_.find(id);
+    const bool gone = Finish(id, it->second, std::move(result));
+    if (gone && it->second.waiters == 0) {
+      entries_.erase(it);
+    }
+    const bool idle = gone && pending_ == 0;
+    changed_.NotifyAll();
+    if (gone) {
+      mutex_.Unlock();
+      calls_.unpin(id);
+      if (idle) {
+        calls_.on_idle();
+      }
+      mutex_.Lock();
+    }
+  }
+  mutex_.Unlock();
+}
+
+bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result) {
+  entry.running = false;
+  ++entry.attempts;
+  const Clock::time_point now = Clock::now();
+  if (!result) {
+    last_error_ = result.error().message;
+    entry.error = std::move(result.error());
+    ++entry.failures;
+    Schedule(id, entry, now + DelayAfter(entry.failures));
+    if (IsDiskFull(entry.error->code)) {
+      ++pauses_;
+      paused_until_ = now + DelayAfter(pauses_);
+    }
+    return false;
+  }
+  entry.error.reset();
+  entry.failures = 0;
+  if (*result == Outcome::kDone) {
+    pauses_ = 0;
+    paused_until_ = {};
+  }
+  if (*result == Outcome::kCancelled || entry.again) {
+    Schedule(id, entry, now + settle_);
+    return false;
+  }
+  entry.closing = false;
+  entry.finished = true;
+  --pending_;
+  return true;
+}
+
+void Committer::End(bool finish) {
+  {
+    MutexLock lock(mutex_);
+    finishing_ = finish;
+    changed_.NotifyAll();
+    const auto busy = [this]() REQUIRES(mutex_) {
+      return std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) {
+        return !entry.second.finished && (entry.second.running || entry.second.failures == 0);
+      });
+    };
+    while (finish && !ending_ && !threads_.empty() && busy()) {
+      changed_.Wait(mutex_);
+    }
+    ending_ = true;
+    changed_.NotifyAll();
+  }
+  for (std::thread& thread : threads_) {
+    thread.join();
+  }
+  threads_.clear();
+}
+
+std::vector<NodeId> Committer::Pending() {
+  std::vector<NodeId> ids;
+  MutexLock lock(mutex_);
+  for (const auto& [id, entry] : entries_) {
+    if (!entry.finished) {
+      ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
+Committer::Figures Committer::figures() {
+  Figures figures;
+  MutexLock lock(mutex_);
+  figures.pending = pending_;
+  for (const auto& [id, entry] : entries_) {
+    figures.pending_bytes += entry.finished ? 0 : entry.plain_bytes;
+  }
+  figures.last_error = last_error_;
+  return figures;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,112 @@
+// When which file is committed.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "fs/node.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The queue of files with changes, and the threads that take them from it. Thread-safe.
+//
+// A file waits until it has settled. One whose commit failed is tried again, later each time; after
+// ENOSPC and EDQUOT the whole queue waits, as others would fail, too.
+class Committer {
+ public:
+  enum class Outcome {
+    kDone,       // it is cold now
+    kLeft,       // there is nothing to commit, or it stays plain
+    kCancelled,  // somebody changed it: it is tried again when it has settled
+  };
+  struct Calls {
+    // Commits the node; `closing`: though one handle that may write is still open. Called on the
+    // committer's threads without a lock.
+    std::function<Result<Outcome>(NodeId, bool closing)> commit;
+    // The queue holds the node, or doesn't any more. Called without a lock.
+    std::function<bool(NodeId)> pin;
+    std::function<void(NodeId)> unpin;
+    // Nothing is pending any more.
+    std::function<void()> on_idle;
+  };
+  struct Figures {
+    uint64_t pending = 0;
+    uint64_t pending_bytes = 0;
+    std::string last_error;  // empty: none
+  };
+
+  Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls);
+  ~Committer() { End(/*finish=*/false); }
+  Committer(const Committer&) = delete;
+  Committer& operator=(const Committer&) = delete;
+
+  void Start();
+
+  // `plain_bytes`: for the figures. Begins to settle anew if it is here already.
+  void Add(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
+  // Commits the node, which is being closed, and waits. Returns its error.
+  Status CommitNow(NodeId id) EXCLUDES(mutex_);
+  // Commits what is pending now and waits. Returns the error of one that failed.
+  Status Sync() EXCLUDES(mutex_);
+  // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
+  // fail. What is left stays pending.
+  void End(bool finish) EXCLUDES(mutex_);
+
+  std::vector<NodeId> Pending() EXCLUDES(mutex_);
+  Figures figures() EXCLUDES(mutex_);
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  struct Entry {
+    Clock::time_point due;
+    uint64_t plain_bytes = 0;
+    unsigned failures = 0;
+    bool running = false;
+    bool closing = false;
+    // Added again while it was running.
+    bool again = false;
+    // Attempts that ended; and the error of the last one.
+    uint64_t attempts = 0;
+    std::optional<Error> error;
+    unsigned waiters = 0;  // keeps the entry
+    bool finished = true;
+  };
+  using Entries = std::unordered_map<NodeId, Entry>;
+
+  void Run() EXCLUDES(mutex_);
+  // The next one whose time has come, or nothing: then `until` is when one may be.
+  std::optional<NodeId> NextDue(Clock::time_point* until) REQUIRES(mutex_);
+  void Schedule(NodeId id, Entry& entry, Clock::time_point due) REQUIRES(mutex_);
+  // Returns whether the node is pending no more.
+  bool Finish(NodeId id, Entry& entry, Result<Outcome> result) REQUIRES(mutex_);
+  Status WaitForAttempt(NodeId id) REQUIRES(mutex_);
+
+  const unsigned thread_count_;
+  const std::chrono::nanoseconds settle_;
+  const Calls calls_;
+  Mutex mutex_;
+  CondVar changed_;
+  Entries entries_ GUARDED_BY(mutex_);
+  // Those that neither run nor are finished, by their time.
+  std::set<std::pair<Clock::time_point, NodeId>> schedule_ GUARDED_BY(mutex_);
+  uint64_t pending_ GUARDED_BY(mutex_) = 0;  // entries that aren't finished
+  Clock::time_point paused_until_ GUARDED_BY(mutex_);
+  unsigned pauses_ GUARDED_BY(mutex_) = 0;
+  std::string last_error_ GUARDED_BY(mutex_);
+  bool ending_ GUARDED_BY(mutex_) = false;
+  bool finishing_ GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,55 @@
+// What changes of a file that is, or was, open for writing.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/mutex.h"
+#include "store/descriptor_cache.h"
+#include "store/overlay.h"
+#include "store/session.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A commit that is at work on a file.
+struct CommitJob {
+  // Set by who wants to change the file; the commit gives up as soon as it sees it.
+  std::atomic<bool> cancelled{false};
+  // Guarded by the file's mutex: the new `.xz` has its name already, beside the plain file.
+  bool has_twin = false;
+  // Likewise: the descriptor that holds a lease on the plain file, or -1.
+  int leased = -1;
+};
+
+// The write side of one node: see "States" in docs/design.md for who moves what. `mutex` is the
+// file's content lock: it is held across I/O on the source, never across encoding or decoding.
+struct FileState {
+  Mutex mutex;
+  // Handles that may write.
+  unsigned writers GUARDED_BY(mutex) = 0;
+  // Something was written since the last commit.
+  bool changed GUARDED_BY(mutex) = false;
+  // Of a plain file, open for reading and writing: while there are writers, and from the loss of
+  // its last name on.
+  DescriptorPtr hot GUARDED_BY(mutex);
+  // Of a cold file from its first change on: then it is edited.
+  std::shared_ptr<Overlay> overlay GUARDED_BY(mutex);
+  // Where the overlay is.
+  std::shared_ptr<Session> session GUARDED_BY(mutex);
+  // The overlay's names are on the disk.
+  bool overlay_is_durable GUARDED_BY(mutex) = false;
+  // The last name is gone: nothing is committed any more.
+  bool unlinked GUARDED_BY(mutex) = false;
+  // A sync failed: the kernel took pages for written that are lost, so no later one may succeed.
+  std::optional<Error> sync_error GUARDED_BY(mutex);
+  std::shared_ptr<CommitJob> job GUARDED_BY(mutex);
+
+  // The pages that the kernel has may differ from the stored file's: nothing may be put into its
+  // page cache. Set before the first change can happen, read without the lock.
+  std::atomic<bool> may_differ{false};
+};
+
+}  // namespace xzfs

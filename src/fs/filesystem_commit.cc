@@ -1,0 +1,558 @@
+// One commit: from a hot file, or from a cold one and its overlay, to the compressed file that
+// takes their place. docs/design.md has the steps and why each crash between them is harmless.
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <linux/limits.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/filesystem.h"
+#include "store/intents.h"
+#include "store/names.h"
+#include "store/xz_writer.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+std::string Quoted(const std::string& name) { return "'" + name + "'"; }
+
+// The Checks that can be written.
+bool CanEncode(uint8_t check) { return check == 0 || check == 1 || check == 4 || check == 10; }
+
+// Attributes that only the kernel may set need rights that we may lack; what they say of the old
+// file need not hold for the new one.
+bool IsForeignXattr(const std::string& key) {
+  return key.starts_with("security.") || key.starts_with("trusted.");
+}
+
+Status CopyXattrs(Os& os, int from, int to) {
+  std::string names(XATTR_LIST_MAX, '\0');
+  const ssize_t length = os.FListXattr(from, names);
+  if (length == -EOPNOTSUPP || length == 0) {
+    return {};
+  }
+  if (length < 0) {
+    return FailErrno(static_cast<int>(-length), "list the attributes");
+  }
+  std::string value(XATTR_SIZE_MAX, '\0');
+  for (size_t at = 0; at < static_cast<size_t>(length);) {
+    const std::string key(names.c_str() + at);
+    at += key.size() + 1;
+    const ssize_t bytes = os.FGetXattr(from, key, value);
+    int error = bytes < 0 ? static_cast<int>(bytes) : 0;
+    if (error == 0) {
+      error = os.FSetXattr(to, key, std::span(value.data(), static_cast<size_t>(bytes)), 0);
+    }
+    if (error < 0 && !IsForeignXattr(key)) {
+      return FailErrno(-error, "copy the attribute " + key);
+    }
+  }
+  return {};
+}
+
+// The decoded bytes of a cold file with its pending edits.
+class EditedFile : public RandomAccessFile {
+ public:
+  EditedFile(const Overlay& overlay, std::unique_ptr<RandomAccessFile> base)
+      : overlay_(overlay), base_(std::move(base)) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    return overlay_.ReadAt(*base_, offset, out);
+  }
+  uint64_t size() const override { return overlay_.size(); }
+
+ private:
+  const Overlay& overlay_;
+  const std::unique_ptr<RandomAccessFile> base_;
+};
+
+}  // namespace
+
+// One attempt. Made, run and dropped by one thread.
+class FileCommit {
+ public:
+  FileCommit(Filesystem& fs, NodeId id, bool closing) : fs_(fs), id_(id), closing_(closing) {}
+  ~FileCommit();
+
+  Result<Committer::Outcome> Run();
+
+ private:
+  using Outcome = Committer::Outcome;
+
+  bool Begin();
+  Result<bool> OpenTruth();
+  Status PlanEdited();
+  Status Encode();
+  Status CopyMetadata();
+  Result<Outcome> PublishHot();
+  Result<Outcome> PublishEdited();
+  Result<bool> PublishTwin();
+  Result<bool> IsCurrent(int dir, const std::string& name);
+  Status BecomeCold(int dir, const std::string& name) REQUIRES(state_->mutex);
+  Status OverwriteBase(const std::string& path);
+  Status LoseOverlay(const std::string& why);
+  void Count();
+
+  Os& os() { return fs_.os_; }
+
+  Filesystem& fs_;
+  const NodeId id_;
+  const bool closing_;
+  NodePtr node_;
+  std::shared_ptr<FileState> state_;
+  std::shared_ptr<CommitJob> job_;
+  std::shared_ptr<Overlay> overlay_;  // null: it is hot
+  std::shared_ptr<Session> session_;
+  std::string name_;   // the stored name when it began
+  Identity identity_;  // of the stored file when it began
+  struct stat attributes_ = {};
+  Descriptor truth_;  // the stored file
+  std::unique_ptr<RandomAccessFile> plain_;
+  XzWriteRequest request_;
+  XzWriteResult written_;
+  TempFile temp_;
+};
+
+FileCommit::~FileCommit() {
+  if (job_ != nullptr) {
+    MutexLock lock(state_->mutex);
+    if (state_->job == job_) {
+      if (job_->has_twin) {
+        if (const Status removed = fs_.RemoveTwin(fs_.nodes_.Find(id_)); !removed) {
+          Log(LogLevel::kWarning, removed.error().message);
+        }
+      }
+      state_->job = nullptr;
+    }
+  }
+  if (!temp_.name.empty()) {
+    session_->Unlink(temp_.name);
+  }
+}
+
+Result<Committer::Outcome> FileCommit::Run() {
+  if (!Begin()) {
+    return Outcome::kLeft;
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
+  if (!eligible) {
+    return Outcome::kLeft;
+  }
+  const auto attempt = [&]() -> Result<Outcome> {
+    XZFS_RETURN_IF_ERROR(Encode());
+    return overlay_ == nullptr ? PublishHot() : PublishEdited();
+  };
+  Result<Outcome> outcome = attempt();
+  if (job_->cancelled || (!outcome && outcome.error().code == ESTALE)) {
+    // Whoever changed it meanwhile is not to be told of errors that come of that.
+    return outcome && *outcome == Outcome::kDone ? outcome : Outcome::kCancelled;
+  }
+  return outcome;
+}
+
+// Takes the job, if there is something to commit.
+bool FileCommit::Begin() {
+  const NodePtr node = fs_.nodes_.Find(id_);
+  if (node == nullptr || node->state == nullptr || fs_.options_.compress == Compress::kOff) {
+    return false;
+  }
+  state_ = node->state;
+  MutexLock lock(state_->mutex);
+  node_ = fs_.nodes_.Find(id_);
+  overlay_ = state_->overlay;
+  const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
+  if (!pending || state_->unlinked || state_->sync_error ||
+      state_->writers > (closing_ ? 1U : 0U)) {
+    return false;
+  }
+  job_ = std::make_shared<CommitJob>();
+  state_->job = job_;
+  return true;
+}
+
+// Opens what is to be compressed and plans it. False if it stays as it is.
+Result<bool> FileCommit::OpenTruth() {
+  XZFS_ASSIGN_OR_RETURN(session_, fs_.OurSession());
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
+  const int fd = os().OpenBeneath(parent->descriptor.get(), name_, O_RDONLY);
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + fs_.nodes_.PathOf(id_));
+  }
+  truth_ = Descriptor(os(), fd);
+  if (const int error = os().FStat(fd, &attributes_); error < 0) {
+    return FailErrno(-error, "stat " + fs_.nodes_.PathOf(id_));
+  }
+  identity_ = Identity::Of(attributes_);
+  request_.options = fs_.encode_options();
+  request_.cancelled = &job_->cancelled;
+  if (overlay_ != nullptr) {
+    XZFS_RETURN_IF_ERROR(PlanEdited());
+    return true;
+  }
+  if (!Filesystem::IsNode(*node_, attributes_)) {
+    return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");
+  }
+  if (!fs_.MayCommit(node_, attributes_)) {
+    return false;
+  }
+  plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
+  request_.plain = plain_.get();
+  request_.pieces = PlanPieces(identity_.size_bytes, fs_.encoders_.block_bytes(),
+                               request_.options.check, nullptr, nullptr);
+  return true;
+}
+
+Status FileCommit::PlanEdited() {
+  const OverlayBase base = overlay_->base();
+  if (identity_.inode != base.inode || identity_.size_bytes != base.size_bytes ||
+      identity_.mtime_ns != base.mtime_ns) {
+    return LoseOverlay("the stored file was replaced or changed by somebody else");
+  }
+  const XzReader::Source source = fs_.SourceOf(node_);
+  XZFS_ASSIGN_OR_RETURN(const auto file,
+                        fs_.engine_.files.Get(source.identity, source.format, source.file_id,
+                                              *source.stored, source.name));
+  // Blocks can only be reused in a Stream with their Check.
+  const std::vector<uint8_t> checks = file->index().Checks();
+  if (checks.size() == 1 && CanEncode(checks[0])) {
+    request_.options.check = checks[0];
+  }
+  plain_ = std::make_unique<EditedFile>(*overlay_, std::make_unique<XzReader>(fs_.engine_, source));
+  request_.plain = plain_.get();
+  request_.base = truth_.get();
+  request_.pieces = PlanPieces(
+      overlay_->size(), fs_.encoders_.block_bytes(), request_.options.check, &file->index(),
+      [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
+  return {};
+}
+
+// Makes the compressed file, complete, synced and verified, under a name of our own.
+Status FileCommit::Encode() {
+  XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
+  const int out = temp_.file.get();
+  const MemoryCharge charge = fs_.engine_.cache.Reserve(
+      BlockEncoder::MemoryBytes(request_.options, fs_.encoders_.block_bytes()));
+  XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os(), fs_.encoders_, request_, out));
+  XZFS_RETURN_IF_ERROR(CopyMetadata());
+  if (const int error = os().Sync(out, /*only_data=*/false); error < 0) {
+    return FailErrno(-error, "sync the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  XZFS_RETURN_IF_ERROR(VerifyXz(os(), fs_.encoders_, request_, written_, out));
+  return {};
+}
+
+Status FileCommit::CopyMetadata() {
+  const int from = truth_.get();
+  const int to = temp_.file.get();
+  struct timespec times[2] = {attributes_.st_atim, attributes_.st_mtim};
+  if (overlay_ != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay_->Stat());
+    times[0] = edited.st_atim;
+    times[1] = edited.st_mtim;
+  }
+  struct stat made = {};
+  int error = os().FStat(to, &made);
+  if (error == 0 && (made.st_uid != attributes_.st_uid || made.st_gid != attributes_.st_gid)) {
+    error = os().FChangeOwner(to, attributes_.st_uid, attributes_.st_gid);
+  }
+  if (error == 0) {
+    error = os().FChangeMode(to, attributes_.st_mode & 07777);
+  }
+  if (error < 0) {
+    return FailErrno(
+        -error, "give the compressed form of " + fs_.nodes_.PathOf(id_) + " its owner and mode");
+  }
+  XZFS_RETURN_IF_ERROR(CopyXattrs(os(), from, to));
+  if (error = os().FSetTimes(to, times); error < 0) {
+    return FailErrno(-error,
+                     "give the compressed form of " + fs_.nodes_.PathOf(id_) + " its times");
+  }
+  return {};
+}
+
+// The stored file still is what was compressed.
+Result<bool> FileCommit::IsCurrent(int dir, const std::string& name) {
+  struct stat st = {};
+  const int error = os().StatAt(dir, name, &st);
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "stat " + Quoted(name));
+  }
+  return error == 0 && Identity::Of(st) == identity_;
+}
+
+// Gives the compressed file its name beside the plain one. False if it must not have it.
+Result<bool> FileCommit::PublishTwin() {
+  SharedLock names(fs_.namespace_);
+  MutexLock lock(state_->mutex);
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
+  const int dir = parent->descriptor.get();
+  XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+  if (job_->cancelled || !current) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  // With sync_close the handle that is being closed is still there; a later write opens it again.
+  state_->hot = nullptr;
+  // From now on nobody else, another mount of this source included, can open it for writing without
+  // our knowing. EAGAIN: somebody has it open. Other errors: no leases here, so nobody can know.
+  const int lease = os().TakeLease(truth_.get());
+  if (lease == -EAGAIN) {
+    return Fail(ESTALE, Quoted(name) + " is open for writing elsewhere");
+  }
+  job_->leased = lease == 0 ? truth_.get() : -1;
+  const std::string cold = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
+  const int error = os().Rename(session_->folder(), temp_.name, dir, cold, RENAME_NOREPLACE);
+  if (error == -EEXIST) {
+    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + fs_.nodes_.PathOf(id_),
+                               fs_.nodes_.PathOf(id_) + " stays uncompressed: " + Quoted(cold) +
+                                   " is in its way; remove or rename that")) {
+      fs_.engine_.stats.collisions.Add();
+    }
+    return false;
+  }
+  if (error < 0) {
+    return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  temp_.name.clear();
+  job_->has_twin = true;
+  return true;
+}
+
+Result<Committer::Outcome> FileCommit::PublishHot() {
+  XZFS_ASSIGN_OR_RETURN(const bool published, PublishTwin());
+  if (!published) {
+    MutexLock lock(state_->mutex);
+    state_->changed = false;
+    return Outcome::kLeft;
+  }
+  // The new name is on the disk before the old one goes.
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
+  const int dir = parent->descriptor.get();
+  if (const int error = os().Sync(dir, false); error < 0) {
+    return FailErrno(-error, "sync the directory of " + fs_.nodes_.PathOf(id_));
+  }
+  SharedLock names(fs_.namespace_);
+  MutexLock lock(state_->mutex);
+  if (job_->cancelled) {
+    return Outcome::kCancelled;
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+  if (!current) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  const std::string cold = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
+  if (const int error = os().Unlink(dir, name, 0); error < 0) {
+    return FailErrno(-error, "remove the plain form of " + fs_.nodes_.PathOf(id_));
+  }
+  job_->has_twin = false;
+  XZFS_RETURN_IF_ERROR(BecomeCold(dir, cold));
+  Count();
+  return Outcome::kDone;
+}
+
+// The node is the compressed file `name` from now on, without changes.
+Status FileCommit::BecomeCold(int dir, const std::string& name) {
+  state_->changed = false;
+  state_->hot = nullptr;
+  fs_.DetachOverlay(id_, *state_);
+  state_->job = nullptr;
+  state_->may_differ = state_->writers != 0;
+  struct stat st = {};
+  if (const int error = os().StatAt(dir, name, &st); error < 0) {
+    return FailErrno(-error, "stat " + Quoted(name));
+  }
+  const uint64_t plain_size = request_.pieces.empty() ? 0 : request_.pieces.back().end;
+  uint64_t largest = 0;
+  for (const XzPiece& piece : request_.pieces) {
+    largest = std::max(largest, piece.end - piece.begin);
+  }
+  const KnownFile known = {.format = Format::kXz,
+                           .plain_size = plain_size,
+                           .file_id = fs_.engine_.files.NewId(),
+                           .has_giant_blocks = largest > fs_.engine_.whole_block_bytes};
+  const Identity identity = Identity::Of(st);
+  fs_.known_.Add(identity, Suffix::kXz, known);
+  fs_.nodes_.Update(
+      id_,
+      [&](Node& changed) {
+        changed.kind = StoredKind::kCompressed;
+        changed.format = Format::kXz;
+        changed.identity = identity;
+        changed.attributes = st;
+        changed.SetKnown(known);
+        ++changed.content;
+      },
+      &name);
+  return {};
+}
+
+void FileCommit::Count() {
+  Stats& stats = fs_.engine_.stats;
+  stats.commits_done.Add();
+  stats.commit_plain_bytes.Add(request_.pieces.empty() ? 0 : request_.pieces.back().end);
+  stats.commit_stored_bytes.Add(written_.stored_bytes);
+  stats.blocks_encoded.Add(written_.blocks_encoded);
+  stats.blocks_stored.Add(written_.blocks_stored);
+  stats.blocks_reused.Add(written_.blocks_reused);
+}
+
+Result<Committer::Outcome> FileCommit::PublishEdited() {
+  struct stat made = {};
+  if (const int error = os().FStat(temp_.file.get(), &made); error < 0) {
+    return FailErrno(-error, "stat a compressed file");
+  }
+  const bool in_place = attributes_.st_nlink > 1;
+  Identity as = Identity::Of(made);
+  as.inode = in_place ? identity_.inode : as.inode;
+  XZFS_RETURN_IF_ERROR(overlay_->NotePublishing(
+      {.inode = as.inode, .size_bytes = as.size_bytes, .mtime_ns = as.mtime_ns}));
+  DescriptorPtr parent;
+  {
+    SharedLock names(fs_.namespace_);
+    MutexLock lock(state_->mutex);
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(parent, fs_.OpenParent(node_, &name));
+    const int dir = parent->descriptor.get();
+    XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+    if (job_->cancelled || !current) {
+      return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+    }
+    if (in_place) {
+      XZFS_RETURN_IF_ERROR(OverwriteBase(fs_.nodes_.PathOf(id_)));
+    } else {
+      const int error = os().Rename(session_->folder(), temp_.name, dir, name, 0);
+      if (error < 0) {
+        return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
+      }
+      temp_.name.clear();
+    }
+    XZFS_RETURN_IF_ERROR(BecomeCold(dir, name));
+  }
+  if (const int error = os().Sync(parent->descriptor.get(), false); error < 0) {
+    // The overlay stays for the next mount: it tells from its note that all is done.
+    Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+  } else if (const Status removed = overlay_->Remove(); !removed) {
+    Log(LogLevel::kWarning, removed.error().message);
+  }
+  Count();
+  return Outcome::kDone;
+}
+
+// A file with several names must stay one file: its bytes are replaced. The new ones are on the
+// disk under a name of our own, and an intent says so, until that is done.
+Status FileCommit::OverwriteBase(const std::string& path) {
+  XZFS_ASSIGN_OR_RETURN(
+      const std::string intent,
+      session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode, temp_.name, path}},
+                            /*durable=*/true));
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
+  XZFS_RETURN_IF_ERROR(OverwriteFile(os(), temp_.file.get(), parent->descriptor.get(), name));
+  session_->Unlink(intent);
+  return {};
+}
+
+// Keeps it, for the user to look at, where nobody will touch it.
+Status FileCommit::LoseOverlay(const std::string& why) {
+  {
+    MutexLock lock(state_->mutex);
+    if (state_->overlay != overlay_) {
+      return Fail(ESTALE, "the overlay is gone");
+    }
+    XZFS_RETURN_IF_ERROR(
+        fs_.KeepLostOverlay(*state_->session, *overlay_, fs_.nodes_.PathOf(id_), why));
+    fs_.DetachOverlay(id_, *state_);
+    state_->changed = false;
+  }
+  return Fail(EIO, fs_.nodes_.PathOf(id_) + ": " + why + "; its changes are in .xzfs/lost+found");
+}
+
+// Queues a file whose last writer is gone.
+void Filesystem::QueueCommit(const NodePtr& node) {
+  if (options_.compress == Compress::kOff) {
+    return;
+  }
+  const Result<struct stat> st = GetAttributes(node->id);
+  committer_.Add(node->id, st ? static_cast<uint64_t>(st->st_size) : 0);
+}
+
+bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
+  if (st.st_nlink > 1 || (st.st_mode & (S_ISUID | S_ISGID)) != 0 ||
+      static_cast<uint64_t>(st.st_size) < options_.min_size_bytes) {
+    return false;
+  }
+  const std::string path = nodes_.PathOf(node->id);
+  const std::string file = path.substr(path.rfind('/') + 1);
+  for (const std::string& glob : options_.excludes) {
+    // A glob with a slash is meant for the path, one without for the name.
+    const std::string& subject = glob.find('/') == std::string::npos ? file : path;
+    const char* const pattern = glob.c_str() + (glob.starts_with('/') ? 1 : 0);
+    if (fnmatch(pattern, subject.c_str(), FNM_PATHNAME) == 0) {
+      return false;
+    }
+  }
+  return true;
+}
+
+Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool closing) {
+  auto outcome = FileCommit(*this, id, closing).Run();
+  if (!outcome) {
+    engine_.stats.commits_failed.Add();
+    Log(LogLevel::kError, "commit: " + outcome.error().message +
+                              "; the file is readable as it is and the commit is tried again");
+  } else if (*outcome == Committer::Outcome::kCancelled) {
+    engine_.stats.commits_cancelled.Add();
+  }
+  return outcome;
+}
+
+Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
+                                   const std::string& why) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor lost,
+                        Session::OpenLostAndFound(os_, root_->descriptor.get()));
+  const std::string name = session.name() + "-" + overlay.id();
+  for (const char* suffix : {".data", ".log"}) {
+    const int error =
+        os_.Rename(session.folder(), overlay.id() + suffix, lost.get(), name + suffix, 0);
+    if (error < 0 && error != -ENOENT) {
+      return FailErrno(-error, "move an overlay to .xzfs/lost+found");
+    }
+  }
+  const std::string note = "Pending changes of " + path + " that could not be applied: " + why +
+                           ".\n" + name +
+                           ".data has the changed bytes at their offsets in the "
+                           "plain file.\n";
+  const int fd = os_.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT, 0600);
+  if (fd >= 0) {
+    const Descriptor file(os_, fd);
+    (void)WriteFully(os_, fd, std::as_bytes(std::span(note.data(), note.size())), 0);
+    os_.Sync(fd, false);
+  }
+  os_.Sync(lost.get(), false);
+  engine_.stats.overlays_lost.Add();
+  Log(LogLevel::kError,
+      path + ": " + why + "; its pending changes are kept in .xzfs/lost+found/" + name + ".data");
+  return {};
+}
+
+Status Filesystem::SyncCommits() { return committer_.Sync(); }
+
+void Filesystem::EndCommits(bool finish) {
+  committer_.End(finish);
+  MutexLock lock(session_mutex_);
+  const bool idle = committer_.Pending().empty();
+  if (session_ != nullptr) {
+    session_->ClearPendingIf([idle] { return idle; });
+    session_->RemoveIfEmpty();
+  }
+  for (const auto& session : adopted_) {
+    session->RemoveIfEmpty();
+  }
+}
+
+}  // namespace xzfs

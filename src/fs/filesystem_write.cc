@@ -1,0 +1,443 @@
+// Changing the content of files. What is written goes to the plain stored file (hot) or to the
+// overlay (edited), at once; committing it is the business of filesystem_commit.cc.
+//
+// A handle belongs to its node, so each call looks at what the node is now: a file that was hot
+// when it was opened may have been committed since (sync_close, with a descriptor that was dup'ed)
+// and gets an overlay at the next write.
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/filesystem.h"
+#include "store/directory_reader.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// For where holes are looked for: the bytes of a compressed file are data.
+Result<uint64_t> SeekInData(uint64_t offset, uint64_t size, int whence) {
+  if (offset >= size) {
+    return Fail(ENXIO, "seek behind the end");
+  }
+  return whence == SEEK_HOLE ? size : offset;
+}
+
+}  // namespace
+
+Status Filesystem::RequireWritable() const {
+  return options_.read_only ? Status(Fail(EROFS, "the mount is read-only")) : Status();
+}
+
+Result<std::shared_ptr<Session>> Filesystem::OurSession() {
+  MutexLock lock(session_mutex_);
+  if (session_ == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(session_, Session::Create(os_, root_->descriptor.get()));
+  }
+  return session_;
+}
+
+// A hint for the next mount, so its failure is no reason to fail.
+void Filesystem::NotePending(const NodePtr& node) {
+  if (options_.compress == Compress::kOff) {
+    return;
+  }
+  auto session = OurSession();
+  const Status noted =
+      session ? (*session)->NotePending(nodes_.PathOf(node->id)) : tl::unexpected(session.error());
+  if (!noted) {
+    Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
+  }
+}
+
+// The hints are of no use any more, unless somebody writes who will need one.
+void Filesystem::ForgetPending() {
+  MutexLock lock(session_mutex_);
+  if (session_ != nullptr) {
+    session_->ClearPendingIf([this] { return writers_ == 0 && committer_.figures().pending == 0; });
+  }
+}
+
+// The node, with a state.
+Result<NodePtr> Filesystem::WithState(NodeId id) {
+  NodePtr node = nodes_.Find(id);
+  if (node != nullptr && node->state == nullptr) {
+    node = nodes_.Update(id, [](Node& changed) {
+      if (changed.state == nullptr) {  // another thread may have been faster
+        changed.state = std::make_shared<FileState>();
+      }
+    });
+  }
+  if (node == nullptr) {
+    return Fail(ESTALE, "unknown node " + std::to_string(id));
+  }
+  return node;
+}
+
+// Counts a writer, which EndWriting takes back. From here on no commit touches the file, and
+// nothing stale reaches the kernel's page cache. `new_file`: the plain file, if it was made just
+// now.
+Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
+  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_ASSIGN_OR_RETURN(NodePtr node, WithState(id));
+  FileState& state = *node->state;
+  ++writers_;  // before the hint is noted
+  const auto prepare = [&]() -> Status {
+    SharedLock names(namespace_);
+    MutexLock lock(state.mutex);
+    node = nodes_.Find(id);  // what it is now that no commit can end
+    if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
+      return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
+    }
+    if (node->damage) {
+      return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
+    }
+    if (node->kind == StoredKind::kCompressed && node->format != Format::kXz) {
+      return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");
+    }
+    XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
+    if (new_file != nullptr) {
+      // Its mode may not allow us to open it again.
+      state.hot = std::move(new_file);
+      state.changed = true;
+      NotePending(node);
+    } else if (node->kind == StoredKind::kPlain) {
+      XZFS_RETURN_IF_ERROR(OpenHot(node, state));
+    }
+    ++state.writers;
+    state.may_differ = true;
+    return {};
+  };
+  if (const Status prepared = prepare(); !prepared) {
+    --writers_;
+    return tl::unexpected(prepared.error());
+  }
+  if (await_stores_) {
+    await_stores_(id);
+  }
+  return node;
+}
+
+void Filesystem::EndWriting(const NodePtr& node) {
+  FileState& state = *node->state;
+  bool queue = false;
+  {
+    MutexLock lock(state.mutex);
+    if (--state.writers != 0) {
+      --writers_;
+      return;
+    }
+    if (!state.unlinked) {
+      state.hot = nullptr;
+      queue = state.changed;
+    }
+    const NodePtr now = nodes_.Find(node->id);
+    state.may_differ =
+        state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
+  }
+  if (queue) {
+    QueueCommit(node);
+  }
+  --writers_;
+}
+
+// Opens the plain file for writing unless it is. Its name is escaped first if its content could
+// make it look like a compressed file.
+Status Filesystem::OpenHot(const NodePtr& node, FileState& state) {
+  if (state.hot != nullptr) {
+    return {};
+  }
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+  const int dir = parent->descriptor.get();
+  XZFS_RETURN_IF_ERROR(StatName(*node, dir, name));
+  XZFS_RETURN_IF_ERROR(EscapeName(*node, dir, name));
+  // Waits for a commit of another mount that has just made it cold.
+  const int fd = os_.OpenBeneath(dir, name, O_RDWR);
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + nodes_.PathOf(node->id) + " for writing");
+  }
+  Descriptor hot(os_, fd);
+  // A commit of another mount, which doesn't know of us, may have replaced it between the two
+  // calls; from now on our descriptor keeps it away.
+  XZFS_RETURN_IF_ERROR(StatName(*node, dir, name));
+  struct stat st = {};
+  if (os_.FStat(fd, &st) < 0 || !IsNode(*node, st)) {
+    return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
+  }
+  state.hot = std::make_shared<SharedDescriptor>(std::move(hot));
+  NotePending(node);
+  return {};
+}
+
+Status Filesystem::EscapeName(const Node& node, int dir, std::string& name) {
+  if (StripEscape(name) || !StripSuffix(name)) {
+    return {};
+  }
+  const std::string escaped = HotNameOf(name);
+  if (const int error = os_.Rename(dir, name, dir, escaped, RENAME_NOREPLACE); error < 0) {
+    return FailErrno(-error, "rename " + nodes_.PathOf(node.id) + " to " + escaped);
+  }
+  nodes_.Update(
+      node.id, [](Node&) {}, &escaped);
+  name = escaped;
+  return {};
+}
+
+// A commit that is at work gives up, and what it has published already beside the plain file goes.
+Status Filesystem::CancelCommit(const NodePtr& node, FileState& state) {
+  if (state.job == nullptr) {
+    return {};
+  }
+  state.job->cancelled = true;
+  if (const int leased = std::exchange(state.job->leased, -1); leased >= 0) {
+    os_.ReleaseLease(leased);  // we may be about to open it for writing
+  }
+  if (std::exchange(state.job->has_twin, false)) {
+    XZFS_RETURN_IF_ERROR(RemoveTwin(node));
+  }
+  state.job = nullptr;
+  return {};
+}
+
+// Removes the `.xz` beside a plain file.
+Status Filesystem::RemoveTwin(const NodePtr& node) {
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+  const std::string twin = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
+  const int error = os_.Unlink(parent->descriptor.get(), twin, 0);
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "remove the twin " + twin);
+  }
+  return {};
+}
+
+// The overlay of a cold file, made if it has none.
+Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, FileState& state) {
+  if (state.overlay != nullptr) {
+    return state.overlay;
+  }
+  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, OurSession());
+  struct stat st = {};
+  if (const DescriptorPtr kept = files_.FindPinned(node->id)) {
+    if (const int error = os_.FStat(kept->descriptor.get(), &st); error < 0) {
+      return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
+    }
+  } else {
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+    XZFS_ASSIGN_OR_RETURN(st, StatName(*node, parent->descriptor.get(), name));
+  }
+  const Identity identity = Identity::Of(st);
+  const struct timespec times[2] = {st.st_atim, st.st_mtim};
+  XZFS_ASSIGN_OR_RETURN(auto overlay, Overlay::Create(os_, session->folder(), session->NewId(),
+                                                      {.inode = identity.inode,
+                                                       .size_bytes = identity.size_bytes,
+                                                       .mtime_ns = identity.mtime_ns,
+                                                       .plain_size = node->plain_size,
+                                                       .path = nodes_.PathOf(node->id)},
+                                                      boot_id_, times));
+  if (state.unlinked) {
+    XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
+  }
+  nodes_.Pin(node->id);  // until DetachOverlay
+  state.session = session;
+  state.overlay_is_durable = false;
+  state.overlay = std::move(overlay);
+  return state.overlay;
+}
+
+// What a change goes to. REQUIRES: a writer is counted.
+Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
+  if (known->state == nullptr) {
+    return Fail(EBADF, "the file was not opened for writing");
+  }
+  FileState& state = *known->state;
+  MutexLock lock(state.mutex);
+  const NodePtr node = nodes_.Find(id);
+  // sync_close commits while the handle that is being closed, or a copy of it, is still there.
+  XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
+  state.changed = true;
+  if (node->kind == StoredKind::kPlain) {
+    XZFS_RETURN_IF_ERROR(OpenHot(node, state));
+    return Writable{node, state.hot, nullptr};
+  }
+  XZFS_ASSIGN_OR_RETURN(auto overlay, EditedOverlay(node, state));
+  state.may_differ = true;
+  return Writable{node, nullptr, std::move(overlay)};
+}
+
+Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
+                                 std::span<const std::byte> bytes) {
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id()));
+  if (to.overlay != nullptr) {
+    XZFS_RETURN_IF_ERROR(to.overlay->Write(offset, bytes));
+    return bytes.size();
+  }
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put = os_.PWrite(to.hot->descriptor.get(), bytes.subspan(done), offset + done);
+    if (put < 0 && done == 0) {
+      return FailErrno(static_cast<int>(-put), "write " + nodes_.PathOf(file.id()));
+    }
+    if (put <= 0) {
+      break;
+    }
+    done += static_cast<size_t>(put);
+  }
+  return done;
+}
+
+// REQUIRES: a writer is counted.
+Status Filesystem::Resize(NodeId id, uint64_t size) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
+  bool keeps_size = false;
+  {
+    MutexLock lock(known->state->mutex);
+    const NodePtr now = nodes_.Find(id);
+    keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay == nullptr &&
+                 now->plain_size == size && size != 0;
+  }
+  if (keeps_size) {  // it needs no overlay for that
+    AttributeChange now;
+    now.mtime = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
+    return ChangeTimes(known, now);
+  }
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(id));
+  if (to.overlay != nullptr) {
+    return to.overlay->Truncate(size);
+  }
+  if (const int error = os_.Truncate(to.hot->descriptor.get(), size); error < 0) {
+    return FailErrno(-error, "truncate " + nodes_.PathOf(id));
+  }
+  return {};
+}
+
+Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length) {
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id()));
+  if (to.overlay == nullptr) {
+    const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
+    return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
+  }
+  const uint64_t size = to.overlay->size();
+  const uint64_t end = offset + length;
+  switch (mode) {
+    case 0:
+      return end > size ? to.overlay->Truncate(end) : Status();
+    case FALLOC_FL_KEEP_SIZE:
+      return {};
+    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+      return to.overlay->Zero(offset, length);
+    case FALLOC_FL_ZERO_RANGE:
+      XZFS_RETURN_IF_ERROR(to.overlay->Zero(offset, length));
+      return end > size ? to.overlay->Truncate(end) : Status();
+    default:
+      return Fail(EOPNOTSUPP, "fallocate mode " + std::to_string(mode) + " of a compressed file");
+  }
+}
+
+Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+    return Fail(EINVAL, "lseek");
+  }
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
+  if (node->kind == StoredKind::kCompressed) {
+    XZFS_ASSIGN_OR_RETURN(const struct stat st, GetAttributes(node->id));
+    return SeekInData(offset, static_cast<uint64_t>(st.st_size), whence);
+  }
+  DescriptorPtr open = KeptDescriptor(node);
+  if (open == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(open, OpenNode(node));
+  }
+  const int64_t at = os_.Seek(open->descriptor.get(), static_cast<int64_t>(offset), whence);
+  if (at < 0) {
+    return FailErrno(static_cast<int>(-at), "lseek " + nodes_.PathOf(node->id));
+  }
+  return static_cast<uint64_t>(at);
+}
+
+Status Filesystem::Flush(const OpenFile& file) {
+  if (!options_.sync_close || !file.may_write()) {
+    return {};
+  }
+  {
+    const NodePtr node = nodes_.Find(file.id());
+    MutexLock lock(node->state->mutex);
+    if (node->state->writers != 1 || !node->state->changed || node->state->unlinked) {
+      return {};
+    }
+  }
+  return committer_.CommitNow(file.id());
+}
+
+Status Filesystem::Sync(const OpenFile& file, bool only_data) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
+  return SyncNode(node, only_data);
+}
+
+Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
+  if (options_.read_only) {
+    return {};
+  }
+  if (node->state == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, OpenNode(node));
+    const int error = os_.Sync(open->descriptor.get(), only_data);
+    return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+  }
+  FileState& state = *node->state;
+  DescriptorPtr hot;
+  std::shared_ptr<Overlay> overlay;
+  std::shared_ptr<Session> session;
+  {
+    MutexLock lock(state.mutex);
+    if (state.sync_error) {
+      return tl::unexpected(*state.sync_error);
+    }
+    hot = state.hot;
+    overlay = state.overlay;
+    session = state.overlay_is_durable ? nullptr : state.session;
+  }
+  Status synced;
+  if (overlay != nullptr) {
+    synced = overlay->Sync(only_data);
+    if (synced && session != nullptr) {
+      const int error = os_.Sync(session->folder(), false);
+      synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
+    }
+  } else {
+    if (hot == nullptr) {
+      XZFS_ASSIGN_OR_RETURN(hot, OpenNode(nodes_.Find(node->id)));
+    }
+    const int error = os_.Sync(hot->descriptor.get(), only_data);
+    synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+  }
+  MutexLock lock(state.mutex);
+  if (!synced) {
+    // The kernel drops what it could not write and calls the pages clean: nothing may be built on
+    // them, and no later sync may say that they are safe.
+    state.sync_error = synced.error();
+    Log(LogLevel::kError, synced.error().message + "; the file stays uncommitted");
+  } else if (overlay == state.overlay) {
+    state.overlay_is_durable = true;
+  }
+  return synced;
+}
+
+Status Filesystem::SyncDirectory(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
+  if (options_.read_only) {
+    return {};
+  }
+  const int error = os_.Sync(dir->descriptor.get(), false);
+  return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,336 @@
+// What is done before a mount serves: the sessions of daemons that are dead are adopted. Each step
+// may be interrupted; the next mount does it again.
+//
+//   intents    completed, if their first step was taken
+//   N.tmp      removed
+//   overlays   attached to their files again, and queued. One whose base has what it says already
+//              was committed; one that was noted as dropped and has no base belonged to a file that
+//              was removed. Any other without its base goes to lost+found
+//   pending    plain files are queued again; the twin that an interrupted commit left is removed
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/filesystem.h"
+#include "store/directory_reader.h"
+#include "store/intents.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+std::vector<std::string> WithSuffix(const std::vector<std::string>& files,
+                                    std::string_view suffix) {
+  std::vector<std::string> ids;
+  for (const std::string& file : files) {
+    if (file.ends_with(suffix)) {
+      ids.push_back(file.substr(0, file.size() - suffix.size()));
+    }
+  }
+  return ids;
+}
+
+bool IsBase(const struct stat& st, uint64_t inode, uint64_t size, int64_t mtime_ns) {
+  const Identity identity = Identity::Of(st);
+  return identity.inode == inode && identity.size_bytes == size && identity.mtime_ns == mtime_ns;
+}
+
+}  // namespace
+
+class Recovery {
+ public:
+  explicit Recovery(Filesystem& fs) : fs_(fs), os_(fs.os_), source_(fs.root_->descriptor.get()) {}
+
+  void Run();
+
+ private:
+  struct Orphan {
+    std::shared_ptr<Session> session;
+    std::shared_ptr<Overlay> overlay;
+  };
+  enum class Found { kBase, kPublished, kNothing };
+
+  void Adopt(const std::shared_ptr<Session>& session);
+  bool CompleteIntents(Session& session, const std::vector<std::string>& files);
+  void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
+  Found LookAt(const Overlay& overlay, const std::string& path);
+  bool Settle(const Orphan& orphan, const std::string& path);
+  Status Attach(const Orphan& orphan, const std::string& path);
+  void SearchBases();
+  void SearchDirectory(const std::string& dir, std::vector<std::string>& below);
+  void SettleOrphans();
+  void RequeuePending(const std::string& path);
+  Result<NodePtr> NodeAt(const std::string& path);
+
+  Filesystem& fs_;
+  Os& os_;
+  const int source_;
+  std::vector<Orphan> orphans_;  // whose base isn't where it was seen last
+};
+
+void Recovery::Run() {
+  auto dead = Session::AdoptDead(os_, source_);
+  if (!dead) {
+    Log(LogLevel::kError, "recovery: " + dead.error().message);
+    return;
+  }
+  for (auto& session : *dead) {
+    Adopt(std::move(session));
+  }
+  if (!orphans_.empty()) {
+    SearchBases();
+    SettleOrphans();
+  }
+  std::erase_if(fs_.adopted_, [](const std::shared_ptr<Session>& session) {
+    session->RemoveIfEmpty();
+    return session.use_count() == 1;  // no overlay is in it
+  });
+}
+
+void Recovery::Adopt(const std::shared_ptr<Session>& session) {
+  const auto files = session->ListFiles();
+  if (!files) {
+    Log(LogLevel::kError, "recovery: " + files.error().message);
+    return;
+  }
+  fs_.adopted_.push_back(session);
+  const bool complete = CompleteIntents(*session, *files);
+  for (const std::string& id : WithSuffix(*files, ".tmp")) {
+    if (complete) {  // an intent may need it
+      session->Unlink(id + ".tmp");
+    }
+  }
+  for (const std::string& id : WithSuffix(*files, ".log")) {
+    LoadOverlay(session, id);
+  }
+  for (const std::string& id : WithSuffix(*files, ".data")) {
+    if (std::find(files->begin(), files->end(), id + ".log") == files->end()) {
+      session->Unlink(id + ".data");  // never had a log, or lost it when it was removed
+    }
+  }
+  if (const auto paths = session->ReadPending(); paths) {
+    std::vector<std::string> unique = *paths;
+    std::sort(unique.begin(), unique.end());
+    unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
+    for (const std::string& path : unique) {
+      RequeuePending(path);
+    }
+  }
+  session->Unlink("pending");
+}
+
+bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>& files) {
+  bool complete = true;
+  for (const std::string& id : WithSuffix(files, ".intent")) {
+    const std::string name = id + ".intent";
+    const Status done = CompleteIntent(os_, source_, session, session.ReadIntent(name));
+    if (done) {
+      session.Unlink(name);
+    } else {
+      Log(LogLevel::kError, "recovery: " + done.error().message);
+      complete = false;
+    }
+  }
+  return complete;
+}
+
+void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id) {
+  auto overlay = Overlay::Load(os_, session->folder(), id, fs_.boot_id_);
+  if (!overlay) {
+    if (overlay.error().of_the_source) {
+      Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
+      return;
+    }
+    // Without a whole header nothing that was written to it was acknowledged.
+    Log(LogLevel::kWarning, "recovery: " + overlay.error().message + "; it is dropped");
+    session->Unlink(id + ".log");
+    session->Unlink(id + ".data");
+    return;
+  }
+  const Orphan orphan{session, std::move(*overlay)};
+  if (!Settle(orphan, orphan.overlay->base().path)) {
+    orphans_.push_back(orphan);
+  }
+}
+
+Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path) {
+  const auto [dir_path, name] = SplitPath(path);
+  const auto dir = OpenDirectoryAt(os_, source_, dir_path);
+  struct stat st = {};
+  if (!dir || os_.StatAt(dir->get(), name, &st) < 0) {
+    return Found::kNothing;
+  }
+  const OverlayBase base = overlay.base();
+  if (IsBase(st, base.inode, base.size_bytes, base.mtime_ns)) {
+    return Found::kBase;
+  }
+  const auto as = overlay.published_as();
+  return as && IsBase(st, as->inode, as->size_bytes, as->mtime_ns) ? Found::kPublished
+                                                                   : Found::kNothing;
+}
+
+// Returns false if the overlay's base isn't at `path`.
+bool Recovery::Settle(const Orphan& orphan, const std::string& path) {
+  switch (LookAt(*orphan.overlay, path)) {
+    case Found::kPublished:
+      (void)orphan.overlay->Remove();
+      return true;
+    case Found::kBase: {
+      const Status attached = Attach(orphan, path);
+      if (!attached) {
+        Log(LogLevel::kError, "recovery: " + attached.error().message +
+                                  "; its pending changes stay in .xzfs for the next mount");
+      }
+      return true;
+    }
+    case Found::kNothing:
+      break;
+  }
+  return false;
+}
+
+Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, NodeAt(path));
+  if (node->kind != StoredKind::kCompressed) {
+    fs_.Forget(node->id, 1);
+    return Fail(EEXIST, path + " is hidden by another file");
+  }
+  {
+    FileState& state = *node->state;
+    MutexLock lock(state.mutex);
+    state.overlay = orphan.overlay;
+    state.session = orphan.session;
+    state.changed = true;
+    state.may_differ = true;
+  }
+  // The lookup that found it is the overlay's pin.
+  (void)orphan.overlay->NotePath(path);
+  fs_.QueueCommit(node);
+  return {};
+}
+
+// The node of the stored file `path`, with a state and one lookup counted.
+Result<NodePtr> Recovery::NodeAt(const std::string& path) {
+  NodeId parent = kRootNode;
+  const auto [dir_path, name] = SplitPath(path);
+  for (size_t begin = 0; begin < dir_path.size();) {
+    const size_t end = std::min(dir_path.find('/', begin), dir_path.size());
+    const auto found = fs_.Lookup(parent, dir_path.substr(begin, end - begin));
+    if (parent != kRootNode && !found) {
+      fs_.Forget(parent, 1);
+    }
+    if (!found) {
+      return tl::unexpected(found.error());
+    }
+    if (parent != kRootNode) {
+      fs_.Forget(parent, 1);
+    }
+    parent = found->node;
+    begin = end + 1;
+  }
+  const auto node = [&]() -> Result<NodePtr> {
+    XZFS_ASSIGN_OR_RETURN(const NodePtr dir, fs_.FindNode(parent));
+    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, fs_.OpenNode(dir));
+    XZFS_ASSIGN_OR_RETURN(auto entry, fs_.names_.Show(open->descriptor.get(), name));
+    if (!entry) {
+      return Fail(ENOENT, path + " is no longer there");
+    }
+    XZFS_ASSIGN_OR_RETURN(const LookupResult found, fs_.Register(parent, std::move(*entry)));
+    return fs_.WithState(found.node);
+  }();
+  if (parent != kRootNode) {
+    fs_.Forget(parent, 1);
+  }
+  return node;
+}
+
+// A directory above may have been renamed in a way that no note tells.
+void Recovery::SearchBases() {
+  std::vector<std::string> dirs = {""};
+  while (!dirs.empty() && !orphans_.empty()) {
+    const std::string dir = std::move(dirs.back());
+    dirs.pop_back();
+    SearchDirectory(dir, dirs);
+  }
+}
+
+void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>& below) {
+  const auto open = OpenDirectoryAt(os_, source_, dir);
+  const auto lines = open ? ReadAllLines(os_, open->get())
+                          : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+  if (!lines) {
+    Log(LogLevel::kWarning, "recovery: " + lines.error().message);
+    return;
+  }
+  for (const RawLine& line : *lines) {
+    const std::string path = JoinPath(dir, line.name);
+    struct stat st = {};
+    const bool unknown = line.type == DT_UNKNOWN;
+    const bool is_dir =
+        line.type == DT_DIR ||
+        (unknown && os_.StatAt(open->get(), line.name, &st) == 0 && S_ISDIR(st.st_mode));
+    if (is_dir && path != kPrivateFolder) {
+      below.push_back(path);
+    }
+    std::erase_if(orphans_, [&](const Orphan& orphan) {
+      const auto as = orphan.overlay->published_as();
+      const bool may_be =
+          line.inode == orphan.overlay->base().inode || (as && line.inode == as->inode);
+      return may_be && Settle(orphan, path);
+    });
+  }
+}
+
+void Recovery::SettleOrphans() {
+  for (const Orphan& orphan : std::exchange(orphans_, {})) {
+    Status settled;
+    if (orphan.overlay->dropped()) {
+      settled = orphan.overlay->Remove();
+    } else {
+      settled = fs_.KeepLostOverlay(*orphan.session, *orphan.overlay, orphan.overlay->base().path,
+                                    "the compressed file was removed or changed by somebody else");
+    }
+    if (!settled) {
+      Log(LogLevel::kError, "recovery: " + settled.error().message);
+    }
+  }
+}
+
+void Recovery::RequeuePending(const std::string& path) {
+  const auto node = NodeAt(path);
+  if (!node) {
+    return;  // committed, renamed or removed since it was noted
+  }
+  if ((*node)->kind == StoredKind::kPlain) {
+    const auto [dir_path, name] = SplitPath(path);
+    const auto dir = OpenDirectoryAt(os_, source_, dir_path);
+    auto entry =
+        dir ? fs_.names_.Show(dir->get(), name) : Result<std::optional<StoredEntry>>(std::nullopt);
+    const bool has_twin =
+        entry && *entry && fs_.names_.HasTwin(dir->get(), **entry).value_or(false);
+    if (has_twin) {
+      os_.Unlink(dir->get(), ColdNameOf((*entry)->logical_name, Format::kXz), 0);
+    }
+    {
+      MutexLock lock((*node)->state->mutex);
+      (*node)->state->changed = true;
+    }
+    fs_.NotePending(*node);
+    fs_.QueueCommit(*node);
+  }
+  fs_.Forget((*node)->id, 1);
+}
+
+void Filesystem::Start() {
+  if (!options_.read_only) {
+    Recovery(*this).Run();
+  }
+  engine_.Start();
+  encoders_.Start();
+  committer_.Start();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,57 @@
+#include "store/encode_pool.h"
+
+#include <sched.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace xzfs {
+namespace {
+
+bool SameOptions(const EncodeOptions& a, const EncodeOptions& b) {
+  return a.preset == b.preset && a.extreme == b.extreme && a.check == b.check;
+}
+
+}  // namespace
+
+void UseIdlePriority() {
+  sched_param none = {};
+  sched_setscheduler(0, SCHED_IDLE, &none);
+  // linux/ioprio.h: a thread (IOPRIO_WHO_PROCESS of a thread id) in the class IOPRIO_CLASS_IDLE.
+  constexpr int kWhoProcess = 1;
+  constexpr int kClassIdle = 3 << 13;
+  syscall(SYS_ioprio_set, kWhoProcess, 0, kClassIdle);
+}
+
+EncodePool::EncodePool(unsigned threads, uint64_t block_bytes)
+    : threads_(threads), block_bytes_(block_bytes), pool_(threads, threads, UseIdlePriority) {}
+
+void EncodePool::Start() { pool_.Start(); }
+
+std::unique_ptr<EncodePool::Workspace> EncodePool::Take(const EncodeOptions& options) {
+  {
+    MutexLock lock(mutex_);
+    for (Idle& idle : idle_) {
+      if (SameOptions(idle.options, options)) {
+        std::unique_ptr<Workspace> taken = std::move(idle.workspace);
+        idle = std::move(idle_.back());
+        idle_.pop_back();
+        return taken;
+      }
+    }
+  }
+  return std::make_unique<Workspace>(options);
+}
+
+void EncodePool::Give(std::unique_ptr<Workspace> workspace, const EncodeOptions& options) {
+  std::unique_ptr<Workspace> dropped;  // freed after the lock is released
+  MutexLock lock(mutex_);
+  if (idle_.size() >= threads_) {
+    dropped = std::move(idle_.front().workspace);
+    idle_.erase(idle_.begin());
+  }
+  idle_.push_back({options, std::move(workspace)});
+}
+
+}  // namespace xzfs

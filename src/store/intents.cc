@@ -1,0 +1,135 @@
+#include "store/intents.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+
+#include <cerrno>
+
+#include "store/directory_reader.h"
+#include "store/xz_writer.h"
+
+namespace xzfs {
+namespace {
+
+// A path of the source, with its directory open.
+struct Target {
+  Descriptor dir;
+  std::string name;
+  uint64_t inode = 0;  // 0: there is nothing
+};
+
+Result<Target> Find(Os& os, int source, const std::string& path) {
+  const auto [dir_path, name] = SplitPath(path);
+  Target target;
+  XZFS_ASSIGN_OR_RETURN(target.dir, OpenDirectoryAt(os, source, dir_path));
+  target.name = name;
+  struct stat st = {};
+  const int error = os.StatAt(target.dir.get(), name, &st);
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "stat " + path);
+  }
+  target.inode = error == 0 ? st.st_ino : 0;
+  return target;
+}
+
+Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep& step) {
+  const int fd = os.OpenBeneath(session.folder(), step.from, O_RDONLY);
+  if (fd == -ENOENT) {
+    return {};  // it was done
+  }
+  if (fd < 0) {
+    return FailErrno(-fd, "open .xzfs/" + session.name() + "/" + step.from);
+  }
+  const Descriptor from(os, fd);
+  XZFS_ASSIGN_OR_RETURN(const Target to, Find(os, source, step.to));
+  if (to.inode != step.inode) {
+    return Fail(ESTALE, step.to + " isn't the file that was being overwritten; its new bytes are " +
+                            ".xzfs/" + session.name() + "/" + step.from);
+  }
+  return OverwriteFile(os, fd, to.dir.get(), to.name);
+}
+
+// Returns whether the step is done now.
+Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_first) {
+  auto from = Find(os, source, step.from);
+  const bool there = from && from->inode == step.inode;
+  if (!there) {
+    if (!is_first || step.kind == IntentStep::Kind::kUnlink) {
+      return true;
+    }
+    const auto to = Find(os, source, step.to);
+    return to && to->inode == step.inode;
+  }
+  if (is_first) {
+    return false;  // it was never begun
+  }
+  int error = 0;
+  if (step.kind == IntentStep::Kind::kUnlink) {
+    error = os.Unlink(from->dir.get(), from->name, 0);
+  } else {
+    XZFS_ASSIGN_OR_RETURN(const Target to, Find(os, source, step.to));
+    error = RenameOverNothing(os, from->dir.get(), from->name, to.dir.get(), to.name);
+    os.Sync(to.dir.get(), false);
+  }
+  if (error < 0) {
+    return FailErrno(-error, "complete a rename of " + step.from);
+  }
+  os.Sync(from->dir.get(), false);
+  return true;
+}
+
+}  // namespace
+
+int RenameOverNothing(Os& os, int from_dir, const std::string& from, int to_dir,
+                      const std::string& to) {
+  int error = os.Rename(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+  if (error == -EINVAL || error == -ENOSYS) {
+    struct stat st = {};
+    error = os.StatAt(to_dir, to, &st);
+    error = error == -ENOENT ? os.Rename(from_dir, from, to_dir, to, 0)
+                             : (error == 0 ? -EEXIST : error);
+  }
+  return error;
+}
+
+Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps) {
+  bool is_first = true;
+  for (const IntentStep& step : steps) {
+    if (step.kind == IntentStep::Kind::kOverwrite) {
+      XZFS_RETURN_IF_ERROR(CompleteOverwrite(os, source, session, step));
+      continue;
+    }
+    XZFS_ASSIGN_OR_RETURN(const bool done, Complete(os, source, step, is_first));
+    if (!done) {
+      return {};
+    }
+    is_first = false;
+  }
+  return {};
+}
+
+Status OverwriteFile(Os& os, int from, int dir, const std::string& name) {
+  const int fd = os.OpenBeneath(dir, name, O_RDWR);
+  if (fd < 0) {
+    return FailErrno(-fd, "open '" + name + "' to overwrite it");
+  }
+  const Descriptor to(os, fd);
+  struct stat st = {};
+  if (const int error = os.FStat(from, &st); error < 0) {
+    return FailErrno(-error, "stat a compressed file");
+  }
+  const auto size = static_cast<uint64_t>(st.st_size);
+  XZFS_RETURN_IF_ERROR(CopyRange(os, from, 0, fd, 0, size));
+  const struct timespec times[2] = {st.st_atim, st.st_mtim};
+  int error = os.Truncate(fd, size);
+  if (error == 0) {
+    error = os.FSetTimes(fd, times);
+  }
+  if (error == 0) {
+    error = os.Sync(fd, false);
+  }
+  return error < 0 ? FailErrno(-error, "overwrite '" + name + "'") : Status();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,25 @@
+// Carrying on with what an intent says.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/os.h"
+#include "store/session.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Completes an operation of which the first step was taken, and does nothing about one of which it
+// wasn't. May be interrupted and run again. Blocks.
+Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps);
+
+// Puts the bytes and the mtime of the open file `from` in the place of those of the file `name`,
+// and on the disk. Not atomic.
+Status OverwriteFile(Os& os, int from, int dir, const std::string& name);
+
+// renameat2(2) with RENAME_NOREPLACE, also where the file system doesn't know that. -errno.
+int RenameOverNothing(Os& os, int from_dir, const std::string& from, int to_dir,
+                      const std::string& to);
+
+}  // namespace xzfs

@@ -1,0 +1,122 @@
+// The changes of one cold file that are not committed.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/mutex.h"
+#include "base/os.h"
+#include "store/extent_map.h"
+#include "store/overlay_log.h"
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Which stored file an overlay is laid over. Its ctime may change (chmod, rename).
+struct OverlayBase {
+  uint64_t inode = 0;
+  uint64_t size_bytes = 0;
+  int64_t mtime_ns = 0;
+  // Of the logical file when the overlay was made.
+  uint64_t plain_size = 0;
+  // Below the source, where the stored file was seen last: a hint.
+  std::string path;
+};
+
+// Two files in a session's folder: "ID.data", sparse, which holds what was written at its offset in
+// the logical file and has that file's size and times; and "ID.log", which tells what of the data
+// file counts. Thread-safe.
+//
+// A change that was acknowledged is there after the process was killed. After Sync it is there
+// after a power cut.
+class Overlay {
+ public:
+  // `folder` and `os` outlive it. `times`: atime and mtime that the logical file has.
+  static Result<std::unique_ptr<Overlay>> Create(Os& os, int folder, std::string id,
+                                                 const OverlayBase& base, std::string_view boot_id,
+                                                 const struct timespec times[2]);
+
+  // One that an earlier process left. If the log was begun in another boot than `boot_id`, only
+  // what was synced counts. Errors: EIO if there is no whole log: then nothing was acknowledged;
+  // of_the_source if it could not be read.
+  static Result<std::unique_ptr<Overlay>> Load(Os& os, int folder, std::string id,
+                                               std::string_view boot_id);
+
+  // Of the logical file: what was written, else what `base`, the decoded stored file, has.
+  Result<size_t> ReadAt(const RandomAccessFile& base, uint64_t offset,
+                        std::span<std::byte> out) const EXCLUDES(mutex_);
+
+  // After an error the content is what it was, but for bytes that were written before already.
+  Status Write(uint64_t offset, std::span<const std::byte> bytes) EXCLUDES(mutex_);
+  Status Truncate(uint64_t size) EXCLUDES(mutex_);
+  // Doesn't change the size.
+  Status Zero(uint64_t offset, uint64_t length) EXCLUDES(mutex_);
+  // Once it has failed it fails for ever: what the kernel could not write it drops.
+  Status Sync(bool only_data) EXCLUDES(mutex_);
+
+  uint64_t size() const EXCLUDES(mutex_);
+  // Of the data file: size, times and allocated blocks are the logical file's.
+  Result<struct stat> Stat() const;
+  Status SetTimes(const struct timespec times[2]);
+  // The bytes [begin, end) of the logical file are all the base's.
+  bool IsBase(uint64_t begin, uint64_t end) const EXCLUDES(mutex_);
+
+  const std::string& id() const { return id_; }
+  OverlayBase base() const EXCLUDES(mutex_);
+
+  // Notes for the next mount.
+  Status NotePath(std::string path) EXCLUDES(mutex_);
+  // The file is about to lose its last name: without its base the overlay means nothing.
+  Status NoteDropped() EXCLUDES(mutex_);
+  // A stored file with this inode number, size and mtime has all that is in here. On the disk when
+  // it returns.
+  Status NotePublishing(const LogPublishing& as) EXCLUDES(mutex_);
+  bool dropped() const EXCLUDES(mutex_);
+  std::optional<LogPublishing> published_as() const EXCLUDES(mutex_);
+
+  // Removes the files. Who holds the overlay can still read.
+  Status Remove();
+
+ private:
+  Overlay(Os& os, int folder, std::string id) : os_(os), folder_(folder), id_(std::move(id)) {}
+
+  Status OpenFiles(int flags);
+  Status ReadLog(std::string_view boot_id) EXCLUDES(mutex_);
+  void Replay(const LogRecord& record) REQUIRES(mutex_);
+  Status Append(const LogRecord& record) REQUIRES(mutex_);
+  Status Resize(uint64_t size) REQUIRES(mutex_);
+  Status WriteData(uint64_t offset, std::span<const std::byte> bytes);
+  Status ZeroData(uint64_t offset, uint64_t length);
+  Status AddExtent(uint64_t begin, uint64_t end) REQUIRES(mutex_);
+  std::string FreshLog() const REQUIRES(mutex_);
+  void CompactLog() REQUIRES(mutex_);
+
+  Os& os_;
+  const int folder_;
+  const std::string id_;
+  Descriptor data_;
+  mutable Mutex mutex_;
+  Descriptor log_ GUARDED_BY(mutex_);
+  LogHeader header_ GUARDED_BY(mutex_);
+  std::string path_ GUARDED_BY(mutex_);
+  bool dropped_ GUARDED_BY(mutex_) = false;
+  std::optional<LogPublishing> published_as_ GUARDED_BY(mutex_);
+  uint64_t log_end_ GUARDED_BY(mutex_) = 0;
+  uint64_t compactions_ GUARDED_BY(mutex_) = 0;
+  // After which it is worth looking whether the log can be made shorter.
+  uint64_t compact_at_ GUARDED_BY(mutex_) = 0;
+  uint64_t size_ GUARDED_BY(mutex_) = 0;
+  // The least size that the file has had: what lies behind is not the base's.
+  uint64_t base_limit_ GUARDED_BY(mutex_) = 0;
+  ExtentMap written_ GUARDED_BY(mutex_);
+  std::optional<Error> sync_error_ GUARDED_BY(mutex_);
+};
+
+}  // namespace xzfs

@@ -1,0 +1,122 @@
+#include "store/overlay_log.h"
+
+#include <cerrno>
+#include <limits>
+#include <string_view>
+#include <utility>
+
+#include "store/records.h"
+
+namespace xzfs {
+namespace {
+
+constexpr uint64_t kMostOffset = std::numeric_limits<int64_t>::max();
+
+// In the order of the variant's alternatives.
+enum class Type : uint8_t {
+  kHeader = 1,
+  kExtent,
+  kResize,
+  kSynced,
+  kPath,
+  kDropped,
+  kPublishing,
+};
+
+std::string BodyOf(const LogRecord& record) {
+  std::string body(1, static_cast<char>(record.index() + 1));
+  const auto put = [&](auto... numbers) { (PutNumber(body, static_cast<uint64_t>(numbers)), ...); };
+  if (const auto* header = std::get_if<LogHeader>(&record)) {
+    PutText(body, header->boot_id);
+    put(header->inode, header->size_bytes, header->mtime_ns, header->plain_size);
+  } else if (const auto* extent = std::get_if<LogExtent>(&record)) {
+    put(extent->offset, extent->length);
+  } else if (const auto* resize = std::get_if<LogResize>(&record)) {
+    put(resize->size);
+  } else if (const auto* synced = std::get_if<LogSynced>(&record)) {
+    put(synced->end);
+  } else if (const auto* path = std::get_if<LogPath>(&record)) {
+    PutText(body, path->path);
+  } else if (const auto* publishing = std::get_if<LogPublishing>(&record)) {
+    put(publishing->inode, publishing->size_bytes, publishing->mtime_ns);
+  }
+  return body;
+}
+
+bool Signed(RecordParser& parser, int64_t& out) {
+  uint64_t number = 0;
+  const bool read = parser.Number(number);
+  out = static_cast<int64_t>(number);
+  return read;
+}
+
+// Nothing if the fields are not what the type needs.
+std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
+  switch (type) {
+    case Type::kHeader: {
+      LogHeader header;
+      const bool whole = parser.Text(header.boot_id) && parser.Number(header.inode) &&
+                         parser.Number(header.size_bytes) && Signed(parser, header.mtime_ns) &&
+                         parser.Number(header.plain_size) && header.plain_size <= kMostOffset;
+      return whole ? std::optional<LogRecord>(std::move(header)) : std::nullopt;
+    }
+    case Type::kExtent: {
+      LogExtent extent;
+      const bool whole = parser.Number(extent.offset) && parser.Number(extent.length) &&
+                         extent.offset <= kMostOffset &&
+                         extent.length <= kMostOffset - extent.offset;
+      return whole ? std::optional<LogRecord>(extent) : std::nullopt;
+    }
+    case Type::kResize: {
+      LogResize resize;
+      const bool whole = parser.Number(resize.size) && resize.size <= kMostOffset;
+      return whole ? std::optional<LogRecord>(resize) : std::nullopt;
+    }
+    case Type::kSynced: {
+      LogSynced synced;
+      return parser.Number(synced.end) ? std::optional<LogRecord>(synced) : std::nullopt;
+    }
+    case Type::kPath: {
+      LogPath path;
+      return parser.Text(path.path) ? std::optional<LogRecord>(std::move(path)) : std::nullopt;
+    }
+    case Type::kDropped:
+      return LogDropped{};
+    case Type::kPublishing: {
+      LogPublishing as;
+      const bool whole =
+          parser.Number(as.inode) && parser.Number(as.size_bytes) && Signed(parser, as.mtime_ns);
+      return whole ? std::optional<LogRecord>(as) : std::nullopt;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+void AppendRecord(const LogRecord& record, std::string& out) { PutRecord(out, BodyOf(record)); }
+
+Result<ParsedLog> ParseLog(std::span<const std::byte> bytes) {
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  RecordParser parser(text);
+  ParsedLog log;
+  for (std::string body; parser.Record(body);) {
+    if (body.empty() || body[0] < 1 || body[0] > static_cast<char>(Type::kPublishing)) {
+      return Fail(EOPNOTSUPP, "the log was written by a later version");
+    }
+    auto record =
+        ParseBody(static_cast<Type>(body[0]), RecordParser(std::string_view(body).substr(1)));
+    const bool is_header = record && std::holds_alternative<LogHeader>(*record);
+    if (!record || is_header != log.lines.empty()) {
+      break;
+    }
+    log.end = bytes.size() - parser.remaining();
+    log.lines.push_back({std::move(*record), log.end});
+  }
+  if (log.lines.empty()) {
+    return Fail(EIO, "the log has no whole header");
+  }
+  return log;
+}
+
+}  // namespace xzfs

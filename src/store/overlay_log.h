@@ -1,0 +1,73 @@
+// The log of an overlay: what it is laid over, and which bytes it holds.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The log is a sequence of records, each on its own:
+//
+//   length of the body, 8 bytes | body | CRC64 of the body, 8 bytes
+//
+// A body is a type byte and its fields: numbers of 8 bytes, little-endian, and texts, which are a
+// length and their bytes. The first record is a LogHeader. What doesn't add up is the end of the
+// log: the last append was torn. New types may come; a log with one that isn't known is refused, as
+// its meaning could be anything.
+
+struct LogHeader {
+  std::string boot_id;  // of the boot in which the log was begun
+  uint64_t inode = 0;   // of the base, as OverlayBase
+  uint64_t size_bytes = 0;
+  int64_t mtime_ns = 0;
+  uint64_t plain_size = 0;
+};
+// These bytes are in the data file.
+struct LogExtent {
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+struct LogResize {
+  uint64_t size = 0;
+};
+// What the first `end` bytes of the log tell is on the disk.
+struct LogSynced {
+  uint64_t end = 0;
+};
+struct LogPath {
+  std::string path;
+};
+struct LogDropped {};
+struct LogPublishing {
+  uint64_t inode = 0;
+  uint64_t size_bytes = 0;
+  int64_t mtime_ns = 0;
+};
+using LogRecord =
+    std::variant<LogHeader, LogExtent, LogResize, LogSynced, LogPath, LogDropped, LogPublishing>;
+
+// Appends the record's bytes to `out`.
+void AppendRecord(const LogRecord& record, std::string& out);
+
+struct ParsedLog {
+  struct Line {
+    LogRecord record;
+    uint64_t end = 0;  // where the next one begins
+  };
+  std::vector<Line> lines;
+  uint64_t end = 0;  // of the last whole record
+};
+
+// The records up to the first that is damaged or torn. Offsets and sizes in them are checked: they
+// are less than 2^63, their sums too. Errors: EIO if there is no whole header, EOPNOTSUPP if a
+// record is of a type that isn't known.
+Result<ParsedLog> ParseLog(std::span<const std::byte> bytes);
+
+}  // namespace xzfs

@@ -1,0 +1,75 @@
+// The bytes of what is noted under `.xzfs`: numbers, texts, and records that prove to be whole.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "xz/stream_builder.h"
+
+namespace xzfs {
+
+inline std::span<const std::byte> BytesOf(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+// 8 bytes, little-endian.
+inline void PutNumber(std::string& out, uint64_t number) {
+  for (int shift = 0; shift < 64; shift += 8) {
+    out += static_cast<char>(number >> shift & 0xFF);
+  }
+}
+
+// Its length and its bytes.
+inline void PutText(std::string& out, std::string_view text) {
+  PutNumber(out, text.size());
+  out += text;
+}
+
+// The body as a text, and its CRC64.
+inline void PutRecord(std::string& out, std::string_view body) {
+  PutText(out, body);
+  PutNumber(out, Crc64(BytesOf(body)));
+}
+
+// Takes what was put off the front of some bytes. Each call returns false where they end early or
+// don't agree with their checksum.
+class RecordParser {
+ public:
+  // `bytes` outlive it.
+  explicit RecordParser(std::string_view bytes) : bytes_(bytes) {}
+
+  bool Number(uint64_t& out) {
+    if (bytes_.size() < 8) {
+      return false;
+    }
+    out = 0;
+    for (size_t i = 0; i < 8; ++i) {
+      out |= uint64_t{static_cast<unsigned char>(bytes_[i])} << (8 * i);
+    }
+    bytes_.remove_prefix(8);
+    return true;
+  }
+  bool Text(std::string& out) {
+    uint64_t length = 0;
+    if (!Number(length) || length > bytes_.size()) {
+      return false;
+    }
+    out = bytes_.substr(0, length);
+    bytes_.remove_prefix(length);
+    return true;
+  }
+  bool Record(std::string& body) {
+    uint64_t crc = 0;
+    return Text(body) && Number(crc) && crc == Crc64(BytesOf(body));
+  }
+
+  size_t remaining() const { return bytes_.size(); }
+
+ private:
+  std::string_view bytes_;
+};
+
+}  // namespace xzfs

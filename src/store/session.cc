@@ -1,0 +1,361 @@
+// Two daemons that start at the same time must not take each other's new folder for a dead one's:
+// between the making of a folder and the locking of its lock file, and while looking for dead ones,
+// `.xzfs/lock` is held.
+#include "store/session.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <span>
+
+#include "base/log.h"
+#include "store/directory_reader.h"
+#include "store/names.h"
+#include "store/records.h"
+
+namespace xzfs {
+namespace {
+
+constexpr const char* kLockName = "lock";
+constexpr const char* kPendingName = "pending";
+constexpr const char* kLostAndFound = "lost+found";
+constexpr mode_t kFolderMode = 0700;
+constexpr mode_t kFileMode = 0600;
+// Of an intent or a list of pending files; more is no file of ours.
+constexpr uint64_t kMostRecordBytes = uint64_t{64} << 20;
+
+std::string Sealed(std::string_view body) {
+  std::string record;
+  PutRecord(record, body);
+  return record;
+}
+
+std::string NewName() {
+  char host[256] = {};
+  gethostname(host, sizeof host - 1);
+  for (char& c : host) {
+    if (c == '/') {
+      c = '_';
+    }
+  }
+  host[64] = '\0';
+  std::random_device random;
+  char tail[64];
+  snprintf(tail, sizeof tail, "-%d-%08x%08x", getpid(), random(), random());
+  return host + std::string(tail);
+}
+
+Status WriteAll(Os& os, int fd, std::string_view bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t put = os.PWrite(fd, BytesOf(bytes), offset);
+    if (put < 0) {
+      return FailErrno(static_cast<int>(-put), "write in .xzfs");
+    }
+    bytes.remove_prefix(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+  return {};
+}
+
+Status SyncFolder(Os& os, int fd) {
+  if (const int error = os.Sync(fd, /*only_data=*/false); error < 0) {
+    return FailErrno(-error, "sync a folder of .xzfs");
+  }
+  return {};
+}
+
+// Waits for whoever has it: only for as long as folders are looked at.
+Result<Descriptor> LockHome(Os& os, int home) {
+  const int fd = os.OpenBeneath(home, kLockName, O_RDWR | O_CREAT, kFileMode);
+  if (fd < 0) {
+    return FailErrno(-fd, "open .xzfs/lock");
+  }
+  Descriptor lock(os, fd);
+  if (const int error = os.Lock(fd, /*wait=*/true); error < 0) {
+    return FailErrno(-error, "lock .xzfs/lock");
+  }
+  return lock;
+}
+
+}  // namespace
+
+Result<Descriptor> Session::OpenHome(Os& os, int source, bool make) {
+  const std::string home(kPrivateFolder);
+  if (make) {
+    const int made = os.MakeDir(source, home, kFolderMode);
+    if (made < 0 && made != -EEXIST) {
+      return FailErrno(-made, "make the folder .xzfs in the source");
+    }
+    if (made == 0) {
+      XZFS_RETURN_IF_ERROR(SyncFolder(os, source));
+    }
+  }
+  const int fd = os.OpenBeneath(source, home, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) {
+    return FailErrno(-fd, "open .xzfs in the source");
+  }
+  return Descriptor(os, fd);
+}
+
+Result<std::unique_ptr<Session>> Session::Create(Os& os, int source) {
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, source, /*make=*/true));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
+  std::string name = NewName();
+  if (const int error = os.MakeDir(home.get(), name, kFolderMode); error < 0) {
+    return FailErrno(-error, "make .xzfs/" + name);
+  }
+  const int folder_fd = os.OpenBeneath(home.get(), name, O_RDONLY | O_DIRECTORY);
+  if (folder_fd < 0) {
+    return FailErrno(-folder_fd, "open .xzfs/" + name);
+  }
+  Descriptor folder(os, folder_fd);
+  const int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT | O_EXCL, kFileMode);
+  if (lock_fd < 0) {
+    return FailErrno(-lock_fd, "make .xzfs/" + name + "/lock");
+  }
+  Descriptor lock(os, lock_fd);
+  if (const int error = os.Lock(lock.get(), /*wait=*/false); error < 0) {
+    return FailErrno(-error, "lock .xzfs/" + name);
+  }
+  XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
+  return std::unique_ptr<Session>(
+      new Session(os, std::move(home), std::move(name), std::move(folder), std::move(lock)));
+}
+
+Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int home, const std::string& name) {
+  const int folder_fd = os.OpenBeneath(home, name, O_RDONLY | O_DIRECTORY);
+  if (folder_fd < 0) {
+    return FailErrno(-folder_fd, "open .xzfs/" + name);
+  }
+  Descriptor folder(os, folder_fd);
+  // One that was killed before it made its lock is dead as well.
+  const int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kFileMode);
+  if (lock_fd < 0) {
+    return FailErrno(-lock_fd, "open .xzfs/" + name + "/lock");
+  }
+  Descriptor lock(os, lock_fd);
+  const int error = os.Lock(lock.get(), /*wait=*/false);
+  if (error == -EWOULDBLOCK) {
+    return nullptr;
+  }
+  if (error < 0) {
+    return FailErrno(-error, "lock .xzfs/" + name);
+  }
+  XZFS_ASSIGN_OR_RETURN(Descriptor own_home, OpenDirectoryAt(os, home, ""));
+  std::unique_ptr<Session> session(
+      new Session(os, std::move(own_home), name, std::move(folder), std::move(lock)));
+  // New numbers must not be those of files that are there.
+  XZFS_ASSIGN_OR_RETURN(const auto files, session->ListFiles());
+  MutexLock guard(session->mutex_);
+  for (const std::string& file : files) {
+    session->next_id_ =
+        std::max<uint64_t>(session->next_id_, strtoull(file.c_str(), nullptr, 10) + 1);
+  }
+  return session;
+}
+
+Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int source) {
+  std::vector<std::unique_ptr<Session>> dead;
+  auto home = OpenHome(os, source, /*make=*/false);
+  if (!home) {
+    return home.error().code == ENOENT ? Result<decltype(dead)>(std::move(dead))
+                                       : tl::unexpected(home.error());
+  }
+  XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home->get()));
+  XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home->get()));
+  for (const RawLine& line : lines) {
+    if (line.name == kLockName || line.name == kLostAndFound) {
+      continue;
+    }
+    auto session = TryAdopt(os, home->get(), line.name);
+    if (!session) {
+      Log(LogLevel::kError, session.error().message + "; what is pending there stays as it is");
+    } else if (*session != nullptr) {
+      dead.push_back(std::move(*session));
+    }
+  }
+  return dead;
+}
+
+Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/true));
+  const int made = os.MakeDir(home.get(), kLostAndFound, kFolderMode);
+  if (made < 0 && made != -EEXIST) {
+    return FailErrno(-made, "make .xzfs/lost+found");
+  }
+  const int fd = os.OpenBeneath(home.get(), kLostAndFound, O_RDONLY | O_DIRECTORY);
+  if (fd < 0) {
+    return FailErrno(-fd, "open .xzfs/lost+found");
+  }
+  return Descriptor(os, fd);
+}
+
+std::string Session::NewId() {
+  MutexLock lock(mutex_);
+  return std::to_string(next_id_++);
+}
+
+Result<TempFile> Session::MakeTemp() {
+  std::string name = NewId() + ".tmp";
+  const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_EXCL, kFileMode);
+  if (fd < 0) {
+    return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
+  }
+  return TempFile{std::move(name), Descriptor(os_, fd)};
+}
+
+void Session::Unlink(const std::string& file) { os_.Unlink(folder(), file, 0); }
+
+Status Session::NotePending(const std::string& path) {
+  const std::string record = Sealed(path);
+  MutexLock lock(mutex_);
+  if (!pending_.valid()) {
+    const int fd = os_.OpenBeneath(folder(), kPendingName, O_RDWR | O_CREAT, kFileMode);
+    if (fd < 0) {
+      return FailErrno(-fd, "open .xzfs/" + name_ + "/pending");
+    }
+    pending_ = Descriptor(os_, fd);
+  }
+  // At the end that we know: what a failed write left there is overwritten.
+  XZFS_RETURN_IF_ERROR(WriteAll(os_, pending_.get(), record, pending_bytes_));
+  pending_bytes_ += record.size();
+  return {};
+}
+
+void Session::ClearPendingIf(const std::function<bool()>& idle) {
+  MutexLock lock(mutex_);
+  if (pending_.valid() && pending_bytes_ != 0 && idle() && os_.Truncate(pending_.get(), 0) == 0) {
+    pending_bytes_ = 0;
+  }
+}
+
+Result<std::vector<std::string>> Session::ReadPending() {
+  std::vector<std::string> paths;
+  const Result<std::string> bytes = ReadWhole(kPendingName);
+  if (!bytes) {
+    return bytes.error().code == ENOENT ? Result<decltype(paths)>(std::move(paths))
+                                        : tl::unexpected(bytes.error());
+  }
+  RecordParser parser(*bytes);
+  for (std::string path; parser.Record(path);) {
+    paths.push_back(path);
+  }
+  return paths;
+}
+
+Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, bool durable) {
+  std::string body;
+  PutNumber(body, steps.size());
+  for (const IntentStep& step : steps) {
+    PutNumber(body, static_cast<uint64_t>(step.kind));
+    PutNumber(body, step.inode);
+    PutText(body, step.from);
+    PutText(body, step.to);
+  }
+  std::string name = NewId() + ".intent";
+  const Status written = WriteWhole(name, Sealed(body), durable);
+  if (!written) {
+    Unlink(name);
+    return tl::unexpected(written.error());
+  }
+  return name;
+}
+
+std::vector<IntentStep> Session::ReadIntent(const std::string& name) {
+  const Result<std::string> bytes = ReadWhole(name);
+  std::string body;
+  if (!bytes || !RecordParser(*bytes).Record(body)) {
+    return {};
+  }
+  RecordParser parser(body);
+  uint64_t count = 0;
+  parser.Number(count);
+  std::vector<IntentStep> steps;
+  for (uint64_t i = 0; i < count; ++i) {
+    IntentStep step;
+    uint64_t kind = 0;
+    const bool whole = parser.Number(kind) && parser.Number(step.inode) && parser.Text(step.from) &&
+                       parser.Text(step.to);
+    if (!whole || kind < 1 || kind > 3) {
+      return {};
+    }
+    step.kind = static_cast<IntentStep::Kind>(kind);
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool durable) {
+  const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  if (fd < 0) {
+    return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
+  }
+  const Descriptor file(os_, fd);
+  XZFS_RETURN_IF_ERROR(WriteAll(os_, fd, bytes, 0));
+  if (durable) {
+    XZFS_RETURN_IF_ERROR(SyncFolder(os_, fd));
+    XZFS_RETURN_IF_ERROR(SyncFolder(os_, folder()));
+  }
+  return {};
+}
+
+Result<std::string> Session::ReadWhole(const std::string& name) {
+  const int fd = os_.OpenBeneath(folder(), name, O_RDONLY);
+  if (fd < 0) {
+    return FailErrno(-fd, "open .xzfs/" + name_ + "/" + name);
+  }
+  const Descriptor file(os_, fd);
+  struct stat st = {};
+  if (const int error = os_.FStat(fd, &st); error < 0) {
+    return FailErrno(-error, "stat .xzfs/" + name_ + "/" + name);
+  }
+  std::string bytes(std::min<uint64_t>(static_cast<uint64_t>(st.st_size), kMostRecordBytes), '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t got = os_.PRead(
+        fd, std::as_writable_bytes(std::span(bytes.data() + done, bytes.size() - done)), done);
+    if (got < 0) {
+      return FailErrno(static_cast<int>(-got), "read .xzfs/" + name_ + "/" + name);
+    }
+    if (got == 0) {
+      break;
+    }
+    done += static_cast<size_t>(got);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+Result<std::vector<std::string>> Session::ListFiles() {
+  XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os_, folder()));
+  std::vector<std::string> names;
+  for (const RawLine& line : lines) {
+    names.push_back(line.name);
+  }
+  return names;
+}
+
+void Session::RemoveIfEmpty() {
+  const auto guard = LockHome(os_, home_.get());
+  const Result<std::vector<std::string>> files = ListFiles();
+  if (!guard || !files) {
+    return;
+  }
+  for (const std::string& file : *files) {
+    struct stat st = {};
+    const bool no_paths =
+        file == kPendingName && os_.StatAt(folder(), file, &st) == 0 && st.st_size == 0;
+    if (file != kLockName && !no_paths) {
+      return;
+    }
+  }
+  Unlink(kPendingName);
+  Unlink(kLockName);
+  os_.Unlink(home_.get(), name_, AT_REMOVEDIR);
+}
+
+}  // namespace xzfs

@@ -1,0 +1,102 @@
+// The folder under `.xzfs/` where one running daemon keeps what is pending.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/os.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A step of an operation on names that takes two. Paths are below the source.
+struct IntentStep {
+  // kOverwrite: the bytes of the session's file `from` take the place of those of `to`.
+  enum class Kind : uint8_t { kRename = 1, kUnlink = 2, kOverwrite = 3 };
+  Kind kind = Kind::kRename;
+  uint64_t inode = 0;  // of the file that is moved or removed
+  std::string from;
+  std::string to;
+  bool operator==(const IntentStep&) const = default;
+};
+
+// A file without content that is being made.
+struct TempFile {
+  std::string name;
+  Descriptor file;  // open for reading and writing
+};
+
+// Thread-safe. Held by a lock on its file "lock" for as long as the object lives, so that no other
+// daemon takes it for a dead one's. What it holds (docs/design.md says what becomes of it):
+//   N.tmp       a compressed file that isn't complete
+//   N.data .log an overlay
+//   N.intent    an operation on names that isn't complete
+//   pending     the paths of plain files that were written and aren't committed
+class Session {
+ public:
+  // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
+  static Result<std::unique_ptr<Session>> Create(Os& os, int source);
+
+  // The folders whose daemons are dead. They are ours from now on.
+  static Result<std::vector<std::unique_ptr<Session>>> AdoptDead(Os& os, int source);
+
+  // Where an overlay goes whose base isn't there any more: `.xzfs/lost+found`, made if need be.
+  static Result<Descriptor> OpenLostAndFound(Os& os, int source);
+
+  const std::string& name() const { return name_; }
+  int folder() const { return folder_.get(); }
+
+  // A number that no file in here has.
+  std::string NewId() EXCLUDES(mutex_);
+  Result<TempFile> MakeTemp();
+  void Unlink(const std::string& file);
+
+  // Notes, as a hint for the next mount, that the plain file `path` is to be committed. Costs a
+  // write; not synced: what is lost with it is only that a file stays plain.
+  Status NotePending(const std::string& path) EXCLUDES(mutex_);
+  // Forgets all paths if `idle` says, while no path can be added, that none is of use.
+  void ClearPendingIf(const std::function<bool()>& idle) EXCLUDES(mutex_);
+  Result<std::vector<std::string>> ReadPending();
+
+  // Writes an intent and returns its name, for Unlink when all is done. `durable`: it is on the
+  // disk before this returns.
+  Result<std::string> WriteIntent(const std::vector<IntentStep>& steps, bool durable);
+  // Nothing if the intent was not written completely: then no step of it was taken.
+  std::vector<IntentStep> ReadIntent(const std::string& name);
+
+  Result<std::vector<std::string>> ListFiles();
+
+  // Removes the folder if nothing is left in it that matters. The object is of no further use.
+  void RemoveIfEmpty();
+
+ private:
+  Session(Os& os, Descriptor home, std::string name, Descriptor folder, Descriptor lock)
+      : os_(os),
+        home_(std::move(home)),
+        name_(std::move(name)),
+        folder_(std::move(folder)),
+        lock_(std::move(lock)) {}
+
+  static Result<Descriptor> OpenHome(Os& os, int source, bool make);
+  static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int home, const std::string& name);
+  Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
+  Result<std::string> ReadWhole(const std::string& name);
+
+  Os& os_;
+  const Descriptor home_;  // .xzfs
+  const std::string name_;
+  const Descriptor folder_;
+  const Descriptor lock_;
+  Mutex mutex_;
+  uint64_t next_id_ GUARDED_BY(mutex_) = 1;
+  Descriptor pending_ GUARDED_BY(mutex_);
+  uint64_t pending_bytes_ GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,166 @@
+"""Random operations on the mount have the results that they have in a plain directory.
+
+XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done and for how long.
+"""
+
+import os
+import random
+import sys
+import time
+
+import support
+import write_model
+import write_support
+from support import make_cold, temp_dir
+from write_model import Model
+from write_support import WriteMount, stored_snapshot
+
+
+class Random(support.MountTest):
+    SECONDS = 15
+
+    def setUp(self):
+        super().setUp()
+        self.oracle = self.enterContext(temp_dir("xzfs-oracle-"))
+        self.mount = None
+
+    def fill(self, rng, folder=""):
+        """Files that others stored; the oracle gets them, too."""
+        for number, name in enumerate(("a", "t.tar", "c")):
+            content = rng.randbytes(5000) * (1 + number * 8)
+            os.makedirs(os.path.join(self.oracle, folder), exist_ok=True)
+            os.makedirs(os.path.join(self.source, folder), exist_ok=True)
+            path = os.path.join(self.oracle, folder, name)
+            write_support.write_file(path, content)
+            make_cold(self.source, os.path.join(folder, name), content)
+            for twin in (path, os.path.join(self.source, folder, name + ".xz")):
+                os.chmod(twin, 0o644)
+                os.utime(twin, ns=(5, 6 + number))
+
+    def mounted(self):
+        return self.mount.path
+
+    def start(self, options):
+        self.mount = WriteMount(self.source, options, deadline_s=100_000)
+        self.mount.__enter__()
+
+    def stop(self, kill=False):
+        mount, self.mount = self.mount, None
+        try:
+            if kill:
+                mount.kill()
+        finally:
+            mount.__exit__(None, None, None)
+
+    def end_of_failure(self):
+        """A failed test leaves no mount."""
+        if self.mount is not None:
+            print(f"--- the daemon's log:\n{self.mount.log()[-8000:]}", file=sys.stderr)
+            self.stop(kill=True)
+
+    def run_model(self, options, largest, restarts=("umount",), final_options=None):
+        rng = random.Random(f"{write_support.SEED} {self.id()}")
+        self.fill(rng)
+        self.addCleanup(self.end_of_failure)
+        self.start(options)
+        model = Model(self, rng, self.mounted, self.oracle, largest)
+        end = time.monotonic() + write_support.seconds(self.SECONDS)
+        steps, commits = 0, 0
+        while time.monotonic() < end or steps < 300:
+            model.step()
+            steps += 1
+            if steps % 150 == 0:
+                model.compare()
+            if steps % 61 == 0:
+                model.log.append("sync")
+                self.mount.sync()
+            if steps % 400 == 0:
+                how = rng.choice(restarts)
+                model.log.append(("remount", how))
+                model.close_all()
+                commits += self.mount.commits()["done"]
+                self.stop(kill=how == "kill")
+                self.start(options)
+                model.counts[how] += 1
+                model.compare(what=f"after {how}")
+        model.close_all()
+        model.compare(what="at the end")
+        commits += self.mount.commits()["done"]
+        self.mount.sync()
+        model.compare(what="after the last sync")
+        figures = self.mount.commits()
+        self.assertEqual(figures["failed"], 0, figures)
+        self.stop()
+        if final_options is not None:
+            self.start(final_options)
+            self.mount.sync()
+            model.compare(what="mounted otherwise")
+            self.stop()
+        model.compare(stored_snapshot(self.source), what="what is stored")
+        self.assertEqual(write_support.leftovers(self.source), [])
+        print(f"{self.id()}: {steps} operations, {commits} commits, "
+              f"{dict(sorted(model.counts.items()))}", file=sys.stderr)
+        return model.counts, commits
+
+    def test_while_commits_race_with_everything(self):
+        _, commits = self.run_model("settle=0,block_size=4KiB,preset=0", 40_000)
+        self.assertGreater(commits, 20)
+
+    def test_while_commits_come_a_little_later_and_the_cache_is_tiny(self):
+        _, commits = self.run_model("settle=0.05,block_size=64KiB,preset=0,cache_size=32MiB,"
+                                    "whole_block_limit=16KiB", 600_000)
+        self.assertGreater(commits, 10)
+
+    def test_with_states_that_last_and_a_daemon_that_is_killed(self):
+        counts, commits = self.run_model("block_size=16KiB,preset=0", 100_000,
+                                         restarts=("kill", "kill", "umount"))
+        self.assertGreater(commits, 10)
+        if sum(counts.values()) > 2000:
+            self.assertGreater(counts["kill"], 0)
+
+    def test_without_compression(self):
+        _, commits = self.run_model("compress=off,preset=0", 100_000, final_options="preset=0")
+        self.assertEqual(commits, 0)
+
+    def test_in_several_threads_at_once(self):
+        """Each in a folder of its own, so that each knows what must be there."""
+        rng = random.Random(f"{write_support.SEED} {self.id()}")
+        self.addCleanup(self.end_of_failure)
+        self.start("settle=0,block_size=4KiB,preset=0,compress_threads=2")
+        folders = [f"thread{number}" for number in range(4)]
+        models = []
+        for folder in folders:
+            self.fill(rng, folder)
+            models.append(Model(self, random.Random(rng.random()),
+                                lambda folder=folder: os.path.join(self.mount.path, folder),
+                                os.path.join(self.oracle, folder), 40_000))
+        end = time.monotonic() + write_support.seconds(self.SECONDS)
+
+        def work(model):
+            steps = 0
+            while time.monotonic() < end or steps < 100:
+                model.step()
+                steps += 1
+                if steps % 97 == 0:
+                    model.compare()
+                if steps % 131 == 0:
+                    self.mount.sync()
+            model.close_all()
+            model.compare()
+
+        write_support.in_threads(work, models, write_support.seconds(self.SECONDS) + 120)
+        self.mount.sync()
+        for model in models:
+            model.compare(what="after the last sync")
+        self.assertGreater(self.mount.commits()["done"], 20)
+        self.stop()
+        got = write_model.comparable(stored_snapshot(self.source))
+        wanted = write_model.comparable(write_support.snapshot(self.oracle))
+        for folder in folders:  # the plain directory's own times are not the test's
+            del got[folder.encode()], wanted[folder.encode()]
+        write_support.assert_same_tree(self, got, wanted, "what is stored")
+        self.assertEqual(write_support.leftovers(self.source), [])
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,332 @@
+"""Under which names what is written is stored, and what stays plain."""
+
+import ctypes
+import errno
+import lzma
+import os
+import stat
+
+import support
+import write_support
+import xzformat
+from support import make_cold
+from write_support import (WriteMount, assert_valid, patched, read_file, stored_path, write_at,
+                           write_file)
+
+ODD_NAMES = (b"x.xz", b"x.txz", b"x.lzma", b"x.lz", b"x.tlz", b"a.tar.xz", b"x.xz.xz", b"x.xzhot",
+             b"x.xz.xzhot", b"x.xz.xzhot.xzhot", b".xz", b"..xz", b"...xz", b".xzhot", b"xz", b".x",
+             b"x.XZ", b"x.xz ", b" x.xz", b"new\nline.xz", b"\xff\xfe\x80.xz", b"\xff", b"x.tmp",
+             b"-rf", b"*", b"back\\slash", b".xzfs.xz", b".xzfs-", "ü".encode(), "u\u0308".encode())
+
+
+class Names(write_support.OnMount):
+    options = "block_size=64KiB,preset=0"
+
+    def test_every_name_reads_back_byte_for_byte_in_each_state(self):
+        """Also when the content is what the name says: a compressed file is content like another."""
+        packed = lzma.compress(xzformat.text(1, 100_000))
+        contents = {name: packed if number % 2 == 0 else xzformat.text(number, 3000 * number + 10)
+                    for number, name in enumerate(ODD_NAMES)}
+        names = sorted(contents)
+
+        def check(what):
+            self.assertEqual(sorted(os.listdir(os.fsencode(self.root))), names, what)
+            for name, content in contents.items():
+                support.assert_same(self, read_file(self.path(name)), content, f"{name} {what}")
+                self.assertEqual(os.stat(self.path(name)).st_size, len(content))
+
+        for name, content in contents.items():
+            write_file(self.path(name), content)
+        check("hot")
+        self.sync()
+        for name in names:
+            self.assertEqual(self.mount.state(name), "cold", name)
+        check("cold")
+        self.assertEqual(sorted(entry for entry in os.listdir(os.fsencode(self.source))
+                                if entry != b".xzfs"), sorted(name + b".xz" for name in names))
+        for name in names:
+            write_at(self.path(name), 5, b"edited")
+            contents[name] = patched(contents[name], 5, b"edited")
+            self.assertEqual(self.mount.state(name), "edited", name)
+        check("edited")
+        self.remount()
+        check("after a remount")
+        self.sync()
+        for name in names:
+            assert_valid(self, stored_path(os.fsencode(self.source), name), contents[name])
+
+    def remount(self):
+        self.mount.__exit__(None, None, None)
+        self.mount = WriteMount(self.source, self.options)
+        self.mount.__enter__()
+        self.root = self.mount.path
+
+    def test_hot_files_with_odd_names_survive_a_crash_under_their_names(self):
+        packed = lzma.compress(b"packed")
+        for name in ODD_NAMES:
+            write_file(self.path(name), packed)
+        self.mount.kill()
+        self.remount()
+        self.assertEqual(sorted(os.listdir(os.fsencode(self.root))), sorted(ODD_NAMES))
+        for name in ODD_NAMES:
+            self.assertEqual(read_file(self.path(name)), packed, name)
+
+    def test_a_name_that_can_not_be_stored_is_too_long_at_once(self):
+        """Whatever can be created can be committed."""
+        limit = os.statvfs(self.root).f_namemax
+        self.assertEqual(limit, os.statvfs(self.source).f_namemax - 3)
+        created = refused = 0
+        for suffix in ("", ".xz", ".txz", ".xzhot", ".lzma"):
+            for length in range(244, 257):
+                name = "n" * (length - len(suffix)) + suffix
+                try:
+                    write_file(self.path(name), b"long name")
+                except OSError as error:
+                    self.assertEqual(error.errno, errno.ENAMETOOLONG, name)
+                    refused += 1
+                    self.assertGreater(length, 244, "a suffix costs no more than it must")
+                    self.assert_errno(errno.ENAMETOOLONG, os.rename, self.make("short"),
+                                      self.path(name))
+                    self.assert_errno(errno.ENAMETOOLONG, os.link, self.path("short"),
+                                      self.path(name))
+                    continue
+                created += 1
+                self.assertLessEqual(length, limit)
+                self.sync()
+                self.assertEqual(self.mount.state(name), "cold", name)
+                self.assertEqual(read_file(self.path(name)), b"long name")
+                write_at(self.path(name), 0, b"LONG")
+                self.assertEqual(read_file(self.path(name)), b"LONG name")
+                os.rename(self.path(name), self.path("short"))
+        self.assertGreater(created, 9)
+        self.assertGreater(refused, 5)
+
+    def make(self, name):
+        write_file(self.path(name), b"content")
+        return self.path(name)
+
+    def test_our_own_folder_can_not_be_reached_or_made(self):
+        write_file(self.path("file"), b"content" * 100)
+        self.sync()
+        write_at(self.path("file"), 0, b"EDITED")
+        self.assertIn(".xzfs", os.listdir(self.source))  # there is something to be hidden
+        self.assertEqual(os.listdir(self.root), ["file"])
+        path = self.path(".xzfs")
+        for act in ((os.stat, path), (os.listdir, path), (os.open, path, os.O_RDONLY),
+                    (os.rmdir, path), (os.rename, path, self.path("other")),
+                    (os.unlink, path), (os.stat, path + "/lost+found")):
+            self.assert_errno(errno.ENOENT, *act)
+        os.mkdir(self.path("dir"))
+        for act in ((os.mkdir, path), (os.open, path, os.O_WRONLY | os.O_CREAT),
+                    (os.symlink, "x", path), (os.link, self.path("file"), path), (os.mkfifo, path),
+                    (os.rename, self.path("file"), path), (os.rename, self.path("dir"), path)):
+            with self.assertRaises(OSError, msg=act) as caught:
+                act[0](*act[1:])
+            self.assertIn(caught.exception.errno, (errno.EPERM, errno.EACCES, errno.EINVAL), act)
+        # Below the root it is a name like another.
+        write_file(self.path("dir/.xzfs"), b"mine")
+        self.assertEqual(os.listdir(self.path("dir")), [".xzfs"])
+        os.rename(self.path("dir/.xzfs"), self.path("dir/other"))
+        self.assertEqual(sorted(os.listdir(self.root)), ["dir", "file"])
+
+    def test_symlinks_read_back_what_they_were_made_with(self):
+        os.mkdir(self.path("sub"))
+        links = {b"l": b"t", b"l.xz": b"t.xz", b"m.xz": b"t", b"m": b"t.xz", b"n.xz": b"sub/t.xz",
+                 b"o.txz": b"t.txz", b"o.lzma": b"t.lzma", b"p.xz.xzhot": b"t.xz",
+                 b"sub/q.xz": b"../l.xz", b"r.xz": b"/absolute.xz", b"s": b"x" * 3000}
+        for name, target in links.items():
+            os.symlink(target, self.path(name))
+        for turn in range(2):
+            for name, target in links.items():
+                self.assertEqual(os.readlink(self.path(name)), target, (name, turn))
+                self.assertEqual(os.lstat(self.path(name)).st_size, len(target))
+            self.assertEqual(sorted(os.listdir(os.fsencode(self.root))),
+                             sorted([name for name in links if b"/" not in name] + [b"sub"]))
+            self.remount()
+        # They lead to what the mount has under that name.
+        write_file(self.path("t.xz"), b"the target")
+        self.sync()
+        for name in (b"l.xz", b"m", b"sub/q.xz"):
+            self.assertEqual(read_file(self.path(name)), b"the target", name)
+        self.assert_errno(errno.ENOENT, os.stat, self.path("l"))
+        for name in links:
+            os.unlink(self.path(name))
+        self.assertEqual(sorted(os.listdir(self.root)), ["sub", "t.xz"])
+
+    def test_a_file_that_is_not_compressed_but_named_so_is_itself(self):
+        """N.xz without the magic stays N.xz; written to, it becomes N.xz.xz."""
+        write_file(os.path.join(self.source, "not.xz"), b"no magic")
+        self.assertEqual(os.listdir(self.root), ["not.xz"])
+        write_at(self.path("not.xz"), 8, b" and more")
+        self.assertEqual(read_file(self.path("not.xz")), b"no magic and more")
+        # Now it begins with the magic, and is what was written all the same.
+        packed = lzma.compress(b"inside")
+        write_file(self.path("not.xz"), packed)
+        self.assertEqual(os.listdir(self.root), ["not.xz"])
+        self.assertEqual(read_file(self.path("not.xz")), packed)
+        self.sync()
+        self.assertEqual(os.listdir(self.root), ["not.xz"])
+        self.assertEqual(read_file(self.path("not.xz")), packed)
+        assert_valid(self, os.path.join(self.source, "not.xz.xz"), packed)
+
+    def test_the_mount_is_never_short_of_a_name_for_new_files(self):
+        """O_EXCL and mkdir see a name in whatever form it is stored."""
+        for name in ("cold", "hot.xz"):
+            write_file(self.path(name), b"content")
+        self.sync()
+        write_file(self.path("hot.xz"), b"content")
+        for name in ("cold", "hot.xz"):
+            path = self.path(name)
+            self.assert_errno(errno.EEXIST, os.mkdir, path)
+            self.assert_errno(errno.EEXIST, os.symlink, "x", path)
+            self.assert_errno(errno.EEXIST, os.mkfifo, path)
+            self.assert_errno(errno.EEXIST, os.link, self.path("cold"), path)
+            self.assert_errno(errno.EEXIST, os.open, path, os.O_CREAT | os.O_EXCL | os.O_RDWR)
+            os.unlink(path)
+            os.mkdir(path)
+            os.rmdir(path)
+
+
+class LeftHot(support.MountTest):
+
+    def test_small_excluded_linked_set_id_and_open_files_stay_plain(self):
+        content = xzformat.text(2, 10_000)
+        options = "min_size=1000,exclude=*.jpg,exclude=cache/*,exclude=[Tt]emp"
+        with WriteMount(self.source, options) as mount:
+            os.makedirs(mount / "cache")
+            os.makedirs(mount / "sub")
+            hot = {"small": content[:999], "empty": b"", "a.jpg": content, "sub/b.jpg": content,
+                   "cache/x": content, "Temp": content, "setuid": content, "setgid": content,
+                   "linked": content, "held": content}
+            cold = {"large": content[:1000], "jpg": content, "a.jpeg": content, "temporary": content}
+            for name, data in {**hot, **cold}.items():
+                write_file(mount / name, data)
+            os.chmod(mount / "setuid", 0o4755)
+            os.chmod(mount / "setgid", 0o2755)
+            os.link(mount / "linked", mount / "linked2")
+            held = os.open(mount / "held", os.O_RDWR)
+            mount.sync()
+            for name, data in hot.items():
+                self.assertEqual(mount.state(name), "hot", name)
+                self.assertEqual(read_file(os.path.join(self.source, name)), data, name)
+            for name, data in cold.items():
+                self.assertEqual(mount.state(name), "cold", name)
+                assert_valid(self, stored_path(self.source, name), data)
+            self.assertTrue(os.stat(mount / "setuid").st_mode & stat.S_ISUID)
+            self.assertEqual(mount.commits()["pending"], 0)
+            # What keeps them plain goes away, and something is written again.
+            os.close(held)
+            os.chmod(mount / "setuid", 0o755)
+            os.chmod(mount / "setgid", 0o755)
+            os.unlink(mount / "linked2")
+            write_at(mount / "small", 999, b"one")
+            for name in ("setuid", "setgid", "linked", "held"):
+                write_at(mount / name, 0, b"W")
+            os.rename(mount / "a.jpg", mount / "a.gif")
+            write_at(mount / "a.gif", 0, b"W")
+            mount.sync()
+            for name in ("setuid", "setgid", "linked", "held", "small", "a.gif"):
+                self.assertEqual(mount.state(name), "cold", name)
+            # A cold file that is cut below min_size keeps its content, whatever becomes of it.
+            os.truncate(mount / "large", 10)
+            mount.sync()
+            self.assertEqual(read_file(mount / "large"), content[:10])
+        self.assertEqual(write_support.leftovers(self.source), [])
+        tree = write_support.stored_snapshot(self.source)
+        self.assertEqual(tree[b"large"].size, 10)
+
+    def test_empty_files_stay_plain_by_default(self):
+        with WriteMount(self.source) as mount:
+            write_file(mount / "empty", b"")
+            write_file(mount / "one", b"1")
+            mount.sync()
+            self.assertEqual((mount.state("empty"), mount.state("one")), ("hot", "cold"))
+        self.assertEqual(sorted(set(os.listdir(self.source)) - {".xzfs"}), ["empty", "one.xz"])
+
+    def test_a_foreign_file_in_the_way_is_not_replaced(self):
+        """Somebody else makes N.xz while N is hot: both stay, and it is counted."""
+        content = xzformat.text(3, 100_000)
+        for foreign in (lzma.compress(b"somebody else's"), b"not even an xz file"):
+            with WriteMount(self.source, "preset=0") as mount:
+                write_file(mount / "file", content)
+                self.assertEqual(mount.state("file"), "hot")
+                with open(stored_path(self.source, "file"), "wb") as out:
+                    out.write(foreign)
+                try:
+                    mount.sync()
+                except OSError as error:
+                    self.assertIn(error.errno, (errno.EEXIST, errno.EBUSY))
+                self.assertEqual(mount.state("file"), "hot")
+                self.assertEqual(read_file(mount / "file"), content)
+                self.assertEqual(read_file(stored_path(self.source, "file")), foreign)
+                self.assertGreaterEqual(mount.commits()["failed"], 1)
+                self.assertIn("file", mount.log())
+                # It is retried when the way is free.
+                os.unlink(stored_path(self.source, "file"))
+                write_at(mount / "file", 0, b"again")
+                mount.sync()
+                self.assertEqual(mount.state("file"), "cold")
+                assert_valid(self, stored_path(self.source, "file"), patched(content, 0, b"again"))
+                os.unlink(mount / "file")
+            self.assertEqual(write_support.leftovers(self.source), [])
+
+    def test_an_edit_whose_base_was_replaced_from_outside_is_kept_in_lost_and_found(self):
+        content = xzformat.text(4, 200_000)
+        mount = WriteMount(self.source, "preset=0,block_size=64KiB")
+        with mount:
+            write_file(mount / "file", content)
+            mount.sync()
+            write_at(mount / "file", 1000, b"precious edit")
+            self.assertEqual(mount.state("file"), "edited")
+            mount.kill()
+        os.unlink(stored_path(self.source, "file"))
+        make_cold(self.source, "file", b"something else " * 1000)
+        with WriteMount(self.source) as again:
+            self.assertEqual(read_file(again / "file"), b"something else " * 1000)
+            kept = os.path.join(self.source, ".xzfs", "lost+found")
+            found = [os.path.join(kept, name) for name in os.listdir(kept)]
+            self.assertTrue(any(b"precious edit" in read_file(path) for path in found), found)
+            self.assertTrue(any(b"file" in read_file(path) for path in found), "a note says whose")
+            self.assertIn("lost+found", again.log())
+        self.assertEqual(len(os.listdir(kept)), len(found))
+
+    def test_cold_files_of_a_user_keep_their_state_in_the_figures(self):
+        with WriteMount(self.source) as mount:
+            make_cold(self.source, "cold", b"content" * 1000)
+            write_file(mount / "hot", b"content")
+            self.assertEqual((mount.state("cold"), mount.state("hot")), ("cold", "hot"))
+            os.truncate(mount / "cold", 5)
+            self.assertEqual(mount.state("cold"), "edited")
+            self.assertGreaterEqual(mount.commits()["pending"], 1)
+
+
+class Space(write_support.OnMount):
+
+    def test_statfs_tells_of_the_source(self):
+        ours, theirs = os.statvfs(self.root), os.statvfs(self.source)
+        for field in ("f_bsize", "f_frsize", "f_blocks", "f_files"):
+            self.assertEqual(getattr(ours, field), getattr(theirs, field), field)
+        self.assertAlmostEqual(ours.f_bfree, theirs.f_bfree, delta=theirs.f_blocks // 50)
+        self.assertEqual(ours.f_namemax, theirs.f_namemax - 3)
+        self.assertFalse(ours.f_flag & os.ST_RDONLY)
+
+    def test_du_shows_what_the_disk_pays(self):
+        content = bytes(1 << 20)
+        path = self.store("zeros", content, "cold")
+        self.assertLess(os.stat(path).st_blocks, 100)
+        write_at(path, 500_000, os.urandom(4096))
+        self.assertLess(os.stat(path).st_blocks, 200)
+        self.assertGreaterEqual(os.stat(path).st_blocks, 8)
+
+    def test_sync_of_the_file_system_is_no_error(self):
+        libc = ctypes.CDLL(None, use_errno=True)
+        path = self.store("file", b"content", "hot")
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            self.assertEqual(libc.syncfs(fd), 0)
+        finally:
+            os.close(fd)
+
+
+if __name__ == "__main__":
+    support.main()

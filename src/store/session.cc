@@ -68,7 +68,8 @@ Status SyncFolder(Os& os, int fd) {
   return {};
 }
 
-// Waits for whoever has it: only for as long as folders are looked at.
+// Waits for whoever has it: only for as long as folders are looked at. ENOENT if that one removed
+// `.xzfs`, as the last session did.
 Result<Descriptor> LockHome(Os& os, int home) {
   const int fd = os.OpenBeneath(home, kLockName, O_RDWR | O_CREAT, kFileMode);
   if (fd < 0) {
@@ -77,6 +78,10 @@ Result<Descriptor> LockHome(Os& os, int home) {
   Descriptor lock(os, fd);
   if (const int error = os.Lock(fd, /*wait=*/true); error < 0) {
     return FailErrno(-error, "lock .xzfs/lock");
+  }
+  struct stat st = {};
+  if (os.FStat(fd, &st) == 0 && st.st_nlink == 0) {
+    return Fail(ENOENT, "the folder .xzfs was just removed");
   }
   return lock;
 }
@@ -102,6 +107,16 @@ Result<Descriptor> Session::OpenHome(Os& os, int source, bool make) {
 }
 
 Result<std::unique_ptr<Session>> Session::Create(Os& os, int source) {
+  constexpr int kTries = 8;
+  for (int tries = 1;; ++tries) {
+    auto session = TryCreate(os, source);
+    if (session || session.error().code != ENOENT || tries == kTries) {
+      return session;
+    }
+  }
+}
+
+Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source) {
   XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, source, /*make=*/true));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   std::string name = NewName();
@@ -122,11 +137,12 @@ Result<std::unique_ptr<Session>> Session::Create(Os& os, int source) {
     return FailErrno(-error, "lock .xzfs/" + name);
   }
   XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
-  return std::unique_ptr<Session>(
-      new Session(os, std::move(home), std::move(name), std::move(folder), std::move(lock)));
+  return std::unique_ptr<Session>(new Session(os, source, std::move(home), std::move(name),
+                                              std::move(folder), std::move(lock)));
 }
 
-Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int home, const std::string& name) {
+Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
+                                                   const std::string& name) {
   const int folder_fd = os.OpenBeneath(home, name, O_RDONLY | O_DIRECTORY);
   if (folder_fd < 0) {
     return FailErrno(-folder_fd, "open .xzfs/" + name);
@@ -147,7 +163,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int home, const std::
   }
   XZFS_ASSIGN_OR_RETURN(Descriptor own_home, OpenDirectoryAt(os, home, ""));
   std::unique_ptr<Session> session(
-      new Session(os, std::move(own_home), name, std::move(folder), std::move(lock)));
+      new Session(os, source, std::move(own_home), name, std::move(folder), std::move(lock)));
   // New numbers must not be those of files that are there.
   XZFS_ASSIGN_OR_RETURN(const auto files, session->ListFiles());
   MutexLock guard(session->mutex_);
@@ -171,7 +187,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
     if (line.name == kLockName || line.name == kLostAndFound) {
       continue;
     }
-    auto session = TryAdopt(os, home->get(), line.name);
+    auto session = TryAdopt(os, source, home->get(), line.name);
     if (!session) {
       Log(LogLevel::kError, session.error().message + "; what is pending there stays as it is");
     } else if (*session != nullptr) {
@@ -356,6 +372,11 @@ void Session::RemoveIfEmpty() {
   Unlink(kPendingName);
   Unlink(kLockName);
   os_.Unlink(home_.get(), name_, AT_REMOVEDIR);
+  const auto others = ReadAllLines(os_, home_.get());
+  if (others && others->size() == 1 && others->front().name == kLockName) {
+    os_.Unlink(home_.get(), kLockName, 0);
+    os_.Unlink(source_, std::string(kPrivateFolder), AT_REMOVEDIR);
+  }
 }
 
 }  // namespace xzfs

@@ -40,6 +40,8 @@ struct TempFile {
 //   pending     the paths of plain files that were written and aren't committed
 class Session {
  public:
+  // `source` outlives every session.
+
   // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
   static Result<std::unique_ptr<Session>> Create(Os& os, int source);
 
@@ -72,23 +74,28 @@ class Session {
 
   Result<std::vector<std::string>> ListFiles();
 
-  // Removes the folder if nothing is left in it that matters. The object is of no further use.
+  // Removes the folder if nothing is left in it that matters, and `.xzfs` if it was the last one.
+  // The object is of no further use.
   void RemoveIfEmpty();
 
  private:
-  Session(Os& os, Descriptor home, std::string name, Descriptor folder, Descriptor lock)
+  Session(Os& os, int source, Descriptor home, std::string name, Descriptor folder, Descriptor lock)
       : os_(os),
+        source_(source),
         home_(std::move(home)),
         name_(std::move(name)),
         folder_(std::move(folder)),
         lock_(std::move(lock)) {}
 
   static Result<Descriptor> OpenHome(Os& os, int source, bool make);
-  static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int home, const std::string& name);
+  static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source);
+  static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int source, int home,
+                                                   const std::string& name);
   Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
   Result<std::string> ReadWhole(const std::string& name);
 
   Os& os_;
+  const int source_;
   const Descriptor home_;  // .xzfs
   const std::string name_;
   const Descriptor folder_;

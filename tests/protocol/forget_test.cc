@@ -14,7 +14,7 @@ namespace {
 using ForgetTest = ProtocolTest;
 
 // With one request after the other, an answer proves that the FORGETs before it have happened.
-size_t NodesAfterForget(Session& session) {
+size_t NodesAfterForget(TestSession& session) {
   EXPECT_TRUE(session.kernel().StatFs());
   return session.fs().known_nodes();
 }

@@ -31,7 +31,7 @@ size_t OpenDescriptors() {
   return static_cast<size_t>(std::distance(begin(all), end(all)));
 }
 
-Session::Session(const TempDir& source, Setup setup) {
+TestSession::TestSession(const TempDir& source, Setup setup) {
   Options options;
   options.cache_size_bytes = uint64_t{64} << 20;
   options.threads = 2;
@@ -64,14 +64,14 @@ Session::Session(const TempDir& source, Setup setup) {
   }
 }
 
-void Session::StartServing() {
+void TestSession::StartServing() {
   server_ = std::thread([this] {
     served_ = frontend_->Serve();
     returned_ = true;
   });
 }
 
-Status Session::Join() {
+Status TestSession::Join() {
   if (server_.joinable()) {
     if (!Eventually([this] { return returned_.load(); })) {
       ADD_FAILURE() << "Serve does not return";
@@ -82,7 +82,7 @@ Status Session::Join() {
   return served_;
 }
 
-Session::~Session() {
+TestSession::~TestSession() {
   if (server_.joinable()) {
     kernel_->ReleaseAll();
     kernel_->HangUp();
@@ -102,8 +102,8 @@ void ProtocolTest::TearDown() {
   EXPECT_EQ(OpenDescriptors(), descriptors_before_) << "descriptors leaked";
 }
 
-void ProtocolTest::Serve(Session::Setup setup) {
-  session_ = std::make_unique<Session>(source_, std::move(setup));
+void ProtocolTest::Serve(TestSession::Setup setup) {
+  session_ = std::make_unique<TestSession>(source_, std::move(setup));
 }
 
 void ProtocolTest::WriteCold(const std::string& logical, std::string_view plain,

@@ -34,7 +34,7 @@ bool Eventually(const std::function<bool()>& condition);
 size_t OpenDescriptors();
 
 // One FUSE session over a socket pair, from Create to the end of Serve.
-class Session {
+class TestSession {
  public:
   struct Setup {
     // Each request is answered before the next one is looked at: a FORGET has happened when a later
@@ -46,11 +46,11 @@ class Session {
     bool with_init = true;
   };
 
-  Session(const TempDir& source, Setup setup);
+  TestSession(const TempDir& source, Setup setup);
   // The kernel releases what is open and hangs up; Serve must end of that.
-  ~Session();
-  Session(const Session&) = delete;
-  Session& operator=(const Session&) = delete;
+  ~TestSession();
+  TestSession(const TestSession&) = delete;
+  TestSession& operator=(const TestSession&) = delete;
 
   void StartServing();
   // Waits for Serve to return; what it returned. If it doesn't, that is a failure, and it is hung
@@ -77,13 +77,13 @@ class ProtocolTest : public testing::Test {
   void TearDown() override;
 
   // Makes the source's session, answers INIT. At most once a test.
-  void Serve(Session::Setup setup = {});
+  void Serve(TestSession::Setup setup = {});
   void ServeOneByOne() { Serve({.single_threaded = true}); }
 
   const TempDir& source() const { return source_; }
   FakeKernel& kernel() { return session_->kernel(); }
   Filesystem& fs() { return session_->fs(); }
-  Session& session() { return *session_; }
+  TestSession& session() { return *session_; }
 
   // Stores `plain` as `logical`.xz in Blocks of `block_bytes`.
   void WriteCold(const std::string& logical, std::string_view plain, size_t block_bytes = 4096);
@@ -102,7 +102,7 @@ class ProtocolTest : public testing::Test {
  private:
   TempDir source_;
   size_t descriptors_before_ = 0;
-  std::unique_ptr<Session> session_;
+  std::unique_ptr<TestSession> session_;
 };
 
 }  // namespace xzfs

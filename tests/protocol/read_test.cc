@@ -22,7 +22,7 @@ std::string MixedXz(const std::string& text) {
 class ReadTest : public ProtocolTest {
  protected:
   // Serves `text` as "cold" and "hot" and opens both.
-  void ServeText(const std::string& text, Session::Setup setup = {}) {
+  void ServeText(const std::string& text, TestSession::Setup setup = {}) {
     text_ = text;
     source().Write("cold.xz", MixedXz(text));
     source().Write("hot", text);

@@ -14,7 +14,7 @@ constexpr int kRounds = 20;
 
 class SessionTest : public ProtocolTest, public testing::WithParamInterface<bool> {
  protected:
-  Session::Setup ThreadingOfTheTest() { return {.single_threaded = GetParam()}; }
+  TestSession::Setup ThreadingOfTheTest() { return {.single_threaded = GetParam()}; }
 };
 
 INSTANTIATE_TEST_SUITE_P(, SessionTest, testing::Values(false, true), [](const auto& info) {
@@ -111,7 +111,7 @@ TEST_F(InitTest, AttachSocketRefusesWhatIsNoDescriptor) {
 
 TEST_P(SessionTest, HangingUpEndsServe) {
   for (int i = 0; i < kRounds; ++i) {
-    Session session(source(), ThreadingOfTheTest());
+    TestSession session(source(), ThreadingOfTheTest());
     session.kernel().HangUp();
     static_cast<void>(session.Join());
   }
@@ -119,7 +119,7 @@ TEST_P(SessionTest, HangingUpEndsServe) {
 
 TEST_P(SessionTest, ClosingTheSocketEndsServe) {
   for (int i = 0; i < kRounds; ++i) {
-    Session session(source(), ThreadingOfTheTest());
+    TestSession session(source(), ThreadingOfTheTest());
     session.kernel().Close();
     EXPECT_FALSE(session.Join()) << "a broken connection is an error";
   }
@@ -127,7 +127,7 @@ TEST_P(SessionTest, ClosingTheSocketEndsServe) {
 
 TEST_P(SessionTest, StopEndsServe) {
   for (int i = 0; i < kRounds; ++i) {
-    Session session(source(), ThreadingOfTheTest());
+    TestSession session(source(), ThreadingOfTheTest());
     session.frontend().Stop();
     EXPECT_TRUE(session.Join());
   }
@@ -135,9 +135,9 @@ TEST_P(SessionTest, StopEndsServe) {
 
 TEST_P(SessionTest, StopBeforeServeEndsItAtOnce) {
   for (int i = 0; i < kRounds; ++i) {
-    Session::Setup setup = ThreadingOfTheTest();
+    TestSession::Setup setup = ThreadingOfTheTest();
     setup.with_init = false;
-    Session session(source(), setup);
+    TestSession session(source(), setup);
     session.frontend().Stop();
     session.StartServing();
     EXPECT_TRUE(session.Join());
@@ -146,9 +146,9 @@ TEST_P(SessionTest, StopBeforeServeEndsItAtOnce) {
 
 TEST_P(SessionTest, StopWhileServeBeginsEndsIt) {
   for (int i = 0; i < kRounds; ++i) {
-    Session::Setup setup = ThreadingOfTheTest();
+    TestSession::Setup setup = ThreadingOfTheTest();
     setup.with_init = false;
-    Session session(source(), setup);
+    TestSession session(source(), setup);
     session.StartServing();
     session.frontend().Stop();
     EXPECT_TRUE(session.Join());
@@ -157,7 +157,7 @@ TEST_P(SessionTest, StopWhileServeBeginsEndsIt) {
 
 TEST_P(SessionTest, StopMayBeCalledByManyAndAfterTheEnd) {
   for (int i = 0; i < kRounds; ++i) {
-    Session session(source(), ThreadingOfTheTest());
+    TestSession session(source(), ThreadingOfTheTest());
     std::vector<std::thread> stoppers;
     for (int k = 0; k < 4; ++k) {
       stoppers.emplace_back([&] { session.frontend().Stop(); });
@@ -172,7 +172,7 @@ TEST_P(SessionTest, StopMayBeCalledByManyAndAfterTheEnd) {
 
 TEST_P(SessionTest, StopAfterTheKernelHungUpIsHarmless) {
   for (int i = 0; i < kRounds; ++i) {
-    Session session(source(), ThreadingOfTheTest());
+    TestSession session(source(), ThreadingOfTheTest());
     session.kernel().HangUp();
     static_cast<void>(session.Join());
     session.frontend().Stop();
@@ -181,9 +181,9 @@ TEST_P(SessionTest, StopAfterTheKernelHungUpIsHarmless) {
 
 TEST_P(SessionTest, ASessionThatIsNeverServedGoesAway) {
   for (int i = 0; i < kRounds; ++i) {
-    Session::Setup setup = ThreadingOfTheTest();
+    TestSession::Setup setup = ThreadingOfTheTest();
     setup.with_init = false;
-    Session session(source(), setup);
+    TestSession session(source(), setup);
     if (i % 2 == 1) {
       session.frontend().Stop();
     }
@@ -200,9 +200,9 @@ TEST_P(SessionTest, ARequestThatIsWorkedOnWhenStopComesIsAnswered) {
       entered = true;
       EXPECT_TRUE(Eventually([&] { return stopped.load(); }));
     });
-    Session::Setup setup = ThreadingOfTheTest();
+    TestSession::Setup setup = ThreadingOfTheTest();
     setup.os = &os;
-    Session session(source(), setup);
+    TestSession session(source(), setup);
     const uint64_t lookup = session.kernel().Send(FUSE_LOOKUP, FUSE_ROOT_ID, {"a\0", 2});
     EXPECT_TRUE(Eventually([&] { return entered.load(); }));
     session.frontend().Stop();
@@ -220,7 +220,7 @@ TEST_P(SessionTest, AKernelThatGoesWhileRequestsAreInFlightIsSurvived) {
   listing.size = 4096;
   const std::string_view body(reinterpret_cast<const char*>(&listing), sizeof listing);
   for (int i = 0; i < kRounds; ++i) {
-    Session session(source(), ThreadingOfTheTest());
+    TestSession session(source(), ThreadingOfTheTest());
     for (int k = 0; k < 40; ++k) {
       session.kernel().Send(FUSE_READDIRPLUS, FUSE_ROOT_ID, body, FakeKernel::Expect::kMaybe);
     }

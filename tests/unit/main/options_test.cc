@@ -166,7 +166,7 @@ TEST(ApplyOption, NamesTheNearestOptionForAnUnknownOne) {
 }
 
 TEST(ApplyOption, GuessesNothingWhenNothingIsNear) {
-  EXPECT_EQ(MessageOf("compress=9"), "unknown option 'compress' (xzfs -h lists the options)");
+  EXPECT_EQ(MessageOf("dedup=9"), "unknown option 'dedup' (xzfs -h lists the options)");
   EXPECT_EQ(MessageOf("x"), "unknown option 'x' (xzfs -h lists the options)");
 }
 

@@ -41,22 +41,28 @@ void Committer::Start() {
 void Committer::Add(NodeId id, uint64_t plain_bytes) {
   const bool pinned = calls_.pin(id);
   bool is_new = false;
-  {
+  if (pinned) {
     MutexLock lock(mutex_);
-    if (pinned && !ending_) {
-      Entry& entry = entries_[id];
-      is_new = std::exchange(entry.finished, false);
-      pending_ += is_new ? 1 : 0;
-      entry.plain_bytes = plain_bytes;
-      entry.again = entry.running;
-      entry.failures = 0;
-      Schedule(id, entry, Clock::now() + settle_);
-    }
+    is_new = Enter(id, plain_bytes);
   }
   changed_.NotifyAll();
   if (pinned && !is_new) {
     calls_.unpin(id);
   }
+}
+
+bool Committer::Enter(NodeId id, uint64_t plain_bytes) {
+  if (ending_) {
+    return false;
+  }
+  Entry& entry = entries_[id];
+  const bool is_new = std::exchange(entry.finished, false);
+  pending_ += is_new ? 1 : 0;
+  entry.plain_bytes = plain_bytes;
+  entry.again = entry.running;
+  entry.failures = 0;
+  Schedule(id, entry, Clock::now() + settle_);
+  return is_new;
 }
 
 void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
@@ -67,15 +73,23 @@ void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
   }
 }
 
-Status Committer::CommitNow(NodeId id) {
-  Add(id, 0);
-  MutexLock lock(mutex_);
-  const auto it = entries_.find(id);
-  if (it == entries_.end()) {
-    return Fail(ESHUTDOWN, "the mount is ending: the file is committed at the next one");
+Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
+  if (!calls_.pin(id)) {
+    return {};
   }
-  it->second.closing = true;
-  return WaitForAttempt(id);
+  bool is_new = false;
+  Status status;
+  {
+    MutexLock lock(mutex_);
+    is_new = Enter(id, plain_bytes);
+    status = ending_ ? Status(Fail(ESHUTDOWN, "the mount is ending: the file is committed at the "
+                                              "next one"))
+                     : WaitForAttempt(id);
+  }
+  if (!is_new) {
+    calls_.unpin(id);
+  }
+  return status;
 }
 
 Status Committer::Sync() {
@@ -105,6 +119,7 @@ Status Committer::WaitForAttempt(NodeId id) {
     return {};
   }
   ++found->second.waiters;
+  found->second.again |= found->second.running;
   const uint64_t enough = found->second.attempts + (found->second.running ? 2 : 1);
   Status status;
   for (;;) {
@@ -164,11 +179,11 @@ void Committer::Run() {
     schedule_.erase({taken.due, id});
     taken.running = true;
     taken.again = false;
-    const bool closing = taken.closing;
+    const bool is_awaited = taken.waiters != 0;
     mutex_.Unlock();
     Result<Outcome> result = Outcome::kLeft;
     try {
-      result = calls_.commit(id, closing);
+      result = calls_.commit(id, is_awaited);
     } catch (const std::bad_alloc&) {
       result = Fail(ENOMEM, "no memory to commit a file");
     }
@@ -217,7 +232,6 @@ bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result) {
     Schedule(id, entry, now + settle_);
     return false;
   }
-  entry.closing = false;
   entry.finished = true;
   --pending_;
   return true;

@@ -30,9 +30,9 @@ class Committer {
     kCancelled,  // somebody changed it: it is tried again when it has settled
   };
   struct Calls {
-    // Commits the node; `closing`: though one handle that may write is still open. Called on the
-    // committer's threads without a lock.
-    std::function<Result<Outcome>(NodeId, bool closing)> commit;
+    // Commits the node. `is_awaited`: somebody waits for just that. Called on the committer's
+    // threads without a lock.
+    std::function<Result<Outcome>(NodeId, bool is_awaited)> commit;
     // The queue holds the node, or doesn't any more. Called without a lock.
     std::function<bool(NodeId)> pin;
     std::function<void(NodeId)> unpin;
@@ -54,8 +54,8 @@ class Committer {
 
   // `plain_bytes`: for the figures. Begins to settle anew if it is here already.
   void Add(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
-  // Commits the node, which is being closed, and waits. Returns its error.
-  Status CommitNow(NodeId id) EXCLUDES(mutex_);
+  // Commits the node and waits. Returns its error.
+  Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
   // Commits what is pending now and waits. Returns the error of one that failed.
   Status Sync() EXCLUDES(mutex_);
   // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
@@ -73,7 +73,6 @@ class Committer {
     uint64_t plain_bytes = 0;
     unsigned failures = 0;
     bool running = false;
-    bool closing = false;
     // Added again while it was running.
     bool again = false;
     // Attempts that ended; and the error of the last one.
@@ -84,6 +83,8 @@ class Committer {
   };
   using Entries = std::unordered_map<NodeId, Entry>;
 
+  // Returns whether the queue took over the caller's pin.
+  bool Enter(NodeId id, uint64_t plain_bytes) REQUIRES(mutex_);
   void Run() EXCLUDES(mutex_);
   // The next one whose time has come, or nothing: then `until` is when one may be.
   std::optional<NodeId> NextDue(Clock::time_point* until) REQUIRES(mutex_);

@@ -30,6 +30,9 @@ struct FileState {
   Mutex mutex;
   // Handles that may write.
   unsigned writers GUARDED_BY(mutex) = 0;
+  // Of these, handles of which a descriptor was closed since they wrote: the kernel tells of their
+  // end later than of that, and mostly it is the same.
+  unsigned closing GUARDED_BY(mutex) = 0;
   // Something was written since the last commit.
   bool changed GUARDED_BY(mutex) = false;
   // Of a plain file, open for reading and writing: while there are writers, and from the loss of

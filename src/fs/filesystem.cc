@@ -91,7 +91,7 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       encoders_(options.compress_threads, options.block_size_bytes),
       committer_(options.compress_threads,
                  std::chrono::nanoseconds(static_cast<int64_t>(options.settle_s * 1e9)),
-                 {.commit = [this](NodeId id, bool closing) { return CommitNode(id, closing); },
+                 {.commit = [this](NodeId id, bool is_awaited) { return CommitNode(id, is_awaited); },
                   .pin = [this](NodeId id) { return nodes_.Pin(id); },
                   .unpin = [this](NodeId id) { Forget(id, 1); },
                   .on_idle = [this] { ForgetPending(); }}) {}
@@ -328,7 +328,10 @@ Status Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
     st->st_blocks += edited.st_blocks;
     st->st_atim = edited.st_atim;
     st->st_mtim = edited.st_mtim;
-    st->st_ctim = edited.st_ctim;
+    const bool written_last = edited.st_ctim.tv_sec != st->st_ctim.tv_sec
+                                  ? edited.st_ctim.tv_sec > st->st_ctim.tv_sec
+                                  : edited.st_ctim.tv_nsec > st->st_ctim.tv_nsec;
+    st->st_ctim = written_last ? edited.st_ctim : st->st_ctim;
     return {};
   }
   if (node.kind == StoredKind::kCompressed && !node.damage) {
@@ -344,6 +347,7 @@ Status Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
 }
 
 Result<struct stat> Filesystem::GetAttributes(NodeId id) {
+  SharedLock names(namespace_);  // a commit replaces the node's stored file
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_ASSIGN_OR_RETURN(struct stat st, StatNode(node));
   XZFS_RETURN_IF_ERROR(ShowAttributes(*node, &st));
@@ -351,12 +355,6 @@ Result<struct stat> Filesystem::GetAttributes(NodeId id) {
 }
 
 DescriptorPtr Filesystem::KeptDescriptor(const NodePtr& node) {
-  if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
-    if (node->state->unlinked && node->state->hot != nullptr) {
-      return node->state->hot;
-    }
-  }
   return files_.FindPinned(node->id);
 }
 

@@ -273,15 +273,15 @@ class Filesystem {
   Status RequireWritable() const;
   Result<NodePtr> WithState(NodeId id);
   Result<NodePtr> BeginWriting(NodeId id, DescriptorPtr new_file = nullptr);
-  void EndWriting(const NodePtr& node);
+  void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
   Status OpenHot(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Status EscapeName(const Node& node, int dir, std::string& name);
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Status RemoveTwin(const NodePtr& node);
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
-  Result<Writable> PrepareChange(NodeId id);
-  Status Resize(NodeId id, uint64_t size);
+  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr);
+  Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
   Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
   void NotePending(const NodePtr& node);
@@ -326,7 +326,8 @@ class Filesystem {
   // filesystem_commit.cc
   friend class FileCommit;
   void QueueCommit(const NodePtr& node);
-  Result<Committer::Outcome> CommitNode(NodeId id, bool closing);
+  uint64_t PlainSize(const NodePtr& node);
+  Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   bool MayCommit(const NodePtr& node, const struct stat& st);
   EncodeOptions encode_options() const {
     return {.preset = options_.preset, .extreme = options_.extreme, .check = options_.check};
@@ -384,6 +385,8 @@ class OpenFile {
 
   const NodePtr node_;
   const int flags_;
+  // It counts among FileState::closing, whose mutex guards it.
+  mutable bool closing_ = false;
   // The content of the node as it was at the last read: a handle belongs to the node, not to a
   // stored file.
   mutable Mutex mutex_;

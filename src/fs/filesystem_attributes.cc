@@ -109,7 +109,7 @@ Result<struct stat> Filesystem::SetAttributes(NodeId id, const AttributeChange& 
   XZFS_RETURN_IF_ERROR(ChangeStored(node, change));
   if (change.size) {
     if (file != nullptr && file->may_write()) {
-      XZFS_RETURN_IF_ERROR(Resize(id, *change.size));
+      XZFS_RETURN_IF_ERROR(Resize(id, *change.size, file));
     } else {
       XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id));
       const Status resized = Resize(id, *change.size);

@@ -75,7 +75,8 @@ class EditedFile : public RandomAccessFile {
 // One attempt. Made, run and dropped by one thread.
 class FileCommit {
  public:
-  FileCommit(Filesystem& fs, NodeId id, bool closing) : fs_(fs), id_(id), closing_(closing) {}
+  FileCommit(Filesystem& fs, NodeId id, bool is_awaited)
+      : fs_(fs), id_(id), is_awaited_(is_awaited) {}
   ~FileCommit();
 
   Result<Committer::Outcome> Run();
@@ -101,7 +102,7 @@ class FileCommit {
 
   Filesystem& fs_;
   const NodeId id_;
-  const bool closing_;
+  const bool is_awaited_;
   NodePtr node_;
   std::shared_ptr<FileState> state_;
   std::shared_ptr<CommitJob> job_;
@@ -165,8 +166,13 @@ bool FileCommit::Begin() {
   node_ = fs_.nodes_.Find(id_);
   overlay_ = state_->overlay;
   const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
-  if (!pending || state_->unlinked || state_->sync_error ||
-      state_->writers > (closing_ ? 1U : 0U)) {
+  if (!pending || state_->unlinked || state_->sync_error) {
+    return false;
+  }
+  // Who closed the last descriptor and waits has no writer any more, though the kernel may not have
+  // told us. For all others a handle that is there is one that may be written to.
+  const unsigned writers = state_->writers - (is_awaited_ ? state_->closing : 0);
+  if (writers != 0) {
     return false;
   }
   job_ = std::make_shared<CommitJob>();
@@ -477,8 +483,13 @@ void Filesystem::QueueCommit(const NodePtr& node) {
   if (options_.compress == Compress::kOff) {
     return;
   }
+  committer_.Add(node->id, PlainSize(node));
+}
+
+// 0 if it can't be told.
+uint64_t Filesystem::PlainSize(const NodePtr& node) {
   const Result<struct stat> st = GetAttributes(node->id);
-  committer_.Add(node->id, st ? static_cast<uint64_t>(st->st_size) : 0);
+  return st ? static_cast<uint64_t>(st->st_size) : 0;
 }
 
 bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
@@ -499,8 +510,8 @@ bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
   return true;
 }
 
-Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool closing) {
-  auto outcome = FileCommit(*this, id, closing).Run();
+Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
+  auto outcome = FileCommit(*this, id, is_awaited).Run();
   if (!outcome) {
     engine_.stats.commits_failed.Add();
     Log(LogLevel::kError, "commit: " + outcome.error().message +
@@ -516,13 +527,7 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   XZFS_ASSIGN_OR_RETURN(const Descriptor lost,
                         Session::OpenLostAndFound(os_, root_->descriptor.get()));
   const std::string name = session.name() + "-" + overlay.id();
-  for (const char* suffix : {".data", ".log"}) {
-    const int error =
-        os_.Rename(session.folder(), overlay.id() + suffix, lost.get(), name + suffix, 0);
-    if (error < 0 && error != -ENOENT) {
-      return FailErrno(-error, "move an overlay to .xzfs/lost+found");
-    }
-  }
+  XZFS_RETURN_IF_ERROR(overlay.MoveTo(lost.get(), name));
   const std::string note = "Pending changes of " + path + " that could not be applied: " + why +
                            ".\n" + name +
                            ".data has the changed bytes at their offsets in the "

@@ -281,7 +281,11 @@ Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span
   for (int tries = 1;; ++tries) {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
     auto got = ReadNode(file, node, offset, out);
-    if (got || got.error().code != ESTALE || tries == kTries || nodes_.Find(file.id()) == node) {
+    if (got || got.error().code != ESTALE || tries == kTries) {
+      return got;
+    }
+    SharedLock names(namespace_);  // until the commit is through
+    if (nodes_.Find(file.id()) == node) {
       return got;
     }
   }
@@ -317,15 +321,14 @@ Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, u
 
 void Filesystem::Close(std::unique_ptr<OpenFile> file) {
   const NodeId id = file->id();
-  const bool wrote = file->may_write();
-  file.reset();
   const NodePtr node = nodes_.Find(id);
   if (node == nullptr) {
     return;
   }
-  if (wrote) {
-    EndWriting(node);
+  if (file->may_write()) {
+    EndWriting(node, file.get());
   }
+  file.reset();
   if (nodes_.RemoveOpen(id)) {
     files_.Drop(node->id);
     engine_.small_files.Drop(node->identity);

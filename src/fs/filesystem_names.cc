@@ -85,14 +85,15 @@ Result<std::string> Filesystem::StoredNameFor(const StoredEntry& entry, const st
   std::string stored = logical;
   switch (entry.kind) {
     case StoredKind::kPlain:
-      stored = HotNameOf(logical);
-      if (ColdNameOf(logical, Format::kXz).size() > NAME_MAX) {
-        return Fail(ENAMETOOLONG, "'" + logical + "' would be too long a name when compressed");
+    case StoredKind::kCompressed: {
+      // Each may become the other.
+      const std::string hot = HotNameOf(logical);
+      const std::string cold = ColdNameOf(logical, entry.format);
+      if (std::max(hot.size(), cold.size()) > NAME_MAX) {
+        return Fail(ENAMETOOLONG, "'" + logical + "' would be stored under too long a name");
       }
-      break;
-    case StoredKind::kCompressed:
-      stored = ColdNameOf(logical, entry.format);
-      break;
+      return entry.kind == StoredKind::kPlain ? hot : cold;
+    }
     case StoredKind::kStrippedLink:
       stored = ColdNameOf(logical, Format::kXz);
       break;
@@ -284,7 +285,14 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place,
     std::vector<NodeId> gone;
     nodes_.Move(node->id, victim.location, gone);
     Drop(gone);
-    XZFS_ASSIGN_OR_RETURN(DescriptorPtr open, OpenNode(node));
+    DescriptorPtr open;
+    if (node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      open = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+    }
+    if (open == nullptr) {
+      XZFS_ASSIGN_OR_RETURN(open, OpenNode(node));
+    }
     files_.Pin(node->id, std::move(open));
   }
   if (node->state != nullptr) {

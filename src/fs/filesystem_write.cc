@@ -123,18 +123,20 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
   return node;
 }
 
-void Filesystem::EndWriting(const NodePtr& node) {
+// `file`: the handle that goes; null if it was counted without one.
+void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   FileState& state = *node->state;
   bool queue = false;
   {
     MutexLock lock(state.mutex);
+    state.closing -= file != nullptr && std::exchange(file->closing_, false) ? 1 : 0;
     if (--state.writers != 0) {
       --writers_;
       return;
     }
     if (!state.unlinked) {
       state.hot = nullptr;
-      queue = state.changed;
+      queue = state.changed && state.job == nullptr;
     }
     const NodePtr now = nodes_.Find(node->id);
     state.may_differ =
@@ -253,7 +255,7 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
 }
 
 // What a change goes to. REQUIRES: a writer is counted.
-Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id) {
+Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->state == nullptr) {
     return Fail(EBADF, "the file was not opened for writing");
@@ -261,8 +263,9 @@ Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id) {
   FileState& state = *known->state;
   MutexLock lock(state.mutex);
   const NodePtr node = nodes_.Find(id);
-  // sync_close commits while the handle that is being closed, or a copy of it, is still there.
+  // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
+  state.closing -= file != nullptr && std::exchange(file->closing_, false) ? 1 : 0;
   state.changed = true;
   if (node->kind == StoredKind::kPlain) {
     XZFS_RETURN_IF_ERROR(OpenHot(node, state));
@@ -275,7 +278,7 @@ Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id) {
 
 Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
                                  std::span<const std::byte> bytes) {
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id()));
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file));
   if (to.overlay != nullptr) {
     XZFS_RETURN_IF_ERROR(to.overlay->Write(offset, bytes));
     return bytes.size();
@@ -295,7 +298,7 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
 }
 
 // REQUIRES: a writer is counted.
-Status Filesystem::Resize(NodeId id, uint64_t size) {
+Status Filesystem::Resize(NodeId id, uint64_t size, const OpenFile* file) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   bool keeps_size = false;
   {
@@ -309,7 +312,7 @@ Status Filesystem::Resize(NodeId id, uint64_t size) {
     now.mtime = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
     return ChangeTimes(known, now);
   }
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(id));
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(id, file));
   if (to.overlay != nullptr) {
     return to.overlay->Truncate(size);
   }
@@ -320,7 +323,7 @@ Status Filesystem::Resize(NodeId id, uint64_t size) {
 }
 
 Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length) {
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id()));
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file));
   if (to.overlay == nullptr) {
     const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
@@ -363,18 +366,26 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
   return static_cast<uint64_t>(at);
 }
 
+// The release comes later than this, and after close has returned. So this is what counts for a
+// commit; a write through another descriptor of the handle takes it back.
 Status Filesystem::Flush(const OpenFile& file) {
-  if (!options_.sync_close || !file.may_write()) {
+  if (!file.may_write()) {
     return {};
   }
+  const NodePtr node = nodes_.Find(file.id());
   {
-    const NodePtr node = nodes_.Find(file.id());
-    MutexLock lock(node->state->mutex);
-    if (node->state->writers != 1 || !node->state->changed || node->state->unlinked) {
+    FileState& state = *node->state;
+    MutexLock lock(state.mutex);
+    state.closing += std::exchange(file.closing_, true) ? 0 : 1;
+    if (state.closing != state.writers || !state.changed || state.unlinked) {
       return {};
     }
   }
-  return committer_.CommitNow(file.id());
+  if (options_.sync_close && options_.compress != Compress::kOff) {
+    return committer_.CommitNow(file.id(), PlainSize(node));
+  }
+  QueueCommit(node);
+  return {};
 }
 
 Status Filesystem::Sync(const OpenFile& file, bool only_data) {

@@ -1,9 +1,14 @@
 // A change is acknowledged in this order: data file, log, the picture in memory. So the log never
-// tells of bytes that aren't in the data file, and bytes there that it doesn't tell of don't count.
+// tells of bytes that aren't in the data file, and bytes there that it doesn't tell of don't count:
+// they are not read, whatever a change that failed has left there.
+//
+// The one thing that can't be taken back is cutting the data file. A log that doesn't tell of it yet
+// owes it (`owed_`): that record goes before any other change. If the process ends before that, the
+// data file is shorter than the log says, which happens in no other way.
 //
 // After a power cut the log may have reached the disk before the data that it tells of. Hence the
 // Synced records: written after a sync of the data file, they say up to where the log is to be
-// believed in the next boot.
+// believed in the next boot. A log of another boot is rewritten before anything is added to it.
 //
 // Removing: the log goes first. Data without a log is nothing.
 #include "store/overlay.h"
@@ -16,7 +21,6 @@
 #include <cstring>
 #include <limits>
 #include <utility>
-#include <vector>
 
 #include "store/records.h"
 
@@ -31,18 +35,12 @@ constexpr uint64_t kMostLogBytes = uint64_t{1} << 30;
 
 }  // namespace
 
-Status Overlay::OpenFiles(int flags) {
-  const int data = os_.OpenBeneath(folder_, id_ + ".data", flags, kFileMode);
-  if (data < 0) {
-    return FailSource(-data, "open the overlay " + id_ + ".data");
+Status Overlay::OpenFile(const char* suffix, int flags, Descriptor& out) {
+  const int fd = os_.OpenBeneath(folder_, id_ + suffix, flags, kFileMode);
+  if (fd < 0) {
+    return FailSource(-fd, "open the overlay " + id_ + suffix + ": " + std::strerror(-fd));
   }
-  data_ = Descriptor(os_, data);
-  const int log = os_.OpenBeneath(folder_, id_ + ".log", flags, kFileMode);
-  if (log < 0) {
-    return FailSource(-log, "open the overlay " + id_ + ".log");
-  }
-  MutexLock lock(mutex_);
-  log_ = Descriptor(os_, log);
+  out = Descriptor(os_, fd);
   return {};
 }
 
@@ -50,39 +48,43 @@ Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string
                                                  const OverlayBase& base, std::string_view boot_id,
                                                  const struct timespec times[2]) {
   std::unique_ptr<Overlay> overlay(new Overlay(os, folder, std::move(id)));
-  const auto make = [&]() -> Status {
-    XZFS_RETURN_IF_ERROR(overlay->OpenFiles(O_RDWR | O_CREAT | O_EXCL));
-    MutexLock lock(overlay->mutex_);
-    overlay->header_ = {.boot_id = std::string(boot_id),
-                        .inode = base.inode,
-                        .size_bytes = base.size_bytes,
-                        .mtime_ns = base.mtime_ns,
-                        .plain_size = base.plain_size};
-    overlay->path_ = base.path;
-    overlay->size_ = base.plain_size;
-    overlay->base_limit_ = base.plain_size;
-    overlay->compact_at_ = kLeastCompaction;
-    if (const int error = os.Truncate(overlay->data_.get(), base.plain_size); error < 0) {
-      return FailErrno(-error, "make an overlay");
-    }
-    if (const int error = os.FSetTimes(overlay->data_.get(), times); error < 0) {
-      return FailErrno(-error, "make an overlay");
-    }
-    XZFS_RETURN_IF_ERROR(overlay->Append(overlay->header_));
-    return overlay->Append(LogPath{base.path});
-  };
-  if (const Status made = make(); !made) {
+  XZFS_RETURN_IF_ERROR(
+      overlay->OpenFile(".data", O_RDWR | O_CREAT | O_EXCL, overlay->data_));
+  if (const Status begun = overlay->Begin(base, boot_id, times); !begun) {
     (void)overlay->Remove();
-    return tl::unexpected(made.error());
+    return tl::unexpected(begun.error());
   }
   return overlay;
+}
+
+Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
+                      const struct timespec times[2]) {
+  MutexLock lock(mutex_);
+  XZFS_RETURN_IF_ERROR(OpenFile(".log", O_RDWR | O_CREAT | O_EXCL, log_));
+  header_ = {.boot_id = std::string(boot_id),
+             .inode = base.inode,
+             .size_bytes = base.size_bytes,
+             .mtime_ns = base.mtime_ns,
+             .plain_size = base.plain_size};
+  path_ = base.path;
+  size_ = base.plain_size;
+  base_limit_ = base.plain_size;
+  compact_at_ = kLeastCompaction;
+  if (const int error = os_.Truncate(data_.get(), base.plain_size); error < 0) {
+    return FailErrno(-error, "make an overlay");
+  }
+  if (const int error = os_.FSetTimes(data_.get(), times); error < 0) {
+    return FailErrno(-error, "make an overlay");
+  }
+  XZFS_RETURN_IF_ERROR(Append(header_));
+  return Append(LogPath{base.path});
 }
 
 Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string id,
                                                std::string_view boot_id) {
   std::unique_ptr<Overlay> overlay(new Overlay(os, folder, std::move(id)));
   os.Unlink(folder, overlay->id_ + ".log.new", 0);  // of a compaction that did not end
-  if (Status opened = overlay->OpenFiles(O_RDWR); !opened) {
+  if (Status opened = overlay->OpenBoth(); !opened) {
     // The log is made after the data and removed before it.
     opened.error().of_the_source = opened.error().code != ENOENT;
     return tl::unexpected(std::move(opened.error()));
@@ -91,8 +93,13 @@ Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string i
   return overlay;
 }
 
-Status Overlay::ReadLog(std::string_view boot_id) {
+Status Overlay::OpenBoth() {
   MutexLock lock(mutex_);
+  XZFS_RETURN_IF_ERROR(OpenFile(".data", O_RDWR, data_));
+  return OpenFile(".log", O_RDWR, log_);
+}
+
+Result<std::vector<std::byte>> Overlay::LogBytes() const {
   struct stat st = {};
   if (const int error = os_.FStat(log_.get(), &st); error < 0) {
     return FailSource(-error, "stat the overlay's log " + id_);
@@ -111,19 +118,22 @@ Status Overlay::ReadLog(std::string_view boot_id) {
     }
     done += static_cast<size_t>(got);
   }
+  return bytes;
+}
+
+Status Overlay::ReadLog(std::string_view boot_id) {
+  MutexLock lock(mutex_);
+  XZFS_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, LogBytes());
   XZFS_ASSIGN_OR_RETURN(const ParsedLog log, ParseLog(bytes));
   header_ = std::get<LogHeader>(log.lines.front().record);
   size_ = base_limit_ = header_.plain_size;
-  uint64_t end = log.end;
-  if (header_.boot_id != boot_id) {
-    end = 0;
-    for (const ParsedLog::Line& line : log.lines) {
-      if (const auto* synced = std::get_if<LogSynced>(&line.record)) {
-        end = std::max(end, std::min(synced->end, line.end));
-      }
+  const bool is_of_this_boot = header_.boot_id == boot_id;
+  uint64_t end = is_of_this_boot ? log.end : 0;
+  for (const ParsedLog::Line& line : log.lines) {
+    if (const auto* synced = std::get_if<LogSynced>(&line.record)) {
+      end = std::max(end, std::min(synced->end, line.end));
     }
   }
-  log_end_ = log.lines.front().end;
   for (const ParsedLog::Line& line : log.lines) {
     // Notes count also if they were not synced: they are checked against what is there.
     const bool is_note = std::holds_alternative<LogPath>(line.record) ||
@@ -133,15 +143,28 @@ Status Overlay::ReadLog(std::string_view boot_id) {
       Replay(line.record);
     }
   }
-  compact_at_ = kLeastCompaction;
-  // From here on in the present boot, and without what doesn't count any more.
-  header_.boot_id = boot_id;
-  if (const int error = os_.Truncate(data_.get(), size_); error < 0) {
-    return FailSource(-error, "give the overlay " + id_ + ".data its size");
-  }
   log_end_ = log.end;
-  if (end != log.end || header_.boot_id != std::get<LogHeader>(log.lines.front().record).boot_id) {
-    CompactLog();
+  compact_at_ = kLeastCompaction;
+  header_.boot_id = boot_id;
+  // What follows a torn record must not come back when that has been overwritten.
+  const bool is_torn = log.end < bytes.size() && os_.Truncate(log_.get(), log.end) < 0;
+  log_is_stale_ = !is_of_this_boot || is_torn;
+  XZFS_RETURN_IF_ERROR(ReadCut());
+  if (log_is_stale_) {
+    (void)CompactLog();  // else the next change tries it again
+  }
+  return {};
+}
+
+// Sees whether the data file was cut and the log doesn't tell of it.
+Status Overlay::ReadCut() {
+  struct stat st = {};
+  if (const int error = os_.FStat(data_.get(), &st); error < 0) {
+    return FailSource(-error, "stat the overlay " + id_ + ".data");
+  }
+  if (const auto size = static_cast<uint64_t>(st.st_size); size < size_) {
+    owed_ = LogResize{size};
+    Replay(*owed_);
   }
   return {};
 }
@@ -163,21 +186,43 @@ void Overlay::Replay(const LogRecord& record) {
   }
 }
 
-// At the end that we know, so that what a failed append left there is overwritten.
+// Makes the log one that may be added to. Before any change.
+Status Overlay::PrepareLog() {
+  if (log_is_stale_) {
+    XZFS_RETURN_IF_ERROR(TakeSyncTurn());
+    const Status compacted = log_is_stale_ ? CompactLog() : Status();
+    EndSyncTurn();
+    XZFS_RETURN_IF_ERROR(compacted);
+  }
+  if (owed_) {
+    XZFS_RETURN_IF_ERROR(Append(*owed_));
+    owed_.reset();
+  }
+  return {};
+}
+
+// At the end that we know. What an append that failed left there goes, as a shorter record in its
+// place would leave a rest of it.
 Status Overlay::Append(const LogRecord& record) {
   std::string bytes;
   AppendRecord(record, bytes);
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t put =
-        os_.PWrite(log_.get(), BytesOf(std::string_view(bytes).substr(done)), log_end_ + done);
-    if (put < 0) {
-      return FailErrno(static_cast<int>(-put), "write the overlay's log " + id_);
+  if (const Status written = WriteFully(log_.get(), BytesOf(bytes), log_end_); !written) {
+    if (os_.Truncate(log_.get(), log_end_) < 0) {
+      log_is_stale_ = true;
     }
-    done += static_cast<size_t>(put);
+    return written;
   }
   log_end_ += bytes.size();
-  if (log_end_ > compact_at_) {
-    CompactLog();
+  return {};
+}
+
+// A record that is added after a change, or a note.
+Status Overlay::AppendAndReplay(const LogRecord& record) {
+  XZFS_RETURN_IF_ERROR(Append(record));
+  Replay(record);
+  if (log_end_ > compact_at_ && !syncing_) {
+    compact_at_ = log_end_ * 2;  // unless it works: then twice what is left
+    (void)CompactLog();
   }
   return {};
 }
@@ -204,44 +249,54 @@ std::string Overlay::FreshLog() const {
 }
 
 // Replaces the log by a shorter one. It is complete, and the data with it on the disk, before it
-// has the log's name; so there always is one whole log. A failure leaves the old one.
-void Overlay::CompactLog() {
-  compact_at_ = log_end_ * 2;  // unless it works: then twice what is left
+// has the log's name; so there always is one whole log. A failure leaves the old one. REQUIRES:
+// nobody else is syncing.
+Status Overlay::CompactLog() {
+  if (removed_) {
+    return Fail(ENOENT, "the overlay " + id_ + " was removed");
+  }
+  if (sync_error_) {
+    return tl::unexpected(*sync_error_);
+  }
   const std::string bytes = FreshLog();
   const std::string name = id_ + ".log.new";
   const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
   if (fd < 0) {
-    return;
+    return FailErrno(-fd, "make the overlay's log " + name);
   }
   Descriptor fresh(os_, fd);
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t put = os_.PWrite(fd, BytesOf(std::string_view(bytes).substr(done)), done);
-    if (put <= 0) {
-      break;
-    }
-    done += static_cast<size_t>(put);
+  Status made = WriteFully(fd, BytesOf(bytes), 0);
+  if (made) {
+    made = NoteSync(os_.Sync(data_.get(), /*only_data=*/true));
   }
-  if (const int error = os_.Sync(data_.get(), true); error < 0) {
-    sync_error_ = Error{-error, "sync the overlay " + id_};
+  if (made) {  // of a file that nobody relies on yet
+    const int error = os_.Sync(fd, /*only_data=*/false);
+    made = error < 0 ? FailErrno(-error, "sync the overlay's log " + name) : Status();
   }
-  if (done < bytes.size() || sync_error_ || os_.Sync(fd, false) < 0 ||
-      os_.Rename(folder_, name, folder_, id_ + ".log", 0) < 0) {
+  if (made) {
+    const int error = os_.Rename(folder_, name, folder_, id_ + ".log", 0);
+    made = error < 0 ? FailErrno(-error, "rename the overlay's log " + name) : Status();
+  }
+  if (!made) {
     os_.Unlink(folder_, name, 0);
-    return;
+    return made;
   }
-  ++compactions_;
   log_ = std::move(fresh);
   log_end_ = bytes.size();
+  log_is_stale_ = false;
+  owed_.reset();
   compact_at_ = std::max(kLeastCompaction, 2 * log_end_);
+  // What is synced from here on is in the new log only.
+  return NoteSync(os_.Sync(folder_, /*only_data=*/false));
 }
 
 Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
                                std::span<std::byte> out) const {
+  enum class Where { kBase, kData, kNowhere };
   struct Run {
     uint64_t begin;
     uint64_t end;
-    bool is_base;
+    Where where;
   };
   std::vector<Run> runs;
   uint64_t end = offset;
@@ -251,55 +306,55 @@ Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
       end = offset + std::min<uint64_t>(out.size(), size_ - offset);
     }
     for (uint64_t at = offset; at < end;) {
-      uint64_t run_end = written_.RunEnd(at, end);
-      bool is_base = false;
-      if (!written_.Covers(at, at + 1) && at < base_limit_) {
-        run_end = std::min(run_end, base_limit_);
-        is_base = true;
+      Run run = {at, written_.RunEnd(at, end), Where::kData};
+      if (!written_.Covers(at, at + 1)) {
+        run.where = at < base_limit_ ? Where::kBase : Where::kNowhere;
+        run.end = at < base_limit_ ? std::min(run.end, base_limit_) : run.end;
       }
-      runs.push_back({at, run_end, is_base});
-      at = run_end;
+      runs.push_back(run);
+      at = run.end;
     }
   }
   for (const Run& run : runs) {
-    const std::span<std::byte> part = out.subspan(run.begin - offset, run.end - run.begin);
-    if (run.is_base) {
+    std::span<std::byte> part = out.subspan(run.begin - offset, run.end - run.begin);
+    if (run.where == Where::kBase) {
       XZFS_RETURN_IF_ERROR(ReadFully(base, run.begin, part));
       continue;
     }
-    for (size_t done = 0; done < part.size();) {
-      const ssize_t got = os_.PRead(data_.get(), part.subspan(done), run.begin + done);
+    uint64_t at = run.begin;
+    while (run.where == Where::kData && !part.empty()) {
+      const ssize_t got = os_.PRead(data_.get(), part, at);
       if (got < 0) {
         return FailErrno(static_cast<int>(-got), "read the overlay " + id_);
       }
       if (got == 0) {  // it has just been made shorter
-        std::memset(part.data() + done, 0, part.size() - done);
         break;
       }
-      done += static_cast<size_t>(got);
+      part = part.subspan(static_cast<size_t>(got));
+      at += static_cast<uint64_t>(got);
     }
+    std::fill(part.begin(), part.end(), std::byte{0});
   }
   return end - offset;
 }
 
-Status Overlay::WriteData(uint64_t offset, std::span<const std::byte> bytes) {
-  for (size_t done = 0; done < bytes.size();) {
-    const ssize_t put = os_.PWrite(data_.get(), bytes.subspan(done), offset + done);
+Status Overlay::WriteFully(int fd, std::span<const std::byte> bytes, uint64_t offset) const {
+  while (!bytes.empty()) {
+    const ssize_t put = os_.PWrite(fd, bytes, offset);
     if (put < 0) {
       return FailErrno(static_cast<int>(-put), "write the overlay " + id_);
     }
-    done += static_cast<size_t>(put);
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
   }
   return {};
 }
 
 Status Overlay::AddExtent(uint64_t begin, uint64_t end) {
-  if (!written_.Covers(begin, end) || end > size_) {
-    XZFS_RETURN_IF_ERROR(Append(LogExtent{begin, end - begin}));
+  if (written_.Covers(begin, end) && end <= size_) {
+    return {};
   }
-  written_.Add(begin, end);
-  size_ = std::max(size_, end);
-  return {};
+  return AppendAndReplay(LogExtent{begin, end - begin});
 }
 
 Status Overlay::Write(uint64_t offset, std::span<const std::byte> bytes) {
@@ -309,34 +364,17 @@ Status Overlay::Write(uint64_t offset, std::span<const std::byte> bytes) {
   if (offset > kMostSize || bytes.size() > kMostSize - offset) {
     return Fail(EFBIG, "a write beyond the largest size");
   }
+  const uint64_t end = offset + bytes.size();
   MutexLock lock(mutex_);
-  Status written = WriteData(offset, bytes);
+  XZFS_RETURN_IF_ERROR(PrepareLog());
+  Status written = WriteFully(data_.get(), bytes, offset);
   if (written) {
-    written = AddExtent(offset, offset + bytes.size());
+    written = AddExtent(offset, end);
   }
-  if (!written) {
-    os_.Truncate(data_.get(), size_);  // the data file has the logical file's size
+  if (!written && end > size_) {
+    os_.Truncate(data_.get(), size_);  // gives back the space that it took
   }
   return written;
-}
-
-Status Overlay::Resize(uint64_t size) {
-  const uint64_t before = size_;
-  if (const int error = os_.Truncate(data_.get(), size); error < 0) {
-    return FailErrno(-error, "truncate the overlay " + id_);
-  }
-  if (const Status noted = Append(LogResize{size}); !noted) {
-    if (size < before) {
-      // What was cut off the data file is gone, so the file must be shorter, noted or not: a log
-      // that still has it would show zeros.
-      Replay(LogResize{size});
-    } else {
-      os_.Truncate(data_.get(), before);
-    }
-    return noted;
-  }
-  Replay(LogResize{size});
-  return {};
 }
 
 Status Overlay::Truncate(uint64_t size) {
@@ -344,7 +382,19 @@ Status Overlay::Truncate(uint64_t size) {
     return Fail(EFBIG, "a size beyond the largest");
   }
   MutexLock lock(mutex_);
-  return Resize(size);
+  XZFS_RETURN_IF_ERROR(PrepareLog());
+  const bool shrinks = size < size_;
+  if (const int error = os_.Truncate(data_.get(), size); error < 0) {
+    return FailErrno(-error, "truncate the overlay " + id_);
+  }
+  Status noted = AppendAndReplay(LogResize{size});
+  if (!noted && shrinks) {
+    owed_ = LogResize{size};
+    Replay(*owed_);
+  } else if (!noted) {
+    os_.Truncate(data_.get(), size_);
+  }
+  return noted;
 }
 
 Status Overlay::ZeroData(uint64_t offset, uint64_t length) {
@@ -354,7 +404,8 @@ Status Overlay::ZeroData(uint64_t offset, uint64_t length) {
     const std::vector<std::byte> zeros(std::min<uint64_t>(length, uint64_t{1} << 20));
     for (uint64_t done = 0; done < length;) {
       const size_t part = std::min<uint64_t>(zeros.size(), length - done);
-      XZFS_RETURN_IF_ERROR(WriteData(offset + done, std::span(zeros).first(part)));
+      XZFS_RETURN_IF_ERROR(
+          WriteFully(data_.get(), std::span(zeros).first(part), offset + done));
       done += part;
     }
     return {};
@@ -368,35 +419,59 @@ Status Overlay::Zero(uint64_t offset, uint64_t length) {
     return {};
   }
   length = std::min(length, size_ - offset);
+  XZFS_RETURN_IF_ERROR(PrepareLog());
   XZFS_RETURN_IF_ERROR(ZeroData(offset, length));
   return AddExtent(offset, offset + length);
 }
 
-Status Overlay::Sync(bool only_data) {
-  uint64_t end = 0;
-  uint64_t compactions = 0;
-  {
-    MutexLock lock(mutex_);
-    if (sync_error_) {
-      return tl::unexpected(*sync_error_);
-    }
-    end = log_end_;
-    compactions = compactions_;
+Status Overlay::TakeSyncTurn() {
+  while (syncing_) {
+    sync_ended_.Wait(mutex_);
   }
-  int error = os_.Sync(data_.get(), only_data);
-  MutexLock lock(mutex_);
-  // A compaction meanwhile has synced everything up to it, and `end` is of the old log.
-  if (error == 0 && compactions == compactions_) {
-    XZFS_RETURN_IF_ERROR(Append(LogSynced{end}));
-  }
-  if (error == 0) {
-    error = os_.Sync(log_.get(), true);
-  }
-  if (error < 0) {
-    sync_error_ = Error{-error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
+  if (sync_error_) {
     return tl::unexpected(*sync_error_);
   }
+  syncing_ = true;
   return {};
+}
+
+void Overlay::EndSyncTurn() {
+  syncing_ = false;
+  sync_ended_.NotifyAll();
+}
+
+// `error`: what a sync of something that was acknowledged gave.
+Status Overlay::NoteSync(int error) {
+  if (error == 0) {
+    return {};
+  }
+  sync_error_ = Error{-error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
+  return tl::unexpected(*sync_error_);
+}
+
+// The lock is not held meanwhile; what is written then is not covered. REQUIRES: it is our turn.
+Status Overlay::SyncFile(const Descriptor& file, bool only_data) {
+  const int fd = file.get();
+  mutex_.Unlock();
+  const int error = os_.Sync(fd, only_data);
+  mutex_.Lock();
+  return NoteSync(error);
+}
+
+Status Overlay::Sync(bool only_data) {
+  MutexLock lock(mutex_);
+  XZFS_RETURN_IF_ERROR(PrepareLog());
+  XZFS_RETURN_IF_ERROR(TakeSyncTurn());
+  const uint64_t end = log_end_;
+  Status synced = SyncFile(data_, only_data);
+  if (synced) {
+    synced = Append(LogSynced{end});
+  }
+  if (synced) {
+    synced = SyncFile(log_, /*only_data=*/true);
+  }
+  EndSyncTurn();
+  return synced;
 }
 
 uint64_t Overlay::size() const {
@@ -406,9 +481,11 @@ uint64_t Overlay::size() const {
 
 Result<struct stat> Overlay::Stat() const {
   struct stat st = {};
+  MutexLock lock(mutex_);
   if (const int error = os_.FStat(data_.get(), &st); error < 0) {
     return FailErrno(-error, "stat the overlay " + id_);
   }
+  st.st_size = static_cast<off_t>(size_);
   return st;
 }
 
@@ -431,25 +508,28 @@ OverlayBase Overlay::base() const {
           .path = path_};
 }
 
+Status Overlay::Note(const LogRecord& record) {
+  XZFS_RETURN_IF_ERROR(PrepareLog());
+  return AppendAndReplay(record);
+}
+
 Status Overlay::NotePath(std::string path) {
   MutexLock lock(mutex_);
-  path_ = std::move(path);
-  return Append(LogPath{path_});
+  return Note(LogPath{std::move(path)});
 }
 
 Status Overlay::NoteDropped() {
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(Append(LogDropped{}));
-  dropped_ = true;
-  return {};
+  return Note(LogDropped{});
 }
 
 Status Overlay::NotePublishing(const LogPublishing& as) {
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(Append(as));
-  published_as_ = as;
-  const int error = os_.Sync(log_.get(), true);
-  return error < 0 ? FailErrno(-error, "sync the overlay's log " + id_) : Status();
+  XZFS_RETURN_IF_ERROR(Note(as));
+  XZFS_RETURN_IF_ERROR(TakeSyncTurn());
+  const Status synced = SyncFile(log_, /*only_data=*/true);
+  EndSyncTurn();
+  return synced;
 }
 
 bool Overlay::dropped() const {
@@ -462,7 +542,21 @@ std::optional<LogPublishing> Overlay::published_as() const {
   return published_as_;
 }
 
+Status Overlay::MoveTo(int folder, const std::string& name) {
+  MutexLock lock(mutex_);
+  removed_ = true;
+  for (const char* suffix : {".data", ".log"}) {
+    const int error = os_.Rename(folder_, id_ + suffix, folder, name + suffix, 0);
+    if (error < 0 && error != -ENOENT) {
+      return FailErrno(-error, "move the overlay " + id_);
+    }
+  }
+  return {};
+}
+
 Status Overlay::Remove() {
+  MutexLock lock(mutex_);
+  removed_ = true;
   for (const char* suffix : {".log", ".data"}) {
     const int error = os_.Unlink(folder_, id_ + suffix, 0);
     if (error < 0 && error != -ENOENT) {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/mutex.h"
 #include "base/os.h"
@@ -44,8 +45,8 @@ class Overlay {
                                                  const struct timespec times[2]);
 
   // One that an earlier process left. If the log was begun in another boot than `boot_id`, only
-  // what was synced counts. Errors: EIO if there is no whole log: then nothing was acknowledged;
-  // of_the_source if it could not be read.
+  // what was synced counts. Errors: of_the_source if it could not be read, or is damaged so that
+  // nothing can be told: it stays as it is. Else nothing in it was acknowledged.
   static Result<std::unique_ptr<Overlay>> Load(Os& os, int folder, std::string id,
                                                std::string_view boot_id);
 
@@ -53,17 +54,19 @@ class Overlay {
   Result<size_t> ReadAt(const RandomAccessFile& base, uint64_t offset,
                         std::span<std::byte> out) const EXCLUDES(mutex_);
 
-  // After an error the content is what it was, but for bytes that were written before already.
+  // After an error the content is what it was, but for bytes that were written before already, and
+  // for what a Truncate has cut off.
   Status Write(uint64_t offset, std::span<const std::byte> bytes) EXCLUDES(mutex_);
   Status Truncate(uint64_t size) EXCLUDES(mutex_);
   // Doesn't change the size.
   Status Zero(uint64_t offset, uint64_t length) EXCLUDES(mutex_);
-  // Once it has failed it fails for ever: what the kernel could not write it drops.
+  // Once a file could not be synced it fails for ever: what the kernel could not write it drops.
+  // Blocks: on I/O, and while another thread syncs.
   Status Sync(bool only_data) EXCLUDES(mutex_);
 
   uint64_t size() const EXCLUDES(mutex_);
   // Of the data file: size, times and allocated blocks are the logical file's.
-  Result<struct stat> Stat() const;
+  Result<struct stat> Stat() const EXCLUDES(mutex_);
   Status SetTimes(const struct timespec times[2]);
   // The bytes [begin, end) of the logical file are all the base's.
   bool IsBase(uint64_t begin, uint64_t end) const EXCLUDES(mutex_);
@@ -82,21 +85,34 @@ class Overlay {
   std::optional<LogPublishing> published_as() const EXCLUDES(mutex_);
 
   // Removes the files. Who holds the overlay can still read.
-  Status Remove();
+  Status Remove() EXCLUDES(mutex_);
+  // Gives the files to somebody else, as `name` with their suffixes.
+  Status MoveTo(int folder, const std::string& name) EXCLUDES(mutex_);
 
  private:
   Overlay(Os& os, int folder, std::string id) : os_(os), folder_(folder), id_(std::move(id)) {}
 
-  Status OpenFiles(int flags);
+  Status OpenFile(const char* suffix, int flags, Descriptor& out);
+  Status Begin(const OverlayBase& base, std::string_view boot_id, const struct timespec times[2])
+      EXCLUDES(mutex_);
+  Status OpenBoth() EXCLUDES(mutex_);
+  Result<std::vector<std::byte>> LogBytes() const REQUIRES(mutex_);
   Status ReadLog(std::string_view boot_id) EXCLUDES(mutex_);
+  Status ReadCut() REQUIRES(mutex_);
   void Replay(const LogRecord& record) REQUIRES(mutex_);
+  Status PrepareLog() REQUIRES(mutex_);
   Status Append(const LogRecord& record) REQUIRES(mutex_);
-  Status Resize(uint64_t size) REQUIRES(mutex_);
-  Status WriteData(uint64_t offset, std::span<const std::byte> bytes);
+  Status AppendAndReplay(const LogRecord& record) REQUIRES(mutex_);
+  Status Note(const LogRecord& record) REQUIRES(mutex_);
   Status ZeroData(uint64_t offset, uint64_t length);
   Status AddExtent(uint64_t begin, uint64_t end) REQUIRES(mutex_);
+  Status WriteFully(int fd, std::span<const std::byte> bytes, uint64_t offset) const;
+  Status TakeSyncTurn() REQUIRES(mutex_);
+  void EndSyncTurn() REQUIRES(mutex_);
+  Status NoteSync(int error) REQUIRES(mutex_);
+  Status SyncFile(const Descriptor& file, bool only_data) REQUIRES(mutex_);
   std::string FreshLog() const REQUIRES(mutex_);
-  void CompactLog() REQUIRES(mutex_);
+  Status CompactLog() REQUIRES(mutex_);
 
   Os& os_;
   const int folder_;
@@ -109,7 +125,11 @@ class Overlay {
   bool dropped_ GUARDED_BY(mutex_) = false;
   std::optional<LogPublishing> published_as_ GUARDED_BY(mutex_);
   uint64_t log_end_ GUARDED_BY(mutex_) = 0;
-  uint64_t compactions_ GUARDED_BY(mutex_) = 0;
+  // The log has records that don't count: nothing may be appended to it before it was rewritten.
+  bool log_is_stale_ GUARDED_BY(mutex_) = false;
+  // What the data file was cut to, and the log doesn't tell of yet: goes before the next record.
+  std::optional<LogResize> owed_ GUARDED_BY(mutex_);
+  bool removed_ GUARDED_BY(mutex_) = false;
   // After which it is worth looking whether the log can be made shorter.
   uint64_t compact_at_ GUARDED_BY(mutex_) = 0;
   uint64_t size_ GUARDED_BY(mutex_) = 0;
@@ -117,6 +137,10 @@ class Overlay {
   uint64_t base_limit_ GUARDED_BY(mutex_) = 0;
   ExtentMap written_ GUARDED_BY(mutex_);
   std::optional<Error> sync_error_ GUARDED_BY(mutex_);
+  // One thread syncs at a time, and meanwhile log_ is not replaced. The kernel tells of an error
+  // once: a second one would be told that all is well.
+  bool syncing_ GUARDED_BY(mutex_) = false;
+  CondVar sync_ended_;
 };
 
 }  // namespace xzfs

@@ -11,6 +11,8 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kMostOffset = std::numeric_limits<int64_t>::max();
+// A header's record is 61 bytes and the boot's id, which has 36.
+constexpr uint64_t kMostHeaderBytes = 256;
 
 // In the order of the variant's alternatives.
 enum class Type : uint8_t {
@@ -92,6 +94,19 @@ std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
   return std::nullopt;
 }
 
+// Of a log without a header. It is written at once and first, so the log that ends within it, or
+// that has only zeros, tells of nothing that was acknowledged.
+tl::unexpected<Error> NoHeader(std::string_view text) {
+  uint64_t body_size = 0;
+  const bool ends_in_it =
+      !RecordParser(text).Number(body_size) ||
+      (body_size <= kMostHeaderBytes && text.size() < body_size + 2 * sizeof(uint64_t));
+  if (ends_in_it || text.find_first_not_of('\0') == std::string_view::npos) {
+    return Fail(EIO, "the log has no whole header");
+  }
+  return FailSource(EIO, "the header of the log is damaged");
+}
+
 }  // namespace
 
 void AppendRecord(const LogRecord& record, std::string& out) { PutRecord(out, BodyOf(record)); }
@@ -100,9 +115,10 @@ Result<ParsedLog> ParseLog(std::span<const std::byte> bytes) {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   RecordParser parser(text);
   ParsedLog log;
-  for (std::string body; parser.Record(body);) {
-    if (body.empty() || body[0] < 1 || body[0] > static_cast<char>(Type::kPublishing)) {
-      return Fail(EOPNOTSUPP, "the log was written by a later version");
+  // Zeros are whole records with nothing in them: their CRC is 0.
+  for (std::string body; parser.Record(body) && !body.empty();) {
+    if (body[0] < 1 || body[0] > static_cast<char>(Type::kPublishing)) {
+      return FailSource(EOPNOTSUPP, "the log was written by a later version");
     }
     auto record =
         ParseBody(static_cast<Type>(body[0]), RecordParser(std::string_view(body).substr(1)));
@@ -114,7 +130,7 @@ Result<ParsedLog> ParseLog(std::span<const std::byte> bytes) {
     log.lines.push_back({std::move(*record), log.end});
   }
   if (log.lines.empty()) {
-    return Fail(EIO, "the log has no whole header");
+    return NoHeader(text);
   }
   return log;
 }

@@ -60,6 +60,17 @@ class Calls:
             self.assert_committed(name, patched(CONTENT, 70_000, b"new")[:60_000])
             self.assertEqual(os.stat(path).st_mtime_ns, cut)
 
+    def test_a_commit_does_not_change_the_times_of_the_directory(self):
+        """What tar, cp -a and rsync set at the end stays, though names come and go for a commit."""
+        os.mkdir(self.path("dir"))
+        self.store("dir/edited", CONTENT, "edited")
+        write_file(self.path("dir/hot"), CONTENT)
+        os.utime(self.path("dir"), ns=(10**18, 10**18 + 7))
+        self.sync()
+        self.assert_state("dir/hot", "cold")
+        self.assertEqual(os.stat(os.path.join(self.source, "dir")).st_mtime_ns, 10**18 + 7)
+        self.assertEqual(os.stat(self.path("dir")).st_mtime_ns, 10**18 + 7)
+
     def test_a_time_that_is_set_while_the_file_is_open_stays(self):
         """cp -p and tar write, set the time, and close."""
         for name, path, state in self.for_each_state():
@@ -250,7 +261,8 @@ class Calls:
             self.sync()
             seen += [entry.name for entry in listing]
         stayed = [name for name in seen if name.startswith("stays")]
-        self.assertEqual(len(stayed), len(set(stayed)))
+        self.assertEqual(len(stayed), len(set(stayed)), "a name is listed twice")
+        self.assertEqual(600 - len(set(stayed)), 0, "names are not listed that were always there")
         self.assertEqual(sorted(set(os.listdir(self.root))),
                          sorted(f"stays{number}" for number in range(600)))
 

@@ -40,13 +40,14 @@ def shown(st):
     is_dir = stat.S_ISDIR(st.st_mode)
     return (st.st_mode, st.st_uid, st.st_gid, 0 if is_dir else st.st_nlink,
             0 if is_dir else st.st_size,
-            st.st_mtime_ns if st.st_mtime_ns < SET_BEFORE_NS else "now")
+            0 if is_dir else st.st_mtime_ns if st.st_mtime_ns < SET_BEFORE_NS else "now")
 
 
 def comparable(tree):
     """The tree without the times that the clock made."""
     return {name: entry._replace(mtime_ns=entry.mtime_ns if entry.mtime_ns < SET_BEFORE_NS
-                                 else "now") for name, entry in tree.items()}
+                                 else "now")
+            for name, entry in write_support.without_directory_times(tree).items()}
 
 
 Handle = collections.namedtuple("Handle", "fds flags")

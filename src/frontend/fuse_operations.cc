@@ -32,9 +32,6 @@ constexpr size_t kKeptBufferBytes = 128 << 10;
 // fetches: so much is added to the first answer.
 constexpr size_t kControlSlack = 256;
 
-// What a handle number of ours stands for.
-OpenFile* FileOf(const struct fuse_file_info* fi) { return reinterpret_cast<OpenFile*>(fi->fh); }
-
 // A request that is to be answered once.
 class Request {
  public:
@@ -181,8 +178,9 @@ void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info
 void FuseOperations::Hand(std::unique_ptr<OpenFile> opened, bool keep_cache,
                           struct fuse_file_info* fi) {
   fi->keep_cache = keep_cache ? 1 : 0;
-  // Closing means something only where it waits for the commit.
-  fi->noflush = opened->may_write() && fs_.options().sync_close ? 0 : 1;
+  // The release comes after close has returned. Who closes a file and then waits until nothing is
+  // pending must not be told so before we have heard of it.
+  fi->noflush = opened->may_write() ? 0 : 1;
   fi->fh = reinterpret_cast<uint64_t>(opened.get());
   Keep(std::move(opened));
 }
@@ -194,7 +192,12 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
     fuse_reply_err(req, EINVAL);
     return;
   }
-  PendingRead next{req, FileOf(fi), static_cast<uint64_t>(offset), size};
+  const Result<OpenFile*> file = self.FileOf(fi);
+  if (!file) {
+    fuse_reply_err(req, file.error().code);
+    return;
+  }
+  PendingRead next{req, *file, static_cast<uint64_t>(offset), size};
   if (!next.file->node()->has_giant_blocks) {
     ReadNow(next);
     return;
@@ -237,7 +240,7 @@ void FuseOperations::ReadNow(const PendingRead& read) {
 
 void FuseOperations::Release(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
   FuseOperations& self = Of(req);
-  if (std::unique_ptr<OpenFile> file = self.TakeBack(FileOf(fi))) {
+  if (std::unique_ptr<OpenFile> file = self.TakeBack(reinterpret_cast<OpenFile*>(fi->fh))) {
     self.fs_.Close(std::move(file));
   }
   fuse_reply_err(req, 0);
@@ -247,6 +250,15 @@ void FuseOperations::Keep(std::unique_ptr<OpenFile> file) {
   MutexLock lock(files_mutex_);
   OpenFile* const key = file.get();
   files_.emplace(key, std::move(file));
+}
+
+Result<OpenFile*> FuseOperations::FileOf(const struct fuse_file_info* fi) {
+  const auto file = reinterpret_cast<OpenFile*>(fi->fh);
+  MutexLock lock(files_mutex_);
+  if (!files_.contains(file)) {
+    return Fail(EBADF, "a handle that isn't open");
+  }
+  return file;
 }
 
 std::unique_ptr<OpenFile> FuseOperations::TakeBack(OpenFile* file) {
@@ -406,9 +418,11 @@ void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr,
     if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
       change.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0 ? now : attr->st_mtim;
     }
-    XZFS_ASSIGN_OR_RETURN(
-        const struct stat st,
-        self.fs_.SetAttributes(node, change, fi != nullptr ? FileOf(fi) : nullptr));
+    OpenFile* file = nullptr;
+    if (fi != nullptr) {
+      XZFS_ASSIGN_OR_RETURN(file, self.FileOf(fi));
+    }
+    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.SetAttributes(node, change, file));
     fuse_reply_attr(request.End(), &st, self.fs_.options().attr_timeout_s);
     return {};
   });
@@ -477,8 +491,9 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
     if (offset < 0) {
       return Fail(EINVAL, "a negative offset");
     }
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
     XZFS_ASSIGN_OR_RETURN(const size_t written,
-                          self.fs_.Write(*FileOf(fi), static_cast<uint64_t>(offset),
+                          self.fs_.Write(*file, static_cast<uint64_t>(offset),
                                          std::as_bytes(std::span(bytes, size))));
     fuse_reply_write(request.End(), written);
     return {};
@@ -486,11 +501,17 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
 }
 
 void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Flush(*FileOf(fi)); });
+  RunStatus(req, [&](FuseOperations& self) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    return self.fs_.Flush(*file);
+  });
 }
 
 void FuseOperations::FSync(fuse_req_t req, fuse_ino_t, int only_data, struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Sync(*FileOf(fi), only_data != 0); });
+  RunStatus(req, [&](FuseOperations& self) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    return self.fs_.Sync(*file, only_data != 0);
+  });
 }
 
 void FuseOperations::FSyncDir(fuse_req_t req, fuse_ino_t node, int, struct fuse_file_info*) {
@@ -499,8 +520,9 @@ void FuseOperations::FSyncDir(fuse_req_t req, fuse_ino_t node, int, struct fuse_
 
 void FuseOperations::FAllocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length,
                                struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) {
-    return self.fs_.Allocate(*FileOf(fi), mode, static_cast<uint64_t>(offset),
+  RunStatus(req, [&](FuseOperations& self) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    return self.fs_.Allocate(*file, mode, static_cast<uint64_t>(offset),
                              static_cast<uint64_t>(length));
   });
 }
@@ -508,8 +530,9 @@ void FuseOperations::FAllocate(fuse_req_t req, fuse_ino_t, int mode, off_t offse
 void FuseOperations::LSeek(fuse_req_t req, fuse_ino_t, off_t offset, int whence,
                            struct fuse_file_info* fi) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
     XZFS_ASSIGN_OR_RETURN(const uint64_t at,
-                          self.fs_.Seek(*FileOf(fi), static_cast<uint64_t>(offset), whence));
+                          self.fs_.Seek(*file, static_cast<uint64_t>(offset), whence));
     fuse_reply_lseek(request.End(), static_cast<off_t>(at));
     return {};
   });

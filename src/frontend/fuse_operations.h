@@ -99,6 +99,8 @@ class FuseOperations {
   void Keep(std::unique_ptr<OpenFile> file) EXCLUDES(files_mutex_);
   // Describes `opened` to the kernel, and keeps it.
   void Hand(std::unique_ptr<OpenFile> opened, bool keep_cache, struct fuse_file_info* fi);
+  // What a handle number of ours stands for, until the kernel releases it. EBADF if it isn't ours.
+  Result<OpenFile*> FileOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
   std::unique_ptr<OpenFile> TakeBack(OpenFile* file) EXCLUDES(files_mutex_);
 
   Filesystem& fs_;

@@ -179,7 +179,8 @@ Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, Des
   const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   *keep_cache = compressed || (unchanged && settled);
-  return std::make_unique<OpenFile>(nodes_.Find(id), flags);
+  XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(id));
+  return std::make_unique<OpenFile>(now, flags);
 }
 
 std::unique_ptr<RandomAccessFile> Filesystem::ContentOf(const NodePtr& node, int flags) {

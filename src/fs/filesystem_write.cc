@@ -90,7 +90,7 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
   const auto prepare = [&]() -> Status {
     SharedLock names(namespace_);
     MutexLock lock(state.mutex);
-    node = nodes_.Find(id);  // what it is now that no commit can end
+    XZFS_ASSIGN_OR_RETURN(node, FindNode(id));  // what it is now that no commit can end
     if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
     }
@@ -262,7 +262,7 @@ Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile
   }
   FileState& state = *known->state;
   MutexLock lock(state.mutex);
-  const NodePtr node = nodes_.Find(id);
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
   state.closing -= file != nullptr && std::exchange(file->closing_, false) ? 1 : 0;
@@ -299,11 +299,11 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
 
 // REQUIRES: a writer is counted.
 Status Filesystem::Resize(NodeId id, uint64_t size, const OpenFile* file) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
+  XZFS_ASSIGN_OR_RETURN(const NodePtr known, WithState(id));
   bool keeps_size = false;
   {
     MutexLock lock(known->state->mutex);
-    const NodePtr now = nodes_.Find(id);
+    XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(id));
     keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay == nullptr &&
                  now->plain_size == size && size != 0;
   }
@@ -372,7 +372,7 @@ Status Filesystem::Flush(const OpenFile& file) {
   if (!file.may_write()) {
     return {};
   }
-  const NodePtr node = nodes_.Find(file.id());
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, WithState(file.id()));
   {
     FileState& state = *node->state;
     MutexLock lock(state.mutex);
@@ -424,7 +424,8 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
     }
   } else {
     if (hot == nullptr) {
-      XZFS_ASSIGN_OR_RETURN(hot, OpenNode(nodes_.Find(node->id)));
+      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
+      XZFS_ASSIGN_OR_RETURN(hot, OpenNode(now));
     }
     const int error = os_.Sync(hot->descriptor.get(), only_data);
     synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();

@@ -36,9 +36,10 @@ constexpr uint64_t kMostLogBytes = uint64_t{1} << 30;
 }  // namespace
 
 Status Overlay::OpenFile(const char* suffix, int flags, Descriptor& out) {
-  const int fd = os_.OpenBeneath(folder_, id_ + suffix, flags, kFileMode);
+  const mode_t mode = (flags & O_CREAT) != 0 ? kFileMode : 0;
+  const int fd = os_.OpenBeneath(folder_, id_ + suffix, flags, mode);
   if (fd < 0) {
-    return FailSource(-fd, "open the overlay " + id_ + suffix + ": " + std::strerror(-fd));
+    return FailSource(-fd, "open the overlay " + id_ + suffix);
   }
   out = Descriptor(os_, fd);
   return {};

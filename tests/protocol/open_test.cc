@@ -34,10 +34,10 @@ class OpenTest : public ProtocolTest {
   CountingOs os_;
 };
 
-TEST_F(OpenTest, OpeningForWritingIsEROFS) {
+TEST_F(OpenTest, OpeningForWritingIsEROFSOnAReadOnlyMount) {
   WriteCold("cold", "text");
   source().Write("hot", "text");
-  Serve();
+  Serve({.read_only = true});
   for (const char* name : {"cold", "hot"}) {
     const uint64_t node = NodeOf(name);
     for (const int flags : {O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_TRUNC, O_ACCMODE}) {

@@ -35,6 +35,7 @@ TestSession::TestSession(const TempDir& source, Setup setup) {
   Options options;
   options.cache_size_bytes = uint64_t{64} << 20;
   options.threads = 2;
+  options.read_only = setup.read_only;
   EXPECT_TRUE(ResolveDefaults(options));
   UniqueFd root(open(source.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   auto fs = Filesystem::Create(std::move(root), options, *setup.os);

@@ -44,6 +44,7 @@ class TestSession {
     FakeKernel::Transport transport = FakeKernel::Transport::kMessages;
     std::function<void()> on_ready = nullptr;
     bool with_init = true;
+    bool read_only = false;
   };
 
   TestSession(const TempDir& source, Setup setup);

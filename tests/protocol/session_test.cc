@@ -196,13 +196,13 @@ TEST_P(SessionTest, ARequestThatIsWorkedOnWhenStopComesIsAnswered) {
     CountingOs os;
     std::atomic<bool> entered{false};
     std::atomic<bool> stopped{false};
+    TestSession::Setup setup = ThreadingOfTheTest();
+    setup.os = &os;
+    TestSession session(source(), setup);
     os.SetHook([&](const std::string&) {
       entered = true;
       EXPECT_TRUE(Eventually([&] { return stopped.load(); }));
     });
-    TestSession::Setup setup = ThreadingOfTheTest();
-    setup.os = &os;
-    TestSession session(source(), setup);
     const uint64_t lookup = session.kernel().Send(FUSE_LOOKUP, FUSE_ROOT_ID, {"a\0", 2});
     EXPECT_TRUE(Eventually([&] { return entered.load(); }));
     session.frontend().Stop();

@@ -191,11 +191,15 @@ TEST_F(XattrTest, InfoIsJsonWhateverTheNameIs) {
   EXPECT_TRUE(GetJson(NodeOf(name), "user.xzfs.info").is_object());
 }
 
-TEST_F(XattrTest, WritingAttributesIsNotImplemented) {
+// With "user.xzfs.own" and a value of one byte.
+TEST_F(XattrTest, OurOwnAttributesCannotBeSet) {
   ServeAttributes();
-  const std::string nothing(100, '\0');
-  EXPECT_EQ(kernel().Ask(FUSE_SETXATTR, NodeOf("a"), nothing).error, ENOSYS);
-  EXPECT_EQ(kernel().Ask(FUSE_REMOVEXATTR, NodeOf("a"), nothing).error, ENOSYS);
+  fuse_setxattr_in in = {};
+  in.size = 1;
+  const std::string name("user.xzfs.own\0", 14);
+  const std::string body(reinterpret_cast<const char*>(&in), FUSE_COMPAT_SETXATTR_IN_SIZE);
+  EXPECT_EQ(kernel().Ask(FUSE_SETXATTR, NodeOf("a"), body + name + "x").error, EPERM);
+  EXPECT_EQ(kernel().Ask(FUSE_REMOVEXATTR, NodeOf("a"), name).error, EPERM);
 }
 
 }  // namespace

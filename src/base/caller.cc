@@ -3,23 +3,36 @@
 #include <linux/capability.h>
 #include <sys/fsuid.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdlib>
 
 namespace xzfs {
 namespace {
 
+// From Linux 6.0 on the kernel takes the set-group-id bit out of the mode that it asks for, where
+// the caller, whose groups it knows, may not have it. Before that the file system did.
+bool KernelChecksSetGid() {
+  static const bool checks = [] {
+    struct utsname system = {};
+    return uname(&system) == 0 && std::strtol(system.release, nullptr, 10) >= 6;
+  }();
+  return checks;
+}
+
 // Giving up root's file system identity takes these from the effective set; they are taken back, as
-// the caller's supplementary groups aren't known here. CAP_FSETID stays away: the kernel then
-// clears the set-group-id bit where the caller may not have it.
+// the caller's supplementary groups aren't known here. Without CAP_FSETID the source's kernel clears
+// the set-group-id bit of whoever is no member by the caller's main group.
 void TakeBackRights() {
-  constexpr uint32_t kRights = (uint32_t{1} << CAP_DAC_OVERRIDE) |
+  constexpr uint32_t kAlways = (uint32_t{1} << CAP_DAC_OVERRIDE) |
                                (uint32_t{1} << CAP_DAC_READ_SEARCH) | (uint32_t{1} << CAP_FOWNER);
+  const uint32_t rights = kAlways | (KernelChecksSetGid() ? uint32_t{1} << CAP_FSETID : 0);
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct data[2] = {};
   if (syscall(SYS_capget, &header, data) == 0) {
-    data[0].effective |= data[0].permitted & kRights;
+    data[0].effective |= data[0].permitted & rights;
     syscall(SYS_capset, &header, data);
   }
 }

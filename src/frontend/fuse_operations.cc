@@ -267,23 +267,52 @@ std::unique_ptr<OpenFile> FuseOperations::TakeBack(OpenFile* file) {
   return node.empty() ? nullptr : std::move(node.mapped());
 }
 
-void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  // Listing keeps no state. Without this operation the kernel would cache listings for ever.
+void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
+  // Without this operation the kernel would cache listings for ever.
+  FuseOperations& self = Of(req);
   fi->fh = 0;
-  fuse_reply_open(req, fi);
+  if (std::shared_ptr<Listing> listing = self.fs_.OpenListing(node)) {
+    MutexLock lock(self.files_mutex_);
+    fi->fh = ++self.last_listing_;
+    self.listings_.emplace(fi->fh, std::move(listing));
+  }
+  const uint64_t handle = fi->fh;
+  if (fuse_reply_open(req, fi) == -ENOENT) {
+    self.DropListing(handle);
+  }
+}
+
+void FuseOperations::ReleaseDir(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
+  Of(req).DropListing(fi->fh);
+  fuse_reply_err(req, 0);
+}
+
+void FuseOperations::DropListing(uint64_t handle) {
+  std::shared_ptr<Listing> dropped;  // after the lock
+  MutexLock lock(files_mutex_);
+  if (auto node = listings_.extract(handle)) {
+    dropped = std::move(node.mapped());
+  }
+}
+
+std::shared_ptr<Listing> FuseOperations::ListingOf(const struct fuse_file_info* fi) {
+  MutexLock lock(files_mutex_);
+  const auto it = listings_.find(fi->fh);
+  return it == listings_.end() ? nullptr : it->second;
 }
 
 void FuseOperations::ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                             struct fuse_file_info*) {
-  List(req, node, size, offset, /*plus=*/false);
+                             struct fuse_file_info* fi) {
+  List(req, node, size, offset, fi, /*plus=*/false);
 }
 
 void FuseOperations::ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                                 struct fuse_file_info*) {
-  List(req, node, size, offset, /*plus=*/true);
+                                 struct fuse_file_info* fi) {
+  List(req, node, size, offset, fi, /*plus=*/true);
 }
 
-void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, bool plus) {
+void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                          const struct fuse_file_info* fi, bool plus) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     std::vector<char> reply(size);
     size_t used = 0;
@@ -311,7 +340,9 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
       }
       return true;
     };
-    Status listed = self.fs_.ReadDirectory(node, static_cast<uint64_t>(offset), plus, size, add);
+    const std::shared_ptr<Listing> listing = self.ListingOf(fi);
+    Status listed = self.fs_.ReadDirectory(node, listing.get(), static_cast<uint64_t>(offset), plus,
+                                           size, add);
     if (!listed) {
       for (const NodeId id : counted) {
         self.fs_.Forget(id, 1);
@@ -550,6 +581,7 @@ struct fuse_lowlevel_ops FuseOperations::Table() {
   ops.read = Read;
   ops.release = Release;
   ops.opendir = OpenDir;
+  ops.releasedir = ReleaseDir;
   ops.readdir = ReadDir;
   ops.readdirplus = ReadDirPlus;
   ops.statfs = StatFs;

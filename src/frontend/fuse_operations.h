@@ -47,11 +47,13 @@ class FuseOperations {
                    struct fuse_file_info* fi);
   static void Release(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
   static void OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
+  static void ReleaseDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi);
   static void ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                       struct fuse_file_info* fi);
   static void ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                           struct fuse_file_info* fi);
-  static void List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset, bool plus);
+  static void List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
+                   const struct fuse_file_info* fi, bool plus);
   static void StatFs(fuse_req_t req, fuse_ino_t node);
   static void GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
   static void ListXattr(fuse_req_t req, fuse_ino_t node, size_t size);
@@ -99,6 +101,9 @@ class FuseOperations {
   void Keep(std::unique_ptr<OpenFile> file) EXCLUDES(files_mutex_);
   // Describes `opened` to the kernel, and keeps it.
   void Hand(std::unique_ptr<OpenFile> opened, bool keep_cache, struct fuse_file_info* fi);
+  // Null if there is none: then nothing is remembered of that listing.
+  std::shared_ptr<Listing> ListingOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
+  void DropListing(uint64_t handle) EXCLUDES(files_mutex_);
   // What a handle number of ours stands for, until the kernel releases it. EBADF if it isn't ours.
   Result<OpenFile*> FileOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
   std::unique_ptr<OpenFile> TakeBack(OpenFile* file) EXCLUDES(files_mutex_);
@@ -110,6 +115,8 @@ class FuseOperations {
   std::deque<PendingRead> pending_reads_ GUARDED_BY(reads_mutex_);
   Mutex files_mutex_;
   std::unordered_map<OpenFile*, std::unique_ptr<OpenFile>> files_ GUARDED_BY(files_mutex_);
+  uint64_t last_listing_ GUARDED_BY(files_mutex_) = 0;
+  std::unordered_map<uint64_t, std::shared_ptr<Listing>> listings_ GUARDED_BY(files_mutex_);
 };
 
 }  // namespace xzfs

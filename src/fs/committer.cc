@@ -259,6 +259,12 @@ void Committer::End(bool finish) {
   threads_.clear();
 }
 
+void Committer::Park() {
+  MutexLock lock(mutex_);
+  ending_ = true;
+  changed_.NotifyAll();
+}
+
 std::vector<NodeId> Committer::Pending() {
   std::vector<NodeId> ids;
   MutexLock lock(mutex_);

@@ -61,6 +61,8 @@ class Committer {
   // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
   // fail. What is left stays pending.
   void End(bool finish) EXCLUDES(mutex_);
+  // Begins nothing more; for a thread other than the one that is in End.
+  void Park() EXCLUDES(mutex_);
 
   std::vector<NodeId> Pending() EXCLUDES(mutex_);
   Figures figures() EXCLUDES(mutex_);

@@ -24,6 +24,7 @@
 #include "cache/xz_reader.h"
 #include "fs/committer.h"
 #include "fs/file_state.h"
+#include "fs/listing.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
 #include "fs/open_order.h"
@@ -56,6 +57,8 @@ struct DirectoryLine {
   uint64_t inode = 0;
   uint8_t type = 0;                    // DT_*
   std::optional<LookupResult> lookup;  // if asked for; not for "." and ".."
+  // It's a regular file that is stored as it is: a commit gives it another line.
+  bool may_move = false;
 };
 
 // Decoded bytes of a file, whole pages of it.
@@ -172,13 +175,18 @@ class Filesystem {
   // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
   // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
   void EndCommits(bool finish);
+  // Makes EndCommits stop at once, while another thread is in it.
+  void ParkCommits();
   Committer::Figures commit_figures() { return committer_.figures(); }
 
+  // Null on a mount that is read-only, where nothing moves.
+  std::shared_ptr<Listing> OpenListing(NodeId dir);
   // Calls `add` for each line from `offset` on (0 is the start) until it returns false: that line
   // was not taken. `with_lookup` asks for DirectoryLine::lookup. `bytes_hint`: about how much the
-  // caller will take. Keeps no state: a line's next_offset is the source's own.
-  Status ReadDirectory(NodeId node, uint64_t offset, bool with_lookup, size_t bytes_hint,
-                       const std::function<bool(const DirectoryLine&)>& add);
+  // caller will take. A line's next_offset is the source's own; all that is kept between two calls
+  // is in `listing`, which may be null.
+  Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, bool with_lookup,
+                       size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 
   Result<struct statvfs> StatVfs();
   Result<std::string> GetXattr(NodeId node, const std::string& key);
@@ -239,9 +247,18 @@ class Filesystem {
   void Drop(const std::vector<NodeId>& gone);
   void ReportCollision(NodeId parent, const StoredEntry& entry);
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
+  // Where a listing goes to.
+  struct Reply {
+    Listing* listing = nullptr;  // may be null
+    bool with_lookup = false;
+    const std::function<bool(const DirectoryLine&)>& add;
+    bool any = false;  // something was added
+  };
   Result<bool> AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
-                        const std::vector<RawLine>& lines, bool with_lookup,
-                        const std::function<bool(const DirectoryLine&)>& add, bool& any);
+                        const std::vector<RawLine>& lines, Reply& reply);
+  bool AddLine(const DirectoryLine& line, Reply& reply);
+  Status AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor, uint64_t offset,
+                   Reply& reply);
   Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
                                                 const RawLine& raw, bool with_lookup);
   // The stored bytes of a node that is known; it need not be open. A small compressed file costs
@@ -284,7 +301,7 @@ class Filesystem {
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
   Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
-  void NotePending(const NodePtr& node);
+  bool NotePending(const NodePtr& node);
   void ForgetPending();
 
   // filesystem_names.cc
@@ -295,8 +312,9 @@ class Filesystem {
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
   Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, DescriptorPtr new_file,
                                              bool* keep_cache);
-  static Result<std::string> StoredNameFor(const StoredEntry& entry, const std::string& target,
-                                           const std::string& logical);
+  Status CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor, const std::string& twin);
+  Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
+                                    const StoredEntry* replaced);
   Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry);
   void FinishRemoval(const Victim& victim);
@@ -308,11 +326,8 @@ class Filesystem {
   void NotePath(const NodePtr& node);
   mode_t MaskedMode(const Place& place, mode_t mode, const Caller& caller);
   Status RequireFree(const Place& place);
-  Result<std::string> TargetOf(const Node& node, int dir, const std::string& name);
   Status PrepareMove(const Place& from, const StoredEntry& entry);
-  Result<std::string> MovedName(const Place& from, const StoredEntry& entry,
-                                const std::string& logical);
-  Status RemoveHiddenTwin(const Place& place, const StoredEntry& entry);
+  Status RemoveHiddenTwin(int dir, const StoredEntry& entry);
   void DropOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
   void DetachOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
 
@@ -352,6 +367,7 @@ class Filesystem {
   DecodedListener decoded_;
   std::function<void(NodeId)> await_stores_;
   OpenOrder open_order_;
+  ListingTable listings_;
   ReportOnce collisions_;
   ReportOnce damaged_files_;
   // Held shared by whatever looks at names or changes one, exclusively by operations that take two

@@ -55,6 +55,29 @@ Status CopyXattrs(Os& os, int from, int to) {
   return {};
 }
 
+// Names come and go in a directory for a commit, which is nobody's business: its mtime stays. To be
+// held while nobody else changes the directory.
+class KeptTimes {
+ public:
+  KeptTimes(Os& os, int dir) : os_(os), dir_(dir) {
+    known_ = os_.StatAt(dir_, ".", &before_) == 0;
+  }
+  ~KeptTimes() {
+    if (known_) {  // who isn't its owner can't
+      const struct timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, before_.st_mtim};
+      os_.SetTimes(dir_, ".", times);
+    }
+  }
+  KeptTimes(const KeptTimes&) = delete;
+  KeptTimes& operator=(const KeptTimes&) = delete;
+
+ private:
+  Os& os_;
+  const int dir_;
+  struct stat before_ = {};
+  bool known_ = false;
+};
+
 // The decoded bytes of a cold file with its pending edits.
 class EditedFile : public RandomAccessFile {
  public:
@@ -85,6 +108,7 @@ class FileCommit {
   using Outcome = Committer::Outcome;
 
   bool Begin();
+  Result<Outcome> LeaveHot();
   Result<bool> OpenTruth();
   Status PlanEdited();
   Status Encode();
@@ -141,7 +165,7 @@ Result<Committer::Outcome> FileCommit::Run() {
   }
   XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
   if (!eligible) {
-    return Outcome::kLeft;
+    return LeaveHot();
   }
   const auto attempt = [&]() -> Result<Outcome> {
     XZFS_RETURN_IF_ERROR(Encode());
@@ -158,7 +182,7 @@ Result<Committer::Outcome> FileCommit::Run() {
 // Takes the job, if there is something to commit.
 bool FileCommit::Begin() {
   const NodePtr node = fs_.nodes_.Find(id_);
-  if (node == nullptr || node->state == nullptr || fs_.options_.compress == Compress::kOff) {
+  if (node == nullptr || node->state == nullptr) {
     return false;
   }
   state_ = node->state;
@@ -178,6 +202,22 @@ bool FileCommit::Begin() {
   job_ = std::make_shared<CommitJob>();
   state_->job = job_;
   return true;
+}
+
+// It stays plain until it is changed again. What a commit that was cut off left beside it goes.
+Result<Committer::Outcome> FileCommit::LeaveHot() {
+  SharedLock names(fs_.namespace_);
+  MutexLock lock(state_->mutex);
+  if (job_->cancelled) {
+    return Outcome::kCancelled;
+  }
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
+  StoredEntry entry;
+  entry.logical_name = StripEscape(name_).value_or(name_);
+  entry.attributes = attributes_;
+  XZFS_RETURN_IF_ERROR(fs_.RemoveHiddenTwin(parent->descriptor.get(), entry));
+  state_->changed = false;
+  return Outcome::kLeft;
 }
 
 // Opens what is to be compressed and plans it. False if it stays as it is.
@@ -202,7 +242,7 @@ Result<bool> FileCommit::OpenTruth() {
   if (!Filesystem::IsNode(*node_, attributes_)) {
     return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");
   }
-  if (!fs_.MayCommit(node_, attributes_)) {
+  if (fs_.options_.compress == Compress::kOff || !fs_.MayCommit(node_, attributes_)) {
     return false;
   }
   plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
@@ -292,7 +332,7 @@ Result<bool> FileCommit::IsCurrent(int dir, const std::string& name) {
 
 // Gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
-  SharedLock names(fs_.namespace_);
+  ExclusiveLock names(fs_.namespace_);
   MutexLock lock(state_->mutex);
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
@@ -310,8 +350,15 @@ Result<bool> FileCommit::PublishTwin() {
     return Fail(ESTALE, Quoted(name) + " is open for writing elsewhere");
   }
   job_->leased = lease == 0 ? truth_.get() : -1;
-  const std::string cold = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
-  const int error = os().Rename(session_->folder(), temp_.name, dir, cold, RENAME_NOREPLACE);
+  StoredEntry hot;
+  hot.logical_name = StripEscape(name).value_or(name);
+  hot.attributes = attributes_;
+  const std::string cold = ColdNameOf(hot.logical_name, Format::kXz);
+  const KeptTimes times(os(), dir);
+  int error = os().Rename(session_->folder(), temp_.name, dir, cold, RENAME_NOREPLACE);
+  if (error == -EEXIST && fs_.names_.HasTwin(dir, hot).value_or(false)) {
+    error = os().Rename(session_->folder(), temp_.name, dir, cold, 0);  // of a commit that was cut off
+  }
   if (error == -EEXIST) {
     if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + fs_.nodes_.PathOf(id_),
                                fs_.nodes_.PathOf(id_) + " stays uncompressed: " + Quoted(cold) +
@@ -342,7 +389,7 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
   if (const int error = os().Sync(dir, false); error < 0) {
     return FailErrno(-error, "sync the directory of " + fs_.nodes_.PathOf(id_));
   }
-  SharedLock names(fs_.namespace_);
+  ExclusiveLock names(fs_.namespace_);
   MutexLock lock(state_->mutex);
   if (job_->cancelled) {
     return Outcome::kCancelled;
@@ -351,7 +398,10 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
   if (!current) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
-  const std::string cold = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
+  const std::string logical = StripEscape(name).value_or(name);
+  const std::string cold = ColdNameOf(logical, Format::kXz);
+  const KeptTimes times(os(), dir);
+  fs_.listings_.NoteMove(fs_.nodes_.LocationOf(id_).parent, logical);
   if (const int error = os().Unlink(dir, name, 0); error < 0) {
     return FailErrno(-error, "remove the plain form of " + fs_.nodes_.PathOf(id_));
   }
@@ -419,11 +469,12 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
       {.inode = as.inode, .size_bytes = as.size_bytes, .mtime_ns = as.mtime_ns}));
   DescriptorPtr parent;
   {
-    SharedLock names(fs_.namespace_);
+    ExclusiveLock names(fs_.namespace_);
     MutexLock lock(state_->mutex);
     std::string name;
     XZFS_ASSIGN_OR_RETURN(parent, fs_.OpenParent(node_, &name));
     const int dir = parent->descriptor.get();
+    const KeptTimes times(os(), dir);
     XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
     if (job_->cancelled || !current) {
       return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
@@ -550,13 +601,29 @@ Status Filesystem::SyncCommits() { return committer_.Sync(); }
 void Filesystem::EndCommits(bool finish) {
   committer_.End(finish);
   MutexLock lock(session_mutex_);
-  const bool idle = committer_.Pending().empty();
+  const bool idle = options_.compress != Compress::kOff && committer_.Pending().empty();
   if (session_ != nullptr) {
     session_->ClearPendingIf([idle] { return idle; });
     session_->RemoveIfEmpty();
   }
   for (const auto& session : adopted_) {
+    if (idle) {
+      session->ForgetPending();
+    }
     session->RemoveIfEmpty();
+  }
+}
+
+void Filesystem::ParkCommits() {
+  committer_.Park();
+  for (const NodeId id : committer_.Pending()) {
+    const NodePtr node = nodes_.Find(id);
+    if (node != nullptr && node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      if (const Status cancelled = CancelCommit(node, *node->state); !cancelled) {
+        Log(LogLevel::kWarning, cancelled.error().message);
+      }
+    }
   }
 }
 

@@ -1,7 +1,7 @@
 // Listing. Every stored name is shown as one line or not at all, decided by looking at that name
-// and the few that could compete with it. So nothing is held between two calls, however large the
-// directory, and the offset of a line is the source's own, which stays valid while other entries
-// come and go.
+// and the few that could compete with it. The offset of a line is the source's own, which stays
+// valid while other entries come and go. All that is held between two calls is what a Listing is
+// told, for the sake of files that are committed meanwhile.
 //
 // While the kernel waits for a reply the program that lists does too: the lines of one reply are
 // looked at by all threads of the pool that are idle.
@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <new>
 
+#include "base/log.h"
 #include "base/parallel_for.h"
 #include "fs/filesystem.h"
 #include "store/directory_reader.h"
@@ -62,11 +63,19 @@ bool CutToReply(std::vector<RawLine>& lines, bool with_lookup, size_t bytes) {
   return false;
 }
 
+// Some file systems don't say.
+bool IsFile(uint8_t type) { return type == DT_REG || type == DT_UNKNOWN; }
+
 bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 
 }  // namespace
 
-Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, size_t bytes_hint,
+std::shared_ptr<Listing> Filesystem::OpenListing(NodeId dir) {
+  return options_.read_only ? nullptr : listings_.Open(dir);
+}
+
+Status Filesystem::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, bool with_lookup,
+                                 size_t bytes_hint,
                                  const std::function<bool(const DirectoryLine&)>& add) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
@@ -76,7 +85,10 @@ Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, s
   // A line with attributes takes about five times as many bytes in the reply as in this buffer.
   std::vector<std::byte> buffer(
       std::clamp(with_lookup ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
-  for (bool any = false;;) {
+  if (offset == 0 && listing != nullptr) {
+    listing->Restart();
+  }
+  for (Reply reply{listing, with_lookup, add};;) {
     auto lines = [&] {
       MutexLock lock(dir->position);
       return ReadLines(os_, dir->descriptor.get(), offset, buffer);
@@ -87,29 +99,53 @@ Status Filesystem::ReadDirectory(NodeId id, uint64_t offset, bool with_lookup, s
                                          : tl::unexpected(lines.error());
     }
     if (lines->empty()) {
-      return {};
+      return listing == nullptr ? Status() : AddMissed(node, dir, offset, reply);
     }
     const bool full = CutToReply(*lines, with_lookup, bytes_hint);
     offset = lines->back().next_offset;
-    XZFS_ASSIGN_OR_RETURN(const bool all_taken, AddLines(node, dir, *lines, with_lookup, add, any));
+    XZFS_ASSIGN_OR_RETURN(const bool all_taken, AddLines(node, dir, *lines, reply));
     // An empty reply would be taken for the end.
-    if (!all_taken || (full && any)) {
+    if (!all_taken || (full && reply.any)) {
       return {};
     }
   }
 }
 
-// Looks at `lines` and adds those that are shown: returns whether all were taken. Sets `any` if one
-// was.
+// Behind the last line, those that a commit has moved past the listing. `offset` stands there.
+Status Filesystem::AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor, uint64_t offset,
+                             Reply& reply) {
+  std::vector<RawLine> lines;
+  for (std::string& name : reply.listing->Missed()) {
+    auto entry = names_.Lookup(descriptor->descriptor.get(), name);
+    if (entry && entry->logical_name == name) {
+      lines.push_back({std::move(entry->stored_name), offset, entry->attributes.st_ino, DT_REG});
+    }
+  }
+  const Result<bool> added = AddLines(dir, descriptor, lines, reply);
+  return added ? Status() : tl::unexpected(added.error());
+}
+
+// Returns false if it was not taken.
+bool Filesystem::AddLine(const DirectoryLine& line, Reply& reply) {
+  if (!reply.add(line)) {
+    return false;
+  }
+  reply.any = true;
+  if (reply.listing != nullptr && IsFile(line.type)) {
+    reply.listing->NoteShown(line.name, line.may_move);
+  }
+  return true;
+}
+
+// Looks at `lines` and adds those that are shown: returns whether all were taken.
 Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
-                                  const std::vector<RawLine>& lines, bool with_lookup,
-                                  const std::function<bool(const DirectoryLine&)>& add, bool& any) {
+                                  const std::vector<RawLine>& lines, Reply& reply) {
   std::vector<Result<std::optional<DirectoryLine>>> looks(lines.size());
   const auto helpers = static_cast<unsigned>(
       std::min<size_t>({options_.threads - 1, kMostHelpers, lines.size() / kLinesPerHelper}));
   ParallelFor(engine_.pool, helpers, lines.size(), [&](size_t i) {
     try {
-      looks[i] = MakeLine(dir, descriptor, lines[i], with_lookup);
+      looks[i] = MakeLine(dir, descriptor, lines[i], reply.with_lookup);
     } catch (const std::bad_alloc&) {
       looks[i] = Fail(ENOMEM, "out of memory while listing");
     }
@@ -123,9 +159,9 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
     if (!line || !*line) {
       continue;
     }
-    if (taken && *taken) {
-      taken = add(**line);
-      any = any || *taken;
+    const bool is_due = reply.listing == nullptr || reply.listing->IsDue((*line)->name);
+    if (is_due && taken && *taken) {
+      taken = AddLine(**line, reply);
       if (*taken) {
         if ((*line)->lookup && (*line)->lookup->small) {
           small_files.push_back((*line)->lookup->node);
@@ -148,6 +184,7 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
                                                           const DescriptorPtr& descriptor,
                                                           const RawLine& raw, bool with_lookup) {
   DirectoryLine line{raw.name, raw.next_offset, raw.inode, raw.type, std::nullopt};
+  line.may_move = IsFile(raw.type);
   if (dir->id == kRootNode && raw.name == kPrivateFolder) {
     return std::nullopt;
   }
@@ -166,10 +203,17 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
   if (!entry) {
     return WithoutLook(std::move(line), entry.error());
   }
-  if (!*entry || (dir->id == kRootNode && (*entry)->logical_name == kPrivateFolder)) {
+  if (!*entry) {
+    if (const Status cleaned = CleanTwin(dir, descriptor, raw.name); !cleaned) {
+      Log(LogLevel::kDebug, "twin: " + cleaned.error().message);
+    }
+    return std::nullopt;
+  }
+  if (dir->id == kRootNode && (*entry)->logical_name == kPrivateFolder) {
     return std::nullopt;
   }
   line.name = (*entry)->logical_name;
+  line.may_move = raw.name != (*entry)->stored_name || (*entry)->kind == StoredKind::kPlain;
   line.inode = (*entry)->attributes.st_ino;
   line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
   if (with_lookup) {

@@ -78,39 +78,41 @@ Result<std::optional<StoredEntry>> Filesystem::EntryAt(const Place& place) {
   return std::optional(std::move(*entry));
 }
 
-// The name under which `entry` is to be stored to be shown as `logical`. `target`: what it points
-// to, if it's a symlink.
-Result<std::string> Filesystem::StoredNameFor(const StoredEntry& entry, const std::string& target,
-                                              const std::string& logical) {
+// The name under which `entry` is to be stored in `place`, to be shown with its name. `replaced`:
+// what has that name now and goes; may be null.
+Result<std::string> Filesystem::StoredNameFor(const Place& place, const StoredEntry& entry,
+                                              const StoredEntry* replaced) {
+  const std::string& logical = place.name;
+  const std::string hot = HotNameOf(logical);
   std::string stored = logical;
+  size_t longest = 0;
   switch (entry.kind) {
     case StoredKind::kPlain:
     case StoredKind::kCompressed: {
-      // Each may become the other.
-      const std::string hot = HotNameOf(logical);
       const std::string cold = ColdNameOf(logical, entry.format);
-      if (std::max(hot.size(), cold.size()) > NAME_MAX) {
-        return Fail(ENAMETOOLONG, "'" + logical + "' would be stored under too long a name");
-      }
-      return entry.kind == StoredKind::kPlain ? hot : cold;
+      longest = std::max(hot.size(), cold.size());  // each may become the other
+      stored = entry.kind == StoredKind::kPlain ? hot : cold;
+      break;
     }
     case StoredKind::kStrippedLink:
       stored = ColdNameOf(logical, Format::kXz);
       break;
-    case StoredKind::kSymlink: {
-      const auto stripped = StripSuffix(logical);
-      const bool would_be_stripped =
-          stripped && stripped->suffix == Suffix::kXz && StripLinkTarget(target);
-      if (would_be_stripped || StripEscape(logical)) {
-        stored = HotNameOf(logical);
+    case StoredKind::kSymlink:
+      stored = hot;
+      break;
+    case StoredKind::kDirectory:
+    case StoredKind::kSpecial: {
+      // Themselves, unless a cold file is stored under that very name.
+      struct stat st = {};
+      const bool is_replaced = replaced != nullptr && replaced->stored_name == logical;
+      if (hot != logical && !is_replaced && os_.StatAt(place.fd(), logical, &st) == 0 &&
+          st.st_ino != entry.attributes.st_ino) {
+        stored = hot;
       }
       break;
     }
-    case StoredKind::kDirectory:
-    case StoredKind::kSpecial:
-      break;
   }
-  if (stored.size() > NAME_MAX) {
+  if (std::max(longest, stored.size()) > NAME_MAX) {
     return Fail(ENAMETOOLONG, "'" + logical + "' would be stored under too long a name");
   }
   return stored;
@@ -149,7 +151,7 @@ Result<LookupResult> Filesystem::Create(NodeId parent, const std::string& name, 
     if (entry) {
       XZFS_ASSIGN_OR_RETURN(found, Register(parent, std::move(*entry)));
     } else {
-      XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor({}, {}, name));
+      XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, {}, nullptr));
       const mode_t masked = MaskedMode(place, mode & 07777, caller);
       const AsCaller as_caller(caller);
       const int fd =
@@ -181,7 +183,7 @@ Result<LookupResult> Filesystem::MakeNode(NodeId parent, const std::string& name
   XZFS_RETURN_IF_ERROR(RequireFree(place));
   StoredEntry kind;
   kind.kind = S_ISREG(mode) ? StoredKind::kPlain : StoredKind::kSpecial;
-  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(kind, {}, name));
+  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, kind, nullptr));
   {
     const AsCaller as_caller(S_ISCHR(mode) || S_ISBLK(mode) ? Caller{} : caller);
     const int error = os_.MakeNode(place.fd(), stored, MaskedMode(place, mode, caller), device);
@@ -198,14 +200,17 @@ Result<LookupResult> Filesystem::MakeDirectory(NodeId parent, const std::string&
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_RETURN_IF_ERROR(RequireFree(place));
+  StoredEntry kind;
+  kind.kind = StoredKind::kDirectory;
+  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, kind, nullptr));
   {
     const AsCaller as_caller(caller);
-    const int error = os_.MakeDir(place.fd(), name, MaskedMode(place, mode, caller));
+    const int error = os_.MakeDir(place.fd(), stored, MaskedMode(place, mode, caller));
     if (error < 0) {
-      return FailErrno(-error, "mkdir '" + name + "'");
+      return FailErrno(-error, "mkdir '" + stored + "'");
     }
   }
-  return RegisterNew(place, name);
+  return RegisterNew(place, stored);
 }
 
 Result<LookupResult> Filesystem::MakeSymlink(NodeId parent, const std::string& name,
@@ -216,7 +221,7 @@ Result<LookupResult> Filesystem::MakeSymlink(NodeId parent, const std::string& n
   XZFS_RETURN_IF_ERROR(RequireFree(place));
   StoredEntry kind;
   kind.kind = StoredKind::kSymlink;
-  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(kind, target, name));
+  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, kind, nullptr));
   {
     const AsCaller as_caller(caller);
     if (const int error = os_.MakeSymlink(target, place.fd(), stored); error < 0) {
@@ -243,8 +248,7 @@ Result<LookupResult> Filesystem::Link(NodeId id, NodeId parent, const std::strin
   StoredEntry kind;
   kind.kind = node->kind;
   kind.format = node->format;
-  XZFS_ASSIGN_OR_RETURN(const std::string target, TargetOf(*node, dir->descriptor.get(), from));
-  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(kind, target, name));
+  XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, kind, nullptr));
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
@@ -254,19 +258,6 @@ Result<LookupResult> Filesystem::Link(NodeId id, NodeId parent, const std::strin
   }
   XZFS_RETURN_IF_ERROR(Refresh(node));
   return RegisterNew(place, stored);
-}
-
-// What a symlink points to; nothing for what isn't one.
-Result<std::string> Filesystem::TargetOf(const Node& node, int dir, const std::string& name) {
-  if (node.kind != StoredKind::kSymlink) {
-    return std::string();
-  }
-  char target[PATH_MAX];
-  const ssize_t length = os_.ReadLinkAt(dir, name, target);
-  if (length < 0) {
-    return FailErrno(static_cast<int>(-length), "readlink '" + name + "'");
-  }
-  return std::string(target, static_cast<size_t>(length));
 }
 
 // Whoever has the file open goes on with a descriptor, and an overlay is told that its base goes.
@@ -359,7 +350,7 @@ Status Filesystem::Unlink(NodeId parent, const std::string& name) {
     return Fail(EISDIR, "'" + name + "' is a directory");
   }
   XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
-  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(place, *entry));
+  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(place.fd(), *entry));
   if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
     return FailErrno(-error, "unlink '" + entry->stored_name + "'");
   }
@@ -367,15 +358,41 @@ Status Filesystem::Unlink(NodeId parent, const std::string& name) {
   return {};
 }
 
-// With its plain file gone it would be shown in its place.
-Status Filesystem::RemoveHiddenTwin(const Place& place, const StoredEntry& entry) {
+// `twin` is a compressed file that isn't shown as its plain file is there: a commit was cut off. It
+// is done again.
+Status Filesystem::CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor,
+                             const std::string& twin) {
+  const auto stripped = StripSuffix(twin);
+  if (options_.read_only || !stripped || stripped->suffix != Suffix::kXz) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(StoredEntry entry,
+                        names_.Lookup(descriptor->descriptor.get(), stripped->logical));
   if (entry.kind != StoredKind::kPlain) {
     return {};
   }
-  XZFS_ASSIGN_OR_RETURN(const bool has_twin, names_.HasTwin(place.fd(), entry));
+  const auto size = static_cast<uint64_t>(entry.attributes.st_size);
+  XZFS_ASSIGN_OR_RETURN(const LookupResult found, Register(dir->id, std::move(entry)));
+  if (const auto node = WithState(found.node)) {
+    MutexLock lock((*node)->state->mutex);
+    if ((*node)->state->job == nullptr) {  // else it is being committed just now
+      (*node)->state->changed = true;
+      committer_.Add(found.node, size);
+    }
+  }
+  Forget(found.node, 1);
+  return {};
+}
+
+// With its plain file gone it would be shown in its place.
+Status Filesystem::RemoveHiddenTwin(int dir, const StoredEntry& entry) {
+  if (entry.kind != StoredKind::kPlain) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool has_twin, names_.HasTwin(dir, entry));
   if (has_twin) {
     const std::string twin = ColdNameOf(entry.logical_name, Format::kXz);
-    if (const int error = os_.Unlink(place.fd(), twin, 0); error < 0 && error != -ENOENT) {
+    if (const int error = os_.Unlink(dir, twin, 0); error < 0 && error != -ENOENT) {
       return FailErrno(-error, "unlink the twin '" + twin + "'");
     }
   }
@@ -430,12 +447,13 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     XZFS_RETURN_IF_ERROR(PrepareMove(to, *target));
     return Exchange(from, *moved, to, *target);
   }
-  XZFS_ASSIGN_OR_RETURN(const std::string stored, MovedName(from, *moved, to.name));
+  XZFS_ASSIGN_OR_RETURN(const std::string stored,
+                        StoredNameFor(to, *moved, target ? &*target : nullptr));
   if (!target || target->stored_name == stored) {
     Victim victim;
     if (target) {
       XZFS_ASSIGN_OR_RETURN(victim, PrepareRemoval(to, *target));
-      XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to, *target));
+      XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     }
     const int error = target
                           ? os_.Rename(from.fd(), moved->stored_name, to.fd(), stored, 0)
@@ -446,7 +464,7 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     FinishRemoval(victim);
   } else {
     XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(to, *target));
-    XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to, *target));
+    XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     // A plain file has its name at once, whatever else is there. Another one has it only when the
     // second step is done.
     XZFS_RETURN_IF_ERROR(
@@ -467,21 +485,13 @@ Status Filesystem::PrepareMove(const Place& from, const StoredEntry& entry) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
   }
-  return RemoveHiddenTwin(from, entry);
-}
-
-Result<std::string> Filesystem::MovedName(const Place& from, const StoredEntry& entry,
-                                          const std::string& logical) {
-  Node kind;
-  kind.kind = entry.kind;
-  XZFS_ASSIGN_OR_RETURN(const std::string target, TargetOf(kind, from.fd(), entry.stored_name));
-  return StoredNameFor(entry, target, logical);
+  return RemoveHiddenTwin(from.fd(), entry);
 }
 
 Status Filesystem::Exchange(const Place& from, const StoredEntry& a, const Place& to,
                             const StoredEntry& b) {
-  XZFS_ASSIGN_OR_RETURN(const std::string a_name, MovedName(from, a, to.name));
-  XZFS_ASSIGN_OR_RETURN(const std::string b_name, MovedName(to, b, from.name));
+  XZFS_ASSIGN_OR_RETURN(const std::string a_name, StoredNameFor(to, a, &b));
+  XZFS_ASSIGN_OR_RETURN(const std::string b_name, StoredNameFor(from, b, &a));
   if (a_name == b.stored_name && b_name == a.stored_name) {
     const int error = os_.Rename(from.fd(), a.stored_name, to.fd(), b.stored_name, RENAME_EXCHANGE);
     if (error < 0) {
@@ -518,12 +528,21 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) 
                                          : RenameOverNothing(os_, step.from->fd(), step.from_name,
                                                              step.to->fd(), step.to_name);
     if (error < 0) {
-      // The first step changed nothing yet; a later one is undone by going back.
+      // The first step changed nothing yet; a later one is undone by going back. If that fails, too,
+      // the intent stays: the next mount completes the operation.
+      bool undone = true;
       for (size_t done = i; done-- > 0;) {
-        RenameOverNothing(os_, steps[done].to->fd(), steps[done].to_name, steps[done].from->fd(),
-                          steps[done].from_name);
+        undone = RenameOverNothing(os_, steps[done].to->fd(), steps[done].to_name,
+                                   steps[done].from->fd(), steps[done].from_name) == 0 &&
+                 undone;
       }
-      session->Unlink(name);
+      if (undone) {
+        session->Unlink(name);
+      } else {
+        Log(LogLevel::kError, "rename of '" + step.from_name +
+                                  "' failed half way and could not be undone; the next mount "
+                                  "completes it");
+      }
       return FailErrno(-error, "rename '" + step.from_name + "'");
     }
     if (durable && i + 1 < steps.size()) {

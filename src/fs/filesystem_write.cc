@@ -42,10 +42,10 @@ Result<std::shared_ptr<Session>> Filesystem::OurSession() {
   return session_;
 }
 
-// A hint for the next mount, so its failure is no reason to fail.
-void Filesystem::NotePending(const NodePtr& node) {
+// A hint for the next mount, so its failure is no reason to fail. Returns whether it was noted.
+bool Filesystem::NotePending(const NodePtr& node) {
   if (options_.compress == Compress::kOff) {
-    return;
+    return false;
   }
   auto session = OurSession();
   const Status noted =
@@ -53,6 +53,7 @@ void Filesystem::NotePending(const NodePtr& node) {
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
   }
+  return noted.has_value();
 }
 
 // The hints are of no use any more, unless somebody writes who will need one.
@@ -157,8 +158,12 @@ Status Filesystem::OpenHot(const NodePtr& node, FileState& state) {
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   const int dir = parent->descriptor.get();
-  XZFS_RETURN_IF_ERROR(StatName(*node, dir, name));
+  StoredEntry entry;
+  XZFS_ASSIGN_OR_RETURN(entry.attributes, StatName(*node, dir, name));
   XZFS_RETURN_IF_ERROR(EscapeName(*node, dir, name));
+  // Once the file has changed it would be taken for another one.
+  entry.logical_name = StripEscape(name).value_or(name);
+  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(dir, entry));
   // Waits for a commit of another mount that has just made it cold.
   const int fd = os_.OpenBeneath(dir, name, O_RDWR);
   if (fd < 0) {
@@ -182,6 +187,7 @@ Status Filesystem::EscapeName(const Node& node, int dir, std::string& name) {
     return {};
   }
   const std::string escaped = HotNameOf(name);
+  listings_.NoteMove(nodes_.LocationOf(node.id).parent, name);
   if (const int error = os_.Rename(dir, name, dir, escaped, RENAME_NOREPLACE); error < 0) {
     return FailErrno(-error, "rename " + nodes_.PathOf(node.id) + " to " + escaped);
   }

@@ -62,7 +62,7 @@ class Recovery {
   void SearchBases();
   void SearchDirectory(const std::string& dir, std::vector<std::string>& below);
   void SettleOrphans();
-  void RequeuePending(const std::string& path);
+  bool RequeuePending(const std::string& path);
   Result<NodePtr> NodeAt(const std::string& path);
 
   Filesystem& fs_;
@@ -86,7 +86,7 @@ void Recovery::Run() {
   }
   std::erase_if(fs_.adopted_, [](const std::shared_ptr<Session>& session) {
     session->RemoveIfEmpty();
-    return session.use_count() == 1;  // no overlay is in it
+    return session.use_count() == 1 && !session->has_pending();  // no overlay is in it
   });
 }
 
@@ -115,11 +115,14 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
     std::vector<std::string> unique = *paths;
     std::sort(unique.begin(), unique.end());
     unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
+    bool all_noted = true;
     for (const std::string& path : unique) {
-      RequeuePending(path);
+      all_noted = RequeuePending(path) && all_noted;
+    }
+    if (all_noted) {
+      session->ForgetPending();
     }
   }
-  session->Unlink("pending");
 }
 
 bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>& files) {
@@ -299,11 +302,13 @@ void Recovery::SettleOrphans() {
   }
 }
 
-void Recovery::RequeuePending(const std::string& path) {
+// Returns false if the note is still needed.
+bool Recovery::RequeuePending(const std::string& path) {
   const auto node = NodeAt(path);
   if (!node) {
-    return;  // committed, renamed or removed since it was noted
+    return true;  // committed, renamed or removed since it was noted
   }
+  bool noted = true;
   if ((*node)->kind == StoredKind::kPlain) {
     const auto [dir_path, name] = SplitPath(path);
     const auto dir = OpenDirectoryAt(os_, source_, dir_path);
@@ -318,10 +323,11 @@ void Recovery::RequeuePending(const std::string& path) {
       MutexLock lock((*node)->state->mutex);
       (*node)->state->changed = true;
     }
-    fs_.NotePending(*node);
+    noted = fs_.NotePending(*node);
     fs_.QueueCommit(*node);
   }
   fs_.Forget((*node)->id, 1);
+  return noted;
 }
 
 void Filesystem::Start() {

@@ -120,7 +120,7 @@ void MountService::EndCommits(int signal_fd) {
     }
   });
   if (!WaitForOther(signal_fd, ended.get())) {
-    filesystem_->EndCommits(/*finish=*/false);
+    filesystem_->ParkCommits();
   }
   finishing.join();
 }

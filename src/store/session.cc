@@ -263,6 +263,13 @@ Result<std::vector<std::string>> Session::ReadPending() {
   return paths;
 }
 
+void Session::ForgetPending() { Unlink(kPendingName); }
+
+bool Session::has_pending() {
+  const auto paths = ReadPending();
+  return !paths || !paths->empty();
+}
+
 Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, bool durable) {
   std::string body;
   PutNumber(body, steps.size());

@@ -65,6 +65,9 @@ class Session {
   // Forgets all paths if `idle` says, while no path can be added, that none is of use.
   void ClearPendingIf(const std::function<bool()>& idle) EXCLUDES(mutex_);
   Result<std::vector<std::string>> ReadPending();
+  // Of a session that was adopted: whether it has paths that nobody has taken over.
+  bool has_pending();
+  void ForgetPending();
 
   // Writes an intent and returns its name, for Unlink when all is done. `durable`: it is on the
   // disk before this returns.

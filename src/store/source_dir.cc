@@ -9,8 +9,8 @@
 // each step takes a suffix off, which bounds it by the length of a name.
 //
 // A plain file or symlink that the mount made under a name with a compressed suffix is stored with
-// the escape suffix after it (HotNameOf): it wants the name without that, and comes right after the
-// exact name.
+// the escape suffix after it (HotNameOf), and so is a directory or a special file where a compressed
+// file has its name: it wants the name without that, and comes right after the exact name.
 //
 // Whether a file's content is what its suffix says is a property of its version: it is found out
 // once and remembered in KnownFiles, so that seeing a name again costs stats alone.
@@ -175,11 +175,11 @@ Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& 
     return FailErrno(-error, "stat " + Quoted(stored));
   }
   entry.kind = KindOf(entry.attributes);
-  if (entry.kind != StoredKind::kPlain && entry.kind != StoredKind::kSymlink) {
-    return entry;
-  }
   if (auto unescaped = StripEscape(stored)) {
     entry.logical_name = std::move(*unescaped);
+    return entry;
+  }
+  if (entry.kind != StoredKind::kPlain && entry.kind != StoredKind::kSymlink) {
     return entry;
   }
   auto stripped = StripSuffix(stored);

@@ -297,11 +297,13 @@ class Load(write_support.OnMount):
                              ("psync", ["--direct=1", "--bs=16k"])):
             name = f"{engine}{len(more)}"
             job = ["fio", f"--name={name}", f"--directory={self.root}", f"--size={size}M",
-                   f"--ioengine={engine}", "--rw=randwrite", "--bsrange=1k-64k", "--bs_unaligned"
+                   f"--ioengine={engine}", "--rw=randwrite", "--bsrange=1k-64k"
                    if engine == "psync" and "--direct=1" not in more else "--bs=4k",
                    "--verify=crc32c", "--randseed=7", "--numjobs=2", "--fallocate=none",
                    "--verify_fatal=1", "--minimal", *more]
             run(job, 300, cwd=self.source)
+            for number in range(2):
+                self.assertGreater(os.stat(self.path(f"{name}.{number}.0")).st_size, size << 19)
             self.sync()
             run([*job, "--verify_only"], 300, cwd=self.source)
         self.assertGreater(self.mount.commits()["done"], 2)
@@ -321,7 +323,7 @@ class Load(write_support.OnMount):
             done = subprocess.run(
                 ["stress-ng", "--temp-path", self.root, f"--{name}", "1", "--timeout",
                  f"{timeout}s", "--verify", "--hdd-bytes", "16M", "--iomix-bytes", "8M",
-                 "--fallocate-bytes", "16M", "--copy-file-bytes", "8M", "--mmap-bytes", "4M",
+                 "--fallocate-bytes", "16M", "--copy-file-bytes", "128M", "--mmap-bytes", "4M",
                  "--mmap-file", "--seek-size", "4M", "--sync-file-bytes", "4M"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 timeout=120 + 4 * timeout, check=False)

@@ -215,7 +215,6 @@ class Sweep:
         left = []
         for scenario in self.scenarios:
             found = points(self.test, scenario, self.calls)
-            self.test.assertGreater(len(found), 0, scenario.name)
             self.found += len(found)
             self.rng.shuffle(found)
             # At least two of each, also when there is no time for all.

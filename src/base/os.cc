@@ -44,7 +44,7 @@ class RealOs : public Os {
       return -EINVAL;
     }
     flags |= O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
-    const bool noatime = (flags & O_PATH) == 0 && noatime_works_.load(std::memory_order_relaxed);
+    const bool noatime = (flags & (O_PATH | O_CREAT)) == 0 && noatime_works_.load(std::memory_order_relaxed);
     int fd = Open(dir, name, noatime ? flags | O_NOATIME : flags, mode);
     if (fd == -EPERM && noatime) {
       // Only the owner of a file (or root) may ask for it. Without that right on one file we lack
@@ -230,6 +230,8 @@ class RealOs : public Os {
     }
     return Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
   }
+
+  bool HasLease(int fd) override { return ::fcntl(fd, F_GETLEASE) == F_RDLCK; }
 
   void ReleaseLease(int fd) override { ::fcntl(fd, F_SETLEASE, F_UNLCK); }
 

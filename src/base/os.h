@@ -85,6 +85,8 @@ class Os {
   // ReleaseLease: EAGAIN if somebody has. `fd` was opened for reading. EINVAL and others where the
   // file system has no leases.
   virtual int TakeLease(int fd) = 0;
+  // False as soon as somebody waits, or waited, to open it for writing.
+  virtual bool HasLease(int fd) = 0;
   virtual void ReleaseLease(int fd) = 0;
 };
 

@@ -104,6 +104,8 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
   // program reads all names before it asks for the first file's: find, tar and du do. Then each of
   // the others costs a request of its own.
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
+  // Truncating by open is a request of its own, which tells what becomes of set-id bits.
+  conn->want &= ~static_cast<unsigned>(FUSE_CAP_ATOMIC_O_TRUNC);
   // The kernel's own readahead of many readers must not run into its default of 12.
   conn->max_background = 64;
   // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.
@@ -388,7 +390,7 @@ void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name,
 
 void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const std::string names, self.fs_.ListXattr(node));
+    XZFS_ASSIGN_OR_RETURN(const std::string names, self.fs_.ListXattr(node, CallerOf(req).uid == 0));
     ReplyXattr(request.End(), names, size, 0);
     return {};
   });

@@ -179,7 +179,7 @@ void Committer::Run() {
     schedule_.erase({taken.due, id});
     taken.running = true;
     taken.again = false;
-    const bool is_awaited = taken.waiters != 0;
+    const bool is_awaited = taken.waiters != 0 || finishing_;
     mutex_.Unlock();
     Result<Outcome> result = Outcome::kLeft;
     try {

@@ -18,8 +18,9 @@ namespace xzfs {
 struct CommitJob {
   // Set by who wants to change the file; the commit gives up as soon as it sees it.
   std::atomic<bool> cancelled{false};
-  // Guarded by the file's mutex: the new `.xz` has its name already, beside the plain file.
-  bool has_twin = false;
+  // Guarded by the file's mutex: the inode number of the new `.xz` that has its name already, beside
+  // the plain file; 0 if there is none.
+  uint64_t twin = 0;
   // Likewise: the descriptor that holds a lease on the plain file, or -1.
   int leased = -1;
 };
@@ -33,6 +34,8 @@ struct FileState {
   // Of these, handles of which a descriptor was closed since they wrote: the kernel tells of their
   // end later than of that, and mostly it is the same.
   unsigned closing GUARDED_BY(mutex) = 0;
+  // Changes that are on their way to `hot` or `overlay`: what is there is no state to commit.
+  unsigned changing GUARDED_BY(mutex) = 0;
   // Something was written since the last commit.
   bool changed GUARDED_BY(mutex) = false;
   // Of a plain file, open for reading and writing: while there are writers, and from the loss of
@@ -44,6 +47,11 @@ struct FileState {
   std::shared_ptr<Session> session GUARDED_BY(mutex);
   // The overlay's names are on the disk.
   bool overlay_is_durable GUARDED_BY(mutex) = false;
+  // It has just become cold, and on the disk it may still be plain: a sync of the file syncs its
+  // directory, too.
+  bool name_is_unsynced GUARDED_BY(mutex) = false;
+  // An overwrite in place failed half way: the next mount completes it.
+  bool half_overwritten GUARDED_BY(mutex) = false;
   // The last name is gone: nothing is committed any more.
   bool unlinked GUARDED_BY(mutex) = false;
   // A sync failed: the kernel took pages for written that are lost, so no later one may succeed.

@@ -227,6 +227,12 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   const NodeTable::Location location{parent, entry.stored_name};
   std::vector<NodeId> gone;
   NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
+  if (node == nullptr && entry.kind == StoredKind::kCompressed) {
+    if (const NodePtr edited = FindEdited(candidate.identity)) {
+      XZFS_RETURN_IF_ERROR(RefreshFrom(edited, entry.attributes, entry.stored_name));
+      node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
+    }
+  }
   if (node == nullptr) {
     if (entry.kind == StoredKind::kCompressed) {
       XZFS_RETURN_IF_ERROR(LookInto(parent, entry, candidate));
@@ -341,7 +347,7 @@ Status Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
       st->st_blocks = 1;
     }
   } else if (node.kind == StoredKind::kStrippedLink) {
-    st->st_size -= static_cast<off_t>(kSuffixReserveBytes);
+    st->st_size -= 3;  // ".xz" of its target
   }
   return {};
 }

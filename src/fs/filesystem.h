@@ -13,6 +13,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "base/caller.h"
@@ -190,8 +192,8 @@ class Filesystem {
 
   Result<struct statvfs> StatVfs();
   Result<std::string> GetXattr(NodeId node, const std::string& key);
-  // The names, each with its NUL.
-  Result<std::string> ListXattr(NodeId node);
+  // The names, each with its NUL. Those of "trusted." are for who may read them.
+  Result<std::string> ListXattr(NodeId node, bool with_trusted);
 
   // Answers the extended attributes "user.xzfs.*": nullopt if there is no such key on that node.
   using ControlXattrs =
@@ -246,6 +248,9 @@ class Filesystem {
   Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
   void Drop(const std::vector<NodeId>& gone);
   void ReportCollision(NodeId parent, const StoredEntry& entry);
+  Result<struct stat> StatByName(const NodePtr& node);
+  template <class ByName, class ByFd>
+  Result<size_t> AskByNameOrFd(NodeId id, const std::string& what, ByName by_name, ByFd by_fd);
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
   // Where a listing goes to.
   struct Reply {
@@ -279,11 +284,12 @@ class Filesystem {
   // One that is used though the file has no name any more, or null.
   DescriptorPtr KeptDescriptor(const NodePtr& node);
 
-  // What a change of a file goes to.
+  // What a change of a file goes to. No commit begins while it is there.
   struct Writable {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
+    std::shared_ptr<FileState> counted = nullptr;
   };
 
   // filesystem_write.cc
@@ -291,13 +297,21 @@ class Filesystem {
   Result<NodePtr> WithState(NodeId id);
   Result<NodePtr> BeginWriting(NodeId id, DescriptorPtr new_file = nullptr);
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
+  void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex)
+      EXCLUDES(closing_mutex_);
+  void QueueClosing() EXCLUDES(closing_mutex_);
   Status OpenHot(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Status EscapeName(const Node& node, int dir, std::string& name);
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  Status RemoveTwin(const NodePtr& node);
+  Status RemoveTwin(const NodePtr& node, uint64_t inode);
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr);
+  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file);
+  void AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
+                     std::shared_ptr<Session> session) REQUIRES(state.mutex);
+  NodePtr FindEdited(const Identity& identity) EXCLUDES(edited_mutex_);
+  void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
   Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
@@ -318,6 +332,8 @@ class Filesystem {
   Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry);
   void FinishRemoval(const Victim& victim);
+  void UndoRemoval(const Victim& victim);
+  void LoseName(const Victim& victim);
   Status RenameEntry(const Place& from, const Place& to, unsigned flags);
   Status Exchange(const Place& from, const StoredEntry& a, const Place& to, const StoredEntry& b);
   Status RunSteps(const std::vector<RenameStep>& steps, bool durable);
@@ -335,12 +351,20 @@ class Filesystem {
   Status ChangeStored(const NodePtr& node, const AttributeChange& change);
   Status ChangeTimes(const NodePtr& node, const AttributeChange& change);
   Status Refresh(const NodePtr& node);
-  template <class ByName, class ByFd>
-  Status ChangeByNameOrFd(NodeId id, ByName by_name, ByFd by_fd);
+  Status RefreshFrom(const NodePtr& node, const struct stat& st, const std::string& name);
+  // How attributes of a file are changed. Each returns -errno.
+  struct Changer {
+    std::function<int(int dir, const std::string& name)> by_name;
+    std::function<int(int fd)> by_fd;  // of one that has no name any more
+    std::function<Status(Overlay&)> of_overlay = nullptr;  // instead, if it has one; may be null
+  };
+  Status ChangeByNameOrFd(NodeId id, const Changer& changer);
+  Status ChangeWith(const NodePtr& node, const Changer& changer);
 
   // filesystem_commit.cc
   friend class FileCommit;
   void QueueCommit(const NodePtr& node);
+  Status FindNameOf(const NodePtr& node);
   uint64_t PlainSize(const NodePtr& node);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   bool MayCommit(const NodePtr& node, const struct stat& st);
@@ -368,6 +392,11 @@ class Filesystem {
   std::function<void(NodeId)> await_stores_;
   OpenOrder open_order_;
   ListingTable listings_;
+  Mutex closing_mutex_;
+  std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
+  // Files with an overlay, by the inode number of what it is laid over.
+  Mutex edited_mutex_;
+  std::unordered_map<uint64_t, NodeId> edited_ GUARDED_BY(edited_mutex_);
   ReportOnce collisions_;
   ReportOnce damaged_files_;
   // Held shared by whatever looks at names or changes one, exclusively by operations that take two

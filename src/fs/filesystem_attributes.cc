@@ -31,6 +31,12 @@ Status Filesystem::Refresh(const NodePtr& node) {
   if (const int error = os_.StatAt(parent->descriptor.get(), name, &st); error < 0) {
     return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
   }
+  return RefreshFrom(node, st, name);
+}
+
+// `st` is of the stored file now. `name`: that it is stored under.
+Status Filesystem::RefreshFrom(const NodePtr& node, const struct stat& st,
+                               const std::string& name) {
   const Identity identity = Identity::Of(st);
   if (identity.inode != node->identity.inode || identity.size_bytes != node->identity.size_bytes) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
@@ -46,14 +52,36 @@ Status Filesystem::Refresh(const NodePtr& node) {
   return {};
 }
 
-// Calls `by_name(dir, name)`, or `by_fd(fd)` if the file has no name any more. Each returns -errno.
-template <class ByName, class ByFd>
-Status Filesystem::ChangeByNameOrFd(NodeId id, ByName by_name, ByFd by_fd) {
+Status Filesystem::ChangeByNameOrFd(NodeId id, const Changer& changer) {
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  if (node->state == nullptr) {
+    return ChangeWith(node, changer);
+  }
+  // So that no overlay is made over what is changing.
+  MutexLock lock(node->state->mutex);
+  // What is being committed has the old attributes.
+  XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
+  if (changer.of_overlay && node->state->overlay != nullptr) {
+    return changer.of_overlay(*node->state->overlay);
+  }
+  return ChangeWith(node, changer);
+}
+
+Status Filesystem::ChangeWith(const NodePtr& node, const Changer& changer) {
+  const NodeId id = node->id;
   if (const DescriptorPtr kept = KeptDescriptor(node)) {
-    const int error = by_fd(kept->descriptor.get());
-    return error < 0 ? FailErrno(-error, "change " + nodes_.PathOf(id)) : Status();
+    const int error = changer.by_fd(kept->descriptor.get());
+    if (error < 0) {
+      return FailErrno(-error, "change " + nodes_.PathOf(id));
+    }
+    struct stat st = {};
+    if (const int failed = os_.FStat(kept->descriptor.get(), &st); failed < 0) {
+      return FailErrno(-failed, "stat " + nodes_.PathOf(id));
+    }
+    return node->kind == StoredKind::kCompressed
+               ? RefreshFrom(node, st, nodes_.LocationOf(id).stored_name)
+               : Status();
   }
   std::string name = ".";
   DescriptorPtr dir = root_;
@@ -61,7 +89,7 @@ Status Filesystem::ChangeByNameOrFd(NodeId id, ByName by_name, ByFd by_fd) {
     XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
     XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), name));
   }
-  const int error = by_name(dir->descriptor.get(), name);
+  const int error = changer.by_name(dir->descriptor.get(), name);
   if (error < 0) {
     return FailErrno(-error, "change " + nodes_.PathOf(id));
   }
@@ -74,14 +102,17 @@ Status Filesystem::ChangeStored(const NodePtr& node, const AttributeChange& chan
     const gid_t gid = change.gid.value_or(static_cast<gid_t>(-1));
     XZFS_RETURN_IF_ERROR(ChangeByNameOrFd(
         node->id,
-        [&](int dir, const std::string& name) { return os_.ChangeOwner(dir, name, uid, gid); },
-        [&](int fd) { return os_.FChangeOwner(fd, uid, gid); }));
+        {.by_name = [&](int dir,
+                        const std::string& name) { return os_.ChangeOwner(dir, name, uid, gid); },
+         .by_fd = [&](int fd) { return os_.FChangeOwner(fd, uid, gid); }}));
   }
   if (change.mode) {
     const mode_t mode = *change.mode & 07777;
     XZFS_RETURN_IF_ERROR(ChangeByNameOrFd(
-        node->id, [&](int dir, const std::string& name) { return os_.ChangeMode(dir, name, mode); },
-        [&](int fd) { return os_.FChangeMode(fd, mode); }));
+        node->id,
+        {.by_name = [&](int dir,
+                        const std::string& name) { return os_.ChangeMode(dir, name, mode); },
+         .by_fd = [&](int fd) { return os_.FChangeMode(fd, mode); }}));
   }
   return {};
 }
@@ -89,17 +120,12 @@ Status Filesystem::ChangeStored(const NodePtr& node, const AttributeChange& chan
 Status Filesystem::ChangeTimes(const NodePtr& node, const AttributeChange& change) {
   const struct timespec omit = {.tv_sec = 0, .tv_nsec = UTIME_OMIT};
   const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
-  if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
-    // What is being committed has the old times.
-    XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
-    if (node->state->overlay != nullptr) {
-      return node->state->overlay->SetTimes(times);
-    }
-  }
   return ChangeByNameOrFd(
-      node->id, [&](int dir, const std::string& name) { return os_.SetTimes(dir, name, times); },
-      [&](int fd) { return os_.FSetTimes(fd, times); });
+      node->id,
+      {.by_name = [&](int dir,
+                      const std::string& name) { return os_.SetTimes(dir, name, times); },
+       .by_fd = [&](int fd) { return os_.FSetTimes(fd, times); },
+       .of_overlay = [&](Overlay& overlay) { return overlay.SetTimes(times); }});
 }
 
 Result<struct stat> Filesystem::SetAttributes(NodeId id, const AttributeChange& change,
@@ -131,11 +157,10 @@ Status Filesystem::SetXattr(NodeId id, const std::string& key, std::span<const c
   }
   XZFS_RETURN_IF_ERROR(RequireWritable());
   return ChangeByNameOrFd(
-      id,
-      [&](int dir, const std::string& name) {
-        return os_.SetXattrAt(dir, name, key, value, flags);
-      },
-      [&](int fd) { return os_.FSetXattr(fd, key, value, flags); });
+      id, {.by_name = [&](int dir, const std::string& name) {
+             return os_.SetXattrAt(dir, name, key, value, flags);
+           },
+           .by_fd = [&](int fd) { return os_.FSetXattr(fd, key, value, flags); }});
 }
 
 Status Filesystem::RemoveXattr(NodeId id, const std::string& key) {
@@ -144,8 +169,9 @@ Status Filesystem::RemoveXattr(NodeId id, const std::string& key) {
   }
   XZFS_RETURN_IF_ERROR(RequireWritable());
   return ChangeByNameOrFd(
-      id, [&](int dir, const std::string& name) { return os_.RemoveXattrAt(dir, name, key); },
-      [&](int fd) { return os_.FRemoveXattr(fd, key); });
+      id, {.by_name = [&](int dir,
+                          const std::string& name) { return os_.RemoveXattrAt(dir, name, key); },
+           .by_fd = [&](int fd) { return os_.FRemoveXattr(fd, key); }});
 }
 
 }  // namespace xzfs

@@ -2,6 +2,7 @@
 // takes their place. docs/design.md has the steps and why each crash between them is harmless.
 #include <fcntl.h>
 #include <fnmatch.h>
+#include <linux/falloc.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 
@@ -12,12 +13,16 @@
 #include "base/log.h"
 #include "fs/filesystem.h"
 #include "store/intents.h"
+#include "store/kept_times.h"
 #include "store/names.h"
+#include "store/records.h"
 #include "store/xz_writer.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
 namespace {
+
+constexpr const char* kOpenElsewhere = " is open for writing in another mount or in the source";
 
 std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
@@ -55,35 +60,13 @@ Status CopyXattrs(Os& os, int from, int to) {
   return {};
 }
 
-// Names come and go in a directory for a commit, which is nobody's business: its mtime stays. To be
-// held while nobody else changes the directory.
-class KeptTimes {
- public:
-  KeptTimes(Os& os, int dir) : os_(os), dir_(dir) {
-    known_ = os_.StatAt(dir_, ".", &before_) == 0;
-  }
-  ~KeptTimes() {
-    if (known_) {  // who isn't its owner can't
-      const struct timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT}, before_.st_mtim};
-      os_.SetTimes(dir_, ".", times);
-    }
-  }
-  KeptTimes(const KeptTimes&) = delete;
-  KeptTimes& operator=(const KeptTimes&) = delete;
-
- private:
-  Os& os_;
-  const int dir_;
-  struct stat before_ = {};
-  bool known_ = false;
-};
-
 // The decoded bytes of a cold file with its pending edits.
 class EditedFile : public RandomAccessFile {
  public:
   EditedFile(const Overlay& overlay, std::unique_ptr<RandomAccessFile> base)
       : overlay_(overlay), base_(std::move(base)) {}
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    const AtNormalPriority normal;  // readers may wait for the same Block
     return overlay_.ReadAt(*base_, offset, out);
   }
   uint64_t size() const override { return overlay_.size(); }
@@ -110,15 +93,18 @@ class FileCommit {
   bool Begin();
   Result<Outcome> LeaveHot();
   Result<bool> OpenTruth();
+  Result<bool> TryOpenTruth();
+  Status ClaimHot();
   Status PlanEdited();
   Status Encode();
   Status CopyMetadata();
   Result<Outcome> PublishHot();
+  Result<Outcome> ReplacePlain();
   Result<Outcome> PublishEdited();
   Result<bool> PublishTwin();
   Result<bool> IsCurrent(int dir, const std::string& name);
-  Status BecomeCold(int dir, const std::string& name) REQUIRES(state_->mutex);
-  Status OverwriteBase(const std::string& path);
+  Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
+  Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);
   Status LoseOverlay(const std::string& why);
   void Count();
 
@@ -140,16 +126,17 @@ class FileCommit {
   XzWriteRequest request_;
   XzWriteResult written_;
   TempFile temp_;
+  DescriptorPtr dir_;  // that it was published in
 };
 
 FileCommit::~FileCommit() {
   if (job_ != nullptr) {
     MutexLock lock(state_->mutex);
     if (state_->job == job_) {
-      if (job_->has_twin) {
-        if (const Status removed = fs_.RemoveTwin(fs_.nodes_.Find(id_)); !removed) {
-          Log(LogLevel::kWarning, removed.error().message);
-        }
+      const NodePtr node = fs_.nodes_.Find(id_);
+      const Status removed = job_->twin == 0 ? Status() : fs_.RemoveTwin(node, job_->twin);
+      if (!removed) {
+        Log(LogLevel::kWarning, removed.error().message);
       }
       state_->job = nullptr;
     }
@@ -163,6 +150,10 @@ Result<Committer::Outcome> FileCommit::Run() {
   if (!Begin()) {
     return Outcome::kLeft;
   }
+  if (overlay_ != nullptr && fs_.options_.compress == Compress::kOff) {
+    XZFS_RETURN_IF_ERROR(fs_.SyncNode(node_, /*only_data=*/false));
+    return Outcome::kLeft;
+  }
   XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
   if (!eligible) {
     return LeaveHot();
@@ -172,11 +163,9 @@ Result<Committer::Outcome> FileCommit::Run() {
     return overlay_ == nullptr ? PublishHot() : PublishEdited();
   };
   Result<Outcome> outcome = attempt();
-  if (job_->cancelled || (!outcome && outcome.error().code == ESTALE)) {
-    // Whoever changed it meanwhile is not to be told of errors that come of that.
-    return outcome && *outcome == Outcome::kDone ? outcome : Outcome::kCancelled;
-  }
-  return outcome;
+  // Whoever changed it meanwhile is not to be told of errors that come of that.
+  const bool done = outcome && *outcome == Outcome::kDone;
+  return job_->cancelled && !done ? Outcome::kCancelled : outcome;
 }
 
 // Takes the job, if there is something to commit.
@@ -190,7 +179,9 @@ bool FileCommit::Begin() {
   node_ = fs_.nodes_.Find(id_);
   overlay_ = state_->overlay;
   const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
-  if (!pending || state_->unlinked || state_->sync_error) {
+  const bool is_broken = state_->sync_error || state_->half_overwritten ||
+                         (overlay_ != nullptr && overlay_->has_sync_error());
+  if (!pending || state_->unlinked || is_broken || state_->changing != 0) {
     return false;
   }
   // Who closed the last descriptor and waits has no writer any more, though the kernel may not have
@@ -222,9 +213,23 @@ Result<Committer::Outcome> FileCommit::LeaveHot() {
 
 // Opens what is to be compressed and plans it. False if it stays as it is.
 Result<bool> FileCommit::OpenTruth() {
+  Result<bool> opened = TryOpenTruth();
+  if (!opened && opened.error().code == ENOENT && overlay_ != nullptr) {
+    // Of its several names the one that was known is gone.
+    XZFS_RETURN_IF_ERROR(fs_.FindNameOf(node_));
+    opened = TryOpenTruth();
+  }
+  return opened;
+}
+
+Result<bool> FileCommit::TryOpenTruth() {
   XZFS_ASSIGN_OR_RETURN(session_, fs_.OurSession());
+  SharedLock names(fs_.namespace_);
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
   const int fd = os().OpenBeneath(parent->descriptor.get(), name_, O_RDONLY);
+  if (fd == -ENOENT && overlay_ == nullptr) {
+    return false;  // somebody else took it away
+  }
   if (fd < 0) {
     return FailErrno(-fd, "open " + fs_.nodes_.PathOf(id_));
   }
@@ -245,11 +250,32 @@ Result<bool> FileCommit::OpenTruth() {
   if (fs_.options_.compress == Compress::kOff || !fs_.MayCommit(node_, attributes_)) {
     return false;
   }
+  XZFS_RETURN_IF_ERROR(ClaimHot());
   plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
   request_.plain = plain_.get();
   request_.pieces = PlanPieces(identity_.size_bytes, fs_.encoders_.block_bytes(),
                                request_.options.check, nullptr, nullptr);
   return true;
+}
+
+// Of several mounts one commits a plain file: its twin is nobody else's as long as the file is
+// locked. Who has it open for writing, in another mount or in the source, is found out before it is
+// encoded for nothing.
+Status FileCommit::ClaimHot() {
+  const int fd = truth_.get();
+  // Other errors: there are no locks here.
+  if (os().Lock(fd, /*wait=*/false) == -EWOULDBLOCK) {
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + " is locked: another mount commits it");
+  }
+  MutexLock lock(state_->mutex);
+  if (state_->hot != nullptr) {
+    return {};  // by ourselves: the handle that is being closed
+  }
+  const int lease = os().TakeLease(fd);
+  if (lease == 0) {
+    os().ReleaseLease(fd);
+  }
+  return lease == -EAGAIN ? Status(Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere)) : Status();
 }
 
 Status FileCommit::PlanEdited() {
@@ -347,15 +373,20 @@ Result<bool> FileCommit::PublishTwin() {
   // our knowing. EAGAIN: somebody has it open. Other errors: no leases here, so nobody can know.
   const int lease = os().TakeLease(truth_.get());
   if (lease == -EAGAIN) {
-    return Fail(ESTALE, Quoted(name) + " is open for writing elsewhere");
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
   }
   job_->leased = lease == 0 ? truth_.get() : -1;
   StoredEntry hot;
   hot.logical_name = StripEscape(name).value_or(name);
   hot.attributes = attributes_;
   const std::string cold = ColdNameOf(hot.logical_name, Format::kXz);
+  struct stat made = {};
+  int error = os().FStat(temp_.file.get(), &made);
+  if (error < 0) {
+    return FailErrno(-error, "stat the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
   const KeptTimes times(os(), dir);
-  int error = os().Rename(session_->folder(), temp_.name, dir, cold, RENAME_NOREPLACE);
+  error = RenameOverNothing(os(), session_->folder(), temp_.name, dir, cold);
   if (error == -EEXIST && fs_.names_.HasTwin(dir, hot).value_or(false)) {
     error = os().Rename(session_->folder(), temp_.name, dir, cold, 0);  // of a commit that was cut off
   }
@@ -371,21 +402,40 @@ Result<bool> FileCommit::PublishTwin() {
     return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
   }
   temp_.name.clear();
-  job_->has_twin = true;
+  job_->twin = made.st_ino;
   return true;
 }
 
 Result<Committer::Outcome> FileCommit::PublishHot() {
+  XZFS_ASSIGN_OR_RETURN(const Outcome outcome, ReplacePlain());
+  if (outcome != Outcome::kDone) {
+    return outcome;
+  }
+  Count();
+  // Else a power cut could bring the plain file back, and what of it is on the disk. A sync of the
+  // file looks after itself meanwhile.
+  const int error = os().Sync(dir_->descriptor.get(), false);
+  if (error < 0) {
+    Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+    return outcome;
+  }
+  MutexLock lock(state_->mutex);
+  state_->name_is_unsynced = false;
+  return outcome;
+}
+
+Result<Committer::Outcome> FileCommit::ReplacePlain() {
   XZFS_ASSIGN_OR_RETURN(const bool published, PublishTwin());
   if (!published) {
     MutexLock lock(state_->mutex);
     state_->changed = false;
     return Outcome::kLeft;
   }
+  const AtNormalPriority normal;  // others wait for the locks
   // The new name is on the disk before the old one goes.
   std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
-  const int dir = parent->descriptor.get();
+  XZFS_ASSIGN_OR_RETURN(dir_, fs_.OpenParent(node_, &name));
+  const int dir = dir_->descriptor.get();
   if (const int error = os().Sync(dir, false); error < 0) {
     return FailErrno(-error, "sync the directory of " + fs_.nodes_.PathOf(id_));
   }
@@ -400,26 +450,34 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
   }
   const std::string logical = StripEscape(name).value_or(name);
   const std::string cold = ColdNameOf(logical, Format::kXz);
+  struct stat twin = {};
+  if (os().StatAt(dir, cold, &twin) < 0 || twin.st_ino != job_->twin) {
+    return Fail(ESTALE, Quoted(cold) + " was replaced by somebody else");
+  }
+  if (job_->leased >= 0 && !os().HasLease(job_->leased)) {
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
+  }
   const KeptTimes times(os(), dir);
   fs_.listings_.NoteMove(fs_.nodes_.LocationOf(id_).parent, logical);
   if (const int error = os().Unlink(dir, name, 0); error < 0) {
     return FailErrno(-error, "remove the plain form of " + fs_.nodes_.PathOf(id_));
   }
-  job_->has_twin = false;
-  XZFS_RETURN_IF_ERROR(BecomeCold(dir, cold));
-  Count();
+  job_->twin = 0;
+  XZFS_RETURN_IF_ERROR(BecomeCold(cold));
+  state_->name_is_unsynced = true;
   return Outcome::kDone;
 }
 
 // The node is the compressed file `name` from now on, without changes.
-Status FileCommit::BecomeCold(int dir, const std::string& name) {
+Status FileCommit::BecomeCold(const std::string& name) {
   state_->changed = false;
   state_->hot = nullptr;
   fs_.DetachOverlay(id_, *state_);
   state_->job = nullptr;
   state_->may_differ = state_->writers != 0;
   struct stat st = {};
-  if (const int error = os().StatAt(dir, name, &st); error < 0) {
+  const int file = attributes_.st_nlink > 1 && overlay_ != nullptr ? truth_.get() : temp_.file.get();
+  if (const int error = os().FStat(file, &st); error < 0) {
     return FailErrno(-error, "stat " + Quoted(name));
   }
   const uint64_t plain_size = request_.pieces.empty() ? 0 : request_.pieces.back().end;
@@ -462,6 +520,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   if (const int error = os().FStat(temp_.file.get(), &made); error < 0) {
     return FailErrno(-error, "stat a compressed file");
   }
+  const AtNormalPriority normal;  // others wait for the locks
   const bool in_place = attributes_.st_nlink > 1;
   Identity as = Identity::Of(made);
   as.inode = in_place ? identity_.inode : as.inode;
@@ -480,7 +539,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
       return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
     }
     if (in_place) {
-      XZFS_RETURN_IF_ERROR(OverwriteBase(fs_.nodes_.PathOf(id_)));
+      XZFS_RETURN_IF_ERROR(OverwriteBase(dir, name));
     } else {
       const int error = os().Rename(session_->folder(), temp_.name, dir, name, 0);
       if (error < 0) {
@@ -488,7 +547,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
       }
       temp_.name.clear();
     }
-    XZFS_RETURN_IF_ERROR(BecomeCold(dir, name));
+    XZFS_RETURN_IF_ERROR(BecomeCold(name));
   }
   if (const int error = os().Sync(parent->descriptor.get(), false); error < 0) {
     // The overlay stays for the next mount: it tells from its note that all is done.
@@ -501,16 +560,35 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
 }
 
 // A file with several names must stay one file: its bytes are replaced. The new ones are on the
-// disk under a name of our own, and an intent says so, until that is done.
-Status FileCommit::OverwriteBase(const std::string& path) {
+// disk under a name of our own, and an intent says so, until that is done. Should it fail half way
+// the next mount completes it.
+Status FileCommit::OverwriteBase(int dir, const std::string& name) {
+  struct stat made = {};
+  const int fd = os().OpenBeneath(dir, name, O_RDWR);
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + Quoted(name) + " to overwrite it");
+  }
+  const Descriptor target(os(), fd);
+  int error = os().FStat(temp_.file.get(), &made);
+  if (error == 0) {  // a full disk is met before anything is overwritten
+    error = os().Allocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<uint64_t>(made.st_size));
+    error = error == -EOPNOTSUPP ? 0 : error;
+  }
+  if (error < 0) {
+    return FailErrno(-error, "make room to overwrite " + Quoted(name));
+  }
   XZFS_ASSIGN_OR_RETURN(
       const std::string intent,
-      session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode, temp_.name, path}},
+      session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode, temp_.name,
+                              fs_.nodes_.FullPathOf(id_)}},
                             /*durable=*/true));
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
-  XZFS_RETURN_IF_ERROR(OverwriteFile(os(), temp_.file.get(), parent->descriptor.get(), name));
+  const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
+  if (const Status written = OverwriteFile(os(), temp_.file.get(), dir, name); !written) {
+    state_->half_overwritten = true;
+    return written;
+  }
   session_->Unlink(intent);
+  session_->Unlink(temp);
   return {};
 }
 
@@ -532,7 +610,10 @@ Status FileCommit::LoseOverlay(const std::string& why) {
 // Queues a file whose last writer is gone.
 void Filesystem::QueueCommit(const NodePtr& node) {
   if (options_.compress == Compress::kOff) {
-    return;
+    MutexLock lock(node->state->mutex);
+    if (node->state->overlay == nullptr) {
+      return;
+    }
   }
   committer_.Add(node->id, PlainSize(node));
 }
@@ -567,6 +648,10 @@ Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
     engine_.stats.commits_failed.Add();
     Log(LogLevel::kError, "commit: " + outcome.error().message +
                               "; the file is readable as it is and the commit is tried again");
+    const NodePtr node = nodes_.Find(id);
+    if (node != nullptr && FindEdited(node->identity) == node) {
+      (void)SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
+    }
   } else if (*outcome == Committer::Outcome::kCancelled) {
     engine_.stats.commits_cancelled.Add();
   }
@@ -578,17 +663,18 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   XZFS_ASSIGN_OR_RETURN(const Descriptor lost,
                         Session::OpenLostAndFound(os_, root_->descriptor.get()));
   const std::string name = session.name() + "-" + overlay.id();
-  XZFS_RETURN_IF_ERROR(overlay.MoveTo(lost.get(), name));
   const std::string note = "Pending changes of " + path + " that could not be applied: " + why +
                            ".\n" + name +
-                           ".data has the changed bytes at their offsets in the "
-                           "plain file.\n";
+                           ".data has the changed bytes at their offsets in the plain file.\n";
+  // The note first: without it nobody could tell what the rest is.
   const int fd = os_.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT, 0600);
-  if (fd >= 0) {
-    const Descriptor file(os_, fd);
-    (void)WriteFully(os_, fd, std::as_bytes(std::span(note.data(), note.size())), 0);
-    os_.Sync(fd, false);
+  if (fd < 0) {
+    return FailErrno(-fd, "make a note in .xzfs/lost+found");
   }
+  const Descriptor file(os_, fd);
+  XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
+  os_.Sync(fd, false);
+  XZFS_RETURN_IF_ERROR(overlay.MoveTo(lost.get(), name));
   os_.Sync(lost.get(), false);
   engine_.stats.overlays_lost.Add();
   Log(LogLevel::kError,
@@ -596,12 +682,18 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   return {};
 }
 
-Status Filesystem::SyncCommits() { return committer_.Sync(); }
+Status Filesystem::SyncCommits() {
+  QueueClosing();
+  return committer_.Sync();
+}
 
 void Filesystem::EndCommits(bool finish) {
+  QueueClosing();
   committer_.End(finish);
+  SyncOverlays();
   MutexLock lock(session_mutex_);
-  const bool idle = options_.compress != Compress::kOff && committer_.Pending().empty();
+  const bool idle =
+      options_.compress != Compress::kOff && writers_ == 0 && committer_.Pending().empty();
   if (session_ != nullptr) {
     session_->ClearPendingIf([idle] { return idle; });
     session_->RemoveIfEmpty();

@@ -188,7 +188,7 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
   if (dir->id == kRootNode && raw.name == kPrivateFolder) {
     return std::nullopt;
   }
-  if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name))) {
+  if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name) && !StripEscape(raw.name))) {
     return line;
   }
   SharedLock names(namespace_);

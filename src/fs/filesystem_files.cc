@@ -149,9 +149,7 @@ Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, Des
   }
   // A path that the kernel still remembers may lead to an old version: it is stated by name, an
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  const auto stated = StatName(*node, parent->descriptor.get(), name);
+  const auto stated = StatByName(node);
   if (!stated && KeptDescriptor(node) == nullptr) {
     return tl::unexpected(stated.error());
   }
@@ -181,6 +179,15 @@ Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, Des
   *keep_cache = compressed || (unchanged && settled);
   XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(id));
   return std::make_unique<OpenFile>(now, flags);
+}
+
+// A commit or a rename that is under way is waited for.
+Result<struct stat> Filesystem::StatByName(const NodePtr& node) {
+  SharedLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(now, &name));
+  return StatName(*now, parent->descriptor.get(), name);
 }
 
 std::unique_ptr<RandomAccessFile> Filesystem::ContentOf(const NodePtr& node, int flags) {
@@ -277,7 +284,7 @@ std::function<bool()> Filesystem::StillGood(const Node& node) {
 }
 
 Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {
-  // A commit may replace the stored file between two looks at it; then the node is another one.
+  // A commit or a rename may replace or move the stored file between two looks at it.
   constexpr int kTries = 4;
   for (int tries = 1;; ++tries) {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
@@ -285,10 +292,7 @@ Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span
     if (got || got.error().code != ESTALE || tries == kTries) {
       return got;
     }
-    SharedLock names(namespace_);  // until the commit is through
-    if (nodes_.Find(file.id()) == node) {
-      return got;
-    }
+    SharedLock names(namespace_);  // until it is through
   }
 }
 
@@ -307,6 +311,10 @@ Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, u
   DescriptorPtr hot;
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
+    // The end of a commit takes the overlay away and makes the node another one, under this lock.
+    if (nodes_.Find(node->id) != node) {
+      return Fail(ESTALE, nodes_.PathOf(node->id) + " is changing");
+    }
     overlay = node->state->overlay;
     hot = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
   }
@@ -324,7 +332,7 @@ void Filesystem::Close(std::unique_ptr<OpenFile> file) {
   const NodeId id = file->id();
   const NodePtr node = nodes_.Find(id);
   if (node == nullptr) {
-    return;
+    return;  // those that may write keep it
   }
   if (file->may_write()) {
     EndWriting(node, file.get());
@@ -349,12 +357,12 @@ Result<struct statvfs> Filesystem::StatVfs() {
     return FailErrno(-error, "statfs the source");
   }
   // A logical name must still be a name when it is stored with its suffix.
-  st.f_namemax -= std::min<unsigned long>(st.f_namemax, kSuffixReserveBytes);
+  const size_t reserve = options_.read_only ? kSuffixReserveBytes : kWritableReserveBytes;
+  st.f_namemax -= std::min<unsigned long>(st.f_namemax, reserve);
   return st;
 }
 
 Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   if (IsControlKey(key)) {
     if (control_) {
       if (auto answer = control_(id, key)) {
@@ -363,42 +371,56 @@ Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
     }
     return Fail(ENODATA, "no attribute " + key);
   }
-  std::string name = ".";
-  DescriptorPtr dir = root_;
-  if (id != kRootNode) {
-    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
-    XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), name));
-  }
   std::string value(XATTR_SIZE_MAX, '\0');
-  const ssize_t length = os_.GetXattrAt(dir->descriptor.get(), name, key, value);
-  if (length < 0) {
-    return Fail(static_cast<int>(-length), "getxattr " + key);
-  }
-  value.resize(static_cast<size_t>(length));
+  XZFS_ASSIGN_OR_RETURN(
+      const size_t length,
+      AskByNameOrFd(
+          id, "getxattr " + key,
+          [&](int dir, const std::string& name) { return os_.GetXattrAt(dir, name, key, value); },
+          [&](int fd) { return os_.FGetXattr(fd, key, value); }));
+  value.resize(length);
   return value;
 }
 
-Result<std::string> Filesystem::ListXattr(NodeId id) {
+// Calls `by_name(dir, name)`, or `by_fd(fd)` if the file has no name any more. Each returns a length
+// or -errno.
+template <class ByName, class ByFd>
+Result<size_t> Filesystem::AskByNameOrFd(NodeId id, const std::string& what, ByName by_name,
+                                         ByFd by_fd) {
+  SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  std::string name = ".";
-  DescriptorPtr dir = root_;
-  if (id != kRootNode) {
-    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
-    XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), name));
+  ssize_t length = 0;
+  if (const DescriptorPtr kept = KeptDescriptor(node)) {
+    length = by_fd(kept->descriptor.get());
+  } else {
+    std::string name = ".";
+    DescriptorPtr dir = root_;
+    if (id != kRootNode) {
+      XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
+      XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), name));
+    }
+    length = by_name(dir->descriptor.get(), name);
   }
+  return length < 0 ? Result<size_t>(Fail(static_cast<int>(-length), what))
+                    : static_cast<size_t>(length);
+}
+
+Result<std::string> Filesystem::ListXattr(NodeId id, bool with_trusted) {
   std::string stored(XATTR_LIST_MAX, '\0');
-  const ssize_t length = os_.ListXattrAt(dir->descriptor.get(), name, stored);
-  if (length < 0) {
-    return Fail(static_cast<int>(-length), "listxattr");
-  }
-  stored.resize(static_cast<size_t>(length));
+  XZFS_ASSIGN_OR_RETURN(
+      const size_t length,
+      AskByNameOrFd(
+          id, "listxattr",
+          [&](int dir, const std::string& name) { return os_.ListXattrAt(dir, name, stored); },
+          [&](int fd) { return os_.FListXattr(fd, stored); }));
+  stored.resize(length);
   // Ours are answered by name but not listed, so that `cp -a` and `rsync -X` never copy them; and a
   // stored one of that name can't pose as ours.
   std::string shown;
   for (size_t at = 0; at < stored.size();) {
     const std::string key(stored.c_str() + at);
     at += key.size() + 1;
-    if (!IsControlKey(key)) {
+    if (!IsControlKey(key) && (with_trusted || !key.starts_with("trusted."))) {
       shown += key;
       shown += '\0';
     }

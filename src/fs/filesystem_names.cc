@@ -33,6 +33,7 @@ struct Filesystem::Victim {
   NodePtr node;  // null if nobody knows the file
   NodeTable::Location location;
   bool last_name = false;
+  DescriptorPtr open;  // of a regular file that has other names, or is used without one
 };
 
 struct Filesystem::RenameStep {
@@ -267,28 +268,41 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place,
   victim.node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
   victim.location = {place.dir->id, entry.stored_name};
   victim.last_name = entry.kind == StoredKind::kDirectory || entry.attributes.st_nlink <= 1;
-  if (victim.node == nullptr || !victim.last_name || entry.kind == StoredKind::kDirectory) {
+  if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
     return victim;
   }
   const NodePtr& node = victim.node;
-  const bool regular = node->kind == StoredKind::kPlain || node->kind == StoredKind::kCompressed;
-  if (regular && nodes_.IsOpen(node->id)) {
-    std::vector<NodeId> gone;
-    nodes_.Move(node->id, victim.location, gone);
-    Drop(gone);
-    DescriptorPtr open;
-    if (node->state != nullptr) {
-      MutexLock lock(node->state->mutex);
-      open = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
-    }
-    if (open == nullptr) {
-      XZFS_ASSIGN_OR_RETURN(open, OpenNode(node));
-    }
-    files_.Pin(node->id, std::move(open));
-  }
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
+  }
+  const bool regular = node->kind == StoredKind::kPlain || node->kind == StoredKind::kCompressed;
+  if (regular && (!victim.last_name || nodes_.IsOpen(node->id))) {
+    if (victim.last_name) {
+      std::vector<NodeId> gone;
+      nodes_.Move(node->id, victim.location, gone);
+      Drop(gone);
+    }
+    if (node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      victim.open = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+    }
+    if (victim.open == nullptr) {
+      auto open = OpenNode(node);
+      if (!open && victim.last_name) {  // else it may be forbidden to read it
+        return tl::unexpected(open.error());
+      }
+      victim.open = open ? *open : nullptr;
+    }
+  }
+  if (!victim.last_name) {
+    return victim;
+  }
+  if (victim.open != nullptr) {
+    files_.Pin(node->id, victim.open);
+  }
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
     if (node->state->overlay != nullptr) {
       // Should the removal fail, the base is still there, and the note means nothing.
       XZFS_RETURN_IF_ERROR(node->state->overlay->NoteDropped());
@@ -304,9 +318,7 @@ void Filesystem::FinishRemoval(const Victim& victim) {
   const NodeId id = victim.node->id;
   if (!victim.last_name) {
     nodes_.DropName(id, victim.location);
-    if (const Status refreshed = Refresh(victim.node); !refreshed) {
-      Log(LogLevel::kDebug, refreshed.error().message);
-    }
+    LoseName(victim);
     return;
   }
   nodes_.Unkey(id);
@@ -317,6 +329,34 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     if (!nodes_.IsOpen(id)) {
       DropOverlay(id, state);
     }
+  }
+}
+
+// It could not be removed after all.
+void Filesystem::UndoRemoval(const Victim& victim) {
+  if (victim.node == nullptr || !victim.last_name) {
+    return;
+  }
+  files_.Unpin(victim.node->id);
+  NotePath(victim.node);
+}
+
+// The file goes on under other names, of which perhaps none is known. The next one to be looked up
+// must be found to be this node; until then it is used by its descriptor.
+void Filesystem::LoseName(const Victim& victim) {
+  const NodeId id = victim.node->id;
+  struct stat st = {};
+  if (victim.open == nullptr || os_.FStat(victim.open->descriptor.get(), &st) < 0) {
+    return;
+  }
+  if (victim.node->kind == StoredKind::kCompressed) {
+    if (const Status refreshed = RefreshFrom(victim.node, st, victim.location.stored_name);
+        !refreshed) {
+      Log(LogLevel::kDebug, refreshed.error().message);
+    }
+  }
+  if (nodes_.IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
+    files_.Pin(id, victim.open);
   }
 }
 
@@ -332,6 +372,13 @@ void Filesystem::DropOverlay(NodeId id, FileState& state) {
 // The node is not kept for it any more.
 void Filesystem::DetachOverlay(NodeId id, FileState& state) {
   if (state.overlay != nullptr) {
+    {
+      MutexLock lock(edited_mutex_);
+      const auto it = edited_.find(state.overlay->base().inode);
+      if (it != edited_.end() && it->second == id) {
+        edited_.erase(it);
+      }
+    }
     state.overlay = nullptr;
     state.session = nullptr;
     Forget(id, 1);
@@ -352,6 +399,7 @@ Status Filesystem::Unlink(NodeId parent, const std::string& name) {
   XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
   XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(place.fd(), *entry));
   if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
+    UndoRemoval(victim);
     return FailErrno(-error, "unlink '" + entry->stored_name + "'");
   }
   FinishRemoval(victim);
@@ -391,6 +439,12 @@ Status Filesystem::RemoveHiddenTwin(int dir, const StoredEntry& entry) {
   }
   XZFS_ASSIGN_OR_RETURN(const bool has_twin, names_.HasTwin(dir, entry));
   if (has_twin) {
+    // A commit of another mount that is at work has the plain file locked, and sees to its twin.
+    const Descriptor plain(os_,
+                           os_.OpenBeneath(dir, entry.stored_name, O_RDONLY | O_NONBLOCK));
+    if (plain.valid() && os_.Lock(plain.get(), /*wait=*/false) == -EWOULDBLOCK) {
+      return {};
+    }
     const std::string twin = ColdNameOf(entry.logical_name, Format::kXz);
     if (const int error = os_.Unlink(dir, twin, 0); error < 0 && error != -ENOENT) {
       return FailErrno(-error, "unlink the twin '" + twin + "'");
@@ -459,6 +513,7 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
                           ? os_.Rename(from.fd(), moved->stored_name, to.fd(), stored, 0)
                           : RenameOverNothing(os_, from.fd(), moved->stored_name, to.fd(), stored);
     if (error < 0) {
+      UndoRemoval(victim);
       return FailErrno(-error, "rename '" + moved->stored_name + "' to '" + stored + "'");
     }
     FinishRemoval(victim);
@@ -467,10 +522,14 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     // A plain file has its name at once, whatever else is there. Another one has it only when the
     // second step is done.
-    XZFS_RETURN_IF_ERROR(
+    const Status replaced =
         RunSteps({{&from, moved->stored_name, &to, stored, moved->attributes.st_ino},
                   {&to, target->stored_name, nullptr, {}, target->attributes.st_ino}},
-                 /*durable=*/moved->kind != StoredKind::kPlain));
+                 /*durable=*/moved->kind != StoredKind::kPlain);
+    if (!replaced) {
+      UndoRemoval(victim);
+      return replaced;
+    }
     FinishRemoval(victim);
   }
   Moved(from, to, *moved, stored);
@@ -498,9 +557,12 @@ Status Filesystem::Exchange(const Place& from, const StoredEntry& a, const Place
       return FailErrno(-error, "exchange '" + a.stored_name + "' and '" + b.stored_name + "'");
     }
   } else {
-    XZFS_RETURN_IF_ERROR(RunSteps({{&from, a.stored_name, &to, a_name, a.attributes.st_ino},
-                                   {&to, b.stored_name, &from, b_name, b.attributes.st_ino}},
-                                  /*durable=*/true));
+    std::vector<RenameStep> steps = {{&from, a.stored_name, &to, a_name, a.attributes.st_ino},
+                                     {&to, b.stored_name, &from, b_name, b.attributes.st_ino}};
+    if (a_name == b.stored_name) {  // which must be free
+      std::swap(steps[0], steps[1]);
+    }
+    XZFS_RETURN_IF_ERROR(RunSteps(steps, /*durable=*/true));
   }
   Moved(from, to, a, a_name);
   Moved(to, from, b, b_name);
@@ -513,12 +575,12 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) 
   XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, OurSession());
   std::vector<IntentStep> intent;
   for (const RenameStep& step : steps) {
-    const std::string from = nodes_.PathIn(step.from->dir->id, step.from_name);
+    const std::string from = nodes_.FullPathIn(step.from->dir->id, step.from_name);
     if (step.to == nullptr) {
       intent.push_back({IntentStep::Kind::kUnlink, step.inode, from, {}});
     } else {
       intent.push_back({IntentStep::Kind::kRename, step.inode, from,
-                        nodes_.PathIn(step.to->dir->id, step.to_name)});
+                        nodes_.FullPathIn(step.to->dir->id, step.to_name)});
     }
   }
   XZFS_ASSIGN_OR_RETURN(const std::string name, session->WriteIntent(intent, durable));
@@ -563,8 +625,8 @@ void Filesystem::Moved(const Place& from, const Place& to, const StoredEntry& en
     return;
   }
   std::vector<NodeId> gone;
+  nodes_.AddName(node->id, {to.dir->id, stored_name}, gone);
   nodes_.DropName(node->id, {from.dir->id, entry.stored_name});
-  nodes_.Move(node->id, {to.dir->id, stored_name}, gone);
   Drop(gone);
   if (const Status refreshed = Refresh(node); !refreshed) {
     Log(LogLevel::kDebug, refreshed.error().message);
@@ -587,7 +649,7 @@ void Filesystem::NotePath(const NodePtr& node) {
   }
   MutexLock lock(node->state->mutex);
   if (node->state->overlay != nullptr) {
-    if (const Status noted = node->state->overlay->NotePath(nodes_.PathOf(node->id)); !noted) {
+    if (const Status noted = node->state->overlay->NotePath(nodes_.FullPathOf(node->id)); !noted) {
       Log(LogLevel::kDebug, noted.error().message);
     }
   } else if (node->state->changed) {

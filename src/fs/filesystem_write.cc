@@ -10,15 +10,34 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "base/log.h"
 #include "fs/filesystem.h"
 #include "store/directory_reader.h"
+#include "store/intents.h"
+#include "store/kept_times.h"
 #include "store/names.h"
 
 namespace xzfs {
 namespace {
+
+// Calls `act` again while another mount, which is just making the file cold, keeps those away who
+// want to write to it. No lock is held meanwhile.
+template <class Act>
+auto WhileLeased(Act act) {
+  constexpr std::chrono::milliseconds kPause(2);
+  constexpr int kMostPauses = 30'000;  // a minute: the kernel breaks leases after 45 s
+  for (int pauses = 0;; ++pauses) {
+    auto result = act();
+    if (result || result.error().code != EWOULDBLOCK || pauses == kMostPauses) {
+      return result;
+    }
+    std::this_thread::sleep_for(kPause);
+  }
+}
 
 // For where holes are looked for: the bytes of a compressed file are data.
 Result<uint64_t> SeekInData(uint64_t offset, uint64_t size, int whence) {
@@ -49,7 +68,8 @@ bool Filesystem::NotePending(const NodePtr& node) {
   }
   auto session = OurSession();
   const Status noted =
-      session ? (*session)->NotePending(nodes_.PathOf(node->id)) : tl::unexpected(session.error());
+      session ? (*session)->NotePending(nodes_.FullPathOf(node->id))
+              : tl::unexpected(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
   }
@@ -110,11 +130,14 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
     } else if (node->kind == StoredKind::kPlain) {
       XZFS_RETURN_IF_ERROR(OpenHot(node, state));
     }
+    if (!nodes_.Pin(id)) {  // the kernel may tell of the node's end before that of the handle
+      return Fail(ESTALE, "unknown node " + std::to_string(id));
+    }
     ++state.writers;
     state.may_differ = true;
     return {};
   };
-  if (const Status prepared = prepare(); !prepared) {
+  if (const Status prepared = WhileLeased(prepare); !prepared) {
     --writers_;
     return tl::unexpected(prepared.error());
   }
@@ -131,22 +154,48 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   {
     MutexLock lock(state.mutex);
     state.closing -= file != nullptr && std::exchange(file->closing_, false) ? 1 : 0;
-    if (--state.writers != 0) {
-      --writers_;
-      return;
+    --state.writers;
+    NoteClosing(node->id, state);
+    if (state.writers == 0) {
+      if (!state.unlinked) {
+        state.hot = nullptr;
+        queue = state.changed && state.job == nullptr;
+      }
+      const NodePtr now = nodes_.Find(node->id);
+      state.may_differ =
+          state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
     }
-    if (!state.unlinked) {
-      state.hot = nullptr;
-      queue = state.changed && state.job == nullptr;
-    }
-    const NodePtr now = nodes_.Find(node->id);
-    state.may_differ =
-        state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
   }
   if (queue) {
     QueueCommit(node);
   }
   --writers_;
+  Forget(node->id, 1);
+}
+
+// Remembers files of which every handle that may write is closing.
+void Filesystem::NoteClosing(NodeId id, const FileState& state) {
+  const bool is_closing = state.writers != 0 && state.closing == state.writers && state.changed;
+  MutexLock lock(closing_mutex_);
+  if (is_closing) {
+    closing_.insert(id);
+  } else {
+    closing_.erase(id);
+  }
+}
+
+// For who waits for all commits: they are as good as closed.
+void Filesystem::QueueClosing() {
+  std::vector<NodeId> ids;
+  {
+    MutexLock lock(closing_mutex_);
+    ids.assign(closing_.begin(), closing_.end());
+  }
+  for (const NodeId id : ids) {
+    if (const NodePtr node = nodes_.Find(id)) {
+      QueueCommit(node);
+    }
+  }
 }
 
 // Opens the plain file for writing unless it is. Its name is escaped first if its content could
@@ -162,10 +211,11 @@ Status Filesystem::OpenHot(const NodePtr& node, FileState& state) {
   XZFS_ASSIGN_OR_RETURN(entry.attributes, StatName(*node, dir, name));
   XZFS_RETURN_IF_ERROR(EscapeName(*node, dir, name));
   // Once the file has changed it would be taken for another one.
+  entry.stored_name = name;
   entry.logical_name = StripEscape(name).value_or(name);
   XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(dir, entry));
-  // Waits for a commit of another mount that has just made it cold.
-  const int fd = os_.OpenBeneath(dir, name, O_RDWR);
+  // EWOULDBLOCK: another mount is just making it cold.
+  const int fd = os_.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
   if (fd < 0) {
     return FailErrno(-fd, "open " + nodes_.PathOf(node->id) + " for writing");
   }
@@ -188,7 +238,8 @@ Status Filesystem::EscapeName(const Node& node, int dir, std::string& name) {
   }
   const std::string escaped = HotNameOf(name);
   listings_.NoteMove(nodes_.LocationOf(node.id).parent, name);
-  if (const int error = os_.Rename(dir, name, dir, escaped, RENAME_NOREPLACE); error < 0) {
+  const KeptTimes times(os_, dir);
+  if (const int error = RenameOverNothing(os_, dir, name, dir, escaped); error < 0) {
     return FailErrno(-error, "rename " + nodes_.PathOf(node.id) + " to " + escaped);
   }
   nodes_.Update(
@@ -206,19 +257,24 @@ Status Filesystem::CancelCommit(const NodePtr& node, FileState& state) {
   if (const int leased = std::exchange(state.job->leased, -1); leased >= 0) {
     os_.ReleaseLease(leased);  // we may be about to open it for writing
   }
-  if (std::exchange(state.job->has_twin, false)) {
-    XZFS_RETURN_IF_ERROR(RemoveTwin(node));
+  if (const uint64_t twin = std::exchange(state.job->twin, 0); twin != 0) {
+    XZFS_RETURN_IF_ERROR(RemoveTwin(node, twin));
   }
   state.job = nullptr;
   return {};
 }
 
-// Removes the `.xz` beside a plain file.
-Status Filesystem::RemoveTwin(const NodePtr& node) {
+// Removes the `.xz` beside a plain file, if it is that one.
+Status Filesystem::RemoveTwin(const NodePtr& node, uint64_t inode) {
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   const std::string twin = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
-  const int error = os_.Unlink(parent->descriptor.get(), twin, 0);
+  const KeptTimes times(os_, parent->descriptor.get());
+  struct stat st = {};
+  int error = os_.StatAt(parent->descriptor.get(), twin, &st);
+  if (error == 0 && st.st_ino == inode) {
+    error = os_.Unlink(parent->descriptor.get(), twin, 0);
+  }
   if (error < 0 && error != -ENOENT) {
     return FailErrno(-error, "remove the twin " + twin);
   }
@@ -248,20 +304,71 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
                                                        .size_bytes = identity.size_bytes,
                                                        .mtime_ns = identity.mtime_ns,
                                                        .plain_size = node->plain_size,
-                                                       .path = nodes_.PathOf(node->id)},
+                                                       .path = nodes_.FullPathOf(node->id)},
                                                       boot_id_, times));
   if (state.unlinked) {
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
   }
   nodes_.Pin(node->id);  // until DetachOverlay
-  state.session = session;
+  AttachOverlay(node->id, state, std::move(overlay), session);
+  return state.overlay;
+}
+
+// The node stays until DetachOverlay. REQUIRES: a lookup is counted for that.
+void Filesystem::AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
+                               std::shared_ptr<Session> session) {
+  {
+    MutexLock lock(edited_mutex_);
+    edited_.insert_or_assign(overlay->base().inode, id);
+  }
+  state.session = std::move(session);
   state.overlay_is_durable = false;
   state.overlay = std::move(overlay);
-  return state.overlay;
+}
+
+// The node of a stored file that has an overlay, though somebody else has changed its mode or given
+// it another name.
+NodePtr Filesystem::FindEdited(const Identity& identity) {
+  NodeId id = 0;
+  {
+    MutexLock lock(edited_mutex_);
+    const auto it = edited_.find(identity.inode);
+    id = it == edited_.end() ? 0 : it->second;
+  }
+  const NodePtr node = id == 0 ? nullptr : nodes_.Find(id);
+  if (node == nullptr || node->kind != StoredKind::kCompressed) {
+    return nullptr;
+  }
+  Identity same = identity;
+  same.ctime_ns = node->identity.ctime_ns;
+  return same == node->identity ? node : nullptr;
+}
+
+// What was not committed must survive that this was another boot.
+void Filesystem::SyncOverlays() {
+  std::vector<NodeId> ids;
+  {
+    MutexLock lock(edited_mutex_);
+    for (const auto& [inode, id] : edited_) {
+      ids.push_back(id);
+    }
+  }
+  for (const NodeId id : ids) {
+    const NodePtr node = nodes_.Find(id);
+    const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
+    if (!synced) {
+      Log(LogLevel::kError, synced.error().message);
+    }
+  }
 }
 
 // What a change goes to. REQUIRES: a writer is counted.
 Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file) {
+  return WhileLeased([&] { return TryPrepareChange(id, file); });
+}
+
+Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenFile* file) {
+  SharedLock names(namespace_);  // its name may be needed
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->state == nullptr) {
     return Fail(EBADF, "the file was not opened for writing");
@@ -271,15 +378,25 @@ Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
-  state.closing -= file != nullptr && std::exchange(file->closing_, false) ? 1 : 0;
+  if (file != nullptr && std::exchange(file->closing_, false)) {
+    --state.closing;
+    NoteClosing(id, state);
+  }
   state.changed = true;
+  Writable to{node, nullptr, nullptr};
   if (node->kind == StoredKind::kPlain) {
     XZFS_RETURN_IF_ERROR(OpenHot(node, state));
-    return Writable{node, state.hot, nullptr};
+    to.hot = state.hot;
+  } else {
+    XZFS_ASSIGN_OR_RETURN(to.overlay, EditedOverlay(node, state));
+    state.may_differ = true;
   }
-  XZFS_ASSIGN_OR_RETURN(auto overlay, EditedOverlay(node, state));
-  state.may_differ = true;
-  return Writable{node, nullptr, std::move(overlay)};
+  ++state.changing;
+  to.counted = std::shared_ptr<FileState>(&state, [keep = known->state](FileState* counted) {
+    MutexLock done(counted->mutex);
+    --counted->changing;
+  });
+  return to;
 }
 
 Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
@@ -334,31 +451,31 @@ Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uin
     const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
   }
-  const uint64_t size = to.overlay->size();
-  const uint64_t end = offset + length;
-  switch (mode) {
-    case 0:
-      return end > size ? to.overlay->Truncate(end) : Status();
-    case FALLOC_FL_KEEP_SIZE:
-      return {};
-    case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
-    case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
-      return to.overlay->Zero(offset, length);
-    case FALLOC_FL_ZERO_RANGE:
-      XZFS_RETURN_IF_ERROR(to.overlay->Zero(offset, length));
-      return end > size ? to.overlay->Truncate(end) : Status();
-    default:
-      return Fail(EOPNOTSUPP, "fallocate mode " + std::to_string(mode) + " of a compressed file");
+  constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+  if ((mode & ~kKnown) != 0) {
+    return Fail(EOPNOTSUPP, "fallocate mode " + std::to_string(mode) + " of a compressed file");
   }
+  if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+    XZFS_RETURN_IF_ERROR(to.overlay->Zero(offset, length));
+  }
+  if ((mode & FALLOC_FL_KEEP_SIZE) == 0 && offset + length > to.overlay->size()) {
+    XZFS_RETURN_IF_ERROR(to.overlay->Truncate(offset + length));
+  }
+  // Also if it was all there.
+  const struct timespec now[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT},
+                                  {.tv_sec = 0, .tv_nsec = UTIME_NOW}};
+  return to.overlay->SetTimes(now);
 }
 
 Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whence) {
   if (whence != SEEK_DATA && whence != SEEK_HOLE) {
     return Fail(EINVAL, "lseek");
   }
+  SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
   if (node->kind == StoredKind::kCompressed) {
-    XZFS_ASSIGN_OR_RETURN(const struct stat st, GetAttributes(node->id));
+    XZFS_ASSIGN_OR_RETURN(struct stat st, StatNode(node));
+    XZFS_RETURN_IF_ERROR(ShowAttributes(*node, &st));
     return SeekInData(offset, static_cast<uint64_t>(st.st_size), whence);
   }
   DescriptorPtr open = KeptDescriptor(node);
@@ -372,8 +489,8 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
   return static_cast<uint64_t>(at);
 }
 
-// The release comes later than this, and after close has returned. So this is what counts for a
-// commit; a write through another descriptor of the handle takes it back.
+// The release comes later than this, and after close has returned. So this is what counts for who
+// waits for a commit; a write through another descriptor of the handle takes it back.
 Status Filesystem::Flush(const OpenFile& file) {
   if (!file.may_write()) {
     return {};
@@ -383,15 +500,13 @@ Status Filesystem::Flush(const OpenFile& file) {
     FileState& state = *node->state;
     MutexLock lock(state.mutex);
     state.closing += std::exchange(file.closing_, true) ? 0 : 1;
-    if (state.closing != state.writers || !state.changed || state.unlinked) {
+    NoteClosing(file.id(), state);
+    const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
+    if (!is_last || !options_.sync_close || options_.compress == Compress::kOff) {
       return {};
     }
   }
-  if (options_.sync_close && options_.compress != Compress::kOff) {
-    return committer_.CommitNow(file.id(), PlainSize(node));
-  }
-  QueueCommit(node);
-  return {};
+  return committer_.CommitNow(file.id(), PlainSize(node));
 }
 
 Status Filesystem::Sync(const OpenFile& file, bool only_data) {
@@ -404,7 +519,12 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
     return {};
   }
   if (node->state == nullptr) {
-    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, OpenNode(node));
+    DescriptorPtr open;
+    {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
+      XZFS_ASSIGN_OR_RETURN(open, OpenNode(now));
+    }
     const int error = os_.Sync(open->descriptor.get(), only_data);
     return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
@@ -412,6 +532,7 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
   DescriptorPtr hot;
   std::shared_ptr<Overlay> overlay;
   std::shared_ptr<Session> session;
+  bool name_is_unsynced = false;
   {
     MutexLock lock(state.mutex);
     if (state.sync_error) {
@@ -420,20 +541,32 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
     hot = state.hot;
     overlay = state.overlay;
     session = state.overlay_is_durable ? nullptr : state.session;
+    name_is_unsynced = state.name_is_unsynced;
+  }
+  DescriptorPtr dir;
+  if (name_is_unsynced) {
+    SharedLock names(namespace_);
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
   }
   Status synced;
   if (overlay != nullptr) {
-    synced = overlay->Sync(only_data);
-    if (synced && session != nullptr) {
+    // It remembers itself what can't be made good.
+    XZFS_RETURN_IF_ERROR(overlay->Sync(only_data));
+    if (session != nullptr) {
       const int error = os_.Sync(session->folder(), false);
       synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
     }
   } else {
     if (hot == nullptr) {
+      SharedLock names(namespace_);
       XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
       XZFS_ASSIGN_OR_RETURN(hot, OpenNode(now));
     }
-    const int error = os_.Sync(hot->descriptor.get(), only_data);
+    int error = os_.Sync(hot->descriptor.get(), only_data);
+    if (error == 0 && dir != nullptr) {
+      error = os_.Sync(dir->descriptor.get(), false);
+    }
     synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
   MutexLock lock(state.mutex);

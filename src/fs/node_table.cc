@@ -109,14 +109,18 @@ NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location,
   }
   ++slot.lookups;
   NodePtr node = slot.node;
-  if (slot.location != location && CanHaveLinks(node->kind) &&
+  AddNameLocked(slot, location, gone);
+  return node;
+}
+
+void NodeTable::AddNameLocked(Slot& slot, const Location& location, std::vector<NodeId>& gone) {
+  if (slot.location != location && CanHaveLinks(slot.node->kind) &&
       slot.other_names.size() < kMostOtherNames &&
       std::find(slot.other_names.begin(), slot.other_names.end(), slot.location) ==
           slot.other_names.end()) {
     slot.other_names.push_back(slot.location);
   }
   MoveLocked(slot, location, gone);
-  return node;
 }
 
 // REQUIRES: the new parent is known and not inside the node.
@@ -157,6 +161,14 @@ void NodeTable::Move(NodeId id, const Location& location, std::vector<NodeId>& g
   const auto it = slots_.find(id);
   if (it != slots_.end() && slots_.contains(location.parent) && !IsInside(location.parent, id)) {
     MoveLocked(it->second, location, gone);
+  }
+}
+
+void NodeTable::AddName(NodeId id, const Location& location, std::vector<NodeId>& gone) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  if (it != slots_.end() && slots_.contains(location.parent) && !IsInside(location.parent, id)) {
+    AddNameLocked(it->second, location, gone);
   }
 }
 
@@ -291,14 +303,18 @@ NodeTable::Location NodeTable::LocationOf(NodeId id) {
   return it == slots_.end() ? Location{} : it->second.location;
 }
 
-std::string NodeTable::PathOf(NodeId id) {
+std::string NodeTable::PathOf(NodeId id) { return PathUpTo(id, kMostPathParts); }
+
+std::string NodeTable::FullPathOf(NodeId id) { return PathUpTo(id, SIZE_MAX); }
+
+std::string NodeTable::PathUpTo(NodeId id, size_t most_parts) {
   std::vector<std::string> names;
   bool cut = false;
   {
     MutexLock lock(mutex_);
     for (auto it = slots_.find(id); it != slots_.end() && it->second.location.parent != 0;
          it = slots_.find(it->second.location.parent)) {
-      if (names.size() == kMostPathParts) {
+      if (names.size() == most_parts) {
         cut = true;
         break;
       }
@@ -317,6 +333,10 @@ std::string NodeTable::PathOf(NodeId id) {
 
 std::string NodeTable::PathIn(NodeId dir, const std::string& stored_name) {
   return dir == kRootNode ? stored_name : PathOf(dir) + "/" + stored_name;
+}
+
+std::string NodeTable::FullPathIn(NodeId dir, const std::string& stored_name) {
+  return dir == kRootNode ? stored_name : FullPathOf(dir) + "/" + stored_name;
 }
 
 size_t NodeTable::size() {

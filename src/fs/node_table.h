@@ -52,6 +52,8 @@ class NodeTable {
 
   // Notes that the node is stored at `location` now.
   void Move(NodeId id, const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
+  // Likewise, and where it was seen last it may still be, too.
+  void AddName(NodeId id, const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
 
   // The file is not stored at `location` any more. If that's where it was seen last, it is looked
   // for under another of its names from now on.
@@ -81,6 +83,9 @@ class NodeTable {
   std::string PathOf(NodeId id) EXCLUDES(mutex_);
   // The same of what is stored as `stored_name` in the directory `dir`.
   std::string PathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
+  // For notes: however deep it is.
+  std::string FullPathOf(NodeId id) EXCLUDES(mutex_);
+  std::string FullPathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);
 
@@ -112,8 +117,11 @@ class NodeTable {
   NodePtr AcquireLocked(const Key& key, const Location& location, std::vector<NodeId>& gone)
       REQUIRES(mutex_);
   void MoveLocked(Slot& slot, const Location& location, std::vector<NodeId>& gone) REQUIRES(mutex_);
+  void AddNameLocked(Slot& slot, const Location& location, std::vector<NodeId>& gone)
+      REQUIRES(mutex_);
   void EraseKey(const Node& node) REQUIRES(mutex_);
   bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
+  std::string PathUpTo(NodeId id, size_t most_parts) EXCLUDES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 
   Mutex mutex_;

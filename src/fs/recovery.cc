@@ -45,20 +45,24 @@ class Recovery {
   explicit Recovery(Filesystem& fs) : fs_(fs), os_(fs.os_), source_(fs.root_->descriptor.get()) {}
 
   void Run();
+  // Looks everywhere for a name of the stored file. ENOENT if there is none.
+  Status FindName(uint64_t inode);
 
  private:
   struct Orphan {
     std::shared_ptr<Session> session;
     std::shared_ptr<Overlay> overlay;
   };
-  enum class Found { kBase, kPublished, kNothing };
+  enum class Found { kBase, kPublished, kNothing, kUnknown };
 
   void Adopt(const std::shared_ptr<Session>& session);
   bool CompleteIntents(Session& session, const std::vector<std::string>& files);
   void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
+  bool FinishMove(const Session& session, const std::string& id);
   Found LookAt(const Overlay& overlay, const std::string& path);
   bool Settle(const Orphan& orphan, const std::string& path);
   Status Attach(const Orphan& orphan, const std::string& path);
+  bool IsDirectory(int dir, const RawLine& line);
   void SearchBases();
   void SearchDirectory(const std::string& dir, std::vector<std::string>& below);
   void SettleOrphans();
@@ -69,6 +73,7 @@ class Recovery {
   Os& os_;
   const int source_;
   std::vector<Orphan> orphans_;  // whose base isn't where it was seen last
+  bool searched_all_ = true;
 };
 
 void Recovery::Run() {
@@ -147,11 +152,18 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
       Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
       return;
     }
+    if (FinishMove(*session, id)) {
+      return;
+    }
     // Without a whole header nothing that was written to it was acknowledged.
     Log(LogLevel::kWarning, "recovery: " + overlay.error().message + "; it is dropped");
     session->Unlink(id + ".log");
     session->Unlink(id + ".data");
     return;
+  }
+  if ((*overlay)->lost_changes()) {
+    Log(LogLevel::kWarning, "recovery: changes of " + (*overlay)->base().path +
+                                " that were not synced before the machine went down are gone");
   }
   const Orphan orphan{session, std::move(*overlay)};
   if (!Settle(orphan, orphan.overlay->base().path)) {
@@ -159,12 +171,23 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
   }
 }
 
+// The data went to lost+found, and the process ended before the log did.
+bool Recovery::FinishMove(const Session& session, const std::string& id) {
+  const auto lost = Session::FindLostAndFound(os_, source_);
+  const std::string name = session.name() + "-" + id;
+  struct stat st = {};
+  return lost && os_.StatAt(lost->get(), name + ".data", &st) == 0 &&
+         os_.Rename(session.folder(), id + ".log", lost->get(), name + ".log", 0) == 0;
+}
+
 Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path) {
   const auto [dir_path, name] = SplitPath(path);
   const auto dir = OpenDirectoryAt(os_, source_, dir_path);
   struct stat st = {};
-  if (!dir || os_.StatAt(dir->get(), name, &st) < 0) {
-    return Found::kNothing;
+  const int error = dir ? -os_.StatAt(dir->get(), name, &st) : dir.error().code;
+  if (error != 0) {
+    return error == ENOENT || error == ENOTDIR || error == ELOOP ? Found::kNothing
+                                                                 : Found::kUnknown;
   }
   const OverlayBase base = overlay.base();
   if (IsBase(st, base.inode, base.size_bytes, base.mtime_ns)) {
@@ -189,6 +212,11 @@ bool Recovery::Settle(const Orphan& orphan, const std::string& path) {
       }
       return true;
     }
+    case Found::kUnknown:
+      Log(LogLevel::kError, "recovery: " + path +
+                                " can't be looked at; its pending changes stay in .xzfs for the "
+                                "next mount");
+      return true;
     case Found::kNothing:
       break;
   }
@@ -201,13 +229,21 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
     fs_.Forget(node->id, 1);
     return Fail(EEXIST, path + " is hidden by another file");
   }
+  bool is_first = false;
   {
     FileState& state = *node->state;
     MutexLock lock(state.mutex);
-    state.overlay = orphan.overlay;
-    state.session = orphan.session;
-    state.changed = true;
-    state.may_differ = true;
+    is_first = state.overlay == nullptr;
+    if (is_first) {
+      fs_.AttachOverlay(node->id, state, orphan.overlay, orphan.session);
+      state.changed = true;
+      state.may_differ = true;
+    }
+  }
+  if (!is_first) {
+    fs_.Forget(node->id, 1);
+    return fs_.KeepLostOverlay(*orphan.session, *orphan.overlay, path,
+                               "another mount had pending changes of the same file");
   }
   // The lookup that found it is the overlay's pin.
   (void)orphan.overlay->NotePath(path);
@@ -260,22 +296,24 @@ void Recovery::SearchBases() {
   }
 }
 
+bool Recovery::IsDirectory(int dir, const RawLine& line) {
+  struct stat st = {};
+  return line.type == DT_DIR || (line.type == DT_UNKNOWN &&
+                                 os_.StatAt(dir, line.name, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
 void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>& below) {
   const auto open = OpenDirectoryAt(os_, source_, dir);
   const auto lines = open ? ReadAllLines(os_, open->get())
                           : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
   if (!lines) {
     Log(LogLevel::kWarning, "recovery: " + lines.error().message);
+    searched_all_ = false;
     return;
   }
   for (const RawLine& line : *lines) {
     const std::string path = JoinPath(dir, line.name);
-    struct stat st = {};
-    const bool unknown = line.type == DT_UNKNOWN;
-    const bool is_dir =
-        line.type == DT_DIR ||
-        (unknown && os_.StatAt(open->get(), line.name, &st) == 0 && S_ISDIR(st.st_mode));
-    if (is_dir && path != kPrivateFolder) {
+    if (IsDirectory(open->get(), line) && path != kPrivateFolder) {
       below.push_back(path);
     }
     std::erase_if(orphans_, [&](const Orphan& orphan) {
@@ -288,6 +326,11 @@ void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>&
 }
 
 void Recovery::SettleOrphans() {
+  if (!searched_all_) {
+    Log(LogLevel::kError, "recovery: the files of some pending changes were not found; they stay in "
+                          ".xzfs for the next mount");
+    return;
+  }
   for (const Orphan& orphan : std::exchange(orphans_, {})) {
     Status settled;
     if (orphan.overlay->dropped()) {
@@ -314,10 +357,10 @@ bool Recovery::RequeuePending(const std::string& path) {
     const auto dir = OpenDirectoryAt(os_, source_, dir_path);
     auto entry =
         dir ? fs_.names_.Show(dir->get(), name) : Result<std::optional<StoredEntry>>(std::nullopt);
-    const bool has_twin =
-        entry && *entry && fs_.names_.HasTwin(dir->get(), **entry).value_or(false);
-    if (has_twin) {
-      os_.Unlink(dir->get(), ColdNameOf((*entry)->logical_name, Format::kXz), 0);
+    const Status cleaned =
+        entry && *entry ? fs_.RemoveHiddenTwin(dir->get(), **entry) : Status();
+    if (!cleaned) {
+      Log(LogLevel::kWarning, "recovery: " + cleaned.error().message);
     }
     {
       MutexLock lock((*node)->state->mutex);
@@ -328,6 +371,34 @@ bool Recovery::RequeuePending(const std::string& path) {
   }
   fs_.Forget((*node)->id, 1);
   return noted;
+}
+
+Status Recovery::FindName(uint64_t inode) {
+  std::vector<std::string> dirs = {""};
+  while (!dirs.empty()) {
+    const std::string dir = std::move(dirs.back());
+    dirs.pop_back();
+    const auto open = OpenDirectoryAt(os_, source_, dir);
+    const auto lines = open ? ReadAllLines(os_, open->get())
+                            : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
+      const std::string path = JoinPath(dir, line.name);
+      if (line.inode == inode && line.type != DT_DIR) {
+        XZFS_ASSIGN_OR_RETURN(const NodePtr node, NodeAt(path));
+        fs_.Forget(node->id, 1);
+        return {};
+      }
+      if (IsDirectory(open->get(), line) && path != kPrivateFolder) {
+        dirs.push_back(path);
+      }
+    }
+  }
+  return Fail(ENOENT, "the file has no name any more");
+}
+
+// The node has lost the names that were known, and has others.
+Status Filesystem::FindNameOf(const NodePtr& node) {
+  return Recovery(*this).FindName(node->identity.inode);
 }
 
 void Filesystem::Start() {

@@ -70,6 +70,8 @@ std::optional<Refusal> MountService::SetUp() {
   config.fsname = request_.source_name;
   config.debug = request_.debug;
   config.single_threaded = request_.single_threaded;
+  // The kernel may make the filler wait for a page of a read that nobody else could answer.
+  config.fill_page_cache = !request_.single_threaded;
   config.on_ready = [this] { OnReady(); };
   auto frontend = FuseFrontend::Create(*filesystem_, request_.options, std::move(config));
   if (!frontend) {

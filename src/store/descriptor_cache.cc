@@ -58,6 +58,14 @@ void DescriptorCache::Pin(uint64_t id, DescriptorPtr descriptor) {
   pinned_.try_emplace(id, std::move(descriptor));
 }
 
+void DescriptorCache::Unpin(uint64_t id) {
+  DescriptorPtr unpinned;  // closed after the lock is released
+  MutexLock lock(mutex_);
+  if (auto pinned = pinned_.extract(id)) {
+    unpinned = std::move(pinned.mapped());
+  }
+}
+
 DescriptorPtr DescriptorCache::FindPinned(uint64_t id) {
   MutexLock lock(mutex_);
   const auto it = pinned_.find(id);

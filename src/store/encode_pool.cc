@@ -13,11 +13,27 @@ bool SameOptions(const EncodeOptions& a, const EncodeOptions& b) {
   return a.preset == b.preset && a.extreme == b.extreme && a.check == b.check;
 }
 
+thread_local bool is_idle = false;
+
+bool SetPolicy(int policy) {
+  const sched_param none = {};
+  return sched_setscheduler(0, policy, &none) == 0;
+}
+
 }  // namespace
 
+AtNormalPriority::AtNormalPriority() : raised_(is_idle && SetPolicy(SCHED_OTHER)) {
+  is_idle = is_idle && !raised_;
+}
+
+AtNormalPriority::~AtNormalPriority() {
+  if (raised_) {
+    is_idle = SetPolicy(SCHED_IDLE);
+  }
+}
+
 void UseIdlePriority() {
-  sched_param none = {};
-  sched_setscheduler(0, SCHED_IDLE, &none);
+  is_idle = SetPolicy(SCHED_IDLE);
   // linux/ioprio.h: a thread (IOPRIO_WHO_PROCESS of a thread id) in the class IOPRIO_CLASS_IDLE.
   constexpr int kWhoProcess = 1;
   constexpr int kClassIdle = 3 << 13;

@@ -44,8 +44,11 @@ std::string ColdNameOf(std::string_view logical, Format format);
 // Nothing if it doesn't end that way; such a symlink is shown as it is.
 std::optional<std::string> StripLinkTarget(std::string_view target);
 
-// Longest logical name: with ".xz" added it still is a name.
+// A logical name that is so much shorter than the longest stored one is that of a compressed file:
+// with ".xz" added it still is a name.
 inline constexpr size_t kSuffixReserveBytes = 3;
+// And so much shorter, it can be stored in every state, whatever it ends in.
+inline constexpr size_t kWritableReserveBytes = kEscapeSuffix.size();
 
 // The source's own folder, at its root.
 inline constexpr std::string_view kPrivateFolder = ".xzfs";

@@ -142,6 +142,8 @@ Status Overlay::ReadLog(std::string_view boot_id) {
                          std::holds_alternative<LogPublishing>(line.record);
     if (line.end <= end || is_note) {
       Replay(line.record);
+    } else if (!std::holds_alternative<LogHeader>(line.record)) {
+      lost_changes_ = true;
     }
   }
   log_end_ = log.end;
@@ -180,6 +182,7 @@ void Overlay::Replay(const LogRecord& record) {
     written_.CutAt(size_);
   } else if (const auto* path = std::get_if<LogPath>(&record)) {
     path_ = path->path;
+    dropped_ = false;
   } else if (const auto* as = std::get_if<LogPublishing>(&record)) {
     published_as_ = *as;
   } else if (std::holds_alternative<LogDropped>(record)) {
@@ -536,6 +539,16 @@ Status Overlay::NotePublishing(const LogPublishing& as) {
 bool Overlay::dropped() const {
   MutexLock lock(mutex_);
   return dropped_;
+}
+
+bool Overlay::has_sync_error() const {
+  MutexLock lock(mutex_);
+  return sync_error_.has_value();
+}
+
+bool Overlay::lost_changes() const {
+  MutexLock lock(mutex_);
+  return lost_changes_;
 }
 
 std::optional<LogPublishing> Overlay::published_as() const {

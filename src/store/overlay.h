@@ -76,12 +76,17 @@ class Overlay {
 
   // Notes for the next mount.
   Status NotePath(std::string path) EXCLUDES(mutex_);
-  // The file is about to lose its last name: without its base the overlay means nothing.
+  // The file is about to lose its last name: without its base the overlay means nothing. NotePath
+  // takes it back.
   Status NoteDropped() EXCLUDES(mutex_);
   // A stored file with this inode number, size and mtime has all that is in here. On the disk when
   // it returns.
   Status NotePublishing(const LogPublishing& as) EXCLUDES(mutex_);
   bool dropped() const EXCLUDES(mutex_);
+  // A Sync failed for ever.
+  bool has_sync_error() const EXCLUDES(mutex_);
+  // Load found changes that were not synced before the power was cut: they don't count.
+  bool lost_changes() const EXCLUDES(mutex_);
   std::optional<LogPublishing> published_as() const EXCLUDES(mutex_);
 
   // Removes the files. Who holds the overlay can still read.
@@ -130,6 +135,7 @@ class Overlay {
   // What the data file was cut to, and the log doesn't tell of yet: goes before the next record.
   std::optional<LogResize> owed_ GUARDED_BY(mutex_);
   bool removed_ GUARDED_BY(mutex_) = false;
+  bool lost_changes_ GUARDED_BY(mutex_) = false;
   // After which it is worth looking whether the log can be made shorter.
   uint64_t compact_at_ GUARDED_BY(mutex_) = 0;
   uint64_t size_ GUARDED_BY(mutex_) = 0;

@@ -68,6 +68,13 @@ Status SyncFolder(Os& os, int fd) {
   return {};
 }
 
+// What the source gives to new folders must not reach the files that are made in ours and then
+// take the place of the user's.
+void DropAcls(Os& os, int dir, const std::string& folder) {
+  os.RemoveXattrAt(dir, folder, "system.posix_acl_default");
+  os.RemoveXattrAt(dir, folder, "system.posix_acl_access");
+}
+
 // Waits for whoever has it: only for as long as folders are looked at. ENOENT if that one removed
 // `.xzfs`, as the last session did.
 Result<Descriptor> LockHome(Os& os, int home) {
@@ -96,6 +103,7 @@ Result<Descriptor> Session::OpenHome(Os& os, int source, bool make) {
       return FailErrno(-made, "make the folder .xzfs in the source");
     }
     if (made == 0) {
+      DropAcls(os, source, home);
       XZFS_RETURN_IF_ERROR(SyncFolder(os, source));
     }
   }
@@ -123,6 +131,7 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source) {
   if (const int error = os.MakeDir(home.get(), name, kFolderMode); error < 0) {
     return FailErrno(-error, "make .xzfs/" + name);
   }
+  DropAcls(os, home.get(), name);
   const int folder_fd = os.OpenBeneath(home.get(), name, O_RDONLY | O_DIRECTORY);
   if (folder_fd < 0) {
     return FailErrno(-folder_fd, "open .xzfs/" + name);
@@ -203,6 +212,12 @@ Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
   }
+  XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
+  return FindLostAndFound(os, source);
+}
+
+Result<Descriptor> Session::FindLostAndFound(Os& os, int source) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/false));
   const int fd = os.OpenBeneath(home.get(), kLostAndFound, O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs/lost+found");

@@ -50,6 +50,8 @@ class Session {
 
   // Where an overlay goes whose base isn't there any more: `.xzfs/lost+found`, made if need be.
   static Result<Descriptor> OpenLostAndFound(Os& os, int source);
+  // ENOENT if it was never made.
+  static Result<Descriptor> FindLostAndFound(Os& os, int source);
 
   const std::string& name() const { return name_; }
   int folder() const { return folder_.get(); }

@@ -97,10 +97,11 @@ class AtEachCall(support.MountTest):
 
     def test_an_error_of_the_last_sync_is_told_by_close_with_sync_close(self):
         with WriteMount(self.source, OPTIONS + ",sync_close") as mount:
-            fd = os.open(mount / "file", os.O_CREAT | os.O_WRONLY, 0o644)
-            os.write(fd, xzformat.text(41, 50_000))
+            # Starting strace would close a descriptor that is open: that of the child.
             with Strace(mount.pid, "trace=fsync,fdatasync",
                         "inject=fsync,fdatasync:error=EIO:when=1+") as strace:
+                fd = os.open(mount / "file", os.O_CREAT | os.O_WRONLY, 0o644)
+                os.write(fd, xzformat.text(41, 50_000))
                 self.assert_errno(errno.EIO, os.close, fd)
                 strace.detach()
                 self.assertGreater(strace.injected(), 0)

@@ -157,7 +157,7 @@ class Programs(write_support.OnMount):
         tree = self.some_of_share(support.scaled(6 * MIB, MIB))
         tar = tree + ".tar"
         self.addCleanup(os.unlink, tar)
-        run(["tar", "-C", tree, "-cf", tar, "."])
+        run(["tar", "--format=posix", "-C", tree, "-cf", tar, "."])
         os.mkdir(self.path("out"))
         run(["tar", "-C", self.path("out"), "-xpf", tar], 300)
         run(["tar", "-C", self.path("out"), "-df", tar], 300)
@@ -314,8 +314,8 @@ class Load(write_support.OnMount):
         self.check_end = False
         stressors = ("access", "chmod", "copy-file", "dentry", "dir", "fallocate", "fiemap",
                      "filename", "flock", "fstat", "getdent", "hdd", "iomix", "link", "locka",
-                     "mmap", "open", "rename", "seek", "symlink", "sync-file", "touch", "unlink",
-                     "utime", "xattr")
+                     "mmap", "open", "rename", "seek", "symlink", "sync-file", "touch", "utime",
+                     "xattr")
         timeout = max(1, round(write_support.seconds(12) / len(stressors)))
         write_file(self.path("witness"), xzformat.text(60, 200_000))
         failed = []

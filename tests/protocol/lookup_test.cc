@@ -218,7 +218,7 @@ TEST_F(LookupTest, StatFsIsTheSourcesWithRoomForTheSuffixInNames) {
   EXPECT_EQ(shown->bsize, stored.f_bsize);
   EXPECT_EQ(shown->blocks, stored.f_blocks);
   EXPECT_EQ(shown->files, stored.f_files);
-  EXPECT_EQ(shown->namelen, stored.f_namemax - 3);
+  EXPECT_EQ(shown->namelen, stored.f_namemax - 6);
 }
 
 TEST_F(LookupTest, ReadLinkOfWhatIsNoSymlinkFails) {

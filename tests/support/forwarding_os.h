@@ -157,6 +157,7 @@ class ForwardingOs : public Os {
     const int error = Before("TakeLease", std::string());
     return error != 0 ? error : real_.TakeLease(fd);
   }
+  bool HasLease(int fd) override { return real_.HasLease(fd); }
   void ReleaseLease(int fd) override { real_.ReleaseLease(fd); }
 
  protected:

@@ -211,7 +211,7 @@ def commit_noise():
 
 def change(name, append, title):
     return Group(name, "s", False,
-                 {OURS: writers.xzfs_change(append), "block+copy": writers.block_and_copy,
+                 {OURS: writers.xzfs_change(append), "block+copy": writers.block_and_copy(append),
                   "recompress": writers.recompress(append)},
                  [Row(title, "block+copy", 1.5), Row(title, "recompress", 0.02)],
                  # Minutes.

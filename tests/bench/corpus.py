@@ -35,6 +35,11 @@ class Scale:
     sample_bytes: int
     preset: int
 
+    @property
+    def big_middle(self):
+        """Where a few KiB are changed: inside a Block, and at no page's border."""
+        return self.big_bytes // 2 // MIB * MIB + MIB // 2 + 123
+
 
 FULL = Scale("full", 400 * MIB, 48 * MIB, 32 * MIB, 20_000, 100_000, 1024 * MIB - 300_000,
              100 * MIB, 6)
@@ -74,6 +79,7 @@ class Corpus:
     plain/src.tar libs.tar log.txt          xz/ the same, as src-1m src-single src-24m libs log
     plain/noise.bin, as large as src.tar    plain/sample.tar: pieces of src.tar
     xz/big.tar.xz: the beginning of the kernel's source, in 1 MiB Blocks
+    plain/big-middle, big-end: what is in its middle Block, in its last
     images/ squashfs, erofs, btrfs          tree, tree.xz: small files
     flat, spread: many tiny .xz files in one folder, in LISTED_FOLDERS
     """
@@ -139,6 +145,8 @@ class Corpus:
             "plain/sample.tar": (self._sample, ("plain/src.tar",)),
             "plain/noise.bin": (self._noise, ()),
             "xz/big.tar.xz": (self._big, ()),
+            "plain/big-middle": (lambda to: self._big_block(to, self.scale.big_middle), ()),
+            "plain/big-end": (lambda to: self._big_block(to, self.scale.big_bytes - 1), ()),
             "xz/src-1m.tar.xz": (xz(src, *one), ("plain/src.tar",)),
             "xz/src-single.tar.xz": (xz(src, *whole), ("plain/src.tar",)),
             "xz/src-24m.tar.xz": (xz(src, *many), ("plain/src.tar",)),
@@ -189,6 +197,13 @@ class Corpus:
         host.shell(f"head -c {self.scale.big_bytes} {shlex.quote(self._kernel())} | "
                    f"xz -c -T2 --block-size=1MiB -{self.scale.preset} > {shlex.quote(to)}",
                    timeout=3600)
+
+    def _big_block(self, to, offset):
+        """What the Block there holds."""
+        start = offset // MIB * MIB
+        with open(self._kernel(), "rb") as source, open(to, "wb") as target:
+            source.seek(start)
+            target.write(source.read(min(MIB, self.scale.big_bytes - start)))
 
     def _libraries(self, to):
         left = self.scale.libs_bytes

@@ -20,12 +20,17 @@ constexpr char kUsage[] =
     "  --offset BYTES  from there on into the TARGET that is there\n"
     "  --append        at the end of the TARGET that is there\n"
     "  --limit BYTES   of SOURCE only so many\n"
-    "  --sync MOUNT    waits, after the close, until nothing is pending in that mount of xzfs\n"
+    "  --sync MOUNT    after the close, until that fresh mount of xzfs has committed it\n"
     "\n"
-    "seconds: from the open to the end. after_close_s: of those, the ones from the close on.\n";
+    "seconds: from the open to the end. after_close_s: of those, the ones from the close on.\n"
+    "syncs: how often the mount was asked.\n";
 
-// Its answer comes when everything that was closed before is committed.
+// Its answer comes when nothing is pending any more.
 constexpr char kSyncAttribute[] = "user.xzfs.cmd.sync";
+constexpr char kStatsAttribute[] = "user.xzfs.stats";
+// The kernel tells of a close after close() has returned, so that for a moment nothing may be
+// pending. A second without a commit is none.
+constexpr unsigned kMaxSyncs = 1000;
 
 using Clock = std::chrono::steady_clock;
 
@@ -99,12 +104,33 @@ uint64_t Copy(const ProbeFile& source, int to, const Arguments& a) {
   return bytes;
 }
 
-void Sync(const std::string& mount) {
-  char answer[64];
-  const ssize_t n = getxattr(mount.c_str(), kSyncAttribute, answer, sizeof answer);
-  Require(n >= 0, mount + ": " + kSyncAttribute + ": " + strerror(errno));
-  Require(std::string(answer, static_cast<size_t>(n)) == "ok",
-          mount + ": " + kSyncAttribute + " does not answer ok");
+std::string Attribute(const std::string& mount, const char* name) {
+  std::string value(1 << 16, '\0');
+  const ssize_t n = getxattr(mount.c_str(), name, value.data(), value.size());
+  Require(n >= 0, mount + ": " + name + ": " + strerror(errno));
+  value.resize(static_cast<size_t>(n));
+  return value;
+}
+
+uint64_t CommitsDone(const std::string& mount) {
+  const std::string stats = Attribute(mount, kStatsAttribute);
+  const size_t commits = stats.find("\"commits\"");
+  const size_t done = commits == std::string::npos ? commits : stats.find("\"done\":", commits);
+  Require(done != std::string::npos, mount + ": no commits.done in " + kStatsAttribute);
+  return strtoull(stats.c_str() + done + sizeof "\"done\":" - 1, nullptr, 10);
+}
+
+// Returns how often it asked.
+unsigned AwaitCommit(const std::string& mount) {
+  for (unsigned asked = 1;; ++asked) {
+    const std::string answer = Attribute(mount, kSyncAttribute);
+    Require(answer == "ok", mount + ": " + kSyncAttribute + " answers " + answer);
+    if (CommitsDone(mount) != 0) {
+      return asked;
+    }
+    Require(asked < kMaxSyncs, mount + ": nothing was committed");
+    usleep(1000);  // poll
+  }
 }
 
 void Run(const Arguments& a) {
@@ -115,11 +141,9 @@ void Run(const Arguments& a) {
   const uint64_t bytes = Copy(source, to, a);
   const Clock::time_point written = Clock::now();
   Require(close(to) == 0, a.target + ": " + strerror(errno));
-  if (!a.sync.empty()) {
-    Sync(a.sync);
-  }
-  printf("{\"bytes\": %ju, \"seconds\": %.6f, \"after_close_s\": %.6f}\n",
-         static_cast<uintmax_t>(bytes), SecondsSince(start), SecondsSince(written));
+  const unsigned syncs = a.sync.empty() ? 0 : AwaitCommit(a.sync);
+  printf("{\"bytes\": %ju, \"seconds\": %.6f, \"after_close_s\": %.6f, \"syncs\": %u}\n",
+         static_cast<uintmax_t>(bytes), SecondsSince(start), SecondsSince(written), syncs);
 }
 
 }  // namespace

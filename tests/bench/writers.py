@@ -99,7 +99,7 @@ def xzfs_commit(name, preset):
         source, figures = bench.made(name), {}
         with _nothing_cached_but(bench, source) as folder:
             done = _committed(bench, folder, source, _commit_options(preset), figures)
-        return sample(done["bytes"] / done["after_close_s"] / 1e6,
+        return sample(done["bytes"] / done["after_close_s"] / 1e6, syncs=done["syncs"],
                       stored_bytes=done["stored_bytes"], **figures)
     return write
 
@@ -123,7 +123,8 @@ def xzfs_commit_seconds(name):
         source, figures = bench.made(name), {}
         with _nothing_cached_but(bench, source) as folder:
             done = _committed(bench, folder, source, _commit_options(6), figures)
-        return sample(done["after_close_s"], stored_bytes=done["stored_bytes"], **figures)
+        return sample(done["after_close_s"], syncs=done["syncs"],
+                      stored_bytes=done["stored_bytes"], **figures)
     return write
 
 
@@ -152,15 +153,10 @@ def _stored_copy(bench):
         yield copy
 
 
-def _middle(bench):
-    """Where 4 KiB are changed: inside a Block, and at no page's border."""
-    return bench.corpus.scale.big_bytes // 2 // MIB * MIB + MIB // 2 + 123
-
-
 def xzfs_change(append):
     def write(bench):
         new, plain_bytes, figures = bench.made("plain/src.tar"), bench.corpus.scale.big_bytes, {}
-        where = ("--append",) if append else ("--offset", _middle(bench))
+        where = ("--append",) if append else ("--offset", bench.corpus.scale.big_middle)
         with _stored_copy(bench) as copy:
             options = _commit_options(bench.corpus.scale.preset)
             with bench.xzfs(os.path.dirname(copy), figures, options) as point:
@@ -168,21 +164,20 @@ def xzfs_change(append):
                               "--limit", CHANGE_BYTES, "--sync", point)
             _require_committed(os.path.dirname(copy), "big.tar",
                                plain_bytes + (CHANGE_BYTES if append else 0), figures)
-        if figures["stats"]["commits"]["blocks_encoded"] == 0:
-            raise Failed("nothing was encoded: it is not known what was measured")
-        return sample(done["seconds"], **figures)
+        return sample(done["seconds"], syncs=done["syncs"], **figures)
     return write
 
 
-def block_and_copy(bench):
-    """The least that it takes: one Block encoded, and the stored file written once more."""
-    plain, preset = bench.made("plain/src.tar"), bench.corpus.scale.preset
-    with _stored_copy(bench) as copy:
-        folder = os.path.dirname(copy)
-        script = (f"head -c {MIB} {shlex.quote(plain)} | xz -c -T1 -{preset} > block; "
+def block_and_copy(append):
+    """The least that it takes: that Block encoded, and the stored file written once more."""
+    def write(bench):
+        block = bench.made("plain/big-end" if append else "plain/big-middle")
+        script = (f"xz -c -T1 -{bench.corpus.scale.preset} {shlex.quote(block)} > block; "
                   "cp big.tar.xz new; sync block new")
-        seconds, cpu_s = host.timed(lambda: host.shell(script, cwd=folder))
-    return sample(seconds, cpu_s=cpu_s)
+        with _stored_copy(bench) as copy:
+            seconds, cpu_s = host.timed(lambda: host.shell(script, cwd=os.path.dirname(copy)))
+        return sample(seconds, cpu_s=cpu_s)
+    return write
 
 
 def recompress(append):
@@ -194,7 +189,7 @@ def recompress(append):
         script = f"{{ xz -dc -T2 big.tar.xz; {new}; }} | {encode} > new; sync new"
         if not append:
             script = (f"xz -dc -T2 big.tar.xz > big.tar; {new} | dd of=big.tar conv=notrunc "
-                      f"oflag=seek_bytes seek={_middle(bench)} status=none; "
+                      f"oflag=seek_bytes seek={bench.corpus.scale.big_middle} status=none; "
                       f"{encode} big.tar > new; sync new")
         with _stored_copy(bench) as copy:
             seconds, cpu_s = host.timed(

@@ -78,7 +78,7 @@ class Corpus:
 
     plain/src.tar libs.tar log.txt          xz/ the same, as src-1m src-single src-24m libs log
     plain/noise.bin, as large as src.tar    plain/sample.tar: pieces of src.tar
-    xz/big.tar.xz: the beginning of the kernel's source, in 1 MiB Blocks
+    xz/big.tar.xz: src.tar over and over, in 1 MiB Blocks: none knows of another
     plain/big-middle, big-end: what is in its middle Block, in its last
     images/ squashfs, erofs, btrfs          tree, tree.xz: small files
     flat, spread: many tiny .xz files in one folder, in LISTED_FOLDERS
@@ -144,9 +144,11 @@ class Corpus:
             "plain/log.txt": (self._log, ()),
             "plain/sample.tar": (self._sample, ("plain/src.tar",)),
             "plain/noise.bin": (self._noise, ()),
-            "xz/big.tar.xz": (self._big, ()),
-            "plain/big-middle": (lambda to: self._big_block(to, self.scale.big_middle), ()),
-            "plain/big-end": (lambda to: self._big_block(to, self.scale.big_bytes - 1), ()),
+            "xz/big.tar.xz": (self._big, ("plain/src.tar",)),
+            "plain/big-middle": (lambda to: self._big_block(to, self.scale.big_middle),
+                                 ("plain/src.tar",)),
+            "plain/big-end": (lambda to: self._big_block(to, self.scale.big_bytes - 1),
+                              ("plain/src.tar",)),
             "xz/src-1m.tar.xz": (xz(src, *one), ("plain/src.tar",)),
             "xz/src-single.tar.xz": (xz(src, *whole), ("plain/src.tar",)),
             "xz/src-24m.tar.xz": (xz(src, *many), ("plain/src.tar",)),
@@ -194,15 +196,17 @@ class Corpus:
                 target.write(os.urandom(MIB))
 
     def _big(self, to):
-        host.shell(f"head -c {self.scale.big_bytes} {shlex.quote(self._kernel())} | "
+        source = shlex.quote(self.path("plain/src.tar"))
+        whole, rest = divmod(self.scale.big_bytes, self.scale.part_bytes)
+        host.shell(f"{{ cat {' '.join([source] * whole)}; head -c {rest} {source}; }} | "
                    f"xz -c -T2 --block-size=1MiB -{self.scale.preset} > {shlex.quote(to)}",
                    timeout=3600)
 
     def _big_block(self, to, offset):
         """What the Block there holds."""
         start = offset // MIB * MIB
-        with open(self._kernel(), "rb") as source, open(to, "wb") as target:
-            source.seek(start)
+        with open(self.path("plain/src.tar"), "rb") as source, open(to, "wb") as target:
+            source.seek(start % self.scale.part_bytes)
             target.write(source.read(min(MIB, self.scale.big_bytes - start)))
 
     def _libraries(self, to):

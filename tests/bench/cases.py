@@ -1,13 +1,15 @@
-"""The cases: which readers run against each other, and what the project wants to reach.
+"""The cases: which readers or writers run against each other, and what the project wants to reach.
 
-A group's readers run in turn, each once a run. A row compares two of them. `target` is the ratio of
-medians, ours to the reference's: at least that where more is better, at most that where less is.
+A group's readers run in turn, each once a run; those that write are called so, too. A row compares
+two of them. `target` is the ratio of medians, ours to the reference's: at least that where more is
+better, at most that where less is.
 """
 
 import dataclasses
 import typing
 
 import peers
+import writers
 from host import MIB
 
 OURS = "xzfs"
@@ -16,11 +18,21 @@ SLOW = {"limit": 16 * MIB, "timeout": 90}
 
 
 @dataclasses.dataclass(frozen=True)
+class Figure:
+    """A figure that samples have: `key` in them."""
+    key: str
+    unit: str
+    more_is_better: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Row:
     title: str
     reference: str
     target: float | None = None
     ours: str = OURS
+    # What is compared; None: the group's value.
+    figure: Figure | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +46,18 @@ class Group:
     slow: frozenset = frozenset()
     # One sample only, whatever --runs says.
     once: frozenset = frozenset()
+    # Runs only when --cases asks for it.
+    on_request: bool = False
+    # What is printed of each reader, in a table of the group's own that judges nothing.
+    survey: tuple[Figure, ...] = ()
 
     def row_name(self, row):
         ours = "" if row.ours == OURS else f"{row.ours}:"
-        return f"{self.name}/{ours}{row.reference}"
+        figure = f"/{row.figure.key}" if row.figure else ""
+        return f"{self.name}/{ours}{row.reference}{figure}"
+
+    def figure(self, row):
+        return row.figure or Figure("value", self.unit, self.more_is_better)
 
 
 def with_other_build(group, rows, binary):
@@ -162,6 +182,65 @@ def listing(name, tree, title):
                  [Row(title, "passthrough", 0.6)])
 
 
+def copies():
+    return [
+        Group(name, unit, True,
+              {OURS: writers.xzfs_cp(what), "passthrough": writers.passthrough_cp(what)},
+              [Row(title, "passthrough", target)])
+        for name, what, unit, title, target in (
+            ("write-cp", "plain/src.tar", "MB/s", "cp of a large file until it returns", 0.8),
+            ("write-cp-r", "tree", "files/s", "cp -r of small files until it returns", 0.6))]
+
+
+def commit(preset):
+    what, stored = "plain/src.tar", Figure("stored_bytes", "bytes", False)
+    return Group(f"commit-{preset}", "MB/s", True,
+                 {OURS: writers.xzfs_commit(what, preset),
+                  "xz-T2": writers.xz_compress(what, preset)},
+                 [Row(f"close to committed, -{preset}, 1 MiB Blocks", "xz-T2", 0.9),
+                  Row(f"stored size, -{preset}, 1 MiB Blocks", "xz-T2", 1.005, figure=stored)],
+                 slow=frozenset({OURS}) if preset == 6 else frozenset())
+
+
+def commit_noise():
+    return Group("commit-noise", "s", False,
+                 {OURS: writers.xzfs_commit_seconds("plain/noise.bin"),
+                  "cp+fsync": writers.cp_and_fsync("plain/noise.bin")},
+                 [Row("close to committed, incompressible", "cp+fsync", 3)])
+
+
+def change(name, append, title):
+    return Group(name, "s", False,
+                 {OURS: writers.xzfs_change(append), "block+copy": writers.block_and_copy(append),
+                  "recompress": writers.recompress(append)},
+                 [Row(title, "block+copy", 1.5), Row(title, "recompress", 0.02)],
+                 # Minutes.
+                 once=frozenset({"recompress"}))
+
+
+def reading_beside_commits():
+    alone = "xzfs-alone"
+    return Group("read-while-committing", "MB/s", True,
+                 {OURS: writers.xzfs_read(True), alone: writers.xzfs_read(False)},
+                 [Row("sequential, cold, while a file is committed", alone, 0.8)])
+
+
+def choice():
+    """Every preset with every Block size, beside the defaults."""
+    sizes = {"128KiB": MIB // 8, "256KiB": MIB // 4, "512KiB": MIB // 2, "1MiB": MIB,
+             "4MiB": 4 * MIB, "16MiB": 16 * MIB}
+    readers = {f"-{preset}-{name}": writers.choice(preset, size)
+               for preset in (0, 1, 3, 6, 9) for name, size in sizes.items()}
+    default = "-6-1MiB"
+    quick = {default, "-1-128KiB", "-1-1MiB", "-1-4MiB"}
+    return Group("choice", "MB/s", True, readers,
+                 [Row("commit of a sample", default, None, name) for name in readers],
+                 slow=frozenset(readers) - quick, once=frozenset(readers), on_request=True,
+                 survey=(Figure("stored_ratio", "stored/plain", False),
+                         Figure("value", "commit MB/s", True),
+                         Figure("read_ms", "random 4 KiB, ms", False)))
+
+
 def all_groups():
     return [
         sequential(),
@@ -178,4 +257,12 @@ def all_groups():
         small_files(),
         listing("find-flat", "flat", "find -ls, one folder, cold mount"),
         listing("find-spread", "spread", "find -ls, 100 folders, cold mount"),
+        *copies(),
+        commit(1),
+        commit(6),
+        commit_noise(),
+        change("append-4k", True, "4 KiB appended to a cold file, to committed"),
+        change("change-4k", False, "4 KiB changed inside a cold file, to committed"),
+        reading_beside_commits(),
+        choice(),
     ]

@@ -30,12 +30,21 @@ class Scale:
     log_bytes: int
     tree_files: int
     listed_files: int
+    # Its last Block is not full: whoever appends has to encode it anew.
+    big_bytes: int
+    sample_bytes: int
     preset: int
 
+    @property
+    def big_middle(self):
+        """Where a few KiB are changed: inside a Block, and at no page's border."""
+        return self.big_bytes // 2 // MIB * MIB + MIB // 2 + 123
 
-FULL = Scale("full", 400 * MIB, 48 * MIB, 32 * MIB, 20_000, 100_000, 6)
+
+FULL = Scale("full", 400 * MIB, 48 * MIB, 32 * MIB, 20_000, 100_000, 1024 * MIB - 300_000,
+             100 * MIB, 6)
 # -1 because encoding would take most of the three minutes.
-QUICK = Scale("quick", 48 * MIB, 8 * MIB, 8 * MIB, 2_000, 10_000, 1)
+QUICK = Scale("quick", 48 * MIB, 8 * MIB, 8 * MIB, 2_000, 10_000, 64 * MIB - 300_000, 16 * MIB, 1)
 
 LISTED_FOLDERS = 100
 
@@ -68,6 +77,9 @@ class Corpus:
     """Paths of one scale; `make(name)` builds what isn't there. Names:
 
     plain/src.tar libs.tar log.txt          xz/ the same, as src-1m src-single src-24m libs log
+    plain/noise.bin, as large as src.tar    plain/sample.tar: pieces of src.tar
+    xz/big.tar.xz: src.tar over and over, in 1 MiB Blocks: none knows of another
+    plain/big-middle, big-end: what is in its middle Block, in its last
     images/ squashfs, erofs, btrfs          tree, tree.xz: small files
     flat, spread: many tiny .xz files in one folder, in LISTED_FOLDERS
     """
@@ -130,6 +142,13 @@ class Corpus:
             "plain/src.tar": (self._part, ()),
             "plain/libs.tar": (self._libraries, ()),
             "plain/log.txt": (self._log, ()),
+            "plain/sample.tar": (self._sample, ("plain/src.tar",)),
+            "plain/noise.bin": (self._noise, ()),
+            "xz/big.tar.xz": (self._big, ("plain/src.tar",)),
+            "plain/big-middle": (lambda to: self._big_block(to, self.scale.big_middle),
+                                 ("plain/src.tar",)),
+            "plain/big-end": (lambda to: self._big_block(to, self.scale.big_bytes - 1),
+                              ("plain/src.tar",)),
             "xz/src-1m.tar.xz": (xz(src, *one), ("plain/src.tar",)),
             "xz/src-single.tar.xz": (xz(src, *whole), ("plain/src.tar",)),
             "xz/src-24m.tar.xz": (xz(src, *many), ("plain/src.tar",)),
@@ -162,6 +181,33 @@ class Corpus:
             source.seek(PART_START)
             for _ in range(self.scale.part_bytes // MIB):
                 target.write(source.read(MIB))
+
+    def _sample(self, to):
+        """Four pieces, as far from each other as they can be."""
+        pieces = 4
+        with open(self.path("plain/src.tar"), "rb") as source, open(to, "wb") as target:
+            for piece in range(pieces):
+                source.seek(piece * self.scale.part_bytes // pieces)
+                target.write(source.read(self.scale.sample_bytes // pieces))
+
+    def _noise(self, to):
+        with open(to, "wb") as target:
+            for _ in range(self.scale.part_bytes // MIB):
+                target.write(os.urandom(MIB))
+
+    def _big(self, to):
+        source = shlex.quote(self.path("plain/src.tar"))
+        whole, rest = divmod(self.scale.big_bytes, self.scale.part_bytes)
+        host.shell(f"{{ cat {' '.join([source] * whole)}; head -c {rest} {source}; }} | "
+                   f"xz -c -T2 --block-size=1MiB -{self.scale.preset} > {shlex.quote(to)}",
+                   timeout=3600)
+
+    def _big_block(self, to, offset):
+        """What the Block there holds."""
+        start = offset // MIB * MIB
+        with open(self.path("plain/src.tar"), "rb") as source, open(to, "wb") as target:
+            source.seek(start % self.scale.part_bytes)
+            target.write(source.read(min(MIB, self.scale.big_bytes - start)))
 
     def _libraries(self, to):
         left = self.scale.libs_bytes

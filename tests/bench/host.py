@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -92,6 +93,26 @@ def unmount_leftovers(folder):
         unmount(path)
 
 
+def stats_of(point):
+    """user.xzfs.stats of a mount, {} where there is none."""
+    try:
+        return json.loads(os.getxattr(point, "user.xzfs.stats"))
+    except OSError:
+        return {}
+
+
+@contextlib.contextmanager
+def scratch_folder(work):
+    """An empty folder on the disk of the corpus; it is removed with all that is in it."""
+    above = os.path.join(work, "scratch")
+    os.makedirs(above, exist_ok=True)
+    folder = tempfile.mkdtemp(dir=above)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
+
+
 class Daemon:
     """A FUSE server in the foreground while its mount is used, and what it cost."""
 
@@ -126,11 +147,13 @@ class Daemon:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def stats(self):
-        """user.xzfs.stats of the mount, {} where there is none."""
-        try:
-            return json.loads(os.getxattr(self.point, "user.xzfs.stats"))
-        except OSError:
-            return {}
+        return stats_of(self.point)
+
+    def kill(self):
+        """What it would still have to do is not wanted."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
     def end(self):
         unmount(self.point)

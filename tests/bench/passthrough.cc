@@ -1,6 +1,8 @@
-// A read-only FUSE pass-through with nothing in it: what any FUSE filesystem on this machine could
-// reach at most. Opens by path, so it keeps no descriptor for an inode; never forgets a node, which
-// a benchmark can afford. Its threads, timeouts and buffers are those of xzfs.
+// A FUSE pass-through with nothing in it: what any FUSE filesystem on this machine could reach at
+// most. Opens by path, so it keeps no descriptor for an inode; never forgets a node, which a
+// benchmark can afford. Its threads, timeouts and buffers are those of xzfs. It reads, and writes
+// as much as `cp -r` asks for: nothing is renamed, linked or removed, and whoever mounts it owns
+// all.
 //
 //   passthrough SOURCE MOUNTPOINT      in the foreground, until it is unmounted
 #define FUSE_USE_VERSION 314
@@ -22,6 +24,10 @@
 namespace {
 
 constexpr double kTimeoutSeconds = 1.0;
+
+// What an open descriptor of ours does without: the kernel has resolved links and gives each write
+// its offset, and our buffers are not aligned.
+constexpr int kFlagsOfTheKernel = O_NOFOLLOW | O_APPEND | O_DIRECT;
 
 // The paths of all nodes ever named; node 1 is the source. Thread-safe.
 class Nodes {
@@ -92,8 +98,69 @@ void ReadLink(fuse_req_t req, fuse_ino_t node) {
   fuse_reply_readlink(req, target);
 }
 
+timespec TimeToSet(timespec given, int set, int now) {
+  if (now != 0 || set == 0) {
+    given.tv_nsec = now != 0 ? UTIME_NOW : UTIME_OMIT;
+  }
+  return given;
+}
+
+bool Change(const char* path, const struct stat& st, int what) {
+  constexpr int kTimes = FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME;
+  const timespec times[] = {
+      TimeToSet(st.st_atim, what & FUSE_SET_ATTR_ATIME, what & FUSE_SET_ATTR_ATIME_NOW),
+      TimeToSet(st.st_mtim, what & FUSE_SET_ATTR_MTIME, what & FUSE_SET_ATTR_MTIME_NOW)};
+  const uid_t uid = (what & FUSE_SET_ATTR_UID) != 0 ? st.st_uid : static_cast<uid_t>(-1);
+  const gid_t gid = (what & FUSE_SET_ATTR_GID) != 0 ? st.st_gid : static_cast<gid_t>(-1);
+  return ((what & FUSE_SET_ATTR_MODE) == 0 || chmod(path, st.st_mode) == 0) &&
+         ((what & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) == 0 || lchown(path, uid, gid) == 0) &&
+         ((what & FUSE_SET_ATTR_SIZE) == 0 || truncate(path, st.st_size) == 0) &&
+         ((what & kTimes) == 0 || utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW) == 0);
+}
+
+void SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* st, int what, fuse_file_info* fi) {
+  if (!Change(NodesOf(req).Path(node).c_str(), *st, what)) {
+    fuse_reply_err(req, errno);
+    return;
+  }
+  GetAttr(req, node, fi);
+}
+
+void MakeDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  const std::string path = NodesOf(req).Path(parent) + "/" + name;
+  if (mkdir(path.c_str(), mode) != 0) {
+    fuse_reply_err(req, errno);
+    return;
+  }
+  Lookup(req, parent, name);
+}
+
+void MakeLink(fuse_req_t req, const char* target, fuse_ino_t parent, const char* name) {
+  const std::string path = NodesOf(req).Path(parent) + "/" + name;
+  if (symlink(target, path.c_str()) != 0) {
+    fuse_reply_err(req, errno);
+    return;
+  }
+  Lookup(req, parent, name);
+}
+
+void Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode, fuse_file_info* fi) {
+  std::string path = NodesOf(req).Path(parent) + "/" + name;
+  const int fd = open(path.c_str(), (fi->flags & ~kFlagsOfTheKernel) | O_CREAT, mode);
+  struct stat st;
+  if (fd < 0 || fstat(fd, &st) != 0) {
+    fuse_reply_err(req, errno);
+    return;
+  }
+  const fuse_entry_param entry = Entry(NodesOf(req), std::move(path), st);
+  fi->fh = static_cast<uint64_t>(fd);
+  if (fuse_reply_create(req, &entry, fi) == -ENOENT) {
+    close(fd);
+  }
+}
+
 void Open(fuse_req_t req, fuse_ino_t node, fuse_file_info* fi) {
-  const int fd = open(NodesOf(req).Path(node).c_str(), O_RDONLY);
+  const int fd = open(NodesOf(req).Path(node).c_str(), fi->flags & ~kFlagsOfTheKernel);
   if (fd < 0) {
     fuse_reply_err(req, errno);
     return;
@@ -114,6 +181,26 @@ void Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset, fuse_file_info*
     return;
   }
   fuse_reply_buf(req, buffer.data(), static_cast<size_t>(n));
+}
+
+void Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t size, off_t offset,
+           fuse_file_info* fi) {
+  const ssize_t n = pwrite(static_cast<int>(fi->fh), bytes, size, offset);
+  if (n < 0) {
+    fuse_reply_err(req, errno);
+    return;
+  }
+  fuse_reply_write(req, static_cast<size_t>(n));
+}
+
+// As a close does: on some file systems it has an error to tell.
+void Flush(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
+  fuse_reply_err(req, close(dup(static_cast<int>(fi->fh))) == 0 ? 0 : errno);
+}
+
+void FSync(fuse_req_t req, fuse_ino_t, int data_only, fuse_file_info* fi) {
+  const int fd = static_cast<int>(fi->fh);
+  fuse_reply_err(req, (data_only != 0 ? fdatasync(fd) : fsync(fd)) == 0 ? 0 : errno);
 }
 
 void Release(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
@@ -181,9 +268,16 @@ fuse_lowlevel_ops Operations() {
   ops.init = Init;
   ops.lookup = Lookup;
   ops.getattr = GetAttr;
+  ops.setattr = SetAttr;
   ops.readlink = ReadLink;
+  ops.mkdir = MakeDir;
+  ops.symlink = MakeLink;
+  ops.create = Create;
   ops.open = Open;
   ops.read = Read;
+  ops.write = Write;
+  ops.flush = Flush;
+  ops.fsync = FSync;
   ops.release = Release;
   ops.opendir = OpenDir;
   ops.readdir = ReadDir;
@@ -199,10 +293,11 @@ int main(int argc, char** argv) {
     fprintf(stderr, "usage: passthrough SOURCE MOUNTPOINT\n");
     return 1;
   }
+  umask(0);  // the kernel has taken the caller's off
   Nodes nodes(argv[1]);
   const fuse_lowlevel_ops ops = Operations();
-  const char* const mount_argv[] = {
-      argv[0], "-o", "ro,default_permissions,fsname=passthrough,subtype=passthrough"};
+  const char* const mount_argv[] = {argv[0], "-o",
+                                    "default_permissions,fsname=passthrough,subtype=passthrough"};
   fuse_args args = FUSE_ARGS_INIT(3, const_cast<char**>(mount_argv));
   fuse_session* const session = fuse_session_new(&args, &ops, sizeof ops, &nodes);
   if (session == nullptr || fuse_session_mount(session, argv[2]) != 0) {

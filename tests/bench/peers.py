@@ -40,11 +40,13 @@ class Bench:
     def tool(self, name):
         return os.path.join(self._tools, name)
 
+    def json_of(self, tool, *arguments, timeout=600):
+        return json.loads(host.run([self.tool(tool), *map(str, arguments)], timeout=timeout))
+
     def probe(self, mode, path, timeout=600, **options):
-        argv = [self.tool("read_probe"), mode, path]
-        for key, value in options.items():
-            argv += [f"--{key.replace('_', '-')}", str(value)]
-        return json.loads(host.run(argv, timeout=timeout))
+        words = [word for key, value in options.items()
+                 for word in (f"--{key.replace('_', '-')}", value)]
+        return self.json_of("read_probe", mode, path, *words, timeout=timeout)
 
     def supports(self, option):
         """Whether the build under test names the option in its help."""
@@ -66,8 +68,9 @@ class Bench:
     # Mounts.
 
     @contextlib.contextmanager
-    def xzfs(self, source, figures, options=""):
-        """Mounts the folder; leaves in `figures` what the daemon cost."""
+    def xzfs(self, source, figures, options="", discard=False):
+        """Mounts the folder; leaves in `figures` what the daemon cost. `discard`: what is not
+        committed at the end is not waited for."""
         chosen = ",".join(part for part in (options, self.xzfs_options) if part)
         argv = [self.binary, "-f", source, "{}"] + (["-o", chosen] if chosen else [])
         with host.daemon_mount(self.corpus.work, argv) as daemon:
@@ -79,6 +82,8 @@ class Bench:
             if stats:
                 figures["bound_bytes"] = (stats["budget"]["bytes"] + ALLOWANCE_BYTES +
                                           stats["threads"] * self.decoder_bytes())
+            if discard:
+                daemon.kill()
 
     def passthrough(self, source):
         return host.fuse_mount(self.corpus.work, [self.tool("passthrough"), source, "{}"])

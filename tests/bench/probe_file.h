@@ -17,7 +17,7 @@ namespace xzfs::bench {
 
 inline void Require(bool condition, const std::string& why) {
   if (!condition) {
-    fprintf(stderr, "read_probe: %s\n", why.c_str());
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name, why.c_str());
     exit(1);
   }
 }

@@ -9,28 +9,33 @@ from host import MIB
 OK, BELOW, INFO = "ok", "below", ""
 
 
-def median(samples):
-    return statistics.median(sample["value"] for sample in samples)
+def median(samples, key="value"):
+    return statistics.median(sample[key] for sample in samples)
 
 
-def spread(samples):
-    values = [sample["value"] for sample in samples]
-    return f"{number(median(samples))} ({number(min(values))}-{number(max(values))})"
+def spread(samples, key="value"):
+    values = [sample[key] for sample in samples]
+    return f"{number(median(samples, key))} ({number(min(values))}-{number(max(values))})"
 
 
-def number(value):
-    """Three digits that count, and no exponent."""
+def number(value, digits=3):
+    """Three digits that count, or more, and no exponent."""
     if value >= 100:
         return f"{value:.0f}"
-    return f"{value:.3g}" if value >= 0.001 else f"{value:.6f}"
+    return f"{value:.{digits}g}" if value >= 0.001 else f"{value:.6f}"
 
 
-def judge(ours, reference, target, more_is_better):
+def ratio_text(ratio, target):
+    """With as many digits as the target has, so that one can see why it was missed."""
+    return number(ratio, max(3, len(str(target).replace(".", ""))) if target else 3)
+
+
+def judge(ours, reference, target, figure):
     """Ratio of the medians and what it says of the target."""
-    ratio = median(ours) / median(reference)
+    ratio = median(ours, figure.key) / median(reference, figure.key)
     if target is None:
         return ratio, INFO
-    reached = ratio >= target if more_is_better else ratio <= target
+    reached = ratio >= target if figure.more_is_better else ratio <= target
     return ratio, OK if reached else BELOW
 
 
@@ -55,8 +60,10 @@ def evaluate(group, results):
     {"missing": why} or {"failed": why}."""
     rows = []
     for row in group.rows:
+        figure = group.figure(row)
         found = {"name": group.row_name(row), "title": row.title, "reference": row.reference,
-                 "unit": group.unit, "target": row.target, "more_is_better": group.more_is_better}
+                 "unit": figure.unit, "target": row.target,
+                 "more_is_better": figure.more_is_better}
         pair = [results.get(row.ours), results.get(row.reference)]
         if None in pair:
             continue
@@ -67,12 +74,12 @@ def evaluate(group, results):
         samples = [result.get("samples") for result in pair]
         found["cpu_s"] = [cpu(each) for each in samples]
         if samples[0]:
-            found["ours"] = spread(samples[0])
+            found["ours"] = spread(samples[0], figure.key)
             if peak := memory(samples[0]):
                 found["rss_bytes"], found["bound_bytes"], found["memory_verdict"] = peak
         if all(samples):
-            found["theirs"] = spread(samples[1])
-            found["ratio"], found["verdict"] = judge(*samples, row.target, group.more_is_better)
+            found["theirs"] = spread(samples[1], figure.key)
+            found["ratio"], found["verdict"] = judge(*samples, row.target, figure)
         rows.append(found)
     return rows
 
@@ -89,17 +96,42 @@ def table(rows):
         lines.append((
             row["title"], f"{row['ours']} {row['unit']}" if "ours" in row else "-",
             row["reference"], row.get("theirs", "-"),
-            number(row["ratio"]) if "ratio" in row else "-",
+            ratio_text(row["ratio"], row["target"]) if "ratio" in row else "-",
             f"{sign} {row['target']}" if row["target"] is not None else "",
             verdict if problem is None else f"{verdict}: {problem.splitlines()[0][:90]}",
             " / ".join(f"{seconds:.2f}" for seconds in row["cpu_s"] if seconds is not None),
             f"{row['rss_bytes'] / MIB:.0f}" if "rss_bytes" in row else "",
             f"{row['bound_bytes'] / MIB:.0f}" if "bound_bytes" in row else ""))
     # A reason why there is no figure may be long: it must not widen its column.
-    widths = [max(len(line[i]) for line in lines if i != 6 or ":" not in line[i])
-              for i in range(len(HEAD))]
+    return _columns(lines, [max(len(line[i]) for line in lines if i != 6 or ":" not in line[i])
+                            for i in range(len(HEAD))])
+
+
+def _columns(lines, widths):
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
                      for line in lines)
+
+
+def survey(name, figures, results):
+    """A line for each reader, with its medians of those figures."""
+    lines = [(name, *(figure["unit"] for figure in figures))]
+    for reader, result in results.items():
+        problem = result.get("failed") or result.get("missing")
+        lines.append((reader, problem.splitlines()[0][:90]) if problem else
+                     (reader, *(number(median(result["samples"], figure["key"]))
+                                for figure in figures)))
+    return _columns(lines, [max(len(line[0]) for line in lines),
+                            *(len(heading) for heading in lines[0][1:])])
+
+
+def text(groups):
+    """All that is printed of the groups: one table that judges, and the surveys."""
+    parts = [survey(group["name"], group["survey"], group["readers"])
+             for group in groups if group["survey"]]
+    rows = [row for group in groups if not group["survey"] for row in group["rows"]]
+    if rows:
+        parts[:0] = [table(rows), memory_line(rows)]
+    return "\n\n".join(parts)
 
 
 def memory_line(rows):

@@ -2,17 +2,21 @@
 it draws, which cases it has."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import unittest
+import unittest.mock
 import xml.etree.ElementTree
 
 import cases
+import host
 import peers
 import report
+import writers
 from corpus import QUICK, Corpus
 
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "scripts", "bench")
@@ -52,6 +56,26 @@ class Verdicts(unittest.TestCase):
             self.assertNotIn("ratio", rows[0])
             self.assertIn(shown, report.table(rows))
             self.assertIn("7", report.table(rows))
+
+    def test_a_row_may_compare_another_figure_than_the_group(self):
+        stored = cases.Figure("stored_bytes", "bytes", False)
+        compared = dataclasses.replace(group(True, None), rows=[
+            cases.Row("speed", "theirs", 0.9), cases.Row("size", "theirs", 1.005, figure=stored)])
+        rows = report.evaluate(compared, {"xzfs": samples(95, stored_bytes=1006),
+                                          "theirs": samples(100, stored_bytes=1000)})
+        self.assertEqual([(row["ratio"], row["verdict"]) for row in rows],
+                         [(0.95, "ok"), (1.006, "below")])
+        self.assertIn("1.006", report.table(rows))
+        self.assertIn("<= 1.005", report.table(rows))
+
+    def test_a_survey_shows_each_reader_and_judges_none(self):
+        figures = [{"key": "value", "unit": "MB/s"}, {"key": "read_ms", "unit": "ms"}]
+        found = report.text([{"name": "choice", "survey": figures, "rows": [{"verdict": "below"}],
+                              "readers": {"-6-1MiB": samples(7.5, read_ms=8.25),
+                                          "-9-1MiB": {"samples": [], "failed": "no memory"}}}])
+        self.assertEqual([line.split() for line in found.splitlines()],
+                         [["choice", "MB/s", "ms"], ["-6-1MiB", "7.5", "8.25"],
+                          ["-9-1MiB", "no", "memory"]])
 
     def test_memory_is_judged_by_the_run_that_came_nearest_to_its_bound(self):
         runs = [peers.sample(1, rss_bytes=50, bound_bytes=1000),
@@ -99,6 +123,7 @@ class Cases(unittest.TestCase):
                 self.assertIn(row.reference, each.readers, each.name)
                 self.assertIn(row.ours, each.readers, each.name)
             self.assertLessEqual(each.slow | each.once, set(each.readers), each.name)
+            self.assertTrue(each.on_request or not each.survey, each.name)
 
     def test_names_are_unique_and_charts_know_their_group(self):
         names = [each.row_name(row) for each in cases.all_groups() for row in each.rows]
@@ -127,6 +152,8 @@ class Cases(unittest.TestCase):
         self.assertEqual(listed("--cases", "no such case"), [])
         self.assertLess(0, len(listed("--quick")))
         self.assertLess(len(listed("--quick")), len(listed()))
+        self.assertEqual([line for line in listed() if line.startswith("choice")], [])
+        self.assertEqual(len(listed("--cases", "choice")), 30)
 
 
 @unittest.skipUnless(os.environ.get("READ_PROBE"), "READ_PROBE names the probe")
@@ -171,6 +198,82 @@ class Probe(unittest.TestCase):
             stored.seek(100 * 1024)
             stored.write(bytes(64))
         self.assertIn("bad Block", self.probe("decode-block", path, count=4, distinct=64 * 1024))
+
+
+@unittest.skipUnless(os.environ.get("WRITE_PROBE"), "WRITE_PROBE names the probe")
+class WriteProbe(unittest.TestCase):
+    def setUp(self):
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.source, self.content = self.path("source"), os.urandom(2_500_000)
+        with open(self.source, "wb") as out:
+            out.write(self.content)
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, *arguments):
+        done = subprocess.run([os.environ["WRITE_PROBE"], self.source, *arguments], text=True,
+                              capture_output=True, check=False)
+        return json.loads(done.stdout) if done.returncode == 0 else done.stderr
+
+    def test_what_it_writes_is_the_source_at_the_place_that_was_asked_for(self):
+        target, size = self.path("target"), len(self.content)
+        found = self.write(target)
+        self.assertEqual(found["bytes"], size)
+        self.assertLess(found["after_close_s"], found["seconds"])
+        self.write(target, "--append", "--limit", "5000")
+        self.write(target, "--offset", "1234567", "--limit", "5000")
+        with open(target, "rb") as written:
+            got = written.read()
+        wanted = self.content + self.content[:5000]
+        self.assertTrue(got == wanted[:1234567] + self.content[:5000] + wanted[1239567:])
+
+    def test_it_makes_new_files_and_changes_old_ones_and_never_the_other_way(self):
+        self.assertIn("File exists", self.write(self.source))
+        for how in (("--append",), ("--offset", "0")):
+            self.assertIn("No such file", self.write(self.path("missing"), *how))
+
+    def test_there_is_no_figure_of_a_commit_where_nothing_commits(self):
+        self.assertIn("user.xzfs.cmd.sync",
+                      self.write(self.path("target"), "--sync", self.folder))
+
+
+class Writers(unittest.TestCase):
+    def test_nothing_is_left_of_what_was_written(self):
+        with tempfile.TemporaryDirectory() as work:
+            for error in (None, host.Failed("no figure")):
+                with contextlib.suppress(host.Failed), host.scratch_folder(work) as folder:
+                    self.assertEqual(os.path.dirname(os.path.dirname(folder)), work)
+                    os.mkdir(os.path.join(folder, "copy"))
+                    if error:
+                        raise error
+                self.assertFalse(os.path.exists(folder))
+
+    def test_a_read_that_outlasts_the_commit_is_no_figure(self):
+        at_work = {"pending": 1, "done": 0, "failed": 0, "cancelled": 0}
+        for change in ({}, {"pending": 0, "done": 1}, {"failed": 1}, {"cancelled": 1}):
+            stats = {"commits": at_work | change}
+            with (unittest.mock.patch.object(host, "stats_of", return_value=stats),
+                  self.assertRaises(host.Failed) if change else contextlib.nullcontext()):
+                writers._require_at_work("mount")  # pylint: disable=protected-access
+
+    def test_a_file_that_is_still_plain_or_has_another_size_is_no_commit(self):
+        figures = {"stats": {"commits": {}}}
+
+        def committed(plain_bytes):
+            return writers._require_committed(  # pylint: disable=protected-access
+                folder, "copy", plain_bytes, figures)
+
+        with tempfile.TemporaryDirectory() as folder:
+            plain = os.path.join(folder, "copy")
+            with open(plain, "wb") as out:
+                out.write(bytes(1000))
+            with self.assertRaisesRegex(host.Failed, "not committed"):
+                committed(1000)
+            subprocess.run(["xz", plain], check=True)
+            self.assertEqual(committed(1000), os.path.getsize(plain + ".xz"))
+            with self.assertRaisesRegex(host.Failed, "1000 bytes, not 1001"):
+                committed(1001)
 
 
 class Corpora(unittest.TestCase):

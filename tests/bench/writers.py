@@ -1,0 +1,259 @@
+"""Who writes: xzfs, and what the same takes without it. Like the readers of peers.py, each writer is a
+function that returns one sample. It makes a fresh mount of a fresh folder, on the disk of the corpus,
+and leaves nothing of what it wrote."""
+
+import contextlib
+import os
+import shlex
+import shutil
+
+import host
+from host import MIB, Failed
+from peers import latency, mb_per_s, sample
+
+CHANGE_BYTES = 4096
+# What is written has Blocks of this size, unless a case says otherwise.
+BLOCK = "1MiB"
+
+
+def _commit_options(preset, block=BLOCK):
+    return f"preset={preset},block_size={block},settle=0"
+
+
+def _write(bench, source, target, *options, timeout=1800):
+    return bench.json_of("write_probe", source, target, *options, timeout=timeout)
+
+
+@contextlib.contextmanager
+def _nothing_cached_but(bench, *paths):
+    """A folder to write to; the kernel's caches hold those files and trees and nothing else, and
+    nothing waits to be written."""
+    with host.scratch_folder(bench.corpus.work) as folder:
+        host.drop_caches()
+        for path in paths:
+            bench.probe("tree" if os.path.isdir(path) else "seq", path)
+        yield folder
+
+
+# Copies into the mount.
+
+
+def _timed_cp(source, to):
+    script = f"cp -r {shlex.quote(source)} {shlex.quote(to)}"
+    return host.timed(lambda: host.shell(script))[0]
+
+
+def _units(bench, source):
+    """What a copy is counted in: files, or millions of bytes."""
+    if os.path.isdir(source):
+        return bench.corpus.scale.tree_files
+    return os.path.getsize(source) / 1e6
+
+
+def xzfs_cp(name):
+    """With the default options: what settles meanwhile is committed meanwhile."""
+    def write(bench):
+        source, figures = bench.made(name), {}
+        with _nothing_cached_but(bench, source) as folder:
+            with bench.xzfs(folder, figures, discard=True) as point:
+                seconds = _timed_cp(source, os.path.join(point, "copy"))
+        return sample(_units(bench, source) / seconds, **figures)
+    return write
+
+
+def passthrough_cp(name):
+    def write(bench):
+        source = bench.made(name)
+        with _nothing_cached_but(bench, source) as folder:
+            with bench.passthrough(folder) as point:
+                seconds = _timed_cp(source, os.path.join(point, "copy"))
+        return sample(_units(bench, source) / seconds)
+    return write
+
+
+# From the close to everything committed.
+
+
+def _require_committed(folder, name, plain_bytes, figures):
+    """A figure of a commit that did not happen, or of another one, is none. Returns the stored
+    bytes."""
+    stored = os.path.join(folder, name + ".xz")
+    if os.path.exists(os.path.join(folder, name)) or not os.path.exists(stored):
+        raise Failed(f"{name} is not committed: {figures['stats'].get('commits')}")
+    totals = host.run(["xz", "--robot", "--list", stored]).splitlines()[-1].split("\t")
+    if int(totals[4]) != plain_bytes:
+        raise Failed(f"{stored} holds {totals[4]} bytes, not {plain_bytes}")
+    return os.path.getsize(stored)
+
+
+def _committed(bench, folder, source, options, figures):
+    """Writes the file into a fresh mount of the folder; returns what the probe says."""
+    with bench.xzfs(folder, figures, options) as point:
+        written = _write(bench, source, os.path.join(point, "copy"), "--sync", point)
+    written["stored_bytes"] = _require_committed(folder, "copy", os.path.getsize(source), figures)
+    return written
+
+
+def xzfs_commit(name, preset):
+    def write(bench):
+        source, figures = bench.made(name), {}
+        with _nothing_cached_but(bench, source) as folder:
+            done = _committed(bench, folder, source, _commit_options(preset), figures)
+        return sample(done["bytes"] / done["after_close_s"] / 1e6, syncs=done["syncs"],
+                      stored_bytes=done["stored_bytes"], **figures)
+    return write
+
+
+def xz_compress(name, preset):
+    def write(bench):
+        source = bench.made(name)
+        with _nothing_cached_but(bench, source) as folder:
+            target = os.path.join(folder, "copy.xz")
+            seconds, cpu_s = host.timed(lambda: host.shell(
+                f"xz -c -T2 --block-size={BLOCK} -{preset} {shlex.quote(source)} > "
+                f"{shlex.quote(target)}", timeout=1800))
+            stored_bytes = os.path.getsize(target)
+        return sample(os.path.getsize(source) / seconds / 1e6, cpu_s=cpu_s,
+                      stored_bytes=stored_bytes)
+    return write
+
+
+def xzfs_commit_seconds(name):
+    def write(bench):
+        source, figures = bench.made(name), {}
+        with _nothing_cached_but(bench, source) as folder:
+            done = _committed(bench, folder, source, _commit_options(6), figures)
+        return sample(done["after_close_s"], syncs=done["syncs"],
+                      stored_bytes=done["stored_bytes"], **figures)
+    return write
+
+
+def cp_and_fsync(name):
+    def write(bench):
+        source = bench.made(name)
+        with _nothing_cached_but(bench, source) as folder:
+            target = shlex.quote(os.path.join(folder, "copy"))
+            seconds, cpu_s = host.timed(lambda: host.shell(
+                f"cp {shlex.quote(source)} {target}; sync {target}"))
+        return sample(seconds, cpu_s=cpu_s)
+    return write
+
+
+# 4 KiB into a large cold file: seconds from the open to everything committed.
+
+
+@contextlib.contextmanager
+def _stored_copy(bench):
+    """A folder with a copy of the large stored file; nothing is cached."""
+    stored = bench.made("xz/big.tar.xz")
+    with host.scratch_folder(bench.corpus.work) as folder:
+        copy = os.path.join(folder, "big.tar.xz")
+        shutil.copyfile(stored, copy)
+        host.drop_caches()
+        yield copy
+
+
+def xzfs_change(append):
+    def write(bench):
+        new, plain_bytes, figures = bench.made("plain/src.tar"), bench.corpus.scale.big_bytes, {}
+        where = ("--append",) if append else ("--offset", bench.corpus.scale.big_middle)
+        with _stored_copy(bench) as copy:
+            options = _commit_options(bench.corpus.scale.preset)
+            with bench.xzfs(os.path.dirname(copy), figures, options) as point:
+                done = _write(bench, new, os.path.join(point, "big.tar"), *where,
+                              "--limit", CHANGE_BYTES, "--sync", point)
+            _require_committed(os.path.dirname(copy), "big.tar",
+                               plain_bytes + (CHANGE_BYTES if append else 0), figures)
+        return sample(done["seconds"], syncs=done["syncs"], **figures)
+    return write
+
+
+def block_and_copy(append):
+    """The least that it takes: that Block encoded, and the stored file written once more."""
+    def write(bench):
+        block = bench.made("plain/big-end" if append else "plain/big-middle")
+        script = (f"xz -c -T1 -{bench.corpus.scale.preset} {shlex.quote(block)} > block; "
+                  "cp big.tar.xz new; sync block new")
+        with _stored_copy(bench) as copy:
+            seconds, cpu_s = host.timed(lambda: host.shell(script, cwd=os.path.dirname(copy)))
+        return sample(seconds, cpu_s=cpu_s)
+    return write
+
+
+def recompress(append):
+    """Without xzfs: all of it is decoded, changed and encoded again."""
+    def write(bench):
+        plain, preset = bench.made("plain/src.tar"), bench.corpus.scale.preset
+        new = f"head -c {CHANGE_BYTES} {shlex.quote(plain)}"
+        encode = f"xz -c -T2 --block-size={BLOCK} -{preset}"
+        script = f"{{ xz -dc -T2 big.tar.xz; {new}; }} | {encode} > new; sync new"
+        if not append:
+            script = (f"xz -dc -T2 big.tar.xz > big.tar; {new} | dd of=big.tar conv=notrunc "
+                      f"oflag=seek_bytes seek={bench.corpus.scale.big_middle} status=none; "
+                      f"{encode} big.tar > new; sync new")
+        with _stored_copy(bench) as copy:
+            seconds, cpu_s = host.timed(
+                lambda: host.shell(script, cwd=os.path.dirname(copy), timeout=3600))
+        return sample(seconds, cpu_s=cpu_s)
+    return write
+
+
+# Reading beside commits.
+
+
+def _require_at_work(point):
+    """The one commit goes on, and did from the start."""
+    commits = host.stats_of(point)["commits"]
+    if [commits[key] for key in ("pending", "done", "failed", "cancelled")] != [1, 0, 0, 0]:
+        raise Failed(f"the commit did not outlast the read: {commits}")
+
+
+def xzfs_read(while_committing):
+    """A cold sequential read; at -6, so that the commit outlasts it."""
+    def read(bench):
+        stored, other = bench.made("xz/src-1m.tar.xz"), bench.made("plain/src.tar")
+        figures = {}
+        with host.scratch_folder(bench.corpus.work) as folder:
+            shutil.copyfile(stored, os.path.join(folder, "src-1m.tar.xz"))
+            host.drop_caches()
+            with bench.xzfs(folder, figures, _commit_options(6), discard=True) as point:
+                if while_committing:
+                    _write(bench, other, os.path.join(point, "other"))
+                found = bench.probe("seq", os.path.join(point, "src-1m.tar"))
+                if while_committing:
+                    _require_at_work(point)
+        return sample(mb_per_s(found), **figures)
+    return read
+
+
+# What presets and Block sizes cost and give.
+
+
+def choice(preset, block_bytes):
+    """MB/s of the commit, what is stored of each byte, and the mean of cold random reads."""
+    def write(bench):
+        source, figures = bench.made("plain/sample.tar"), {}
+        with _nothing_cached_but(bench, source) as folder:
+            done = _committed(bench, folder, source, _commit_options(preset, block_bytes), figures)
+            figures.pop("bound_bytes", None)  # that of the corpus' decoders
+            read = _cold_reads(bench, folder, block_bytes)
+        return sample(done["bytes"] / done["after_close_s"] / 1e6,
+                      stored_ratio=done["stored_bytes"] / done["bytes"],
+                      read_ms=read["value"] / 1e3, reads=read["reads"], **figures)
+    return write
+
+
+def _cold_reads(bench, folder, block_bytes):
+    """Each in a Block of its own, so that none finds what another had decoded; of large Blocks
+    there are few, so that it takes several mounts."""
+    total_us, reads, wanted = 0.0, 0, 8 if bench.quick else 48
+    for seed in range(1, 1 + wanted):
+        host.drop_caches()
+        with bench.xzfs(folder, {}) as point:
+            found = latency(bench.probe("random", os.path.join(point, "copy"), seed=seed,
+                                        count=wanted - reads, distinct=max(block_bytes, MIB)))
+        total_us += found["value"] * found["reads"]
+        reads += found["reads"]
+        if reads >= wanted:
+            break
+    return {"value": total_us / reads, "reads": reads}

@@ -18,6 +18,9 @@ seconds DelayAfter(unsigned failures) {
   return seconds(int64_t{2} << std::min(failures - 1, kMostDoublings));
 }
 
+// So many times longer than it settles a file waits at most for others that are being written.
+constexpr int kMostSettles = 10;
+
 bool IsDiskFull(int code) { return code == ENOSPC || code == EDQUOT; }
 
 }  // namespace
@@ -38,12 +41,15 @@ void Committer::Start() {
   }
 }
 
-void Committer::Add(NodeId id, uint64_t plain_bytes) {
+void Committer::Add(NodeId id, uint64_t plain_bytes, bool is_awaited) {
   const bool pinned = calls_.pin(id);
   bool is_new = false;
   if (pinned) {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
+    if (is_awaited && !ending_) {
+      entries_.at(id).is_awaited = true;
+    }
   }
   changed_.NotifyAll();
   if (pinned && !is_new) {
@@ -61,7 +67,9 @@ bool Committer::Enter(NodeId id, uint64_t plain_bytes) {
   entry.plain_bytes = plain_bytes;
   entry.again = entry.running;
   entry.failures = 0;
-  Schedule(id, entry, Clock::now() + settle_);
+  last_entered_ = Clock::now();
+  entry.entered = is_new ? last_entered_ : entry.entered;
+  Schedule(id, entry, last_entered_ + settle_);
   return is_new;
 }
 
@@ -146,6 +154,15 @@ Status Committer::WaitForAttempt(NodeId id) {
   return status;
 }
 
+Committer::Clock::time_point Committer::BeginOf(const Entry& entry) const {
+  if (entry.due == Clock::time_point()) {  // somebody waits
+    return paused_until_;
+  }
+  const Clock::time_point quiet =
+      std::min(last_entered_ + settle_, entry.entered + kMostSettles * settle_);
+  return std::max({entry.due, quiet, paused_until_});
+}
+
 std::optional<NodeId> Committer::NextDue(Clock::time_point* until) {
   *until = Clock::time_point::max();
   for (const auto& [due, id] : schedule_) {
@@ -154,7 +171,7 @@ std::optional<NodeId> Committer::NextDue(Clock::time_point* until) {
       return id;
     }
     if (!finishing_) {
-      *until = std::max(due, paused_until_);
+      *until = BeginOf(entries_.at(id));
       return *until <= Clock::now() ? std::optional(id) : std::nullopt;
     }
   }
@@ -179,7 +196,8 @@ void Committer::Run() {
     schedule_.erase({taken.due, id});
     taken.running = true;
     taken.again = false;
-    const bool is_awaited = taken.waiters != 0 || finishing_;
+    const bool is_awaited =
+        std::exchange(taken.is_awaited, false) || taken.waiters != 0 || finishing_;
     mutex_.Unlock();
     Result<Outcome> result = Outcome::kLeft;
     try {

@@ -20,7 +20,8 @@ namespace xzfs {
 
 // The queue of files with changes, and the threads that take them from it. Thread-safe.
 //
-// A file waits until it has settled. One whose commit failed is tried again, later each time; after
+// A file waits until it has settled, and while others are being written one after the other a bit
+// longer: the syncs of commits would be in the way of who copies a tree. One whose commit failed is tried again, later each time; after
 // ENOSPC and EDQUOT the whole queue waits, as others would fail, too.
 class Committer {
  public:
@@ -52,8 +53,9 @@ class Committer {
 
   void Start();
 
-  // `plain_bytes`: for the figures. Begins to settle anew if it is here already.
-  void Add(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
+  // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as if
+  // somebody waited for it.
+  void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
   // Commits the node and waits. Returns its error.
   Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
   // Commits what is pending now and waits. Returns the error of one that failed.
@@ -71,10 +73,12 @@ class Committer {
   using Clock = std::chrono::steady_clock;
 
   struct Entry {
+    Clock::time_point entered;
     Clock::time_point due;
     uint64_t plain_bytes = 0;
     unsigned failures = 0;
     bool running = false;
+    bool is_awaited = false;
     // Added again while it was running.
     bool again = false;
     // Attempts that ended; and the error of the last one.
@@ -85,6 +89,8 @@ class Committer {
   };
   using Entries = std::unordered_map<NodeId, Entry>;
 
+  // When a file whose time has come is really begun.
+  Clock::time_point BeginOf(const Entry& entry) const REQUIRES(mutex_);
   // Returns whether the queue took over the caller's pin.
   bool Enter(NodeId id, uint64_t plain_bytes) REQUIRES(mutex_);
   void Run() EXCLUDES(mutex_);
@@ -104,6 +110,7 @@ class Committer {
   // Those that neither run nor are finished, by their time.
   std::set<std::pair<Clock::time_point, NodeId>> schedule_ GUARDED_BY(mutex_);
   uint64_t pending_ GUARDED_BY(mutex_) = 0;  // entries that aren't finished
+  Clock::time_point last_entered_ GUARDED_BY(mutex_);
   Clock::time_point paused_until_ GUARDED_BY(mutex_);
   unsigned pauses_ GUARDED_BY(mutex_) = 0;
   std::string last_error_ GUARDED_BY(mutex_);

@@ -208,6 +208,7 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (parent == kRootNode && name == kPrivateFolder) {
     return Fail(ENOENT, "the mount's own folder is not reachable");
   }
+  UndoHalfDone();
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
   XZFS_ASSIGN_OR_RETURN(StoredEntry entry, names_.Lookup(dir->descriptor.get(), name));

@@ -322,6 +322,18 @@ class Filesystem {
   struct Place;
   struct Victim;
   struct RenameStep;
+  // The steps that were done of an operation that failed, the last one first.
+  struct HalfDone {
+    struct Step {
+      DescriptorPtr from;
+      std::string from_name;
+      DescriptorPtr to;
+      std::string to_name;
+    };
+    std::vector<Step> steps;
+    std::shared_ptr<Session> session;
+    std::string intent;
+  };
   Result<Place> PlaceAt(NodeId parent, const std::string& name);
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
   Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, DescriptorPtr new_file,
@@ -337,6 +349,8 @@ class Filesystem {
   Status RenameEntry(const Place& from, const Place& to, unsigned flags);
   Status Exchange(const Place& from, const StoredEntry& a, const Place& to, const StoredEntry& b);
   Status RunSteps(const std::vector<RenameStep>& steps, bool durable);
+  bool Undo(const HalfDone& half);
+  void UndoHalfDone();
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,
              const std::string& stored_name);
   void NotePath(const NodePtr& node);
@@ -363,7 +377,7 @@ class Filesystem {
 
   // filesystem_commit.cc
   friend class FileCommit;
-  void QueueCommit(const NodePtr& node);
+  void QueueCommit(const NodePtr& node, bool is_awaited = false);
   Status FindNameOf(const NodePtr& node);
   uint64_t PlainSize(const NodePtr& node);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
@@ -392,6 +406,9 @@ class Filesystem {
   std::function<void(NodeId)> await_stores_;
   OpenOrder open_order_;
   ListingTable listings_;
+  // Operations that failed half way, and could not be undone then.
+  std::atomic<bool> has_half_done_{false};
+  std::vector<HalfDone> half_done_ GUARDED_BY(namespace_);
   Mutex closing_mutex_;
   std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
   // Files with an overlay, by the inode number of what it is laid over.

@@ -65,7 +65,13 @@ Status Filesystem::ChangeByNameOrFd(NodeId id, const Changer& changer) {
   if (changer.of_overlay && node->state->overlay != nullptr) {
     return changer.of_overlay(*node->state->overlay);
   }
-  return ChangeWith(node, changer);
+  XZFS_RETURN_IF_ERROR(ChangeWith(node, changer));
+  if (node->state->overlay != nullptr) {
+    // The ctime that is shown is the later one of two files, whose clocks may be of different
+    // grain: only so it moves for sure.
+    node->state->overlay->TouchCtime();
+  }
+  return {};
 }
 
 Status Filesystem::ChangeWith(const NodePtr& node, const Changer& changer) {

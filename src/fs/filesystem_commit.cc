@@ -608,14 +608,14 @@ Status FileCommit::LoseOverlay(const std::string& why) {
 }
 
 // Queues a file whose last writer is gone.
-void Filesystem::QueueCommit(const NodePtr& node) {
+void Filesystem::QueueCommit(const NodePtr& node, bool is_awaited) {
   if (options_.compress == Compress::kOff) {
     MutexLock lock(node->state->mutex);
     if (node->state->overlay == nullptr) {
       return;
     }
   }
-  committer_.Add(node->id, PlainSize(node));
+  committer_.Add(node->id, PlainSize(node), is_awaited);
 }
 
 // 0 if it can't be told.
@@ -691,9 +691,14 @@ void Filesystem::EndCommits(bool finish) {
   QueueClosing();
   committer_.End(finish);
   SyncOverlays();
+  const size_t pending = committer_.Pending().size();
+  if (pending != 0 || writers_ != 0) {
+    Log(LogLevel::kInfo, std::to_string(pending) + " files are not compressed yet, " +
+                             std::to_string(writers_.load()) +
+                             " were still open; the next mount goes on with them");
+  }
   MutexLock lock(session_mutex_);
-  const bool idle =
-      options_.compress != Compress::kOff && writers_ == 0 && committer_.Pending().empty();
+  const bool idle = options_.compress != Compress::kOff && writers_ == 0 && pending == 0;
   if (session_ != nullptr) {
     session_->ClearPendingIf([idle] { return idle; });
     session_->RemoveIfEmpty();

@@ -85,8 +85,11 @@ Status Filesystem::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, b
   // A line with attributes takes about five times as many bytes in the reply as in this buffer.
   std::vector<std::byte> buffer(
       std::clamp(with_lookup ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
-  if (offset == 0 && listing != nullptr) {
-    listing->Restart();
+  if (offset == 0) {
+    UndoHalfDone();
+    if (listing != nullptr) {
+      listing->Restart();
+    }
   }
   for (Reply reply{listing, with_lookup, add};;) {
     auto lines = [&] {

@@ -569,6 +569,28 @@ Status Filesystem::Exchange(const Place& from, const StoredEntry& a, const Place
   return {};
 }
 
+// Returns whether all is as it was before. May be repeated.
+bool Filesystem::Undo(const HalfDone& half) {
+  for (const HalfDone::Step& step : half.steps) {
+    const int error =
+        RenameOverNothing(os_, step.to->descriptor.get(), step.to_name,
+                          step.from->descriptor.get(), step.from_name);
+    if (error < 0 && error != -ENOENT) {
+      return false;
+    }
+  }
+  half.session->Unlink(half.intent);
+  return true;
+}
+
+void Filesystem::UndoHalfDone() {
+  if (has_half_done_) {
+    ExclusiveLock names(namespace_);
+    std::erase_if(half_done_, [this](const HalfDone& half) { return Undo(half); });
+    has_half_done_ = !half_done_.empty();
+  }
+}
+
 // Takes the steps one after the other, so that either none or all of them are done after a crash.
 // `durable`: also after a power cut.
 Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) {
@@ -591,19 +613,17 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) 
                                                              step.to->fd(), step.to_name);
     if (error < 0) {
       // The first step changed nothing yet; a later one is undone by going back. If that fails, too,
-      // the intent stays: the next mount completes the operation.
-      bool undone = true;
+      // the next lookup tries it again, or else the next mount completes the operation.
+      HalfDone half{{}, session, name};
       for (size_t done = i; done-- > 0;) {
-        undone = RenameOverNothing(os_, steps[done].to->fd(), steps[done].to_name,
-                                   steps[done].from->fd(), steps[done].from_name) == 0 &&
-                 undone;
+        half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
+                              steps[done].to->descriptor, steps[done].to_name});
       }
-      if (undone) {
-        session->Unlink(name);
-      } else {
-        Log(LogLevel::kError, "rename of '" + step.from_name +
-                                  "' failed half way and could not be undone; the next mount "
-                                  "completes it");
+      if (!Undo(half)) {
+        Log(LogLevel::kError,
+            "rename of '" + step.from_name + "' failed half way and could not be undone yet");
+        half_done_.push_back(std::move(half));
+        has_half_done_ = true;
       }
       return FailErrno(-error, "rename '" + step.from_name + "'");
     }

@@ -154,9 +154,9 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   {
     MutexLock lock(state.mutex);
     state.closing -= file != nullptr && std::exchange(file->closing_, false) ? 1 : 0;
-    --state.writers;
-    NoteClosing(node->id, state);
-    if (state.writers == 0) {
+    if (--state.writers != 0) {
+      NoteClosing(node->id, state);
+    } else {
       if (!state.unlinked) {
         state.hot = nullptr;
         queue = state.changed && state.job == nullptr;
@@ -168,6 +168,11 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   }
   if (queue) {
     QueueCommit(node);
+  }
+  {
+    // Not before: who waits for all commits must find it here or in the queue.
+    MutexLock lock(state.mutex);
+    NoteClosing(node->id, state);
   }
   --writers_;
   Forget(node->id, 1);
@@ -193,7 +198,7 @@ void Filesystem::QueueClosing() {
   }
   for (const NodeId id : ids) {
     if (const NodePtr node = nodes_.Find(id)) {
-      QueueCommit(node);
+      QueueCommit(node, /*is_awaited=*/true);
     }
   }
 }

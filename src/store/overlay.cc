@@ -498,6 +498,8 @@ Status Overlay::SetTimes(const struct timespec times[2]) {
   return error < 0 ? FailErrno(-error, "set the times of the overlay " + id_) : Status();
 }
 
+void Overlay::TouchCtime() { os_.FChangeMode(data_.get(), kFileMode); }
+
 bool Overlay::IsBase(uint64_t begin, uint64_t end) const {
   MutexLock lock(mutex_);
   return end <= base_limit_ && !written_.Touches(begin, end);

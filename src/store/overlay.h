@@ -68,6 +68,7 @@ class Overlay {
   // Of the data file: size, times and allocated blocks are the logical file's.
   Result<struct stat> Stat() const EXCLUDES(mutex_);
   Status SetTimes(const struct timespec times[2]);
+  void TouchCtime();
   // The bytes [begin, end) of the logical file are all the base's.
   bool IsBase(uint64_t begin, uint64_t end) const EXCLUDES(mutex_);
 

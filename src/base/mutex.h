@@ -1,10 +1,11 @@
 // Mutexes that clang's thread-safety analysis understands.
 #pragma once
 
+#include <pthread.h>
+
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
-#include <shared_mutex>
 
 #if defined(__clang__)
 #define XZFS_TSA(x) __attribute__((x))
@@ -47,15 +48,27 @@ class SCOPED_CAPABILITY MutexLock {
   Mutex& mutex_;
 };
 
+// Who wants it alone goes before those who come later to share it, who else could keep it for ever.
+// So no thread may take it twice, not even shared.
 class CAPABILITY("mutex") SharedMutex {
  public:
-  void Lock() ACQUIRE() { mutex_.lock(); }
-  void Unlock() RELEASE() { mutex_.unlock(); }
-  void LockShared() ACQUIRE_SHARED() { mutex_.lock_shared(); }
-  void UnlockShared() RELEASE_SHARED() { mutex_.unlock_shared(); }
+  SharedMutex() {
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&lock_, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+  }
+  ~SharedMutex() { pthread_rwlock_destroy(&lock_); }
+  SharedMutex(const SharedMutex&) = delete;
+  SharedMutex& operator=(const SharedMutex&) = delete;
+  void Lock() ACQUIRE() { pthread_rwlock_wrlock(&lock_); }
+  void Unlock() RELEASE() { pthread_rwlock_unlock(&lock_); }
+  void LockShared() ACQUIRE_SHARED() { pthread_rwlock_rdlock(&lock_); }
+  void UnlockShared() RELEASE_SHARED() { pthread_rwlock_unlock(&lock_); }
 
  private:
-  std::shared_mutex mutex_;
+  pthread_rwlock_t lock_;
 };
 
 class SCOPED_CAPABILITY ExclusiveLock {

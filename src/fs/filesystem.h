@@ -329,6 +329,7 @@ class Filesystem {
       std::string from_name;
       DescriptorPtr to;
       std::string to_name;
+      uint64_t inode = 0;
     };
     std::vector<Step> steps;
     std::shared_ptr<Session> session;
@@ -342,7 +343,8 @@ class Filesystem {
   Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
                                     const StoredEntry* replaced);
   Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
-  Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry);
+  Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
+                                bool is_replaced = false);
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);

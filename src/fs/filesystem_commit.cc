@@ -629,7 +629,8 @@ bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
       static_cast<uint64_t>(st.st_size) < options_.min_size_bytes) {
     return false;
   }
-  const std::string path = nodes_.PathOf(node->id);
+  const std::string stored = nodes_.FullPathOf(node->id);
+  const std::string path = StripEscape(stored).value_or(stored);
   const std::string file = path.substr(path.rfind('/') + 1);
   for (const std::string& glob : options_.excludes) {
     // A glob with a slash is meant for the path, one without for the name.

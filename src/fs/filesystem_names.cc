@@ -262,8 +262,10 @@ Result<LookupResult> Filesystem::Link(NodeId id, NodeId parent, const std::strin
 }
 
 // Whoever has the file open goes on with a descriptor, and an overlay is told that its base goes.
-Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place,
-                                                      const StoredEntry& entry) {
+// A name that another file takes over is never missing, not even to who has looked it up just
+// before and opens it now.
+Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const StoredEntry& entry,
+                                                      bool is_replaced) {
   Victim victim;
   victim.node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
   victim.location = {place.dir->id, entry.stored_name};
@@ -272,12 +274,14 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place,
     return victim;
   }
   const NodePtr& node = victim.node;
+  bool may_be_opened = is_replaced;
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
+    may_be_opened = is_replaced && node->state->overlay == nullptr;
   }
   const bool regular = node->kind == StoredKind::kPlain || node->kind == StoredKind::kCompressed;
-  if (regular && (!victim.last_name || nodes_.IsOpen(node->id))) {
+  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || may_be_opened)) {
     if (victim.last_name) {
       std::vector<NodeId> gone;
       nodes_.Move(node->id, victim.location, gone);
@@ -289,7 +293,7 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place,
     }
     if (victim.open == nullptr) {
       auto open = OpenNode(node);
-      if (!open && victim.last_name) {  // else it may be forbidden to read it
+      if (!open && nodes_.IsOpen(node->id)) {  // else it may be forbidden to read it
         return tl::unexpected(open.error());
       }
       victim.open = open ? *open : nullptr;
@@ -506,7 +510,7 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
   if (!target || target->stored_name == stored) {
     Victim victim;
     if (target) {
-      XZFS_ASSIGN_OR_RETURN(victim, PrepareRemoval(to, *target));
+      XZFS_ASSIGN_OR_RETURN(victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
       XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     }
     const int error = target
@@ -518,7 +522,8 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     }
     FinishRemoval(victim);
   } else {
-    XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(to, *target));
+    XZFS_ASSIGN_OR_RETURN(const Victim victim,
+                          PrepareRemoval(to, *target, /*is_replaced=*/true));
     XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     // A plain file has its name at once, whatever else is there. Another one has it only when the
     // second step is done.
@@ -572,9 +577,12 @@ Status Filesystem::Exchange(const Place& from, const StoredEntry& a, const Place
 // Returns whether all is as it was before. May be repeated.
 bool Filesystem::Undo(const HalfDone& half) {
   for (const HalfDone::Step& step : half.steps) {
-    const int error =
-        RenameOverNothing(os_, step.to->descriptor.get(), step.to_name,
-                          step.from->descriptor.get(), step.from_name);
+    struct stat st = {};
+    int error = os_.StatAt(step.to->descriptor.get(), step.to_name, &st);
+    if (error == 0 && st.st_ino == step.inode) {  // else somebody has moved or removed it since
+      error = RenameOverNothing(os_, step.to->descriptor.get(), step.to_name,
+                                step.from->descriptor.get(), step.from_name);
+    }
     if (error < 0 && error != -ENOENT) {
       return false;
     }
@@ -617,7 +625,8 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) 
       HalfDone half{{}, session, name};
       for (size_t done = i; done-- > 0;) {
         half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
-                              steps[done].to->descriptor, steps[done].to_name});
+                              steps[done].to->descriptor, steps[done].to_name,
+                              steps[done].inode});
       }
       if (!Undo(half)) {
         Log(LogLevel::kError,

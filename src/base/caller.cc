@@ -23,8 +23,8 @@ bool KernelChecksSetGid() {
 }
 
 // Giving up root's file system identity takes these from the effective set; they are taken back, as
-// the caller's supplementary groups aren't known here. Without CAP_FSETID the source's kernel clears
-// the set-group-id bit of whoever is no member by the caller's main group.
+// the caller's supplementary groups aren't known here. Without CAP_FSETID the source's kernel
+// clears the set-group-id bit of whoever is no member by the caller's main group.
 void TakeBackRights() {
   constexpr uint32_t kAlways = (uint32_t{1} << CAP_DAC_OVERRIDE) |
                                (uint32_t{1} << CAP_DAC_READ_SEARCH) | (uint32_t{1} << CAP_FOWNER);

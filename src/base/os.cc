@@ -44,7 +44,8 @@ class RealOs : public Os {
       return -EINVAL;
     }
     flags |= O_CLOEXEC | O_NOCTTY | O_NOFOLLOW;
-    const bool noatime = (flags & (O_PATH | O_CREAT)) == 0 && noatime_works_.load(std::memory_order_relaxed);
+    const bool noatime =
+        (flags & (O_PATH | O_CREAT)) == 0 && noatime_works_.load(std::memory_order_relaxed);
     int fd = Open(dir, name, noatime ? flags | O_NOATIME : flags, mode);
     if (fd == -EPERM && noatime) {
       // Only the owner of a file (or root) may ask for it. Without that right on one file we lack

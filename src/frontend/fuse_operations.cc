@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "frontend/request.h"
 
 namespace xzfs {
 namespace {
@@ -31,34 +32,6 @@ constexpr size_t kKeptBufferBytes = 128 << 10;
 // The size of a control attribute may change between the call that asks for it and the one that
 // fetches: so much is added to the first answer.
 constexpr size_t kControlSlack = 256;
-
-// A request that is to be answered once.
-class Request {
- public:
-  explicit Request(fuse_req_t req) : req_(req) {}
-
-  // For a fuse_reply_* call, which ends the request.
-  fuse_req_t End() { return std::exchange(req_, nullptr); }
-  // For calls that only need to know which request it is.
-  fuse_req_t get() const { return req_; }
-  void Error(int code) {
-    if (req_ != nullptr) {
-      fuse_reply_err(End(), code);
-    }
-  }
-
- private:
-  fuse_req_t req_;
-};
-
-// What users only see as an errno; lack of resources deserves a line in the log.
-void LogFailure(const Error& error) {
-  const bool resources = error.code == ENOMEM || error.code == EMFILE || error.code == ENFILE;
-  const LogLevel level = resources ? LogLevel::kWarning : LogLevel::kDebug;
-  if (LogEnabled(level)) {
-    Log(level, "request failed: " + error.message + " (errno " + std::to_string(error.code) + ")");
-  }
-}
 
 Caller CallerOf(fuse_req_t req) {
   const struct fuse_ctx* const context = fuse_req_ctx(req);
@@ -343,8 +316,8 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
       return true;
     };
     const std::shared_ptr<Listing> listing = self.ListingOf(fi);
-    Status listed = self.fs_.ReadDirectory(node, listing.get(), static_cast<uint64_t>(offset), plus,
-                                           size, add);
+    Status listed =
+        self.fs_.ReadDirectory(node, listing.get(), static_cast<uint64_t>(offset), plus, size, add);
     if (!listed) {
       for (const NodeId id : counted) {
         self.fs_.Forget(id, 1);
@@ -390,7 +363,8 @@ void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name,
 
 void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const std::string names, self.fs_.ListXattr(node, CallerOf(req).uid == 0));
+    XZFS_ASSIGN_OR_RETURN(const std::string names,
+                          self.fs_.ListXattr(node, CallerOf(req).uid == 0));
     ReplyXattr(request.End(), names, size, 0);
     return {};
   });

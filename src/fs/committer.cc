@@ -90,8 +90,9 @@ Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
   {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
-    status = ending_ ? Status(Fail(ESHUTDOWN, "the mount is ending: the file is committed at the "
-                                              "next one"))
+    status = ending_ ? Status(Fail(ESHUTDOWN,
+                                   "the mount is ending: the file is committed at the "
+                                   "next one"))
                      : WaitForAttempt(id);
   }
   if (!is_new) {

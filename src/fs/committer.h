@@ -21,8 +21,9 @@ namespace xzfs {
 // The queue of files with changes, and the threads that take them from it. Thread-safe.
 //
 // A file waits until it has settled, and while others are being written one after the other a bit
-// longer: the syncs of commits would be in the way of who copies a tree. One whose commit failed is tried again, later each time; after
-// ENOSPC and EDQUOT the whole queue waits, as others would fail, too.
+// longer: the syncs of commits would be in the way of who copies a tree. One whose commit failed is
+// tried again, later each time; after ENOSPC and EDQUOT the whole queue waits, as others would
+// fail, too.
 class Committer {
  public:
   enum class Outcome {
@@ -53,8 +54,8 @@ class Committer {
 
   void Start();
 
-  // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as if
-  // somebody waited for it.
+  // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as
+  // if somebody waited for it.
   void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
   // Commits the node and waits. Returns its error.
   Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);

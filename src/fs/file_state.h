@@ -18,8 +18,8 @@ namespace xzfs {
 struct CommitJob {
   // Set by who wants to change the file; the commit gives up as soon as it sees it.
   std::atomic<bool> cancelled{false};
-  // Guarded by the file's mutex: the inode number of the new `.xz` that has its name already, beside
-  // the plain file; 0 if there is none.
+  // Guarded by the file's mutex: the inode number of the new `.xz` that has its name already,
+  // beside the plain file; 0 if there is none.
   uint64_t twin = 0;
   // Likewise: the descriptor that holds a lease on the plain file, or -1.
   int leased = -1;

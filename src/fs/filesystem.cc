@@ -89,12 +89,13 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
                .restart_file_bytes = options.restart_file_size_bytes.value_or(0)}),
       known_charge_(engine_.cache.Reserve(known_.memory_bytes())),
       encoders_(options.compress_threads, options.block_size_bytes),
-      committer_(options.compress_threads,
-                 std::chrono::nanoseconds(static_cast<int64_t>(options.settle_s * 1e9)),
-                 {.commit = [this](NodeId id, bool is_awaited) { return CommitNode(id, is_awaited); },
-                  .pin = [this](NodeId id) { return nodes_.Pin(id); },
-                  .unpin = [this](NodeId id) { Forget(id, 1); },
-                  .on_idle = [this] { ForgetPending(); }}) {}
+      committer_(
+          options.compress_threads,
+          std::chrono::nanoseconds(static_cast<int64_t>(options.settle_s * 1e9)),
+          {.commit = [this](NodeId id, bool is_awaited) { return CommitNode(id, is_awaited); },
+           .pin = [this](NodeId id) { return nodes_.Pin(id); },
+           .unpin = [this](NodeId id) { Forget(id, 1); },
+           .on_idle = [this] { ForgetPending(); }}) {}
 
 Filesystem::~Filesystem() = default;
 

@@ -348,9 +348,10 @@ class Filesystem {
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);
-  Status RenameEntry(const Place& from, const Place& to, unsigned flags);
-  Status Exchange(const Place& from, const StoredEntry& a, const Place& to, const StoredEntry& b);
-  Status RunSteps(const std::vector<RenameStep>& steps, bool durable);
+  Status RenameEntry(const Place& from, const Place& to, unsigned flags) REQUIRES(namespace_);
+  Status Exchange(const Place& from, const StoredEntry& a, const Place& to, const StoredEntry& b)
+      REQUIRES(namespace_);
+  Status RunSteps(const std::vector<RenameStep>& steps, bool durable) REQUIRES(namespace_);
   bool Undo(const HalfDone& half);
   void UndoHalfDone();
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,
@@ -371,7 +372,7 @@ class Filesystem {
   // How attributes of a file are changed. Each returns -errno.
   struct Changer {
     std::function<int(int dir, const std::string& name)> by_name;
-    std::function<int(int fd)> by_fd;  // of one that has no name any more
+    std::function<int(int fd)> by_fd;                      // of one that has no name any more
     std::function<Status(Overlay&)> of_overlay = nullptr;  // instead, if it has one; may be null
   };
   Status ChangeByNameOrFd(NodeId id, const Changer& changer);

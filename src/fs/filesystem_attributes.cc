@@ -128,8 +128,7 @@ Status Filesystem::ChangeTimes(const NodePtr& node, const AttributeChange& chang
   const struct timespec times[2] = {change.atime.value_or(omit), change.mtime.value_or(omit)};
   return ChangeByNameOrFd(
       node->id,
-      {.by_name = [&](int dir,
-                      const std::string& name) { return os_.SetTimes(dir, name, times); },
+      {.by_name = [&](int dir, const std::string& name) { return os_.SetTimes(dir, name, times); },
        .by_fd = [&](int fd) { return os_.FSetTimes(fd, times); },
        .of_overlay = [&](Overlay& overlay) { return overlay.SetTimes(times); }});
 }
@@ -162,11 +161,12 @@ Status Filesystem::SetXattr(NodeId id, const std::string& key, std::span<const c
     return Fail(EPERM, "the attributes user.xzfs.* are the mount's own");
   }
   XZFS_RETURN_IF_ERROR(RequireWritable());
-  return ChangeByNameOrFd(
-      id, {.by_name = [&](int dir, const std::string& name) {
-             return os_.SetXattrAt(dir, name, key, value, flags);
-           },
-           .by_fd = [&](int fd) { return os_.FSetXattr(fd, key, value, flags); }});
+  return ChangeByNameOrFd(id,
+                          {.by_name =
+                               [&](int dir, const std::string& name) {
+                                 return os_.SetXattrAt(dir, name, key, value, flags);
+                               },
+                           .by_fd = [&](int fd) { return os_.FSetXattr(fd, key, value, flags); }});
 }
 
 Status Filesystem::RemoveXattr(NodeId id, const std::string& key) {

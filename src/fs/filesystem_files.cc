@@ -245,10 +245,16 @@ void Filesystem::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) 
   XzReader::Source source = SourceOf(node);
   source.kernel_keeps = true;
   source.decoded = [&](uint64_t offset, const UnitPtr& unit) {
-    decoded.push_back(
-        {node->id, offset, unit->bytes(), unit, StillGood(*node), ReleaseUnit(*node, offset)});
+    DecodedRange& range = decoded.emplace_back();
+    range.node = node->id;
+    range.offset = offset;
+    range.bytes = unit->bytes();
+    range.owner = unit;
+    range.still_good = StillGood(*node);
+    range.on_stored = ReleaseUnit(*node, offset);
   };
-  XzReader(engine_, std::move(source)).DecodeAhead();
+  XzReader reader(engine_, std::move(source));
+  reader.DecodeAhead();
   engine_.stats.files_ahead.Add();
 }
 
@@ -364,6 +370,7 @@ Result<struct statvfs> Filesystem::StatVfs() {
 
 Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
   if (IsControlKey(key)) {
+    XZFS_RETURN_IF_ERROR(FindNode(id));
     if (control_) {
       if (auto answer = control_(id, key)) {
         return std::move(*answer);
@@ -382,8 +389,8 @@ Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
   return value;
 }
 
-// Calls `by_name(dir, name)`, or `by_fd(fd)` if the file has no name any more. Each returns a length
-// or -errno.
+// Calls `by_name(dir, name)`, or `by_fd(fd)` if the file has no name any more. Each returns a
+// length or -errno.
 template <class ByName, class ByFd>
 Result<size_t> Filesystem::AskByNameOrFd(NodeId id, const std::string& what, ByName by_name,
                                          ByFd by_fd) {

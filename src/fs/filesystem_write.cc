@@ -67,9 +67,8 @@ bool Filesystem::NotePending(const NodePtr& node) {
     return false;
   }
   auto session = OurSession();
-  const Status noted =
-      session ? (*session)->NotePending(nodes_.FullPathOf(node->id))
-              : tl::unexpected(session.error());
+  const Status noted = session ? (*session)->NotePending(nodes_.FullPathOf(node->id))
+                               : tl::unexpected(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
   }

@@ -9,6 +9,8 @@ size_t HashOf(const std::string& name) { return std::hash<std::string>()(name); 
 
 }  // namespace
 
+Listing::~Listing() { table_.Close(dir_, this); }
+
 void Listing::Restart() {
   MutexLock lock(mutex_);
   shown_.clear();
@@ -46,23 +48,21 @@ std::vector<std::string> Listing::Missed() {
 }
 
 std::shared_ptr<Listing> ListingTable::Open(NodeId dir) {
-  const auto close = [this, dir](Listing* closed) {
-    {
-      MutexLock lock(mutex_);
-      const auto [begin, end] = listings_.equal_range(dir);
-      for (auto it = begin; it != end; ++it) {
-        if (it->second == closed) {
-          listings_.erase(it);
-          break;
-        }
-      }
-    }
-    delete closed;
-  };
-  const std::shared_ptr<Listing> listing(new Listing, close);
+  auto listing = std::make_shared<Listing>(*this, dir);
   MutexLock lock(mutex_);
   listings_.emplace(dir, listing.get());
   return listing;
+}
+
+void ListingTable::Close(NodeId dir, const Listing* listing) {
+  MutexLock lock(mutex_);
+  const auto [begin, end] = listings_.equal_range(dir);
+  for (auto it = begin; it != end; ++it) {
+    if (it->second == listing) {
+      listings_.erase(it);
+      return;
+    }
+  }
 }
 
 void ListingTable::NoteMove(NodeId dir, const std::string& name) {

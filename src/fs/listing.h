@@ -21,6 +21,11 @@ namespace xzfs {
 // Thread-safe.
 class Listing {
  public:
+  Listing(class ListingTable& table, NodeId dir) : table_(table), dir_(dir) {}
+  ~Listing();
+  Listing(const Listing&) = delete;
+  Listing& operator=(const Listing&) = delete;
+
   // 8 bytes each, and what a set takes: 10 MiB. Directories that large are written long before they
   // are listed.
   static constexpr size_t kMostNames = size_t{1} << 18;
@@ -37,6 +42,8 @@ class Listing {
   std::vector<std::string> Missed() EXCLUDES(mutex_);
 
  private:
+  ListingTable& table_;
+  const NodeId dir_;
   Mutex mutex_;
   std::unordered_set<size_t> shown_ GUARDED_BY(mutex_);  // hashes
   std::set<std::string> moved_ GUARDED_BY(mutex_);
@@ -47,6 +54,7 @@ class ListingTable {
  public:
   // Until the last copy of the pointer is gone.
   std::shared_ptr<Listing> Open(NodeId dir) EXCLUDES(mutex_);
+  void Close(NodeId dir, const Listing* listing) EXCLUDES(mutex_);
   // In all listings of that directory.
   void NoteMove(NodeId dir, const std::string& name) EXCLUDES(mutex_);
 

@@ -270,7 +270,7 @@ Result<NodePtr> Recovery::NodeAt(const std::string& path) {
     parent = found->node;
     begin = end + 1;
   }
-  const auto node = [&]() -> Result<NodePtr> {
+  auto node = [&, &name = name]() -> Result<NodePtr> {
     XZFS_ASSIGN_OR_RETURN(const NodePtr dir, fs_.FindNode(parent));
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, fs_.OpenNode(dir));
     XZFS_ASSIGN_OR_RETURN(auto entry, fs_.names_.Show(open->descriptor.get(), name));
@@ -298,8 +298,8 @@ void Recovery::SearchBases() {
 
 bool Recovery::IsDirectory(int dir, const RawLine& line) {
   struct stat st = {};
-  return line.type == DT_DIR || (line.type == DT_UNKNOWN &&
-                                 os_.StatAt(dir, line.name, &st) == 0 && S_ISDIR(st.st_mode));
+  return line.type == DT_DIR ||
+         (line.type == DT_UNKNOWN && os_.StatAt(dir, line.name, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
 void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>& below) {
@@ -327,8 +327,9 @@ void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>&
 
 void Recovery::SettleOrphans() {
   if (!searched_all_) {
-    Log(LogLevel::kError, "recovery: the files of some pending changes were not found; they stay in "
-                          ".xzfs for the next mount");
+    Log(LogLevel::kError,
+        "recovery: the files of some pending changes were not found; they stay in "
+        ".xzfs for the next mount");
     return;
   }
   for (const Orphan& orphan : std::exchange(orphans_, {})) {
@@ -357,8 +358,7 @@ bool Recovery::RequeuePending(const std::string& path) {
     const auto dir = OpenDirectoryAt(os_, source_, dir_path);
     auto entry =
         dir ? fs_.names_.Show(dir->get(), name) : Result<std::optional<StoredEntry>>(std::nullopt);
-    const Status cleaned =
-        entry && *entry ? fs_.RemoveHiddenTwin(dir->get(), **entry) : Status();
+    const Status cleaned = entry && *entry ? fs_.RemoveHiddenTwin(dir->get(), **entry) : Status();
     if (!cleaned) {
       Log(LogLevel::kWarning, "recovery: " + cleaned.error().message);
     }

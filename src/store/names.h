@@ -27,9 +27,9 @@ std::optional<StrippedName> StripSuffix(std::string_view stored);
 // its .txz, then the legacy formats. Names that would exceed NAME_MAX are left out.
 std::vector<std::string> CompressedNamesOf(std::string_view logical);
 
-// What is not compressed and is to be shown as `logical` is stored under this name, if need be: `logical`
-// itself, or that with kEscapeSuffix if it would be read as a compressed file's name, or as an
-// escaped one.
+// What is not compressed and is to be shown as `logical` is stored under this name, if need be:
+// `logical` itself, or that with kEscapeSuffix if it would be read as a compressed file's name, or
+// as an escaped one.
 std::string HotNameOf(std::string_view logical);
 
 // The logical name of a stored name that HotNameOf escaped; nothing for every other name.

@@ -2,9 +2,9 @@
 // tells of bytes that aren't in the data file, and bytes there that it doesn't tell of don't count:
 // they are not read, whatever a change that failed has left there.
 //
-// The one thing that can't be taken back is cutting the data file. A log that doesn't tell of it yet
-// owes it (`owed_`): that record goes before any other change. If the process ends before that, the
-// data file is shorter than the log says, which happens in no other way.
+// The one thing that can't be taken back is cutting the data file. A log that doesn't tell of it
+// yet owes it (`owed_`): that record goes before any other change. If the process ends before that,
+// the data file is shorter than the log says, which happens in no other way.
 //
 // After a power cut the log may have reached the disk before the data that it tells of. Hence the
 // Synced records: written after a sync of the data file, they say up to where the log is to be
@@ -48,9 +48,8 @@ Status Overlay::OpenFile(const char* suffix, int flags, Descriptor& out) {
 Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string id,
                                                  const OverlayBase& base, std::string_view boot_id,
                                                  const struct timespec times[2]) {
-  std::unique_ptr<Overlay> overlay(new Overlay(os, folder, std::move(id)));
-  XZFS_RETURN_IF_ERROR(
-      overlay->OpenFile(".data", O_RDWR | O_CREAT | O_EXCL, overlay->data_));
+  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id)));
+  XZFS_RETURN_IF_ERROR(overlay->OpenFile(".data", O_RDWR | O_CREAT | O_EXCL, overlay->data_));
   if (const Status begun = overlay->Begin(base, boot_id, times); !begun) {
     (void)overlay->Remove();
     return tl::unexpected(begun.error());
@@ -83,7 +82,7 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
 
 Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string id,
                                                std::string_view boot_id) {
-  std::unique_ptr<Overlay> overlay(new Overlay(os, folder, std::move(id)));
+  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id)));
   os.Unlink(folder, overlay->id_ + ".log.new", 0);  // of a compaction that did not end
   if (Status opened = overlay->OpenBoth(); !opened) {
     // The log is made after the data and removed before it.
@@ -210,7 +209,7 @@ Status Overlay::PrepareLog() {
 Status Overlay::Append(const LogRecord& record) {
   std::string bytes;
   AppendRecord(record, bytes);
-  if (const Status written = WriteFully(log_.get(), BytesOf(bytes), log_end_); !written) {
+  if (Status written = WriteFully(log_.get(), BytesOf(bytes), log_end_); !written) {
     if (os_.Truncate(log_.get(), log_end_) < 0) {
       log_is_stale_ = true;
     }
@@ -408,8 +407,7 @@ Status Overlay::ZeroData(uint64_t offset, uint64_t length) {
     const std::vector<std::byte> zeros(std::min<uint64_t>(length, uint64_t{1} << 20));
     for (uint64_t done = 0; done < length;) {
       const size_t part = std::min<uint64_t>(zeros.size(), length - done);
-      XZFS_RETURN_IF_ERROR(
-          WriteFully(data_.get(), std::span(zeros).first(part), offset + done));
+      XZFS_RETURN_IF_ERROR(WriteFully(data_.get(), std::span(zeros).first(part), offset + done));
       done += part;
     }
     return {};
@@ -533,7 +531,7 @@ Status Overlay::NotePublishing(const LogPublishing& as) {
   MutexLock lock(mutex_);
   XZFS_RETURN_IF_ERROR(Note(as));
   XZFS_RETURN_IF_ERROR(TakeSyncTurn());
-  const Status synced = SyncFile(log_, /*only_data=*/true);
+  Status synced = SyncFile(log_, /*only_data=*/true);
   EndSyncTurn();
   return synced;
 }

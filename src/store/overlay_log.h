@@ -19,9 +19,9 @@ namespace xzfs {
 //
 // A body is a type byte and its fields: numbers of 8 bytes, little-endian, and texts, which are a
 // length and their bytes. The first record is a LogHeader. What doesn't add up is the end of the
-// log: the last append was torn, or the file's size reached the disk and its bytes did not, which are
-// zeros then. New types may come; a log with one that isn't known is refused, as its meaning could
-// be anything.
+// log: the last append was torn, or the file's size reached the disk and its bytes did not, which
+// are zeros then. New types may come; a log with one that isn't known is refused, as its meaning
+// could be anything.
 
 struct LogHeader {
   std::string boot_id;  // of the boot in which the log was begun
@@ -67,9 +67,9 @@ struct ParsedLog {
 };
 
 // The records up to the first that is damaged or torn. Offsets and sizes in them are checked: they
-// are less than 2^63, their sums too. Errors: EIO if there is no whole header: of_the_source if there
-// was one and it is damaged, else nothing ever followed it. EOPNOTSUPP, of_the_source, if a record
-// is of a type that isn't known: who knows it can still use the log.
+// are less than 2^63, their sums too. Errors: EIO if there is no whole header: of_the_source if
+// there was one and it is damaged, else nothing ever followed it. EOPNOTSUPP, of_the_source, if a
+// record is of a type that isn't known: who knows it can still use the log.
 Result<ParsedLog> ParseLog(std::span<const std::byte> bytes);
 
 }  // namespace xzfs

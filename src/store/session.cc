@@ -146,8 +146,8 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source) {
     return FailErrno(-error, "lock .xzfs/" + name);
   }
   XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
-  return std::unique_ptr<Session>(new Session(os, source, std::move(home), std::move(name),
-                                              std::move(folder), std::move(lock)));
+  return std::make_unique<Session>(os, source, std::move(home), std::move(name), std::move(folder),
+                                   std::move(lock));
 }
 
 Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
@@ -171,8 +171,8 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
     return FailErrno(-error, "lock .xzfs/" + name);
   }
   XZFS_ASSIGN_OR_RETURN(Descriptor own_home, OpenDirectoryAt(os, home, ""));
-  std::unique_ptr<Session> session(
-      new Session(os, source, std::move(own_home), name, std::move(folder), std::move(lock)));
+  auto session = std::make_unique<Session>(os, source, std::move(own_home), name, std::move(folder),
+                                           std::move(lock));
   // New numbers must not be those of files that are there.
   XZFS_ASSIGN_OR_RETURN(const auto files, session->ListFiles());
   MutexLock guard(session->mutex_);
@@ -371,6 +371,7 @@ Result<std::string> Session::ReadWhole(const std::string& name) {
 Result<std::vector<std::string>> Session::ListFiles() {
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os_, folder()));
   std::vector<std::string> names;
+  names.reserve(lines.size());
   for (const RawLine& line : lines) {
     names.push_back(line.name);
   }

@@ -42,6 +42,15 @@ class Session {
  public:
   // `source` outlives every session.
 
+  // For Create and AdoptDead.
+  Session(Os& os, int source, Descriptor home, std::string name, Descriptor folder, Descriptor lock)
+      : os_(os),
+        source_(source),
+        home_(std::move(home)),
+        name_(std::move(name)),
+        folder_(std::move(folder)),
+        lock_(std::move(lock)) {}
+
   // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
   static Result<std::unique_ptr<Session>> Create(Os& os, int source);
 
@@ -84,14 +93,6 @@ class Session {
   void RemoveIfEmpty();
 
  private:
-  Session(Os& os, int source, Descriptor home, std::string name, Descriptor folder, Descriptor lock)
-      : os_(os),
-        source_(source),
-        home_(std::move(home)),
-        name_(std::move(name)),
-        folder_(std::move(folder)),
-        lock_(std::move(lock)) {}
-
   static Result<Descriptor> OpenHome(Os& os, int source, bool make);
   static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source);
   static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int source, int home,

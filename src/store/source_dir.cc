@@ -9,8 +9,9 @@
 // each step takes a suffix off, which bounds it by the length of a name.
 //
 // A plain file or symlink that the mount made under a name with a compressed suffix is stored with
-// the escape suffix after it (HotNameOf), and so is a directory or a special file where a compressed
-// file has its name: it wants the name without that, and comes right after the exact name.
+// the escape suffix after it (HotNameOf), and so is a directory or a special file where a
+// compressed file has its name: it wants the name without that, and comes right after the exact
+// name.
 //
 // Whether a file's content is what its suffix says is a property of its version: it is found out
 // once and remembered in KnownFiles, so that seeing a name again costs stats alone.

@@ -346,11 +346,16 @@ class MountTable(CommandLineTest):
                 self.assertEqual(self.entry(mnt).type, b"fuse.xzfs")
                 self.unmount(mnt)
 
-    def test_is_read_only_without_set_user_id_and_devices(self):
+    def test_is_without_set_user_id_and_devices(self):
         self.assert_mounted_by(self.xzfs(self.source, self.mnt))
-        for flag in (b"ro", b"nosuid", b"nodev"):
+        for flag in (b"rw", b"nosuid", b"nodev"):
             self.assertIn(flag, self.entry().options)
-        self.assertNotIn(b"noexec", self.entry().options)
+        for flag in (b"ro", b"noexec"):
+            self.assertNotIn(flag, self.entry().options)
+
+    def test_is_read_only_if_asked_to(self):
+        self.assert_mounted_by(self.xzfs(self.source, self.mnt, "-o", "ro"))
+        self.assertIn(b"ro", self.entry().options)
 
     @ROOT_ONLY
     def test_follows_mount_flags(self):

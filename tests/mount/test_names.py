@@ -268,14 +268,14 @@ class Metadata(MountTest):
             self.assertLessEqual({"open", "limit"}, set(after["descriptors"]))
             self.assert_errno(errno.ENODATA, os.getxattr, mount / "file", "user.xzfs.none")
 
-    def test_everything_that_writes_gives_erofs(self):
+    def test_everything_that_writes_gives_erofs_on_a_mount_that_is_read_only(self):
         make_cold(self.source, "cold", TEXT)
         with open(os.path.join(self.source, "hot"), "wb") as out:
             out.write(TEXT)
         os.mkdir(os.path.join(self.source, "folder"))
         before = {name: os.stat(os.path.join(self.source, name)).st_mtime_ns
                   for name in os.listdir(self.source)}
-        with Mount(self.source) as mount:
+        with Mount(self.source, "ro") as mount:
             rofs = errno.EROFS
             for name in ("cold", "hot"):
                 path = mount / name

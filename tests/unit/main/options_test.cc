@@ -82,10 +82,9 @@ TEST(ApplyOption, SetsEveryOption) {
 
 TEST(ApplyOption, SetsHowThingsAreCompressed) {
   Options options;
-  for (const char* option :
-       {"ro", "compress=off", "preset=9e", "block_size=64KiB", "check=sha256", "settle=0.5",
-        "sync_close", "exclude=*.db", "exclude=tmp/*", "min_size=4K", "compress_threads=2",
-        "noacl"}) {
+  for (const char* option : {"ro", "compress=off", "preset=9e", "block_size=64KiB", "check=sha256",
+                             "settle=0.5", "sync_close", "exclude=*.db", "exclude=tmp/*",
+                             "min_size=4K", "compress_threads=2", "noacl"}) {
     ASSERT_TRUE(ApplyOption(option, options)) << option;
   }
   EXPECT_TRUE(options.read_only);
@@ -103,9 +102,9 @@ TEST(ApplyOption, SetsHowThingsAreCompressed) {
 }
 
 TEST(ApplyOption, RefusesPresetsBlocksAndChecksThatXzDoesNotHave) {
-  for (const char* option : {"preset=10", "preset=e", "preset=6x", "preset=-1", "block_size=1",
-                             "block_size=2GiB", "check=md5", "compress=never", "settle=-1",
-                             "min_size=x"}) {
+  for (const char* option :
+       {"preset=10", "preset=e", "preset=6x", "preset=-1", "block_size=1", "block_size=2GiB",
+        "check=md5", "compress=never", "settle=-1", "min_size=x"}) {
     Options options;
     EXPECT_FALSE(ApplyOption(option, options)) << option;
   }

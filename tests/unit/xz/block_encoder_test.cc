@@ -277,7 +277,7 @@ TEST(BlockEncoderTest, CancellingStopsABlockThatIsBeingEncoded) {
   std::atomic<bool> cancelled = false;
   std::chrono::steady_clock::time_point asked;
   std::thread other([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it is at work by then
     asked = std::chrono::steady_clock::now();
     cancelled = true;
   });

@@ -1,0 +1,43 @@
+// A request of the kernel.
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A request that is to be answered once.
+class Request {
+ public:
+  explicit Request(fuse_req_t req) : req_(req) {}
+
+  // For a fuse_reply_* call, which ends the request.
+  fuse_req_t End() { return std::exchange(req_, nullptr); }
+  // For calls that only need to know which request it is.
+  fuse_req_t get() const { return req_; }
+  void Error(int code) {
+    if (req_ != nullptr) {
+      fuse_reply_err(End(), code);
+    }
+  }
+
+ private:
+  fuse_req_t req_;
+};
+
+// What users only see as an errno; lack of resources deserves a line in the log.
+inline void LogFailure(const Error& error) {
+  const bool resources = error.code == ENOMEM || error.code == EMFILE || error.code == ENFILE;
+  const LogLevel level = resources ? LogLevel::kWarning : LogLevel::kDebug;
+  if (LogEnabled(level)) {
+    Log(level, "request failed: " + error.message + " (errno " + std::to_string(error.code) + ")");
+  }
+}
+
+}  // namespace xzfs

@@ -1,0 +1,302 @@
+// One commit: from a hot file, or from a cold one and its overlay, to the compressed file that
+// takes their place. docs/design.md has the steps and why each crash between them is harmless.
+#include "fs/file_commit.h"
+
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <linux/falloc.h>
+#include <linux/limits.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "store/intents.h"
+#include "store/kept_times.h"
+#include "store/names.h"
+#include "store/records.h"
+#include "store/xz_writer.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+// The Checks that can be written.
+bool CanEncode(uint8_t check) { return check == 0 || check == 1 || check == 4 || check == 10; }
+
+// Attributes that only the kernel may set need rights that we may lack; what they say of the old
+// file need not hold for the new one.
+bool IsForeignXattr(const std::string& key) {
+  return key.starts_with("security.") || key.starts_with("trusted.");
+}
+
+Status CopyXattrs(Os& os, int from, int to) {
+  std::string names(XATTR_LIST_MAX, '\0');
+  const ssize_t length = os.FListXattr(from, names);
+  if (length == -EOPNOTSUPP || length == 0) {
+    return {};
+  }
+  if (length < 0) {
+    return FailErrno(static_cast<int>(-length), "list the attributes");
+  }
+  std::string value(XATTR_SIZE_MAX, '\0');
+  for (size_t at = 0; at < static_cast<size_t>(length);) {
+    const std::string key(names.c_str() + at);
+    at += key.size() + 1;
+    const ssize_t bytes = os.FGetXattr(from, key, value);
+    int error = bytes < 0 ? static_cast<int>(bytes) : 0;
+    if (error == 0) {
+      error = os.FSetXattr(to, key, std::span(value.data(), static_cast<size_t>(bytes)), 0);
+    }
+    if (error < 0 && !IsForeignXattr(key)) {
+      return FailErrno(-error, "copy the attribute " + key);
+    }
+  }
+  return {};
+}
+
+// The decoded bytes of a cold file with its pending edits.
+class EditedFile : public RandomAccessFile {
+ public:
+  EditedFile(const Overlay& overlay, std::unique_ptr<RandomAccessFile> base)
+      : overlay_(overlay), base_(std::move(base)) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    const AtNormalPriority normal;  // readers may wait for the same Block
+    return overlay_.ReadAt(*base_, offset, out);
+  }
+  uint64_t size() const override { return overlay_.size(); }
+
+ private:
+  const Overlay& overlay_;
+  const std::unique_ptr<RandomAccessFile> base_;
+};
+
+}  // namespace
+
+FileCommit::~FileCommit() {
+  if (job_ != nullptr) {
+    MutexLock lock(state_->mutex);
+    if (state_->job == job_) {
+      const NodePtr node = fs_.nodes_.Find(id_);
+      const Status removed = job_->twin == 0 ? Status() : fs_.RemoveTwin(node, job_->twin);
+      if (!removed) {
+        Log(LogLevel::kWarning, removed.error().message);
+      }
+      state_->job = nullptr;
+    }
+  }
+  if (!temp_.name.empty()) {
+    session_->Unlink(temp_.name);
+  }
+}
+
+Result<Committer::Outcome> FileCommit::Run() {
+  if (!Begin()) {
+    return Outcome::kLeft;
+  }
+  if (overlay_ != nullptr && fs_.options_.compress == Compress::kOff) {
+    XZFS_RETURN_IF_ERROR(fs_.SyncNode(node_, /*only_data=*/false));
+    return Outcome::kLeft;
+  }
+  const auto attempt = [&]() -> Result<Outcome> {
+    XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
+    if (!eligible) {
+      return LeaveHot();
+    }
+    XZFS_RETURN_IF_ERROR(Encode());
+    return overlay_ == nullptr ? PublishHot() : PublishEdited();
+  };
+  Result<Outcome> outcome = attempt();
+  // Whoever changed it meanwhile is not to be told of errors that come of that.
+  const bool done = outcome && *outcome == Outcome::kDone;
+  return job_->cancelled && !done ? Outcome::kCancelled : outcome;
+}
+
+// Takes the job, if there is something to commit.
+bool FileCommit::Begin() {
+  const NodePtr node = fs_.nodes_.Find(id_);
+  if (node == nullptr || node->state == nullptr) {
+    return false;
+  }
+  state_ = node->state;
+  MutexLock lock(state_->mutex);
+  node_ = fs_.nodes_.Find(id_);
+  overlay_ = state_->overlay;
+  const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
+  const bool is_broken = state_->sync_error || state_->half_overwritten ||
+                         (overlay_ != nullptr && overlay_->has_sync_error());
+  if (!pending || state_->unlinked || is_broken || state_->changing != 0) {
+    return false;
+  }
+  // Who closed the last descriptor and waits has no writer any more, though the kernel may not have
+  // told us. For all others a handle that is there is one that may be written to.
+  const unsigned writers = state_->writers - (is_awaited_ ? state_->closing : 0);
+  if (writers != 0) {
+    return false;
+  }
+  job_ = std::make_shared<CommitJob>();
+  state_->job = job_;
+  return true;
+}
+
+// It stays plain until it is changed again. What a commit that was cut off left beside it goes.
+Result<Committer::Outcome> FileCommit::LeaveHot() {
+  SharedLock names(fs_.namespace_);
+  MutexLock lock(state_->mutex);
+  if (job_->cancelled) {
+    return Outcome::kCancelled;
+  }
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
+  StoredEntry entry;
+  entry.logical_name = StripEscape(name_).value_or(name_);
+  entry.attributes = attributes_;
+  XZFS_RETURN_IF_ERROR(fs_.RemoveHiddenTwin(parent->descriptor.get(), entry));
+  state_->changed = false;
+  return Outcome::kLeft;
+}
+
+// Opens what is to be compressed and plans it. False if it stays as it is.
+Result<bool> FileCommit::OpenTruth() {
+  Result<bool> opened = TryOpenTruth();
+  if (!opened && opened.error().code == ENOENT && overlay_ != nullptr) {
+    // Of its several names the one that was known is gone.
+    XZFS_RETURN_IF_ERROR(fs_.FindNameOf(node_));
+    opened = TryOpenTruth();
+  }
+  return opened;
+}
+
+Result<bool> FileCommit::TryOpenTruth() {
+  XZFS_ASSIGN_OR_RETURN(session_, fs_.OurSession());
+  SharedLock names(fs_.namespace_);
+  {
+    MutexLock lock(state_->mutex);
+    if (state_->unlinked || job_->cancelled) {  // while we waited for the names
+      job_->cancelled = true;
+      return Fail(ECANCELED, fs_.nodes_.PathOf(id_) + " was removed");
+    }
+  }
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
+  const int fd = os().OpenBeneath(parent->descriptor.get(), name_, O_RDONLY);
+  if (fd == -ENOENT && overlay_ == nullptr) {
+    return false;  // somebody else took it away
+  }
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + fs_.nodes_.PathOf(id_));
+  }
+  truth_ = Descriptor(os(), fd);
+  if (const int error = os().FStat(fd, &attributes_); error < 0) {
+    return FailErrno(-error, "stat " + fs_.nodes_.PathOf(id_));
+  }
+  identity_ = Identity::Of(attributes_);
+  request_.options = fs_.encode_options();
+  request_.cancelled = &job_->cancelled;
+  if (overlay_ != nullptr) {
+    XZFS_RETURN_IF_ERROR(PlanEdited());
+    return true;
+  }
+  if (!Filesystem::IsNode(*node_, attributes_)) {
+    return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");
+  }
+  if (fs_.options_.compress == Compress::kOff || !fs_.MayCommit(node_, attributes_)) {
+    return false;
+  }
+  XZFS_RETURN_IF_ERROR(ClaimHot());
+  plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
+  request_.plain = plain_.get();
+  request_.pieces = PlanPieces(identity_.size_bytes, fs_.encoders_.block_bytes(),
+                               request_.options.check, nullptr, nullptr);
+  return true;
+}
+
+// Of several mounts one commits a plain file: its twin is nobody else's as long as the file is
+// locked. Who has it open for writing, in another mount or in the source, is found out before it is
+// encoded for nothing.
+Status FileCommit::ClaimHot() {
+  const int fd = truth_.get();
+  // Other errors: there are no locks here.
+  if (os().Lock(fd, /*wait=*/false) == -EWOULDBLOCK) {
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + " is locked: another mount commits it");
+  }
+  MutexLock lock(state_->mutex);
+  if (state_->hot != nullptr) {
+    return {};  // by ourselves: the handle that is being closed
+  }
+  const int lease = os().TakeLease(fd);
+  if (lease == 0) {
+    os().ReleaseLease(fd);
+  }
+  return lease == -EAGAIN ? Status(Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere)) : Status();
+}
+
+Status FileCommit::PlanEdited() {
+  const OverlayBase base = overlay_->base();
+  if (identity_.inode != base.inode || identity_.size_bytes != base.size_bytes ||
+      identity_.mtime_ns != base.mtime_ns) {
+    return LoseOverlay("the stored file was replaced or changed by somebody else");
+  }
+  const XzReader::Source source = fs_.SourceOf(node_);
+  XZFS_ASSIGN_OR_RETURN(const auto file,
+                        fs_.engine_.files.Get(source.identity, source.format, source.file_id,
+                                              *source.stored, source.name));
+  // Blocks can only be reused in a Stream with their Check.
+  const std::vector<uint8_t> checks = file->index().Checks();
+  if (checks.size() == 1 && CanEncode(checks[0])) {
+    request_.options.check = checks[0];
+  }
+  plain_ = std::make_unique<EditedFile>(*overlay_, std::make_unique<XzReader>(fs_.engine_, source));
+  request_.plain = plain_.get();
+  request_.base = truth_.get();
+  request_.pieces = PlanPieces(
+      overlay_->size(), fs_.encoders_.block_bytes(), request_.options.check, &file->index(),
+      [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
+  return {};
+}
+
+// Makes the compressed file, complete, synced and verified, under a name of our own.
+Status FileCommit::Encode() {
+  XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
+  const int out = temp_.file.get();
+  const MemoryCharge charge = fs_.engine_.cache.Reserve(
+      BlockEncoder::MemoryBytes(request_.options, fs_.encoders_.block_bytes()));
+  XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os(), fs_.encoders_, request_, out));
+  XZFS_RETURN_IF_ERROR(CopyMetadata());
+  if (const int error = os().Sync(out, /*only_data=*/false); error < 0) {
+    return FailErrno(-error, "sync the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  XZFS_RETURN_IF_ERROR(VerifyXz(os(), fs_.encoders_, request_, written_, out));
+  return {};
+}
+
+Status FileCommit::CopyMetadata() {
+  const int from = truth_.get();
+  const int to = temp_.file.get();
+  struct timespec times[2] = {attributes_.st_atim, attributes_.st_mtim};
+  if (overlay_ != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay_->Stat());
+    times[0] = edited.st_atim;
+    times[1] = edited.st_mtim;
+  }
+  struct stat made = {};
+  int error = os().FStat(to, &made);
+  if (error == 0 && (made.st_uid != attributes_.st_uid || made.st_gid != attributes_.st_gid)) {
+    error = os().FChangeOwner(to, attributes_.st_uid, attributes_.st_gid);
+  }
+  if (error == 0) {
+    error = os().FChangeMode(to, attributes_.st_mode & 07777);
+  }
+  if (error < 0) {
+    return FailErrno(
+        -error, "give the compressed form of " + fs_.nodes_.PathOf(id_) + " its owner and mode");
+  }
+  XZFS_RETURN_IF_ERROR(CopyXattrs(os(), from, to));
+  if (error = os().FSetTimes(to, times); error < 0) {
+    return FailErrno(-error,
+                     "give the compressed form of " + fs_.nodes_.PathOf(id_) + " its times");
+  }
+  return {};
+}
+
+}  // namespace xzfs

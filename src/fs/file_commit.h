@@ -1,0 +1,71 @@
+// One attempt to commit a file.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <string>
+
+#include "fs/committer.h"
+#include "fs/filesystem.h"
+#include "store/session.h"
+#include "store/xz_writer.h"
+
+namespace xzfs {
+
+// Where somebody else may be writing to a file: the end of a message.
+inline constexpr const char* kOpenElsewhere =
+    " is open for writing in another mount or in the source";
+
+// One attempt. Made, run and dropped by one thread.
+class FileCommit {
+ public:
+  FileCommit(Filesystem& fs, NodeId id, bool is_awaited)
+      : fs_(fs), id_(id), is_awaited_(is_awaited) {}
+  ~FileCommit();
+
+  Result<Committer::Outcome> Run();
+
+ private:
+  using Outcome = Committer::Outcome;
+
+  bool Begin();
+  Result<Outcome> LeaveHot();
+  Result<bool> OpenTruth();
+  Result<bool> TryOpenTruth();
+  Status ClaimHot();
+  Status PlanEdited();
+  Status Encode();
+  Status CopyMetadata();
+  Result<Outcome> PublishHot();
+  Result<Outcome> ReplacePlain();
+  Result<Outcome> PublishEdited();
+  Result<bool> PublishTwin();
+  Result<bool> IsCurrent(int dir, const std::string& name);
+  Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
+  Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);
+  Status LoseOverlay(const std::string& why);
+  void Count();
+
+  Os& os() { return fs_.os_; }
+
+  Filesystem& fs_;
+  const NodeId id_;
+  const bool is_awaited_;
+  NodePtr node_;
+  std::shared_ptr<FileState> state_;
+  std::shared_ptr<CommitJob> job_;
+  std::shared_ptr<Overlay> overlay_;  // null: it is hot
+  std::shared_ptr<Session> session_;
+  std::string name_;   // the stored name when it began
+  Identity identity_;  // of the stored file when it began
+  struct stat attributes_ = {};
+  Descriptor truth_;  // the stored file
+  std::unique_ptr<RandomAccessFile> plain_;
+  XzWriteRequest request_;
+  XzWriteResult written_;
+  TempFile temp_;
+  DescriptorPtr dir_;  // that it was published in
+};
+
+}  // namespace xzfs

@@ -1,0 +1,290 @@
+// The end of a commit: the compressed file takes the place of what it was made of.
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <linux/falloc.h>
+#include <linux/limits.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/file_commit.h"
+#include "store/intents.h"
+#include "store/kept_times.h"
+#include "store/names.h"
+#include "store/records.h"
+#include "store/xz_writer.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+std::string Quoted(const std::string& name) { return "'" + name + "'"; }
+
+}  // namespace
+
+// The stored file still is what was compressed.
+Result<bool> FileCommit::IsCurrent(int dir, const std::string& name) {
+  struct stat st = {};
+  const int error = os().StatAt(dir, name, &st);
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "stat " + Quoted(name));
+  }
+  return error == 0 && Identity::Of(st) == identity_;
+}
+
+// Gives the compressed file its name beside the plain one. False if it must not have it.
+Result<bool> FileCommit::PublishTwin() {
+  ExclusiveLock names(fs_.namespace_);
+  MutexLock lock(state_->mutex);
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
+  const int dir = parent->descriptor.get();
+  XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+  if (job_->cancelled || !current) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  // With sync_close the handle that is being closed is still there; a later write opens it again.
+  state_->hot = nullptr;
+  // From now on nobody else, another mount of this source included, can open it for writing without
+  // our knowing. EAGAIN: somebody has it open. Other errors: no leases here, so nobody can know.
+  const int lease = os().TakeLease(truth_.get());
+  if (lease == -EAGAIN) {
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
+  }
+  job_->leased = lease == 0 ? truth_.get() : -1;
+  StoredEntry hot;
+  hot.logical_name = StripEscape(name).value_or(name);
+  hot.attributes = attributes_;
+  const std::string cold = ColdNameOf(hot.logical_name, Format::kXz);
+  struct stat made = {};
+  int error = os().FStat(temp_.file.get(), &made);
+  if (error < 0) {
+    return FailErrno(-error, "stat the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  const KeptTimes times(os(), dir);
+  error = RenameOverNothing(os(), session_->folder(), temp_.name, dir, cold);
+  if (error == -EEXIST && fs_.names_.HasTwin(dir, hot).value_or(false)) {
+    error =
+        os().Rename(session_->folder(), temp_.name, dir, cold, 0);  // of a commit that was cut off
+  }
+  if (error == -EEXIST) {
+    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + fs_.nodes_.PathOf(id_),
+                               fs_.nodes_.PathOf(id_) + " stays uncompressed: " + Quoted(cold) +
+                                   " is in its way; remove or rename that")) {
+      fs_.engine_.stats.collisions.Add();
+    }
+    return false;
+  }
+  if (error < 0) {
+    return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  temp_.name.clear();
+  job_->twin = made.st_ino;
+  return true;
+}
+
+Result<Committer::Outcome> FileCommit::PublishHot() {
+  XZFS_ASSIGN_OR_RETURN(const Outcome outcome, ReplacePlain());
+  if (outcome != Outcome::kDone) {
+    return outcome;
+  }
+  Count();
+  // Else a power cut could bring the plain file back, and what of it is on the disk. A sync of the
+  // file looks after itself meanwhile.
+  const int error = os().Sync(dir_->descriptor.get(), false);
+  if (error < 0) {
+    Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+    return outcome;
+  }
+  MutexLock lock(state_->mutex);
+  state_->name_is_unsynced = false;
+  return outcome;
+}
+
+Result<Committer::Outcome> FileCommit::ReplacePlain() {
+  XZFS_ASSIGN_OR_RETURN(const bool published, PublishTwin());
+  if (!published) {
+    MutexLock lock(state_->mutex);
+    state_->changed = false;
+    return Outcome::kLeft;
+  }
+  const AtNormalPriority normal;  // others wait for the locks
+  // The new name is on the disk before the old one goes.
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(dir_, fs_.OpenParent(node_, &name));
+  const int dir = dir_->descriptor.get();
+  if (const int error = os().Sync(dir, false); error < 0) {
+    return FailErrno(-error, "sync the directory of " + fs_.nodes_.PathOf(id_));
+  }
+  ExclusiveLock names(fs_.namespace_);
+  MutexLock lock(state_->mutex);
+  if (job_->cancelled) {
+    return Outcome::kCancelled;
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+  if (!current) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  const std::string logical = StripEscape(name).value_or(name);
+  const std::string cold = ColdNameOf(logical, Format::kXz);
+  struct stat twin = {};
+  if (os().StatAt(dir, cold, &twin) < 0 || twin.st_ino != job_->twin) {
+    return Fail(ESTALE, Quoted(cold) + " was replaced by somebody else");
+  }
+  if (job_->leased >= 0 && !os().HasLease(job_->leased)) {
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
+  }
+  const KeptTimes times(os(), dir);
+  fs_.listings_.NoteMove(fs_.nodes_.LocationOf(id_).parent, logical);
+  if (const int error = os().Unlink(dir, name, 0); error < 0) {
+    return FailErrno(-error, "remove the plain form of " + fs_.nodes_.PathOf(id_));
+  }
+  job_->twin = 0;
+  XZFS_RETURN_IF_ERROR(BecomeCold(cold));
+  state_->name_is_unsynced = true;
+  return Outcome::kDone;
+}
+
+// The node is the compressed file `name` from now on, without changes.
+Status FileCommit::BecomeCold(const std::string& name) {
+  state_->changed = false;
+  state_->hot = nullptr;
+  fs_.DetachOverlay(id_, *state_);
+  state_->job = nullptr;
+  state_->may_differ = state_->writers != 0;
+  struct stat st = {};
+  const int file =
+      attributes_.st_nlink > 1 && overlay_ != nullptr ? truth_.get() : temp_.file.get();
+  if (const int error = os().FStat(file, &st); error < 0) {
+    return FailErrno(-error, "stat " + Quoted(name));
+  }
+  const uint64_t plain_size = request_.pieces.empty() ? 0 : request_.pieces.back().end;
+  uint64_t largest = 0;
+  for (const XzPiece& piece : request_.pieces) {
+    largest = std::max(largest, piece.end - piece.begin);
+  }
+  const KnownFile known = {.format = Format::kXz,
+                           .plain_size = plain_size,
+                           .file_id = fs_.engine_.files.NewId(),
+                           .has_giant_blocks = largest > fs_.engine_.whole_block_bytes};
+  const Identity identity = Identity::Of(st);
+  fs_.known_.Add(identity, Suffix::kXz, known);
+  fs_.nodes_.Update(
+      id_,
+      [&](Node& changed) {
+        changed.kind = StoredKind::kCompressed;
+        changed.format = Format::kXz;
+        changed.identity = identity;
+        changed.attributes = st;
+        changed.SetKnown(known);
+        ++changed.content;
+      },
+      &name);
+  return {};
+}
+
+void FileCommit::Count() {
+  Stats& stats = fs_.engine_.stats;
+  stats.commits_done.Add();
+  stats.commit_plain_bytes.Add(request_.pieces.empty() ? 0 : request_.pieces.back().end);
+  stats.commit_stored_bytes.Add(written_.stored_bytes);
+  stats.blocks_encoded.Add(written_.blocks_encoded);
+  stats.blocks_stored.Add(written_.blocks_stored);
+  stats.blocks_reused.Add(written_.blocks_reused);
+}
+
+Result<Committer::Outcome> FileCommit::PublishEdited() {
+  struct stat made = {};
+  if (const int error = os().FStat(temp_.file.get(), &made); error < 0) {
+    return FailErrno(-error, "stat a compressed file");
+  }
+  const AtNormalPriority normal;  // others wait for the locks
+  const bool in_place = attributes_.st_nlink > 1;
+  Identity as = Identity::Of(made);
+  as.inode = in_place ? identity_.inode : as.inode;
+  XZFS_RETURN_IF_ERROR(overlay_->NotePublishing(
+      {.inode = as.inode, .size_bytes = as.size_bytes, .mtime_ns = as.mtime_ns}));
+  DescriptorPtr parent;
+  {
+    ExclusiveLock names(fs_.namespace_);
+    MutexLock lock(state_->mutex);
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(parent, fs_.OpenParent(node_, &name));
+    const int dir = parent->descriptor.get();
+    const KeptTimes times(os(), dir);
+    XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+    if (job_->cancelled || !current) {
+      return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+    }
+    if (in_place) {
+      XZFS_RETURN_IF_ERROR(OverwriteBase(dir, name));
+    } else {
+      const int error = os().Rename(session_->folder(), temp_.name, dir, name, 0);
+      if (error < 0) {
+        return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
+      }
+      temp_.name.clear();
+    }
+    XZFS_RETURN_IF_ERROR(BecomeCold(name));
+  }
+  if (const int error = os().Sync(parent->descriptor.get(), false); error < 0) {
+    // The overlay stays for the next mount: it tells from its note that all is done.
+    Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+  } else if (const Status removed = overlay_->Remove(); !removed) {
+    Log(LogLevel::kWarning, removed.error().message);
+  }
+  Count();
+  return Outcome::kDone;
+}
+
+// A file with several names must stay one file: its bytes are replaced. The new ones are on the
+// disk under a name of our own, and an intent says so, until that is done. Should it fail half way
+// the next mount completes it.
+Status FileCommit::OverwriteBase(int dir, const std::string& name) {
+  struct stat made = {};
+  const int fd = os().OpenBeneath(dir, name, O_RDWR);
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + Quoted(name) + " to overwrite it");
+  }
+  const Descriptor target(os(), fd);
+  int error = os().FStat(temp_.file.get(), &made);
+  if (error == 0) {  // a full disk is met before anything is overwritten
+    error = os().Allocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<uint64_t>(made.st_size));
+    error = error == -EOPNOTSUPP ? 0 : error;
+  }
+  if (error < 0) {
+    return FailErrno(-error, "make room to overwrite " + Quoted(name));
+  }
+  XZFS_ASSIGN_OR_RETURN(const std::string intent,
+                        session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode,
+                                                temp_.name, fs_.nodes_.FullPathOf(id_)}},
+                                              /*durable=*/true));
+  const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
+  if (Status written = OverwriteFile(os(), temp_.file.get(), dir, name); !written) {
+    state_->half_overwritten = true;
+    return written;
+  }
+  session_->Unlink(intent);
+  session_->Unlink(temp);
+  return {};
+}
+
+// Keeps it, for the user to look at, where nobody will touch it.
+Status FileCommit::LoseOverlay(const std::string& why) {
+  {
+    MutexLock lock(state_->mutex);
+    if (state_->overlay != overlay_) {
+      return Fail(ESTALE, "the overlay is gone");
+    }
+    XZFS_RETURN_IF_ERROR(
+        fs_.KeepLostOverlay(*state_->session, *overlay_, fs_.nodes_.PathOf(id_), why));
+    fs_.DetachOverlay(id_, *state_);
+    state_->changed = false;
+  }
+  return Fail(EIO, fs_.nodes_.PathOf(id_) + ": " + why + "; its changes are in .xzfs/lost+found");
+}
+
+}  // namespace xzfs

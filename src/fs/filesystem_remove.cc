@@ -1,0 +1,229 @@
+// Removing names, and what a file goes on with that loses one.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/filesystem.h"
+#include "fs/filesystem_places.h"
+#include "store/names.h"
+
+namespace xzfs {
+
+// Whoever has the file open goes on with a descriptor, and an overlay is told that its base goes.
+// A name that another file takes over is never missing, not even to who has looked it up just
+// before and opens it now.
+Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const StoredEntry& entry,
+                                                      bool is_replaced) {
+  Victim victim;
+  victim.node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
+  victim.location = {place.dir->id, entry.stored_name};
+  victim.last_name = entry.kind == StoredKind::kDirectory || entry.attributes.st_nlink <= 1;
+  if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
+    return victim;
+  }
+  const NodePtr& node = victim.node;
+  bool may_be_opened = is_replaced;
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
+    may_be_opened = is_replaced && node->state->overlay == nullptr;
+  }
+  const bool regular = node->kind == StoredKind::kPlain || node->kind == StoredKind::kCompressed;
+  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || may_be_opened)) {
+    if (victim.last_name) {
+      std::vector<NodeId> gone;
+      nodes_.Move(node->id, victim.location, gone);
+      Drop(gone);
+    }
+    if (node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      victim.open = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+    }
+    if (victim.open == nullptr) {
+      auto open = OpenNode(node);
+      if (!open && nodes_.IsOpen(node->id)) {  // else it may be forbidden to read it
+        return tl::unexpected(open.error());
+      }
+      victim.open = open ? *open : nullptr;
+    }
+  }
+  if (!victim.last_name) {
+    return victim;
+  }
+  if (victim.open != nullptr) {
+    files_.Pin(node->id, victim.open);
+  }
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    if (node->state->overlay != nullptr) {
+      // Should the removal fail, the base is still there, and the note means nothing.
+      XZFS_RETURN_IF_ERROR(node->state->overlay->NoteDropped());
+    }
+  }
+  return victim;
+}
+
+void Filesystem::FinishRemoval(const Victim& victim) {
+  if (victim.node == nullptr) {
+    return;
+  }
+  const NodeId id = victim.node->id;
+  if (!victim.last_name) {
+    nodes_.DropName(id, victim.location);
+    LoseName(victim);
+    return;
+  }
+  nodes_.Unkey(id);
+  if (victim.node->state != nullptr) {
+    FileState& state = *victim.node->state;
+    MutexLock lock(state.mutex);
+    state.unlinked = true;
+    if (!nodes_.IsOpen(id)) {
+      DropOverlay(id, state);
+    }
+  }
+}
+
+// It could not be removed after all.
+void Filesystem::UndoRemoval(const Victim& victim) {
+  if (victim.node == nullptr || !victim.last_name) {
+    return;
+  }
+  files_.Unpin(victim.node->id);
+  NotePath(victim.node);
+}
+
+// The file goes on under other names, of which perhaps none is known. The next one to be looked up
+// must be found to be this node; until then it is used by its descriptor.
+void Filesystem::LoseName(const Victim& victim) {
+  const NodeId id = victim.node->id;
+  struct stat st = {};
+  if (victim.open == nullptr || os_.FStat(victim.open->descriptor.get(), &st) < 0) {
+    return;
+  }
+  if (victim.node->kind == StoredKind::kCompressed) {
+    if (const Status refreshed = RefreshFrom(victim.node, st, victim.location.stored_name);
+        !refreshed) {
+      Log(LogLevel::kDebug, refreshed.error().message);
+    }
+  }
+  if (nodes_.IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
+    files_.Pin(id, victim.open);
+  }
+}
+
+void Filesystem::DropOverlay(NodeId id, FileState& state) {
+  if (state.overlay != nullptr) {
+    if (const Status removed = state.overlay->Remove(); !removed) {
+      Log(LogLevel::kWarning, removed.error().message);
+    }
+    DetachOverlay(id, state);
+  }
+}
+
+// The node is not kept for it any more.
+void Filesystem::DetachOverlay(NodeId id, FileState& state) {
+  if (state.overlay != nullptr) {
+    {
+      MutexLock lock(edited_mutex_);
+      const auto it = edited_.find(state.overlay->base().inode);
+      if (it != edited_.end() && it->second == id) {
+        edited_.erase(it);
+      }
+    }
+    state.overlay = nullptr;
+    state.session = nullptr;
+    Forget(id, 1);
+  }
+}
+
+Status Filesystem::Unlink(NodeId parent, const std::string& name) {
+  XZFS_RETURN_IF_ERROR(RequireWritable());
+  ExclusiveLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
+  if (!entry) {
+    return Fail(ENOENT, "'" + name + "': no such file");
+  }
+  if (entry->kind == StoredKind::kDirectory) {
+    return Fail(EISDIR, "'" + name + "' is a directory");
+  }
+  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
+  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(place.fd(), *entry));
+  if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
+    UndoRemoval(victim);
+    return FailErrno(-error, "unlink '" + entry->stored_name + "'");
+  }
+  FinishRemoval(victim);
+  return {};
+}
+
+// `twin` is a compressed file that isn't shown as its plain file is there: a commit was cut off. It
+// is done again.
+Status Filesystem::CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor,
+                             const std::string& twin) {
+  const auto stripped = StripSuffix(twin);
+  if (options_.read_only || !stripped || stripped->suffix != Suffix::kXz) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(StoredEntry entry,
+                        names_.Lookup(descriptor->descriptor.get(), stripped->logical));
+  if (entry.kind != StoredKind::kPlain) {
+    return {};
+  }
+  const auto size = static_cast<uint64_t>(entry.attributes.st_size);
+  XZFS_ASSIGN_OR_RETURN(const LookupResult found, Register(dir->id, std::move(entry)));
+  if (const auto node = WithState(found.node)) {
+    MutexLock lock((*node)->state->mutex);
+    if ((*node)->state->job == nullptr) {  // else it is being committed just now
+      (*node)->state->changed = true;
+      committer_.Add(found.node, size);
+    }
+  }
+  Forget(found.node, 1);
+  return {};
+}
+
+// With its plain file gone it would be shown in its place.
+Status Filesystem::RemoveHiddenTwin(int dir, const StoredEntry& entry) {
+  if (entry.kind != StoredKind::kPlain) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool has_twin, names_.HasTwin(dir, entry));
+  if (has_twin) {
+    // A commit of another mount that is at work has the plain file locked, and sees to its twin.
+    const Descriptor plain(os_, os_.OpenBeneath(dir, entry.stored_name, O_RDONLY | O_NONBLOCK));
+    if (plain.valid() && os_.Lock(plain.get(), /*wait=*/false) == -EWOULDBLOCK) {
+      return {};
+    }
+    const std::string twin = ColdNameOf(entry.logical_name, Format::kXz);
+    if (const int error = os_.Unlink(dir, twin, 0); error < 0 && error != -ENOENT) {
+      return FailErrno(-error, "unlink the twin '" + twin + "'");
+    }
+  }
+  return {};
+}
+
+Status Filesystem::RemoveDirectory(NodeId parent, const std::string& name) {
+  XZFS_RETURN_IF_ERROR(RequireWritable());
+  ExclusiveLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
+  if (!entry) {
+    return Fail(ENOENT, "'" + name + "': no such directory");
+  }
+  if (entry->kind != StoredKind::kDirectory) {
+    return Fail(ENOTDIR, "'" + name + "' is not a directory");
+  }
+  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
+  if (const int error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR); error < 0) {
+    return FailErrno(-error, "rmdir '" + entry->stored_name + "'");
+  }
+  FinishRemoval(victim);
+  return {};
+}
+
+}  // namespace xzfs

@@ -1,0 +1,206 @@
+#include "unit/store/overlay_test.h"
+
+namespace xzfs {
+namespace {
+
+TEST_F(OverlayTest, AFailedChangeLeavesWhatWasOrWhatWasMeant) {
+  using Fault = FaultyOs::Fault;
+  for (const Fault fault : {Fault::kOnce, Fault::kShortWrite}) {
+    for (int k = 0; k < 60; ++k) {
+      SCOPED_TRACE(k);
+      std::mt19937 random(static_cast<unsigned>(k / 3));
+      const TempDir dir;
+      FaultyOs os;
+      auto overlay = *Overlay::Create(os, dir.fd(), "1", BaseOf(), "boot", kTimes);
+      std::string model = base_.content();
+      os.FailAt(k, k % 2 == 0 ? ENOSPC : EIO, fault);
+      for (int i = 0; i < 40; ++i) {
+        const Change change = RandomChange(random);
+        std::string after = model;
+        Apply(change, after);
+        const Status changed = Apply(change, *overlay);
+        const std::string content = ContentOf(*overlay);
+        if (changed) {
+          ASSERT_EQ(content, after);
+        } else {
+          EXPECT_EQ(changed.error().code, k % 2 == 0 ? ENOSPC : EIO);
+          ASSERT_NO_FATAL_FAILURE(ExpectBetween(content, model, after));
+        }
+        EXPECT_EQ(overlay->Stat()->st_size, static_cast<off_t>(content.size()));
+        model = content;
+      }
+      overlay.reset();
+      os.Stop();
+      ASSERT_NO_FATAL_FAILURE(ExpectIs(*LoadFrom(dir.fd()), model));
+    }
+  }
+}
+
+// What was written by a write that failed isn't there where the file has a hole.
+TEST_F(OverlayTest, AFailedWriteLeavesNothingBehindInAHole) {
+  FaultyOs os;
+  auto overlay = Make(os);
+  ASSERT_TRUE(overlay->Truncate(10));
+  ASSERT_TRUE(overlay->Truncate(100));
+  const std::string model = ContentOf(*overlay);
+  os.FailAt(1, ENOSPC, FaultyOs::Fault::kOnce);  // the log
+  EXPECT_FALSE(overlay->Write(50, BytesOf("gone")));
+  ExpectIs(*overlay, model);
+  overlay.reset();
+  ExpectIs(*Load(), model);
+}
+
+TEST_F(OverlayTest, AProcessThatEndsInAChangeLeavesWhatWasOrWhatWasMeant) {
+  for (int k = 0; k < 90; ++k) {
+    SCOPED_TRACE(k);
+    std::mt19937 random(static_cast<unsigned>(k / 3));
+    const TempDir dir;
+    FaultyOs os;
+    auto overlay = *Overlay::Create(os, dir.fd(), "1", BaseOf(), "boot", kTimes);
+    std::string before = base_.content();
+    std::string after = before;
+    os.FailAt(k, EIO, FaultyOs::Fault::kCrash);
+    while (!os.fired()) {
+      before = after;
+      const Change change = RandomChange(random);
+      Apply(change, after);
+      (void)Apply(change, *overlay);
+    }
+    overlay.reset();
+    const auto loaded = LoadFrom(dir.fd());
+    const std::string content = ContentOf(*loaded);
+    ASSERT_NO_FATAL_FAILURE(ExpectBetween(content, before, after));
+    ASSERT_NO_FATAL_FAILURE(ExpectIs(*LoadFrom(dir.fd()), content));
+  }
+}
+
+// The data file is cut first. Neither the base nor zeros may come where it was.
+TEST_F(OverlayTest, ATruncateThatTheLogDoesNotTellOfIsAsOneThatItDoes) {
+  FaultyOs os;
+  auto overlay = Make(os);
+  ASSERT_TRUE(overlay->Write(0, BytesOf(std::string(100, 'x'))));
+  os.FailAt(1, ENOSPC, FaultyOs::Fault::kOnce);  // the log
+  EXPECT_FALSE(overlay->Truncate(50));
+  ASSERT_TRUE(overlay->Write(190, BytesOf(std::string(10, 'y'))));
+  const std::string model = std::string(50, 'x') + std::string(140, '\0') + std::string(10, 'y');
+  ExpectIs(*overlay, model);
+  overlay.reset();
+  ExpectIs(*Load(), model);
+}
+
+TEST_F(OverlayTest, AFailedSyncStaysFailed) {
+  for (const int call : {0, 2}) {  // the data file, the log
+    const TempDir dir;
+    FaultyOs os;
+    const auto overlay = *Overlay::Create(os, dir.fd(), "1", BaseOf(), "boot", kTimes);
+    ASSERT_TRUE(overlay->Write(0, BytesOf("x")));
+    os.FailAt(call, EIO, FaultyOs::Fault::kOnce);
+    EXPECT_FALSE(overlay->Sync(true));
+    for (int i = 0; i < 3; ++i) {
+      const Status again = overlay->Sync(i % 2 == 0);
+      ASSERT_FALSE(again);
+      EXPECT_EQ(again.error().code, EIO);
+    }
+  }
+}
+
+TEST_F(OverlayTest, AfterTheLogOfANoteCouldNotBeSyncedNothingIsSaidToBeSynced) {
+  PickyOs os;
+  const auto overlay = Make(os);
+  os.call = "Sync";
+  os.error = EIO;
+  EXPECT_FALSE(overlay->NotePublishing({.inode = 1}));
+  os.error = 0;
+  EXPECT_FALSE(overlay->Sync(true));
+  EXPECT_FALSE(overlay->NotePublishing({.inode = 1}));
+}
+
+// The kernel tells of a failure once, to whom asks first.
+TEST_F(OverlayTest, ASyncDoesNotSucceedWhileAnotherOneFails) {
+  class SlowSync : public ForwardingOs {
+   public:
+    std::latch began{1};
+    std::latch may_fail{1};
+
+   protected:
+    int Before(std::string_view call, const std::string&) override {
+      if (call != "Sync" || first_.exchange(true)) {
+        return 0;
+      }
+      began.count_down();
+      may_fail.wait();
+      return -EIO;
+    }
+
+   private:
+    std::atomic<bool> first_ = false;
+  };
+  SlowSync os;
+  const auto overlay = Make(os);
+  ASSERT_TRUE(overlay->Write(0, BytesOf("x")));
+  std::thread first([&] { EXPECT_FALSE(overlay->Sync(true)); });
+  os.began.wait();
+  std::thread second([&] { EXPECT_FALSE(overlay->Sync(true)); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that it waits by then
+  os.may_fail.count_down();
+  first.join();
+  second.join();
+}
+
+TEST_F(OverlayTest, WhatIsWrittenDuringASyncIsNotCoveredByIt) {
+  class WriteDuringSync : public ForwardingOs {
+   public:
+    Overlay* overlay = nullptr;
+
+   protected:
+    int Before(std::string_view call, const std::string&) override {
+      if (call == "Sync" && overlay != nullptr) {
+        EXPECT_TRUE(std::exchange(overlay, nullptr)->Write(50, BytesOf("late")));
+      }
+      return 0;
+    }
+  };
+  WriteDuringSync os;
+  auto overlay = Make(os);
+  ASSERT_TRUE(overlay->Write(0, BytesOf("early")));
+  os.overlay = overlay.get();
+  ASSERT_TRUE(overlay->Sync(true));
+  overlay.reset();
+  ExpectIs(*Load("boot 2"), "early" + base_.content().substr(5));
+}
+
+TEST_F(OverlayTest, ReadersAndWritersAtOnceSeeOldOrNewBytes) {
+  const auto overlay = Make();
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> readers;
+  for (int i = 0; i < 2; ++i) {
+    readers.emplace_back([&] {
+      while (!stop) {
+        std::string out(300, '?');
+        const auto got = overlay->ReadAt(base_, 0, std::as_writable_bytes(std::span(out)));
+        EXPECT_TRUE(got);
+        EXPECT_EQ(out.substr(0, got.value_or(0)).find('?'), std::string::npos);
+        (void)overlay->IsBase(0, 100);
+        (void)overlay->Stat();
+      }
+    });
+  }
+  std::mt19937 random(1);
+  std::string model = base_.content();
+  for (int i = 0; i < 500; ++i) {
+    const Change change = RandomChange(random, 250);
+    EXPECT_TRUE(Apply(change, *overlay));
+    Apply(change, model);
+    if (i % 100 == 0) {
+      EXPECT_TRUE(overlay->Sync(true));
+    }
+  }
+  stop = true;
+  for (std::thread& reader : readers) {
+    reader.join();
+  }
+  ExpectIs(*overlay, model);
+}
+
+}  // namespace
+}  // namespace xzfs

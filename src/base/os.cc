@@ -114,6 +114,11 @@ class RealOs : public Os {
     });
   }
 
+  void StartWriting(int fd, uint64_t offset, uint64_t length) override {
+    ::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(length),
+                      SYNC_FILE_RANGE_WRITE);
+  }
+
   int Sync(int fd, bool only_data) override {
     return Retry([&] { return only_data ? ::fdatasync(fd) : ::fsync(fd); });
   }

@@ -49,6 +49,9 @@ class Os {
   virtual ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) = 0;
   virtual int Truncate(int fd, uint64_t size) = 0;
   virtual int Allocate(int fd, int mode, uint64_t offset, uint64_t length) = 0;
+  // Asks that bytes that were written be on their way to the disk, so that a Sync later has less to
+  // wait for. A hint: nothing is said of success.
+  virtual void StartWriting(int fd, uint64_t offset, uint64_t length) = 0;
   // Of the file, or only of what is needed to read its data.
   virtual int Sync(int fd, bool only_data) = 0;
   // Copies in the kernel, sharing the bytes where the file system can. As copy_file_range(2): may

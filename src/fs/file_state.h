@@ -28,6 +28,12 @@ struct CommitJob {
 // The write side of one node: see "States" in docs/design.md for who moves what. `mutex` is the
 // file's content lock: it is held across I/O on the source, never across encoding or decoding.
 struct FileState {
+  FileState() = default;
+  // What was pending of a file that was removed goes with the last who knows it.
+  ~FileState();
+  FileState(const FileState&) = delete;
+  FileState& operator=(const FileState&) = delete;
+
   Mutex mutex;
   // Handles that may write.
   unsigned writers GUARDED_BY(mutex) = 0;
@@ -43,6 +49,8 @@ struct FileState {
   DescriptorPtr hot GUARDED_BY(mutex);
   // Of a cold file from its first change on: then it is edited.
   std::shared_ptr<Overlay> overlay GUARDED_BY(mutex);
+  // The overlay counts a lookup of the node.
+  bool overlay_holds_node GUARDED_BY(mutex) = false;
   // Where the overlay is.
   std::shared_ptr<Session> session GUARDED_BY(mutex);
   // The overlay's names are on the disk.
@@ -62,5 +70,12 @@ struct FileState {
   // page cache. Set before the first change can happen, read without the lock.
   std::atomic<bool> may_differ{false};
 };
+
+inline FileState::~FileState() {
+  MutexLock lock(mutex);
+  if (unlinked && overlay != nullptr) {
+    static_cast<void>(overlay->Remove());  // what is left of it the next mount removes
+  }
+}
 
 }  // namespace xzfs

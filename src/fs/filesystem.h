@@ -248,7 +248,6 @@ class Filesystem {
   Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
   void Drop(const std::vector<NodeId>& gone);
   void ReportCollision(NodeId parent, const StoredEntry& entry);
-  Result<struct stat> StatByName(const NodePtr& node);
   template <class ByName, class ByFd>
   Result<size_t> AskByNameOrFd(NodeId id, const std::string& what, ByName by_name, ByFd by_fd);
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
@@ -337,8 +336,13 @@ class Filesystem {
   };
   Result<Place> PlaceAt(NodeId parent, const std::string& name);
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
-  Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, DescriptorPtr new_file,
+  Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
                                              bool* keep_cache);
+  Result<NodePtr> CountOpen(NodeId id, bool may_write, bool* keep_cache);
+  void RemoveOpen(const NodePtr& node);
+  Status BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file);
+  Result<std::unique_ptr<OpenFile>> TryOpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
+                                                bool* keep_cache);
   Status CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor, const std::string& twin);
   Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
                                     const StoredEntry* replaced);
@@ -363,6 +367,8 @@ class Filesystem {
   Status RemoveHiddenTwin(int dir, const StoredEntry& entry);
   void DropOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
   void DetachOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
+  void ReleaseNode(NodeId id, FileState& state) REQUIRES(state.mutex);
+  void ForgetEdited(NodeId id, const Overlay& overlay) EXCLUDES(edited_mutex_);
 
   // filesystem_attributes.cc
   Status ChangeStored(const NodePtr& node, const AttributeChange& change);

@@ -137,10 +137,54 @@ Result<std::unique_ptr<OpenFile>> Filesystem::Open(NodeId id, int flags, bool* k
 }
 
 // `new_file`: open for writing, if it was made just now.
-Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, DescriptorPtr new_file,
+Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags,
+                                                       const DescriptorPtr& new_file,
                                                        bool* keep_cache) {
+  // A commit may replace the stored file between two looks at it. The kernel would look the name up
+  // again, but only once.
+  constexpr int kTries = 4;
+  for (int tries = 1;; ++tries) {
+    auto opened = TryOpenWith(id, flags, new_file, keep_cache);
+    if (opened || opened.error().code != ESTALE || tries == kTries) {
+      return opened;
+    }
+  }
+}
+
+Result<std::unique_ptr<OpenFile>> Filesystem::TryOpenWith(NodeId id, int flags,
+                                                          const DescriptorPtr& new_file,
+                                                          bool* keep_cache) {
   const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, CountOpen(id, may_write, keep_cache));
+  if (may_write) {
+    const Status begun = BeginWritingTo(id, flags, new_file);
+    if (!begun) {
+      RemoveOpen(node);
+      return tl::unexpected(begun.error());
+    }
+  } else if (node->kind == StoredKind::kCompressed && (flags & O_DIRECT) == 0) {
+    DecodeNextFiles(*node);
+  }
+  XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(id));
+  return std::make_unique<OpenFile>(now, flags);
+}
+
+Status Filesystem::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, new_file));
+  if ((flags & O_TRUNC) != 0) {
+    if (Status truncated = Resize(id, 0); !truncated) {
+      EndWriting(writing);
+      return truncated;
+    }
+  }
+  return {};
+}
+
+// Sees that the node can be opened, and counts that it is; no name goes meanwhile, so that whoever
+// takes its last one sees that it's in use. RemoveOpen takes it back.
+Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool* keep_cache) {
+  SharedLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(NodePtr node, FindNode(id));
   if (node->kind == StoredKind::kDirectory) {
     return Fail(EISDIR, nodes_.PathOf(id) + " is a directory");
   }
@@ -149,7 +193,9 @@ Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, Des
   }
   // A path that the kernel still remembers may lead to an old version: it is stated by name, an
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
-  const auto stated = StatByName(node);
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+  const auto stated = StatName(*node, parent->descriptor.get(), name);
   if (!stated && KeptDescriptor(node) == nullptr) {
     return tl::unexpected(stated.error());
   }
@@ -163,31 +209,10 @@ Result<std::unique_ptr<OpenFile>> Filesystem::OpenWith(NodeId id, int flags, Des
   if (!may_write && (!compressed || engine_.small_files.Find(node->identity) == nullptr)) {
     XZFS_RETURN_IF_ERROR(OpenNode(node));
   }
-  if (may_write) {
-    XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, std::move(new_file)));
-    if ((flags & O_TRUNC) != 0) {
-      if (const Status truncated = Resize(id, 0); !truncated) {
-        EndWriting(writing);
-        return tl::unexpected(truncated.error());
-      }
-    }
-  } else if (compressed && (flags & O_DIRECT) == 0) {
-    DecodeNextFiles(*node);
-  }
   const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   *keep_cache = compressed || (unchanged && settled);
-  XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(id));
-  return std::make_unique<OpenFile>(now, flags);
-}
-
-// A commit or a rename that is under way is waited for.
-Result<struct stat> Filesystem::StatByName(const NodePtr& node) {
-  SharedLock names(namespace_);
-  XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(now, &name));
-  return StatName(*now, parent->descriptor.get(), name);
+  return node;
 }
 
 std::unique_ptr<RandomAccessFile> Filesystem::ContentOf(const NodePtr& node, int flags) {
@@ -344,14 +369,19 @@ void Filesystem::Close(std::unique_ptr<OpenFile> file) {
     EndWriting(node, file.get());
   }
   file.reset();
-  if (nodes_.RemoveOpen(id)) {
-    files_.Drop(node->id);
+  RemoveOpen(node);
+}
+
+void Filesystem::RemoveOpen(const NodePtr& node) {
+  if (nodes_.RemoveOpen(node->id)) {
+    // What is pinned of one without a name goes with the node: somebody may be about to open it.
+    files_.Close(node->id);
     engine_.small_files.Drop(node->identity);
     if (node->state != nullptr) {
       MutexLock lock(node->state->mutex);
       if (node->state->unlinked && node->state->writers == 0) {
         node->state->hot = nullptr;
-        DropOverlay(id, *node->state);
+        ReleaseNode(node->id, *node->state);
       }
     }
   }

@@ -25,14 +25,12 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const 
     return victim;
   }
   const NodePtr& node = victim.node;
-  bool may_be_opened = is_replaced;
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
-    may_be_opened = is_replaced && node->state->overlay == nullptr;
   }
   const bool regular = node->kind == StoredKind::kPlain || node->kind == StoredKind::kCompressed;
-  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || may_be_opened)) {
+  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || is_replaced)) {
     if (victim.last_name) {
       std::vector<NodeId> gone;
       nodes_.Move(node->id, victim.location, gone);
@@ -81,8 +79,10 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     FileState& state = *victim.node->state;
     MutexLock lock(state.mutex);
     state.unlinked = true;
-    if (!nodes_.IsOpen(id)) {
+    if (!nodes_.IsOpen(id) && victim.open == nullptr) {
       DropOverlay(id, state);
+    } else if (!nodes_.IsOpen(id)) {
+      ReleaseNode(id, state);  // the kernel forgets it soon, unless somebody is about to open it
     }
   }
 }
@@ -124,19 +124,30 @@ void Filesystem::DropOverlay(NodeId id, FileState& state) {
   }
 }
 
+void Filesystem::ForgetEdited(NodeId id, const Overlay& overlay) {
+  MutexLock lock(edited_mutex_);
+  const auto it = edited_.find(overlay.base().inode);
+  if (it != edited_.end() && it->second == id) {
+    edited_.erase(it);
+  }
+}
+
+// The overlay, if there is one, goes with the node.
+void Filesystem::ReleaseNode(NodeId id, FileState& state) {
+  if (state.overlay != nullptr && std::exchange(state.overlay_holds_node, false)) {
+    ForgetEdited(id, *state.overlay);
+    Forget(id, 1);
+  }
+}
+
 // The node is not kept for it any more.
 void Filesystem::DetachOverlay(NodeId id, FileState& state) {
   if (state.overlay != nullptr) {
-    {
-      MutexLock lock(edited_mutex_);
-      const auto it = edited_.find(state.overlay->base().inode);
-      if (it != edited_.end() && it->second == id) {
-        edited_.erase(it);
-      }
-    }
+    const bool held = std::exchange(state.overlay_holds_node, false);
+    ForgetEdited(id, *state.overlay);
     state.overlay = nullptr;
     state.session = nullptr;
-    Forget(id, 1);
+    Forget(id, held ? 1 : 0);
   }
 }
 

@@ -326,6 +326,7 @@ void Filesystem::AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Over
     edited_.insert_or_assign(overlay->base().inode, id);
   }
   state.session = std::move(session);
+  state.overlay_holds_node = true;
   state.overlay_is_durable = false;
   state.overlay = std::move(overlay);
 }

@@ -39,18 +39,18 @@ DescriptorPtr DescriptorCache::Add(uint64_t id, Descriptor descriptor, unsigned 
   return added;
 }
 
-void DescriptorCache::Drop(uint64_t id) {
-  std::list<Entry> dropped;
-  DescriptorPtr unpinned;
+void DescriptorCache::Close(uint64_t id) {
+  std::list<Entry> dropped;  // closed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = by_id_.find(id); it != by_id_.end()) {
     dropped.splice(dropped.end(), entries_, it->second);
     by_id_.erase(it);
   }
-  if (const auto pinned = pinned_.find(id); pinned != pinned_.end()) {
-    unpinned = std::move(pinned->second);
-    pinned_.erase(pinned);
-  }
+}
+
+void DescriptorCache::Drop(uint64_t id) {
+  Unpin(id);
+  Close(id);
 }
 
 void DescriptorCache::Pin(uint64_t id, DescriptorPtr descriptor) {

@@ -36,6 +36,8 @@ class DescriptorCache {
   // Returns what is kept of this content, else `descriptor`.
   DescriptorPtr Add(uint64_t id, Descriptor descriptor, unsigned content = 0) EXCLUDES(mutex_);
   void Drop(uint64_t id) EXCLUDES(mutex_);
+  // But not the one that is pinned.
+  void Close(uint64_t id) EXCLUDES(mutex_);
 
   // Keeps it until it's dropped, beyond the capacity: of a file without a name there will be no
   // other.

@@ -17,6 +17,8 @@ namespace xzfs {
 namespace {
 
 constexpr size_t kCopyBytes = size_t{1} << 20;
+// The disk writes while we encode and copy: so much at a time keeps it busy.
+constexpr uint64_t kStartBytes = uint64_t{8} << 20;
 // What a Block may take of memory to be decoded: those that we make need their own size and a bit.
 constexpr uint64_t kVerifyMemory = uint64_t{1} << 30;
 
@@ -92,6 +94,7 @@ class Writer {
   const XzWriteRequest& request_;
   const int out_;
   StreamBuilder stream_;
+  uint64_t started_ = 0;  // so much is on its way to the disk
   std::deque<Pending> window_;
   XzWriteResult result_;
 };
@@ -142,6 +145,10 @@ Status Writer::WriteEncoded(const Pending& front) {
   XZFS_ASSIGN_OR_RETURN(const Encoded encoded, front.slot->Take());
   XZFS_RETURN_IF_ERROR(WriteFully(os_, out_, encoded.block.bytes, stream_.position()));
   XZFS_RETURN_IF_ERROR(stream_.Add(encoded.block.unpadded_size, encoded.block.plain_size));
+  if (stream_.position() - started_ >= kStartBytes) {
+    os_.StartWriting(out_, started_, stream_.position() - started_);
+    started_ = stream_.position();
+  }
   result_.plain_crcs.push_back(encoded.plain_crc);
   ++result_.blocks_encoded;
   result_.blocks_stored += encoded.block.stored ? 1 : 0;
@@ -316,8 +323,10 @@ Status CopyRange(Os& os, int from, uint64_t from_offset, int to, uint64_t to_off
   bool in_kernel = true;
   while (length != 0) {
     if (in_kernel) {
-      const ssize_t copied = os.CopyRange(from, from_offset, to, to_offset, length);
+      const ssize_t copied =
+          os.CopyRange(from, from_offset, to, to_offset, std::min(length, kStartBytes));
       if (copied > 0) {
+        os.StartWriting(to, to_offset, static_cast<uint64_t>(copied));
         from_offset += static_cast<uint64_t>(copied);
         to_offset += static_cast<uint64_t>(copied);
         length -= static_cast<uint64_t>(copied);

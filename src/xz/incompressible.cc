@@ -10,6 +10,8 @@
 // every hit stands for `stride` repeated bytes, wherever and however long the repeats are.
 //
 // Both stop as soon as they have found enough: what compresses is recognised by its first segment.
+// Of large Blocks they look at a quarter, spread evenly: all of 1 MiB of noise takes 5.7 ms, a
+// quarter 1.5 ms, and what is stored must not wait for that.
 #include "xz/incompressible.h"
 
 #include <algorithm>
@@ -33,6 +35,9 @@ constexpr double kWorthwhile = 0.01;
 // instead of 8: they would be too sparse.
 constexpr size_t kSegmentBytes = size_t{32} << 10;
 constexpr size_t kContexts = 8;
+// From this size on every kSampledth segment and stride is looked at.
+constexpr size_t kSmallestSampled = size_t{256} << 10;
+constexpr size_t kSampled = 4;
 constexpr size_t kSymbols = 256;
 
 // At most this many hashes go into the table: its 32 KiB fit into a first-level cache,
@@ -74,13 +79,19 @@ double BitsSaved(std::span<const std::byte> segment) {
   return 8 * static_cast<double>(segment.size()) - bits;
 }
 
+size_t SampledOf(std::span<const std::byte> plain) {
+  return plain.size() < kSmallestSampled ? 1 : kSampled;
+}
+
 bool BytesCanBeGuessed(std::span<const std::byte> plain) {
-  const double enough = kWorthwhile * 8 * static_cast<double>(plain.size());
+  const size_t sampled = SampledOf(plain);
+  const double enough =
+      kWorthwhile * 8 * static_cast<double>(plain.size()) / static_cast<double>(sampled);
   // Of equal length, so that none is too short.
   const size_t segments = std::max<size_t>(1, plain.size() / kSegmentBytes);
   const size_t length = plain.size() / segments;
   double saved = 0;
-  for (size_t number = 0; number < segments; ++number) {
+  for (size_t number = 0; number < segments; number += sampled) {
     saved += BitsSaved(plain.subspan(number * length, length));
     if (saved > enough) {
       return true;
@@ -107,15 +118,18 @@ bool HasRepeats(std::span<const std::byte> plain) {
   std::vector<uint32_t> table(slots);
   const auto tag = [](uint64_t hash) { return static_cast<uint32_t>(hash) | 1; };
 
+  const size_t sampled = SampledOf(plain);
   size_t repeated = 0;
   size_t next = 0;
+  size_t stride_number = 0;
   const size_t last = plain.size() - kHashedBytes;
   for (size_t begin = 0; begin <= last; begin += stride) {
-    const size_t end = std::min(begin + stride, last + 1);
+    const bool is_looked_at = stride_number++ % sampled == 0;
+    const size_t end = is_looked_at ? std::min(begin + stride, last + 1) : begin;
     for (next = std::max(next, begin); next < end; ++next) {
       const uint64_t hash = HashAt(&plain[next]);
       if (table[hash >> slot_shift] == tag(hash)) {
-        repeated += stride;
+        repeated += stride * sampled;
         if (repeated > enough) {
           return true;
         }

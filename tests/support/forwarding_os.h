@@ -157,6 +157,9 @@ class ForwardingOs : public Os {
     const int error = Before("TakeLease", std::string());
     return error != 0 ? error : real_.TakeLease(fd);
   }
+  void StartWriting(int fd, uint64_t offset, uint64_t length) override {
+    real_.StartWriting(fd, offset, length);
+  }
   bool HasLease(int fd) override { return real_.HasLease(fd); }
   void ReleaseLease(int fd) override { real_.ReleaseLease(fd); }
 

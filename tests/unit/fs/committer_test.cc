@@ -1,0 +1,201 @@
+#include "fs/committer.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace xzfs {
+namespace {
+
+using Outcome = Committer::Outcome;
+
+// Stands for the files: what their commits come to, and how often they were tried.
+class CommitterTest : public testing::Test {
+ protected:
+  std::unique_ptr<Committer> Make(std::chrono::nanoseconds settle, unsigned threads = 2) {
+    auto committer = std::make_unique<Committer>(
+        threads, settle,
+        Committer::Calls{
+            .commit = [this](NodeId id, bool is_awaited) { return Commit(id, is_awaited); },
+            .pin = [this](NodeId) { return ++pins_ > 0; },
+            .unpin = [this](NodeId) { --pins_; },
+            .on_idle = [this] { ++idle_; }});
+    committer->Start();
+    return committer;
+  }
+
+  Result<Outcome> Commit(NodeId id, bool is_awaited) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    ++tries_[id];
+    awaited_[id] = is_awaited;
+    if (needs_waiter_ && !is_awaited) {
+      return Outcome::kLeft;
+    }
+    const auto error = errors_.find(id);
+    if (error != errors_.end()) {
+      return Fail(error->second, "no");
+    }
+    ++done_[id];
+    return Outcome::kDone;
+  }
+
+  int TriesOf(NodeId id) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return tries_[id];
+  }
+  int DoneOf(NodeId id) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return done_[id];
+  }
+  void SetError(NodeId id, int code) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    code == 0 ? static_cast<void>(errors_.erase(id)) : static_cast<void>(errors_[id] = code);
+  }
+  static void WaitUntil(const std::function<bool()>& condition) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+      std::this_thread::yield();
+    }
+  }
+
+  static constexpr std::chrono::hours kNever{1};
+  std::atomic<int> pins_ = 0;
+  std::atomic<int> idle_ = 0;
+  bool needs_waiter_ = false;
+
+ private:
+  std::mutex mutex_;
+  std::map<NodeId, int> tries_;
+  std::map<NodeId, int> done_;
+  std::map<NodeId, bool> awaited_;
+  std::map<NodeId, int> errors_;
+};
+
+TEST_F(CommitterTest, AFileIsCommittedOnceWhenItHasSettled) {
+  const auto committer = Make(std::chrono::milliseconds(1));
+  committer->Add(7, 100);
+  WaitUntil([&] { return idle_ == 1; });
+  EXPECT_EQ(DoneOf(7), 1);
+  EXPECT_EQ(committer->figures().pending, 0U);
+  WaitUntil([&] { return pins_ == 0; });
+}
+
+TEST_F(CommitterTest, WhatHasNotSettledIsPending) {
+  const auto committer = Make(kNever);
+  committer->Add(1, 10);
+  committer->Add(2, 20);
+  committer->Add(1, 15);
+  EXPECT_EQ(committer->figures().pending, 2U);
+  EXPECT_EQ(committer->figures().pending_bytes, 35U);
+  EXPECT_EQ(pins_, 2);
+  EXPECT_EQ(TriesOf(1), 0);
+}
+
+TEST_F(CommitterTest, SyncWaitsForNoneToSettle) {
+  const auto committer = Make(kNever);
+  for (NodeId id = 1; id <= 50; ++id) {
+    committer->Add(id, 1);
+  }
+  EXPECT_TRUE(committer->Sync());
+  for (NodeId id = 1; id <= 50; ++id) {
+    EXPECT_EQ(DoneOf(id), 1) << id;
+  }
+  EXPECT_EQ(committer->figures().pending, 0U);
+}
+
+TEST_F(CommitterTest, WhoWaitsIsKnownToTheAttemptHoweverFastItIs) {
+  needs_waiter_ = true;
+  const auto committer = Make(std::chrono::nanoseconds(0));
+  for (NodeId id = 1; id <= 200; ++id) {
+    ASSERT_TRUE(committer->CommitNow(id, 1));
+    ASSERT_EQ(DoneOf(id), 1) << id;
+  }
+  for (NodeId id = 201; id <= 400; ++id) {
+    committer->Add(id, 1, /*is_awaited=*/true);
+    ASSERT_TRUE(committer->Sync());
+    ASSERT_EQ(DoneOf(id), 1) << id;
+  }
+}
+
+TEST_F(CommitterTest, AFailureIsToldToWhoWaitsAndTheFileStaysPending) {
+  const auto committer = Make(kNever);
+  SetError(3, EIO);
+  const Status failed = committer->CommitNow(3, 1);
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().code, EIO);
+  EXPECT_EQ(committer->figures().pending, 1U);
+  EXPECT_FALSE(committer->figures().last_error.empty());
+  committer->Add(4, 1);
+  EXPECT_FALSE(committer->Sync());
+  EXPECT_EQ(DoneOf(4), 1) << "the failure of another file is not in the way";
+  SetError(3, 0);
+  EXPECT_TRUE(committer->Sync());
+  EXPECT_EQ(DoneOf(3), 1);
+}
+
+TEST_F(CommitterTest, AfterAFullDiskOthersWaitUntilSomebodyAsks) {
+  const auto committer = Make(std::chrono::nanoseconds(0), /*threads=*/1);
+  SetError(1, ENOSPC);
+  committer->Add(1, 1);
+  WaitUntil([&] { return !committer->figures().last_error.empty(); });
+  committer->Add(2, 1);
+  EXPECT_EQ(committer->figures().pending, 2U);
+  EXPECT_FALSE(committer->Sync());
+  EXPECT_EQ(DoneOf(2), 1);
+}
+
+TEST_F(CommitterTest, TheEndCommitsWhatIsPendingButForWhatFails) {
+  const auto committer = Make(kNever);
+  SetError(2, EIO);
+  EXPECT_FALSE(committer->CommitNow(2, 1));
+  committer->Add(1, 1);
+  committer->End(/*finish=*/true);
+  EXPECT_EQ(DoneOf(1), 1);
+  EXPECT_EQ(committer->Pending(), std::vector<NodeId>{2});
+  committer->Add(3, 1);
+  EXPECT_EQ(TriesOf(3), 0) << "after the end nothing is taken";
+  EXPECT_EQ(pins_, 1);
+}
+
+TEST_F(CommitterTest, ParkingEndsAnEndThatWaits) {
+  class Gate {
+   public:
+    void Open() { promise_.set_value(); }
+    void Wait() { future_.wait(); }
+
+   private:
+    std::promise<void> promise_;
+    std::shared_future<void> future_ = promise_.get_future();
+  };
+  Gate entered;
+  Gate may_go;
+  Committer committer(1, std::chrono::nanoseconds(0),
+                      {.commit = [&](NodeId, bool) -> Result<Outcome> {
+                         entered.Open();
+                         may_go.Wait();
+                         return Outcome::kCancelled;
+                       },
+                       .pin = [](NodeId) { return true; },
+                       .unpin = [](NodeId) {},
+                       .on_idle = [] {}});
+  committer.Start();
+  committer.Add(1, 1);
+  committer.Add(2, 1);
+  entered.Wait();
+  std::thread end([&] { committer.End(/*finish=*/true); });
+  committer.Park();
+  may_go.Open();
+  end.join();
+  EXPECT_EQ(committer.Pending().size(), 2U);
+}
+
+}  // namespace
+}  // namespace xzfs

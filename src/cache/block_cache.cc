@@ -64,6 +64,7 @@ struct BlockCache::Flight {
   bool unread_ahead;
   bool visited = false;
   size_t handed_over_bytes = 0;
+  bool released = false;
 
   bool done = false;
   Result<UnitPtr> result = nullptr;
@@ -199,7 +200,7 @@ void BlockCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
   if (!flight.result || entries_.contains(flight.key)) {
     return;
   }
-  if (flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
+  if (flight.released || flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
     NoteGiven(flight.key);
     return;
   }
@@ -244,6 +245,8 @@ void BlockCache::Release(const UnitKey& key) {
   if (const auto it = entries_.find(key); it != entries_.end()) {
     NoteGiven(key);
     released = Remove(it->second);
+  } else if (const auto flight = flights_.find(key); flight != flights_.end()) {
+    flight->second->released = true;  // the kernel was faster than we
   }
 }
 

@@ -210,7 +210,7 @@ class Metadata(MountTest):
             self.assertEqual(du("-b", path=mount.path), sum(sizes.values()) + folder)
 
     def test_statfs_is_that_of_the_source(self):
-        with Mount(self.source) as mount:
+        with Mount(self.source, "ro") as mount:
             ours, theirs = os.statvfs(mount.path), os.statvfs(self.source)
             for field in ("f_blocks", "f_files", "f_frsize"):
                 self.assertEqual(getattr(ours, field), getattr(theirs, field), field)
@@ -225,7 +225,7 @@ class Metadata(MountTest):
         for path in (cold, hot, os.path.join(self.source, "folder")):
             os.setxattr(path, "user.foo", b"bar\0baz")
             os.setxattr(path, "user.empty", b"")
-        with Mount(self.source) as mount:
+        with Mount(self.source, "ro") as mount:
             for name in ("cold", "hot", "folder"):
                 with self.subTest(name):
                     listed = os.listxattr(mount / name)

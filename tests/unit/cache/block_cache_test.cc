@@ -92,6 +92,17 @@ TEST_F(BlockCacheTest, AReleasedUnitIsNotDecodedAhead) {
   EXPECT_FALSE(cache_.Contains({1, 7}));
 }
 
+TEST_F(BlockCacheTest, AUnitThatIsReleasedBeforeItsLoadEndsIsNotKept) {
+  ASSERT_TRUE(cache_.Get({1, 7}, {true, 0}, [&](const auto&) -> Result<UnitPtr> {
+    UnitPtr unit = Make(7);
+    cache_.Release({1, 7});
+    return unit;
+  }));
+  EXPECT_FALSE(cache_.Contains({1, 7}));
+  EXPECT_EQ(stats_.handed_over.Get(), 1u);
+  EXPECT_EQ(budget_.used(), 0u);
+}
+
 TEST_F(BlockCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
   ASSERT_TRUE(HandOver(7, kUnit));
   EXPECT_FALSE(cache_.Contains({1, 7}));

@@ -58,7 +58,10 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const 
     MutexLock lock(node->state->mutex);
     if (node->state->overlay != nullptr) {
       // Should the removal fail, the base is still there, and the note means nothing.
-      XZFS_RETURN_IF_ERROR(node->state->overlay->NoteDropped());
+      // And a full disk is no reason not to remove: at worst the changes turn up in lost+found.
+      if (const Status noted = node->state->overlay->NoteDropped(); !noted) {
+        Log(LogLevel::kDebug, noted.error().message);
+      }
     }
   }
   return victim;

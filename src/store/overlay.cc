@@ -522,14 +522,13 @@ Status Overlay::NotePath(std::string path) {
   return Note(LogPath{std::move(path)});
 }
 
-Status Overlay::NoteDropped() {
-  MutexLock lock(mutex_);
-  return Note(LogDropped{});
-}
+Status Overlay::NoteDropped() { return NoteAndSync(LogDropped{}); }
 
-Status Overlay::NotePublishing(const LogPublishing& as) {
+Status Overlay::NotePublishing(const LogPublishing& as) { return NoteAndSync(as); }
+
+Status Overlay::NoteAndSync(const LogRecord& record) {
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(Note(as));
+  XZFS_RETURN_IF_ERROR(Note(record));
   XZFS_RETURN_IF_ERROR(TakeSyncTurn());
   Status synced = SyncFile(log_, /*only_data=*/true);
   EndSyncTurn();

@@ -77,7 +77,8 @@ class Overlay {
 
   // Notes for the next mount.
   Status NotePath(std::string path) EXCLUDES(mutex_);
-  // The file is about to lose its last name: without its base the overlay means nothing. NotePath
+  // The file is about to lose its last name: without its base the overlay means nothing. On the disk
+  // when it returns, so that a removal that survives a power cut is not taken for a loss. NotePath
   // takes it back.
   Status NoteDropped() EXCLUDES(mutex_);
   // A stored file with this inode number, size and mtime has all that is in here. On the disk when
@@ -110,6 +111,7 @@ class Overlay {
   Status Append(const LogRecord& record) REQUIRES(mutex_);
   Status AppendAndReplay(const LogRecord& record) REQUIRES(mutex_);
   Status Note(const LogRecord& record) REQUIRES(mutex_);
+  Status NoteAndSync(const LogRecord& record) EXCLUDES(mutex_);
   Status ZeroData(uint64_t offset, uint64_t length);
   Status AddExtent(uint64_t begin, uint64_t end) REQUIRES(mutex_);
   Status WriteFully(int fd, std::span<const std::byte> bytes, uint64_t offset) const;

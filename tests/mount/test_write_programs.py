@@ -150,9 +150,12 @@ class Programs(write_support.OnMount):
         changed = [name for name in sorted(wanted) if wanted[name].kind == "file"
                    and wanted[name].size > 5000][::9]
         self.assertGreater(len(changed), 3)
-        for flags in (["--inplace", "--no-whole-file"], ["--no-whole-file"]):
+        for turn, flags in enumerate((["--inplace", "--no-whole-file"], ["--no-whole-file"])):
             for name in changed:
-                write_support.write_at(os.path.join(os.fsencode(tree), name), 100, os.urandom(50))
+                path = os.path.join(os.fsencode(tree), name)
+                write_support.write_at(path, 100, os.urandom(50))
+                # rsync takes times of one second for the same.
+                os.utime(path, ns=(10**18, 10**18 + (turn + 1) * 2 * 10**9 + 7))
             run(["rsync", "-aHAX", *flags, tree + "/", self.path("copy")], 300)
             assert_same_tree(self, snapshot(self.path("copy")), snapshot(tree), flags)
 

@@ -97,6 +97,31 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   return {};
 }
 
+// Remembers files of which every handle that may write is closing.
+void Filesystem::NoteClosing(NodeId id, const FileState& state) {
+  const bool is_closing = state.writers != 0 && state.closing == state.writers && state.changed;
+  MutexLock lock(closing_mutex_);
+  if (is_closing) {
+    closing_.insert(id);
+  } else {
+    closing_.erase(id);
+  }
+}
+
+// For who waits for all commits: they are as good as closed.
+void Filesystem::QueueClosing() {
+  std::vector<NodeId> ids;
+  {
+    MutexLock lock(closing_mutex_);
+    ids.assign(closing_.begin(), closing_.end());
+  }
+  for (const NodeId id : ids) {
+    if (const NodePtr node = nodes_.Find(id)) {
+      QueueCommit(node, /*is_awaited=*/true);
+    }
+  }
+}
+
 Status Filesystem::SyncCommits() {
   QueueClosing();
   return committer_.Sync();

@@ -177,31 +177,6 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   Forget(node->id, 1);
 }
 
-// Remembers files of which every handle that may write is closing.
-void Filesystem::NoteClosing(NodeId id, const FileState& state) {
-  const bool is_closing = state.writers != 0 && state.closing == state.writers && state.changed;
-  MutexLock lock(closing_mutex_);
-  if (is_closing) {
-    closing_.insert(id);
-  } else {
-    closing_.erase(id);
-  }
-}
-
-// For who waits for all commits: they are as good as closed.
-void Filesystem::QueueClosing() {
-  std::vector<NodeId> ids;
-  {
-    MutexLock lock(closing_mutex_);
-    ids.assign(closing_.begin(), closing_.end());
-  }
-  for (const NodeId id : ids) {
-    if (const NodePtr node = nodes_.Find(id)) {
-      QueueCommit(node, /*is_awaited=*/true);
-    }
-  }
-}
-
 // Opens the plain file for writing unless it is. Its name is escaped first if its content could
 // make it look like a compressed file.
 Status Filesystem::OpenHot(const NodePtr& node, FileState& state) {
@@ -561,6 +536,10 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
     if (session != nullptr) {
       const int error = os_.Sync(session->folder(), false);
       synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
+    }
+    if (synced && dir != nullptr) {  // else the plain file could be back, and hide the base
+      const int error = os_.Sync(dir->descriptor.get(), false);
+      synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
     }
   } else {
     if (hot == nullptr) {

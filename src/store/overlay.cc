@@ -151,7 +151,10 @@ Status Overlay::ReadLog(std::string_view boot_id) {
   // What follows a torn record must not come back when that has been overwritten.
   const bool is_torn = log.end < bytes.size() && os_.Truncate(log_.get(), log.end) < 0;
   log_is_stale_ = !is_of_this_boot || is_torn;
-  XZFS_RETURN_IF_ERROR(ReadCut());
+  // After a power cut that holds if the size was ever synced: before that the file may have none.
+  if (is_of_this_boot || end > log.lines.front().end) {
+    XZFS_RETURN_IF_ERROR(ReadCut());
+  }
   if (log_is_stale_) {
     (void)CompactLog();  // else the next change tries it again
   }

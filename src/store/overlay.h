@@ -77,9 +77,9 @@ class Overlay {
 
   // Notes for the next mount.
   Status NotePath(std::string path) EXCLUDES(mutex_);
-  // The file is about to lose its last name: without its base the overlay means nothing. On the disk
-  // when it returns, so that a removal that survives a power cut is not taken for a loss. NotePath
-  // takes it back.
+  // The file is about to lose its last name: without its base the overlay means nothing. On the
+  // disk when it returns, so that a removal that survives a power cut is not taken for a loss.
+  // NotePath takes it back.
   Status NoteDropped() EXCLUDES(mutex_);
   // A stored file with this inode number, size and mtime has all that is in here. On the disk when
   // it returns.

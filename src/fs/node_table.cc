@@ -240,13 +240,16 @@ bool NodeTable::IsInside(NodeId inner, NodeId outer) {
 }
 
 std::vector<NodeId> NodeTable::Forget(NodeId id, uint64_t count) {
+  std::vector<NodePtr> dead;  // freed after the lock is released: what they hold may cost I/O
   MutexLock lock(mutex_);
   const auto it = slots_.find(id);
   if (it == slots_.end() || id == kRootNode) {
     return {};
   }
   it->second.lookups -= std::min(count, it->second.lookups);
-  return DropUnused(id);
+  std::vector<NodeId> dropped = DropUnused(id);
+  dead.swap(dead_);
+  return dropped;
 }
 
 // Drops `id` if nothing holds it, and then its parent if that was only kept for it, and so on.
@@ -264,6 +267,7 @@ std::vector<NodeId> NodeTable::DropUnused(NodeId id) {
       shown_.erase(shown);
     }
     const NodeId parent = slot.location.parent;
+    dead_.push_back(slot.node);
     slots_.erase(it);
     dropped.push_back(id);
     --slots_.at(parent).children;

@@ -127,6 +127,7 @@ class NodeTable {
   Mutex mutex_;
   NodeId next_id_ GUARDED_BY(mutex_) = kRootNode + 1;
   std::unordered_map<NodeId, Slot> slots_ GUARDED_BY(mutex_);
+  std::vector<NodePtr> dead_ GUARDED_BY(mutex_);  // of slots that are gone, to be freed
   std::unordered_map<Key, NodeId, KeyHash> by_key_ GUARDED_BY(mutex_);
   // The inode numbers that are shown, and whose they are.
   std::unordered_map<uint64_t, NodeId> shown_ GUARDED_BY(mutex_);

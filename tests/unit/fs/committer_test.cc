@@ -116,12 +116,13 @@ TEST_F(CommitterTest, WhoWaitsIsKnownToTheAttemptHoweverFastItIs) {
   const auto committer = Make(std::chrono::nanoseconds(0));
   for (NodeId id = 1; id <= 200; ++id) {
     ASSERT_TRUE(committer->CommitNow(id, 1));
-    ASSERT_EQ(DoneOf(id), 1) << id;
+    ASSERT_GE(DoneOf(id), 1) << id;
   }
   for (NodeId id = 201; id <= 400; ++id) {
     committer->Add(id, 1, /*is_awaited=*/true);
     ASSERT_TRUE(committer->Sync());
-    ASSERT_EQ(DoneOf(id), 1) << id;
+    // Twice if Sync came while it was being committed: it waits for an attempt that began later.
+    ASSERT_GE(DoneOf(id), 1) << id;
   }
 }
 

@@ -51,7 +51,7 @@ struct Options {
 
   // When what was written is compressed.
   Compress compress = Compress::kClose;
-  // As xz's presets. 6: see docs/design.md for what the others cost and save.
+  // As xz's presets. 6: `scripts/bench --cases choice` shows what the others cost and save.
   unsigned preset = 6;
   bool extreme = false;
   // The Check ID that new files get; a changed one keeps its own.

@@ -90,10 +90,11 @@ Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
   {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
-    status = ending_ ? Status(Fail(ESHUTDOWN,
-                                   "the mount is ending: the file is committed at the "
-                                   "next one"))
-                     : WaitForAttempt(id);
+    if (ending_) {
+      status = Fail(ESHUTDOWN, "the mount is ending: the file is committed at the next one");
+    } else if (const auto enough = BeginWait(id)) {
+      status = WaitForAttempt(id, *enough);
+    }
   }
   if (!is_new) {
     calls_.unpin(id);
@@ -102,18 +103,19 @@ Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
 }
 
 Status Committer::Sync() {
-  std::vector<NodeId> ids = Pending();
+  const std::vector<NodeId> ids = Pending();
   Status status;
   MutexLock lock(mutex_);
   paused_until_ = {};
+  // All of them before the first is waited for: what is begun meanwhile began after the call.
+  std::vector<std::pair<NodeId, uint64_t>> awaited;
   for (const NodeId id : ids) {
-    if (const auto it = entries_.find(id); it != entries_.end() && !it->second.finished) {
-      Schedule(id, it->second, {});
+    if (const auto enough = BeginWait(id)) {
+      awaited.emplace_back(id, *enough);
     }
   }
-  changed_.NotifyAll();
-  for (const NodeId id : ids) {
-    const Status one = WaitForAttempt(id);
+  for (const auto& [id, enough] : awaited) {
+    const Status one = WaitForAttempt(id, enough);
     if (status && !one) {
       status = one;
     }
@@ -121,15 +123,20 @@ Status Committer::Sync() {
   return status;
 }
 
-// Until an attempt that began after the call has ended.
-Status Committer::WaitForAttempt(NodeId id) {
+std::optional<uint64_t> Committer::BeginWait(NodeId id) {
   const auto found = entries_.find(id);
   if (found == entries_.end() || found->second.finished) {
-    return {};
+    return std::nullopt;
   }
-  ++found->second.waiters;
-  found->second.again |= found->second.running;
-  const uint64_t enough = found->second.attempts + (found->second.running ? 2 : 1);
+  Entry& entry = found->second;
+  ++entry.waiters;
+  entry.again |= entry.running;
+  Schedule(id, entry, {});
+  changed_.NotifyAll();
+  return entry.attempts + (entry.running ? 2 : 1);
+}
+
+Status Committer::WaitForAttempt(NodeId id, uint64_t enough) {
   Status status;
   for (;;) {
     Entry& entry = entries_.at(id);

@@ -100,7 +100,10 @@ class Committer {
   void Schedule(NodeId id, Entry& entry, Clock::time_point due) REQUIRES(mutex_);
   // Returns whether the node is pending no more.
   bool Finish(NodeId id, Entry& entry, Result<Outcome> result) REQUIRES(mutex_);
-  Status WaitForAttempt(NodeId id) REQUIRES(mutex_);
+  // Keeps the entry until WaitForAttempt. Returns how many attempts will have ended when one that
+  // begins after this call has; or nothing: the node isn't pending.
+  std::optional<uint64_t> BeginWait(NodeId id) REQUIRES(mutex_);
+  Status WaitForAttempt(NodeId id, uint64_t enough) REQUIRES(mutex_);
 
   const unsigned thread_count_;
   const std::chrono::nanoseconds settle_;

@@ -32,6 +32,9 @@ class CommitterTest : public testing::Test {
   }
 
   Result<Outcome> Commit(NodeId id, bool is_awaited) {
+    for (int i = 0; i < yields_; ++i) {
+      std::this_thread::yield();
+    }
     const std::lock_guard<std::mutex> lock(mutex_);
     ++tries_[id];
     awaited_[id] = is_awaited;
@@ -70,6 +73,7 @@ class CommitterTest : public testing::Test {
   std::atomic<int> pins_ = 0;
   std::atomic<int> idle_ = 0;
   bool needs_waiter_ = false;
+  int yields_ = 0;  // in each commit
 
  private:
   std::mutex mutex_;
@@ -109,6 +113,21 @@ TEST_F(CommitterTest, SyncWaitsForNoneToSettle) {
     EXPECT_EQ(DoneOf(id), 1) << id;
   }
   EXPECT_EQ(committer->figures().pending, 0U);
+}
+
+TEST_F(CommitterTest, SyncCommitsAFileOnceThoughItIsBegunWhileAnotherIsWaitedFor) {
+  yields_ = 100;
+  const auto committer = Make(kNever);
+  constexpr int kRounds = 100;
+  for (int round = 1; round <= kRounds; ++round) {
+    for (NodeId id = 1; id <= 20; ++id) {
+      committer->Add(id, 1);
+    }
+    ASSERT_TRUE(committer->Sync());
+  }
+  for (NodeId id = 1; id <= 20; ++id) {
+    EXPECT_EQ(DoneOf(id), kRounds) << id;
+  }
 }
 
 TEST_F(CommitterTest, WhoWaitsIsKnownToTheAttemptHoweverFastItIs) {

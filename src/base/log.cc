@@ -106,7 +106,10 @@ void AppendEscaped(unsigned char byte, std::string& out) {
   out += text;
 }
 
-void AppendPrintable(std::string_view message, std::string& out) {
+}  // namespace
+
+std::string Printable(std::string_view message) {
+  std::string out;
   for (size_t i = 0; i < message.size(); ++i) {
     const auto byte = static_cast<unsigned char>(message[i]);
     if (byte < 0x20 || byte == 0x7f) {
@@ -125,9 +128,8 @@ void AppendPrintable(std::string_view message, std::string& out) {
     }
     out += message[i];
   }
+  return out;
 }
-
-}  // namespace
 
 void LogToStderr(LogLevel least) { Replace(MakeDestination(true, least)); }
 
@@ -147,7 +149,7 @@ void Log(LogLevel level, std::string_view message) {
     const LevelPrefix prefix = PrefixOf(level);
     line = destination.on_journal ? prefix.journal : prefix.plain;
   }
-  AppendPrintable(message, line);
+  line += Printable(message);
   destination.logger->log(SpdlogLevel(level), spdlog::string_view_t(line.data(), line.size()));
 }
 

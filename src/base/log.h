@@ -1,6 +1,7 @@
 // The log: one line an event, to stderr in the foreground, to syslog in the background.
 #pragma once
 
+#include <string>
 #include <string_view>
 
 namespace xzfs {
@@ -14,6 +15,9 @@ void LogToSyslog(LogLevel least);
 
 // Whether lines of this level are written at all: for messages that are costly to put together.
 bool LogEnabled(LogLevel level);
+
+// `text` with its control characters (file names are bytes) as \xNN.
+std::string Printable(std::string_view text);
 
 // Writes one line. Thread-safe. Control characters in `message` (file names are bytes) are shown as
 // \xNN, so that a name can't forge a line.

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "base/machine.h"
+#include "base/units.h"
 
 namespace xzfs {
 namespace {
@@ -343,31 +344,6 @@ tl::unexpected<Error> UnknownOption(std::string_view option) {
   return Fail(ENOENT, Join("unknown option '", name, "' (did you mean ", nearest, "?)"));
 }
 
-// The power of two that a suffix stands for. As in xz: K, M or G in either case, alone or followed
-// by i, iB or B.
-std::optional<unsigned> SuffixShift(std::string_view suffix) {
-  if (suffix.empty()) {
-    return 0;
-  }
-  const std::string_view rest = suffix.substr(1);
-  if (!rest.empty() && rest != "i" && rest != "iB" && rest != "B") {
-    return std::nullopt;
-  }
-  switch (suffix[0]) {
-    case 'k':
-    case 'K':
-      return 10;
-    case 'm':
-    case 'M':
-      return 20;
-    case 'g':
-    case 'G':
-      return 30;
-    default:
-      return std::nullopt;
-  }
-}
-
 void ApplyFlag(const Flag& flag, Options& options) {
   std::vector<std::string>& flags = options.mount_flags;
   std::erase(flags, flag.adds);
@@ -481,20 +457,6 @@ Status ResolveDefaults(Options& options) {
                    " bytes): Blocks of that size would not fit");
   }
   return {};
-}
-
-Result<uint64_t> ParseSize(std::string_view text) {
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  const std::optional<unsigned> shift =
-      SuffixShift(text.substr(static_cast<size_t>(end - text.data())));
-  if (error == std::errc::invalid_argument || !shift) {
-    return Invalid("'", text, "' is not a size, such as 512MiB or 2GiB");
-  }
-  if (error != std::errc() || number > (std::numeric_limits<uint64_t>::max() >> *shift)) {
-    return Invalid("'", text, "' is too large a size");
-  }
-  return number << *shift;
 }
 
 std::string OptionsHelp() {

@@ -90,10 +90,6 @@ std::vector<std::string> SplitOptionList(std::string_view list);
 // Errors: EINVAL with a one-line message.
 Status ResolveDefaults(Options& options);
 
-// A size in bytes: "64", "64KiB", "1Gi", "10M" ...: every suffix that xz accepts, all powers of
-// 1024. Errors: EINVAL with a one-line message.
-Result<uint64_t> ParseSize(std::string_view text);
-
 // One line an option, for --help.
 std::string OptionsHelp();
 

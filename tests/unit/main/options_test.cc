@@ -22,45 +22,6 @@ bool HasFlag(const Options& options, const std::string& flag) {
   return std::count(options.mount_flags.begin(), options.mount_flags.end(), flag) == 1;
 }
 
-TEST(ParseSize, AcceptsEverySuffixThatXzAccepts) {
-  const struct {
-    std::vector<std::string> letters;
-    uint64_t unit;
-  } kUnits[] = {{{"k", "K"}, 1024}, {{"m", "M"}, 1 << 20}, {{"g", "G"}, 1 << 30}};
-  for (const auto& [letters, unit] : kUnits) {
-    for (const std::string& letter : letters) {
-      for (const char* rest : {"", "i", "iB", "B"}) {
-        const std::string text = "3" + letter + rest;
-        const Result<uint64_t> bytes = ParseSize(text);
-        ASSERT_TRUE(bytes) << text;
-        EXPECT_EQ(*bytes, 3 * unit) << text;
-      }
-    }
-  }
-  EXPECT_EQ(ParseSize("0").value(), 0u);
-  EXPECT_EQ(ParseSize("65536").value(), 65536u);
-}
-
-TEST(ParseSize, RefusesWhatXzRefuses) {
-  for (const char* text : {"", "M", "1.5G", "1 MiB", " 1", "1 ", "-1", "+1", "0x10", "1b", "1kib",
-                           "1MiBs", "1T", "1e6", "1Mi ", "one"}) {
-    const Result<uint64_t> bytes = ParseSize(text);
-    ASSERT_FALSE(bytes) << text;
-    EXPECT_EQ(bytes.error().code, EINVAL);
-    EXPECT_EQ(bytes.error().message.find('\n'), std::string::npos);
-  }
-}
-
-TEST(ParseSize, RefusesSizesThatOverflow) {
-  EXPECT_EQ(ParseSize("18446744073709551615").value(), UINT64_MAX);
-  EXPECT_EQ(ParseSize("17179869183GiB").value(), uint64_t{17179869183} << 30);
-  for (const char* text : {"18446744073709551616", "17179869184GiB", "99999999999999999999K"}) {
-    const Result<uint64_t> bytes = ParseSize(text);
-    ASSERT_FALSE(bytes) << text;
-    EXPECT_NE(bytes.error().message.find("too large"), std::string::npos);
-  }
-}
-
 TEST(ApplyOption, SetsEveryOption) {
   Options options;
   for (const char* option : {"cache_size=512MiB", "threads=3", "whole_block_limit=1M",

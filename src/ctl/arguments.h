@@ -1,0 +1,76 @@
+// What a command takes: its options and operands.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "xzfs/result.h"
+
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
+namespace xzfs {
+
+// Each call declares one; `names` are as "-k,--keep". The value lives in the caller's object, holds
+// the default, and is set by Parse. Of an option that is given twice the last one counts. Not
+// thread-safe.
+class Arguments {
+ public:
+  Arguments(std::string_view command, std::string_view summary, std::string_view example);
+  ~Arguments();
+  Arguments(const Arguments&) = delete;
+  Arguments& operator=(const Arguments&) = delete;
+
+  void Flag(const std::string& names, bool& value, const std::string& help);
+  // How many times it was given.
+  void Count(const std::string& names, unsigned& count, const std::string& help);
+  // `placeholder`: what the value is called in the help.
+  void Text(const std::string& names, const std::string& placeholder, std::string& value,
+            const std::string& help);
+  // May be given several times.
+  void Texts(const std::string& names, const std::string& placeholder,
+             std::vector<std::string>& values, const std::string& help);
+  // In bytes, see base/units.h.
+  void Size(const std::string& names, uint64_t& bytes, const std::string& help);
+  // In seconds, see base/units.h.
+  void Duration(const std::string& names, std::optional<double>& seconds, const std::string& help);
+  void Number(const std::string& names, unsigned& number, unsigned least, unsigned most,
+              const std::string& help);
+  // A number up to 100, with or without a % after it.
+  void Percent(const std::string& names, double& percent, const std::string& help);
+  void Choice(const std::string& names, std::string& value, const std::vector<std::string>& choices,
+              const std::string& help);
+  // xz's -0 to -9.
+  void Preset(unsigned& preset, const std::string& help);
+  // What is neither an option nor an option's value. Exactly one ...
+  void Operand(const std::string& placeholder, std::string& value, const std::string& help);
+  // ... or one and more.
+  void Operands(const std::string& placeholder, std::vector<std::string>& values,
+                const std::string& help);
+
+  // Sets all values. Errors: EINVAL with one line for the user.
+  Status Parse(std::vector<std::string> words);
+  std::string Help() const;
+  bool wants_help() const { return wants_help_; }
+
+  // How an option ("--keep", "-k") stands among words.
+  enum class Kind { kUnknown, kFlag, kWithValue };
+  Kind KindOf(const std::string& name) const;
+
+ private:
+  CLI::Option* Value(const std::string& names, const std::string& placeholder,
+                     const std::string& help, std::function<Status(const std::string&)> set);
+
+  const std::string command_;
+  const std::unique_ptr<CLI::App> app_;
+  bool wants_help_ = false;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,26 @@
+// All commands of xzfsctl.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "ctl/command.h"
+
+namespace xzfs {
+
+struct CommandEntry {
+  std::string_view name;
+  std::string_view summary;  // one line
+  std::string_view example;  // for its --help, each line indented by two
+  std::unique_ptr<Command> (*make)();
+};
+
+// In the order of the help.
+std::span<const CommandEntry> Commands();
+// Null if there is none of that name.
+const CommandEntry* FindCommand(std::string_view name);
+
+std::unique_ptr<Command> MakeListCommand();
+
+}  // namespace xzfs

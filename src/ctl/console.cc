@@ -1,0 +1,125 @@
+#include "ctl/console.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/log.h"
+
+namespace xzfs {
+namespace {
+
+bool IsDumb() {
+  const char* terminal = std::getenv("TERM");
+  return terminal == nullptr || std::strcmp(terminal, "dumb") == 0;
+}
+
+bool WantsNoColor() {
+  const char* no_color = std::getenv("NO_COLOR");
+  return no_color != nullptr && *no_color != '\0';
+}
+
+void Put(std::FILE* to, std::string_view text) { std::fwrite(text.data(), 1, text.size(), to); }
+
+}  // namespace
+
+Console::Console()
+    : stdout_is_terminal_(isatty(STDOUT_FILENO) == 1),
+      stderr_is_terminal_(isatty(STDERR_FILENO) == 1),
+      has_colors_(stdout_is_terminal_ && !IsDumb() && !WantsNoColor()) {}
+
+void Console::Error(std::string_view message) {
+  erred_ = true;
+  if (quiet_ < 2) {
+    Say(message);
+  }
+}
+
+void Console::Warn(std::string_view message) {
+  warned_ = true;
+  if (quiet_ < 1) {
+    Say(message);
+  }
+}
+
+void Console::Note(std::string_view message) {
+  if (quiet_ < 1) {
+    Say(message);
+  }
+}
+
+void Console::Say(std::string_view message) {
+  const std::string line = "xzfsctl: " + Printable(message) + "\n";
+  MutexLock lock(mutex_);
+  std::fflush(stdout);
+  if (!status_.empty()) {
+    Put(stderr, "\r\033[K");
+  }
+  Put(stderr, line);
+  Put(stderr, status_);
+}
+
+void Console::Print(std::string_view text) {
+  MutexLock lock(mutex_);
+  Put(stdout, text);
+}
+
+void Console::ShowStatus(std::string_view line) {
+  MutexLock lock(mutex_);
+  if (!stderr_is_terminal_) {
+    if (!line.empty()) {
+      Put(stderr, std::string(line) + "\n");
+    }
+    return;
+  }
+  if (!status_.empty() || !line.empty()) {
+    Put(stderr, "\r\033[K");
+  }
+  status_ = line;
+  Put(stderr, status_);
+}
+
+void Console::PrintStatus(std::string_view line) {
+  MutexLock lock(mutex_);
+  if (!status_.empty()) {
+    Put(stderr, "\r\033[K");
+  }
+  Put(stderr, std::string(line) + "\n");
+  Put(stderr, status_);
+}
+
+unsigned Console::columns() const {
+  constexpr unsigned kUsual = 80;
+  struct winsize size = {};
+  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0;
+  return known ? size.ws_col : kUsual;
+}
+
+void Console::Flush() {
+  bool failed = false;
+  int error = 0;
+  {
+    MutexLock lock(mutex_);
+    failed = std::ferror(stdout) != 0;
+    if (std::fflush(stdout) != 0) {
+      failed = true;
+      error = errno;
+    }
+  }
+  if (failed) {
+    Error("write to stdout: " + std::string(std::strerror(error == 0 ? EIO : error)));
+  }
+}
+
+int Console::exit_code() const {
+  if (erred_) {
+    return 1;
+  }
+  return warned_ ? 2 : 0;
+}
+
+}  // namespace xzfs

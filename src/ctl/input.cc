@@ -1,0 +1,78 @@
+#include "ctl/input.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "store/xz_writer.h"
+#include "xz/format.h"
+
+namespace xzfs {
+namespace {
+
+// What reading an Index may take: 25 million Blocks. The user asked for this one file.
+constexpr uint64_t kIndexMemory = uint64_t{1} << 30;
+
+Error Named(const Input& input, Error error) {
+  error.message = input.path + ": " + error.message;
+  return error;
+}
+
+}  // namespace
+
+Result<Input> OpenInput(Os& os, const std::string& path) {
+  Input input;
+  input.path = path;
+  // A FIFO must not keep us waiting; for regular files O_NONBLOCK means nothing.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+  if (fd < 0) {
+    return FailErrno(errno, path);
+  }
+  input.descriptor = Descriptor(os, fd);
+  if (const int error = os.FStat(fd, &input.attributes); error < 0) {
+    return FailErrno(-error, path);
+  }
+  if (S_ISDIR(input.attributes.st_mode)) {
+    return Fail(EISDIR, path + " is a directory: name the files in it");
+  }
+  if (!S_ISREG(input.attributes.st_mode)) {
+    return Fail(EINVAL, path + " is not a regular file");
+  }
+  input.stored =
+      std::make_unique<StoredFile>(os, fd, static_cast<uint64_t>(input.attributes.st_size));
+  return input;
+}
+
+Result<Format> FormatOf(const Input& input) {
+  std::array<std::byte, kFormatProbeBytes> bytes = {};
+  const Result<size_t> got = input.stored->ReadAt(0, bytes);
+  if (!got) {
+    return tl::unexpected(Named(input, got.error()));
+  }
+  const std::span<const std::byte> head = std::span(bytes).first(*got);
+  if (HasXzMagic(head)) {
+    return Format::kXz;
+  }
+  if (HasLzipMagic(head)) {
+    return Format::kLzip;
+  }
+  if (LooksLikeLzmaAlone(head)) {
+    return Format::kLzmaAlone;
+  }
+  return Fail(EINVAL, input.path + " is not compressed: neither .xz nor .lzma nor .lz");
+}
+
+Result<BlockIndex> ReadIndexOf(const Input& input) {
+  XZFS_ASSIGN_OR_RETURN(const Format format, FormatOf(input));
+  Result<BlockIndex> index =
+      BlockIndex::Read(*input.stored, format, {.memory_bytes = kIndexMemory});
+  if (!index) {
+    return tl::unexpected(Named(input, std::move(index.error())));
+  }
+  return index;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,50 @@
+"""Runs xzfsctl. Environment: XZFSCTL_BINARY, and what tests/mount/support.py takes."""
+
+import json
+import os
+import subprocess
+import unittest
+
+import support
+
+CTL = os.environ.get("XZFSCTL_BINARY", "")
+
+
+def environment(**more):
+    """Ours without what would change the program's mind."""
+    own = ("XZFS_DEFAULTS", "XZFS_OPT", "NO_COLOR", "XZ_DEFAULTS", "XZ_OPT")
+    return {**{key: value for key, value in os.environ.items() if key not in own}, **more}
+
+
+class CtlTest(unittest.TestCase):
+    """Gives each test `self.folder`, empty."""
+
+    def setUp(self):
+        self.folder = self.enterContext(support.temp_dir("xzfsctl-"))
+
+    def path(self, *names):
+        return os.path.join(self.folder, *names)
+
+    def ctl(self, *words, code=0, text=True, deadline_s=60, **env):
+        """Runs it and checks the exit code; returns (stdout, stderr)."""
+        done = subprocess.run([CTL, *words], stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=deadline_s * support.SLOWNESS, check=False, cwd=self.folder,
+                              env=environment(**env))
+        out, err = done.stdout, done.stderr.decode(errors="replace")
+        self.assertEqual(done.returncode, code, f"{words}: {err}")
+        for line in err.splitlines():
+            self.assertTrue(line.startswith("xzfsctl: "), f"{words}: a stray line: {line!r}")
+        return out.decode(errors="replace") if text else out, err
+
+    def json(self, *words, code=0, **env):
+        """What a command says with --json; it has a schema number."""
+        document = json.loads(self.ctl(*words, "--json", code=code, **env)[0])
+        self.assertEqual(document["schema"], 1)
+        self.assertEqual(document["command"], words[0])
+        return document
+
+
+def write(path, content):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(content)

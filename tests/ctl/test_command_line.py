@@ -1,0 +1,70 @@
+"""What all commands have in common: help, errors, exit codes, options from the environment."""
+
+import lzma
+import os
+import subprocess
+
+import support
+from ctl_support import CTL, CtlTest, environment, write
+
+
+class CommandLine(CtlTest):
+    def commands(self):
+        text, _ = self.ctl("--help")
+        lines = text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+        self.assertGreater(len(lines), 0)
+        return [line.split()[0] for line in lines]
+
+    def test_every_command_has_help_with_an_example(self):
+        for command in self.commands():
+            text, _ = self.ctl(command, "--help")
+            self.assertIn(f"Example:\n  xzfsctl {command}", text)
+            self.assertEqual(self.ctl("help", command)[0], text)
+            self.assertEqual(self.ctl(command, "--bad", "-h")[0], text, "whatever else is there")
+
+    def test_a_line_that_is_wrong_is_answered_with_one_line_and_1(self):
+        for words in ((), ("no-such",), ("list",), ("list", "--no-such", "a"), ("list", "-X", "a"),
+                      ("list", "--json=maybe", "a")):
+            _, error = self.ctl(*words, code=1)
+            self.assertEqual(error.count("\n"), 1, words)
+
+    def test_the_version_is_told(self):
+        self.assertRegex(self.ctl("--version")[0], r"^xzfsctl \d+\.\d+\.\d+\n$")
+
+    def test_a_file_may_have_the_name_of_an_option_or_of_a_command(self):
+        for name in ("--json", "-v", "list", "pack", "-"):
+            write(self.path(name), lzma.compress(b"hello"))
+            self.assertIn(name, self.ctl("list", "--", name)[0])
+
+    def test_options_come_from_the_environment_and_the_command_line_is_last(self):
+        write(self.path("a.xz"), lzma.compress(b"hello"))
+        plain, _ = self.ctl("list", "a.xz")
+        long, _ = self.ctl("list", "-v", "a.xz")
+        self.assertNotEqual(plain, long)
+        for variable in ("XZFS_DEFAULTS", "XZFS_OPT"):
+            self.assertEqual(self.ctl("list", "a.xz", **{variable: " -v\t"})[0], long)
+            self.assertEqual(self.ctl("list", "a.xz", **{variable: ""})[0], plain)
+        _, error = self.ctl("list", "a.xz", code=1, XZFS_OPT="--no-such=1")
+        self.assertIn("XZFS_OPT: '--no-such=1'", error)
+        self.assertIn("XZFS_DEFAULTS", self.ctl("list", "a.xz", code=1, XZFS_DEFAULTS="word")[1])
+
+    def test_what_can_not_be_written_to_stdout_is_an_error(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([CTL, "--help"], stdout=full, stderr=subprocess.PIPE, check=False,
+                                  env=environment())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No space left", done.stderr)
+
+    def test_control_characters_of_names_do_not_reach_the_terminal(self):
+        name = "evil\x1b[2Jname\n.xz"
+        write(self.path(name), b"not compressed")
+        _, error = self.ctl("list", name, code=1)
+        self.assertIn(r"evil\x1b[2Jname\x0a.xz", error)
+        write(self.path(name), lzma.compress(b"hello"))
+        out, _ = self.ctl("list", name)
+        self.assertIn(r"evil\x1b[2Jname\x0a.xz", out)
+        self.assertEqual(os.listdir(self.folder), [name])
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,46 @@
+# The Debian package: `cpack --preset release`. Its dependencies are what its programs are linked with
+# where it is built, so there is one for each release of Debian; its version says for which.
+set(CPACK_GENERATOR DEB)
+# Who builds a package maintains it: the variables of Debian's own tools say who that is.
+set(CPACK_PACKAGE_CONTACT "The xzfs authors <xzfs@localhost>")
+if(DEFINED ENV{DEBEMAIL})
+  set(CPACK_PACKAGE_CONTACT "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
+endif()
+set(CPACK_PACKAGE_VENDOR xzfs)
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL runtime)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+
+set(release 1)
+if(EXISTS /etc/os-release)
+  file(STRINGS /etc/os-release os REGEX "^(ID|VERSION_ID)=")
+  if("ID=debian" IN_LIST os AND os MATCHES "VERSION_ID=\"?([0-9]+)")
+    set(release "1~deb${CMAKE_MATCH_1}")
+  endif()
+endif()
+set(CPACK_DEBIAN_PACKAGE_RELEASE ${release})
+
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME xzfs)
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION utils)
+# fuse3 has fusermount3, with which ordinary users mount, and fuse.conf.
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "fuse3")
+set(CPACK_DEBIAN_RUNTIME_PACKAGE_SUGGESTS "attr, xz-utils")
+set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "mount a directory of .xz files as the plain files in them
+xzfs shows each NAME.xz of a directory as the plain file NAME. Any
+program reads it at any offset: only what is touched is decoded, on all
+processors, and verified. What is written is compressed in the
+background, crash-safe, into ordinary .xz files.
+.
+xzfsctl packs, verifies and lists such files, and shows what a mount does.")
+
+# What policy asks of every package: these are the package's, and not part of an installation by hand.
+string(TIMESTAMP XZFS_BUILD_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
+configure_file(packaging/deb/copyright.in packaging/deb/copyright @ONLY)
+configure_file(packaging/deb/changelog.in packaging/deb/changelog @ONLY)
+set(CPACK_XZFS_DEB_FOLDER ${CMAKE_CURRENT_BINARY_DIR}/packaging/deb)
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_SOURCE_DIR}/packaging/deb/finish.cmake)
+include(CPack)

@@ -1,0 +1,25 @@
+# Run by cpack on each package's tree before it is packed: compresses the man pages, adds the
+# changelog and the copyright.
+file(GLOB trees LIST_DIRECTORIES true ${CPACK_TEMPORARY_DIRECTORY}/*)
+foreach(tree IN LISTS trees)
+  if(NOT IS_DIRECTORY ${tree}/usr)
+    continue()
+  endif()
+  get_filename_component(component ${tree} NAME)
+  string(TOUPPER ${component} component)
+  set(doc ${tree}/usr/share/doc/${CPACK_DEBIAN_${component}_PACKAGE_NAME})
+  file(MAKE_DIRECTORY ${doc})
+  file(COPY ${CPACK_XZFS_DEB_FOLDER}/copyright DESTINATION ${doc})
+  file(COPY_FILE ${CPACK_XZFS_DEB_FOLDER}/changelog ${doc}/changelog.Debian)
+  file(CHMOD ${doc}/copyright ${doc}/changelog.Debian
+    PERMISSIONS OWNER_READ OWNER_WRITE GROUP_READ WORLD_READ)
+  file(GLOB pages ${tree}/usr/share/man/man*/*.[1-9])
+  execute_process(COMMAND gzip -9n ${pages} ${doc}/changelog.Debian COMMAND_ERROR_IS_FATAL ANY)
+  file(GLOB_RECURSE folders LIST_DIRECTORIES true ${tree}/*)
+  foreach(folder IN LISTS folders)
+    if(IS_DIRECTORY ${folder} AND NOT IS_SYMLINK ${folder})
+      file(CHMOD ${folder} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
+        GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
+    endif()
+  endforeach()
+endforeach()

@@ -114,6 +114,10 @@ class RealOs : public Os {
     });
   }
 
+  void StartReading(int fd, uint64_t offset, uint64_t length) override {
+    (void)posix_fadvise(fd, static_cast<off_t>(offset), static_cast<off_t>(length),
+                        POSIX_FADV_WILLNEED);
+  }
   void StartWriting(int fd, uint64_t offset, uint64_t length) override {
     ::sync_file_range(fd, static_cast<off_t>(offset), static_cast<off_t>(length),
                       SYNC_FILE_RANGE_WRITE);

@@ -44,6 +44,8 @@ class Os {
                              std::span<char> out) = 0;
   virtual ssize_t ListXattrAt(int dir, const std::string& name, std::span<char> out) = 0;
   virtual int StatVfs(int fd, struct statvfs* out) = 0;
+  // Asks that these bytes be fetched into the page cache. A hint: nothing is said of success.
+  virtual void StartReading(int fd, uint64_t offset, uint64_t length) = 0;
 
   // Those that change something. Names are single components of `dir`, and never followed.
   virtual ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) = 0;

@@ -72,11 +72,27 @@ XzReader::~XzReader() {
 }
 
 Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const {
-  if (offset >= size() || out.empty()) {
+  size_t done = 0;
+  return Visit(offset, out.size(), [&](const Piece& piece) {
+    std::memcpy(out.data() + done, piece.bytes.data(), piece.bytes.size());
+    done += piece.bytes.size();
+  });
+}
+
+Result<std::vector<XzReader::Piece>> XzReader::Lend(uint64_t offset, size_t length) const {
+  std::vector<Piece> pieces;
+  XZFS_RETURN_IF_ERROR(
+      Visit(offset, length, [&](Piece piece) { pieces.push_back(std::move(piece)); }));
+  return pieces;
+}
+
+Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
+                               const std::function<void(Piece)>& take) const {
+  if (offset >= size() || length == 0) {
     return size_t{0};
   }
   XZFS_ASSIGN_OR_RETURN(const FilePtr file, shared_->File());
-  const uint64_t end = offset + std::min<uint64_t>(out.size(), size() - offset);
+  const uint64_t end = offset + std::min<uint64_t>(length, size() - offset);
   const bool sequential = Observe(file, offset, end);
   for (uint64_t at = offset; at < end;) {
     const UnitRange range = shared_->UnitAt(*file, at);
@@ -95,9 +111,10 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
     const auto load = [&](const BlockCache::FlightPtr& flight) {
       return shared_->Load(file, range, access.end, offer, flight);
     };
-    XZFS_ASSIGN_OR_RETURN(const UnitPtr unit,
+    XZFS_ASSIGN_OR_RETURN(UnitPtr unit,
                           shared_->engine.cache.Get({file->id(), range.begin}, access, load));
-    std::memcpy(out.data() + (at - offset), unit->bytes().data() + (at - range.begin), stop - at);
+    const std::span<const std::byte> bytes = unit->bytes().subspan(at - range.begin, stop - at);
+    take({std::move(unit), bytes});
     at = stop;
   }
   const size_t served = end - offset;
@@ -162,6 +179,12 @@ bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const
 // Block come out of one decoder and are one task.
 void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
                       uint64_t generation) const {
+  // Several threads that read parts of a file in turn are no sequential reader to the kernel.
+  if (!ranges.front().giant) {
+    const BlockInfo& last = ranges.back().block;
+    const uint64_t begin = ranges.front().block.compressed_offset;
+    shared_->source.stored->WillRead(begin, last.compressed_offset + last.unpadded_size - begin);
+  }
   for (auto first = ranges.begin(); first != ranges.end();) {
     auto last = std::next(first);
     while (first->giant && last != ranges.end() && last->block.number == first->block.number) {

@@ -55,6 +55,15 @@ class XzReader : public RandomAccessFile {
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
   uint64_t size() const override { return shared_->source.plain_size; }
 
+  // Decoded bytes where they lie. They stay while `unit` is held.
+  struct Piece {
+    UnitPtr unit;
+    std::span<const std::byte> bytes;
+  };
+  // As ReadAt of `length` bytes, without the copy. Each piece holds a unit in memory, so that is
+  // for short ranges.
+  Result<std::vector<Piece>> Lend(uint64_t offset, size_t length) const;
+
   // Decodes a file that is one unit before it is read, and tells Source::decoded. Does nothing if
   // it is larger, in the cache, or damaged, or if decode-ahead has no memory. Blocks.
   void DecodeAhead() const;
@@ -96,6 +105,9 @@ class XzReader : public RandomAccessFile {
                                   const BlockCache::FlightPtr& flight) const;
   };
 
+  // Hands the pieces of a range to `take`, in order. Returns how many bytes they have.
+  Result<size_t> Visit(uint64_t offset, size_t length,
+                       const std::function<void(Piece)>& take) const;
   bool HasAhead() const REQUIRES(mutex_) { return read_giant_ || readahead_.HasPlan(); }
   bool Observe(const FilePtr& file, uint64_t offset, uint64_t end) const EXCLUDES(mutex_);
   bool Enter(const UnitRange& range) const EXCLUDES(mutex_);

@@ -200,12 +200,15 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
 void FuseOperations::ReadNow(const PendingRead& read) {
   Run(read.req, [&](FuseOperations& self, Request& request) -> Status {
     thread_local std::vector<std::byte> buffer;
-    if (buffer.size() < read.size) {
-      buffer.resize(read.size);
-    }
+    std::vector<XzReader::Piece> lent;
     XZFS_ASSIGN_OR_RETURN(const size_t got,
-                          self.fs_.Read(*read.file, read.offset, {buffer.data(), read.size}));
-    fuse_reply_buf(request.End(), reinterpret_cast<const char*>(buffer.data()), got);
+                          self.fs_.Read(*read.file, read.offset, read.size, buffer, lent));
+    std::vector<struct iovec> reply{{buffer.data(), got}};
+    for (const XzReader::Piece& piece : lent) {
+      // libfuse only reads from it.
+      reply.push_back({const_cast<std::byte*>(piece.bytes.data()), piece.bytes.size()});
+    }
+    fuse_reply_iov(request.End(), reply.data(), static_cast<int>(reply.size()));
     if (buffer.size() > kKeptBufferBytes) {
       std::vector<std::byte>().swap(buffer);
     }

@@ -122,7 +122,10 @@ class Filesystem {
   // `flags` as open(2) takes them. `keep_cache`: what the kernel has cached of the file is still
   // good.
   Result<std::unique_ptr<OpenFile>> Open(NodeId node, int flags, bool* keep_cache);
-  Result<size_t> Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out);
+  // Up to `size` bytes. Decoded ones are lent; others are read into `buffer`, which is made large
+  // enough, and their number is returned. REQUIRES: `lent` is empty.
+  Result<size_t> Read(const OpenFile& file, uint64_t offset, size_t size,
+                      std::vector<std::byte>& buffer, std::vector<XzReader::Piece>& lent);
   void Close(std::unique_ptr<OpenFile> file);
 
   // Those that change something fail with EROFS on a mount that is read-only.
@@ -278,8 +281,8 @@ class Filesystem {
   void DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded);
   std::function<bool()> StillGood(const Node& node);
   std::unique_ptr<RandomAccessFile> ContentOf(const NodePtr& node, int flags);
-  Result<size_t> ReadNode(const OpenFile& file, const NodePtr& node, uint64_t offset,
-                          std::span<std::byte> out);
+  Result<size_t> ReadNode(const OpenFile& file, const NodePtr& node, uint64_t offset, size_t size,
+                          std::vector<std::byte>& buffer, std::vector<XzReader::Piece>& lent);
   // One that is used though the file has no name any more, or null.
   DescriptorPtr KeptDescriptor(const NodePtr& node);
 

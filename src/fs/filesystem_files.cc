@@ -55,6 +55,12 @@ class NodeFile : public RandomAccessFile {
 
   uint64_t size() const override { return node_->identity.size_bytes; }
 
+  void WillRead(uint64_t offset, uint64_t length) const override {
+    if (const auto descriptor = fs_.OpenNode(node_)) {
+      fs_.os_.StartReading((*descriptor)->descriptor.get(), offset, length);
+    }
+  }
+
  private:
   // From the bytes that a lookup or an earlier read left, or of the whole file, for the next reads.
   Result<size_t> ReadSmall(uint64_t offset, std::span<std::byte> out) const {
@@ -314,12 +320,14 @@ std::function<bool()> Filesystem::StillGood(const Node& node) {
   };
 }
 
-Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span<std::byte> out) {
+Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, size_t size,
+                                std::vector<std::byte>& buffer,
+                                std::vector<XzReader::Piece>& lent) {
   // A commit or a rename may replace or move the stored file between two looks at it.
   constexpr int kTries = 4;
   for (int tries = 1;; ++tries) {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
-    auto got = ReadNode(file, node, offset, out);
+    auto got = ReadNode(file, node, offset, size, buffer, lent);
     if (got || got.error().code != ESTALE || tries == kTries) {
       return got;
     }
@@ -328,7 +336,8 @@ Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, std::span
 }
 
 Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, uint64_t offset,
-                                    std::span<std::byte> out) {
+                                    size_t size, std::vector<std::byte>& buffer,
+                                    std::vector<XzReader::Piece>& lent) {
   std::shared_ptr<const RandomAccessFile> content;
   {
     MutexLock lock(file.mutex_);
@@ -349,6 +358,13 @@ Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, u
     overlay = node->state->overlay;
     hot = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
   }
+  const auto* const reader = dynamic_cast<const XzReader*>(content.get());
+  if (overlay == nullptr && hot == nullptr && reader != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(lent, reader->Lend(offset, size));
+    return size_t{0};
+  }
+  buffer.resize(std::max(buffer.size(), size));
+  const std::span<std::byte> out = std::span(buffer).first(size);
   if (overlay != nullptr) {
     return overlay->ReadAt(*content, offset, out);
   }

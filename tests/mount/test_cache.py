@@ -1,5 +1,6 @@
 """What is decoded once is not decoded again, by the mount's own figures."""
 
+import errno
 import lzma
 import os
 import random
@@ -7,7 +8,7 @@ import threading
 
 import support
 import xzformat
-from support import MIB, Bytes, Mount, MountTest, make_cold
+from support import MIB, Bytes, Mount, MountTest, make_cold, wait_until
 
 
 class Cache(MountTest):
@@ -54,6 +55,32 @@ class Cache(MountTest):
                 after = mount.stats()
                 self.assertEqual(after["decoded_bytes"] - before["decoded_bytes"], len(content))
             self.assertGreater(after["cache"]["single_flight_joins"], 0)
+
+    def test_only_with_verify_stream_a_damaged_block_is_served_until_its_check_was_verified(self):
+        content = random.Random(5).randbytes(3 * MIB)  # stored as it is: only the Check tells
+        self.store_blocks("a", content)
+        with open(os.path.join(self.source, "a.xz"), "r+b") as stored:
+            stored.seek(MIB + MIB // 2)
+            stored.write(bytes(16))
+        for verify, served in (("block", b""), ("stream", content[MIB:][:4096])):
+            with self.subTest(verify=verify), Mount(self.source, f"verify={verify}") as mount:
+                fd = os.open(mount / "a", os.O_RDONLY | os.O_DIRECT)
+                try:
+                    self.assertEqual(self.read_or_nothing(fd, MIB), served)
+                    wait_until(lambda mount=mount: mount.stats()["damaged"]["blocks"] == 1,
+                               "the damage is counted")
+                    self.assertEqual(self.read_or_nothing(fd, MIB), b"")
+                    for intact in (0, 2 * MIB):
+                        self.assertEqual(os.pread(fd, MIB, intact), content[intact:][:MIB])
+                finally:
+                    os.close(fd)
+
+    def read_or_nothing(self, fd, offset):
+        try:
+            return os.pread(fd, 4096, offset)
+        except OSError as error:
+            self.assertEqual(error.errno, errno.EIO)
+            return b""
 
     def test_more_than_the_cache_holds_reads_right_by_many_at_random(self):
         content = {name: xzformat.text(number, 24 * MIB)

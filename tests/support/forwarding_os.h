@@ -157,6 +157,9 @@ class ForwardingOs : public Os {
     const int error = Before("TakeLease", std::string());
     return error != 0 ? error : real_.TakeLease(fd);
   }
+  void StartReading(int fd, uint64_t offset, uint64_t length) override {
+    real_.StartReading(fd, offset, length);
+  }
   void StartWriting(int fd, uint64_t offset, uint64_t length) override {
     real_.StartWriting(fd, offset, length);
   }

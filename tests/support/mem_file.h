@@ -46,6 +46,11 @@ class MemFile : public RandomAccessFile {
 
   uint64_t size() const override { return content_.size(); }
 
+  void WillRead(uint64_t offset, uint64_t length) const override {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    announced_.push_back({offset, length});
+  }
+
   const std::string& content() const { return content_; }
   // REQUIRES: no other thread uses this object.
   void set_content(std::string content) { content_ = std::move(content); }
@@ -54,6 +59,11 @@ class MemFile : public RandomAccessFile {
   std::vector<Access> accesses() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return accesses_;
+  }
+  // All ranges of which WillRead was told, in order.
+  std::vector<Access> announced() const {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return announced_;
   }
   void Forget() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -82,6 +92,7 @@ class MemFile : public RandomAccessFile {
   std::string content_;
   mutable std::mutex mutex_;
   mutable std::vector<Access> accesses_;
+  mutable std::vector<Access> announced_;
   mutable size_t failures_ = 0;
   size_t reads_before_failure_ = 0;
   std::optional<int> failure_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <random>
 #include <thread>
@@ -31,6 +32,50 @@ TEST_F(XzReaderTest, AnyRangeEqualsThePlainBytes) {
     const std::string want = offset < plain.size() ? plain.substr(offset, size) : "";
     ASSERT_EQ(ReadString(*reader, offset, size), want) << offset << "+" << size;
   }
+}
+
+TEST_F(XzReaderTest, LendsWhatItWouldCopy) {
+  const std::string plain = SomeText(900 * kKiB + 17);
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, 64 * kKiB)), plain.size());
+  std::mt19937 random(2);
+  size_t most_pieces = 0;
+  for (int i = 0; i < 200; ++i) {
+    const size_t offset = random() % (plain.size() + 10);
+    const size_t size = random() % (200 * kKiB);
+    const auto pieces = reader->Lend(offset, size);
+    ASSERT_TRUE(pieces) << pieces.error().message;
+    std::string got;
+    for (const XzReader::Piece& piece : *pieces) {
+      const std::span<const std::byte> unit = piece.unit->bytes();
+      ASSERT_GE(piece.bytes.data(), unit.data());
+      ASSERT_LE(piece.bytes.data() + piece.bytes.size(), unit.data() + unit.size());
+      got.append(reinterpret_cast<const char*>(piece.bytes.data()), piece.bytes.size());
+    }
+    ASSERT_EQ(got, offset < plain.size() ? plain.substr(offset, size) : "") << offset;
+    most_pieces = std::max(most_pieces, pieces->size());
+  }
+  EXPECT_GT(most_pieces, 1u);
+}
+
+TEST_F(XzReaderTest, AnnouncesTheStoredBytesOfWhatItDecodesAheadAndOfNothingElse) {
+  const std::string plain = SomeText(kMiB);
+  const auto stored = std::make_shared<MemFile>(MakeXz(plain, 64 * kKiB));
+  const auto reader = MakeReader(engine_, stored, plain.size());
+  ASSERT_EQ(ReadString(*reader, 500 * kKiB, 10), plain.substr(500 * kKiB, 10));
+  EXPECT_TRUE(stored->announced().empty());
+  for (size_t at = 0; at < plain.size(); at += 32 * kKiB) {
+    ASSERT_EQ(ReadString(*reader, at, 32 * kKiB), plain.substr(at, 32 * kKiB));
+  }
+  const auto announced = stored->announced();
+  ASSERT_FALSE(announced.empty());
+  // Each byte once, in order, up to the last Block's end.
+  for (size_t i = 1; i < announced.size(); ++i) {
+    EXPECT_GE(announced[i].offset, announced[i - 1].end());
+    EXPECT_LT(announced[i].offset, announced[i - 1].end() + 4);
+  }
+  EXPECT_LT(announced.back().end(), stored->size());
+  EXPECT_GT(announced.back().end(), stored->size() / 16 * 15);
 }
 
 TEST_F(XzReaderTest, DecodesOnlyTheBlocksTouched) {

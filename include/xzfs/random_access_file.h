@@ -24,8 +24,8 @@ class RandomAccessFile {
   // In bytes.
   virtual uint64_t size() const = 0;
 
-  // These bytes will be read soon: whoever can begin to fetch them does. A hint that never waits for
-  // them; without one nothing but time is lost.
+  // These bytes will be read soon: whoever can begin to fetch them does. A hint that never waits
+  // for them; without one nothing but time is lost.
   virtual void WillRead(uint64_t /*offset*/, uint64_t /*length*/) const {}
 };
 

@@ -1,6 +1,8 @@
-// The log: one line an event, to stderr in the foreground, to syslog in the background.
+// The log: one line an event. Nothing is logged until an output was chosen: a program that uses
+// this code as a library hears of everything by return values.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -8,8 +10,20 @@ namespace xzfs {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
-// Sends the log to stderr (the default) or to syslog as "xzfs". Lines under systemd carry its
-// "<N>" priority prefix. Thread-safe.
+// Where lines go. Thread-safe.
+class LogOutput {
+ public:
+  virtual ~LogOutput() = default;
+  virtual bool Wants(LogLevel level) const = 0;
+  virtual void Write(LogLevel level, std::string_view message) = 0;
+};
+
+// From now on. The output lives as long as the process. Thread-safe.
+void SetLogOutput(std::unique_ptr<LogOutput> output);
+
+// Sends the log to stderr or to syslog as "xzfs". Lines under systemd carry its "<N>" priority
+// prefix. Control characters in a message (file names are bytes) are shown as \xNN, so that a name
+// can't forge a line. Thread-safe. In the library xzfs_log.
 void LogToStderr(LogLevel least);
 void LogToSyslog(LogLevel least);
 
@@ -19,8 +33,7 @@ bool LogEnabled(LogLevel level);
 // `text` with its control characters (file names are bytes) as \xNN.
 std::string Printable(std::string_view text);
 
-// Writes one line. Thread-safe. Control characters in `message` (file names are bytes) are shown as
-// \xNN, so that a name can't forge a line.
+// Writes one line. Thread-safe.
 void Log(LogLevel level, std::string_view message);
 
 }  // namespace xzfs

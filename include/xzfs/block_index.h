@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "xzfs/export.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
@@ -42,7 +43,8 @@ class BlockIndex {
   // its header and a .lz file with trailing data are decoded once to learn their size.
   // Errors: EIO if the file is damaged or truncated, EFBIG if it exceeds `limits`.
   // Blocks: on I/O, for the legacy formats on decoding.
-  static Result<BlockIndex> Read(const RandomAccessFile& file, Format format, const Limits& limits);
+  XZFS_EXPORT static Result<BlockIndex> Read(const RandomAccessFile& file, Format format,
+                                             const Limits& limits);
 
   Format format() const { return format_; }
   // Size of the logical file in bytes.
@@ -52,16 +54,16 @@ class BlockIndex {
   // Decoded size of the largest Block in bytes.
   uint64_t largest_block() const { return largest_block_; }
   // What this object holds in memory, in bytes.
-  uint64_t memory_bytes() const;
+  XZFS_EXPORT uint64_t memory_bytes() const;
 
   // The Check IDs in use, each once, in the order of first use.
-  std::vector<uint8_t> Checks() const;
+  XZFS_EXPORT std::vector<uint8_t> Checks() const;
 
   // REQUIRES: number < block_count().
-  BlockInfo Block(uint64_t number) const;
+  XZFS_EXPORT BlockInfo Block(uint64_t number) const;
 
   // The Block that holds the byte at `plain_offset`. REQUIRES: plain_offset < plain_size().
-  BlockInfo Find(uint64_t plain_offset) const;
+  XZFS_EXPORT BlockInfo Find(uint64_t plain_offset) const;
 
  private:
   friend class BlockIndexBuilder;

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
+#include "xzfs/export.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -13,7 +15,7 @@ namespace xzfs {
 // Bytes at offsets: a stored file, the decoded bytes of one, a part of those. Thread-safe: any
 // number of threads may read one object. Its content does not change while it lives; when the file
 // behind it does, reads fail with ESTALE instead of mixing old and new.
-class RandomAccessFile {
+class XZFS_EXPORT RandomAccessFile {
  public:
   virtual ~RandomAccessFile() = default;
 

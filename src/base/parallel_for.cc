@@ -12,16 +12,14 @@
 namespace xzfs {
 namespace {
 
-// So many passes are taken at once: the counter and its cache line are shared.
-constexpr size_t kGroup = 4;
-
 class SharedLoop {
  public:
-  SharedLoop(size_t count, const std::function<void(size_t)>& body) : count_(count), body_(body) {}
+  SharedLoop(size_t count, const std::function<void(size_t)>& body, size_t group)
+      : count_(count), body_(body), group_(group) {}
 
   void Work() {
-    for (size_t begin = next_.fetch_add(kGroup); begin < count_; begin = next_.fetch_add(kGroup)) {
-      const size_t end = std::min(begin + kGroup, count_);
+    for (size_t begin = next_.fetch_add(group_); begin < count_; begin = next_.fetch_add(group_)) {
+      const size_t end = std::min(begin + group_, count_);
       for (size_t i = begin; i < end; ++i) {
         body_(i);
       }
@@ -55,6 +53,7 @@ class SharedLoop {
  private:
   const size_t count_;
   const std::function<void(size_t)>& body_;  // not used once it is closed
+  const size_t group_;
   std::atomic<size_t> next_{0};
   Mutex mutex_;
   CondVar done_;
@@ -65,8 +64,8 @@ class SharedLoop {
 }  // namespace
 
 void ParallelFor(WorkerPool& pool, unsigned helpers, size_t count,
-                 const std::function<void(size_t)>& body) {
-  const auto loop = std::make_shared<SharedLoop>(count, body);
+                 const std::function<void(size_t)>& body, size_t group) {
+  const auto loop = std::make_shared<SharedLoop>(count, body, group);
   for (unsigned i = 0; i < helpers; ++i) {
     if (!pool.TrySubmit([loop] { loop->Help(); })) {
       break;

@@ -10,9 +10,10 @@ namespace xzfs {
 
 // Calls `body` once for each number below `count`: on this thread and, as far as threads of `pool`
 // are free in time, on up to `helpers` of them. Returns when all calls have returned; then nothing
-// refers to `body` any more. `body` is called by several threads at once and must not throw.
-// Blocks: never for a thread that hasn't begun to help.
+// refers to `body` any more. `group`: so many numbers are taken at once, for a counter that is
+// shared costs more than a short call. `body` is called by several threads at once and must not
+// throw. Blocks: never for a thread that hasn't begun to help.
 void ParallelFor(WorkerPool& pool, unsigned helpers, size_t count,
-                 const std::function<void(size_t)>& body);
+                 const std::function<void(size_t)>& body, size_t group = 4);
 
 }  // namespace xzfs

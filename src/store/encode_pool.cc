@@ -40,8 +40,11 @@ void UseIdlePriority() {
   syscall(SYS_ioprio_set, kWhoProcess, 0, kClassIdle);
 }
 
-EncodePool::EncodePool(unsigned threads, uint64_t block_bytes)
-    : threads_(threads), block_bytes_(block_bytes), pool_(threads, threads, UseIdlePriority) {}
+EncodePool::EncodePool(unsigned threads, uint64_t block_bytes, Priority priority)
+    : threads_(threads),
+      block_bytes_(block_bytes),
+      pool_(threads, threads,
+            priority == Priority::kIdle ? std::function<void()>(UseIdlePriority) : nullptr) {}
 
 void EncodePool::Start() { pool_.Start(); }
 

@@ -30,7 +30,7 @@ class AtNormalPriority {
   const bool raised_;
 };
 
-// Threads at idle priority, and what encoding and verifying a Block takes, to be used again.
+// Threads that encode, and what encoding and verifying a Block takes, to be used again.
 // Thread-safe.
 class EncodePool {
  public:
@@ -42,8 +42,13 @@ class EncodePool {
     std::unique_ptr<DecoderArena> arena;
   };
 
+  enum class Priority {
+    kIdle,    // for what nobody waits for
+    kNormal,  // that of whoever starts the threads
+  };
+
   // `block_bytes`: how large the Blocks that it makes are.
-  EncodePool(unsigned threads, uint64_t block_bytes);
+  EncodePool(unsigned threads, uint64_t block_bytes, Priority priority = Priority::kIdle);
 
   void Start();
   // Returns false if all threads have enough to do: the caller does it itself.

@@ -3,17 +3,13 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
 
 #include "xz/stream_builder.h"
+#include "xzfs/bytes.h"
 
 namespace xzfs {
-
-inline std::span<const std::byte> BytesOf(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
 
 // 8 bytes, little-endian.
 inline void PutNumber(std::string& out, uint64_t number) {

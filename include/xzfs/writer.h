@@ -1,0 +1,72 @@
+// Writing .xz files that can be read at any offset.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "xzfs/check.h"
+#include "xzfs/export.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+struct WriterOptions {
+  unsigned preset = 6;   // 0..9 as xz: more compresses smaller, slower and with more memory
+  bool extreme = false;  // xz's -e
+  // Unset: CRC64; of a file that is appended to: the one that it has.
+  std::optional<Check> check = {};
+  // Plain bytes a Block. What a reader of one byte has to decode, and what a thread encodes alone:
+  // smaller ones are read faster, larger ones compress smaller. 4 KiB to 1 GiB.
+  uint64_t block_bytes = uint64_t{1} << 20;
+  // Threads that encode, beside the one that calls. 0: one for each processor that this process may
+  // use.
+  unsigned threads = 0;
+  // The file is on the disk when Close returns. False is faster, and after a power cut the file may
+  // be damaged.
+  bool sync = true;
+};
+
+// Makes one .xz file: one Stream of Blocks that are encoded in parallel. A Block that doesn't
+// shrink is stored. The file gets its name in Close, whole: until then, and if Close is never
+// called, whatever had the name stays as it is. Not thread-safe; may move between threads. After an
+// error each call returns it again. Holds about block_bytes x (2 x threads + 4), and an encoder a
+// thread.
+class Writer {
+ public:
+  // Makes or replaces the file at `path`. What is replaced gives its owner and mode to what
+  // replaces it; other names of it (hard links) keep the old one. A symlink is followed.
+  // Errors: EINVAL for options that don't exist; what the system said.
+  XZFS_EXPORT static Result<Writer> Create(const std::string& path,
+                                           const WriterOptions& options = {});
+  // The same with what the .xz file at `path` holds before what is written; if there is none, or
+  // an empty one, Create. Its Blocks are copied as they are, unless they have another Check or the
+  // last one has less than block_bytes. Blocks: on I/O.
+  // Errors: as Create; EBUSY if another Writer appends to it; EIO if it is damaged or no .xz file.
+  XZFS_EXPORT static Result<Writer> Append(const std::string& path,
+                                           const WriterOptions& options = {});
+  XZFS_EXPORT ~Writer();
+  XZFS_EXPORT Writer(Writer&& other) noexcept;
+  XZFS_EXPORT Writer& operator=(Writer&& other) noexcept;
+
+  // Takes all of `plain`. Blocks: on encoding and I/O. Errors: what writing said; ENOMEM.
+  XZFS_EXPORT Status Write(std::span<const std::byte> plain);
+  // What is written next begins a Block: so that records can be read one by one.
+  XZFS_EXPORT Status EndBlock();
+  // Completes the file and gives it its name. To be called once. Blocks: on encoding and I/O.
+  // Errors: as Write; ESTALE if the file that was appended to was changed meanwhile.
+  XZFS_EXPORT Status Close();
+
+  // Plain bytes so far, with those that were there before.
+  XZFS_EXPORT uint64_t plain_size() const;
+
+ private:
+  class Impl;
+  explicit Writer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,46 @@
+// A file that gets its name when it is complete.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/os.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Written under a name of its own beside the one that it is to get. Removed if it doesn't get it.
+// Not thread-safe. Movable.
+class AtomicFile {
+ public:
+  // A symlink is followed. Errors: EINVAL if there is something that isn't a regular file; what the
+  // system said.
+  static Result<AtomicFile> Create(const std::string& path);
+  AtomicFile(AtomicFile&& other) noexcept;
+  AtomicFile& operator=(AtomicFile&&) = delete;
+  ~AtomicFile();
+
+  // Open for reading and writing.
+  int fd() const { return file_.get(); }
+  // What is replaced, as it was found; nothing if the name is new.
+  const std::optional<struct stat>& replaced() const { return replaced_; }
+  // Replaces whatever has the name by what was written. With `sync` both are on the disk then.
+  Status Publish(bool sync);
+
+ private:
+  AtomicFile(Descriptor folder, std::string folder_path, std::string name)
+      : folder_(std::move(folder)), folder_path_(std::move(folder_path)), name_(std::move(name)) {}
+  Status Open();
+
+  Descriptor folder_;
+  std::string folder_path_;
+  std::string name_;
+  std::string temp_name_;  // empty: there is none any more
+  Descriptor file_;
+  std::optional<struct stat> replaced_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,162 @@
+// Blocks are encoded by the pool of a mount's commits, and written in their order as the front of a
+// window gets ready; where all threads are busy the caller encodes, too.
+#include "lib/block_writer.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "base/machine.h"
+#include "store/xz_writer.h"
+
+namespace xzfs {
+namespace {
+
+constexpr uint64_t kLeastBlock = uint64_t{4} << 10;
+constexpr uint64_t kLargestBlock = uint64_t{1} << 30;
+// How much of a Block that is encoded anew is read at a time.
+constexpr size_t kCopyBytes = size_t{1} << 20;
+
+uint64_t PaddedSize(const BlockInfo& block) { return (block.unpadded_size + 3) / 4 * 4; }
+
+}  // namespace
+
+Status ValidateOptions(const WriterOptions& options) {
+  if (options.preset > 9) {
+    return Fail(EINVAL,
+                "there is no preset " + std::to_string(options.preset) + "; presets are 0 to 9");
+  }
+  if (options.block_bytes < kLeastBlock || options.block_bytes > kLargestBlock) {
+    return Fail(EINVAL,
+                "Blocks of " + std::to_string(options.block_bytes) + " bytes: give 4 KiB to 1 GiB");
+  }
+  if (options.check && !IsCheckSupported(*options.check)) {
+    return Fail(EINVAL, "this liblzma can't compute the Check with the ID " +
+                            std::to_string(static_cast<unsigned>(*options.check)));
+  }
+  return {};
+}
+
+BlockWriter::BlockWriter(AtomicFile file, const WriterOptions& options, Check check)
+    : file_(std::move(file)),
+      options_(options),
+      encode_options_{.preset = options.preset,
+                      .extreme = options.extreme,
+                      .check = static_cast<uint8_t>(check)},
+      stream_(encode_options_.check),
+      pool_(options.threads == 0 ? UsableProcessors() : options.threads, options.block_bytes,
+            EncodePool::Priority::kNormal) {
+  pool_.Start();
+}
+
+Status BlockWriter::Begin() { return WriteFully(Os::Real(), fd(), stream_.Header(), 0); }
+
+Status BlockWriter::Write(std::span<const std::byte> plain) {
+  while (!plain.empty()) {
+    block_.reserve(options_.block_bytes);
+    const auto part = plain.first(std::min(plain.size(), options_.block_bytes - block_.size()));
+    block_.insert(block_.end(), part.begin(), part.end());
+    plain = plain.subspan(part.size());
+    plain_size_ += part.size();
+    if (block_.size() == options_.block_bytes) {
+      XZFS_RETURN_IF_ERROR(EndBlock());
+    }
+  }
+  return {};
+}
+
+Status BlockWriter::EndBlock() {
+  if (block_.empty()) {
+    return {};
+  }
+  const auto task = std::make_shared<std::packaged_task<Encoded()>>(
+      [this, plain = std::exchange(block_, {})]() -> Encoded {
+        std::unique_ptr<EncodePool::Workspace> workspace = pool_.Take(encode_options_);
+        Encoded encoded = workspace->encoder.Encode(plain);
+        pool_.Give(std::move(workspace), encode_options_);
+        return encoded;
+      });
+  window_.push_back(task->get_future());
+  if (!pool_.TrySubmit([task] { (*task)(); })) {
+    (*task)();
+  }
+  while (window_.size() > pool_.threads() + 2) {
+    XZFS_RETURN_IF_ERROR(WriteFront());
+  }
+  return {};
+}
+
+Status BlockWriter::WriteFront() {
+  std::future<Encoded> front = std::move(window_.front());
+  window_.pop_front();
+  XZFS_ASSIGN_OR_RETURN(const EncodedBlock block, front.get());
+  XZFS_RETURN_IF_ERROR(WriteFully(Os::Real(), fd(), block.bytes, stream_.position()));
+  return stream_.Add(block.unpadded_size, block.plain_size);
+}
+
+Status BlockWriter::Drain() {
+  XZFS_RETURN_IF_ERROR(EndBlock());
+  while (!window_.empty()) {
+    XZFS_RETURN_IF_ERROR(WriteFront());
+  }
+  return {};
+}
+
+Status BlockWriter::TakeOver(std::shared_ptr<const OpenedFile> base, const Reader& reader) {
+  base_ = std::move(base);
+  const uint64_t size = reader.size();
+  // As if one byte followed: a short last Block is left open for what is written.
+  const std::vector<XzPiece> pieces =
+      PlanPieces(size + 1, options_.block_bytes, encode_options_.check, &reader.index(),
+                 [](auto, auto) { return true; });
+  for (auto piece = pieces.begin(); piece != pieces.end();) {
+    if (!piece->reused) {
+      XZFS_RETURN_IF_ERROR(EncodeAgain(reader, piece->begin, std::min(piece->end, size)));
+      ++piece;
+      continue;
+    }
+    XZFS_RETURN_IF_ERROR(Drain());
+    // Neighbours are one copy.
+    const uint64_t begin = piece->reused->compressed_offset;
+    const uint64_t to = stream_.position();
+    uint64_t end = begin;
+    for (; piece != pieces.end() && piece->reused && piece->reused->compressed_offset == end;
+         ++piece) {
+      end += PaddedSize(*piece->reused);
+      plain_size_ += piece->reused->plain_size;
+      XZFS_RETURN_IF_ERROR(stream_.Add(piece->reused->unpadded_size, piece->reused->plain_size));
+    }
+    XZFS_RETURN_IF_ERROR(CopyRange(Os::Real(), base_->fd(), begin, fd(), to, end - begin));
+  }
+  return base_->CheckUnchanged();
+}
+
+Status BlockWriter::EncodeAgain(const Reader& reader, uint64_t begin, uint64_t end) {
+  while (begin < end) {
+    XZFS_ASSIGN_OR_RETURN(const Bytes plain,
+                          reader.ReadAt(begin, std::min<uint64_t>(end - begin, kCopyBytes)));
+    XZFS_RETURN_IF_ERROR(Write(plain));
+    begin += plain.size();
+  }
+  return {};
+}
+
+Status BlockWriter::Finish() {
+  XZFS_RETURN_IF_ERROR(Drain());
+  const uint64_t end = stream_.position();
+  XZFS_ASSIGN_OR_RETURN(const Bytes tail, stream_.Finish());
+  XZFS_RETURN_IF_ERROR(WriteFully(Os::Real(), fd(), tail, end));
+  if (base_ != nullptr) {
+    // Whoever has the name now must be what was taken over.
+    XZFS_RETURN_IF_ERROR(base_->CheckUnchanged());
+    XZFS_ASSIGN_OR_RETURN(const auto now, OpenedFile::Open(base_->path()));
+    if (now->identity().device != base_->identity().device ||
+        now->identity().inode != base_->identity().inode) {
+      return Fail(ESTALE, base_->path() + " was replaced while it was appended to: append again");
+    }
+  }
+  return {};
+}
+
+}  // namespace xzfs

@@ -1,0 +1,47 @@
+// A file of the file system that is read, and must not change meanwhile.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/identity.h"
+#include "base/os.h"
+#include "store/xz_writer.h"
+#include "xzfs/random_access_file.h"
+
+namespace xzfs {
+
+// Thread-safe.
+class OpenedFile : public RandomAccessFile {
+ public:
+  // Errors: what the system said; EISDIR and EINVAL for what isn't a regular file.
+  static Result<std::shared_ptr<const OpenedFile>> Open(const std::string& path);
+
+  // ESTALE if the file has changed since it was opened.
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
+  uint64_t size() const override { return stored_.size(); }
+
+  // Errors: ESTALE.
+  Status CheckUnchanged() const;
+
+  // Of the time when it was opened.
+  const struct stat& attributes() const { return attributes_; }
+  Identity identity() const { return Identity::Of(attributes_); }
+  int fd() const { return file_.get(); }
+  const std::string& path() const { return path_; }
+
+ private:
+  OpenedFile(std::string path, Descriptor file, const struct stat& attributes)
+      : path_(std::move(path)),
+        file_(std::move(file)),
+        attributes_(attributes),
+        stored_(Os::Real(), file_.get(), static_cast<uint64_t>(attributes.st_size)) {}
+
+  const std::string path_;
+  const Descriptor file_;
+  const struct stat attributes_;
+  const StoredFile stored_;
+};
+
+}  // namespace xzfs

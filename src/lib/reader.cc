@@ -1,0 +1,201 @@
+// Reader and ReadCache of xzfs/reader.h: the engine of a mount and its XzReader.
+#include "xzfs/reader.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <new>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "base/machine.h"
+#include "base/mutex.h"
+#include "base/parallel_for.h"
+#include "cache/read_engine.h"
+#include "cache/xz_reader.h"
+#include "lib/opened_file.h"
+#include "xz/format.h"
+
+namespace xzfs {
+namespace {
+
+// Less holds no decoder and no Block worth the name.
+constexpr uint64_t kLeastMemory = uint64_t{16} << 20;
+
+ReadEngine::Limits LimitsOf(const ReadCache::Options& options) {
+  const uint64_t memory = std::max(options.memory_bytes, kLeastMemory);
+  return {
+      .budget_bytes = static_cast<size_t>(memory),
+      .threads = options.threads == 0 ? UsableProcessors() : options.threads,
+      .whole_block_bytes = options.whole_block_bytes == 0 ? memory / 8 : options.whole_block_bytes};
+}
+
+// Of bytes that are in no file: of each object its own, on a device that there isn't.
+Identity NewIdentity(uint64_t size) {
+  static std::atomic<uint64_t> next{1};
+  return {.device = UINT64_MAX, .inode = next.fetch_add(1), .size_bytes = size};
+}
+
+Result<Format> FormatOf(const RandomAccessFile& stored, const std::string& name) {
+  std::array<std::byte, kFormatProbeBytes> head;
+  XZFS_ASSIGN_OR_RETURN(const size_t got, stored.ReadAt(0, head));
+  const std::span<const std::byte> seen = std::span(head).first(got);
+  if (HasXzMagic(seen)) {
+    return Format::kXz;
+  }
+  if (HasLzipMagic(seen)) {
+    return Format::kLzip;
+  }
+  if (LooksLikeLzmaAlone(seen)) {
+    return Format::kLzmaAlone;
+  }
+  return Fail(EIO, name + " is not compressed: it begins as no .xz, .lzma or .lz file does");
+}
+
+}  // namespace
+
+class ReadCache::Impl {
+ public:
+  explicit Impl(const Options& options)
+      : threads(LimitsOf(options).threads), engine(LimitsOf(options)) {
+    engine.Start();
+  }
+
+  const unsigned threads;
+  ReadEngine engine;
+};
+
+ReadCache::ReadCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+ReadCache::~ReadCache() = default;
+
+std::shared_ptr<ReadCache> ReadCache::Create(const Options& options) {
+  return std::shared_ptr<ReadCache>(new ReadCache(std::make_unique<Impl>(options)));
+}
+
+std::shared_ptr<ReadCache> ReadCache::Create() { return Create(Options()); }
+
+uint64_t ReadCache::decoded_bytes() const { return impl_->engine.stats.decoded_bytes.Get(); }
+
+class Reader::Impl {
+ public:
+  Impl(std::shared_ptr<ReadCache> cache, std::shared_ptr<const XzFile> file,
+       XzReader::Source source)
+      : cache_(std::move(cache)),
+        stored_(source.stored),
+        file_(std::move(file)),
+        reader_(cache_->impl_->engine, std::move(source)) {}
+
+  static Result<std::unique_ptr<Impl>> Open(std::shared_ptr<const RandomAccessFile> stored,
+                                            const Identity& identity, const std::string& name,
+                                            std::shared_ptr<ReadCache> cache);
+
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const;
+  uint64_t size() const { return reader_.size(); }
+  const BlockIndex& index() const { return file_->index(); }
+  uint64_t compressed_size() const { return stored_->size(); }
+
+ private:
+  const std::shared_ptr<ReadCache> cache_;  // outlives reader_
+  const std::shared_ptr<const RandomAccessFile> stored_;
+  const std::shared_ptr<const XzFile> file_;
+  const XzReader reader_;
+};
+
+Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
+    std::shared_ptr<const RandomAccessFile> stored, const Identity& identity,
+    const std::string& name, std::shared_ptr<ReadCache> cache) {
+  if (cache == nullptr) {
+    cache = ReadCache::Create();
+  }
+  XZFS_ASSIGN_OR_RETURN(const Format format, FormatOf(*stored, name));
+  XzReader::Source source;
+  source.identity = identity;
+  source.format = format;
+  source.stored = std::move(stored);
+  source.name = [name] { return name; };
+  Result<std::shared_ptr<const XzFile>> file = cache->impl_->engine.files.Get(
+      source.identity, source.format, 0, *source.stored, source.name);
+  if (!file) {
+    Error error = std::move(file).error();
+    error.message = name + ": " + error.message;
+    return tl::unexpected(std::move(error));
+  }
+  source.plain_size = (*file)->index().plain_size();
+  source.file_id = (*file)->id();
+  return std::make_unique<Impl>(std::move(cache), *std::move(file), std::move(source));
+}
+
+// A range of several Blocks is shared out, a Block a time, to the threads that are free.
+Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) const {
+  if (offset >= size() || out.empty()) {
+    return size_t{0};
+  }
+  const uint64_t end = offset + std::min<uint64_t>(out.size(), size() - offset);
+  std::vector<uint64_t> begins;
+  for (uint64_t at = offset; at < end;) {
+    begins.push_back(at);
+    const BlockInfo block = index().Find(at);
+    at = block.plain_offset + block.plain_size;
+  }
+  if (begins.size() == 1) {
+    return reader_.ReadAt(offset, out.first(static_cast<size_t>(end - offset)));
+  }
+  begins.push_back(end);
+  Mutex mutex;
+  std::optional<Error> first_error;
+  const auto read = [&](size_t i) {
+    const std::span<std::byte> part = out.subspan(static_cast<size_t>(begins[i] - offset),
+                                                  static_cast<size_t>(begins[i + 1] - begins[i]));
+    const Result<size_t> got = reader_.ReadAt(begins[i], part);
+    if (!got) {
+      MutexLock lock(mutex);
+      first_error = first_error ? std::move(first_error) : got.error();
+    }
+  };
+  ParallelFor(cache_->impl_->engine.pool, cache_->impl_->threads - 1, begins.size() - 1, read,
+              /*group=*/1);
+  if (first_error) {
+    return tl::unexpected(*std::move(first_error));
+  }
+  return static_cast<size_t>(end - offset);
+}
+
+Reader::Reader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Reader::~Reader() = default;
+
+Result<std::unique_ptr<Reader>> Reader::Open(const std::string& path,
+                                             std::shared_ptr<ReadCache> cache) {
+  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<const OpenedFile> file, OpenedFile::Open(path));
+  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
+                        Impl::Open(file, file->identity(), path, std::move(cache)));
+  return std::unique_ptr<Reader>(new Reader(std::move(impl)));
+}
+
+Result<std::unique_ptr<Reader>> Reader::Open(std::shared_ptr<const RandomAccessFile> stored,
+                                             const std::string& name,
+                                             std::shared_ptr<ReadCache> cache) {
+  const Identity identity = NewIdentity(stored->size());
+  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
+                        Impl::Open(std::move(stored), identity, name, std::move(cache)));
+  return std::unique_ptr<Reader>(new Reader(std::move(impl)));
+}
+
+Result<size_t> Reader::ReadAt(uint64_t offset, std::span<std::byte> out) const {
+  return impl_->ReadAt(offset, out);
+}
+
+Result<Bytes> Reader::ReadAt(uint64_t offset, uint64_t length) const try {
+  Bytes out(offset < size() ? static_cast<size_t>(std::min(length, size() - offset)) : 0);
+  XZFS_RETURN_IF_ERROR(ReadAt(offset, std::span(out)));
+  return out;
+} catch (const std::bad_alloc&) {
+  return Fail(ENOMEM, "no memory for " + std::to_string(length) + " bytes");
+}
+
+uint64_t Reader::size() const { return impl_->size(); }
+const BlockIndex& Reader::index() const { return impl_->index(); }
+uint64_t Reader::compressed_size() const { return impl_->compressed_size(); }
+
+}  // namespace xzfs

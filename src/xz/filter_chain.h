@@ -1,0 +1,45 @@
+// A chain of xzfs::Filter as liblzma takes it.
+#pragma once
+
+#include <lzma.h>
+
+#include <array>
+#include <memory>
+#include <span>
+
+#include "xzfs/filter.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Owns a filter chain and the options that it points to. Movable.
+class FilterChain {
+ public:
+  // Errors: EINVAL if it has no or too many filters, or one that liblzma can't have. Whether they
+  // go together is known when a coder is made of them: see FailOptions.
+  static Result<FilterChain> Make(std::span<const Filter> filters);
+
+  const lzma_filter* get() const { return parts_->chain.data(); }
+  // The options of the last filter. REQUIRES: it is kLzma1 or kLzma2.
+  const lzma_options_lzma& lzma() const { return parts_->lzma; }
+
+ private:
+  struct Parts {
+    std::array<lzma_filter, LZMA_FILTERS_MAX + 1> chain;
+    lzma_options_lzma lzma;
+    std::array<lzma_options_delta, LZMA_FILTERS_MAX> delta;
+    std::array<lzma_options_bcj, LZMA_FILTERS_MAX> bcj;
+  };
+  explicit FilterChain(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+  std::unique_ptr<Parts> parts_;
+};
+
+// The error for `ret` of a function that prepares a coder, where wrong options are the caller's
+// fault and not the data's.
+tl::unexpected<Error> FailOptions(lzma_ret ret, const std::string& what);
+
+// The preset as liblzma takes it. Errors: EINVAL if there is none.
+Result<uint32_t> PresetOf(unsigned preset, bool extreme);
+
+}  // namespace xzfs

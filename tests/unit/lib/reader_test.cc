@@ -1,0 +1,151 @@
+#include "xzfs/reader.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/mem_file.h"
+#include "support/temp_dir.h"
+#include "support/xz_builder.h"
+
+namespace xzfs {
+namespace {
+
+constexpr size_t kKiB = 1024;
+
+const std::string kPlain = SomeText(1500 * kKiB + 17);
+
+std::unique_ptr<Reader> MustOpen(std::string stored, std::shared_ptr<ReadCache> cache = nullptr) {
+  auto reader =
+      Reader::Open(std::make_shared<MemFile>(std::move(stored)), "test", std::move(cache));
+  EXPECT_TRUE(reader) << (reader ? "" : reader.error().message);
+  return reader ? *std::move(reader) : nullptr;
+}
+
+std::string Text(const Reader& reader, uint64_t offset, uint64_t length) {
+  const Result<Bytes> bytes = reader.ReadAt(offset, length);
+  EXPECT_TRUE(bytes) << (bytes ? "" : bytes.error().message);
+  return bytes ? std::string(TextOf(*bytes)) : "";
+}
+
+TEST(Reader, KnowsItsFile) {
+  const std::string stored = MakeXz(kPlain, 64 * kKiB, kCheckSha256);
+  const auto reader = MustOpen(stored);
+  EXPECT_EQ(reader->size(), kPlain.size());
+  EXPECT_EQ(reader->compressed_size(), stored.size());
+  EXPECT_EQ(reader->index().format(), Format::kXz);
+  EXPECT_EQ(reader->index().block_count(), 24U);
+  EXPECT_EQ(reader->index().Block(3).plain_offset, 3 * 64 * kKiB);
+  EXPECT_EQ(reader->index().Checks(), std::vector<uint8_t>{kCheckSha256});
+}
+
+TEST(Reader, AnyRangeIsRightFromAnyThread) {
+  const auto cache = ReadCache::Create({.memory_bytes = 16 << 20, .threads = 3});
+  const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB), cache);
+  std::vector<std::thread> threads;
+  std::atomic<int> wrong{0};
+  for (uint32_t seed = 1; seed <= 4; ++seed) {
+    threads.emplace_back([&, seed] {
+      std::mt19937 random(seed);
+      for (int i = 0; i < 50; ++i) {
+        const size_t offset = random() % kPlain.size();
+        const size_t length = random() % (500 * kKiB);
+        const auto bytes = reader->ReadAt(offset, length);
+        wrong += bytes && TextOf(*bytes) == std::string_view(kPlain).substr(offset, length) ? 0 : 1;
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(Reader, DecodesWhatIsTouchedAndThatOnce) {
+  const auto cache = ReadCache::Create({.threads = 1});
+  const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB), cache);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Text(*reader, 700 * kKiB, 10), kPlain.substr(700 * kKiB, 10));
+  }
+  EXPECT_EQ(cache->decoded_bytes(), 64 * kKiB);
+}
+
+TEST(Reader, NothingIsReadBehindTheEnd) {
+  const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB));
+  EXPECT_EQ(Text(*reader, kPlain.size() - 5, 100), kPlain.substr(kPlain.size() - 5));
+  EXPECT_EQ(Text(*reader, kPlain.size(), 100), "");
+  EXPECT_EQ(Text(*reader, UINT64_MAX, UINT64_MAX), "");
+  EXPECT_EQ(Text(*reader, 0, UINT64_MAX), kPlain);
+}
+
+TEST(Reader, LegacyFormatsAndManyStreamsRead) {
+  EXPECT_EQ(Text(*MustOpen(MakeLzmaAlone("alone", true)), 0, 10), "alone");
+  EXPECT_EQ(Text(*MustOpen(MakeLzipMember("one") + MakeLzipMember("two")), 1, 10), "netwo");
+  XzBuilder builder;
+  builder.AddStream("one", 2, kCheckCrc32).AddPadding(8).AddStream("two", 2, kCheckSha256);
+  EXPECT_EQ(Text(*MustOpen(builder.bytes()), 0, 10), "onetwo");
+}
+
+TEST(Reader, WhatIsNotCompressedIsEio) {
+  for (const std::string& stored : {std::string("this is a text"), std::string()}) {
+    const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.txt");
+    ASSERT_FALSE(reader);
+    EXPECT_EQ(reader.error().code, EIO);
+    EXPECT_NE(reader.error().message.find("a.txt"), std::string::npos);
+  }
+  const std::string stored = MakeXz(kPlain, 64 * kKiB);
+  const auto cut =
+      Reader::Open(std::make_shared<MemFile>(stored.substr(0, stored.size() - 4)), "cut.xz");
+  ASSERT_FALSE(cut);
+  EXPECT_EQ(cut.error().code, EIO);
+  EXPECT_NE(cut.error().message.find("cut.xz"), std::string::npos);
+}
+
+TEST(Reader, ADamagedBlockFailsReadsThatTouchItAlone) {
+  XzBuilder builder;
+  builder.AddStream(kPlain, 256 * kKiB);
+  std::string stored = builder.bytes();
+  stored[builder.block_offsets()[2] + 100] ^= 1;
+  const auto reader = MustOpen(stored);
+  const auto touching = reader->ReadAt(0, kPlain.size());
+  ASSERT_FALSE(touching);
+  EXPECT_EQ(touching.error().code, EIO);
+  EXPECT_EQ(Text(*reader, 0, 512 * kKiB), kPlain.substr(0, 512 * kKiB));
+  EXPECT_EQ(Text(*reader, 768 * kKiB, 512 * kKiB), kPlain.substr(768 * kKiB, 512 * kKiB));
+}
+
+TEST(Reader, AFileThatChangesIsEstale) {
+  const TempDir dir;
+  dir.Write("a.xz", MakeXz(kPlain, 64 * kKiB));
+  const auto reader = Reader::Open(dir / "a.xz");
+  ASSERT_TRUE(reader);
+  EXPECT_EQ(Text(**reader, 5, 5), kPlain.substr(5, 5));
+  ASSERT_EQ(truncate((dir / "a.xz").c_str(), 100), 0);
+  const auto late = (*reader)->ReadAt(1000 * kKiB, 5);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ESTALE);
+}
+
+TEST(Reader, AFileThatIsNotThereOrNoFileSaysSo) {
+  const TempDir dir;
+  EXPECT_EQ(Reader::Open(dir / "none.xz").error().code, ENOENT);
+  EXPECT_EQ(Reader::Open(dir.path().string()).error().code, EISDIR);
+  EXPECT_EQ(Reader::Open("/dev/null").error().code, EINVAL);
+}
+
+TEST(Reader, GiantBlocksReadInSlices) {
+  const std::string plain = SomeText(5000 * kKiB);
+  const auto cache = ReadCache::Create({.whole_block_bytes = 1 << 20});
+  const auto reader = MustOpen(MakeXz(plain, plain.size()), cache);
+  EXPECT_EQ(Text(*reader, 3000 * kKiB, 2000 * kKiB), plain.substr(3000 * kKiB, 2000 * kKiB));
+  EXPECT_EQ(Text(*reader, 10, 3000 * kKiB), plain.substr(10, 3000 * kKiB));
+}
+
+}  // namespace
+}  // namespace xzfs

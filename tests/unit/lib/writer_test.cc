@@ -1,0 +1,254 @@
+#include "xzfs/writer.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "support/temp_dir.h"
+#include "support/xz_builder.h"
+#include "xzfs/bytes.h"
+#include "xzfs/file.h"
+#include "xzfs/reader.h"
+
+namespace xzfs {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kKiB = 1024;
+
+const std::string kPlain = SomeText(700 * kKiB + 3);
+const WriterOptions kSmallBlocks{.preset = 1, .block_bytes = 64 * kKiB, .threads = 3};
+
+class WriterTest : public testing::Test {
+ protected:
+  // What another program decodes, and how it ends.
+  std::string Xz(const std::string& path) {
+    const std::string out = dir_ / "decoded";
+    EXPECT_EQ(system(("xz -dc '" + path + "' >'" + out + "'").c_str()), 0);
+    return Plain(out);
+  }
+  static std::string Plain(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  // The names in the folder.
+  size_t Count() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(dir_.path()), {}));
+  }
+  void Append(const std::string& path, std::string_view text, const WriterOptions& options) {
+    auto writer = Writer::Append(path, options);
+    ASSERT_TRUE(writer) << writer.error().message;
+    ASSERT_TRUE(writer->Write(BytesOf(text)));
+    const Status closed = writer->Close();
+    ASSERT_TRUE(closed) << closed.error().message;
+  }
+  static BlockIndex IndexOf(const std::string& path) { return (*Reader::Open(path))->index(); }
+
+  TempDir dir_;
+};
+
+TEST_F(WriterTest, WhatIsWrittenInPiecesIsOneFileOfBlocks) {
+  const std::string path = dir_ / "a.xz";
+  auto writer = Writer::Create(path, kSmallBlocks);
+  ASSERT_TRUE(writer);
+  for (size_t at = 0; at < kPlain.size(); at += 12345) {
+    ASSERT_TRUE(writer->Write(BytesOf(std::string_view(kPlain).substr(at, 12345))));
+  }
+  EXPECT_EQ(writer->plain_size(), kPlain.size());
+  EXPECT_FALSE(fs::exists(path));
+  ASSERT_TRUE(writer->Close());
+  EXPECT_EQ(Xz(path), kPlain);
+  const BlockIndex index = IndexOf(path);
+  EXPECT_EQ(index.block_count(), 11U);
+  EXPECT_EQ(index.stream_count(), 1U);
+  EXPECT_EQ(index.largest_block(), 64 * kKiB);
+  EXPECT_EQ(writer->Close().error().code, EINVAL);
+  EXPECT_EQ(writer->Write(BytesOf("x")).error().code, EINVAL);
+}
+
+TEST_F(WriterTest, EndBlockBeginsABlock) {
+  const std::string path = dir_ / "a.xz";
+  auto writer = Writer::Create(path, {.check = Check::kSha256});
+  for (const char* record : {"first", "second", ""}) {
+    ASSERT_TRUE(writer->Write(BytesOf(record)));
+    ASSERT_TRUE(writer->EndBlock());
+  }
+  ASSERT_TRUE(writer->Close());
+  const BlockIndex index = IndexOf(path);
+  ASSERT_EQ(index.block_count(), 2U);
+  EXPECT_EQ(index.Block(1).plain_offset, 5U);
+  EXPECT_EQ(index.Block(1).check, 10);
+  EXPECT_EQ(Xz(path), "firstsecond");
+}
+
+TEST_F(WriterTest, NothingIsAFileOfNothing) {
+  const std::string path = dir_ / "empty.xz";
+  ASSERT_TRUE(Writer::Create(path)->Close());
+  EXPECT_EQ(Xz(path), "");
+  EXPECT_GT(fs::file_size(path), 0U);
+}
+
+TEST_F(WriterTest, WithoutCloseEverythingIsAsItWas) {
+  dir_.Write("a.xz", "old");
+  {
+    auto writer = Writer::Create(dir_ / "a.xz", kSmallBlocks);
+    ASSERT_TRUE(writer->Write(BytesOf(kPlain)));
+    EXPECT_EQ(Count(), 2U);
+  }
+  EXPECT_EQ(Count(), 1U);
+  EXPECT_EQ(Plain(dir_ / "a.xz"), "old");
+}
+
+TEST_F(WriterTest, WhatIsReplacedGivesItsModeAndSymlinksAreFollowed) {
+  dir_.Write("a.xz", "old");
+  ASSERT_EQ(chmod((dir_ / "a.xz").c_str(), 0640), 0);
+  fs::create_symlink("a.xz", dir_ / "link");
+  ASSERT_TRUE(WriteFile(dir_ / "link", BytesOf("new")));
+  EXPECT_TRUE(fs::is_symlink(dir_ / "link"));
+  EXPECT_EQ(Xz(dir_ / "a.xz"), "new");
+  struct stat st = {};
+  ASSERT_EQ(stat((dir_ / "a.xz").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0640U);
+}
+
+TEST_F(WriterTest, AppendingCopiesBlocksAndFillsTheLast) {
+  const std::string path = dir_ / "a.xz";
+  ASSERT_TRUE(WriteFile(path, BytesOf(kPlain), kSmallBlocks));
+  const std::string before = Plain(path);
+  Append(path, "and more", kSmallBlocks);
+  EXPECT_EQ(Xz(path), kPlain + "and more");
+  const BlockIndex index = IndexOf(path);
+  EXPECT_EQ(index.block_count(), 11U);
+  EXPECT_EQ(index.stream_count(), 1U);
+  // Up to the last Block the bytes are those that were there.
+  const uint64_t kept = index.Block(10).compressed_offset;
+  EXPECT_EQ(Plain(path).substr(0, kept), before.substr(0, kept));
+}
+
+TEST_F(WriterTest, AppendingManyTimesMakesNoSmallBlocks) {
+  const std::string path = dir_ / "log.xz";
+  std::string want;
+  for (int i = 0; i < 30; ++i) {
+    const std::string line = "line " + std::to_string(i) + "\n";
+    Append(path, line, {.threads = 1, .sync = false});
+    want += line;
+  }
+  EXPECT_EQ(Xz(path), want);
+  EXPECT_EQ(IndexOf(path).block_count(), 1U);
+}
+
+TEST_F(WriterTest, AppendingKeepsTheCheckUnlessOneIsNamed) {
+  const std::string path = dir_ / "a.xz";
+  dir_.Write("a.xz", MakeXz(kPlain, 100 * kKiB, kCheckSha256));
+  Append(path, "1", kSmallBlocks);
+  EXPECT_EQ(IndexOf(path).Checks(), std::vector<uint8_t>{kCheckSha256});
+  WriterOptions crc32 = kSmallBlocks;
+  crc32.check = Check::kCrc32;
+  Append(path, "2", crc32);
+  EXPECT_EQ(IndexOf(path).Checks(), std::vector<uint8_t>{kCheckCrc32});
+  EXPECT_EQ(Xz(path), kPlain + "12");
+}
+
+TEST_F(WriterTest, AppendingTakesOverStreamsOfSeveralChecks) {
+  XzBuilder builder;
+  builder.AddStream("one", 2, kCheckCrc32).AddPadding(8).AddStream("two", 2, kCheckCrc64);
+  dir_.Write("a.xz", builder.bytes());
+  Append(dir_ / "a.xz", "three", kSmallBlocks);
+  EXPECT_EQ(Xz(dir_ / "a.xz"), "onetwothree");
+  EXPECT_EQ(IndexOf(dir_ / "a.xz").stream_count(), 1U);
+}
+
+TEST_F(WriterTest, AppendingToWhatIsNoXzFileOrDamagedLeavesIt) {
+  dir_.Write("text.xz", "this is a text");
+  dir_.Write("a.lzma", MakeLzmaAlone("alone", true));
+  std::string damaged = MakeXz("text", 10);
+  damaged[damaged.size() - 1] ^= 1;
+  dir_.Write("damaged.xz", damaged);
+  for (const char* name : {"text.xz", "a.lzma", "damaged.xz"}) {
+    const auto writer = Writer::Append(dir_ / name);
+    ASSERT_FALSE(writer) << name;
+    EXPECT_EQ(writer.error().code, EIO);
+  }
+  EXPECT_EQ(Plain(dir_ / "damaged.xz"), damaged);
+  EXPECT_EQ(Count(), 3U);
+}
+
+TEST_F(WriterTest, TwoDoNotAppendAtATime) {
+  const std::string path = dir_ / "a.xz";
+  ASSERT_TRUE(WriteFile(path, BytesOf("text")));
+  auto first = Writer::Append(path);
+  ASSERT_TRUE(first);
+  const auto second = Writer::Append(path);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, EBUSY);
+}
+
+TEST_F(WriterTest, WhoReplacesAFileThatIsAppendedToWins) {
+  const std::string path = dir_ / "a.xz";
+  ASSERT_TRUE(WriteFile(path, BytesOf("text")));
+  auto writer = Writer::Append(path);
+  ASSERT_TRUE(writer->Write(BytesOf("more")));
+  ASSERT_TRUE(WriteFile(path, BytesOf("other")));
+  EXPECT_EQ(writer->Close().error().code, ESTALE);
+  EXPECT_EQ(Xz(path), "other");
+}
+
+TEST_F(WriterTest, OptionsThatDoNotExistAreEinval) {
+  const auto code = [&](const WriterOptions& options) {
+    return Writer::Create(dir_ / "a.xz", options).error().code;
+  };
+  EXPECT_EQ(code({.preset = 10}), EINVAL);
+  EXPECT_EQ(code({.check = Check{3}}), EINVAL);
+  EXPECT_EQ(code({.block_bytes = 100}), EINVAL);
+  EXPECT_EQ(Writer::Create("/dev/null").error().code, EINVAL);
+  EXPECT_EQ(Writer::Create(dir_ / "none/a.xz").error().code, ENOENT);
+  EXPECT_EQ(Count(), 0U);
+}
+
+TEST_F(WriterTest, AFullDiskIsSaidAndLeavesNothing) {
+  // A limit of the size of files stands for the disk.
+  struct rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto old_action = std::signal(SIGXFSZ, SIG_IGN);
+  const struct rlimit limit = {64 * kKiB, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  const Status written = WriteFile(dir_ / "a.xz", BytesOf(SomeNoise(700 * kKiB)));
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, old_action);
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, EFBIG);
+  EXPECT_EQ(Count(), 0U);
+}
+
+TEST_F(WriterTest, WholeFilesComeBackWithModeAndTimes) {
+  dir_.Write("plain", kPlain);
+  ASSERT_EQ(chmod((dir_ / "plain").c_str(), 0600), 0);
+  const struct timespec times[2] = {{1000, 5}, {2000, 7}};
+  ASSERT_EQ(utimensat(AT_FDCWD, (dir_ / "plain").c_str(), times, 0), 0);
+  ASSERT_TRUE(CompressFile(dir_ / "plain", dir_ / "a.xz", kSmallBlocks));
+  EXPECT_EQ(Xz(dir_ / "a.xz"), kPlain);
+  ASSERT_TRUE(DecompressFile(dir_ / "a.xz", dir_ / "again"));
+  EXPECT_EQ(Plain(dir_ / "again"), kPlain);
+  for (const char* name : {"a.xz", "again"}) {
+    struct stat st = {};
+    ASSERT_EQ(stat((dir_ / name).c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 07777, 0600U) << name;
+    EXPECT_EQ(st.st_mtim.tv_sec, 2000);
+    EXPECT_EQ(st.st_mtim.tv_nsec, 7);
+  }
+  EXPECT_EQ(TextOf(*ReadFile(dir_ / "a.xz")), kPlain);
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -1,5 +1,6 @@
-# The Debian package: `cpack --preset release`. Its dependencies are what its programs are linked with
-# where it is built, so there is one for each release of Debian; its version says for which.
+# The Debian packages, by `cpack --preset release`: xzfs, and the library as libxzfs0 and libxzfs-dev.
+# They depend on what their files are linked with where they are built, so there is one set for each
+# release of Debian; the version says for which.
 set(CPACK_GENERATOR DEB)
 # Who builds a package maintains it: the variables of Debian's own tools say who that is.
 set(CPACK_PACKAGE_CONTACT "The xzfs authors <xzfs@localhost>")
@@ -9,7 +10,7 @@ endif()
 set(CPACK_PACKAGE_VENDOR xzfs)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
-set(CPACK_COMPONENTS_ALL runtime)
+set(CPACK_COMPONENTS_ALL runtime library development)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
@@ -36,6 +37,21 @@ processors, and verified. What is written is compressed in the
 background, crash-safe, into ordinary .xz files.
 .
 xzfsctl packs, verifies and lists such files, and shows what a mount does.")
+
+set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libxzfs0)
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
+set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "read .xz files at any offset, and write them: library
+What xzfs is made of, for other programs: compressing and decompressing
+buffers and streams, a seekable reader that many threads may share, and
+a writer of .xz files of many Blocks.")
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libxzfs-dev)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
+  "libxzfs0 (= ${PROJECT_VERSION}-${release}), libexpected-dev, liblzma-dev")
+set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "read .xz files at any offset, and write them: development
+Headers, the static library, and what CMake and pkg-config ask for, to
+build programs with libxzfs.")
 
 # What policy asks of every package: these are the package's, and not part of an installation by hand.
 string(TIMESTAMP XZFS_BUILD_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)

@@ -24,10 +24,14 @@ def section(text, heading, level="#"):
                     flags=re.MULTILINE)[0]
 
 
-def entries(text):
-    """What the entries of a list of options are about: lines that begin with a bold word."""
-    lines = re.findall(r"^(\*[-a-z].*)$", text, re.MULTILINE)
-    return [re.sub(r"[*_\\]", lambda m: m[0] if m[0] == "_" else "", line) for line in lines]
+def options_in(text):
+    """The options that a page of xzfsctl lists: {"-v", "--verbose", ...}."""
+    found = set()
+    for line in re.findall(r"^\*-.*$", text, re.MULTILINE):
+        found |= set(re.findall(r"\*(-[-a-zA-Z0-9]+)\*", line))
+        if line == "*-0* to *-9*":
+            found |= {f"-{digit}" for digit in range(10)}
+    return found
 
 
 class Pages(unittest.TestCase):
@@ -52,6 +56,15 @@ class Pages(unittest.TestCase):
     def test_the_page_of_xzfs_has_the_letters_of_its_help(self):
         text = section(page("xzfs.1"), "FLAGS")
         self.assertEqual(set(re.findall(r"^\*(-[A-Za-z])\*", text, re.MULTILINE)), letters())
+
+    def test_the_page_of_xzfsctl_has_the_commands_and_options_of_its_help(self):
+        text = section(page("xzfsctl.1"), "COMMANDS")
+        of_all = options_in(section(page("xzfsctl.1"), "OPTIONS OF ALL COMMANDS"))
+        self.assertEqual(set(re.findall(r"^## ([a-z-]+)", text, re.MULTILINE)), set(commands()))
+        for command in commands():
+            with self.subTest(command):
+                self.assertEqual(options_in(section(text, command, "##")) | of_all,
+                                 options_of(command))
 
 
 def bash(name, *words):

@@ -207,7 +207,8 @@ class Metadata(MountTest):
                 return int(out.split()[0])
             folder = os.stat(self.source).st_size
             self.assertEqual(du("-B1", path=mount.path), du("-B1", path=self.source))
-            self.assertEqual(du("-b", path=mount.path), sum(sizes.values()) + folder)
+            # From coreutils 9.2 on directories have no apparent size.
+            self.assertIn(du("-b", path=mount.path) - sum(sizes.values()), (0, folder))
 
     def test_statfs_is_that_of_the_source(self):
         with Mount(self.source, "ro") as mount:

@@ -21,6 +21,9 @@ class OpenedFile : public RandomAccessFile {
   // ESTALE if the file has changed since it was opened.
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
   uint64_t size() const override { return stored_.size(); }
+  void WillRead(uint64_t offset, uint64_t length) const override {
+    Os::Real().StartReading(fd(), offset, length);
+  }
 
   // Errors: ESTALE.
   Status CheckUnchanged() const;

@@ -41,6 +41,8 @@ xzfsctl packs, verifies and lists such files, and shows what a mount does.")
 set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libxzfs0)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA
+  ${CMAKE_CURRENT_SOURCE_DIR}/packaging/deb/triggers)
 set(CPACK_COMPONENT_LIBRARY_DESCRIPTION "read .xz files at any offset, and write them: library
 What xzfs is made of, for other programs: compressing and decompressing
 buffers and streams, a seekable reader that many threads may share, and

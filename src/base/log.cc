@@ -61,6 +61,12 @@ void SetLogOutput(std::unique_ptr<LogOutput> output) {
   next->replaced = Current().exchange(next);
 }
 
+void SetLogLevel(LogLevel least) {
+  if (LogOutput* const output = Output(); output != nullptr) {
+    output->SetLevel(least);
+  }
+}
+
 bool LogEnabled(LogLevel level) {
   const LogOutput* const output = Output();
   return output != nullptr && output->Wants(level);

@@ -15,6 +15,8 @@ class LogOutput {
  public:
   virtual ~LogOutput() = default;
   virtual bool Wants(LogLevel level) const = 0;
+  // From now on it wants this level and what is worse.
+  virtual void SetLevel(LogLevel least) = 0;
   virtual void Write(LogLevel level, std::string_view message) = 0;
 };
 
@@ -26,6 +28,9 @@ void SetLogOutput(std::unique_ptr<LogOutput> output);
 // can't forge a line. Thread-safe. In the library xzfs_log.
 void LogToStderr(LogLevel least);
 void LogToSyslog(LogLevel least);
+
+// Changes the least level that is written, if an output was chosen. Thread-safe.
+void SetLogLevel(LogLevel least);
 
 // Whether lines of this level are written at all: for messages that are costly to put together.
 bool LogEnabled(LogLevel level);

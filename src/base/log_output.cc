@@ -73,6 +73,7 @@ class SpdlogOutput : public LogOutput {
   }
 
   bool Wants(LogLevel level) const override { return logger_.should_log(SpdlogLevel(level)); }
+  void SetLevel(LogLevel least) override { logger_.set_level(SpdlogLevel(least)); }
 
   void Write(LogLevel level, std::string_view message) override {
     std::string line;

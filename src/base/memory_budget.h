@@ -13,7 +13,9 @@ class MemoryBudget {
  public:
   explicit MemoryBudget(size_t total_bytes) : total_(total_bytes) {}
 
-  size_t total() const { return total_; }
+  size_t total() const { return total_.load(std::memory_order_relaxed); }
+  // Who holds more than it allows now is not told.
+  void SetTotal(size_t bytes) { total_.store(bytes, std::memory_order_relaxed); }
   size_t used() const { return used_.load(std::memory_order_relaxed); }
   size_t peak() const { return peak_.load(std::memory_order_relaxed); }
 
@@ -27,7 +29,7 @@ class MemoryBudget {
   }
   void Subtract(size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
 
-  const size_t total_;
+  std::atomic<size_t> total_;
   std::atomic<size_t> used_{0};
   std::atomic<size_t> peak_{0};
 };

@@ -7,33 +7,47 @@
 namespace xzfs {
 
 WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit, std::function<void()> on_start)
-    : thread_count_(thread_count), queue_limit_(queue_limit), on_start_(std::move(on_start)) {}
+    : queue_limit_(queue_limit), on_start_(std::move(on_start)), thread_count_(thread_count) {}
 
 WorkerPool::~WorkerPool() {
+  std::vector<std::thread> threads;
   {
     MutexLock lock(mutex_);
     stopping_ = true;
     tasks_.clear();
+    threads.swap(threads_);
   }
   work_.NotifyAll();
-  for (std::thread& thread : threads_) {
+  for (std::thread& thread : threads) {
     thread.join();
   }
 }
 
 void WorkerPool::Start() {
+  MutexLock lock(mutex_);
+  StartThreads();
+  started_ = !threads_.empty();
+}
+
+void WorkerPool::StartThreads() {
   try {
-    for (unsigned i = 0; i < thread_count_; ++i) {
+    while (threads_.size() < thread_count_) {
       threads_.emplace_back([this] { Run(); });
     }
   } catch (const std::system_error&) {
     // No more threads to be had: go on with those that there are.
   }
-  if (threads_.empty()) {
-    return;
+}
+
+void WorkerPool::SetThreads(unsigned count) {
+  {
+    MutexLock lock(mutex_);
+    thread_count_ = count;
+    if (started_ && !stopping_) {
+      StartThreads();
+    }
   }
-  MutexLock lock(mutex_);
-  started_ = true;
+  work_.NotifyAll();
 }
 
 bool WorkerPool::TrySubmit(std::function<void()> task) {
@@ -61,7 +75,7 @@ void WorkerPool::Run() {
   }
   mutex_.Lock();
   for (;;) {
-    while (tasks_.empty() && !stopping_) {
+    while ((tasks_.empty() || running_ >= thread_count_) && !stopping_) {
       work_.Wait(mutex_);
     }
     if (stopping_) {

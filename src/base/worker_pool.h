@@ -25,6 +25,8 @@ class WorkerPool {
 
   // With fewer threads, or none, if the system gives no more.
   void Start();
+  // Of the threads that there are, or are started now, so many work. A task that runs is not ended.
+  void SetThreads(unsigned count) EXCLUDES(mutex_);
   // Returns false, and does nothing, if the queue is full or the pool has not been started.
   bool TrySubmit(std::function<void()> task) EXCLUDES(mutex_);
   // Returns when no task waits or runs. Blocks.
@@ -32,18 +34,19 @@ class WorkerPool {
 
  private:
   void Run() EXCLUDES(mutex_);
+  void StartThreads() REQUIRES(mutex_);
 
-  const unsigned thread_count_;
   const size_t queue_limit_;
   const std::function<void()> on_start_;
   Mutex mutex_;
   CondVar work_;  // a task was added, or stopping_ was set
   CondVar idle_;  // the last task ended
   std::deque<std::function<void()>> tasks_ GUARDED_BY(mutex_);
+  unsigned thread_count_ GUARDED_BY(mutex_);
   unsigned running_ GUARDED_BY(mutex_) = 0;
   bool started_ GUARDED_BY(mutex_) = false;
   bool stopping_ GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_;
+  std::vector<std::thread> threads_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

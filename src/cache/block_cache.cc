@@ -360,6 +360,21 @@ MemoryCharge BlockCache::Reserve(size_t bytes) {
   return MemoryCharge(budget_, bytes);
 }
 
+void BlockCache::SetBudget(size_t bytes) {
+  budget_.SetTotal(bytes);
+  static_cast<void>(Reserve(0));
+}
+
+void BlockCache::DropAll() {
+  Evicted evicted;
+  MutexLock lock(mutex_);
+  for (const Segment segment : {Segment::kProbation, Segment::kProtected, Segment::kAhead}) {
+    while (EvictOldest(segment, evicted)) {
+    }
+  }
+  given_ = GivenUnits();
+}
+
 std::shared_ptr<Unit> BlockCache::NewUnit(size_t size) {
   return std::make_shared<Unit>(pages_, size, Reserve(size));
 }

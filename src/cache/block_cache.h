@@ -92,6 +92,10 @@ class BlockCache {
   MemoryCharge Reserve(size_t bytes) EXCLUDES(mutex_);
 
   const MemoryBudget& budget() const { return budget_; }
+  // Changes the budget, and evicts what doesn't fit any more.
+  void SetBudget(size_t bytes) EXCLUDES(mutex_);
+  // Evicts all units that no reader holds just now, and forgets what the kernel has.
+  void DropAll() EXCLUDES(mutex_);
 
  private:
   enum class Segment { kProbation, kProtected, kAhead };

@@ -15,8 +15,19 @@ constexpr size_t kBytesPerFile = 256;
 
 }  // namespace
 
-SmallFiles::SmallFiles(BlockCache& cache)
-    : cache_(cache), capacity_bytes_(std::min(cache.budget().total() / 16, kMostBytes)) {}
+SmallFiles::SmallFiles(BlockCache& cache) : cache_(cache) {}
+
+size_t SmallFiles::capacity_bytes() const {
+  return std::min(cache_.budget().total() / 16, kMostBytes);
+}
+
+void SmallFiles::DropAll() {
+  EntryList removed;
+  MutexLock lock(mutex_);
+  while (!entries_.empty()) {
+    Remove(entries_.begin(), removed);
+  }
+}
 
 SmallFiles::Bytes SmallFiles::Find(const Identity& identity) {
   MutexLock lock(mutex_);
@@ -37,7 +48,7 @@ SmallFiles::Bytes SmallFiles::Add(const Identity& identity, std::vector<std::byt
   }
   entries_.splice(entries_.end(), entry);
   bytes_ += charged;
-  while (bytes_ > capacity_bytes_ && entries_.size() > 1) {
+  while (bytes_ > capacity_bytes() && entries_.size() > 1) {
     Remove(entries_.begin(), removed);
   }
   return added;

@@ -44,7 +44,9 @@ class SmallFiles {
 
   // What is kept now, with the tables' part.
   size_t kept_bytes() const EXCLUDES(mutex_);
-  size_t capacity_bytes() const { return capacity_bytes_; }
+  size_t capacity_bytes() const;
+  // Drops what nobody is using just now.
+  void DropAll() EXCLUDES(mutex_);
 
  private:
   struct Entry {
@@ -57,7 +59,6 @@ class SmallFiles {
   void Remove(EntryList::iterator entry, EntryList& removed) REQUIRES(mutex_);
 
   BlockCache& cache_;
-  const size_t capacity_bytes_;
   mutable Mutex mutex_;
   size_t bytes_ GUARDED_BY(mutex_) = 0;
   EntryList entries_ GUARDED_BY(mutex_);  // oldest first

@@ -39,7 +39,6 @@ bool IsExpensive(const XzFile& file) {
 
 XzFileTable::XzFileTable(BlockCache& cache)
     : cache_(cache),
-      capacity_bytes_(cache.budget().total() / 8),
       limits_{.memory_bytes = std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4)},
       large_reads_(kLargeReads),
       legacy_reads_(1) {}
@@ -121,7 +120,7 @@ void XzFileTable::Add(const Key& key, const FilePtr& file, std::list<Entry>& dro
   files_.push_front(Entry{key, file, file->charged_bytes()});
   by_key_.emplace(key, files_.begin());
   bytes_ += files_.front().bytes;
-  while (bytes_ > capacity_bytes_ && files_.size() > 1) {
+  while (bytes_ > cache_.budget().total() / 8 && files_.size() > 1) {
     const auto oldest = std::prev(files_.end());
     bytes_ -= oldest->bytes;
     by_key_.erase(oldest->key);

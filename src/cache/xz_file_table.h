@@ -75,7 +75,6 @@ class XzFileTable {
   void Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) REQUIRES(mutex_);
 
   BlockCache& cache_;
-  const size_t capacity_bytes_;
   const BlockIndex::Limits limits_;
   DecodeSlots large_reads_;
   DecodeSlots legacy_reads_;

@@ -1,8 +1,14 @@
 #include "control/figures.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "fs/filesystem.h"
 
@@ -19,11 +25,67 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
+Json ReadsJson(const ReadTimes& times) {
+  const ReadTimes::Counts counts = times.counts();
+  uint64_t all = 0;
+  Json below = Json::array();
+  for (size_t i = 0; i < counts.size(); ++i) {
+    all += counts[i];
+    // Two octaves a step: what a monitoring system keeps of it has few lines.
+    const bool is_last = i + 1 == counts.size();
+    if (!is_last && i % 4 == 0) {
+      below.push_back({ReadTimes::UpperBoundUs(i), all});
+    }
+  }
+  return {{"count", all},
+          {"total_us", times.total_ns() / 1000},
+          {"p50_us", ReadTimes::QuantileUs(counts, 0.5)},
+          {"p99_us", ReadTimes::QuantileUs(counts, 0.99)},
+          {"count_below_us", std::move(below)}};
+}
+
+Json SettingsJson(const Options& options) {
+  return {{"cache_size", options.cache_size_bytes},
+          {"compress_threads", options.compress_threads},
+          {"settle", options.settle_s},
+          {"preset", std::to_string(options.preset) + (options.extreme ? "e" : "")},
+          {"log_level", LogLevelName(options.log_level)}};
+}
+
+std::string HistoryJson(Filesystem& fs) {
+  const auto steady_now = History::Clock::now();
+  const auto now = std::chrono::system_clock::now();
+  Json samples = Json::array();
+  for (const History::Sample& sample : fs.history().Samples(steady_now)) {
+    const History::Figures& figures = sample.figures;
+    uint64_t reads = 0;
+    for (const uint64_t count : figures.reads) {
+      reads += count;
+    }
+    if (reads == 0) {
+      continue;
+    }
+    const auto begin = now - (steady_now - sample.begin);
+    samples.push_back(
+        {std::chrono::duration_cast<std::chrono::seconds>(begin.time_since_epoch()).count(),
+         std::chrono::duration_cast<std::chrono::milliseconds>(sample.end - sample.begin).count(),
+         reads, figures.hits, figures.misses, figures.served_bytes, figures.decoded_bytes,
+         ReadTimes::QuantileUs(figures.reads, 0.5), ReadTimes::QuantileUs(figures.reads, 0.99)});
+  }
+  Json json;
+  json["schema"] = kSchema;
+  json["columns"] = {"begin",        "milliseconds",  "reads",  "hits",  "misses",
+                     "served_bytes", "decoded_bytes", "p50_us", "p99_us"};
+  json["samples"] = std::move(samples);
+  return Dump(json);
+}
+
 std::string StatsJson(Filesystem& fs) {
   const ReadEngine& engine = fs.engine();
   const Stats& stats = engine.stats;
   Json json;
   json["schema"] = kSchema;
+  json["pid"] = getpid();
   json["cache"] = {{"hits", stats.cache_hits.Get()},
                    {"misses", stats.cache_misses.Get()},
                    {"single_flight_joins", stats.single_flight_joins.Get()},
@@ -31,6 +93,7 @@ std::string StatsJson(Filesystem& fs) {
                    {"handed_over", stats.handed_over.Get()}};
   json["decoded_bytes"] = stats.decoded_bytes.Get();
   json["served_bytes"] = stats.served_bytes.Get();
+  json["reads"] = ReadsJson(fs.read_times());
   json["decode_ahead"] = {{"useful", stats.ahead_useful.Get()},
                           {"wasted", stats.ahead_wasted.Get()},
                           {"files", stats.files_ahead.Get()},
@@ -58,6 +121,7 @@ std::string StatsJson(Filesystem& fs) {
                     {"peak", engine.budget.peak()}};
   json["descriptors"] = {{"open", fs.open_descriptors()}, {"limit", fs.descriptor_limit()}};
   json["nodes"] = fs.known_nodes();
+  json["settings"] = SettingsJson(fs.live_options());
   json["threads"] = fs.options().threads;
   json["whole_block_limit"] = fs.options().whole_block_limit_bytes;
   return Dump(json);
@@ -122,12 +186,40 @@ std::string InfoJson(const FileFigures& file) {
   return Dump(json);
 }
 
-std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std::string& key) {
+// The mount is the caller's own to command.
+bool MayCommand(const Caller& caller) { return caller.uid == 0 || caller.uid == geteuid(); }
+
+std::optional<Result<std::string>> Command(Filesystem& fs, std::string_view command,
+                                           const Caller& caller) {
+  constexpr std::string_view kSet = "set.";
+  if (command == "sync") {
+    return fs.SyncCommits().map([] { return std::string("ok"); });
+  }
+  if (command != "drop-cache" && !command.starts_with(kSet)) {
+    return std::nullopt;
+  }
+  if (!MayCommand(caller)) {
+    return Fail(EPERM, "only root and who mounted it may command the mount");
+  }
+  if (command == "drop-cache") {
+    fs.DropCaches();
+    return "ok";
+  }
+  const Status set = fs.SetLive(std::string(command.substr(kSet.size())));
+  return set ? "ok" : "error: " + set.error().message;
+}
+
+std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std::string& key,
+                                          const Caller& caller) {
+  constexpr std::string_view kCommand = "user.xzfs.cmd.";
   if (key == "user.xzfs.stats" && node == kRootNode) {
     return StatsJson(fs);
   }
-  if (key == "user.xzfs.cmd.sync" && node == kRootNode) {
-    return fs.SyncCommits().map([] { return std::string("ok"); });
+  if (key == "user.xzfs.history" && node == kRootNode) {
+    return HistoryJson(fs);
+  }
+  if (key.starts_with(kCommand) && node == kRootNode) {
+    return Command(fs, std::string_view(key).substr(kCommand.size()), caller);
   }
   if (key == "user.xzfs.info") {
     return fs.Describe(node).map(InfoJson);
@@ -139,7 +231,9 @@ std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std
 
 void InstallControl(Filesystem& filesystem) {
   filesystem.SetControlXattrs(
-      [&filesystem](NodeId node, const std::string& key) { return Answer(filesystem, node, key); });
+      [&filesystem](NodeId node, const std::string& key, const Caller& caller) {
+        return Answer(filesystem, node, key, caller);
+      });
 }
 
 }  // namespace xzfs

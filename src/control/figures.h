@@ -1,4 +1,4 @@
-// The live figures of a mount, as extended attributes.
+// The live figures of a mount and what it can be asked to do, as extended attributes.
 #pragma once
 
 namespace xzfs {
@@ -6,8 +6,15 @@ namespace xzfs {
 class Filesystem;
 
 // Makes `filesystem` answer
-//   user.xzfs.stats  on the mount's root: JSON, the figures of the whole mount
-//   user.xzfs.info   on every file: JSON, how it is stored
+//   user.xzfs.stats    on the mount's root: JSON, the figures of the whole mount
+//   user.xzfs.history  likewise: JSON, what was read when, and how long it took
+//   user.xzfs.info     on every file: JSON, how it is stored
+// and, on the root, do what reading of these asks for:
+//   user.xzfs.cmd.sync           commits all that is pending: "ok", or fails as a commit failed
+//   user.xzfs.cmd.drop-cache     drops what was decoded: "ok"
+//   user.xzfs.cmd.set.KEY=VALUE  changes an option: "ok", or "error: " and why not
+// The last two are for root and for who mounted it; others get EPERM. Commands are read, not
+// written: a value can say what was wrong, and it works on a read-only mount.
 // `filesystem` must not be started yet.
 void InstallControl(Filesystem& filesystem);
 

@@ -66,6 +66,11 @@ class FuseFrontend::Impl {
     filesystem.SetDecodedListener(
         [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); },
         [filler = filler_](NodeId node) { filler->Await(node); });
+    if (config.fill_page_cache) {
+      // Errors: the kernel has nothing of it.
+      filesystem.SetPageDropper(
+          [this](NodeId node) { fuse_lowlevel_notify_inval_inode(session, node, 0, 0); });
+    }
   }
   ~Impl();
 

@@ -23,7 +23,8 @@ class FuseFrontend {
     bool debug = false;
     // Answer requests one after the other (-s).
     bool single_threaded = false;
-    // Put what was decoded beside what a read asked for into the kernel's page cache.
+    // Put what was decoded beside what a read asked for into the kernel's page cache, and drop what
+    // is there when asked to.
     bool fill_page_cache = true;
     // Called once, when the kernel's INIT request has arrived: from then on the mount answers.
     // Runs on a request thread; must not block on the mount.

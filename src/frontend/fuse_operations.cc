@@ -358,7 +358,7 @@ void FuseOperations::ReplyXattr(fuse_req_t req, const std::string& value, size_t
 void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     const std::string key(name);
-    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key));
+    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key, CallerOf(req)));
     ReplyXattr(request.End(), value, size, key.starts_with("user.xzfs.") ? kControlSlack : 0);
     return {};
   });

@@ -26,11 +26,16 @@ bool IsDiskFull(int code) { return code == ENOSPC || code == EDQUOT; }
 }  // namespace
 
 Committer::Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls)
-    : thread_count_(threads), settle_(settle), calls_(std::move(calls)) {}
+    : calls_(std::move(calls)), thread_count_(threads), settle_(settle) {}
 
 void Committer::Start() {
+  MutexLock lock(mutex_);
+  StartThreads();
+}
+
+void Committer::StartThreads() {
   try {
-    for (unsigned i = 0; i < thread_count_; ++i) {
+    while (threads_.size() < thread_count_) {
       threads_.emplace_back([this] {
         UseIdlePriority();
         Run();
@@ -39,6 +44,20 @@ void Committer::Start() {
   } catch (const std::system_error&) {
     // No more threads to be had: those that there are do it, if there are any.
   }
+}
+
+void Committer::SetSettle(std::chrono::nanoseconds settle) {
+  MutexLock lock(mutex_);
+  settle_ = settle;
+}
+
+void Committer::SetThreads(unsigned count) {
+  MutexLock lock(mutex_);
+  thread_count_ = count;
+  if (!threads_.empty() && !ending_) {
+    StartThreads();
+  }
+  changed_.NotifyAll();
 }
 
 void Committer::Add(NodeId id, uint64_t plain_bytes, bool is_awaited) {
@@ -189,6 +208,10 @@ std::optional<NodeId> Committer::NextDue(Clock::time_point* until) {
 void Committer::Run() {
   mutex_.Lock();
   while (!ending_) {
+    if (running_ >= thread_count_) {
+      changed_.Wait(mutex_);
+      continue;
+    }
     Clock::time_point until;
     const auto next = NextDue(&until);
     if (!next) {
@@ -203,6 +226,7 @@ void Committer::Run() {
     Entry& taken = entries_.at(id);
     schedule_.erase({taken.due, id});
     taken.running = true;
+    ++running_;
     taken.again = false;
     const bool is_awaited =
         std::exchange(taken.is_awaited, false) || taken.waiters != 0 || finishing_;
@@ -214,6 +238,7 @@ void Committer::Run() {
       result = Fail(ENOMEM, "no memory to commit a file");
     }
     mutex_.Lock();
+    --running_;
     const auto it = entries_.find(id);
     const bool gone = Finish(id, it->second, std::move(result));
     if (gone && it->second.waiters == 0) {
@@ -264,6 +289,7 @@ bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result) {
 }
 
 void Committer::End(bool finish) {
+  std::vector<std::thread> threads;
   {
     MutexLock lock(mutex_);
     finishing_ = finish;
@@ -278,11 +304,11 @@ void Committer::End(bool finish) {
     }
     ending_ = true;
     changed_.NotifyAll();
+    threads.swap(threads_);
   }
-  for (std::thread& thread : threads_) {
+  for (std::thread& thread : threads) {
     thread.join();
   }
-  threads_.clear();
 }
 
 void Committer::Park() {

@@ -52,7 +52,11 @@ class Committer {
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
-  void Start();
+  void Start() EXCLUDES(mutex_);
+
+  // While it runs: how long files settle from now on, and how many commits are at work at once.
+  void SetSettle(std::chrono::nanoseconds settle) EXCLUDES(mutex_);
+  void SetThreads(unsigned count) EXCLUDES(mutex_);
 
   // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as
   // if somebody waited for it.
@@ -105,10 +109,13 @@ class Committer {
   std::optional<uint64_t> BeginWait(NodeId id) REQUIRES(mutex_);
   Status WaitForAttempt(NodeId id, uint64_t enough) REQUIRES(mutex_);
 
-  const unsigned thread_count_;
-  const std::chrono::nanoseconds settle_;
+  void StartThreads() REQUIRES(mutex_);
+
   const Calls calls_;
   Mutex mutex_;
+  unsigned thread_count_ GUARDED_BY(mutex_);
+  unsigned running_ GUARDED_BY(mutex_) = 0;
+  std::chrono::nanoseconds settle_ GUARDED_BY(mutex_);
   CondVar changed_;
   Entries entries_ GUARDED_BY(mutex_);
   // Those that neither run nor are finished, by their time.
@@ -120,7 +127,7 @@ class Committer {
   std::string last_error_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
   bool finishing_ GUARDED_BY(mutex_) = false;
-  std::vector<std::thread> threads_;
+  std::vector<std::thread> threads_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

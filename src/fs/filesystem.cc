@@ -88,6 +88,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
                .verify = options.verify_stream ? Verify::kStream : Verify::kBlock,
                .restart_file_bytes = options.restart_file_size_bytes.value_or(0)}),
       known_charge_(engine_.cache.Reserve(known_.memory_bytes())),
+      history_(engine_.stats, read_times_, History::Clock::now()),
+      live_(options),
       encoders_(options.compress_threads, options.block_size_bytes),
       committer_(
           options.compress_threads,

@@ -18,8 +18,10 @@
 #include <vector>
 
 #include "base/caller.h"
+#include "base/history.h"
 #include "base/mutex.h"
 #include "base/os.h"
+#include "base/read_times.h"
 #include "base/report_once.h"
 #include "base/unique_fd.h"
 #include "cache/read_engine.h"
@@ -194,13 +196,14 @@ class Filesystem {
                        size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 
   Result<struct statvfs> StatVfs();
-  Result<std::string> GetXattr(NodeId node, const std::string& key);
+  // `caller`: who asks; of no account but for the mount's own attributes.
+  Result<std::string> GetXattr(NodeId node, const std::string& key, const Caller& caller);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
   Result<std::string> ListXattr(NodeId node, bool with_trusted);
 
   // Answers the extended attributes "user.xzfs.*": nullopt if there is no such key on that node.
-  using ControlXattrs =
-      std::function<std::optional<Result<std::string>>(NodeId node, const std::string& key)>;
+  using ControlXattrs = std::function<std::optional<Result<std::string>>(
+      NodeId node, const std::string& key, const Caller& caller)>;
   // Not thread-safe: before Start.
   void SetControlXattrs(ControlXattrs control) { control_ = std::move(control); }
 
@@ -215,8 +218,24 @@ class Filesystem {
     await_stores_ = std::move(await);
   }
 
+  // Is asked to make the kernel drop what it has cached of a file. Null: nobody.
+  // Not thread-safe: before Start.
+  void SetPageDropper(std::function<void(NodeId)> dropper) { drop_pages_ = std::move(dropper); }
+
+  // Changes one option, `key=value`, of those that can change while the mount runs. Errors: EINVAL
+  // or ENOENT with one line for the user.
+  Status SetLive(const std::string& option) EXCLUDES(live_mutex_);
+  // The options as they are now.
+  Options live_options() EXCLUDES(live_mutex_);
+  // Drops what was decoded, here and in the kernel's page cache.
+  void DropCaches();
+  // What was read, and how long it took.
+  const ReadTimes& read_times() const { return read_times_; }
+  History& history() { return history_; }
+
   Result<FileFigures> Describe(NodeId node);
   const ReadEngine& engine() const { return engine_; }
+  // As they were when it was mounted.
   const Options& options() const { return options_; }
   size_t known_nodes() { return nodes_.size(); }
   // Descriptors that are kept open now, and at most.
@@ -281,6 +300,8 @@ class Filesystem {
   void DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded);
   std::function<bool()> StillGood(const Node& node);
   std::unique_ptr<RandomAccessFile> ContentOf(const NodePtr& node, int flags);
+  Result<size_t> TryRead(const OpenFile& file, uint64_t offset, size_t size,
+                         std::vector<std::byte>& buffer, std::vector<XzReader::Piece>& lent);
   Result<size_t> ReadNode(const OpenFile& file, const NodePtr& node, uint64_t offset, size_t size,
                           std::vector<std::byte>& buffer, std::vector<XzReader::Piece>& lent);
   // One that is used though the file has no name any more, or null.
@@ -394,9 +415,7 @@ class Filesystem {
   uint64_t PlainSize(const NodePtr& node);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   bool MayCommit(const NodePtr& node, const struct stat& st);
-  EncodeOptions encode_options() const {
-    return {.preset = options_.preset, .extreme = options_.extreme, .check = options_.check};
-  }
+  EncodeOptions encode_options() EXCLUDES(live_mutex_);
   Status KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
                          const std::string& why);
 
@@ -416,6 +435,7 @@ class Filesystem {
   ControlXattrs control_;
   DecodedListener decoded_;
   std::function<void(NodeId)> await_stores_;
+  std::function<void(NodeId)> drop_pages_;
   OpenOrder open_order_;
   ListingTable listings_;
   // Operations that failed half way, and could not be undone then.
@@ -440,6 +460,10 @@ class Filesystem {
   // Its threads use the above until they are joined.
   ReadEngine engine_;
   const MemoryCharge known_charge_;
+  ReadTimes read_times_;
+  History history_;
+  Mutex live_mutex_;
+  Options live_ GUARDED_BY(live_mutex_);
   EncodePool encoders_;
   // Last: its threads use all of the above.
   Committer committer_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstring>
 #include <ctime>
@@ -323,6 +324,17 @@ std::function<bool()> Filesystem::StillGood(const Node& node) {
 Result<size_t> Filesystem::Read(const OpenFile& file, uint64_t offset, size_t size,
                                 std::vector<std::byte>& buffer,
                                 std::vector<XzReader::Piece>& lent) {
+  const auto begin = History::Clock::now();
+  auto got = TryRead(file, offset, size, buffer, lent);
+  const auto end = History::Clock::now();
+  read_times_.Add(static_cast<uint64_t>(std::chrono::nanoseconds(end - begin).count()));
+  history_.Note(end);
+  return got;
+}
+
+Result<size_t> Filesystem::TryRead(const OpenFile& file, uint64_t offset, size_t size,
+                                   std::vector<std::byte>& buffer,
+                                   std::vector<XzReader::Piece>& lent) {
   // A commit or a rename may replace or move the stored file between two looks at it.
   constexpr int kTries = 4;
   for (int tries = 1;; ++tries) {
@@ -414,11 +426,11 @@ Result<struct statvfs> Filesystem::StatVfs() {
   return st;
 }
 
-Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
+Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key, const Caller& caller) {
   if (IsControlKey(key)) {
     XZFS_RETURN_IF_ERROR(FindNode(id));
     if (control_) {
-      if (auto answer = control_(id, key)) {
+      if (auto answer = control_(id, key, caller)) {
         return std::move(*answer);
       }
     }

@@ -343,6 +343,17 @@ std::string NodeTable::FullPathIn(NodeId dir, const std::string& stored_name) {
   return dir == kRootNode ? stored_name : FullPathOf(dir) + "/" + stored_name;
 }
 
+std::vector<NodeId> NodeTable::FileIds() {
+  std::vector<NodeId> ids;
+  MutexLock lock(mutex_);
+  for (const auto& [id, slot] : slots_) {
+    if (slot.node->kind == StoredKind::kPlain || slot.node->kind == StoredKind::kCompressed) {
+      ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
 size_t NodeTable::size() {
   MutexLock lock(mutex_);
   return slots_.size();

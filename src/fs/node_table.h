@@ -88,6 +88,8 @@ class NodeTable {
   std::string FullPathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);
+  // Of all regular files.
+  std::vector<NodeId> FileIds() EXCLUDES(mutex_);
 
  private:
   // What makes two sightings the same node.

@@ -211,6 +211,21 @@ Status AddExclude(std::string_view value, Options& options) {
   return {};
 }
 
+constexpr std::pair<std::string_view, LogLevel> kLogLevels[] = {{"debug", LogLevel::kDebug},
+                                                                {"info", LogLevel::kInfo},
+                                                                {"warning", LogLevel::kWarning},
+                                                                {"error", LogLevel::kError}};
+
+Status SetLevelOfLog(std::string_view value, Options& options) {
+  for (const auto& [name, level] : kLogLevels) {
+    if (value == name) {
+      options.log_level = level;
+      return {};
+    }
+  }
+  return Invalid("log_level=", value, " is none of debug, info, warning and error");
+}
+
 Status SetAcl(std::string_view, Options& options) {
   options.acl = true;
   return {};
@@ -267,6 +282,7 @@ constexpr Key kKeys[] = {
     {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, empty ones)"},
     {"compress_threads", "N", SetCompressThreads,
      "Blocks encoded at once (default: the processors)"},
+    {"log_level", "LEVEL", SetLevelOfLog, "debug, info (default), warning or error"},
     {"acl", "", SetAcl, "POSIX ACLs (default); noacl turns them off"},
     {"noacl", "", SetNoAcl, ""},
     {"remount", "", RefuseRemount, ""},
@@ -354,6 +370,15 @@ void ApplyFlag(const Flag& flag, Options& options) {
 }
 
 }  // namespace
+
+std::string_view LogLevelName(LogLevel level) {
+  for (const auto& [name, known] : kLogLevels) {
+    if (level == known) {
+      return name;
+    }
+  }
+  return "";
+}
 
 std::string NearestOption(std::string_view option) {
   option = option.substr(0, option.find('='));

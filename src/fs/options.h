@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/log.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -68,6 +69,8 @@ struct Options {
   uint64_t min_size_bytes = 1;
   // How many Blocks are encoded at once. 0 stands for the default: the processors we may use.
   unsigned compress_threads = 0;
+  // Lines below are not written to the log.
+  LogLevel log_level = LogLevel::kInfo;
   // The kernel asks for POSIX ACLs.
   bool acl = true;
   // Passed to the mount as they are; noexec may join them. What a mounted file says must not give
@@ -79,6 +82,9 @@ struct Options {
 // swallowed. Errors, with a one-line message: ENOENT for an unknown key, naming the nearest known;
 // EINVAL for a value that can't be.
 Status ApplyOption(std::string_view option, Options& options);
+
+// The words for LogLevel in the option log_level.
+std::string_view LogLevelName(LogLevel level);
 
 // The known option whose name is nearest to that of `option`, or "" if none is near.
 std::string NearestOption(std::string_view option);

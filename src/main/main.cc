@@ -81,10 +81,11 @@ ExitCode RunForeground(MountRequest request, int signal_fd) {
 ExitCode RunDaemon(MountRequest request, int signal_fd, StartReporter& reporter) {
   // Opened now: in the sandbox it is out of reach.
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
-  request.on_ready = [&reporter, &null] {
+  const LogLevel level = request.options.log_level;
+  request.on_ready = [&reporter, &null, level] {
     // Until here warnings reach the terminal, from here on the system's log.
     reporter.Ready();
-    LogToSyslog(LogLevel::kInfo);
+    LogToSyslog(level);
     LeaveStdio(null.get());
   };
   const std::optional<Refusal> refusal = RunMount(std::move(request), signal_fd);
@@ -96,7 +97,7 @@ ExitCode RunDaemon(MountRequest request, int signal_fd, StartReporter& reporter)
 }
 
 ExitCode Mount(CommandLine line) {
-  LogToStderr(line.debug ? LogLevel::kDebug : LogLevel::kInfo);
+  LogToStderr(line.debug ? LogLevel::kDebug : line.options.log_level);
   if (const Status resolved = ResolveDefaults(line.options); !resolved) {
     return PrintRefusal({ExitCode::kUsage, resolved.error().message});
   }

@@ -48,6 +48,11 @@ EncodePool::EncodePool(unsigned threads, uint64_t block_bytes, Priority priority
 
 void EncodePool::Start() { pool_.Start(); }
 
+void EncodePool::SetThreads(unsigned count) {
+  threads_.store(count, std::memory_order_relaxed);
+  pool_.SetThreads(count);
+}
+
 std::unique_ptr<EncodePool::Workspace> EncodePool::Take(const EncodeOptions& options) {
   {
     MutexLock lock(mutex_);
@@ -66,7 +71,7 @@ std::unique_ptr<EncodePool::Workspace> EncodePool::Take(const EncodeOptions& opt
 void EncodePool::Give(std::unique_ptr<Workspace> workspace, const EncodeOptions& options) {
   std::unique_ptr<Workspace> dropped;  // freed after the lock is released
   MutexLock lock(mutex_);
-  if (idle_.size() >= threads_) {
+  if (idle_.size() >= threads()) {
     dropped = std::move(idle_.front().workspace);
     idle_.erase(idle_.begin());
   }

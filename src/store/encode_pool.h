@@ -1,6 +1,7 @@
 // The threads that compress.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -58,7 +59,8 @@ class EncodePool {
   std::unique_ptr<Workspace> Take(const EncodeOptions& options) EXCLUDES(mutex_);
   void Give(std::unique_ptr<Workspace> workspace, const EncodeOptions& options) EXCLUDES(mutex_);
 
-  unsigned threads() const { return threads_; }
+  unsigned threads() const { return threads_.load(std::memory_order_relaxed); }
+  void SetThreads(unsigned count);
   uint64_t block_bytes() const { return block_bytes_; }
 
  private:
@@ -67,7 +69,7 @@ class EncodePool {
     std::unique_ptr<Workspace> workspace;
   };
 
-  const unsigned threads_;
+  std::atomic<unsigned> threads_;
   const uint64_t block_bytes_;
   Mutex mutex_;
   std::vector<Idle> idle_ GUARDED_BY(mutex_);

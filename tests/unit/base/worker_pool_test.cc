@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <latch>
+#include <thread>
 
 namespace xzfs {
 namespace {
@@ -42,6 +44,29 @@ TEST(WorkerPoolTest, RefusesTasksWhenItsQueueIsFull) {
   go_on.count_down();
   pool.WaitIdle();
   EXPECT_TRUE(pool.TrySubmit([] {}));
+}
+
+TEST(WorkerPoolTest, AsManyTasksRunAtOnceAsItWasToldLast) {
+  WorkerPool pool(1, 10);
+  pool.Start();
+  pool.SetThreads(3);
+  std::latch three(3);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(pool.TrySubmit([&] { three.arrive_and_wait(); }));  // ends if three are at work
+  }
+  pool.WaitIdle();
+  pool.SetThreads(1);
+  std::atomic<int> running{0};
+  std::atomic<int> most{0};
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(pool.TrySubmit([&] {
+      most = std::max(most.load(), ++running);
+      std::this_thread::yield();
+      --running;
+    }));
+  }
+  pool.WaitIdle();
+  EXPECT_EQ(most, 1);
 }
 
 TEST(WorkerPoolTest, DropsWaitingTasksWhenItGoes) {

@@ -3,7 +3,8 @@
 _xzfs_values() {
   case $1 in
     verify) echo block stream ;;
-    compress) echo close off ;;
+    compress) echo close cold off ;;
+    log_level) echo debug info warning error ;;
     check) echo none crc32 crc64 sha256 ;;
     preset) echo {0..9} {0..9}e ;;
   esac

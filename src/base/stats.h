@@ -42,8 +42,11 @@ struct Stats {
   Counter blocks_encoded;       // by commits
   Counter blocks_stored;        // of these, as they are, because they don't shrink
   Counter blocks_reused;        // copied from the file that was replaced
-  Counter overlays_lost;        // put into lost+found
-  Counter collisions;           // stored names that fight for one logical name, each once
+  Counter cold_files;           // of those commits, by the search for cold files
+  Counter cold_plain_bytes;
+  Counter cold_stored_bytes;
+  Counter overlays_lost;  // put into lost+found
+  Counter collisions;     // stored names that fight for one logical name, each once
 };
 
 }  // namespace xzfs

@@ -52,6 +52,26 @@ Json SettingsJson(const Options& options) {
           {"log_level", LogLevelName(options.log_level)}};
 }
 
+Json ShareJson(const ColdSearch::Share& share) {
+  return {{"files", share.files}, {"bytes", share.bytes}};
+}
+
+Json ColdJson(const ColdSearch::Figures& cold, const Options& options, const Stats& stats) {
+  return {{"cold_after", options.cold_after_s},
+          {"compressed",
+           {{"files", stats.cold_files.Get()},
+            {"plain_bytes", stats.cold_plain_bytes.Get()},
+            {"stored_bytes", stats.cold_stored_bytes.Get()}}},
+          {"walks", cold.walks},
+          {"walking", cold.walking},
+          {"directory", cold.directory},
+          {"plain", ShareJson(cold.plain)},
+          {"waiting", ShareJson(cold.waiting)},
+          {"kept_plain", ShareJson(cold.kept)},
+          {"unshrinkable", ShareJson(cold.unshrinkable)},
+          {"failed", cold.failed}};
+}
+
 std::string HistoryJson(Filesystem& fs) {
   const auto steady_now = History::Clock::now();
   const auto now = std::chrono::system_clock::now();
@@ -116,6 +136,9 @@ std::string StatsJson(Filesystem& fs) {
                      {"blocks_reused", stats.blocks_reused.Get()},
                      {"overlays_lost", stats.overlays_lost.Get()},
                      {"last_error", commits.last_error}};
+  if (const auto cold = fs.cold_figures()) {
+    json["cold"] = ColdJson(*cold, fs.options(), stats);
+  }
   json["budget"] = {{"bytes", engine.budget.total()},
                     {"used", engine.budget.used()},
                     {"peak", engine.budget.peak()}};

@@ -106,6 +106,13 @@ Result<Committer::Outcome> FileCommit::Run() {
       return LeaveHot();
     }
     XZFS_RETURN_IF_ERROR(Encode());
+    if (fs_.cold_ != nullptr && overlay_ == nullptr) {
+      XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
+      if (!shrinks) {
+        fs_.cold_->NoteUnshrinkable(attributes_);
+        return LeaveHot();
+      }
+    }
     return overlay_ == nullptr ? PublishHot() : PublishEdited();
   };
   Result<Outcome> outcome = attempt();
@@ -203,7 +210,12 @@ Result<bool> FileCommit::TryOpenTruth() {
   if (fs_.options_.compress == Compress::kOff || !fs_.MayCommit(node_, attributes_)) {
     return false;
   }
-  XZFS_RETURN_IF_ERROR(ClaimHot());
+  if (const Status claimed = ClaimHot(); !claimed) {
+    if (fs_.cold_ != nullptr && claimed.error().code == EBUSY) {
+      return false;  // in use, so not cold; the search comes here again
+    }
+    return tl::unexpected(claimed.error());
+  }
   plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
   request_.plain = plain_.get();
   request_.pieces = PlanPieces(identity_.size_bytes, fs_.encoders_.block_bytes(),
@@ -229,6 +241,16 @@ Status FileCommit::ClaimHot() {
     os().ReleaseLease(fd);
   }
   return lease == -EAGAIN ? Status(Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere)) : Status();
+}
+
+// Whether the compressed form is worth having: it's smaller, and doesn't take more of the disk (the
+// plain one may have holes).
+Result<bool> FileCommit::Shrinks() {
+  struct stat made = {};
+  if (const int error = os().FStat(temp_.file.get(), &made); error < 0) {
+    return FailErrno(-error, "stat the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  return made.st_size < attributes_.st_size && made.st_blocks <= attributes_.st_blocks;
 }
 
 Status FileCommit::PlanEdited() {

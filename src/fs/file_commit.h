@@ -34,6 +34,7 @@ class FileCommit {
   Result<bool> OpenTruth();
   Result<bool> TryOpenTruth();
   Status ClaimHot();
+  Result<bool> Shrinks();
   Status PlanEdited();
   Status Encode();
   Status CopyMetadata();

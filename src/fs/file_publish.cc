@@ -189,6 +189,11 @@ Status FileCommit::BecomeCold(const std::string& name) {
 void FileCommit::Count() {
   Stats& stats = fs_.engine_.stats;
   stats.commits_done.Add();
+  if (fs_.cold_ != nullptr && overlay_ == nullptr) {
+    stats.cold_files.Add();
+    stats.cold_plain_bytes.Add(identity_.size_bytes);
+    stats.cold_stored_bytes.Add(written_.stored_bytes);
+  }
   stats.commit_plain_bytes.Add(request_.pieces.empty() ? 0 : request_.pieces.back().end);
   stats.commit_stored_bytes.Add(written_.stored_bytes);
   stats.blocks_encoded.Add(written_.blocks_encoded);

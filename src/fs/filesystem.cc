@@ -97,7 +97,9 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
           {.commit = [this](NodeId id, bool is_awaited) { return CommitNode(id, is_awaited); },
            .pin = [this](NodeId id) { return nodes_.Pin(id); },
            .unpin = [this](NodeId id) { Forget(id, 1); },
-           .on_idle = [this] { ForgetPending(); }}) {}
+           .on_idle = [this] { ForgetPending(); }}) {
+  MakeColdSearch();
+}
 
 Filesystem::~Filesystem() = default;
 

@@ -26,6 +26,7 @@
 #include "base/unique_fd.h"
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
+#include "fs/cold_search.h"
 #include "fs/committer.h"
 #include "fs/file_state.h"
 #include "fs/listing.h"
@@ -185,6 +186,8 @@ class Filesystem {
   // Makes EndCommits stop at once, while another thread is in it.
   void ParkCommits();
   Committer::Figures commit_figures() { return committer_.figures(); }
+  // With compress=cold.
+  std::optional<ColdSearch::Figures> cold_figures();
 
   // Null on a mount that is read-only, where nothing moves.
   std::shared_ptr<Listing> OpenListing(NodeId dir);
@@ -362,7 +365,7 @@ class Filesystem {
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
   Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
                                              bool* keep_cache);
-  Result<NodePtr> CountOpen(NodeId id, bool may_write, bool* keep_cache);
+  Result<NodePtr> CountOpen(NodeId id, bool may_write, bool may_note_use, bool* keep_cache);
   void RemoveOpen(const NodePtr& node);
   Status BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file);
   Result<std::unique_ptr<OpenFile>> TryOpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
@@ -415,6 +418,14 @@ class Filesystem {
   uint64_t PlainSize(const NodePtr& node);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   bool MayCommit(const NodePtr& node, const struct stat& st);
+  bool StaysPlain(const std::string& stored, const struct stat& st) const;
+
+  // filesystem_cold.cc
+  void MakeColdSearch();
+  Result<NodeId> LookupPath(const std::string& path);
+  Status CommitCold(const std::string& path, const struct stat& st);
+  void CancelCold();
+  void NoteUse(const Node& node, int dir, const std::string& name, const struct stat& st);
   EncodeOptions encode_options() EXCLUDES(live_mutex_);
   Status KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
                          const std::string& why);
@@ -465,8 +476,12 @@ class Filesystem {
   Mutex live_mutex_;
   Options live_ GUARDED_BY(live_mutex_);
   EncodePool encoders_;
-  // Last: its threads use all of the above.
+  // Its threads use all of the above.
   Committer committer_;
+  // What the search for cold files waits for; 0: nothing.
+  std::atomic<NodeId> cold_node_{0};
+  // Null unless compress=cold. Last: its thread uses all of the above.
+  std::unique_ptr<ColdSearch> cold_;
 };
 
 class OpenFile {

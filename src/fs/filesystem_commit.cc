@@ -23,7 +23,7 @@ namespace xzfs {
 
 // Queues a file whose last writer is gone.
 void Filesystem::QueueCommit(const NodePtr& node, bool is_awaited) {
-  if (options_.compress == Compress::kOff) {
+  if (options_.compress != Compress::kClose) {
     MutexLock lock(node->state->mutex);
     if (node->state->overlay == nullptr) {
       return;
@@ -39,11 +39,15 @@ uint64_t Filesystem::PlainSize(const NodePtr& node) {
 }
 
 bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
+  return (cold_ == nullptr || cold_->IsCold(st)) && !StaysPlain(nodes_.FullPathOf(node->id), st);
+}
+
+// By the rules, for the plain file at the path `stored`.
+bool Filesystem::StaysPlain(const std::string& stored, const struct stat& st) const {
   if (st.st_nlink > 1 || (st.st_mode & (S_ISUID | S_ISGID)) != 0 ||
       static_cast<uint64_t>(st.st_size) < options_.min_size_bytes) {
-    return false;
+    return true;
   }
-  const std::string stored = nodes_.FullPathOf(node->id);
   const std::string path = StripEscape(stored).value_or(stored);
   const std::string file = path.substr(path.rfind('/') + 1);
   for (const std::string& glob : options_.excludes) {
@@ -51,10 +55,10 @@ bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
     const std::string& subject = glob.find('/') == std::string::npos ? file : path;
     const char* const pattern = glob.c_str() + (glob.starts_with('/') ? 1 : 0);
     if (fnmatch(pattern, subject.c_str(), FNM_PATHNAME) == 0) {
-      return false;
+      return true;
     }
   }
-  return true;
+  return false;
 }
 
 Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
@@ -128,6 +132,9 @@ Status Filesystem::SyncCommits() {
 }
 
 void Filesystem::EndCommits(bool finish) {
+  if (cold_ != nullptr) {
+    cold_->Stop();
+  }
   QueueClosing();
   committer_.End(finish);
   SyncOverlays();
@@ -138,7 +145,7 @@ void Filesystem::EndCommits(bool finish) {
                              " were still open; the next mount goes on with them");
   }
   MutexLock lock(session_mutex_);
-  const bool idle = options_.compress != Compress::kOff && writers_ == 0 && pending == 0;
+  const bool idle = options_.compress == Compress::kClose && writers_ == 0 && pending == 0;
   if (session_ != nullptr) {
     session_->ClearPendingIf([idle] { return idle; });
     session_->RemoveIfEmpty();

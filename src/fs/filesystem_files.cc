@@ -162,7 +162,8 @@ Result<std::unique_ptr<OpenFile>> Filesystem::TryOpenWith(NodeId id, int flags,
                                                           const DescriptorPtr& new_file,
                                                           bool* keep_cache) {
   const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, CountOpen(id, may_write, keep_cache));
+  const bool may_note_use = cold_ != nullptr && !may_write && (flags & O_NOATIME) == 0;
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, CountOpen(id, may_write, may_note_use, keep_cache));
   if (may_write) {
     const Status begun = BeginWritingTo(id, flags, new_file);
     if (!begun) {
@@ -189,7 +190,8 @@ Status Filesystem::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new
 
 // Sees that the node can be opened, and counts that it is; no name goes meanwhile, so that whoever
 // takes its last one sees that it's in use. RemoveOpen takes it back.
-Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool* keep_cache) {
+Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool may_note_use,
+                                      bool* keep_cache) {
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(NodePtr node, FindNode(id));
   if (node->kind == StoredKind::kDirectory) {
@@ -202,7 +204,11 @@ Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool* keep_cach
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  const auto stated = StatName(*node, parent->descriptor.get(), name);
+  auto stated = StatName(*node, parent->descriptor.get(), name);
+  if (stated && may_note_use) {
+    NoteUse(*node, parent->descriptor.get(), name, *stated);
+    stated = StatName(*node, parent->descriptor.get(), name);
+  }
   if (!stated && KeptDescriptor(node) == nullptr) {
     return tl::unexpected(stated.error());
   }

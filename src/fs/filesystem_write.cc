@@ -63,7 +63,7 @@ Result<std::shared_ptr<Session>> Filesystem::OurSession() {
 
 // A hint for the next mount, so its failure is no reason to fail. Returns whether it was noted.
 bool Filesystem::NotePending(const NodePtr& node) {
-  if (options_.compress == Compress::kOff) {
+  if (options_.compress != Compress::kClose) {
     return false;
   }
   auto session = OurSession();

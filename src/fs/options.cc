@@ -150,10 +150,23 @@ Status SetReadWrite(std::string_view, Options& options) {
 }
 
 Status SetCompress(std::string_view value, Options& options) {
-  if (value != "close" && value != "off") {
-    return Invalid("compress=", value, " is neither close nor off");
+  constexpr std::pair<std::string_view, Compress> kWhen[] = {
+      {"close", Compress::kClose}, {"cold", Compress::kCold}, {"off", Compress::kOff}};
+  for (const auto& [name, when] : kWhen) {
+    if (value == name) {
+      options.compress = when;
+      return {};
+    }
   }
-  options.compress = value == "off" ? Compress::kOff : Compress::kClose;
+  return Invalid("compress=", value, " is none of close, cold and off");
+}
+
+Status SetColdAfter(std::string_view value, Options& options) {
+  const Result<double> seconds = ParseDuration(value);
+  if (!seconds) {
+    return Invalid("cold_after: ", seconds.error().message);
+  }
+  options.cold_after_s = *seconds;
   return {};
 }
 
@@ -270,7 +283,9 @@ constexpr Key kKeys[] = {
     {"rw", "", SetReadWrite, ""},
     {"compress", "WHEN", SetCompress,
      "close: what is written is compressed after it was closed\n"
-     "(default); off: never"},
+     "(default); cold: when nobody has used it for cold_after,\n"
+     "whoever wrote it; off: never"},
+    {"cold_after", "TIME", SetColdAfter, "30d (default), 12h, 90s, ...: see compress=cold"},
     {"preset", "N", SetPreset, "xz's preset, 0 to 9, with an e for extreme (default: 6)"},
     {"block_size", "SIZE", SetBlockSize, "plain bytes in a Block that is written (default: 1MiB)"},
     {"check", "NAME", SetCheck, "none, crc32, crc64 (default) or sha256"},

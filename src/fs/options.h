@@ -18,6 +18,7 @@ inline constexpr uint64_t kMinCacheBytes = uint64_t{32} << 20;
 
 enum class Compress {
   kClose,  // after it was closed
+  kCold,   // when nobody has used it for a time
   kOff,    // never: it stays as it was written
 };
 
@@ -52,6 +53,9 @@ struct Options {
 
   // When what was written is compressed.
   Compress compress = Compress::kClose;
+  // For how long nobody has modified or read a file that is compressed with Compress::kCold, in
+  // seconds.
+  double cold_after_s = 30.0 * 86400;
   // As xz's presets. 6: `scripts/bench --cases choice` shows what the others cost and save.
   unsigned preset = 6;
   bool extreme = false;

@@ -253,23 +253,8 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
 
 // The node of the stored file `path`, with a state and one lookup counted.
 Result<NodePtr> Recovery::NodeAt(const std::string& path) {
-  NodeId parent = kRootNode;
   const auto [dir_path, name] = SplitPath(path);
-  for (size_t begin = 0; begin < dir_path.size();) {
-    const size_t end = std::min(dir_path.find('/', begin), dir_path.size());
-    const auto found = fs_.Lookup(parent, dir_path.substr(begin, end - begin));
-    if (parent != kRootNode && !found) {
-      fs_.Forget(parent, 1);
-    }
-    if (!found) {
-      return tl::unexpected(found.error());
-    }
-    if (parent != kRootNode) {
-      fs_.Forget(parent, 1);
-    }
-    parent = found->node;
-    begin = end + 1;
-  }
+  XZFS_ASSIGN_OR_RETURN(const NodeId parent, fs_.LookupPath(dir_path));
   auto node = [&, &name = name]() -> Result<NodePtr> {
     XZFS_ASSIGN_OR_RETURN(const NodePtr dir, fs_.FindNode(parent));
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, fs_.OpenNode(dir));
@@ -408,6 +393,9 @@ void Filesystem::Start() {
   engine_.Start();
   encoders_.Start();
   committer_.Start();
+  if (cold_ != nullptr) {
+    cold_->Start();
+  }
 }
 
 }  // namespace xzfs

@@ -193,7 +193,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home->get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home->get()));
   for (const RawLine& line : lines) {
-    if (line.name == kLockName || line.name == kLostAndFound) {
+    if (line.type == DT_REG || line.name == kLockName || line.name == kLostAndFound) {
       continue;
     }
     auto session = TryAdopt(os, source, home->get(), line.name);
@@ -342,22 +342,50 @@ Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool
 }
 
 Result<std::string> Session::ReadWhole(const std::string& name) {
-  const int fd = os_.OpenBeneath(folder(), name, O_RDONLY);
-  if (fd < 0) {
-    return FailErrno(-fd, "open .xzfs/" + name_ + "/" + name);
+  return ReadFile(os_, folder(), name, ".xzfs/" + name_ + "/" + name);
+}
+
+Status Session::WriteShared(const std::string& name, std::string_view bytes) {
+  if (bytes.empty()) {
+    os_.Unlink(home_.get(), name, 0);
+    return {};
   }
-  const Descriptor file(os_, fd);
+  const std::string temp = NewId() + ".tmp";  // the next mount would remove it
+  Status written = WriteWhole(temp, bytes, /*durable=*/false);
+  if (written) {
+    const int error = os_.Rename(folder(), temp, home_.get(), name, 0);
+    written = error < 0 ? Status(FailErrno(-error, "rename to .xzfs/" + name)) : Status();
+  }
+  if (!written) {
+    Unlink(temp);
+  }
+  return written;
+}
+
+Result<std::string> Session::ReadShared(Os& os, int source, const std::string& name) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/false));
+  return ReadFile(os, home.get(), name, ".xzfs/" + name);
+}
+
+// `path`: for messages.
+Result<std::string> Session::ReadFile(Os& os, int folder, const std::string& name,
+                                      const std::string& path) {
+  const int fd = os.OpenBeneath(folder, name, O_RDONLY);
+  if (fd < 0) {
+    return FailErrno(-fd, "open " + path);
+  }
+  const Descriptor file(os, fd);
   struct stat st = {};
-  if (const int error = os_.FStat(fd, &st); error < 0) {
-    return FailErrno(-error, "stat .xzfs/" + name_ + "/" + name);
+  if (const int error = os.FStat(fd, &st); error < 0) {
+    return FailErrno(-error, "stat " + path);
   }
   std::string bytes(std::min<uint64_t>(static_cast<uint64_t>(st.st_size), kMostRecordBytes), '\0');
   size_t done = 0;
   while (done < bytes.size()) {
-    const ssize_t got = os_.PRead(
+    const ssize_t got = os.PRead(
         fd, std::as_writable_bytes(std::span(bytes.data() + done, bytes.size() - done)), done);
     if (got < 0) {
-      return FailErrno(static_cast<int>(-got), "read .xzfs/" + name_ + "/" + name);
+      return FailErrno(static_cast<int>(-got), "read " + path);
     }
     if (got == 0) {
       break;

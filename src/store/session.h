@@ -88,6 +88,11 @@ class Session {
 
   Result<std::vector<std::string>> ListFiles();
 
+  // What all mounts of the source share: the file `.xzfs/NAME`. Writing replaces it as a whole;
+  // writing nothing removes it. For hints: not synced.
+  Status WriteShared(const std::string& name, std::string_view bytes);
+  static Result<std::string> ReadShared(Os& os, int source, const std::string& name);
+
   // Removes the folder if nothing is left in it that matters, and `.xzfs` if it was the last one.
   // The object is of no further use.
   void RemoveIfEmpty();
@@ -99,6 +104,8 @@ class Session {
                                                    const std::string& name);
   Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
   Result<std::string> ReadWhole(const std::string& name);
+  static Result<std::string> ReadFile(Os& os, int folder, const std::string& name,
+                                      const std::string& path);
 
   Os& os_;
   const int source_;

@@ -6,6 +6,21 @@ namespace {
 constexpr CommandEntry kCommands[] = {
     {"list", "Shows what compressed files hold and how seekable they are.",
      "  xzfsctl list -v disk.img.xz", MakeListCommand},
+    {"stats", "Shows what mounts have done since they were mounted.",
+     "  xzfsctl stats /srv/logs\n"
+     "  xzfsctl stats --prometheus /srv/logs > /var/lib/node_exporter/xzfs.prom",
+     MakeStatsCommand},
+    {"top", "Shows what a mount is doing, once a second.", "  xzfsctl top /srv/logs",
+     MakeTopCommand},
+    {"report", "Writes a page that shows where the space is and what to do about it.",
+     "  xzfsctl report /srv/logs -o logs.html", MakeReportCommand},
+    {"set", "Changes options of a mount while it runs.",
+     "  xzfsctl set /srv/logs cache_size=1GiB preset=9", MakeSetCommand},
+    {"sync", "Compresses all that is pending in mounts, and waits for it.",
+     "  xzfsctl sync /srv/logs", MakeSyncCommand},
+    {"drop-cache", "Drops what mounts have decoded, and the kernel's pages of it.",
+     "  xzfsctl drop-cache /srv/logs", MakeDropCacheCommand},
+    {"umount", "Unmounts.", "  xzfsctl umount --wait /srv/logs", MakeUmountCommand},
 };
 
 }  // namespace

@@ -22,5 +22,12 @@ std::span<const CommandEntry> Commands();
 const CommandEntry* FindCommand(std::string_view name);
 
 std::unique_ptr<Command> MakeListCommand();
+std::unique_ptr<Command> MakeStatsCommand();
+std::unique_ptr<Command> MakeTopCommand();
+std::unique_ptr<Command> MakeReportCommand();
+std::unique_ptr<Command> MakeSetCommand();
+std::unique_ptr<Command> MakeSyncCommand();
+std::unique_ptr<Command> MakeDropCacheCommand();
+std::unique_ptr<Command> MakeUmountCommand();
 
 }  // namespace xzfs

@@ -1,0 +1,104 @@
+#include "ctl/mount_client.h"
+
+#include <linux/limits.h>
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace xzfs {
+namespace {
+
+Result<std::string> GetAttribute(const std::string& path, const std::string& key) {
+  std::string value(XATTR_SIZE_MAX, '\0');
+  const std::string name = "user.xzfs." + key;
+  const ssize_t length = getxattr(path.c_str(), name.c_str(), value.data(), value.size());
+  if (length < 0) {
+    return FailErrno(errno, path);
+  }
+  value.resize(static_cast<size_t>(length));
+  return value;
+}
+
+Result<Json> Parse(const std::string& path, const std::string& text) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) {
+    return Fail(EPROTO, path + ": what the mount told is not understood; is it of this version?");
+  }
+  return json;
+}
+
+}  // namespace
+
+Result<MountClient> MountClient::Open(const std::string& path) {
+  const auto stats = GetAttribute(path, "stats");
+  if (stats) {
+    return MountClient(path);
+  }
+  const int code = stats.error().code;
+  if (code == ENODATA || code == EOPNOTSUPP) {
+    return Fail(EINVAL,
+                path + " is not the top of a mount of xzfs (findmnt -t fuse.xzfs lists them)");
+  }
+  return tl::unexpected(stats.error());
+}
+
+Result<Json> MountClient::Read(const std::string& key) const {
+  XZFS_ASSIGN_OR_RETURN(const std::string text, GetAttribute(path_, key));
+  return Parse(path_, text);
+}
+
+Status MountClient::Command(const std::string& command) const {
+  const auto answer = GetAttribute(path_, "cmd." + command);
+  if (!answer) {
+    const int code = answer.error().code;
+    if (code == EPERM) {
+      return Fail(EPERM, path_ + ": only root and who mounted it may do that");
+    }
+    if (code == ENODATA) {
+      return Fail(ENODATA, path_ + ": the mount doesn't know that; is it of an older version?");
+    }
+    return tl::unexpected(answer.error());
+  }
+  constexpr std::string_view kError = "error: ";
+  if (answer->starts_with(kError)) {
+    return Fail(EINVAL, path_ + ": " + answer->substr(kError.size()));
+  }
+  return {};
+}
+
+std::vector<Moment> MomentsOf(const Json& history) {
+  std::vector<Moment> moments;
+  const Json columns = history.value("columns", Json::array());
+  for (const Json& sample : history.value("samples", Json::array())) {
+    const auto get = [&](const char* name) {
+      const auto column =
+          static_cast<size_t>(std::find(columns.begin(), columns.end(), name) - columns.begin());
+      return sample.is_array() && column < sample.size() && sample[column].is_number()
+                 ? sample[column].get<double>()
+                 : 0.0;
+    };
+    moments.push_back({.begin = get("begin"),
+                       .seconds = get("milliseconds") / 1000,
+                       .reads = get("reads"),
+                       .hits = get("hits"),
+                       .misses = get("misses"),
+                       .served_bytes = get("served_bytes"),
+                       .p50_us = get("p50_us"),
+                       .p99_us = get("p99_us")});
+  }
+  return moments;
+}
+
+std::optional<Json> FileInfo(const std::string& path) {
+  const auto text = GetAttribute(path, "info");
+  const auto json = text ? Parse(path, *text) : Result<Json>(tl::unexpected(text.error()));
+  return json ? std::optional(*json) : std::nullopt;
+}
+
+double NumberAt(const Json& json, const std::string& pointer) {
+  const Json::json_pointer at(pointer);
+  return json.contains(at) && json.at(at).is_number() ? json.at(at).get<double>() : 0;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,114 @@
+"""Reads the page that `xzfsctl report` writes, and judges what any such page must be."""
+
+import html.parser
+import re
+
+# What the page is made of; anything else came out of a name.
+TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "b", "span",
+        "svg", "g", "rect", "text", "line", "circle", "path", "table", "thead", "tbody", "tr", "th",
+        "td", "code", "details", "summary", "script"}
+ATTRIBUTES = {"lang", "charset", "name", "content", "http-equiv", "class", "id", "title", "role",
+              "aria-label", "viewbox", "x", "y", "width", "height", "x1", "x2", "y1", "y2", "cx",
+              "cy", "r", "d", "text-anchor"}
+VOID = {"meta"}
+
+
+class Page(html.parser.HTMLParser):
+    """`tables`: {id: rows of cells}; `rects`: of the treemap; `scripts`; `text`: what is shown."""
+
+    def __init__(self, content):
+        super().__init__(convert_charrefs=True)
+        self.content = content
+        self.tables, self.rects, self.scripts, self.text, self.metas = {}, [], [], "", []
+        self._open, self._rows = [], None
+        self.feed(content)
+        self.close()
+        assert self._open == [], f"never closed: {self._open}"
+
+    def handle_starttag(self, tag, attrs):
+        assert tag in TAGS, f"a stranger: <{tag}>"
+        strangers = {name for name, _ in attrs} - ATTRIBUTES
+        assert not strangers, f"<{tag}> has {strangers}"
+        values = dict(attrs)
+        if tag == "meta":
+            self.metas.append(values)
+        if tag == "table":
+            self._rows = self.tables.setdefault(values.get("id", f"table{len(self.tables)}"), [])
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+        elif tag == "script":
+            self.scripts.append("")
+        elif tag == "rect" and self._open[-1] == "g":
+            self.rects.append({"class": values["class"], "title": "",
+                               **{key: float(values[key]) for key in
+                                  ("x", "y", "width", "height")}})
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        self._open.pop()
+
+    def handle_endtag(self, tag):
+        assert self._open and self._open[-1] == tag, f"</{tag}> within {self._open}"
+        self._open.pop()
+
+    def handle_data(self, data):
+        if "script" in self._open:
+            self.scripts[-1] += data
+        elif "style" in self._open:
+            assert "url(" not in data and "@import" not in data
+        elif self._open[-1:] == ["title"] and "rect" in self._open:
+            self.rects[-1]["title"] += data
+        else:
+            if self._open[-1:] and self._open[-1] in ("td", "th"):
+                self._rows[-1][-1] += data
+            self.text += data
+
+    def handle_comment(self, data):
+        raise AssertionError(f"a comment: {data!r}")
+
+
+def judge(content):
+    """The page, if it stands alone: nothing is fetched, and nothing but ours runs."""
+    page = Page(content)
+    policy = next(meta["content"] for meta in page.metas
+                  if meta.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'"), policy
+    assert len(page.scripts) in (0, 2), len(page.scripts)
+    if page.scripts:
+        assert page.scripts[0].lstrip().startswith("// https://d3js.org"), page.scripts[0][:80]
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", content), "control characters"
+    return page
+
+
+def area(rect):
+    return rect["width"] * rect["height"]
+
+
+def contains(outer, inner, slack=0.01):
+    return (inner["x"] >= outer["x"] - slack and inner["y"] >= outer["y"] - slack
+            and inner["x"] + inner["width"] <= outer["x"] + outer["width"] + slack
+            and inner["y"] + inner["height"] <= outer["y"] + outer["height"] + slack)
+
+
+def overlap(a, b):
+    across = min(a["x"] + a["width"], b["x"] + b["width"]) - max(a["x"], b["x"])
+    down = min(a["y"] + a["height"], b["y"] + b["height"]) - max(a["y"], b["y"])
+    return max(0, across) * max(0, down)
+
+
+def judge_treemap(page, most=500):
+    """Cells lie within the drawing, frames within frames, and leaves on nothing else."""
+    assert 0 < len(page.rects) <= most
+    whole = page.rects[0]
+    assert (whole["x"], whole["y"], whole["width"], whole["height"]) == (0, 0, 1200, 640)
+    leaves = [rect for rect in page.rects if rect["class"] != "frame"]
+    for rect in page.rects:
+        assert contains(whole, rect), rect
+    for at, rect in enumerate(leaves):
+        for other in leaves[at + 1:]:
+            assert overlap(rect, other) < 0.5, (rect, other)
+    return leaves

@@ -1,0 +1,227 @@
+"""The commands that talk to a mount: stats, top, set, sync, drop-cache, umount."""
+
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+
+import ctl_support
+import support
+import xzformat
+from ctl_support import CtlTest
+from support import MIB, Mount, make_cold, wait_until
+from write_support import WriteMount, assert_valid, read_file, write_file
+
+NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(?:,|$)')
+VALUE = re.compile(r"[+-]?(?:Inf|NaN|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)")
+
+
+def parse_exposition(text):
+    """{name: (type, {labels: value})}, judged as promtool does. Fails on what isn't valid."""
+    assert text.endswith("\n"), "the last line must end"
+    families, family = {}, None
+    for line in text[:-1].split("\n"):
+        if line.startswith("# "):
+            word, name, rest = line[2:].split(" ", 2)
+            assert NAME.fullmatch(name) and rest, line
+            if word == "HELP":
+                assert name not in families, f"{name} twice"
+                family = families[name] = {"help": rest, "type": None, "samples": {}}
+            else:
+                assert word == "TYPE" and families.get(name) is family, line
+                assert rest in ("counter", "gauge", "histogram") and family["type"] is None, line
+                family["type"] = rest
+            continue
+        found = re.fullmatch(r"([^{ ]+)\{(.*)\} (\S+)", line)
+        assert found, f"no sample: {line!r}"
+        name, labels, value = found.groups()
+        assert NAME.fullmatch(name) and VALUE.fullmatch(value), line
+        pairs, at = [], 0
+        while at < len(labels):
+            label = LABEL.match(labels, at)
+            assert label, line
+            pairs.append(label.groups())
+            at = label.end()
+        base = re.sub(r"_(bucket|sum|count)$", "", name) if family["type"] == "histogram" else name
+        assert families.get(base) is family, f"{line}: not below its TYPE"
+        key = (name, tuple(pairs))
+        assert key not in family["samples"], f"{line}: twice"
+        family["samples"][key] = float(value)
+    for name, family in families.items():
+        assert family["type"] and family["samples"], name
+        assert family["type"] != "counter" or name.endswith("_total"), name
+        assert family["type"] != "gauge" or not name.endswith("_total"), name
+    return families
+
+
+class MountCtlTest(CtlTest):
+    def setUp(self):
+        super().setUp()
+        refusal = support.fuse_refusal()
+        if refusal is not None:
+            if support.REQUIRE_MOUNT:
+                self.fail(f"XZFS_REQUIRE_MOUNT=1, but {refusal}")
+            self.skipTest(refusal)
+        self.source = self.enterContext(support.temp_dir("xzfs-source-"))
+
+
+class Stats(MountCtlTest):
+    def used_mount(self, options="preset=0,settle=0"):
+        """A mount in which something was read and something written."""
+        content = xzformat.text(1, 256 << 10)
+        make_cold(self.source, "cold", content)
+        mount = self.enterContext(WriteMount(self.source, options))
+        self.assertEqual(read_file(mount / "cold"), content)
+        write_file(mount / "written", content)
+        mount.sync()
+        return mount
+
+    def test_json_is_what_the_mount_says(self):
+        mount = self.used_mount()
+        told = self.json("stats", mount.path)["mounts"]
+        own = mount.stats()
+        self.assertEqual([entry["path"] for entry in told], [mount.path])
+        for key in ("served_bytes", "decoded_bytes", "cache", "commits", "settings", "reads"):
+            self.assertEqual(told[0]["stats"][key], own[key], key)
+        self.assertEqual(own["commits"]["done"], 1)
+
+    def test_the_table_has_the_figures_that_matter(self):
+        mount = self.used_mount()
+        out, _ = self.ctl("stats", mount.path)
+        self.assertRegex(out, r"\n  Files compressed +1\n")
+        self.assertRegex(out, r"\n    their size +256\.0+ KiB\n")
+        self.assertRegex(out, r"\n  Cache hit rate +[0-9.]+ %\n")
+        self.assertLess(len(out.splitlines()), 40)
+
+    def test_prometheus_text_is_valid_and_right(self):
+        mount = self.used_mount("preset=0,settle=0,compress=cold,cold_after=1h")
+        out, _ = self.ctl("stats", "--prometheus", mount.path)
+        families = parse_exposition(out)
+        own = mount.stats()
+        label = (("mount", mount.path),)
+        for name, value in (("xzfs_served_bytes_total", own["served_bytes"]),
+                            ("xzfs_cache_hits_total", own["cache"]["hits"]),
+                            ("xzfs_commits_total", own["commits"]["done"]),
+                            ("xzfs_cache_size_bytes", own["budget"]["bytes"])):
+            self.assertEqual(families[name]["samples"], {(name, label): value})
+        self.assertIn("xzfs_cold_waiting_files", families)
+        times = families["xzfs_read_duration_seconds"]["samples"]
+        buckets = [(float(dict(labels)["le"]), count) for (name, labels), count in times.items()
+                   if name.endswith("_bucket")]
+        self.assertEqual(buckets, sorted(buckets))
+        self.assertEqual([count for _, count in buckets], sorted(count for _, count in buckets))
+        count = times["xzfs_read_duration_seconds_count", label]
+        self.assertEqual(buckets[-1], (float("inf"), count))
+        self.assertEqual(count, own["reads"]["count"])
+        self.assertGreater(times["xzfs_read_duration_seconds_sum", label], 0)
+
+    def test_several_mounts_with_odd_names_are_one_valid_text(self):
+        other = self.enterContext(support.temp_dir("xzfs-source-"))
+        with Mount(self.source) as first, Mount(other) as second:
+            # Another name of the same mount.
+            os.symlink(second.path, self.path('li"nk\\'))
+            out, _ = self.ctl("stats", "--prometheus", first.path, 'li"nk\\')
+            families = parse_exposition(out)
+            for name, family in families.items():
+                if family["type"] != "histogram":
+                    self.assertEqual(len(family["samples"]), 2, name)
+            self.assertIn(("mount", 'li\\"nk\\\\'),
+                          [label for _, labels in families["xzfs_nodes"]["samples"]
+                           for label in labels])
+
+    def test_what_is_no_mount_is_said_to_be_none(self):
+        _, err = self.ctl("stats", self.folder, code=1)
+        self.assertIn("is not the top of a mount of xzfs", err)
+        _, err = self.ctl("stats", self.path("missing"), code=1)
+        self.assertIn("No such file", err)
+        self.ctl("stats", "--json", "--prometheus", self.folder, code=1)
+        for command in ("sync", "drop-cache", "umount", "top"):
+            _, err = self.ctl(command, self.folder, code=1)
+            self.assertIn("is not the top of a mount of xzfs", err)
+
+    def test_top_prints_one_page_where_nobody_watches(self):
+        mount = self.used_mount()
+        out, _ = self.ctl("top", "--interval", "0.2s", mount.path)
+        self.assertTrue(out.startswith(f"xzfs {mount.path}\n"))
+        self.assertRegex(out, r"reading +[0-9]+ reads/s")
+        self.assertIn("hit rate", out)
+        self.assertNotIn("\x1b", out)
+
+    def test_top_goes_on_at_a_terminal_until_it_is_interrupted(self):
+        mount = self.used_mount()
+        ours, its = pty.openpty()
+        top = subprocess.Popen([ctl_support.CTL, "top", "--interval", "0.1s", mount.path],
+                               stdin=its, stdout=its, stderr=its,
+                               env=ctl_support.environment(), start_new_session=True)
+        os.close(its)
+        out, end = b"", time.monotonic() + 20 * support.SLOWNESS
+        while out.count(b"\x1b[2J") < 3 and time.monotonic() < end:
+            if select.select([ours], [], [], 1)[0]:
+                out += os.read(ours, 65536)
+        self.assertGreaterEqual(out.count(b"\x1b[2J"), 3)
+        top.terminate()
+        top.wait(20)
+        os.close(ours)
+
+
+class Control(MountCtlTest):
+    def test_set_changes_what_the_mount_does(self):
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            self.ctl("set", mount.path, "settle=0", "cache_size=64MiB")
+            write_file(mount / "file", b"content " * 1000)
+            wait_until(lambda: os.path.exists(os.path.join(self.source, "file.xz")), "a commit")
+            self.assertEqual(mount.stats()["budget"]["bytes"], 64 * MIB)
+
+    def test_set_says_what_is_wrong_and_does_the_rest(self):
+        with Mount(self.source) as mount:
+            _, err = self.ctl("set", mount.path, "preset=17", "settle=3", "threads=2", code=1)
+            self.assertIn("preset=17 is not one of xz's", err)
+            self.assertIn("threads can't change while the mount runs", err)
+            self.assertEqual(mount.stats()["settings"]["settle"], 3)
+            self.assertEqual(mount.stats()["settings"]["preset"], "6")
+
+    def test_sync_returns_when_all_is_compressed(self):
+        content = xzformat.text(2, MIB)
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            write_file(mount / "file", content)
+            self.ctl("sync", mount.path)
+            assert_valid(self, os.path.join(self.source, "file.xz"), content)
+
+    def test_drop_cache_makes_the_next_read_decode(self):
+        content = xzformat.text(3, MIB)
+        make_cold(self.source, "file", content)
+        with Mount(self.source) as mount:
+            read_file(mount / "file")
+            before = mount.stats()["decoded_bytes"]
+            self.ctl("drop-cache", mount.path)
+            self.assertEqual(read_file(mount / "file"), content)
+            self.assertGreaterEqual(mount.stats()["decoded_bytes"], before + len(content))
+
+    def test_umount_wait_returns_when_everything_is_compressed_and_the_daemon_has_ended(self):
+        content = xzformat.text(4, MIB // 2)
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            write_file(mount / "file", content)
+            self.ctl("umount", "--wait", mount.path)
+            # At once, without polling.
+            self.assertTrue(os.path.exists(os.path.join(self.source, "file.xz")))
+            self.assertFalse(os.path.exists(os.path.join(self.source, ".xzfs")))
+            with open(f"/proc/{mount.pid}/stat", encoding="ascii") as stat:
+                self.assertEqual(stat.read().rsplit(")", 1)[1].split()[0], "Z")
+        assert_valid(self, os.path.join(self.source, "file.xz"), content)
+
+    def test_umount_of_a_mount_in_use_says_so(self):
+        make_cold(self.source, "file", b"content")
+        with Mount(self.source) as mount:
+            with open(mount / "file", "rb"):
+                _, err = self.ctl("umount", "--wait", mount.path, code=1)
+                self.assertIn("is in use", err)
+                self.assertEqual(read_file(mount / "file"), b"content")
+            self.ctl("umount", mount.path)
+            wait_until(lambda: not mount.alive(), "the daemon ends")
+
+
+if __name__ == "__main__":
+    support.main()

@@ -17,7 +17,7 @@ from write_support import WriteMount, stored_snapshot
 
 
 class Random(support.MountTest):
-    SECONDS = 15
+    SECONDS = 24
 
     def setUp(self):
         super().setUp()

@@ -398,7 +398,8 @@ class OnMount(MountTest):
 
     def setUp(self):
         super().setUp()
-        self.mount = WriteMount(self.source, self.options, flags=self.flags, deadline_s=90)
+        self.mount = WriteMount(self.source, self.options, flags=self.flags,
+                                deadline_s=90 + 2 * seconds(0))
         self.mount.__enter__()
         self.root = self.mount.path
         self.addCleanup(self.leave)

@@ -7,9 +7,9 @@
 #include <system_error>
 #include <utility>
 
+#include "base/idle_priority.h"
 #include "base/log.h"
 #include "store/directory_reader.h"
-#include "store/encode_pool.h"
 #include "store/names.h"
 
 namespace xzfs {

@@ -5,7 +5,7 @@
 #include <system_error>
 #include <utility>
 
-#include "store/encode_pool.h"
+#include "base/idle_priority.h"
 
 namespace xzfs {
 namespace {

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/idle_priority.h"
 #include "base/log.h"
 #include "store/intents.h"
 #include "store/kept_times.h"

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/idle_priority.h"
 #include "base/log.h"
 #include "fs/file_commit.h"
 #include "store/intents.h"

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/idle_priority.h"
 #include "base/log.h"
 #include "fs/file_commit.h"
 #include "fs/filesystem.h"
@@ -132,6 +133,7 @@ Status Filesystem::SyncCommits() {
 }
 
 void Filesystem::EndCommits(bool finish) {
+  EndIdlePriority();
   if (cold_ != nullptr) {
     cold_->Stop();
   }

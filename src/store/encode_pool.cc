@@ -1,10 +1,8 @@
 #include "store/encode_pool.h"
 
-#include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include <utility>
+
+#include "base/idle_priority.h"
 
 namespace xzfs {
 namespace {
@@ -13,32 +11,7 @@ bool SameOptions(const EncodeOptions& a, const EncodeOptions& b) {
   return a.preset == b.preset && a.extreme == b.extreme && a.check == b.check;
 }
 
-thread_local bool is_idle = false;
-
-bool SetPolicy(int policy) {
-  const sched_param none = {};
-  return sched_setscheduler(0, policy, &none) == 0;
-}
-
 }  // namespace
-
-AtNormalPriority::AtNormalPriority() : raised_(is_idle && SetPolicy(SCHED_OTHER)) {
-  is_idle = is_idle && !raised_;
-}
-
-AtNormalPriority::~AtNormalPriority() {
-  if (raised_) {
-    is_idle = SetPolicy(SCHED_IDLE);
-  }
-}
-
-void UseIdlePriority() {
-  is_idle = SetPolicy(SCHED_IDLE);
-  // linux/ioprio.h: a thread (IOPRIO_WHO_PROCESS of a thread id) in the class IOPRIO_CLASS_IDLE.
-  constexpr int kWhoProcess = 1;
-  constexpr int kClassIdle = 3 << 13;
-  syscall(SYS_ioprio_set, kWhoProcess, 0, kClassIdle);
-}
 
 EncodePool::EncodePool(unsigned threads, uint64_t block_bytes, Priority priority)
     : threads_(threads),

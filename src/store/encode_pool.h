@@ -15,22 +15,6 @@
 
 namespace xzfs {
 
-// Gives the processor and the disk to everybody else first. Of the calling thread, for ever.
-void UseIdlePriority();
-
-// What others wait for is not done at idle priority: a lock held, a Block decoded that readers may
-// want, too. Does nothing on threads of normal priority.
-class AtNormalPriority {
- public:
-  AtNormalPriority();
-  ~AtNormalPriority();
-  AtNormalPriority(const AtNormalPriority&) = delete;
-  AtNormalPriority& operator=(const AtNormalPriority&) = delete;
-
- private:
-  const bool raised_;
-};
-
 // Threads that encode, and what encoding and verifying a Block takes, to be used again.
 // Thread-safe.
 class EncodePool {

@@ -4,8 +4,22 @@ namespace xzfs {
 namespace {
 
 constexpr CommandEntry kCommands[] = {
+    {"pack", "Compresses plain files in place, as a mount would.",
+     "  xzfsctl pack --older-than 30d --exclude '*.db' /srv/logs", MakePackCommand},
+    {"unpack", "Makes compressed files plain again, in place.", "  xzfsctl unpack /srv/logs/2019",
+     MakeUnpackCommand},
+    {"reblock", "Makes .xz files seekable, or changes their preset or Check.",
+     "  xzfsctl reblock --block-size 4MiB disk.img.xz", MakeReblockCommand},
+    {"verify", "Decodes and checks all compressed files.", "  xzfsctl verify --json /srv/logs",
+     MakeVerifyCommand},
     {"list", "Shows what compressed files hold and how seekable they are.",
      "  xzfsctl list -v disk.img.xz", MakeListCommand},
+    {"cat", "Writes a part of a compressed file to stdout.",
+     "  xzfsctl cat --offset 10GiB --length 1MiB disk.img.xz > part", MakeCatCommand},
+    {"du", "Shows what directories take, plain and on the disk.", "  xzfsctl du -d 2 /srv/logs",
+     MakeDuCommand},
+    {"info", "Shows what is known of a file or a mount.", "  xzfsctl info /mnt/logs/syslog",
+     MakeInfoCommand},
     {"stats", "Shows what mounts have done since they were mounted.",
      "  xzfsctl stats /srv/logs\n"
      "  xzfsctl stats --prometheus /srv/logs > /var/lib/node_exporter/xzfs.prom",

@@ -21,7 +21,14 @@ std::span<const CommandEntry> Commands();
 // Null if there is none of that name.
 const CommandEntry* FindCommand(std::string_view name);
 
+std::unique_ptr<Command> MakeReblockCommand();
+std::unique_ptr<Command> MakeVerifyCommand();
 std::unique_ptr<Command> MakeListCommand();
+std::unique_ptr<Command> MakeCatCommand();
+std::unique_ptr<Command> MakeDuCommand();
+std::unique_ptr<Command> MakeInfoCommand();
+std::unique_ptr<Command> MakePackCommand();
+std::unique_ptr<Command> MakeUnpackCommand();
 std::unique_ptr<Command> MakeStatsCommand();
 std::unique_ptr<Command> MakeTopCommand();
 std::unique_ptr<Command> MakeReportCommand();

@@ -41,6 +41,10 @@ class Console {
   // Of stdout, in characters; 80 where it is no terminal.
   unsigned columns() const;
 
+  // The command ended early because of that signal (0: it didn't): so the program does, too.
+  void EndBySignal(int signal) { signal_ = signal; }
+  int signal() const { return signal_; }
+
   // Writes out what Print was given. An error of that is an Error.
   void Flush() EXCLUDES(mutex_);
   int exit_code() const;
@@ -55,6 +59,7 @@ class Console {
   // Figures that guard nothing.
   std::atomic<bool> erred_{false};
   std::atomic<bool> warned_{false};
+  std::atomic<int> signal_{0};
   Mutex mutex_;
   std::string status_ GUARDED_BY(mutex_);  // what stands on the terminal's last line
 };

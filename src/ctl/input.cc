@@ -7,6 +7,9 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/machine.h"
+#include "store/names.h"
+#include "store/source_dir.h"
 #include "store/xz_writer.h"
 #include "xz/format.h"
 
@@ -15,6 +18,10 @@ namespace {
 
 // What reading an Index may take: 25 million Blocks. The user asked for this one file.
 constexpr uint64_t kIndexMemory = uint64_t{1} << 30;
+// As a mount's cache_size by default: a quarter of the memory, in bounds.
+constexpr uint64_t kLeastBudget = uint64_t{32} << 20;
+constexpr uint64_t kMostBudget = uint64_t{1} << 30;
+constexpr uint64_t kWholeBlockBytes = uint64_t{32} << 20;
 
 Error Named(const Input& input, Error error) {
   error.message = input.path + ": " + error.message;
@@ -46,6 +53,13 @@ Result<Input> OpenInput(Os& os, const std::string& path) {
   return input;
 }
 
+ReadEngine::Limits DefaultEngineLimits(unsigned threads) {
+  const uint64_t budget = std::clamp(UsableMemory() / 4, kLeastBudget, kMostBudget);
+  return {.budget_bytes = budget,
+          .threads = threads,
+          .whole_block_bytes = std::min(kWholeBlockBytes, budget / 8)};
+}
+
 Result<Format> FormatOf(const Input& input) {
   std::array<std::byte, kFormatProbeBytes> bytes = {};
   const Result<size_t> got = input.stored->ReadAt(0, bytes);
@@ -73,6 +87,21 @@ Result<BlockIndex> ReadIndexOf(const Input& input) {
     return tl::unexpected(Named(input, std::move(index.error())));
   }
   return index;
+}
+
+Result<std::optional<CompressedName>> CompressedNameOf(const std::string& name,
+                                                       const RandomAccessFile& stored) {
+  auto stripped = StripSuffix(name);
+  if (!stripped) {
+    return std::nullopt;
+  }
+  std::array<std::byte, kFormatProbeBytes> bytes = {};
+  XZFS_ASSIGN_OR_RETURN(const size_t got, stored.ReadAt(0, bytes));
+  const auto format = FormatBySuffix(stripped->suffix, std::span(bytes).first(got));
+  if (!format) {
+    return std::nullopt;
+  }
+  return CompressedName{std::move(stripped->logical), *format};
 }
 
 }  // namespace xzfs

@@ -1,5 +1,8 @@
 #include "ctl/run.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -117,6 +120,16 @@ Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {
   return RunCommand(*entry, {words.begin() + 1, words.end()}, console, no_warn);
 }
 
+// Shells stop a loop when the program in it was ended by SIGINT, and not when it only says so.
+void DieBy(int number) {
+  signal(number, SIG_DFL);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, number);
+  raise(number);
+  pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+}
+
 }  // namespace
 
 int RunCtl(const std::vector<std::string>& arguments) {
@@ -126,6 +139,9 @@ int RunCtl(const std::vector<std::string>& arguments) {
     console.Error(status.error().message);
   }
   console.Flush();
+  if (console.signal() != 0) {
+    DieBy(console.signal());
+  }
   constexpr int kWarnings = 2;
   const int code = console.exit_code();
   return code == kWarnings && no_warn ? 0 : code;

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <linux/falloc.h>
-#include <linux/limits.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -17,6 +16,7 @@
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
+#include "store/plain_commit.h"
 #include "store/records.h"
 #include "store/xz_writer.h"
 #include "xz/block_decoder.h"
@@ -26,37 +26,6 @@ namespace {
 
 // The Checks that can be written.
 bool CanEncode(uint8_t check) { return check == 0 || check == 1 || check == 4 || check == 10; }
-
-// Attributes that only the kernel may set need rights that we may lack; what they say of the old
-// file need not hold for the new one.
-bool IsForeignXattr(const std::string& key) {
-  return key.starts_with("security.") || key.starts_with("trusted.");
-}
-
-Status CopyXattrs(Os& os, int from, int to) {
-  std::string names(XATTR_LIST_MAX, '\0');
-  const ssize_t length = os.FListXattr(from, names);
-  if (length == -EOPNOTSUPP || length == 0) {
-    return {};
-  }
-  if (length < 0) {
-    return FailErrno(static_cast<int>(-length), "list the attributes");
-  }
-  std::string value(XATTR_SIZE_MAX, '\0');
-  for (size_t at = 0; at < static_cast<size_t>(length);) {
-    const std::string key(names.c_str() + at);
-    at += key.size() + 1;
-    const ssize_t bytes = os.FGetXattr(from, key, value);
-    int error = bytes < 0 ? static_cast<int>(bytes) : 0;
-    if (error == 0) {
-      error = os.FSetXattr(to, key, std::span(value.data(), static_cast<size_t>(bytes)), 0);
-    }
-    if (error < 0 && !IsForeignXattr(key)) {
-      return FailErrno(-error, "copy the attribute " + key);
-    }
-  }
-  return {};
-}
 
 // The decoded bytes of a cold file with its pending edits.
 class EditedFile : public RandomAccessFile {
@@ -228,20 +197,13 @@ Result<bool> FileCommit::TryOpenTruth() {
 // locked. Who has it open for writing, in another mount or in the source, is found out before it is
 // encoded for nothing.
 Status FileCommit::ClaimHot() {
-  const int fd = truth_.get();
-  // Other errors: there are no locks here.
-  if (os().Lock(fd, /*wait=*/false) == -EWOULDBLOCK) {
-    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + " is locked: another mount commits it");
-  }
+  const PlainFile plain = Plain();
+  XZFS_RETURN_IF_ERROR(LockPlain(os(), plain));
   MutexLock lock(state_->mutex);
   if (state_->hot != nullptr) {
     return {};  // by ourselves: the handle that is being closed
   }
-  const int lease = os().TakeLease(fd);
-  if (lease == 0) {
-    os().ReleaseLease(fd);
-  }
-  return lease == -EAGAIN ? Status(Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere)) : Status();
+  return CheckUnopened(os(), plain);
 }
 
 // Whether the compressed form is worth having: it's smaller, and doesn't take more of the disk (the
@@ -285,7 +247,7 @@ Status FileCommit::Encode() {
   const MemoryCharge charge = fs_.engine_.cache.Reserve(
       BlockEncoder::MemoryBytes(request_.options, fs_.encoders_.block_bytes()));
   XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os(), fs_.encoders_, request_, out));
-  XZFS_RETURN_IF_ERROR(CopyMetadata());
+  XZFS_RETURN_IF_ERROR(GiveMetadata());
   if (const int error = os().Sync(out, /*only_data=*/false); error < 0) {
     return FailErrno(-error, "sync the compressed form of " + fs_.nodes_.PathOf(id_));
   }
@@ -293,33 +255,20 @@ Status FileCommit::Encode() {
   return {};
 }
 
-Status FileCommit::CopyMetadata() {
-  const int from = truth_.get();
-  const int to = temp_.file.get();
+Status FileCommit::GiveMetadata() {
   struct timespec times[2] = {attributes_.st_atim, attributes_.st_mtim};
   if (overlay_ != nullptr) {
     XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay_->Stat());
     times[0] = edited.st_atim;
     times[1] = edited.st_mtim;
   }
-  struct stat made = {};
-  int error = os().FStat(to, &made);
-  if (error == 0 && (made.st_uid != attributes_.st_uid || made.st_gid != attributes_.st_gid)) {
-    error = os().FChangeOwner(to, attributes_.st_uid, attributes_.st_gid);
-  }
-  if (error == 0) {
-    error = os().FChangeMode(to, attributes_.st_mode & 07777);
-  }
-  if (error < 0) {
-    return FailErrno(
-        -error, "give the compressed form of " + fs_.nodes_.PathOf(id_) + " its owner and mode");
-  }
-  XZFS_RETURN_IF_ERROR(CopyXattrs(os(), from, to));
-  if (error = os().FSetTimes(to, times); error < 0) {
-    return FailErrno(-error,
-                     "give the compressed form of " + fs_.nodes_.PathOf(id_) + " its times");
-  }
-  return {};
+  return CopyMetadata(os(), truth_.get(), attributes_, times, temp_.file.get(),
+                      fs_.nodes_.PathOf(id_));
+}
+
+// The plain file, for the steps that all who commit one take.
+PlainFile FileCommit::Plain() const {
+  return {.fd = truth_.get(), .attributes = attributes_, .path = fs_.nodes_.PathOf(id_)};
 }
 
 }  // namespace xzfs

@@ -4,18 +4,16 @@
 #include <sys/stat.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "fs/committer.h"
 #include "fs/filesystem.h"
+#include "store/plain_commit.h"
 #include "store/session.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {
-
-// Where somebody else may be writing to a file: the end of a message.
-inline constexpr const char* kOpenElsewhere =
-    " is open for writing in another mount or in the source";
 
 // One attempt. Made, run and dropped by one thread.
 class FileCommit {
@@ -37,12 +35,12 @@ class FileCommit {
   Result<bool> Shrinks();
   Status PlanEdited();
   Status Encode();
-  Status CopyMetadata();
+  Status GiveMetadata();
+  PlainFile Plain() const;
   Result<Outcome> PublishHot();
   Result<Outcome> ReplacePlain();
   Result<Outcome> PublishEdited();
   Result<bool> PublishTwin();
-  Result<bool> IsCurrent(int dir, const std::string& name);
   Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
   Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);
   Status LoseOverlay(const std::string& why);
@@ -66,6 +64,7 @@ class FileCommit {
   XzWriteRequest request_;
   XzWriteResult written_;
   TempFile temp_;
+  std::optional<PublishedTwin> twin_;
   DescriptorPtr dir_;  // that it was published in
 };
 

@@ -15,6 +15,7 @@
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
+#include "store/plain_commit.h"
 #include "store/records.h"
 #include "store/xz_writer.h"
 #include "xz/block_decoder.h"
@@ -26,64 +27,31 @@ std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 }  // namespace
 
-// The stored file still is what was compressed.
-Result<bool> FileCommit::IsCurrent(int dir, const std::string& name) {
-  struct stat st = {};
-  const int error = os().StatAt(dir, name, &st);
-  if (error < 0 && error != -ENOENT) {
-    return FailErrno(-error, "stat " + Quoted(name));
-  }
-  return error == 0 && Identity::Of(st) == identity_;
-}
-
 // Gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
   ExclusiveLock names(fs_.namespace_);
   MutexLock lock(state_->mutex);
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
-  const int dir = parent->descriptor.get();
-  XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
-  if (job_->cancelled || !current) {
+  if (job_->cancelled) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
   // With sync_close the handle that is being closed is still there; a later write opens it again.
   state_->hot = nullptr;
-  // From now on nobody else, another mount of this source included, can open it for writing without
-  // our knowing. EAGAIN: somebody has it open. Other errors: no leases here, so nobody can know.
-  const int lease = os().TakeLease(truth_.get());
-  if (lease == -EAGAIN) {
-    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
-  }
-  job_->leased = lease == 0 ? truth_.get() : -1;
-  StoredEntry hot;
-  hot.logical_name = StripEscape(name).value_or(name);
-  hot.attributes = attributes_;
-  const std::string cold = ColdNameOf(hot.logical_name, Format::kXz);
-  struct stat made = {};
-  int error = os().FStat(temp_.file.get(), &made);
-  if (error < 0) {
-    return FailErrno(-error, "stat the compressed form of " + fs_.nodes_.PathOf(id_));
-  }
-  const KeptTimes times(os(), dir);
-  error = RenameOverNothing(os(), session_->folder(), temp_.name, dir, cold);
-  if (error == -EEXIST && fs_.names_.HasTwin(dir, hot).value_or(false)) {
-    error =
-        os().Rename(session_->folder(), temp_.name, dir, cold, 0);  // of a commit that was cut off
-  }
-  if (error == -EEXIST) {
-    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + fs_.nodes_.PathOf(id_),
-                               fs_.nodes_.PathOf(id_) + " stays uncompressed: " + Quoted(cold) +
+  const PlainFile plain = Plain();
+  XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.names_, plain, parent->descriptor.get(),
+                                                 name, *session_, temp_));
+  if (!twin_) {
+    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + plain.path,
+                               plain.path +
+                                   " stays uncompressed: " + Quoted(ColdNameOfPlain(name)) +
                                    " is in its way; remove or rename that")) {
       fs_.engine_.stats.collisions.Add();
     }
     return false;
   }
-  if (error < 0) {
-    return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
-  }
-  temp_.name.clear();
-  job_->twin = made.st_ino;
+  job_->leased = twin_->leased ? truth_.get() : -1;
+  job_->twin = twin_->inode;
   return true;
 }
 
@@ -125,26 +93,10 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
   if (job_->cancelled) {
     return Outcome::kCancelled;
   }
-  XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
-  if (!current) {
-    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
-  }
-  const std::string logical = StripEscape(name).value_or(name);
-  const std::string cold = ColdNameOf(logical, Format::kXz);
-  struct stat twin = {};
-  if (os().StatAt(dir, cold, &twin) < 0 || twin.st_ino != job_->twin) {
-    return Fail(ESTALE, Quoted(cold) + " was replaced by somebody else");
-  }
-  if (job_->leased >= 0 && !os().HasLease(job_->leased)) {
-    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
-  }
-  const KeptTimes times(os(), dir);
-  fs_.listings_.NoteMove(fs_.nodes_.LocationOf(id_).parent, logical);
-  if (const int error = os().Unlink(dir, name, 0); error < 0) {
-    return FailErrno(-error, "remove the plain form of " + fs_.nodes_.PathOf(id_));
-  }
+  fs_.listings_.NoteMove(fs_.nodes_.LocationOf(id_).parent, StripEscape(name).value_or(name));
+  XZFS_RETURN_IF_ERROR(RemovePlain(os(), Plain(), dir, name, *twin_));
   job_->twin = 0;
-  XZFS_RETURN_IF_ERROR(BecomeCold(cold));
+  XZFS_RETURN_IF_ERROR(BecomeCold(ColdNameOfPlain(name)));
   state_->name_is_unsynced = true;
   return Outcome::kDone;
 }
@@ -221,7 +173,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     XZFS_ASSIGN_OR_RETURN(parent, fs_.OpenParent(node_, &name));
     const int dir = parent->descriptor.get();
     const KeptTimes times(os(), dir);
-    XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(dir, name));
+    XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(os(), dir, name, identity_));
     if (job_->cancelled || !current) {
       return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
     }

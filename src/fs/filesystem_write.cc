@@ -20,6 +20,7 @@
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
+#include "store/plain_commit.h"
 
 namespace xzfs {
 namespace {
@@ -247,17 +248,7 @@ Status Filesystem::CancelCommit(const NodePtr& node, FileState& state) {
 Status Filesystem::RemoveTwin(const NodePtr& node, uint64_t inode) {
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  const std::string twin = ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
-  const KeptTimes times(os_, parent->descriptor.get());
-  struct stat st = {};
-  int error = os_.StatAt(parent->descriptor.get(), twin, &st);
-  if (error == 0 && st.st_ino == inode) {
-    error = os_.Unlink(parent->descriptor.get(), twin, 0);
-  }
-  if (error < 0 && error != -ENOENT) {
-    return FailErrno(-error, "remove the twin " + twin);
-  }
-  return {};
+  return xzfs::RemoveTwin(os_, parent->descriptor.get(), name, inode);
 }
 
 // The overlay of a cold file, made if it has none.

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -204,6 +205,45 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
     }
   }
   return dead;
+}
+
+Status Session::RemoveDeadTemps(Os& os, int source) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/false));
+  // Held to the end: a mount that starts now must not find a session of pending work locked by us.
+  XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
+  XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home.get()));
+  for (const RawLine& line : lines) {
+    if (line.name == kLockName || line.name == kLostAndFound) {
+      continue;
+    }
+    const auto session = TryAdopt(os, source, home.get(), line.name);
+    const auto files = session && *session != nullptr ? (*session)->ListFiles()
+                                                      : Result<std::vector<std::string>>();
+    const bool only_temps =
+        files && std::all_of(files->begin(), files->end(), [](const std::string& file) {
+          return file == kLockName || file.ends_with(".tmp");
+        });
+    if (!only_temps || !session || *session == nullptr) {
+      continue;
+    }
+    for (const std::string& file : *files) {
+      if (file != kLockName) {
+        (*session)->Unlink(file);
+      }
+    }
+    (*session)->RemoveIfEmptyLocked();
+  }
+  RemoveUnusedHome(os, source, home.get());
+  return {};
+}
+
+// `.xzfs` goes with the last session. REQUIRES: `.xzfs/lock` is held.
+void Session::RemoveUnusedHome(Os& os, int source, int home) {
+  const auto others = ReadAllLines(os, home);
+  if (others && others->size() == 1 && others->front().name == kLockName) {
+    os.Unlink(home, kLockName, 0);
+    os.Unlink(source, std::string(kPrivateFolder), AT_REMOVEDIR);
+  }
 }
 
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
@@ -407,9 +447,14 @@ Result<std::vector<std::string>> Session::ListFiles() {
 }
 
 void Session::RemoveIfEmpty() {
-  const auto guard = LockHome(os_, home_.get());
+  if (const auto guard = LockHome(os_, home_.get())) {
+    RemoveIfEmptyLocked();
+  }
+}
+
+void Session::RemoveIfEmptyLocked() {
   const Result<std::vector<std::string>> files = ListFiles();
-  if (!guard || !files) {
+  if (!files) {
     return;
   }
   for (const std::string& file : *files) {
@@ -423,11 +468,7 @@ void Session::RemoveIfEmpty() {
   Unlink(kPendingName);
   Unlink(kLockName);
   os_.Unlink(home_.get(), name_, AT_REMOVEDIR);
-  const auto others = ReadAllLines(os_, home_.get());
-  if (others && others->size() == 1 && others->front().name == kLockName) {
-    os_.Unlink(home_.get(), kLockName, 0);
-    os_.Unlink(source_, std::string(kPrivateFolder), AT_REMOVEDIR);
-  }
+  RemoveUnusedHome(os_, source_, home_.get());
 }
 
 }  // namespace xzfs

@@ -57,6 +57,10 @@ class Session {
   // The folders whose daemons are dead. They are ours from now on.
   static Result<std::vector<std::unique_ptr<Session>>> AdoptDead(Os& os, int source);
 
+  // Removes the folders of dead processes that hold nothing but temps and no other pending work, as
+  // those of xzfsctl do: what is left of a file that was being made. All others stay for a mount.
+  static Status RemoveDeadTemps(Os& os, int source);
+
   // Where an overlay goes whose base isn't there any more: `.xzfs/lost+found`, made if need be.
   static Result<Descriptor> OpenLostAndFound(Os& os, int source);
   // ENOENT if it was never made.
@@ -102,6 +106,9 @@ class Session {
   static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source);
   static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int source, int home,
                                                    const std::string& name);
+  static void RemoveUnusedHome(Os& os, int source, int home);
+  // REQUIRES: `.xzfs/lock` is held.
+  void RemoveIfEmptyLocked();
   Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
   Result<std::string> ReadWhole(const std::string& name);
   static Result<std::string> ReadFile(Os& os, int folder, const std::string& name,

@@ -53,24 +53,6 @@ StoredKind KindOf(const struct stat& st) {
   }
 }
 
-std::optional<Format> FormatOf(Suffix suffix, std::span<const std::byte> head) {
-  switch (suffix) {
-    case Suffix::kXz:
-    case Suffix::kTxz:
-      return HasXzMagic(head) ? std::optional(Format::kXz) : std::nullopt;
-    case Suffix::kLz:
-      return HasLzipMagic(head) ? std::optional(Format::kLzip) : std::nullopt;
-    case Suffix::kTlz:
-      if (HasLzipMagic(head)) {
-        return Format::kLzip;
-      }
-      [[fallthrough]];
-    case Suffix::kLzma:
-      return LooksLikeLzmaAlone(head) ? std::optional(Format::kLzmaAlone) : std::nullopt;
-  }
-  return std::nullopt;
-}
-
 void MakeCompressed(StoredEntry& entry, Format format, const StrippedName& stripped) {
   entry.kind = StoredKind::kCompressed;
   entry.format = format;
@@ -92,6 +74,24 @@ void CloseFile(StoredEntry& entry) {
 }
 
 }  // namespace
+
+std::optional<Format> FormatBySuffix(Suffix suffix, std::span<const std::byte> head) {
+  switch (suffix) {
+    case Suffix::kXz:
+    case Suffix::kTxz:
+      return HasXzMagic(head) ? std::optional(Format::kXz) : std::nullopt;
+    case Suffix::kLz:
+      return HasLzipMagic(head) ? std::optional(Format::kLzip) : std::nullopt;
+    case Suffix::kTlz:
+      if (HasLzipMagic(head)) {
+        return Format::kLzip;
+      }
+      [[fallthrough]];
+    case Suffix::kLzma:
+      return LooksLikeLzmaAlone(head) ? std::optional(Format::kLzmaAlone) : std::nullopt;
+  }
+  return std::nullopt;
+}
 
 Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   if (offset >= size()) {
@@ -245,7 +245,7 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry 
     return FailErrno(static_cast<int>(-got), "read " + Quoted(entry.stored_name));
   }
   entry.head.resize(static_cast<size_t>(got));
-  if (const auto format = FormatOf(stripped.suffix, entry.head)) {
+  if (const auto format = FormatBySuffix(stripped.suffix, entry.head)) {
     MakeCompressed(entry, *format, stripped);
   } else {
     if (IsUnchanged(os_, fd, entry.attributes)) {

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,10 @@ class ProbedFile : public RandomAccessFile {
   Os& os_;
   const StoredEntry& entry_;
 };
+
+// The format that a file with this suffix has, from its first bytes (kFormatProbeBytes, fewer if it
+// is shorter). Nothing if they are none of what the suffix says.
+std::optional<Format> FormatBySuffix(Suffix suffix, std::span<const std::byte> head);
 
 // The file that is open as `fd` still is the version that `st` was stated of: all that was read of
 // it since then is of that version.

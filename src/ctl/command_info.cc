@@ -1,0 +1,121 @@
+// One file or one mount.
+#include <sys/stat.h>
+#include <sys/xattr.h>
+
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "ctl/commands.h"
+#include "ctl/input.h"
+#include "ctl/json.h"
+#include "store/names.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+// More than any answer of a mount has.
+constexpr size_t kAnswerBytes = size_t{64} << 10;
+
+// The mount's answer, as JSON; nothing if `path` is in no mount of xzfs.
+std::optional<Json> Ask(const std::string& path, const char* attribute) {
+  std::string answer(kAnswerBytes, '\0');
+  const ssize_t length = getxattr(path.c_str(), attribute, answer.data(), answer.size());
+  if (length <= 0) {
+    return std::nullopt;
+  }
+  Json json = Json::parse(answer.begin(), answer.begin() + length, nullptr, false);
+  return json.is_object() ? std::optional(std::move(json)) : std::nullopt;
+}
+
+// "cache.hits: 12": a line for each value.
+void PrintLines(Console& console, const Json& json, const std::string& prefix) {
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_object()) {
+      PrintLines(console, value, prefix + key + ".");
+    } else {
+      const std::string text = value.is_string()
+                                   ? value.get<std::string>()
+                                   : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+      console.Print(prefix + key + ": " + text + "\n");
+    }
+  }
+}
+
+class InfoCommand : public Command {
+ public:
+  void Declare(Arguments& arguments) override {
+    arguments.Flag("--json", json_, "machine-readable");
+    arguments.Operand("PATH", path_, "a file, in a mount or not, or a mount");
+  }
+
+  Status Run(Console& console) override {
+    Json document = NewDocument("info");
+    PutPath(document, path_);
+    if (std::optional<Json> stats = Ask(path_, "user.xzfs.stats")) {
+      stats->erase("schema");
+      document["mount"] = std::move(*stats);
+    } else if (std::optional<Json> info = Ask(path_, "user.xzfs.info")) {
+      info->erase("schema");
+      document["file"] = std::move(*info);
+    } else {
+      XZFS_ASSIGN_OR_RETURN(document["file"], Describe());
+    }
+    if (json_) {
+      PrintJson(console, document);
+      return {};
+    }
+    document.erase("schema");
+    document.erase("command");
+    PrintLines(console, document, "");
+    return {};
+  }
+
+ private:
+  // The same as a mount's answer, of a file outside of one.
+  Result<Json> Describe() const {
+    XZFS_ASSIGN_OR_RETURN(const Input input, OpenInput(Os::Real(), path_));
+    const std::string name = path_.substr(path_.rfind('/') + 1);
+    XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(name, *input.stored));
+    Json file;
+    file["stored_name"] = name;
+    file["logical_name"] = compressed ? compressed->logical : StripEscape(name).value_or(name);
+    file["state"] = compressed ? "cold" : "hot";
+    file["plain_size"] = input.attributes.st_size;
+    file["stored_size"] = input.attributes.st_size;
+    file["allocated_bytes"] = input.attributes.st_blocks * 512;
+    if (!compressed) {
+      return file;
+    }
+    const Result<BlockIndex> index = ReadIndexOf(input);
+    if (!index) {
+      file["plain_size"] = nullptr;
+      file["damaged"] = index.error().message;
+      return file;
+    }
+    file["plain_size"] = index->plain_size();
+    file["streams"] = index->stream_count();
+    file["blocks"] = index->block_count();
+    file["largest_block"] = index->largest_block();
+    file["check"] = Json::array();
+    for (const uint8_t check : index->Checks()) {
+      file["check"].push_back(CheckName(check));
+    }
+    if (index->block_count() != 0) {
+      const auto filters = DescribeFilters(*input.stored, *index, index->Block(0));
+      file["filters"] = filters ? Json(*filters) : Json(nullptr);
+    }
+    return file;
+  }
+
+  bool json_ = false;
+  std::string path_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeInfoCommand() { return std::make_unique<InfoCommand>(); }
+
+}  // namespace xzfs

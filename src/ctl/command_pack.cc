@@ -1,0 +1,121 @@
+// Which files are packed; how one is, is in pack_job.cc.
+#include <time.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/machine.h"
+#include "ctl/commands.h"
+#include "ctl/pack_job.h"
+#include "ctl/tree.h"
+
+namespace xzfs {
+namespace {
+
+// Only twins are looked at: a handful of files at a time.
+constexpr size_t kKnownFilesBytes = size_t{64} << 10;
+
+class PackCommand : public Command {
+ public:
+  void Declare(Arguments& arguments) override {
+    encoding_.Declare(arguments);
+    arguments.Flag("-k,--keep", keep_,
+                   "keep the plain files, too (a mount of the folder removes their twins)");
+    arguments.Flag("-n,--dry-run", dry_run_,
+                   "change nothing; tell from samples what it would save");
+    arguments.Duration("--older-than", older_than_, "only files not modified for so long");
+    arguments.Duration("--not-read-for", not_read_for_, "only files not read for so long");
+    arguments.Size("--min-size", min_size_, "leave smaller files (default: 1)");
+    arguments.Percent("--min-saving", min_saving_,
+                      "leave what would not shrink by so much (default: 1)");
+    rules_.Declare(arguments);
+    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
+    Progress::Declare(arguments, progress_);
+    arguments.Operands("PATH", paths_, "files, and directories with all in them");
+  }
+
+  Status Run(Console& console) override {
+    XZFS_RETURN_IF_ERROR(encoding_.Resolve());
+    Os& os = Os::Real();
+    RaiseDescriptorLimit();
+    Progress progress(console, Progress::ModeOf(progress_));
+    Tally tally(console, verbose_);
+    KnownFiles known(kKnownFilesBytes);
+    SourceDir names(os, known);
+    WorkPlaces places(os);
+    EncodePool encoders(encoding_.threads, encoding_.block_bytes, EncodePool::Priority::kNormal);
+    encoders.Start();
+    const PackContext context{.base = {os, places, tally, progress},
+                              .encoders = encoders,
+                              .names = names,
+                              .options = encoding_.encode(),
+                              .least_saving = min_saving_ / 100,
+                              .keep = keep_,
+                              .dry_run = dry_run_};
+    {
+      FileBatch batch(os, encoding_.threads);
+      AddFiles(
+          context.base, console, rules_, paths_, batch,
+          [&](const FoundFile& file) { return ReasonToLeave(file); },
+          [&](FoundFile file) { return std::make_unique<PackJob>(context, std::move(file)); });
+    }
+    console.Note(tally.Summary(dry_run_ ? "would pack about" : "packed"));
+    console.EndBySignal(progress.signal());
+    return {};
+  }
+
+ private:
+  // What can be told without a look into the file; empty: none.
+  std::string ReasonToLeave(const FoundFile& file) const {
+    const struct stat& st = file.attributes;
+    if (static_cast<uint64_t>(st.st_size) < min_size_) {
+      return st.st_size == 0 ? "empty" : "smaller than --min-size";
+    }
+    if (st.st_nlink > 1) {
+      return "with several hard links";
+    }
+    if ((st.st_mode & (S_ISUID | S_ISGID)) != 0) {
+      return "set-id";
+    }
+    if (older_than_ && Since(st.st_mtim) < *older_than_) {
+      return "modified lately";
+    }
+    if (not_read_for_ && Since(st.st_atim) < *not_read_for_) {
+      return "read lately";
+    }
+    return "";
+  }
+
+  // Seconds.
+  double Since(const struct timespec& then) const {
+    return static_cast<double>(now_.tv_sec - then.tv_sec) +
+           static_cast<double>(now_.tv_nsec - then.tv_nsec) * 1e-9;
+  }
+
+  static struct timespec Now() {
+    struct timespec now = {};
+    clock_gettime(CLOCK_REALTIME, &now);
+    return now;
+  }
+
+  const struct timespec now_ = Now();
+  EncodingOptions encoding_;
+  TreeRules rules_;
+  bool keep_ = false;
+  bool dry_run_ = false;
+  bool verbose_ = false;
+  std::optional<double> older_than_;
+  std::optional<double> not_read_for_;
+  uint64_t min_size_ = 1;
+  double min_saving_ = 1;
+  std::string progress_ = "auto";
+  std::vector<std::string> paths_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakePackCommand() { return std::make_unique<PackCommand>(); }
+
+}  // namespace xzfs

@@ -1,0 +1,111 @@
+#include "ctl/pack_job.h"
+
+#include <linux/limits.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "ctl/input.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// A larger file is sampled before it is encoded for nothing.
+constexpr uint64_t kSampledBytes = uint64_t{8} << 20;
+
+}  // namespace
+
+PackJob::~PackJob() {
+  if (twin_) {
+    if (const Status removed = RemoveTwin(os_, dir_fd(), file_.name, twin_->inode); !removed) {
+      tally_.AddFailed(file_, removed.error());
+    }
+  }
+}
+
+PlainFile PackJob::Plain() const {
+  return {.fd = fd(), .attributes = file_.attributes, .path = file_.path()};
+}
+
+StoredEntry PackJob::AsHot() const {
+  StoredEntry hot;
+  hot.logical_name = StripEscape(file_.name).value_or(file_.name);
+  hot.attributes = file_.attributes;
+  return hot;
+}
+
+Result<bool> PackJob::TryMake() {
+  XZFS_RETURN_IF_ERROR(Open(/*lock=*/!context_.dry_run));
+  if (!context_.dry_run) {
+    XZFS_RETURN_IF_ERROR(CheckUnopened(os_, Plain()));
+  }
+  bytes_ = std::make_unique<StoredFile>(os_, fd(), old_bytes());
+  XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(file_.name, *bytes_));
+  if (compressed) {
+    return Skip("already compressed");
+  }
+  if (ColdNameOfPlain(file_.name).size() > NAME_MAX) {
+    return Skip("name too long");
+  }
+  if (context_.keep && context_.names.HasTwin(dir_fd(), AsHot()).value_or(false)) {
+    return Skip("already packed and kept");
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool worth_it, IsWorthIt());
+  return worth_it ? Encode() : false;
+}
+
+// False, and said, if it would not shrink, or if that is all that is to be known.
+Result<bool> PackJob::IsWorthIt() {
+  if (!context_.dry_run && old_bytes() <= kSampledBytes) {
+    return true;
+  }
+  XZFS_ASSIGN_OR_RETURN(const double ratio,
+                        EstimateRatio(*bytes_, context_.encoders, context_.options));
+  if (1 - ratio < context_.least_saving) {
+    return Skip("would not shrink");
+  }
+  if (context_.dry_run) {
+    const auto stored = static_cast<uint64_t>(ratio * static_cast<double>(old_bytes()));
+    tally_.AddDone(file_.path(), old_bytes(), stored);
+    progress_.AddDone(1, old_bytes(), stored);
+    return false;
+  }
+  return true;
+}
+
+Result<bool> PackJob::Encode() {
+  XZFS_RETURN_IF_ERROR(MakeTemp());
+  bytes_ = std::make_unique<CountedFile>(std::move(bytes_), progress_);
+  request_.plain = bytes_.get();
+  request_.options = context_.options;
+  request_.cancelled = &progress_.cancelled();
+  request_.pieces = PlanPieces(old_bytes(), context_.encoders.block_bytes(), request_.options.check,
+                               nullptr, nullptr);
+  const int out = temp_.file.get();
+  XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os_, context_.encoders, request_, out));
+  const auto most = (1 - context_.least_saving) * static_cast<double>(old_bytes());
+  if (written_.stored_bytes >= old_bytes() || static_cast<double>(written_.stored_bytes) > most) {
+    return Skip("would not shrink");
+  }
+  XZFS_RETURN_IF_ERROR(GiveMetadata());
+  XZFS_RETURN_IF_ERROR(VerifyXz(os_, context_.encoders, request_, written_, out));
+  return true;
+}
+
+Result<bool> PackJob::TryPublish() {
+  XZFS_ASSIGN_OR_RETURN(
+      twin_, PublishTwin(os_, context_.names, Plain(), dir_fd(), file_.name, *session_, temp_));
+  return twin_ ? true : Skip("its compressed name is taken by another file");
+}
+
+Status PackJob::TryFinish() {
+  if (!context_.keep) {
+    XZFS_RETURN_IF_ERROR(RemovePlain(os_, Plain(), dir_fd(), file_.name, *twin_));
+  }
+  twin_.reset();
+  progress_.AddDone(0, 0, written_.stored_bytes);
+  return {};
+}
+
+}  // namespace xzfs

@@ -1,0 +1,108 @@
+#include "ctl/replace_job.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "base/identity.h"
+#include "store/plain_commit.h"
+
+namespace xzfs {
+
+ReplaceJob::~ReplaceJob() {
+  if (!temp_.name.empty()) {
+    session_->Unlink(temp_.name);
+  }
+}
+
+bool ReplaceJob::Make() { return !progress_.cancelled() && Settle(TryMake()); }
+
+bool ReplaceJob::Publish() { return Settle(TryPublish()); }
+
+void ReplaceJob::Finish() {
+  const Status finished = TryFinish();
+  if (!finished) {
+    Settle(tl::unexpected(finished.error()));
+    return;
+  }
+  tally_.AddDone(file_.path(), old_bytes(), made_bytes());
+  progress_.AddDone(1, 0, 0);
+}
+
+bool ReplaceJob::Settle(const Result<bool>& result) {
+  if (!result) {
+    const int code = result.error().code;
+    if (code == EBUSY) {
+      return Skip("open for writing");
+    }
+    if (code == ESTALE || code == ENOENT) {
+      return Skip("changed meanwhile");
+    }
+    tally_.AddFailed(file_, result.error());
+  }
+  return result.value_or(false);
+}
+
+bool ReplaceJob::Skip(const std::string& reason) {
+  tally_.AddSkipped(file_, reason);
+  return false;
+}
+
+Status ReplaceJob::Open(bool lock) {
+  descriptor_ = Descriptor(os_, os_.OpenBeneath(dir_fd(), file_.name, O_RDONLY | O_NONBLOCK));
+  if (!descriptor_.valid()) {
+    return FailErrno(-descriptor_.get(), "open " + file_.path());
+  }
+  struct stat st = {};
+  if (const int error = os_.FStat(fd(), &st); error < 0) {
+    return FailErrno(-error, "stat " + file_.path());
+  }
+  if (Identity::Of(st) != Identity::Of(file_.attributes)) {
+    return Fail(ESTALE, file_.path() + " was changed");
+  }
+  return lock ? LockPlain(os_, {.fd = fd(), .attributes = st, .path = file_.path()}) : Status();
+}
+
+Status ReplaceJob::MakeTemp() {
+  XZFS_ASSIGN_OR_RETURN(session_, places_.For(*file_.dir));
+  XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
+  return {};
+}
+
+Status ReplaceJob::GiveMetadata() {
+  const struct timespec times[2] = {file_.attributes.st_atim, file_.attributes.st_mtim};
+  return CopyMetadata(os_, fd(), file_.attributes, times, temp_.file.get(), file_.path());
+}
+
+Result<bool> ReplaceJob::CheckBase() {
+  XZFS_ASSIGN_OR_RETURN(const bool current,
+                        IsCurrent(os_, dir_fd(), file_.name, Identity::Of(file_.attributes)));
+  if (!current) {
+    return Fail(ESTALE, file_.path() + " was changed");
+  }
+  return places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino) ? Skip("edited in a mount")
+                                                                    : true;
+}
+
+void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,
+              const std::vector<std::string>& paths, FileBatch& batch,
+              const std::function<std::string(const FoundFile&)>& leave,
+              const std::function<std::unique_ptr<FileJob>(FoundFile)>& make) {
+  WalkTrees(
+      context.os, console, rules, paths, context.progress.cancelled(),
+      [&](FoundFile file) {
+        if (const std::string reason = leave(file); !reason.empty()) {
+          context.tally.AddSkipped(file, reason);
+          return;
+        }
+        context.progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
+        batch.Add(make(std::move(file)));
+      },
+      [&](const OpenDir& dir) {
+        static_cast<void>(Session::RemoveDeadTemps(context.os, dir.fd()));
+      });
+  context.progress.TotalIsComplete();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,92 @@
+// What the commands that replace files by other forms of themselves have in common.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/os.h"
+#include "ctl/file_batch.h"
+#include "ctl/progress.h"
+#include "ctl/tally.h"
+#include "ctl/work_place.h"
+#include "store/session.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// What all files of one run share.
+struct ReplaceContext {
+  Os& os;
+  WorkPlaces& places;
+  Tally& tally;
+  Progress& progress;
+};
+
+// A FileJob that opens a file which was found, makes another in a session's folder, and says what
+// came of it. Steps that were begun are undone by the classes below; the temp goes here.
+class ReplaceJob : public FileJob {
+ public:
+  ReplaceJob(const ReplaceContext& context, FoundFile file)
+      : file_(std::move(file)),
+        os_(context.os),
+        places_(context.places),
+        tally_(context.tally),
+        progress_(context.progress) {}
+  ~ReplaceJob() override;
+
+  bool Make() override;
+  bool Publish() override;
+  void Finish() override;
+  void Abandon(const Error& error) override { tally_.AddFailed(file_, error); }
+  int made() const override { return temp_.file.get(); }
+  const OpenDirPtr& dir() const override { return file_.dir; }
+
+ protected:
+  // Errors of them are said: files that others are at work with are left, without an error. False
+  // was said.
+  virtual Result<bool> TryMake() = 0;
+  virtual Result<bool> TryPublish() = 0;
+  virtual Status TryFinish() = 0;
+
+  // Opens the file and sees that it is what was found; nobody else who locks it replaces it then.
+  // Errors: ESTALE, EBUSY, what open says.
+  Status Open(bool lock);
+  // Makes `temp_`.
+  Status MakeTemp();
+  // The owner, mode, attributes and times of the file, for the new one.
+  Status GiveMetadata();
+  // The compressed file still is what was read, and no mount has changes of it that are not
+  // committed: those would lose their base. False was said.
+  Result<bool> CheckBase();
+  // False, and said.
+  bool Skip(const std::string& reason);
+
+  int fd() const { return descriptor_.get(); }
+  int dir_fd() const { return file_.dir->fd(); }
+  uint64_t old_bytes() const { return static_cast<uint64_t>(file_.attributes.st_size); }
+
+  FoundFile file_;
+  Os& os_;
+  WorkPlaces& places_;
+  Tally& tally_;
+  Progress& progress_;
+  Session* session_ = nullptr;
+  TempFile temp_;
+
+ private:
+  bool Settle(const Result<bool>& result);
+
+  Descriptor descriptor_;
+};
+
+// Walks over `paths` and gives `batch` a job of `make` for each file. `leave` says why a file is
+// left without a look into it; "": it isn't. What dead runs left goes. Blocks.
+void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,
+              const std::vector<std::string>& paths, FileBatch& batch,
+              const std::function<std::string(const FoundFile&)>& leave,
+              const std::function<std::unique_ptr<FileJob>(FoundFile)>& make);
+
+}  // namespace xzfs

@@ -1,0 +1,46 @@
+// Making a compressed file plain again, in place.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "base/worker_pool.h"
+#include "ctl/replace_job.h"
+#include "xzfs/block_index.h"
+#include "xzfs/random_access_file.h"
+
+namespace xzfs {
+
+// What all files of one unpack share.
+struct UnpackContext {
+  ReplaceContext base;
+  WorkerPool& decoders;
+  unsigned threads;
+  bool keep = false;  // the compressed file stays
+};
+
+// The reverse of PackJob: the plain file is made under a name of our own, each Block's Check
+// verified; it gets its name over nothing, then the compressed one goes. Between the two they are
+// twins, as in a commit, and the plain one counts.
+class UnpackJob : public ReplaceJob {
+ public:
+  UnpackJob(const UnpackContext& context, FoundFile file)
+      : ReplaceJob(context.base, std::move(file)), context_(context) {}
+
+  uint64_t made_bytes() const override { return plain_size_; }
+
+ private:
+  Result<bool> TryMake() override;
+  Result<bool> TryPublish() override;
+  Status TryFinish() override;
+  Status Decode(const BlockIndex& index);
+  Result<bool> IsMadeAlready();
+
+  const UnpackContext& context_;
+  std::unique_ptr<RandomAccessFile> stored_;
+  std::string plain_name_;
+  uint64_t plain_size_ = 0;
+};
+
+}  // namespace xzfs

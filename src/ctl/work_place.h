@@ -1,0 +1,52 @@
+// Where files are made before they get their names.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/os.h"
+#include "ctl/tree.h"
+#include "store/session.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// One session for each file system: in the nearest `.xzfs` above, so that the mount of that source
+// cleans up what a crash leaves, else in a new one in the directory that was named, which goes when
+// we are done. Thread-safe.
+class WorkPlaces {
+ public:
+  explicit WorkPlaces(Os& os) : os_(os) {}
+  ~WorkPlaces();
+  WorkPlaces(const WorkPlaces&) = delete;
+  WorkPlaces& operator=(const WorkPlaces&) = delete;
+
+  // The session for files of `dir`; it lives as long as this. Errors: EINVAL in a mount of xzfs,
+  // which compresses by itself; what making it said.
+  Result<Session*> For(const OpenDir& dir) EXCLUDES(mutex_);
+
+  // A mount has changes of the file with that inode number, in `dir`, which are not committed: who
+  // replaced it would make the mount lose its base. Blocks.
+  bool IsBeingEdited(const OpenDir& dir, uint64_t inode);
+
+ private:
+  struct Place {
+    Descriptor home;  // the directory that `.xzfs` is in
+    std::unique_ptr<Session> session;
+  };
+
+  Result<Place> Make(const OpenDir& dir);
+
+  Os& os_;
+  Mutex mutex_;
+  std::map<dev_t, Place> places_ GUARDED_BY(mutex_);
+};
+
+// Whether `dir` is in a mount of xzfs.
+bool IsInMount(const OpenDir& dir);
+
+}  // namespace xzfs

@@ -1,0 +1,176 @@
+#include "store/plain_commit.h"
+
+#include <linux/limits.h>
+
+#include <cerrno>
+#include <span>
+
+#include "store/intents.h"
+#include "store/kept_times.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+std::string Quoted(const std::string& name) { return "'" + name + "'"; }
+
+// Attributes that only the kernel may set need rights that we may lack; what they say of the old
+// file need not hold for the new one.
+bool IsForeignXattr(const std::string& key) {
+  return key.starts_with("security.") || key.starts_with("trusted.");
+}
+
+Status CopyXattrs(Os& os, int from, int to) {
+  std::string names(XATTR_LIST_MAX, '\0');
+  const ssize_t length = os.FListXattr(from, names);
+  if (length == -EOPNOTSUPP || length == 0) {
+    return {};
+  }
+  if (length < 0) {
+    return FailErrno(static_cast<int>(-length), "list the attributes");
+  }
+  std::string value(XATTR_SIZE_MAX, '\0');
+  for (size_t at = 0; at < static_cast<size_t>(length);) {
+    const std::string key(names.c_str() + at);
+    at += key.size() + 1;
+    const ssize_t bytes = os.FGetXattr(from, key, value);
+    int error = bytes < 0 ? static_cast<int>(bytes) : 0;
+    if (error == 0) {
+      error = os.FSetXattr(to, key, std::span(value.data(), static_cast<size_t>(bytes)), 0);
+    }
+    if (error < 0 && !IsForeignXattr(key)) {
+      return FailErrno(-error, "copy the attribute " + key);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Status LockPlain(Os& os, const PlainFile& plain) {
+  // Other errors: there are no locks here.
+  if (os.Lock(plain.fd, /*wait=*/false) == -EWOULDBLOCK) {
+    return Fail(EBUSY, plain.path + " is locked: another mount commits it");
+  }
+  return {};
+}
+
+Status CheckUnopened(Os& os, const PlainFile& plain) {
+  const int lease = os.TakeLease(plain.fd);
+  if (lease == 0) {
+    os.ReleaseLease(plain.fd);
+  }
+  return lease == -EAGAIN ? Status(Fail(EBUSY, plain.path + kOpenElsewhere)) : Status();
+}
+
+Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struct timespec times[2],
+                    int to, const std::string& path) {
+  struct stat made = {};
+  int error = os.FStat(to, &made);
+  if (error == 0 && (made.st_uid != attributes.st_uid || made.st_gid != attributes.st_gid)) {
+    error = os.FChangeOwner(to, attributes.st_uid, attributes.st_gid);
+  }
+  if (error == 0) {
+    error = os.FChangeMode(to, attributes.st_mode & 07777);
+  }
+  if (error < 0) {
+    return FailErrno(-error, "give the new form of " + path + " its owner and mode");
+  }
+  XZFS_RETURN_IF_ERROR(CopyXattrs(os, from, to));
+  if (error = os.FSetTimes(to, times); error < 0) {
+    return FailErrno(-error, "give the new form of " + path + " its times");
+  }
+  return {};
+}
+
+Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity& identity) {
+  struct stat st = {};
+  const int error = os.StatAt(dir, name, &st);
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "stat " + Quoted(name));
+  }
+  return error == 0 && Identity::Of(st) == identity;
+}
+
+Result<std::optional<PublishedTwin>> PublishTwin(Os& os, const SourceDir& names,
+                                                 const PlainFile& plain, int dir,
+                                                 const std::string& name, const Session& session,
+                                                 TempFile& temp) {
+  XZFS_ASSIGN_OR_RETURN(const bool current,
+                        IsCurrent(os, dir, name, Identity::Of(plain.attributes)));
+  if (!current) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  // From now on nobody else, another mount of this source included, can open it for writing without
+  // our knowing. EAGAIN: somebody has it open. Other errors: no leases here, so nobody can know.
+  const int lease = os.TakeLease(plain.fd);
+  if (lease == -EAGAIN) {
+    return Fail(EBUSY, plain.path + kOpenElsewhere);
+  }
+  StoredEntry hot;
+  hot.logical_name = StripEscape(name).value_or(name);
+  hot.attributes = plain.attributes;
+  const std::string cold = ColdNameOfPlain(name);
+  struct stat made = {};
+  int error = os.FStat(temp.file.get(), &made);
+  const KeptTimes times(os, dir);
+  if (error == 0) {
+    error = RenameOverNothing(os, session.folder(), temp.name, dir, cold);
+  }
+  if (error == -EEXIST && names.HasTwin(dir, hot).value_or(false)) {
+    error = os.Rename(session.folder(), temp.name, dir, cold, 0);  // of a commit that was cut off
+  }
+  if (error == 0) {
+    temp.name.clear();
+    return PublishedTwin{.inode = made.st_ino, .leased = lease == 0};
+  }
+  if (lease == 0) {
+    os.ReleaseLease(plain.fd);
+  }
+  if (error == -EEXIST) {
+    return std::nullopt;
+  }
+  return FailErrno(-error, "rename the compressed form of " + plain.path);
+}
+
+Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& name,
+                   const PublishedTwin& twin) {
+  XZFS_ASSIGN_OR_RETURN(const bool current,
+                        IsCurrent(os, dir, name, Identity::Of(plain.attributes)));
+  if (!current) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  const std::string cold = ColdNameOfPlain(name);
+  struct stat st = {};
+  if (os.StatAt(dir, cold, &st) < 0 || st.st_ino != twin.inode) {
+    return Fail(ESTALE, Quoted(cold) + " was replaced by somebody else");
+  }
+  if (twin.leased && !os.HasLease(plain.fd)) {
+    return Fail(EBUSY, plain.path + kOpenElsewhere);
+  }
+  const KeptTimes times(os, dir);
+  if (const int error = os.Unlink(dir, name, 0); error < 0) {
+    return FailErrno(-error, "remove the plain form of " + plain.path);
+  }
+  return {};
+}
+
+Status RemoveTwin(Os& os, int dir, const std::string& name, uint64_t inode) {
+  const std::string twin = ColdNameOfPlain(name);
+  const KeptTimes times(os, dir);
+  struct stat st = {};
+  int error = os.StatAt(dir, twin, &st);
+  if (error == 0 && st.st_ino == inode) {
+    error = os.Unlink(dir, twin, 0);
+  }
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "remove the twin " + twin);
+  }
+  return {};
+}
+
+std::string ColdNameOfPlain(const std::string& name) {
+  return ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
+}
+
+}  // namespace xzfs

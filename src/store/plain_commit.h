@@ -1,0 +1,73 @@
+// The steps by which a compressed file takes the place of a plain one, for those who compress: the
+// mount's commits and xzfsctl. docs/design.md, section 6, numbers them and says what a crash after
+// each leaves. What is locked meanwhile is the caller's business.
+#pragma once
+
+#include <sys/stat.h>
+#include <time.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "base/identity.h"
+#include "base/os.h"
+#include "store/session.h"
+#include "store/source_dir.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Where somebody else may be writing to a file: the end of a message.
+inline constexpr const char* kOpenElsewhere =
+    " is open for writing in another mount or in the source";
+
+// A plain file that is committed, as it was when it was opened.
+struct PlainFile {
+  int fd = -1;  // open for reading; not owned
+  struct stat attributes = {};
+  std::string path;  // for messages
+};
+
+// A compressed file that has its name beside the plain one.
+struct PublishedTwin {
+  uint64_t inode = 0;
+  bool leased = false;  // PlainFile::fd holds a lease on the plain file
+};
+
+// Step 1: of several who would commit it one does. The lock goes with the descriptor. Errors:
+// EBUSY.
+Status LockPlain(Os& os, const PlainFile& plain);
+// Also step 1: finds out who has it open for writing before it is encoded for nothing. Errors:
+// EBUSY.
+Status CheckUnopened(Os& os, const PlainFile& plain);
+
+// Step 3: owner, mode, attributes and ACLs of the open file `from`, of which `attributes` were
+// stated, and `times`, for the new file `to`.
+Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struct timespec times[2],
+                    int to, const std::string& path);
+
+// Whether the stored file `name` still is what was compressed.
+Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity& identity);
+
+// Step 5: the session's complete file `temp` gets the name `N.xz` beside the plain `name`, over
+// nothing but a twin that a commit left which was cut off; `temp` has no name of its own then. A
+// lease is held from here on. Nothing, without a lease, if something else has the name. Errors:
+// ESTALE if the plain file changed, EBUSY if somebody has it open for writing.
+Result<std::optional<PublishedTwin>> PublishTwin(Os& os, const SourceDir& names,
+                                                 const PlainFile& plain, int dir,
+                                                 const std::string& name, const Session& session,
+                                                 TempFile& temp);
+
+// Step 7: the plain file goes. REQUIRES: `dir` was synced since PublishTwin. Errors: ESTALE if it
+// or the twin is not what it was, EBUSY if somebody opened it for writing.
+Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& name,
+                   const PublishedTwin& twin);
+
+// After a failure: `inode`, the twin of the plain `name`, goes if it is still there.
+Status RemoveTwin(Os& os, int dir, const std::string& name, uint64_t inode);
+
+// What the plain file that is stored as `name` is stored as once it is compressed.
+std::string ColdNameOfPlain(const std::string& name);
+
+}  // namespace xzfs

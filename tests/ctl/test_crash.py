@@ -1,0 +1,114 @@
+"""kill -9 of pack, unpack and reblock at every system call: each file is its old or its new self."""
+
+import collections
+import os
+import random
+import subprocess
+import sys
+
+import ctl_trees
+import support
+import xzformat
+from ctl_support import CTL, CtlTest, environment, write
+
+KIB = 1 << 10
+# Those that change something, and those that look before and after.
+CALLS = ("renameat2", "unlinkat", "fsync", "pwrite64", "openat2", "mkdirat", "fchmod", "utimensat",
+         "fcntl", "flock", "newfstatat", "sync_file_range", "ftruncate", "pread64")
+CONTENTS = {f"d/{name}": xzformat.text(number, 20 * KIB + number)
+            for number, name in enumerate(("a", "b.log", "x.xz"))}
+
+
+class Crash(CtlTest):
+    def setUp(self):
+        # In memory: what is tested is what the calls are, and not the disk.
+        self.folder = self.enterContext(support.temp_dir("/dev/shm/xzfsctl-"))
+
+    def strace(self, *words):
+        return subprocess.run(["strace", "-f", "-qq", "-o", self.path("log"), *words],
+                              cwd=self.folder, env=environment(), capture_output=True,
+                              timeout=120 * support.SLOWNESS, check=False)
+
+    def prepare(self, command):
+        support.run(["rm", "-rf", self.path("t")])
+        for name, content in CONTENTS.items():
+            write(self.path("t", name), content)
+            os.utime(self.path("t", name), ns=(1, 1_500_000_000_000_000_003))
+        if command != "pack":
+            for name, content in CONTENTS.items():
+                cold = support.make_cold(self.path("t"), name, content)
+                os.utime(cold, ns=(1, 1_500_000_000_000_000_003))
+                os.unlink(self.path("t", name))
+
+    def check(self, what):
+        """Every file is there, whole, in one form or in both."""
+        for name, content in CONTENTS.items():
+            cold = self.path("t", name + ".xz")
+            forms = []
+            for plain in (self.path("t", name), self.path("t", name + ".xzhot")):
+                if os.path.exists(plain):
+                    with open(plain, "rb") as file:
+                        forms.append(file.read())
+            if os.path.exists(cold):
+                forms.append(support.run(["xz", "-dc", cold]))
+            self.assertGreater(len(forms), 0, f"{what}: {name} is gone")
+            for form in forms:
+                self.assertEqual(form, content, f"{what}: {name}")
+
+    def sweep(self, command, options, done):
+        """`done` checks what is there when it was run again."""
+        words = [CTL, command, "-T1", *options, "t"]
+        self.prepare(command)
+        self.strace("-e", "trace=" + ",".join(CALLS), *words)
+        done()
+        counts = collections.Counter()
+        with open(self.path("log"), encoding="utf-8", errors="replace") as log:
+            for line in log:
+                thread, _, call = line.partition(" ")
+                counts[call.strip().partition("(")[0], thread] += 1
+        # strace counts calls of each thread on its own.
+        most = collections.Counter()
+        for (call, _), count in counts.items():
+            most[call] = max(most[call], count)
+        places = [(call, number) for call in CALLS for number in range(1, most[call] + 1)]
+        self.assertGreater(len(places), 50)
+        rng = random.Random(os.environ.get("XZFS_TEST_SEED", "1"))
+        chosen = rng.sample(places, min(len(places), support.scaled(40, 10)))
+        # The calls that change what is there are always all tried.
+        chosen += [place for place in places if place[0] in ("renameat2", "unlinkat", "fsync")
+                   and place not in chosen]
+        killed = 0
+        for call, number in chosen:
+            self.prepare(command)
+            what = f"{command} killed at {call} {number}"
+            ended = self.strace("-e", "trace=" + call, "-e",
+                                f"inject={call}:signal=KILL:when={number}", *words)
+            killed += ended.returncode != 0
+            self.check(what)
+            self.ctl(command, "-T1", *options, "t")
+            self.check(what + ", and run again")
+            done()
+            self.assertFalse(os.path.exists(self.path("t", ".xzfs")), f"{what}: leftovers")
+        print(f"{self.id()}: {len(chosen)} of {len(places)} places, {killed} kills",
+              file=sys.stderr)
+        self.assertGreater(killed, len(chosen) * 3 // 4)
+
+    def names(self):
+        return {name for name in ctl_trees.stored(self.path("t"))}
+
+    def test_pack(self):
+        self.sweep("pack", ["-0"], lambda: self.assertEqual(
+            self.names(), {name + ".xz" for name in CONTENTS}))
+
+    def test_unpack(self):
+        # x.xz is what it was before it was compressed; its stored name is escaped.
+        self.sweep("unpack", [], lambda: self.assertTrue(
+            self.names() <= {*CONTENTS, "d/x.xz.xzhot"} and len(self.names()) == 3, self.names()))
+
+    def test_reblock(self):
+        self.sweep("reblock", ["--block-size=8KiB"], lambda: self.assertEqual(
+            self.names(), {name + ".xz" for name in CONTENTS}))
+
+
+if __name__ == "__main__":
+    support.main()

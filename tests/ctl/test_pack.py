@@ -1,0 +1,199 @@
+"""xzfsctl pack: what becomes of files and what doesn't, compared with xz, stat, getfacl, getfattr."""
+
+import fcntl
+import lzma
+import os
+import subprocess
+import time
+
+import ctl_trees
+import support
+import write_support
+import xzformat
+from ctl_support import CTL, CtlTest, environment, write
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+class Pack(CtlTest):
+    def test_a_tree_is_packed_and_nothing_but_the_bytes_changes(self):
+        wanted = ctl_trees.make(self.path("t"))
+        _, error = self.ctl("pack", "t")
+        self.assertIn(f"packed {len(wanted.packable)} files", error)
+        ctl_trees.check_packed(self, self.path("t"), wanted)
+        before = ctl_trees.stored(self.path("t"))
+        self.ctl("pack", "t")
+        self.assertEqual(ctl_trees.stored(self.path("t")), before, "a second run finds nothing")
+
+    def test_options_choose_what_xz_writes(self):
+        content = xzformat.text(1, 300 * KIB)
+        sizes = {}
+        for options, check in ((["-0"], "CRC64"), (["-9e", "--check=sha256"], "SHA-256"),
+                               (["-6", "--check", "crc32", "--block-size=64KiB"], "CRC32"),
+                               (["-T1", "--check=none"], "None")):
+            write(self.path("a"), content)
+            self.ctl("pack", *options, "a")
+            (line,) = [line.split("\t") for line in support.run(
+                ["xz", "--robot", "-l", self.path("a.xz")]).decode().splitlines()
+                if line.startswith("file")]
+            self.assertEqual(line[6], check)
+            self.assertEqual(int(line[2]), 5 if "--block-size=64KiB" in options else 1)
+            self.assertEqual(support.run(["xz", "-dc", self.path("a.xz")]), content)
+            sizes[options[0]] = int(line[3])
+            os.unlink(self.path("a.xz"))
+        self.assertLess(sizes["-9e"], sizes["-0"])
+
+    def test_what_is_left_is_named_with_its_reason(self):
+        text = xzformat.text(2, 20 * KIB)
+        for name in ("one", "two", "suid", "young", "small", "noise", "open", "taken",
+                     "e.skip", "locked"):
+            write(self.path("t", name), text)
+        os.link(self.path("t", "one"), self.path("other-name"))
+        os.chmod(self.path("t", "suid"), 0o4755)
+        for name in os.listdir(self.path("t")):
+            if name != "young":
+                os.utime(self.path("t", name), (1, 1))
+        write(self.path("t", "small"), b"x" * 100)
+        write(self.path("t", "noise"), os.urandom(20 * KIB))
+        write(self.path("t", "done.xz"), lzma.compress(text))
+        write(self.path("t", "taken.xz"), lzma.compress(b"of somebody else"))
+        for name in ("small", "noise", "done.xz", "taken.xz"):
+            os.utime(self.path("t", name), (1, 1))
+        with open(self.path("t", "open"), "rb+"), open(self.path("t", "locked"), "rb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            _, error = self.ctl("pack", "-v", "--min-size=1KiB", "--older-than", "1d",
+                                "--exclude=*.skip", "t")
+        reasons = {"one": "hard links", "suid": "set-id", "young": "modified lately",
+                   "small": "smaller than", "noise": "not shrink", "open": "open for writing",
+                   "done.xz": "already compressed", "taken": "taken", "locked": "open for writing"}
+        for name, reason in reasons.items():
+            (line,) = [line for line in error.splitlines() if f"t/{name} is left" in line]
+            self.assertIn(reason, line)
+        self.assertEqual(sorted(os.listdir(self.path("t"))),
+                         sorted([*reasons, "e.skip", "taken.xz", "two.xz"]))
+        self.ctl("pack", "t/noise", code=2)
+        self.ctl("pack", "-Q", "t/noise", code=0)
+        self.ctl("pack", "missing", code=1)
+
+    def test_a_file_that_is_opened_for_writing_meanwhile_stays(self):
+        """Whoever opens it between the claim and the end makes pack leave it."""
+        write(self.path("a"), xzformat.text(3, 2 * MIB))
+        process = subprocess.Popen([CTL, "pack", "-9e", "-T1", "--block-size=256KiB", "a"],
+                                   cwd=self.folder, env=environment(), stderr=subprocess.PIPE)
+        support.wait_until(lambda: any(name.endswith(".tmp") for _, _, names in
+                                       os.walk(self.path(".xzfs")) for name in names),
+                           "it has begun")
+        with open(self.path("a"), "rb+") as file:
+            file.write(b"changed")
+            file.flush()
+            _, error = process.communicate(timeout=60)
+        self.assertEqual(process.returncode, 2, error)
+        self.assertEqual(os.listdir(self.folder), ["a"])
+        self.assertTrue(write_support.read_file(self.path("a")).startswith(b"changed"))
+
+    def test_an_interrupt_leaves_old_or_new_files_and_nothing_else(self):
+        names = [f"f{number}" for number in range(20)]
+        content = xzformat.text(4, 400 * KIB)
+        for name in names:
+            write(self.path("t", name), content)
+        process = subprocess.Popen([CTL, "pack", "-9e", "t"], cwd=self.folder, env=environment(),
+                                   stderr=subprocess.PIPE)
+        support.wait_until(lambda: os.path.exists(self.path("t", ".xzfs")), "it has begun")
+        process.terminate()
+        process.communicate(timeout=60)
+        self.assertEqual(process.returncode, -15)
+        left = os.listdir(self.path("t"))
+        self.assertEqual(sorted(name.removesuffix(".xz") for name in left), sorted(names))
+        self.assertTrue(any(not name.endswith(".xz") for name in left), "it was interrupted")
+        self.ctl("pack", "-0", "t")
+        for name in names:
+            self.assertEqual(support.run(["xz", "-dc", self.path("t", name + ".xz")]), content)
+
+    def test_keep_keeps_and_dry_run_changes_nothing(self):
+        write(self.path("t", "a"), xzformat.text(5, 100 * KIB))
+        write(self.path("t", "b"), os.urandom(100 * KIB))
+        before = ctl_trees.stored(self.path("t"))
+        _, error = self.ctl("pack", "--dry-run", "t")
+        self.assertEqual(ctl_trees.stored(self.path("t")), before)
+        self.assertIn("would pack about 1 file", error)
+        self.assertIn("1 would not shrink", error)
+        self.ctl("pack", "-k", "t")
+        self.assertEqual(sorted(os.listdir(self.path("t"))), ["a", "a.xz", "b"])
+        _, error = self.ctl("pack", "-k", "t")
+        self.assertIn("1 already packed and kept", error)
+        self.ctl("pack", "t")
+        self.assertEqual(sorted(os.listdir(self.path("t"))), ["a.xz", "b"])
+
+    def test_the_projected_saving_is_near_the_real_one(self):
+        for number in range(10):
+            write(self.path("t", f"f{number}"), xzformat.text(number, (number + 1) * 100 * KIB))
+        _, guess = self.ctl("pack", "--dry-run", "-1", "t")
+        _, real = self.ctl("pack", "-1", "t")
+        ratio = [float(text.partition("(")[2].partition(")")[0]) for text in (guess, real)]
+        self.assertAlmostEqual(*ratio, delta=0.1 * ratio[1])
+
+    def test_times_since_the_last_read_count(self):
+        now = time.time()
+        for name, age in (("old", 40), ("new", 10)):
+            write(self.path("t", name), xzformat.text(6, 20 * KIB))
+            os.utime(self.path("t", name), (now - age * 86400, 1))
+        self.ctl("pack", "--not-read-for=30d", "t")
+        self.assertEqual(sorted(os.listdir(self.path("t"))), ["new", "old.xz"])
+
+    def test_names_that_would_be_read_as_compressed_read_back_as_they_are(self):
+        """Through a mount all names are as before, whatever their content is."""
+        names = ["a.xz", "b.lzma", "c.txz", "d.xzhot", "e.xz.xz"]
+        for name in names:
+            write(self.path("t", name), xzformat.text(7, 20 * KIB))
+        self.ctl("pack", "t")
+        self.assertEqual(sorted(os.listdir(self.path("t"))), [name + ".xz" for name in names])
+        with write_support.WriteMount(self.path("t")) as mount:
+            self.assertEqual(sorted(os.listdir(mount.path)), names)
+            for name in names:
+                self.assertEqual(write_support.read_file(mount / name), xzformat.text(7, 20 * KIB))
+
+    def test_a_source_is_packed_while_it_is_mounted(self):
+        contents = {f"f{number}": xzformat.text(number, 30 * KIB) for number in range(30)}
+        for name, content in contents.items():
+            write(self.path("t", name), content)
+        with write_support.WriteMount(self.path("t"), "compress=off") as mount:
+            with open(mount / "f0", "rb+") as writer, open(mount / "f1", "rb") as reader:
+                writer.write(b"mine")
+                writer.flush()
+                _, error = self.ctl("pack", "t")
+                self.assertIn("packed 29 files", error)
+                self.assertIn("1 open for writing", error)
+                self.assertEqual(reader.read(), contents["f1"])
+            contents["f0"] = b"mine" + contents["f0"][4:]
+            self.assertEqual(sorted(os.listdir(mount.path)), sorted(contents))
+            for name, content in contents.items():
+                self.assertEqual(write_support.read_file(mount / name), content, name)
+            _, error = self.ctl("pack", mount.path, code=1)
+            self.assertIn("mount of xzfs", error)
+        self.assertNotIn(".xzfs", os.listdir(self.path("t")))
+
+    def test_ten_thousand_packed_files_read_through_a_mount_as_before(self):
+        count = support.scaled(10_000, 500)
+        contents = {}
+        # In memory: it isn't the disk that is tested.
+        self.folder = self.enterContext(support.temp_dir("/dev/shm/xzfsctl-"))
+        for number in range(count):
+            name = f"d{number % 50}/f{number}"
+            contents[name] = (f"line of file {number}\n" * (number % 40 + 8)).encode()
+            write(self.path("t", name), contents[name])
+        _, error = self.ctl("pack", "-0", "t", deadline_s=240)
+        self.assertIn(f"packed {count} files", error)
+        with write_support.WriteMount(self.path("t")) as mount:
+            got = {}
+            for folder, _, names in os.walk(mount.path):
+                for name in names:
+                    path = os.path.join(folder, name)
+                    with open(path, "rb") as file:
+                        got[os.path.relpath(path, mount.path)] = file.read()
+        self.assertEqual(got.keys(), contents.keys())
+        self.assertEqual([name for name in contents if got[name] != contents[name]], [])
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,122 @@
+"""xzfsctl unpack and reblock, compared with xz, stat, getfacl, getfattr."""
+
+import lzma
+import os
+import subprocess
+
+import ctl_trees
+import support
+import write_support
+import xzformat
+from ctl_support import CtlTest, write
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+class Unpack(CtlTest):
+    def test_a_packed_tree_is_what_it_was(self):
+        tree = ctl_trees.make(self.path("t"))
+        self.ctl("pack", "-0", "t")
+        _, error = self.ctl("unpack", "t")
+        self.assertIn(f"unpacked {len(tree.packable)} files", error)
+        # What is named as if it were compressed is stored escaped, as a mount does.
+        os.rename(self.path("t", "looks.xz.xzhot"), self.path("t", "looks.xz"))
+        os.utime(self.path("t"), ns=(1, tree.directories[self.path("t")]))
+        ctl_trees.check_plain(self, self.path("t"), tree)
+
+    def test_files_of_all_writers_are_unpacked(self):
+        text = xzformat.text(1, 200 * KIB)
+        for name, argv in {"a.xz": ["xz", "-0c"], "b.lzma": ["xz", "-0c", "--format=lzma"],
+                           "c.lz": ["lzip", "-0c"], "d.txz": ["xz", "-0c", "--block-size=50KiB"],
+                           "e.xz": ["xz", "-0c", "--check=none"]}.items():
+            with open(self.path(name), "wb") as out:
+                subprocess.run(argv, input=text, stdout=out, check=True)
+        write(self.path("f.xz"), lzma.compress(b""))
+        write(self.path("g.xz"), lzma.compress(text[:1000]) + lzma.compress(text[1000:], preset=0))
+        self.ctl("unpack", ".")
+        self.assertEqual(sorted(os.listdir(self.folder)), ["a", "b", "c", "d.tar", "e", "f", "g"])
+        for name in ("a", "b", "c", "d.tar", "e", "g"):
+            self.assertEqual(write_support.read_file(self.path(name)), text, name)
+        self.assertEqual(os.path.getsize(self.path("f")), 0)
+
+    def test_zeros_become_holes(self):
+        content = b"begin" + bytes(8 * MIB) + b"end"
+        write(self.path("a.xz"), lzma.compress(content, preset=0))
+        self.ctl("unpack", "a.xz")
+        self.assertEqual(write_support.read_file(self.path("a")), content)
+        self.assertLess(os.stat(self.path("a")).st_blocks * 512, MIB)
+
+    def test_what_can_not_be_unpacked_stays(self):
+        good = lzma.compress(xzformat.text(2, 100 * KIB), preset=0)
+        write(self.path("damaged.xz"), good[:1000] + b"????" + good[1004:])
+        write(self.path("taken.xz"), good)
+        write(self.path("taken"), b"of somebody else")
+        write(self.path("linked.xz"), good)
+        os.link(self.path("linked.xz"), self.path("also.xz"))
+        before = ctl_trees.stored(self.folder)
+        _, error = self.ctl("unpack", "-v", ".", code=1)
+        self.assertEqual(ctl_trees.stored(self.folder), before)
+        for word in ("./damaged.xz", "taken by another file", "several hard links"):
+            self.assertIn(word, error)
+
+    def test_what_is_being_edited_in_a_mount_stays(self):
+        write(self.path("t", "a.xz"), lzma.compress(xzformat.text(3, 100 * KIB)))
+        write(self.path("t", "b.xz"), lzma.compress(xzformat.text(4, 100 * KIB)))
+        with write_support.WriteMount(self.path("t")) as mount:
+            with open(mount / "a", "rb+") as file:
+                file.write(b"edited")
+                file.flush()
+                for command in (["unpack"], ["reblock", "-0"]):
+                    _, error = self.ctl(*command, "-v", "t/a.xz", code=2)
+                    self.assertIn("edited in a mount", error)
+                self.ctl("unpack", "t/b.xz")
+            mount.sync()
+            self.assertTrue(write_support.read_file(mount / "a").startswith(b"edited"))
+            self.assertEqual(write_support.read_file(mount / "b"), xzformat.text(4, 100 * KIB))
+        self.assertEqual(sorted(os.listdir(self.path("t"))), ["a.xz", "b"])
+
+
+class Reblock(CtlTest):
+    def figures(self, name):
+        (line,) = [line.split("\t") for line in support.run(
+            ["xz", "--robot", "-l", self.path(name)]).decode().splitlines()
+            if line.startswith("file")]
+        return {"blocks": int(line[2]), "check": line[6]}
+
+    def test_one_block_becomes_many_and_all_else_stays(self):
+        content = xzformat.text(1, 2 * MIB + 5)
+        path = self.path("a.xz")
+        write(path, lzma.compress(content, preset=0, check=lzma.CHECK_SHA256))
+        os.chmod(path, 0o640)
+        os.chown(path, 12, 34)
+        os.setxattr(path, "user.note", b"kept")
+        support.run(["setfacl", "-m", "u:1000:r", path])
+        os.utime(path, ns=(3, 1_234_567_890_123_456_789))
+        os.utime(self.folder, ns=(3, 1_200_000_000_000_000_001))
+        before = ctl_trees._metadata(path)  # pylint: disable=protected-access
+        self.ctl("reblock", "a.xz")
+        self.assertEqual(self.figures("a.xz"), {"blocks": 3, "check": "SHA-256"})
+        self.assertEqual(support.run(["xz", "-dc", path]), content)
+        self.assertEqual(ctl_trees._metadata(path), before)  # pylint: disable=protected-access
+        self.assertEqual(os.listdir(self.folder), ["a.xz"])
+        self.assertEqual(os.stat(self.folder).st_mtime_ns, 1_200_000_000_000_000_001)
+        self.ctl("reblock", "a.xz", code=2)  # there is nothing to do
+        self.ctl("reblock", "--check=crc32", "--block-size=256KiB", "a.xz")
+        self.assertEqual(self.figures("a.xz"), {"blocks": 9, "check": "CRC32"})
+        size = os.path.getsize(path)
+        self.ctl("reblock", "-0", "--block-size=256KiB", "a.xz")
+        self.assertGreater(os.path.getsize(path), size, "another preset")
+        self.assertEqual(support.run(["xz", "-dc", path]), content)
+
+    def test_a_damaged_file_stays_as_it_is(self):
+        good = lzma.compress(xzformat.text(2, 2 * MIB), preset=0)
+        write(self.path("a.xz"), good[:-300] + b"????" + good[-296:])
+        before = ctl_trees.stored(self.folder)
+        _, error = self.ctl("reblock", "a.xz", code=1)
+        self.assertIn("a.xz", error)
+        self.assertEqual(ctl_trees.stored(self.folder), before)
+
+
+if __name__ == "__main__":
+    support.main()

@@ -1,0 +1,158 @@
+"""xzfsctl verify, cat, du and info against xz, the plain bytes and du."""
+
+import json
+import lzma
+import os
+import random
+import subprocess
+
+import support
+import write_support
+import xzformat
+from ctl_support import CTL, CtlTest, environment, write
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+def blocked(content, size):
+    return subprocess.run(["xz", "-0c", f"--block-size={size}"], input=content,
+                          stdout=subprocess.PIPE, check=True).stdout
+
+
+class Verify(CtlTest):
+    def test_each_damaged_block_is_named_with_its_bytes(self):
+        content = xzformat.text(1, 500 * KIB)
+        data = bytearray(blocked(content, 100 * KIB))
+        write(self.path("good.xz"), bytes(data))
+        blocks = self.json("list", "-v", "good.xz")["files"][0]["block_list"]
+        for number in (1, 3):
+            data[blocks[number]["compressed_offset"] + blocks[number]["stored_size"] // 2] ^= 1
+        write(self.path("bad.xz"), bytes(data))
+        write(self.path("cut.xz"), bytes(data[:-30]))
+        write(self.path("other"), b"not compressed")
+        self.assertEqual(self.json("verify", "good.xz")["damaged"], [])
+        report = self.json("verify", ".", code=1)
+        found = [(entry["path"], entry["block"], entry.get("begin"), entry.get("end"))
+                 for entry in report["damaged"]]
+        self.assertEqual(found, [("./bad.xz", 1, 100 * KIB, 200 * KIB),
+                                 ("./bad.xz", 3, 300 * KIB, 400 * KIB),
+                                 ("./cut.xz", None, None, None)])
+        self.assertEqual((report["files"], report["blocks"]), (2, 10))
+        _, error = self.ctl("verify", "bad.xz", code=1)
+        self.assertIn(f"bad.xz: Block 1, bytes {100 * KIB} to {200 * KIB}: ", error)
+
+    def test_it_agrees_with_xz_on_every_flipped_byte(self):
+        """Of a small file with two Blocks: all of it is covered by some Check."""
+        good = blocked(xzformat.text(2, 3 * KIB), 2 * KIB)
+        positions = random.Random(1).sample(range(len(good)), support.scaled(60, 10))
+        for at in positions:
+            bad = bytearray(good)
+            bad[at] ^= 0x40
+            write(self.path(f"{at}.xz"), bytes(bad))
+        report = self.json("verify", *(f"{at}.xz" for at in positions), code=1)
+        damaged = {entry["path"] for entry in report["damaged"]}
+        for at in positions:
+            judged = subprocess.run(["xz", "-tq", self.path(f"{at}.xz")], check=False).returncode
+            self.assertEqual(f"{at}.xz" in damaged, judged != 0, at)
+
+    def test_large_files_and_all_formats_are_verified(self):
+        write(self.path("giant.xz"), lzma.compress(xzformat.text(3, 6 * MIB), preset=0))
+        for name, argv in {"a.lzma": ["xz", "-0c", "--format=lzma"], "b.lz": ["lzip", "-0c"]}.items():
+            with open(self.path(name), "wb") as out:
+                subprocess.run(argv, input=xzformat.text(4, 50 * KIB), stdout=out, check=True)
+        report = self.json("verify", ".")
+        self.assertEqual(report["files"], 3)
+        self.assertEqual(report["plain_bytes"], 6 * MIB + 2 * 50 * KIB)
+
+
+class Cat(CtlTest):
+    def test_ranges_are_those_of_the_plain_bytes(self):
+        content = xzformat.text(1, 700 * KIB)
+        write(self.path("many.xz"), blocked(content, 64 * KIB))
+        write(self.path("one.xz"), lzma.compress(content, preset=0))
+        rng = random.Random(2)
+        for name in ("many.xz", "one.xz"):
+            self.assertEqual(self.ctl("cat", name, text=False)[0], content)
+            for _ in range(support.scaled(10, 3)):
+                offset = rng.randrange(len(content) + 1000)
+                length = rng.randrange(200 * KIB)
+                out, _ = self.ctl("cat", f"--offset={offset}", "--length", str(length), name,
+                                  text=False)
+                self.assertEqual(out, content[offset:offset + length], (offset, length))
+
+    def test_damage_before_the_range_does_not_matter_and_in_it_is_an_error(self):
+        content = xzformat.text(3, 300 * KIB)
+        data = bytearray(blocked(content, 100 * KIB))
+        data[5000] ^= 1
+        write(self.path("a.xz"), bytes(data))
+        out, _ = self.ctl("cat", "--offset=100KiB", "a.xz", text=False)
+        self.assertEqual(out, content[100 * KIB:])
+        _, error = self.ctl("cat", "a.xz", code=1)
+        self.assertIn("a.xz", error)
+
+    def test_a_reader_that_goes_away_ends_it(self):
+        write(self.path("a.xz"), lzma.compress(bytes(50 * MIB), preset=0))
+        process = subprocess.Popen([CTL, "cat", "a.xz"], cwd=self.folder, stdout=subprocess.PIPE,
+                                   stderr=subprocess.PIPE, env=environment())
+        process.stdout.read(10)
+        process.stdout.close()
+        process.wait(30)
+        self.assertNotEqual(process.returncode, 0)
+        process.stderr.close()
+
+
+class DuAndInfo(CtlTest):
+    def make(self):
+        contents = {"a.log": xzformat.text(1, 200 * KIB), "d/b": xzformat.text(2, 300 * KIB),
+                    "d/e/c": xzformat.text(3, 100 * KIB)}
+        for name, content in contents.items():
+            write(self.path("t", name), content)
+        self.ctl("pack", "-0", "t")
+        write(self.path("t", "d", "plain"), os.urandom(70 * KIB))
+        return sum(map(len, contents.values())) + 70 * KIB
+
+    def test_du_agrees_with_du_and_with_a_mount(self):
+        plain = self.make()
+        report = {entry["path"]: entry for entry in self.json("du", "-d9", "t")["directories"]}
+        self.assertEqual(list(report), ["t", "t/d", "t/d/e"])
+        self.assertEqual(report["t"]["plain_bytes"], plain)
+        self.assertEqual(report["t"]["saved_bytes"], plain - report["t"]["disk_bytes"])
+        self.assertEqual((report["t"]["files"], report["t"]["compressed_files"]), (4, 3))
+        files = sum(os.lstat(os.path.join(folder, name)).st_blocks * 512
+                    for folder, _, names in os.walk(self.path("t")) for name in names)
+        self.assertEqual(report["t"]["disk_bytes"], files)
+        with write_support.WriteMount(self.path("t")) as mount:
+            shown = sum(os.lstat(os.path.join(folder, name)).st_size
+                        for folder, _, names in os.walk(mount.path) for name in names)
+        self.assertEqual(shown, plain)
+        out, _ = self.ctl("du", "t")
+        self.assertEqual([line.split()[-1] for line in out.splitlines()], ["Directory", "t/d", "t"])
+
+    def test_the_export_is_what_ncdu_reads(self):
+        plain = self.make()
+        major, minor, about, tree = json.loads(self.ctl("du", "--ncdu", "t")[0])
+        self.assertEqual((major, minor, about["progname"]), (1, 2, "xzfsctl"))
+
+        def total(folder):
+            self.assertIn("name", folder[0])
+            return sum(total(entry) if isinstance(entry, list) else entry["asize"]
+                       for entry in folder[1:])
+        self.assertEqual(total(tree), plain)
+
+    def test_info_says_of_a_file_what_a_mount_says_of_it(self):
+        self.make()
+        outside = self.json("info", "t/a.log.xz")["file"]
+        self.assertEqual(outside["logical_name"], "a.log")
+        with write_support.WriteMount(self.path("t")) as mount:
+            inside = self.json("info", mount / "a.log")["file"]
+            for key in ("stored_name", "state", "plain_size", "stored_size", "blocks", "filters",
+                        "largest_block"):
+                self.assertEqual(inside[key], outside[key], key)
+            self.assertIn("cache", self.json("info", mount.path)["mount"])
+            self.assertIn("mount.cache.hits: ", self.ctl("info", mount.path)[0])
+        self.assertEqual(self.json("info", "t/d/plain")["file"]["state"], "hot")
+
+
+if __name__ == "__main__":
+    support.main()

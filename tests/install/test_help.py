@@ -146,11 +146,11 @@ feed() { zpty -w shell "$1"; zpty -w shell "print MA''RK"; zpty -r shell output 
 feed "PATH=$1:\$PATH; fpath=($2 \$fpath); OUT=$3"
 feed 'autoload -Uz compinit; compinit -D -u; bindkey "^I" complete-word; LISTMAX=10000'
 feed 'compadd() { local -a found; builtin compadd -A found "$@"; print -rl -- $found >>$OUT; builtin compadd "$@" }'
-feed 'next() { print -r -- "== $BUFFER" >>$OUT; BUFFER=; zle -I; print MA""RK }; zle -N next; bindkey "^X^D" next'
+feed 'next() { print -r -- "== $BUFFER" >>$OUT; BUFFER=; zle -I; print MA""RK }; zle -N next; bindkey "^Xn" next'
 shift 3
 for line; do
   zpty -w -n shell "$line"$'\t'
-  zpty -w -n shell $'\x18\x04'
+  zpty -w -n shell $'\x18n'  # no ^D: until zsh reads keys itself it would be the end
   zpty -r shell output '*MARK*'
 done
 zpty -d shell

@@ -282,16 +282,13 @@ constexpr Key kKeys[] = {
     {"ro", "", SetReadOnly, "read-only"},
     {"rw", "", SetReadWrite, ""},
     {"compress", "WHEN", SetCompress,
-     "close: what is written is compressed after it was closed\n"
-     "(default); cold: when nobody has used it for cold_after,\n"
-     "whoever wrote it; off: never"},
+     "close: what is written, after it was closed (default);\n"
+     "cold: what nobody has used for cold_after; off: never"},
     {"cold_after", "TIME", SetColdAfter, "30d (default), 12h, 90s, ...: see compress=cold"},
     {"preset", "N", SetPreset, "xz's preset, 0 to 9, with an e for extreme (default: 6)"},
     {"block_size", "SIZE", SetBlockSize, "plain bytes in a Block that is written (default: 1MiB)"},
     {"check", "NAME", SetCheck, "none, crc32, crc64 (default) or sha256"},
-    {"settle", "SEC", SetSettle,
-     "how long a file must have been closed before it is\n"
-     "compressed (default: 1)"},
+    {"settle", "SEC", SetSettle, "compress what has been closed for so long (default: 1)"},
     {"sync_close", "", SetSyncClose, "close waits until the file is compressed"},
     {"exclude", "GLOB", AddExclude, "files that stay plain; may be given several times"},
     {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, empty ones)"},

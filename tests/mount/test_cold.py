@@ -28,13 +28,15 @@ class Cold(support.MountTest):
 
     def await_cold(self, *names):
         for name in names:
-            wait_until(lambda name=name: self.is_cold(name), f"{name} is compressed")
+            # At idle priority: while other tests keep the processors busy, it hardly runs.
+            wait_until(lambda name=name: self.is_cold(name), f"{name} is compressed", 120)
 
     @staticmethod
     def await_walks(mount, count):
         """Waits until so many more walks have begun and ended."""
         end = mount.stats()["cold"]["walks"] + count + 1  # the one that is under way doesn't count
-        wait_until(lambda: mount.stats()["cold"]["walks"] >= end, "the source is searched again")
+        wait_until(lambda: mount.stats()["cold"]["walks"] >= end, "the source is searched again",
+                   120)
 
 
 class Policy(Cold):

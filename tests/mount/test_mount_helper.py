@@ -124,9 +124,10 @@ class Ending(CommandLineTest):
         # A source that answers nothing: another mount, whose daemon is stopped.
         below = os.path.join(self.folder, "below")
         os.mkdir(below)
-        # Too large for what the kernel has cached of it by then to be all.
+        # Too large for what the kernel has cached of it by then to be all: a look at the names reads
+        # its ends, and of a giant Block only the slices that were read go into the page cache.
         support.make_cold(self.source, "deep.xz", lzma.compress(os.urandom(4 << 20), preset=0))
-        lower = self.start(self.source, below, mnt=below)
+        lower = self.start(self.source, below, "-o", "whole_block_limit=1MiB", mnt=below)
         daemon = self.start(below, self.mnt)
         self.assertTrue(os.path.exists(self.mnt + "/deep"))
         lower.send_signal(signal.SIGSTOP)

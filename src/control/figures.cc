@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "fs/filesystem.h"
+#include "xz/format.h"
 
 namespace xzfs {
 namespace {
@@ -165,18 +166,6 @@ const char* StateName(StoredKind kind) {
       break;
   }
   return "special";
-}
-
-const char* FormatName(Format format) {
-  switch (format) {
-    case Format::kLzmaAlone:
-      return "lzma";
-    case Format::kLzip:
-      return "lzip";
-    case Format::kXz:
-      break;
-  }
-  return "xz";
 }
 
 std::string InfoJson(const FileFigures& file) {

@@ -12,6 +12,7 @@
 #include "ctl/input.h"
 #include "ctl/json.h"
 #include "xz/block_decoder.h"
+#include "xz/format.h"
 
 namespace xzfs {
 namespace {
@@ -27,18 +28,6 @@ const char* Seekability(uint64_t largest_block) {
     return "good";
   }
   return largest_block <= kFairBlockBytes ? "fair" : "poor";
-}
-
-const char* FormatName(Format format) {
-  switch (format) {
-    case Format::kLzmaAlone:
-      return "lzma";
-    case Format::kLzip:
-      return "lzip";
-    case Format::kXz:
-      break;
-  }
-  return "xz";
 }
 
 // As xz -l: compressed / uncompressed.

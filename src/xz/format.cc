@@ -54,4 +54,16 @@ bool LooksLikeLzmaAlone(std::span<const std::byte> head) {
   return plain_size == UINT64_MAX || plain_size < uint64_t{256} << 30;
 }
 
+const char* FormatName(Format format) {
+  switch (format) {
+    case Format::kLzmaAlone:
+      return "lzma";
+    case Format::kLzip:
+      return "lzip";
+    case Format::kXz:
+      break;
+  }
+  return "xz";
+}
+
 }  // namespace xzfs

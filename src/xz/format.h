@@ -22,4 +22,7 @@ bool HasLzipMagic(std::span<const std::byte> head);
 // size of 2^n or 2^n + 2^(n-1), an unknown size or one below 256 GiB).
 bool LooksLikeLzmaAlone(std::span<const std::byte> head);
 
+// As xz names it: "xz", "lzma" or "lzip".
+const char* FormatName(Format format);
+
 }  // namespace xzfs

@@ -14,6 +14,7 @@ int Policy() { return sched_getscheduler(0); }
 
 // EndIdlePriority is for the whole process and for ever, so all of it is one test.
 TEST(IdlePriorityTest, LastsUntilItIsEndedAndIsLeftWhereOthersWait) {
+  const int before = Policy();
   std::promise<void> lowered;
   std::promise<void> ended;
   std::thread waits([&] {
@@ -30,13 +31,13 @@ TEST(IdlePriorityTest, LastsUntilItIsEndedAndIsLeftWhereOthersWait) {
     EXPECT_TRUE(Policy() == SCHED_OTHER || geteuid() != 0);
   });
   lowered.get_future().wait();
-  EXPECT_EQ(Policy(), SCHED_OTHER) << "of another thread";
+  EXPECT_EQ(Policy(), before) << "of another thread";
   EndIdlePriority();
   ended.set_value();
   waits.join();
-  std::thread late([] {
+  std::thread late([before] {
     UseIdlePriority();
-    EXPECT_EQ(Policy(), SCHED_OTHER);
+    EXPECT_EQ(Policy(), before);
   });
   late.join();
 }

@@ -12,6 +12,8 @@ constexpr CommandEntry kCommands[] = {
      "  xzfsctl reblock --block-size 4MiB disk.img.xz", MakeReblockCommand},
     {"verify", "Decodes and checks all compressed files.", "  xzfsctl verify --json /srv/logs",
      MakeVerifyCommand},
+    {"salvage", "Writes what can be read of a damaged .xz file, and says what is missing.",
+     "  xzfsctl salvage disk.img.xz -o disk.img", MakeSalvageCommand},
     {"list", "Shows what compressed files hold and how seekable they are.",
      "  xzfsctl list -v disk.img.xz", MakeListCommand},
     {"cat", "Writes a part of a compressed file to stdout.",

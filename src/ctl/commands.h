@@ -23,6 +23,7 @@ const CommandEntry* FindCommand(std::string_view name);
 
 std::unique_ptr<Command> MakeReblockCommand();
 std::unique_ptr<Command> MakeVerifyCommand();
+std::unique_ptr<Command> MakeSalvageCommand();
 std::unique_ptr<Command> MakeListCommand();
 std::unique_ptr<Command> MakeCatCommand();
 std::unique_ptr<Command> MakeDuCommand();

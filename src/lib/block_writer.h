@@ -8,8 +8,8 @@
 #include <span>
 #include <utility>
 
-#include "lib/atomic_file.h"
 #include "lib/opened_file.h"
+#include "store/atomic_file.h"
 #include "store/encode_pool.h"
 #include "xz/stream_builder.h"
 #include "xzfs/bytes.h"

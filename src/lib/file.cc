@@ -6,9 +6,9 @@
 #include <new>
 #include <utility>
 
-#include "lib/atomic_file.h"
 #include "lib/block_writer.h"
 #include "lib/opened_file.h"
+#include "store/atomic_file.h"
 #include "store/xz_writer.h"
 #include "xzfs/reader.h"
 

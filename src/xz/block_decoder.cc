@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "xz/block_header.h"
 #include "xz/format.h"
 #include "xz/legacy_decoder.h"
 #include "xz/lzma_util.h"
@@ -19,40 +20,15 @@ namespace xzfs {
 
 namespace {
 
-// LZMA2 has no smaller dictionary.
-constexpr uint64_t kSmallestDict = 4096;
-
 // Bytes of a Block in the stored file, with Block Padding.
 uint64_t StoredSize(const BlockInfo& block) { return (block.unpadded_size + 3) & ~uint64_t{3}; }
-
-// A decoded Block Header. liblzma keeps pointers between its parts.
-struct XzHeader {
-  XzHeader() { block.filters = filters.get(); }
-  XzHeader(const XzHeader&) = delete;
-  XzHeader& operator=(const XzHeader&) = delete;
-
-  LzmaFilters filters;
-  lzma_block block{};
-};
 
 // Decodes the header from what begins the Block, `bytes`, into `*header` and completes it with what
 // the Index says.
 Status DecodeHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHeader* header) {
-  if (bytes.empty() || bytes[0] == 0) {
-    return Fail(EIO, "there is no Block Header where the Index says that the Block begins");
-  }
+  XZFS_RETURN_IF_ERROR(DecodeXzHeader(bytes, info.check, header));
   lzma_block& block = header->block;
-  block.version = 1;
-  block.check = static_cast<lzma_check>(info.check);
-  block.header_size = lzma_block_header_size_decode(bytes[0]);
-  if (block.header_size > bytes.size()) {
-    return Fail(EIO, "the Block Header is longer than the Index says that the Block is");
-  }
-  lzma_ret ret = lzma_block_header_decode(&block, nullptr, bytes.data());
-  if (ret != LZMA_OK) {
-    return FailLzma(ret, "the Block Header");
-  }
-  ret = lzma_block_compressed_size(&block, info.unpadded_size);
+  const lzma_ret ret = lzma_block_compressed_size(&block, info.unpadded_size);
   if (ret != LZMA_OK) {
     return Fail(EIO, "the Block Header and the Index do not agree on the compressed size");
   }
@@ -61,17 +37,6 @@ Status DecodeHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHea
   }
   block.uncompressed_size = info.plain_size;
   return {};
-}
-
-// Makes the dictionary no larger than the Block: what a Block can refer back to lies in it.
-void ClampDictionary(const BlockInfo& info, XzHeader* header) {
-  for (lzma_filter* filter = header->filters.get(); filter->id != LZMA_VLI_UNKNOWN; ++filter) {
-    if (filter->id == LZMA_FILTER_LZMA2) {
-      auto* options = static_cast<lzma_options_lzma*>(filter->options);
-      const uint64_t needed = std::max(info.plain_size, kSmallestDict);
-      options->dict_size = static_cast<uint32_t>(std::min<uint64_t>(options->dict_size, needed));
-    }
-  }
 }
 
 class XzBlockDecoder : public StepDecoder {
@@ -107,7 +72,7 @@ class XzBlockDecoder : public StepDecoder {
 Status XzBlockDecoder::Start(const RandomAccessFile& file, uint64_t memory_limit_bytes) {
   XZFS_RETURN_IF_ERROR(input_.Fill(file, input_.capacity()));
   XZFS_RETURN_IF_ERROR(DecodeHeader(input_.buffer(), info_, &header_));
-  ClampDictionary(info_, &header_);
+  ClampDictionary(info_.plain_size, &header_);
   const uint64_t coder_bytes = lzma_raw_decoder_memusage(header_.filters.get());
   if (coder_bytes == UINT64_MAX) {
     return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");
@@ -349,7 +314,7 @@ Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockInd
   }
   XzHeader header;
   XZFS_RETURN_IF_ERROR(ReadHeader(file, block, &header));
-  ClampDictionary(block, &header);
+  ClampDictionary(block.plain_size, &header);
   const uint64_t coder_bytes = lzma_raw_decoder_memusage(header.filters.get());
   if (coder_bytes == UINT64_MAX) {
     return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");

@@ -1,4 +1,4 @@
-#include "lib/atomic_file.h"
+#include "store/atomic_file.h"
 
 #include <fcntl.h>
 #include <sys/random.h>
@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <filesystem>
 #include <system_error>
+
+#include "store/intents.h"
 
 namespace xzfs {
 namespace {
@@ -92,18 +94,21 @@ AtomicFile::~AtomicFile() {
   }
 }
 
-Status AtomicFile::Publish(bool sync) {
+Status AtomicFile::Publish(bool sync, bool replaces) {
   Os& os = Os::Real();
   const std::string path = folder_path_ + "/" + name_;
-  if (const int error = sync ? os.Sync(fd(), /*only_data=*/false) : 0; error < 0) {
-    return FailErrno(-error, "sync " + path);
+  if (const int failed = sync ? os.Sync(fd(), /*only_data=*/false) : 0; failed < 0) {
+    return FailErrno(-failed, "sync " + path);
   }
-  if (const int error = os.Rename(folder_.get(), temp_name_, folder_.get(), name_, 0); error < 0) {
+  const int error = replaces
+                        ? os.Rename(folder_.get(), temp_name_, folder_.get(), name_, 0)
+                        : RenameOverNothing(os, folder_.get(), temp_name_, folder_.get(), name_);
+  if (error < 0) {
     return FailErrno(-error, "rename to " + path);
   }
   temp_name_.clear();
-  if (const int error = sync ? os.Sync(folder_.get(), /*only_data=*/false) : 0; error < 0) {
-    return FailErrno(-error, "sync the directory of " + path);
+  if (const int failed = sync ? os.Sync(folder_.get(), /*only_data=*/false) : 0; failed < 0) {
+    return FailErrno(-failed, "sync the directory of " + path);
   }
   return {};
 }

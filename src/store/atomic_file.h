@@ -28,7 +28,8 @@ class AtomicFile {
   // What is replaced, as it was found; nothing if the name is new.
   const std::optional<struct stat>& replaced() const { return replaced_; }
   // Replaces whatever has the name by what was written. With `sync` both are on the disk then.
-  Status Publish(bool sync);
+  // Without `replaces` it fails with EEXIST if something has got the name.
+  Status Publish(bool sync, bool replaces = true);
 
  private:
   AtomicFile(Descriptor folder, std::string folder_path, std::string name)

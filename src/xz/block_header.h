@@ -1,0 +1,33 @@
+// A Block Header as liblzma takes it apart.
+#pragma once
+
+#include <lzma.h>
+
+#include <cstdint>
+#include <span>
+
+#include "xz/lzma_util.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A decoded Block Header. liblzma keeps pointers between its parts.
+struct XzHeader {
+  XzHeader() { block.filters = filters.get(); }
+  XzHeader(const XzHeader&) = delete;
+  XzHeader& operator=(const XzHeader&) = delete;
+
+  LzmaFilters filters;
+  lzma_block block{};
+};
+
+// Decodes the header that `bytes` begin with, in a Stream with that Check ID, into `*header`. Its
+// sizes are LZMA_VLI_UNKNOWN where it has none. Errors: EIO if there is none, it is damaged or it
+// is longer than `bytes`.
+Status DecodeXzHeader(std::span<const uint8_t> bytes, uint8_t check, XzHeader* header);
+
+// Makes the dictionary no larger than a Block of that size: what a Block can refer back to lies in
+// it.
+void ClampDictionary(uint64_t plain_size, XzHeader* header);
+
+}  // namespace xzfs

@@ -89,6 +89,7 @@ Result<UniqueFd> OpenDaemon(const MountClient& mount) {
 Status RunFusermount(const std::string& path) {
   std::vector<std::string> words = {"fusermount3", "-u", "--", path};
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) {
     argv.push_back(word.data());
   }

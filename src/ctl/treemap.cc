@@ -109,15 +109,15 @@ class Treemap {
     const Box inner{cell.box.x + kGap, cell.box.y + kTitleHeight, cell.box.width - 2 * kGap,
                     cell.box.height - kTitleHeight - kGap};
     if (!is_open || inner.width < kLeastSide || inner.height < kLeastSide) {
-      cells_.push_back(std::move(cell));
+      cells_.push_back(cell);
       return;
     }
     std::vector<TreemapCell> parts = PartsOf(tree_, cell.directory, cell.depth + 1);
     Squarify(parts, inner);
     cell.kind = TreemapCell::Kind::kFrame;
-    cells_.push_back(std::move(cell));
-    for (TreemapCell& part : parts) {
-      Lay(std::move(part));
+    cells_.push_back(cell);
+    for (const TreemapCell& part : parts) {
+      Lay(part);
     }
   }
 

@@ -80,7 +80,7 @@ Status Filesystem::CommitCold(const std::string& path, const struct stat& st) {
     cold_node_ = *id;
     return committer_.CommitNow(*id, static_cast<uint64_t>(st.st_size));
   };
-  const Status committed = commit();
+  Status committed = commit();
   cold_node_ = 0;
   Forget(*id, 1);
   return committed;

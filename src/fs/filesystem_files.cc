@@ -378,8 +378,11 @@ Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, u
   }
   const auto* const reader = dynamic_cast<const XzReader*>(content.get());
   if (overlay == nullptr && hot == nullptr && reader != nullptr) {
-    XZFS_ASSIGN_OR_RETURN(lent, reader->Lend(offset, size));
-    return size_t{0};
+    XZFS_ASSIGN_OR_RETURN(auto pieces, reader->Lend(offset, size));
+    if (pieces) {
+      lent = *std::move(pieces);
+      return size_t{0};
+    }
   }
   buffer.resize(std::max(buffer.size(), size));
   const std::span<std::byte> out = std::span(buffer).first(size);

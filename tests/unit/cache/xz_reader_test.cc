@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <random>
 #include <thread>
 #include <vector>
@@ -43,8 +44,10 @@ TEST_F(XzReaderTest, LendsWhatItWouldCopy) {
   for (int i = 0; i < 200; ++i) {
     const size_t offset = random() % (plain.size() + 10);
     const size_t size = random() % (200 * kKiB);
-    const auto pieces = reader->Lend(offset, size);
-    ASSERT_TRUE(pieces) << pieces.error().message;
+    const auto lent = reader->Lend(offset, size);
+    ASSERT_TRUE(lent) << lent.error().message;
+    const std::optional<std::vector<XzReader::Piece>>& pieces = *lent;
+    ASSERT_TRUE(pieces);
     std::string got;
     for (const XzReader::Piece& piece : *pieces) {
       const std::span<const std::byte> unit = piece.unit->bytes();
@@ -56,6 +59,19 @@ TEST_F(XzReaderTest, LendsWhatItWouldCopy) {
     most_pieces = std::max(most_pieces, pieces->size());
   }
   EXPECT_GT(most_pieces, 1u);
+}
+
+TEST_F(XzReaderTest, LendsNothingWhereThatWouldHoldManyUnits) {
+  const std::string plain = SomeText(100 * kKiB);
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, kKiB)), plain.size());
+  const auto few = reader->Lend(10 * kKiB, 8 * kKiB);
+  ASSERT_TRUE(few);
+  EXPECT_TRUE(*few);
+  const auto many = reader->Lend(0, plain.size());
+  ASSERT_TRUE(many);
+  EXPECT_FALSE(*many);
+  EXPECT_EQ(ReadString(*reader, 0, plain.size()), plain);
 }
 
 TEST_F(XzReaderTest, AnnouncesTheStoredBytesOfWhatItDecodesAheadAndOfNothingElse) {

@@ -79,21 +79,18 @@ Result<size_t> XzReader::ReadAt(uint64_t offset, std::span<std::byte> out) const
   });
 }
 
-Result<std::optional<std::vector<XzReader::Piece>>> XzReader::Lend(uint64_t offset,
-                                                                   size_t length) const {
-  std::vector<Piece> pieces;
-  if (offset < size() && length != 0) {
-    XZFS_ASSIGN_OR_RETURN(const FilePtr file, shared_->File());
-    const uint64_t last = offset + std::min<uint64_t>(length, size() - offset) - 1;
-    const uint64_t slices = length / kSliceBytes + 1;
-    if (file->index().Find(last).number - file->index().Find(offset).number + slices >=
-        kMostPieces) {
-      return std::nullopt;
-    }
+Result<std::optional<XzReader::Piece>> XzReader::Lend(uint64_t offset, size_t length) const {
+  if (offset >= size() || length == 0) {
+    return std::nullopt;
   }
-  XZFS_RETURN_IF_ERROR(
-      Visit(offset, length, [&](Piece piece) { pieces.push_back(std::move(piece)); }));
-  return pieces;
+  XZFS_ASSIGN_OR_RETURN(const FilePtr file, shared_->File());
+  const uint64_t last = offset + std::min<uint64_t>(length, size() - offset) - 1;
+  if (shared_->UnitAt(*file, last).begin != shared_->UnitAt(*file, offset).begin) {
+    return std::nullopt;
+  }
+  std::optional<Piece> lent;
+  XZFS_RETURN_IF_ERROR(Visit(offset, length, [&](Piece piece) { lent = std::move(piece); }));
+  return lent;
 }
 
 Result<size_t> XzReader::Visit(uint64_t offset, size_t length,

@@ -61,10 +61,9 @@ class XzReader : public RandomAccessFile {
     UnitPtr unit;
     std::span<const std::byte> bytes;
   };
-  static constexpr uint64_t kMostPieces = 16;
-  // As ReadAt of `length` bytes, without the copy. Each piece holds a unit in memory: nothing if
-  // there would be more than kMostPieces of them.
-  Result<std::optional<std::vector<Piece>>> Lend(uint64_t offset, size_t length) const;
+  // As ReadAt of `length` bytes, without the copy, where one unit has them all; else nothing: who
+  // reads holds one unit in memory, not several.
+  Result<std::optional<Piece>> Lend(uint64_t offset, size_t length) const;
 
   // Decodes a file that is one unit before it is read, and tells Source::decoded. Does nothing if
   // it is larger, in the cache, or damaged, or if decode-ahead has no memory. Blocks.

@@ -378,9 +378,9 @@ Result<size_t> Filesystem::ReadNode(const OpenFile& file, const NodePtr& node, u
   }
   const auto* const reader = dynamic_cast<const XzReader*>(content.get());
   if (overlay == nullptr && hot == nullptr && reader != nullptr) {
-    XZFS_ASSIGN_OR_RETURN(auto pieces, reader->Lend(offset, size));
-    if (pieces) {
-      lent = *std::move(pieces);
+    XZFS_ASSIGN_OR_RETURN(auto piece, reader->Lend(offset, size));
+    if (piece) {
+      lent.push_back(*std::move(piece));
       return size_t{0};
     }
   }

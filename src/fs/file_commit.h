@@ -26,6 +26,7 @@ class FileCommit {
 
  private:
   using Outcome = Committer::Outcome;
+  class KeptDirectory;
 
   bool Begin();
   Result<Outcome> LeaveHot();

@@ -27,6 +27,35 @@ std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 }  // namespace
 
+// What a commit does in a directory moves its ctime; the one that is shown stays.
+class FileCommit::KeptDirectory {
+ public:
+  // Names are held exclusively while this lives. `dir` is open as `fd`.
+  KeptDirectory(Filesystem& fs, NodeId dir, int fd) : fs_(fs), dir_(dir), fd_(fd) {
+    struct stat st = {};
+    const NodePtr node = fs.nodes_.Find(dir);
+    if (node != nullptr && fs.os_.FStat(fd, &st) == 0) {
+      shown_ = node->ShownCtime(st);
+    }
+  }
+  ~KeptDirectory() {
+    struct stat st = {};
+    if (shown_ && fs_.os_.FStat(fd_, &st) == 0) {
+      fs_.nodes_.Update(dir_, [&](Node& changed) {
+        changed.kept_ctime = {.left = Identity::Of(st), .shown = *shown_};
+      });
+    }
+  }
+  KeptDirectory(const KeptDirectory&) = delete;
+  KeptDirectory& operator=(const KeptDirectory&) = delete;
+
+ private:
+  Filesystem& fs_;
+  const NodeId dir_;
+  const int fd_;
+  std::optional<struct timespec> shown_;
+};
+
 // Gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
   ExclusiveLock names(fs_.namespace_);
@@ -38,6 +67,7 @@ Result<bool> FileCommit::PublishTwin() {
   }
   // With sync_close the handle that is being closed is still there; a later write opens it again.
   state_->hot = nullptr;
+  const KeptDirectory kept(fs_, fs_.nodes_.LocationOf(id_).parent, parent->descriptor.get());
   const PlainFile plain = Plain();
   XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.names_, plain, parent->descriptor.get(),
                                                  name, *session_, temp_));
@@ -93,7 +123,9 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
   if (job_->cancelled) {
     return Outcome::kCancelled;
   }
-  fs_.listings_.NoteMove(fs_.nodes_.LocationOf(id_).parent, StripEscape(name).value_or(name));
+  const NodeId dir_id = fs_.nodes_.LocationOf(id_).parent;
+  fs_.listings_.NoteMove(dir_id, StripEscape(name).value_or(name));
+  const KeptDirectory kept(fs_, dir_id, dir);
   XZFS_RETURN_IF_ERROR(RemovePlain(os(), Plain(), dir, name, *twin_));
   job_->twin = 0;
   XZFS_RETURN_IF_ERROR(BecomeCold(ColdNameOfPlain(name)));
@@ -103,6 +135,8 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
 
 // The node is the compressed file `name` from now on, without changes.
 Status FileCommit::BecomeCold(const std::string& name) {
+  struct stat before = attributes_;  // since then the stored file has not been changed
+  XZFS_RETURN_IF_ERROR(fs_.ShowAttributes(*node_, overlay_.get(), &before));
   state_->changed = false;
   state_->hot = nullptr;
   fs_.DetachOverlay(id_, *state_);
@@ -132,6 +166,7 @@ Status FileCommit::BecomeCold(const std::string& name) {
         changed.format = Format::kXz;
         changed.identity = identity;
         changed.attributes = st;
+        changed.kept_ctime = {.left = identity, .shown = before.st_ctim};
         changed.SetKnown(known);
         ++changed.content;
       },
@@ -172,6 +207,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     std::string name;
     XZFS_ASSIGN_OR_RETURN(parent, fs_.OpenParent(node_, &name));
     const int dir = parent->descriptor.get();
+    const KeptDirectory kept(fs_, fs_.nodes_.LocationOf(id_).parent, dir);
     const KeptTimes times(os(), dir);
     XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(os(), dir, name, identity_));
     if (job_->cancelled || !current) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <climits>
+#include <tuple>
 #include <utility>
 
 #include "base/log.h"
@@ -50,6 +51,10 @@ bool IsSmall(const Node& node) {
 
 // It is not there any more, or not what it was.
 bool IsGone(int error) { return error == -ENOENT || error == -ENOTDIR || error == -ELOOP; }
+
+struct timespec Later(const struct timespec& a, const struct timespec& b) {
+  return std::tie(a.tv_sec, a.tv_nsec) < std::tie(b.tv_sec, b.tv_nsec) ? b : a;
+}
 
 }  // namespace
 
@@ -328,22 +333,24 @@ void Filesystem::Drop(const std::vector<NodeId>& gone) {
 
 // Turns the stored file's attributes into the logical file's.
 Status Filesystem::ShowAttributes(const Node& node, struct stat* st) const {
-  st->st_ino = node.shown_inode;
   std::shared_ptr<Overlay> overlay;
   if (node.state != nullptr) {
     MutexLock lock(node.state->mutex);
     overlay = node.state->overlay;
   }
+  return ShowAttributes(node, overlay.get(), st);
+}
+
+Status Filesystem::ShowAttributes(const Node& node, const Overlay* overlay, struct stat* st) const {
+  st->st_ctim = node.ShownCtime(*st);  // before the inode number is another
+  st->st_ino = node.shown_inode;
   if (overlay != nullptr) {
     XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay->Stat());
     st->st_size = edited.st_size;
     st->st_blocks += edited.st_blocks;
     st->st_atim = edited.st_atim;
     st->st_mtim = edited.st_mtim;
-    const bool written_last = edited.st_ctim.tv_sec != st->st_ctim.tv_sec
-                                  ? edited.st_ctim.tv_sec > st->st_ctim.tv_sec
-                                  : edited.st_ctim.tv_nsec > st->st_ctim.tv_nsec;
-    st->st_ctim = written_last ? edited.st_ctim : st->st_ctim;
+    st->st_ctim = Later(edited.st_ctim, st->st_ctim);
     return {};
   }
   if (node.kind == StoredKind::kCompressed && !node.damage) {

@@ -268,6 +268,8 @@ class Filesystem {
   // in place that keeps the size and then sets the mtime back is not noticed by them.
   static bool HasContentOf(const Node& node, const struct stat& st);
   Status ShowAttributes(const Node& node, struct stat* st) const;
+  // `overlay`: that of the node, or null.
+  Status ShowAttributes(const Node& node, const Overlay* overlay, struct stat* st) const;
   Result<LookupResult> Register(NodeId parent, StoredEntry entry);
   Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
   Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);

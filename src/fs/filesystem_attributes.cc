@@ -44,6 +44,7 @@ Status Filesystem::RefreshFrom(const NodePtr& node, const struct stat& st,
   const NodePtr now = nodes_.Update(node->id, [&](Node& changed) {
     changed.identity = identity;
     changed.attributes = st;
+    changed.kept_ctime.reset();
   });
   if (now != nullptr && !now->damage) {
     const auto stripped = StripSuffix(name);
@@ -98,6 +99,9 @@ Status Filesystem::ChangeWith(const NodePtr& node, const Changer& changer) {
   const int error = changer.by_name(dir->descriptor.get(), name);
   if (error < 0) {
     return FailErrno(-error, "change " + nodes_.PathOf(id));
+  }
+  if (node->kept_ctime && node->kind != StoredKind::kCompressed) {
+    nodes_.Update(id, [](Node& changed) { changed.kept_ctime.reset(); });
   }
   return Refresh(node);
 }

@@ -51,6 +51,14 @@ struct Node {
   // The inode number that is shown. It stays when a commit replaces the stored file, and no other
   // node has it meanwhile.
   uint64_t shown_inode = 0;
+  // A commit gives the stored file, and the directory it is in, a ctime of its own, which is
+  // nobody's business: `tar` takes a file whose ctime moves for one that changes while it's read.
+  // As long as it is as the commit left it, `shown` is shown.
+  struct KeptCtime {
+    Identity left;
+    struct timespec shown = {};
+  };
+  std::optional<KeptCtime> kept_ctime;
   // Goes up when the node's stored bytes become other ones, so that a descriptor that was kept for
   // it is not taken for one of the new file.
   unsigned content = 0;
@@ -61,6 +69,11 @@ struct Node {
     plain_size = known.plain_size;
     file_id = known.file_id;
     has_giant_blocks = known.has_giant_blocks;
+  }
+  // What to show as the ctime of the stored file, which is `stored` now.
+  struct timespec ShownCtime(const struct stat& stored) const {
+    return kept_ctime && kept_ctime->left == Identity::Of(stored) ? kept_ctime->shown
+                                                                  : stored.st_ctim;
   }
   // REQUIRES: it is compressed and not damaged.
   KnownFile KnownAs() const { return {format, plain_size, file_id, has_giant_blocks}; }

@@ -67,6 +67,15 @@ def thread_states(pid):
     return states
 
 
+def thread_places(pid):
+    """The functions of the kernel that the process's threads wait in."""
+    places = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/wchan", encoding="ascii") as function:
+            places.add(function.read())
+    return places
+
+
 def seccomp_kill(number):
     """For preexec_fn: whoever makes that system call is killed at once, with its whole process."""
     def install():

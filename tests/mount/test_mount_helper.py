@@ -16,7 +16,7 @@ import unittest
 
 import support
 from cli import (BINARY, CONTENT, FSTAB_WORDS, MOUNT_FAILED, OK, ROOT_ONLY, USAGE, CommandLineTest,
-                 mounts_at, processes_with, thread_states)
+                 mounts_at, processes_with, thread_places, thread_states)
 from support import SLOWNESS, wait_until
 
 
@@ -138,10 +138,9 @@ class Ending(CommandLineTest):
         self.addCleanup(reader.kill)
         # Cleaned up first: nothing else ends while the lower mount is stopped.
         self.addCleanup(lower.send_signal, signal.SIGCONT)
-        def waits():
-            with open(f"/proc/{reader.pid}/wchan", encoding="ascii") as function:
-                return "request" in function.read()
-        wait_until(waits, "the reader waits for an answer")
+        # Of the mount below, that is: the reader waits for the daemon then, and not in passing.
+        wait_until(lambda: any("request" in place for place in
+                               thread_places(daemon.pid)), "the daemon waits for an answer")
         self.assertIsNone(reader.poll())
         daemon.terminate()
         time.sleep(0.5)  # time in which nothing may happen

@@ -64,6 +64,7 @@ class Kept(write_support.OnMount):
             os.utime(path, ns=(1_600_000_000_123_456_789, 1_500_000_000_987_654_321))
             self.assert_state(name, state)
             before, notes = os.stat(path), attributes(path)
+            directory = os.stat(self.root)
             self.assertEqual(notes["system.posix_acl_access"], ACL)
             reader = os.open(path, os.O_RDONLY)
             try:
@@ -73,10 +74,13 @@ class Kept(write_support.OnMount):
             finally:
                 os.close(reader)
             stored = os.stat(stored_path(self.source, name))
+            for field in ("st_mtime_ns", "st_ctime_ns"):
+                self.assertEqual(getattr(os.stat(self.root), field), getattr(directory, field),
+                                 (field, state, "of the directory"))
             for field in ("st_mode", "st_uid", "st_gid", "st_nlink", "st_size", "st_ino",
-                          "st_mtime_ns"):
+                          "st_mtime_ns", "st_ctime_ns"):
                 self.assertEqual(getattr(after, field), getattr(before, field), (field, state))
-                if field not in ("st_size", "st_ino"):
+                if field not in ("st_size", "st_ino", "st_ctime_ns"):
                     self.assertEqual(getattr(stored, field), getattr(before, field), field)
             self.assertEqual(attributes(path), notes)
             self.assertEqual(attributes(stored_path(self.source, name)), notes)
@@ -281,6 +285,7 @@ class When(support.MountTest):
                 self.assertEqual(mount.state("held"), "hot")
                 held.write(b"more")
             wait_until(lambda: mount.state("held") == "cold", "it is committed after its close")
+            mount.sync()  # it is cold a moment before the commit is at its end
             figures = mount.commits()
             self.assertEqual((figures["pending"], figures["pending_bytes"], figures["failed"]),
                              (0, 0, 0))

@@ -175,6 +175,16 @@ class Programs(write_support.OnMount):
         run(["tar", "-C", tree, "-df", self.path("again.tar")], 300)
         run(["rm", "-r", self.path("out")])
 
+    def test_tar_sees_nothing_change_while_what_it_reads_is_committed(self):
+        """It exits with 1 when a ctime moves, and whoever builds on it fails."""
+        archive = os.path.join(self.enterContext(support.temp_dir("xzfs-tar-")), "tar")
+        for turn in range(support.scaled(20, 4)):
+            os.mkdir(self.path(f"{turn}"))
+            for number in range(40):
+                write_file(self.path(f"{turn}/{number}"), xzformat.text(turn, 30_000 + number))
+            run(["tar", "-C", self.path(f"{turn}"), "-cf", archive, "."])
+        self.assertGreater(self.mount.commits()["done"], 0)
+
     @needs("dpkg-deb")
     def test_dpkg_deb_builds_and_extracts(self):
         os.makedirs(self.path("package/DEBIAN"))

@@ -57,9 +57,9 @@ class PackCommand : public Command {
     {
       FileBatch batch(os, encoding_.threads);
       AddFiles(
-          context.base, console, rules_, paths_, batch,
+          context.base, console, rules_, paths_, batch, Links::kTogether,
           [&](const FoundFile& file) { return ReasonToLeave(file); },
-          [&](FoundFile file) { return std::make_unique<PackJob>(context, std::move(file)); });
+          [&](auto names) { return std::make_unique<PackJob>(context, std::move(names)); });
     }
     console.Note(tally.Summary(dry_run_ ? "would pack about" : "packed"));
     console.EndBySignal(progress.signal());
@@ -72,9 +72,6 @@ class PackCommand : public Command {
     const struct stat& st = file.attributes;
     if (static_cast<uint64_t>(st.st_size) < min_size_) {
       return st.st_size == 0 ? "empty" : "smaller than --min-size";
-    }
-    if (st.st_nlink > 1) {
-      return "with several hard links";
     }
     if ((st.st_mode & (S_ISUID | S_ISGID)) != 0) {
       return "set-id";

@@ -34,8 +34,8 @@ struct ReblockContext {
 
 class ReblockJob : public ReplaceJob {
  public:
-  ReblockJob(const ReblockContext& context, FoundFile file)
-      : ReplaceJob(context.base, std::move(file)), context_(context) {}
+  ReblockJob(const ReblockContext& context, std::vector<FoundFile> names)
+      : ReplaceJob(context.base, std::move(names)), context_(context) {}
 
   uint64_t made_bytes() const override { return written_.stored_bytes; }
 
@@ -151,8 +151,9 @@ class ReblockCommand : public Command {
     {
       FileBatch batch(os, encoding_.threads);
       AddFiles(
-          context.base, console, rules_, paths_, batch, [](const FoundFile&) { return ""; },
-          [&](FoundFile file) { return std::make_unique<ReblockJob>(context, std::move(file)); });
+          context.base, console, rules_, paths_, batch, Links::kEach,
+          [](const FoundFile&) { return ""; },
+          [&](auto names) { return std::make_unique<ReblockJob>(context, std::move(names)); });
     }
     console.Note(tally.Summary("reblocked"));
     console.EndBySignal(progress.signal());

@@ -39,8 +39,9 @@ class UnpackCommand : public Command {
     {
       FileBatch batch(os, threads);
       AddFiles(
-          context.base, console, rules_, paths_, batch, [](const FoundFile&) { return ""; },
-          [&](FoundFile file) { return std::make_unique<UnpackJob>(context, std::move(file)); });
+          context.base, console, rules_, paths_, batch, Links::kTogether,
+          [](const FoundFile&) { return ""; },
+          [&](auto names) { return std::make_unique<UnpackJob>(context, std::move(names)); });
     }
     console.Note(tally.Summary("unpacked"));
     console.EndBySignal(progress.signal());

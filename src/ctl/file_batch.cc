@@ -140,7 +140,9 @@ void FileBatch::Publish(Jobs jobs) {
   SyncDirectories(jobs);
   for (const auto& job : jobs) {
     job->Finish();
-    unsynced_.insert(job->dir());
+    for (const OpenDirPtr& dir : job->dirs()) {
+      unsynced_.insert(dir);
+    }
   }
 }
 
@@ -148,14 +150,19 @@ void FileBatch::Publish(Jobs jobs) {
 void FileBatch::SyncDirectories(Jobs& jobs) {
   std::map<OpenDirPtr, int> results;
   for (const auto& job : jobs) {
-    results.emplace(job->dir(), 0);
+    for (const OpenDirPtr& dir : job->dirs()) {
+      results.emplace(dir, 0);
+    }
   }
   for (auto& [dir, result] : results) {
     result = os_.Sync(dir->fd(), false);
     unsynced_.erase(dir);
   }
   std::erase_if(jobs, [&](const auto& job) {
-    const int error = results.at(job->dir());
+    int error = 0;
+    for (const OpenDirPtr& dir : job->dirs()) {
+      error = std::min(error, results.at(dir));
+    }
     if (error < 0) {
       job->Abandon(FailErrno(-error, "sync of the directory failed").value());
     }

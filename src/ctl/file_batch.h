@@ -35,8 +35,8 @@ class FileJob {
   virtual void Finish() = 0;
   // Instead of the next step: `error` is why there is none.
   virtual void Abandon(const Error& error) = 0;
-  // Where both are.
-  virtual const OpenDirPtr& dir() const = 0;
+  // Where both are, under all their names.
+  virtual std::vector<OpenDirPtr> dirs() const = 0;
 };
 
 // Makes files on several threads. What is made is synced, named, and the names synced, in batches:

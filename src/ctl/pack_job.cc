@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "ctl/input.h"
+#include "store/kept_times.h"
 #include "store/names.h"
 
 namespace xzfs {
@@ -17,9 +18,10 @@ constexpr uint64_t kSampledBytes = uint64_t{8} << 20;
 }  // namespace
 
 PackJob::~PackJob() {
-  if (twin_) {
-    if (const Status removed = RemoveTwin(os_, dir_fd(), file_.name, twin_->inode); !removed) {
-      tally_.AddFailed(file_, removed.error());
+  for (size_t i = begin_; i < end_; ++i) {
+    const FoundFile& name = names_[i];
+    if (const Status removed = RemoveTwin(os_, name.dir->fd(), name.name, twin_->inode); !removed) {
+      tally_.AddFailed(name, removed.error());
     }
   }
 }
@@ -28,9 +30,9 @@ PlainFile PackJob::Plain() const {
   return {.fd = fd(), .attributes = file_.attributes, .path = file_.path()};
 }
 
-StoredEntry PackJob::AsHot() const {
+StoredEntry PackJob::AsHot(const FoundFile& name) const {
   StoredEntry hot;
-  hot.logical_name = StripEscape(file_.name).value_or(file_.name);
+  hot.logical_name = StripEscape(name.name).value_or(name.name);
   hot.attributes = file_.attributes;
   return hot;
 }
@@ -41,14 +43,16 @@ Result<bool> PackJob::TryMake() {
     XZFS_RETURN_IF_ERROR(CheckUnopened(os_, Plain()));
   }
   bytes_ = std::make_unique<StoredFile>(os_, fd(), old_bytes());
-  XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(file_.name, *bytes_));
-  if (compressed) {
-    return Skip("already compressed");
+  for (const FoundFile& name : names_) {
+    XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(name.name, *bytes_));
+    if (compressed) {
+      return Skip("already compressed");
+    }
+    if (ColdNameOfPlain(name.name).size() > NAME_MAX) {
+      return Skip("name too long");
+    }
   }
-  if (ColdNameOfPlain(file_.name).size() > NAME_MAX) {
-    return Skip("name too long");
-  }
-  if (context_.keep && context_.names.HasTwin(dir_fd(), AsHot()).value_or(false)) {
+  if (context_.keep && context_.names.HasTwin(dir_fd(), AsHot(file_)).value_or(false)) {
     return Skip("already packed and kept");
   }
   XZFS_ASSIGN_OR_RETURN(const bool worth_it, IsWorthIt());
@@ -96,14 +100,39 @@ Result<bool> PackJob::Encode() {
 Result<bool> PackJob::TryPublish() {
   XZFS_ASSIGN_OR_RETURN(
       twin_, PublishTwin(os_, context_.names, Plain(), dir_fd(), file_.name, *session_, temp_));
-  return twin_ ? true : Skip("its compressed name is taken by another file");
+  bool published = twin_.has_value();
+  for (end_ = published ? 1 : 0; published && end_ < names_.size(); end_ += published ? 1 : 0) {
+    XZFS_ASSIGN_OR_RETURN(published, LinkTwin(names_[end_]));
+  }
+  return published ? true : Skip("its compressed name is taken by another file");
+}
+
+// Another name for the twin, beside that of the plain file. False: something else has it.
+Result<bool> PackJob::LinkTwin(const FoundFile& name) {
+  XZFS_RETURN_IF_ERROR(CheckName(name));
+  const std::string twin = ColdNameOfPlain(file_.name);
+  const std::string other = ColdNameOfPlain(name.name);
+  const KeptTimes times(os_, name.dir->fd());
+  int error = os_.Link(dir_fd(), twin, name.dir->fd(), other);
+  if (error == -EEXIST && context_.names.HasTwin(name.dir->fd(), AsHot(name)).value_or(false)) {
+    error = os_.Unlink(name.dir->fd(), other, 0);  // of a pack that was cut off
+    error = error < 0 ? error : os_.Link(dir_fd(), twin, name.dir->fd(), other);
+  }
+  if (error < 0 && error != -EEXIST) {
+    return FailErrno(-error, "link the compressed form of " + name.path());
+  }
+  return error == 0;
 }
 
 Status PackJob::TryFinish() {
-  if (!context_.keep) {
-    XZFS_RETURN_IF_ERROR(RemovePlain(os_, Plain(), dir_fd(), file_.name, *twin_));
+  for (; !context_.keep && begin_ < end_; ++begin_) {
+    if (begin_ != 0) {
+      XZFS_RETURN_IF_ERROR(TakeAttributes());
+    }
+    const FoundFile& name = names_[begin_];
+    XZFS_RETURN_IF_ERROR(RemovePlain(os_, Plain(), name.dir->fd(), name.name, *twin_));
   }
-  twin_.reset();
+  begin_ = end_;
   progress_.AddDone(0, 0, written_.stored_bytes);
   return {};
 }

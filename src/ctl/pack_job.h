@@ -23,11 +23,12 @@ struct PackContext {
   bool dry_run = false;        // nothing is written
 };
 
-// Takes the steps of a commit (docs/design.md, section 6).
+// Takes the steps of a commit (docs/design.md, section 6). Of a file with several names the
+// compressed one gets them all before the first of the plain one goes.
 class PackJob : public ReplaceJob {
  public:
-  PackJob(const PackContext& context, FoundFile file)
-      : ReplaceJob(context.base, std::move(file)), context_(context) {}
+  PackJob(const PackContext& context, std::vector<FoundFile> names)
+      : ReplaceJob(context.base, std::move(names)), context_(context) {}
   ~PackJob() override;
 
   uint64_t made_bytes() const override { return written_.stored_bytes; }
@@ -37,7 +38,8 @@ class PackJob : public ReplaceJob {
   Result<bool> TryPublish() override;
   Status TryFinish() override;
   PlainFile Plain() const;
-  StoredEntry AsHot() const;
+  StoredEntry AsHot(const FoundFile& name) const;
+  Result<bool> LinkTwin(const FoundFile& name);
   Result<bool> IsWorthIt();
   Result<bool> Encode();
 
@@ -45,7 +47,11 @@ class PackJob : public ReplaceJob {
   std::unique_ptr<RandomAccessFile> bytes_;
   XzWriteRequest request_;
   XzWriteResult written_;
-  std::optional<PublishedTwin> twin_;  // until the plain file is gone
+  std::optional<PublishedTwin> twin_;
+  // Those of `names_`, from the first on, that have the twin beside them: until the plain one's is
+  // gone.
+  size_t begin_ = 0;
+  size_t end_ = 0;
 };
 
 }  // namespace xzfs

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/identity.h"
+#include "ctl/link_groups.h"
 #include "store/plain_commit.h"
 
 namespace xzfs {
@@ -14,6 +15,14 @@ ReplaceJob::~ReplaceJob() {
   if (!temp_.name.empty()) {
     session_->Unlink(temp_.name);
   }
+}
+
+std::vector<OpenDirPtr> ReplaceJob::dirs() const {
+  std::vector<OpenDirPtr> dirs;
+  for (const FoundFile& name : names_) {
+    dirs.push_back(name.dir);
+  }
+  return dirs;
 }
 
 bool ReplaceJob::Make() { return !progress_.cancelled() && Settle(TryMake()); }
@@ -45,7 +54,9 @@ bool ReplaceJob::Settle(const Result<bool>& result) {
 }
 
 bool ReplaceJob::Skip(const std::string& reason) {
-  tally_.AddSkipped(file_, reason);
+  for (const FoundFile& name : names_) {
+    tally_.AddSkipped(name, reason);
+  }
   return false;
 }
 
@@ -64,6 +75,21 @@ Status ReplaceJob::Open(bool lock) {
   return lock ? LockPlain(os_, {.fd = fd(), .attributes = st, .path = file_.path()}) : Status();
 }
 
+Status ReplaceJob::TakeAttributes() {
+  struct stat st = {};
+  if (const int error = os_.FStat(fd(), &st); error < 0) {
+    return FailErrno(-error, "stat " + file_.path());
+  }
+  Identity now = Identity::Of(st);
+  const Identity before = Identity::Of(file_.attributes);
+  now.ctime_ns = before.ctime_ns;
+  if (now != before) {
+    return Fail(ESTALE, file_.path() + " was changed");
+  }
+  file_.attributes = st;
+  return {};
+}
+
 Status ReplaceJob::MakeTemp() {
   XZFS_ASSIGN_OR_RETURN(session_, places_.For(*file_.dir));
   XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
@@ -75,33 +101,53 @@ Status ReplaceJob::GiveMetadata() {
   return CopyMetadata(os_, fd(), file_.attributes, times, temp_.file.get(), file_.path());
 }
 
-Result<bool> ReplaceJob::CheckBase() {
+Status ReplaceJob::CheckName(const FoundFile& name) {
   XZFS_ASSIGN_OR_RETURN(const bool current,
-                        IsCurrent(os_, dir_fd(), file_.name, Identity::Of(file_.attributes)));
-  if (!current) {
-    return Fail(ESTALE, file_.path() + " was changed");
+                        IsCurrent(os_, name.dir->fd(), name.name, Identity::Of(file_.attributes)));
+  return current ? Status() : Fail(ESTALE, name.path() + " was changed");
+}
+
+Result<bool> ReplaceJob::CheckBase() {
+  for (const FoundFile& name : names_) {
+    XZFS_RETURN_IF_ERROR(CheckName(name));
   }
   return places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino) ? Skip("edited in a mount")
                                                                     : true;
 }
 
 void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,
-              const std::vector<std::string>& paths, FileBatch& batch,
+              const std::vector<std::string>& paths, FileBatch& batch, Links links,
               const std::function<std::string(const FoundFile&)>& leave,
-              const std::function<std::unique_ptr<FileJob>(FoundFile)>& make) {
+              const std::function<std::unique_ptr<FileJob>(std::vector<FoundFile>)>& make) {
+  LinkGroups groups(context.os);
+  const auto add = [&](std::vector<FoundFile> names) {
+    context.progress.AddTotal(1, static_cast<uint64_t>(names.front().attributes.st_size));
+    batch.Add(make(std::move(names)));
+  };
   WalkTrees(
       context.os, console, rules, paths, context.progress.cancelled(),
       [&](FoundFile file) {
         if (const std::string reason = leave(file); !reason.empty()) {
           context.tally.AddSkipped(file, reason);
-          return;
+        } else if (links == Links::kEach || file.attributes.st_nlink == 1) {
+          add({std::move(file)});
+        } else {
+          const std::string path = file.path();
+          const bool is_named = file.is_named;
+          Result<std::vector<FoundFile>> names = groups.Add(std::move(file));
+          if (!names) {
+            context.tally.AddSkipped(path, is_named, "changed meanwhile");
+          } else if (!names->empty()) {
+            add(std::move(*names));
+          }
         }
-        context.progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
-        batch.Add(make(std::move(file)));
       },
       [&](const OpenDir& dir) {
         static_cast<void>(Session::RemoveDeadTemps(context.os, dir.fd()));
       });
+  groups.ForEachLeft([&](const std::string& path, bool is_named) {
+    context.tally.AddSkipped(path, is_named, "with hard links that were not found");
+  });
   context.progress.TotalIsComplete();
 }
 

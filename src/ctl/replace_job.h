@@ -29,8 +29,10 @@ struct ReplaceContext {
 // came of it. Steps that were begun are undone by the classes below; the temp goes here.
 class ReplaceJob : public FileJob {
  public:
-  ReplaceJob(const ReplaceContext& context, FoundFile file)
-      : file_(std::move(file)),
+  // `names`: one of the file, or all, with the attributes of the first.
+  ReplaceJob(const ReplaceContext& context, std::vector<FoundFile> names)
+      : names_(std::move(names)),
+        file_(names_.front()),
         os_(context.os),
         places_(context.places),
         tally_(context.tally),
@@ -42,7 +44,7 @@ class ReplaceJob : public FileJob {
   void Finish() override;
   void Abandon(const Error& error) override { tally_.AddFailed(file_, error); }
   int made() const override { return temp_.file.get(); }
-  const OpenDirPtr& dir() const override { return file_.dir; }
+  std::vector<OpenDirPtr> dirs() const override;
 
  protected:
   // Errors of them are said: files that others are at work with are left, without an error. False
@@ -58,6 +60,11 @@ class ReplaceJob : public FileJob {
   Status MakeTemp();
   // The owner, mode, attributes and times of the file, for the new one.
   Status GiveMetadata();
+  // `name` is one of the file still, and that is what was found. Errors: ESTALE.
+  Status CheckName(const FoundFile& name);
+  // Some names of the file were taken away, by us: sees that nothing else of it has changed.
+  // Errors: ESTALE.
+  Status TakeAttributes();
   // The compressed file still is what was read, and no mount has changes of it that are not
   // committed: those would lose their base. False was said.
   Result<bool> CheckBase();
@@ -68,7 +75,8 @@ class ReplaceJob : public FileJob {
   int dir_fd() const { return file_.dir->fd(); }
   uint64_t old_bytes() const { return static_cast<uint64_t>(file_.attributes.st_size); }
 
-  FoundFile file_;
+  std::vector<FoundFile> names_;
+  FoundFile& file_;  // the first of them
   Os& os_;
   WorkPlaces& places_;
   Tally& tally_;
@@ -82,11 +90,17 @@ class ReplaceJob : public FileJob {
   Descriptor descriptor_;
 };
 
+// What becomes of a file with several names.
+enum class Links {
+  kEach,      // one job for each name
+  kTogether,  // one for all names; left if there are others
+};
+
 // Walks over `paths` and gives `batch` a job of `make` for each file. `leave` says why a file is
 // left without a look into it; "": it isn't. What dead runs left goes. Blocks.
 void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,
-              const std::vector<std::string>& paths, FileBatch& batch,
+              const std::vector<std::string>& paths, FileBatch& batch, Links links,
               const std::function<std::string(const FoundFile&)>& leave,
-              const std::function<std::unique_ptr<FileJob>(FoundFile)>& make);
+              const std::function<std::unique_ptr<FileJob>(std::vector<FoundFile>)>& make);
 
 }  // namespace xzfs

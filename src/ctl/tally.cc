@@ -31,11 +31,11 @@ void Tally::AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_by
   new_bytes_ += new_bytes;
 }
 
-void Tally::AddSkipped(const FoundFile& file, const std::string& reason) {
-  if (file.is_named) {
-    console_.Warn(file.path() + " is left as it is: " + reason);
+void Tally::AddSkipped(const std::string& path, bool is_named, const std::string& reason) {
+  if (is_named) {
+    console_.Warn(path + " is left as it is: " + reason);
   } else if (verbose_) {
-    console_.Note(file.path() + " is left as it is: " + reason);
+    console_.Note(path + " is left as it is: " + reason);
   }
   MutexLock lock(mutex_);
   ++skipped_[reason];

@@ -21,7 +21,11 @@ class Tally {
   // A file of `old_bytes` has become one of `new_bytes`.
   void AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_bytes) EXCLUDES(mutex_);
   // It stays as it is. Who named it is warned; of others only the count is told.
-  void AddSkipped(const FoundFile& file, const std::string& reason) EXCLUDES(mutex_);
+  void AddSkipped(const FoundFile& file, const std::string& reason) {
+    AddSkipped(file.path(), file.is_named, reason);
+  }
+  void AddSkipped(const std::string& path, bool is_named, const std::string& reason)
+      EXCLUDES(mutex_);
   // It stays as it is, by an error.
   void AddFailed(const FoundFile& file, const Error& error) EXCLUDES(mutex_);
 

@@ -12,7 +12,6 @@
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
-#include "store/plain_commit.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {
@@ -72,20 +71,21 @@ Result<bool> HaveSameBytes(Os& os, int a, int b, uint64_t size) {
 Result<bool> UnpackJob::TryMake() {
   XZFS_RETURN_IF_ERROR(Open(/*lock=*/true));
   stored_ = std::make_unique<StoredFile>(os_, fd(), old_bytes());
-  XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(file_.name, *stored_));
-  if (!compressed) {
-    return Skip("not compressed");
-  }
-  if (file_.attributes.st_nlink > 1) {
-    return Skip("with several hard links");
+  Format format = Format::kXz;
+  for (const FoundFile& name : names_) {
+    XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(name.name, *stored_));
+    if (!compressed) {
+      return Skip("not compressed");
+    }
+    format = compressed->format;
+    plain_names_.push_back(HotNameOf(compressed->logical));
   }
   XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
   if (!usable) {
     return false;
   }
-  plain_name_ = HotNameOf(compressed->logical);
-  XZFS_ASSIGN_OR_RETURN(const BlockIndex index, BlockIndex::Read(*stored_, compressed->format,
-                                                                 {.memory_bytes = kIndexMemory}));
+  XZFS_ASSIGN_OR_RETURN(const BlockIndex index,
+                        BlockIndex::Read(*stored_, format, {.memory_bytes = kIndexMemory}));
   plain_size_ = index.plain_size();
   XZFS_RETURN_IF_ERROR(MakeTemp());
   XZFS_RETURN_IF_ERROR(Decode(index));
@@ -116,22 +116,52 @@ Result<bool> UnpackJob::TryPublish() {
   if (!usable) {
     return false;
   }
-  const KeptTimes times(os_, dir_fd());
-  const int error = RenameOverNothing(os_, session_->folder(), temp_.name, dir_fd(), plain_name_);
+  struct stat made = {};
+  if (const int error = os_.FStat(temp_.file.get(), &made); error < 0) {
+    return FailErrno(-error, "stat the plain form of " + file_.path());
+  }
+  for (size_t i = 0; i < names_.size(); ++i) {
+    const Result<bool> given = GiveName(i);
+    if (given.value_or(false)) {
+      continue;
+    }
+    while (i-- > 0) {
+      const int dir = names_[i].dir->fd();
+      const KeptTimes times(os_, dir);
+      if (struct stat st = {};
+          os_.StatAt(dir, plain_names_[i], &st) == 0 && st.st_ino == made.st_ino) {
+        os_.Unlink(dir, plain_names_[i], 0);
+      }
+    }
+    return given;
+  }
+  return true;
+}
+
+// The plain file's name beside that of `names_`. False, and said: something else has it.
+Result<bool> UnpackJob::GiveName(size_t which) {
+  const int dir = names_[which].dir->fd();
+  const KeptTimes times(os_, dir);
+  const int error =
+      which == 0 ? RenameOverNothing(os_, session_->folder(), temp_.name, dir, plain_names_[which])
+                 : os_.Link(dir_fd(), plain_names_[0], dir, plain_names_[which]);
   if (error == 0) {
-    temp_.name.clear();
+    if (which == 0) {
+      temp_.name.clear();
+    }
     return true;
   }
   if (error != -EEXIST) {
-    return FailErrno(-error, "rename the plain form of " + file_.path());
+    return FailErrno(-error, "name the plain form of " + names_[which].path());
   }
-  XZFS_ASSIGN_OR_RETURN(const bool same, IsMadeAlready());
+  XZFS_ASSIGN_OR_RETURN(const bool same, IsMadeAlready(which));
   return same ? true : Skip("its plain name is taken by another file");
 }
 
 // What an unpack left that was cut off, or a pack that keeps: the same bytes and times.
-Result<bool> UnpackJob::IsMadeAlready() {
-  const Descriptor there(os_, os_.OpenBeneath(dir_fd(), plain_name_, O_RDONLY | O_NONBLOCK));
+Result<bool> UnpackJob::IsMadeAlready(size_t which) {
+  const Descriptor there(
+      os_, os_.OpenBeneath(names_[which].dir->fd(), plain_names_[which], O_RDONLY | O_NONBLOCK));
   struct stat st = {};
   if (!there.valid() || os_.FStat(there.get(), &st) < 0 || !S_ISREG(st.st_mode) ||
       static_cast<uint64_t>(st.st_size) != plain_size_ ||
@@ -147,14 +177,16 @@ Status UnpackJob::TryFinish() {
   if (context_.keep) {
     return {};
   }
-  XZFS_ASSIGN_OR_RETURN(const bool current,
-                        IsCurrent(os_, dir_fd(), file_.name, Identity::Of(file_.attributes)));
-  if (!current) {
-    return Fail(ESTALE, file_.path() + " was changed");
-  }
-  const KeptTimes times(os_, dir_fd());
-  if (const int error = os_.Unlink(dir_fd(), file_.name, 0); error < 0) {
-    return FailErrno(-error, "remove " + file_.path());
+  for (size_t i = 0; i < names_.size(); ++i) {
+    if (i != 0) {
+      XZFS_RETURN_IF_ERROR(TakeAttributes());
+    }
+    const FoundFile& name = names_[i];
+    XZFS_RETURN_IF_ERROR(CheckName(name));
+    const KeptTimes times(os_, name.dir->fd());
+    if (const int error = os_.Unlink(name.dir->fd(), name.name, 0); error < 0) {
+      return FailErrno(-error, "remove " + name.path());
+    }
   }
   return {};
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/worker_pool.h"
 #include "ctl/replace_job.h"
@@ -22,11 +23,12 @@ struct UnpackContext {
 
 // The reverse of PackJob: the plain file is made under a name of our own, each Block's Check
 // verified; it gets its name over nothing, then the compressed one goes. Between the two they are
-// twins, as in a commit, and the plain one counts.
+// twins, as in a commit, and the plain one counts. Of several names the plain one gets all before
+// the first of the compressed one goes.
 class UnpackJob : public ReplaceJob {
  public:
-  UnpackJob(const UnpackContext& context, FoundFile file)
-      : ReplaceJob(context.base, std::move(file)), context_(context) {}
+  UnpackJob(const UnpackContext& context, std::vector<FoundFile> names)
+      : ReplaceJob(context.base, std::move(names)), context_(context) {}
 
   uint64_t made_bytes() const override { return plain_size_; }
 
@@ -35,11 +37,12 @@ class UnpackJob : public ReplaceJob {
   Result<bool> TryPublish() override;
   Status TryFinish() override;
   Status Decode(const BlockIndex& index);
-  Result<bool> IsMadeAlready();
+  Result<bool> GiveName(size_t which);
+  Result<bool> IsMadeAlready(size_t which);
 
   const UnpackContext& context_;
   std::unique_ptr<RandomAccessFile> stored_;
-  std::string plain_name_;
+  std::vector<std::string> plain_names_;  // for `names_`
   uint64_t plain_size_ = 0;
 };
 

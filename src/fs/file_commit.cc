@@ -240,18 +240,19 @@ Status FileCommit::PlanEdited() {
   return {};
 }
 
-// Makes the compressed file, complete, synced and verified, under a name of our own.
+// Makes the compressed file, complete, verified and synced, under a name of our own.
 Status FileCommit::Encode() {
   XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
   const int out = temp_.file.get();
   const MemoryCharge charge = fs_.engine_.cache.Reserve(
       BlockEncoder::MemoryBytes(request_.options, fs_.encoders_.block_bytes()));
   XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os(), fs_.encoders_, request_, out));
+  // The disk writes meanwhile.
+  XZFS_RETURN_IF_ERROR(VerifyXz(os(), fs_.encoders_, request_, written_, out));
   XZFS_RETURN_IF_ERROR(GiveMetadata());
   if (const int error = os().Sync(out, /*only_data=*/false); error < 0) {
     return FailErrno(-error, "sync the compressed form of " + fs_.nodes_.PathOf(id_));
   }
-  XZFS_RETURN_IF_ERROR(VerifyXz(os(), fs_.encoders_, request_, written_, out));
   return {};
 }
 

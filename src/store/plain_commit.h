@@ -42,7 +42,7 @@ Status LockPlain(Os& os, const PlainFile& plain);
 // EBUSY.
 Status CheckUnopened(Os& os, const PlainFile& plain);
 
-// Step 3: owner, mode, attributes and ACLs of the open file `from`, of which `attributes` were
+// Step 4: owner, mode, attributes and ACLs of the open file `from`, of which `attributes` were
 // stated, and `times`, for the new file `to`.
 Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struct timespec times[2],
                     int to, const std::string& path);

@@ -5,13 +5,17 @@
 #include "store/xz_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <deque>
 #include <memory>
+#include <optional>
+#include <span>
 #include <utility>
 
 #include "xz/block_decoder.h"
 #include "xz/stream_builder.h"
+#include "xzfs/check.h"
 
 namespace xzfs {
 namespace {
@@ -56,15 +60,29 @@ bool IsCancelled(const XzWriteRequest& request) {
   return request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed);
 }
 
+// The CRC64 of a Block's plain bytes, if that is its Check: the encoder has computed it already,
+// and decoding compares it.
+std::optional<uint64_t> CheckOf(uint8_t check, std::span<const std::byte> at_its_end) {
+  if (check != static_cast<uint8_t>(Check::kCrc64) || at_its_end.size() < sizeof(uint64_t)) {
+    return std::nullopt;
+  }
+  uint64_t crc = 0;
+  for (const std::byte byte : at_its_end.last(sizeof crc)) {  // little endian
+    crc = crc >> 8 | uint64_t{std::to_integer<uint8_t>(byte)} << 56;
+  }
+  return crc;
+}
+
 Result<Encoded> EncodePiece(EncodePool& pool, const XzWriteRequest& request,
                             const XzPiece& piece) try {
   std::unique_ptr<EncodePool::Workspace> workspace = pool.Take(request.options);
   workspace->plain.resize(piece.end - piece.begin);
   XZFS_RETURN_IF_ERROR(ReadFully(*request.plain, piece.begin, workspace->plain));
   Encoded encoded;
-  encoded.plain_crc = Crc64(workspace->plain);
   XZFS_ASSIGN_OR_RETURN(encoded.block,
                         workspace->encoder.Encode(workspace->plain, request.cancelled));
+  const auto own = CheckOf(request.options.check, encoded.block.bytes);
+  encoded.plain_crc = own ? *own : Crc64(workspace->plain);
   pool.Give(std::move(workspace), request.options);
   return encoded;
 } catch (const std::bad_alloc&) {
@@ -185,6 +203,9 @@ Result<XzWriteResult> Writer::Run() {
   XZFS_ASSIGN_OR_RETURN(const std::vector<std::byte> tail, stream_.Finish());
   XZFS_RETURN_IF_ERROR(WriteFully(os_, out_, tail, end));
   result_.stored_bytes = end + tail.size();
+  if (request_.pieces.size() > 1) {
+    os_.StartWriting(out_, started_, result_.stored_bytes - started_);
+  }
   return std::move(result_);
 }
 
@@ -196,7 +217,11 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
                                                                std::move(workspace->arena)));
   XZFS_RETURN_IF_ERROR(decoder->Decode(stored, workspace->plain));
   workspace->arena = decoder->TakeArena();
-  const bool same = Crc64(workspace->plain) == plain_crc;
+  std::array<std::byte, sizeof(uint64_t)> tail;
+  const uint64_t end = block.compressed_offset + (block.unpadded_size + 3) / 4 * 4;
+  XZFS_RETURN_IF_ERROR(ReadFully(stored, end - tail.size(), tail));
+  const auto own = CheckOf(block.check, tail);
+  const bool same = (own ? *own : Crc64(workspace->plain)) == plain_crc;
   pool.Give(std::move(workspace), request.options);
   return same ? Status()
               : Fail(EIO, "Block " + std::to_string(block.number) +

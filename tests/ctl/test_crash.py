@@ -13,10 +13,12 @@ from ctl_support import CTL, CtlTest, environment, write
 
 KIB = 1 << 10
 # Those that change something, and those that look before and after.
-CALLS = ("renameat2", "unlinkat", "fsync", "pwrite64", "openat2", "mkdirat", "fchmod", "utimensat",
+CALLS = ("renameat2", "linkat", "unlinkat", "fsync", "pwrite64", "openat2", "mkdirat", "fchmod", "utimensat",
          "fcntl", "flock", "newfstatat", "sync_file_range", "ftruncate", "pread64")
 CONTENTS = {f"d/{name}": xzformat.text(number, 20 * KIB + number)
             for number, name in enumerate(("a", "b.log", "x.xz"))}
+# One file with two names.
+CONTENTS["d/e/link"] = CONTENTS["d/linked"] = xzformat.text(9, 15 * KIB)
 
 
 class Crash(CtlTest):
@@ -32,12 +34,18 @@ class Crash(CtlTest):
     def prepare(self, command):
         support.run(["rm", "-rf", self.path("t")])
         for name, content in CONTENTS.items():
-            write(self.path("t", name), content)
-            os.utime(self.path("t", name), ns=(1, 1_500_000_000_000_000_003))
+            if name == "d/linked" and command != "reblock":
+                os.link(self.path("t", "d/e/link"), self.path("t", name))
+            else:
+                write(self.path("t", name), content)
+                os.utime(self.path("t", name), ns=(1, 1_500_000_000_000_000_003))
         if command != "pack":
             for name, content in CONTENTS.items():
-                cold = support.make_cold(self.path("t"), name, content)
-                os.utime(cold, ns=(1, 1_500_000_000_000_000_003))
+                if name == "d/linked" and command != "reblock":
+                    os.link(self.path("t", "d/e/link.xz"), self.path("t", name + ".xz"))
+                else:
+                    cold = support.make_cold(self.path("t"), name, content)
+                    os.utime(cold, ns=(1, 1_500_000_000_000_000_003))
                 os.unlink(self.path("t", name))
 
     def check(self, what):
@@ -61,6 +69,9 @@ class Crash(CtlTest):
         self.prepare(command)
         self.strace("-e", "trace=" + ",".join(CALLS), *words)
         done()
+        form = "" if command == "unpack" else ".xz"
+        self.assertEqual(os.stat(self.path("t", "d/linked" + form)).st_nlink,
+                         1 if command == "reblock" else 2)
         counts = collections.Counter()
         with open(self.path("log"), encoding="utf-8", errors="replace") as log:
             for line in log:
@@ -75,7 +86,7 @@ class Crash(CtlTest):
         rng = random.Random(os.environ.get("XZFS_TEST_SEED", "1"))
         chosen = rng.sample(places, min(len(places), support.scaled(40, 10)))
         # The calls that change what is there are always all tried.
-        chosen += [place for place in places if place[0] in ("renameat2", "unlinkat", "fsync")
+        chosen += [place for place in places if place[0] in ("renameat2", "linkat", "unlinkat", "fsync")
                    and place not in chosen]
         killed = 0
         for call, number in chosen:
@@ -103,7 +114,8 @@ class Crash(CtlTest):
     def test_unpack(self):
         # x.xz is what it was before it was compressed; its stored name is escaped.
         self.sweep("unpack", [], lambda: self.assertTrue(
-            self.names() <= {*CONTENTS, "d/x.xz.xzhot"} and len(self.names()) == 3, self.names()))
+            self.names() <= {*CONTENTS, "d/x.xz.xzhot"} and len(self.names()) == len(CONTENTS),
+            self.names()))
 
     def test_reblock(self):
         self.sweep("reblock", ["--block-size=8KiB"], lambda: self.assertEqual(

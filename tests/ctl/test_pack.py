@@ -76,6 +76,63 @@ class Pack(CtlTest):
         self.ctl("pack", "-Q", "t/noise", code=0)
         self.ctl("pack", "missing", code=1)
 
+    def test_a_file_with_several_names_is_packed_under_all_of_them_and_unpacked_again(self):
+        content = {"one": xzformat.text(1, 50 * KIB), "two": xzformat.text(2, 60 * KIB)}
+        names = {"one": ["t/one", "t/a/first", "t/z/y/last.xz"], "two": ["t/a/two", "t/z/two"]}
+        for folder in ("t/a", "t/z/y"):
+            os.makedirs(self.path(folder))
+        for first, text in content.items():
+            write(self.path(names[first][0]), text)
+            for name in names[first][1:]:
+                os.link(self.path(names[first][0]), self.path(name))
+        before = {folder: os.stat(folder).st_mtime_ns
+                  for folder, _, _ in os.walk(self.path("t"))}
+        _, error = self.ctl("pack", "t")
+        self.assertIn("packed 2 files", error)
+        self.assert_one_file_each({key: [name + ".xz" for name in paths]
+                                   for key, paths in names.items()})
+        for first, text in content.items():
+            for name in names[first]:
+                self.assertEqual(support.run(["xz", "-dc", self.path(name + ".xz")]), text)
+        _, error = self.ctl("unpack", "t")
+        self.assertIn("unpacked 2 files", error)
+        names["one"][2] += ".xzhot"
+        self.assert_one_file_each(names)
+        for first, text in content.items():
+            self.assertEqual(write_support.read_file(self.path(names[first][1])), text)
+        self.assertEqual({folder: os.stat(folder).st_mtime_ns
+                          for folder, _, _ in os.walk(self.path("t"))}, before)
+
+    def assert_one_file_each(self, names):
+        """These names, of files that have no other, and nothing else is in `t`."""
+        for paths in names.values():
+            found = {os.stat(self.path(path)).st_ino for path in paths}
+            self.assertEqual(len(found), 1, paths)
+            self.assertEqual(os.stat(self.path(paths[0])).st_nlink, len(paths))
+        self.assertEqual(set(ctl_trees.stored(self.path("t"))),
+                         {os.path.relpath(path, "t") for paths in names.values() for path in paths})
+
+    def test_of_several_names_all_are_packed_or_none(self):
+        write(self.path("t", "one"), xzformat.text(1, 50 * KIB))
+        os.makedirs(self.path("t/a"))
+        os.link(self.path("t/one"), self.path("t/a/other.skip"))
+        before = ctl_trees.stored(self.path("t"))
+        for words in (["--exclude=*.skip", "t"], ["t/one"], ["t/one", "t/one"], ["t/a", "t/a"]):
+            _, error = self.ctl("pack", "-v", *words, code=2 if words[0] == "t/one" else 0)
+            self.assertIn("hard links that were not found", error)
+            self.assertEqual(ctl_trees.stored(self.path("t")), before, words)
+        write(self.path("t", "a", "other.skip.xz"), lzma.compress(b"of somebody else"))
+        before = ctl_trees.stored(self.path("t"))
+        _, error = self.ctl("pack", "-v", "t")
+        self.assertIn("taken by another file", error)
+        self.assertEqual(ctl_trees.stored(self.path("t")), before)
+        os.unlink(self.path("t", "a", "other.skip.xz"))
+        self.ctl("pack", "-k", "t")
+        self.assertEqual(os.stat(self.path("t/one.xz")).st_ino,
+                         os.stat(self.path("t/a/other.skip.xz")).st_ino)
+        self.ctl("pack", "t/one", "t/a")
+        self.assert_one_file_each({"one": ["t/one.xz", "t/a/other.skip.xz"]})
+
     def test_a_file_that_is_opened_for_writing_meanwhile_stays(self):
         """Whoever opens it between the claim and the end makes pack leave it."""
         write(self.path("a"), xzformat.text(3, 2 * MIB))

@@ -53,11 +53,15 @@ class Unpack(CtlTest):
         write(self.path("taken.xz"), good)
         write(self.path("taken"), b"of somebody else")
         write(self.path("linked.xz"), good)
-        os.link(self.path("linked.xz"), self.path("also.xz"))
+        os.mkdir(self.path("elsewhere"))
+        os.link(self.path("linked.xz"), self.path("elsewhere/also.xz"))
+        write(self.path("twice.xz"), good)
+        os.link(self.path("twice.xz"), self.path("thrice.xz"))
+        write(self.path("twice"), b"of somebody else, too")
         before = ctl_trees.stored(self.folder)
-        _, error = self.ctl("unpack", "-v", ".", code=1)
+        _, error = self.ctl("unpack", "-v", "--exclude=elsewhere", ".", code=1)
         self.assertEqual(ctl_trees.stored(self.folder), before)
-        for word in ("./damaged.xz", "taken by another file", "several hard links"):
+        for word in ("./damaged.xz", "taken by another file", "hard links that were not found"):
             self.assertIn(word, error)
 
     def test_what_is_being_edited_in_a_mount_stays(self):

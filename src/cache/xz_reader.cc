@@ -138,7 +138,7 @@ void XzReader::DecodeAhead() const {
   if (range.giant || range.end != size()) {
     return;
   }
-  shared_->LoadAhead(*file, {range}, shared_->generation.load(std::memory_order_relaxed));
+  shared_->LoadAhead(*file, range, shared_->generation.load(std::memory_order_relaxed));
   if (const UnitPtr unit = shared_->engine.cache.Peek({(*file)->id(), 0})) {
     shared_->source.decoded(0, unit);
   }
@@ -182,26 +182,77 @@ bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const
   return sequential;
 }
 
-// Whole Blocks are tasks of their own, on as many threads as there are; the slices of one giant
-// Block come out of one decoder and are one task.
+// Whole Blocks are tasks of their own, on as many threads as there are.
 void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
                       uint64_t generation) const {
-  // Several threads that read parts of a file in turn are no sequential reader to the kernel.
-  if (!ranges.front().giant) {
+  const auto giant = std::stable_partition(ranges.begin(), ranges.end(),
+                                           [](const UnitRange& range) { return !range.giant; });
+  std::vector<UnitRange> slices(std::make_move_iterator(giant),
+                                std::make_move_iterator(ranges.end()));
+  ranges.erase(giant, ranges.end());
+  if (!ranges.empty()) {
+    // Several threads that read parts of a file in turn are no sequential reader to the kernel.
     const BlockInfo& last = ranges.back().block;
     const uint64_t begin = ranges.front().block.compressed_offset;
     shared_->source.stored->WillRead(begin, last.compressed_offset + last.unpadded_size - begin);
   }
-  for (auto first = ranges.begin(); first != ranges.end();) {
-    auto last = std::next(first);
-    while (first->giant && last != ranges.end() && last->block.number == first->block.number) {
-      ++last;
-    }
-    shared_->engine.pool.TrySubmit([shared = shared_, file,
-                                    task = std::vector<UnitRange>(first, last),
-                                    generation] { shared->LoadAhead(file, task, generation); });
-    first = last;
+  for (const UnitRange& range : ranges) {
+    shared_->engine.pool.TrySubmit([shared = shared_, file, range, generation] {
+      shared->LoadAhead(file, range, generation);
+    });
   }
+  if (!slices.empty()) {
+    shared_->PlanSlices(std::move(slices), generation);
+    shared_->StartSlices(file);
+  }
+}
+
+void XzReader::Shared::PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation) {
+  MutexLock lock(slices_mutex);
+  if (slices_generation != planned_generation) {
+    slices.clear();
+    slices_generation = planned_generation;
+  }
+  slices.insert(slices.end(), std::make_move_iterator(ranges.begin()),
+                std::make_move_iterator(ranges.end()));
+}
+
+void XzReader::Shared::StartSlices(const FilePtr& file) {
+  MutexLock lock(slices_mutex);
+  if (!decoding_slices && !slices.empty()) {
+    decoding_slices =
+        engine.pool.TrySubmit([shared = shared_from_this(), file] { shared->DecodeSlices(file); });
+  }
+}
+
+void XzReader::Shared::DecodeSlices(const FilePtr& file) {
+  while (const std::optional<PlannedSlice> next = TakeSlice()) {
+    if (!LoadAhead(file, next->range, next->generation)) {
+      GiveBack(*next);
+      return;
+    }
+  }
+}
+
+// Nothing: the task is at its end.
+std::optional<XzReader::PlannedSlice> XzReader::Shared::TakeSlice() {
+  MutexLock lock(slices_mutex);
+  if (slices.empty()) {
+    decoding_slices = false;
+    return std::nullopt;
+  }
+  const PlannedSlice next{slices.front(), slices_generation};
+  slices.pop_front();
+  return next;
+}
+
+// Its decoder is busy, and the task ends.
+void XzReader::Shared::GiveBack(const PlannedSlice& slice) {
+  MutexLock lock(slices_mutex);
+  if (slices_generation == slice.generation) {
+    slices.push_front(slice.range);
+  }
+  decoding_slices = false;
 }
 
 Result<XzReader::FilePtr> XzReader::Shared::File() const {
@@ -214,22 +265,26 @@ Result<XzReader::FilePtr> XzReader::Shared::File() const {
   return file;
 }
 
-void XzReader::Shared::LoadAhead(const FilePtr& file, const std::vector<UnitRange>& ranges,
+// Returns false if it could not be, because the decoder of the slice is at work for another one.
+bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
                                  uint64_t planned_generation) const {
-  for (const UnitRange& range : ranges) {
-    if (engine.cache.Contains({file->id(), range.begin}) ||
-        engine.damage.Find(file->id(), range.block, range.end - range.block.plain_offset)) {
-      continue;
-    }
-    // The slot before the flight: who joins the flight must not wait behind other readers for it.
-    const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
-    if (generation.load(std::memory_order_relaxed) != planned_generation) {
-      return;
-    }
-    engine.cache.LoadAhead(
-        {file->id(), range.begin}, range.end - range.begin,
-        [&](const BlockCache::FlightPtr& flight) { return LoadUnitAhead(file, range, flight); });
+  if (engine.cache.Contains({file->id(), range.begin}) ||
+      engine.damage.Find(file->id(), range.block, range.end - range.block.plain_offset)) {
+    return true;
   }
+  // The slot before the flight: who joins the flight must not wait behind other readers for it.
+  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
+  if (generation.load(std::memory_order_relaxed) != planned_generation) {
+    return true;
+  }
+  bool busy = false;
+  engine.cache.LoadAhead({file->id(), range.begin}, range.end - range.begin,
+                         [&](const BlockCache::FlightPtr& flight) {
+                           Result<UnitPtr> unit = LoadUnitAhead(file, range, flight);
+                           busy = !unit && unit.error().code == EAGAIN;
+                           return unit;
+                         });
+  return !busy;
 }
 
 // REQUIRES: the caller holds a decode slot.
@@ -266,7 +321,7 @@ XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset
 
 // `end`: the reader needs no more of the unit. `offer`: the rest of it may go to the kernel.
 Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& range, size_t end,
-                                       bool offer, const BlockCache::FlightPtr& flight) const {
+                                       bool offer, const BlockCache::FlightPtr& flight) {
   DecodedListener decoded = [](uint64_t, const UnitPtr&) {};
   if (offer) {
     decoded = source.decoded;
@@ -274,16 +329,16 @@ Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& ran
   if (engine.verify == Verify::kStream && !range.giant) {
     return StreamBlock(file, range.block, end, decoded, flight);
   }
-  XZFS_ASSIGN_OR_RETURN(UnitPtr unit, range.giant
-                                          ? LoadSlice(*file, range, SliceDecoder::Effort::kReader)
-                                          : LoadBlock(file, range.block));
+  UnitPtr unit;
+  if (range.giant) {
+    XZFS_ASSIGN_OR_RETURN(unit, engine.slices.Load({*file, *source.stored, range.block, range.slice,
+                                                    reader, SliceDecoder::Effort::kReader}));
+    StartSlices(file);
+  } else {
+    XZFS_ASSIGN_OR_RETURN(unit, LoadBlock(file, range.block));
+  }
   decoded(range.begin, unit);
   return unit;
-}
-
-Result<UnitPtr> XzReader::Shared::LoadSlice(const XzFile& file, const UnitRange& range,
-                                            SliceDecoder::Effort effort) const {
-  return engine.slices.Load({file, *source.stored, range.block, range.slice, reader, effort});
 }
 
 Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo& block) const {

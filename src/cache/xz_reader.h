@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -80,8 +81,12 @@ class XzReader : public RandomAccessFile {
     bool giant = false;
     uint64_t slice = 0;
   };
+  struct PlannedSlice {
+    UnitRange range;
+    uint64_t generation;
+  };
   // What decode-ahead tasks need and may outlive the reader.
-  struct Shared {
+  struct Shared : std::enable_shared_from_this<Shared> {
     Shared(ReadEngine& read_engine, Source read_source)
         : engine(read_engine), source(std::move(read_source)), reader(engine.next_reader++) {}
 
@@ -90,18 +95,29 @@ class XzReader : public RandomAccessFile {
     const uint64_t reader;                // names this reader to the SliceDecoder
     std::atomic<uint64_t> generation{0};  // tasks of an older one do nothing; guards nothing else
 
+    // Slices of giant Blocks come out of one decoder in their order, so one task at a time decodes
+    // those that are planned. It ends when a run of another one has that decoder, and begins again
+    // after the next run of the reader's own, or when more is planned.
+    Mutex slices_mutex;
+    std::deque<UnitRange> slices GUARDED_BY(slices_mutex);
+    uint64_t slices_generation GUARDED_BY(slices_mutex) = 0;
+    bool decoding_slices GUARDED_BY(slices_mutex) = false;
+
+    void PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation)
+        EXCLUDES(slices_mutex);
+    void StartSlices(const FilePtr& file) EXCLUDES(slices_mutex);
+    void DecodeSlices(const FilePtr& file) EXCLUDES(slices_mutex);
+    std::optional<PlannedSlice> TakeSlice() EXCLUDES(slices_mutex);
+    void GiveBack(const PlannedSlice& slice) EXCLUDES(slices_mutex);
     Result<FilePtr> File() const;
     UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
     Result<UnitPtr> Load(const FilePtr& file, const UnitRange& range, size_t end, bool offer,
-                         const BlockCache::FlightPtr& flight) const;
-    Result<UnitPtr> LoadSlice(const XzFile& file, const UnitRange& range,
-                              SliceDecoder::Effort effort) const;
+                         const BlockCache::FlightPtr& flight);
     Result<UnitPtr> LoadBlock(const FilePtr& file, const BlockInfo& block) const;
     Result<UnitPtr> StreamBlock(const FilePtr& file, const BlockInfo& block, size_t end,
                                 const DecodedListener& decoded,
                                 const BlockCache::FlightPtr& flight) const;
-    void LoadAhead(const FilePtr& file, const std::vector<UnitRange>& ranges,
-                   uint64_t planned_generation) const;
+    bool LoadAhead(const FilePtr& file, const UnitRange& range, uint64_t planned_generation) const;
     Result<UnitPtr> LoadUnitAhead(const FilePtr& file, const UnitRange& range,
                                   const BlockCache::FlightPtr& flight) const;
   };

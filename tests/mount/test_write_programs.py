@@ -308,7 +308,7 @@ class Load(write_support.OnMount):
     @needs("fio")
     def test_fio_verifies_what_it_wrote(self):
         """Random writes by write and through mmap, each block with a checksum; read after commits."""
-        size = support.scaled(24, 4)
+        size = support.scaled(8, 4)
         for engine, more in (("psync", ["--fsync=50"]), ("mmap", []),
                              ("psync", ["--direct=1", "--bs=16k"])):
             name = f"{engine}{len(more)}"

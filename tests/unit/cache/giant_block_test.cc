@@ -3,10 +3,15 @@
 
 #include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <cstdlib>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "cache_test_util.h"
@@ -91,6 +96,68 @@ TEST_F(GiantBlockTest, ReadingInOrderSavesHardlyAny) {
   }
   EXPECT_EQ(Points(), 0u);
   EXPECT_EQ(engine_.stats.decoded_bytes.Get(), Plain().size());
+}
+
+// Reads wait while it is shut.
+class GatedFile : public RandomAccessFile {
+ public:
+  explicit GatedFile(std::shared_ptr<const RandomAccessFile> file) : file_(std::move(file)) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    std::unique_lock<std::mutex> lock(mutex_);
+    ++waiting_;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+    --waiting_;
+    lock.unlock();
+    return file_->ReadAt(offset, out);
+  }
+  uint64_t size() const override { return file_->size(); }
+
+  void Shut() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    open_ = false;
+  }
+  void AwaitReadAndOpen(const std::function<void()>& before_it_opens) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    changed_.wait(lock, [this] { return waiting_ != 0; });
+    lock.unlock();
+    before_it_opens();
+    lock.lock();
+    open_ = true;
+    changed_.notify_all();
+  }
+
+ private:
+  const std::shared_ptr<const RandomAccessFile> file_;
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  mutable int waiting_ = 0;
+  bool open_ = true;
+};
+
+TEST_F(GiantBlockTest, WhatIsPlannedWhileTheDecoderIsAtWorkIsDecodedAheadAllTheSame) {
+  ReadEngine engine({.budget_bytes = 128 * kMiB, .threads = 2, .whole_block_bytes = 64 * 1024});
+  engine.Start();
+  const auto gate = std::make_shared<GatedFile>(stored_);
+  const auto reader = MakeReader(engine, gate, Plain().size());
+  const auto read_start_of = [&](size_t slice) {
+    EXPECT_TRUE(Reads(*reader, slice * kMiB, 1000)) << slice;
+  };
+  for (size_t at = 0; at < kMiB; at += 128 * 1024) {
+    EXPECT_TRUE(Reads(*reader, at, 128 * 1024));  // slices 1 and 2 are planned
+  }
+  engine.pool.WaitIdle();
+  gate->Shut();
+  read_start_of(1);  // up to 5
+  gate->AwaitReadAndOpen([&] {
+    EXPECT_TRUE(Reads(*reader, kMiB + 1000, kMiB));  // up to 10: they must wait for the decoder
+  });
+  engine.pool.WaitIdle();
+  const uint64_t misses = engine.stats.cache_misses.Get();
+  for (size_t slice = 2; slice < 10; ++slice) {
+    read_start_of(slice);
+  }
+  EXPECT_EQ(engine.stats.cache_misses.Get(), misses);
 }
 
 TEST_F(GiantBlockTest, TheCheckAtTheEndStillCatchesDamageAfterGoingBack) {

@@ -202,6 +202,17 @@ def commit(preset):
                  slow=frozenset({OURS}) if preset == 6 else frozenset())
 
 
+def packing():
+    return [Group("pack-large", "MB/s", True,
+                  {OURS: writers.xzfsctl_pack("plain/src.tar"),
+                   "xz-T2": writers.xz_in_place("plain/src.tar")},
+                  [Row("xzfsctl pack of a large file", "xz-T2", 0.95)],
+                  slow=frozenset({OURS, "xz-T2"})),
+            Group("pack-small", "files/s", True,
+                  {OURS: writers.xzfsctl_pack("tree"), "xargs-xz": writers.xz_in_place("tree")},
+                  [Row("xzfsctl pack of small files", "xargs-xz", 0.9)])]
+
+
 def commit_noise():
     return Group("commit-noise", "s", False,
                  {OURS: writers.xzfs_commit_seconds("plain/noise.bin"),
@@ -260,6 +271,7 @@ def all_groups():
         *copies(),
         commit(1),
         commit(6),
+        *packing(),
         commit_noise(),
         change("append-4k", True, "4 KiB appended to a cold file, to committed"),
         change("change-4k", False, "4 KiB changed inside a cold file, to committed"),

@@ -37,6 +37,10 @@ class Bench:
         other.binary = binary
         return other
 
+    def ctl(self):
+        """The xzfsctl beside the build under test."""
+        return os.path.join(os.path.dirname(self.binary), "xzfsctl")
+
     def tool(self, name):
         return os.path.join(self._tools, name)
 

@@ -139,6 +139,38 @@ def cp_and_fsync(name):
     return write
 
 
+# In place, without a mount: xzfsctl pack, which verifies and syncs, beside xz, which does neither.
+
+
+def _packed_in_place(bench, name, script):
+    """Seconds and figures of a script that compresses all that is in the working directory."""
+    source = bench.made(name)
+    with _nothing_cached_but(bench, source) as folder:
+        host.shell(f"cp -r {shlex.quote(source)} {shlex.quote(os.path.join(folder, 'copy'))}; sync")
+        seconds, cpu_s = host.timed(lambda: host.shell(script, cwd=folder, timeout=1800))
+        left = [os.path.join(below, file) for below, _, files in os.walk(folder) for file in files
+                if not file.endswith(".xz") and os.path.getsize(os.path.join(below, file)) >= 4096]
+        if len(left) > _units(bench, source) // 1000:  # pictures don't shrink, and stay
+            raise Failed(f"{len(left)} files are not compressed: {left[0]}")
+    return sample(_units(bench, source) / seconds, cpu_s=cpu_s)
+
+
+def xzfsctl_pack(name):
+    def write(bench):
+        return _packed_in_place(bench, name, f"{shlex.quote(bench.ctl())} pack -T2 -6 copy")
+    return write
+
+
+def xz_in_place(name):
+    """As a user would: xz has threads for large files, xargs starts it on many small ones."""
+    def write(bench):
+        files = "find copy -type f -print0 | xargs -0 -P2 -n64 xz -T1 -6"
+        file = f"xz -T2 --block-size={BLOCK} -6 copy"
+        is_tree = os.path.isdir(bench.made(name))
+        return _packed_in_place(bench, name, files if is_tree else file)
+    return write
+
+
 # 4 KiB into a large cold file: seconds from the open to everything committed.
 
 

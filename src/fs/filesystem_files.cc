@@ -445,27 +445,40 @@ Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key, cons
     }
     return Fail(ENODATA, "no attribute " + key);
   }
-  std::string value(XATTR_SIZE_MAX, '\0');
-  XZFS_ASSIGN_OR_RETURN(
-      const size_t length,
-      AskByNameOrFd(
-          id, "getxattr " + key,
-          [&](int dir, const std::string& name) { return os_.GetXattrAt(dir, name, key, value); },
-          [&](int fd) { return os_.FGetXattr(fd, key, value); }));
-  value.resize(length);
+  // The kernel asks for file capabilities before each write: mostly there is nothing.
+  constexpr size_t kUsualBytes = 256;
+  std::string value(kUsualBytes, '\0');
+  const auto ask = [&] {
+    return AskByNameOrFd(
+        id, "getxattr " + key,
+        [&](int dir, const std::string& name) { return os_.GetXattrAt(dir, name, key, value); },
+        [&](int fd) { return os_.FGetXattr(fd, key, value); });
+  };
+  Result<size_t> length = ask();
+  if (!length && length.error().code == ERANGE) {
+    value.assign(XATTR_SIZE_MAX, '\0');
+    length = ask();
+  }
+  XZFS_RETURN_IF_ERROR(length);
+  value.resize(*length);
   return value;
 }
 
-// Calls `by_name(dir, name)`, or `by_fd(fd)` if the file has no name any more. Each returns a
-// length or -errno.
+// Calls `by_name(dir, name)`, or `by_fd(fd)` if the file is open already or has no name any more.
+// Each returns a length or -errno.
 template <class ByName, class ByFd>
 Result<size_t> Filesystem::AskByNameOrFd(NodeId id, const std::string& what, ByName by_name,
                                          ByFd by_fd) {
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   ssize_t length = 0;
-  if (const DescriptorPtr kept = KeptDescriptor(node)) {
-    length = by_fd(kept->descriptor.get());
+  DescriptorPtr open = KeptDescriptor(node);
+  if (open == nullptr && node->kind == StoredKind::kPlain && node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    open = node->state->hot;
+  }
+  if (open != nullptr) {
+    length = by_fd(open->descriptor.get());
   } else {
     std::string name = ".";
     DescriptorPtr dir = root_;

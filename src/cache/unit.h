@@ -43,10 +43,12 @@ struct UnitKey {
   bool operator==(const UnitKey&) const = default;
 };
 
+// Good in its low bits, too: offsets are mostly multiples of a large power of two.
 struct UnitKeyHash {
   size_t operator()(const UnitKey& key) const {
     const uint64_t h = (key.file_id * 0x9E3779B97F4A7C15U) ^ key.plain_offset;
-    return static_cast<size_t>((h ^ (h >> 31)) * 0xBF58476D1CE4E5B9U);
+    const uint64_t mixed = (h ^ (h >> 31)) * 0xBF58476D1CE4E5B9U;
+    return static_cast<size_t>(mixed ^ (mixed >> 32));
   }
 };
 

@@ -135,8 +135,10 @@ void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& 
           const std::string path = file.path();
           const bool is_named = file.is_named;
           Result<std::vector<FoundFile>> names = groups.Add(std::move(file));
-          if (!names) {
+          if (!names && names.error().code == ENOENT) {
             context.tally.AddSkipped(path, is_named, "changed meanwhile");
+          } else if (!names) {
+            console.Error(names.error().message);
           } else if (!names->empty()) {
             add(std::move(*names));
           }

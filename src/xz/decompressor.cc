@@ -146,8 +146,9 @@ Result<Bytes> Decompressor::Impl::Decompress(std::span<const std::byte> compress
   }
   Bytes joined;
   if (!kept_.empty()) {
-    joined = std::move(kept_);
-    joined.insert(joined.end(), compressed.begin(), compressed.end());
+    joined.resize(kept_.size() + compressed.size());
+    std::copy(compressed.begin(), compressed.end(),
+              std::copy(kept_.begin(), kept_.end(), joined.begin()));
     compressed = joined;
     kept_.clear();
   }

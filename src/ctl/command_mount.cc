@@ -25,8 +25,11 @@ class SetCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
     arguments.Operand("MNT", mount_, "the top of a mount");
-    arguments.Operands("KEY=VALUE", settings_,
-                       "cache_size, compress_threads, settle, preset or log_level, as in xzfs -o");
+    // Newer CLI11 takes no '=' in a name.
+    arguments.Operands(
+        "SETTING", settings_,
+        "KEY=VALUE: cache_size, compress_threads, settle, preset or log_level, as in "
+        "xzfs -o");
   }
 
   Status Run(Console& console) override {

@@ -135,8 +135,10 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
 
 // The node is the compressed file `name` from now on, without changes.
 Status FileCommit::BecomeCold(const std::string& name) {
-  struct stat before = attributes_;  // since then the stored file has not been changed
-  XZFS_RETURN_IF_ERROR(fs_.ShowAttributes(*node_, overlay_.get(), &before));
+  // As it was shown until now: the stored file has not been changed since. Nothing may fail here
+  // for want of that, the new file has its name already.
+  struct stat before = attributes_;
+  const Status shown = fs_.ShowAttributes(*node_, overlay_.get(), &before);
   state_->changed = false;
   state_->hot = nullptr;
   fs_.DetachOverlay(id_, *state_);
@@ -166,7 +168,7 @@ Status FileCommit::BecomeCold(const std::string& name) {
         changed.format = Format::kXz;
         changed.identity = identity;
         changed.attributes = st;
-        changed.kept_ctime = {.left = identity, .shown = before.st_ctim};
+        changed.kept_ctime = {.left = identity, .shown = shown ? before.st_ctim : st.st_ctim};
         changed.SetKnown(known);
         ++changed.content;
       },

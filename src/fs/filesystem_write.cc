@@ -204,7 +204,10 @@ Status Filesystem::OpenHot(const NodePtr& node, FileState& state) {
   // calls; from now on our descriptor keeps it away.
   XZFS_RETURN_IF_ERROR(StatName(*node, dir, name));
   struct stat st = {};
-  if (os_.FStat(fd, &st) < 0 || !IsNode(*node, st)) {
+  if (const int error = os_.FStat(fd, &st); error < 0) {
+    return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
+  }
+  if (!IsNode(*node, st)) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
   }
   state.hot = std::make_shared<SharedDescriptor>(std::move(hot));

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <iterator>
 #include <utility>
@@ -14,6 +15,15 @@
 #include "control/figures.h"
 
 namespace xzfs {
+namespace {
+
+// libfuse ends its threads with pthread_cancel. One that is in perror() then, to say that the
+// socket was reset (which /dev/fuse never is), would leave stderr locked for ever. It is only
+// cancelled in a write, and what is buffered needs none.
+char stderr_buffer[size_t{1} << 16];
+const int kStderrIsBuffered = setvbuf(stderr, stderr_buffer, _IOFBF, sizeof stderr_buffer);
+
+}  // namespace
 
 bool Eventually(const std::function<bool()>& condition) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
@@ -32,6 +42,7 @@ size_t OpenDescriptors() {
 }
 
 TestSession::TestSession(const TempDir& source, Setup setup) {
+  EXPECT_EQ(kStderrIsBuffered, 0);
   Options options;
   options.cache_size_bytes = uint64_t{64} << 20;
   options.threads = 2;

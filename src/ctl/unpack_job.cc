@@ -121,7 +121,7 @@ Result<bool> UnpackJob::TryPublish() {
     return FailErrno(-error, "stat the plain form of " + file_.path());
   }
   for (size_t i = 0; i < names_.size(); ++i) {
-    const Result<bool> given = GiveName(i);
+    Result<bool> given = GiveName(i);
     if (given.value_or(false)) {
       continue;
     }

@@ -341,6 +341,7 @@ class Load(write_support.OnMount):
                  f"{timeout}s", "--verify", "--hdd-bytes", "16M", "--iomix-bytes", "8M",
                  "--fallocate-bytes", "16M", "--copy-file-bytes", "128M", "--mmap-bytes", "4M",
                  "--mmap-file", "--seek-size", "4M", "--sync-file-bytes", "4M"],
+                cwd=self.source,  # one of them leaves files where it was started
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 timeout=120 + 4 * timeout, check=False)
             # 3: not supported here; 4: a resource was short.

@@ -177,14 +177,14 @@ bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const
     shared_->engine.cache.ReleaseAhead(file->id());
   }
   if (!plan.empty()) {
-    Submit(file, std::move(plan), generation);
+    Submit(file, std::move(plan), generation, end);
   }
   return sequential;
 }
 
 // Whole Blocks are tasks of their own, on as many threads as there are.
-void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
-                      uint64_t generation) const {
+void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation,
+                      uint64_t read_end) const {
   const auto giant = std::stable_partition(ranges.begin(), ranges.end(),
                                            [](const UnitRange& range) { return !range.giant; });
   std::vector<UnitRange> slices(std::make_move_iterator(giant),
@@ -202,16 +202,21 @@ void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges,
     });
   }
   if (!slices.empty()) {
-    shared_->PlanSlices(std::move(slices), generation);
+    shared_->PlanSlices(std::move(slices), generation, read_end);
     shared_->StartSlices(file);
   }
 }
 
-void XzReader::Shared::PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation) {
+void XzReader::Shared::PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation,
+                                  uint64_t read_end) {
   MutexLock lock(slices_mutex);
   if (slices_generation != planned_generation) {
     slices.clear();
     slices_generation = planned_generation;
+  }
+  // No decoder goes back for what the reader has decoded itself: it would hold up the others.
+  while (!slices.empty() && slices.front().end <= read_end) {
+    slices.pop_front();
   }
   slices.insert(slices.end(), std::make_move_iterator(ranges.begin()),
                 std::make_move_iterator(ranges.end()));

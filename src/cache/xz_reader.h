@@ -103,7 +103,8 @@ class XzReader : public RandomAccessFile {
     uint64_t slices_generation GUARDED_BY(slices_mutex) = 0;
     bool decoding_slices GUARDED_BY(slices_mutex) = false;
 
-    void PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation)
+    // The reader has read up to `read_end`.
+    void PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation, uint64_t read_end)
         EXCLUDES(slices_mutex);
     void StartSlices(const FilePtr& file) EXCLUDES(slices_mutex);
     void DecodeSlices(const FilePtr& file) EXCLUDES(slices_mutex);
@@ -128,7 +129,8 @@ class XzReader : public RandomAccessFile {
   bool HasAhead() const REQUIRES(mutex_) { return read_giant_ || readahead_.HasPlan(); }
   bool Observe(const FilePtr& file, uint64_t offset, uint64_t end) const EXCLUDES(mutex_);
   bool Enter(const UnitRange& range) const EXCLUDES(mutex_);
-  void Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation) const;
+  void Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation,
+              uint64_t read_end) const;
 
   const std::shared_ptr<Shared> shared_;
   mutable Mutex mutex_;

@@ -98,6 +98,9 @@ bool FileCommit::Begin() {
     return false;
   }
   state_ = node->state;
+  // Not in the midst of a change of name or attributes, which has cancelled the commit that there
+  // was already: this one would go on with what the node has been.
+  SharedLock names(fs_.namespace_);
   MutexLock lock(state_->mutex);
   node_ = fs_.nodes_.Find(id_);
   overlay_ = state_->overlay;

@@ -85,7 +85,7 @@ Result<UnitPtr> SliceDecoder::Load(const Request& request) {
     return handed_over;
   }
   if (outcome == Outcome::kNotAhead) {
-    return Fail(EAGAIN, "no decoder stands near the slice");
+    return Fail(EAGAIN, "no free decoder stands just before the slice");
   }
   Result<UnitPtr> unit = nullptr;
   try {

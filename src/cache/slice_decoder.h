@@ -41,7 +41,7 @@ class SliceDecoder {
 
   enum class Effort {
     kReader,  // whatever it takes
-    kAhead,   // only if a decoder stands just before the slice; EAGAIN otherwise
+    kAhead,   // only if a free decoder stands just before the slice; EAGAIN otherwise
   };
 
   struct Request {

@@ -251,7 +251,7 @@ std::optional<XzReader::PlannedSlice> XzReader::Shared::TakeSlice() {
   return next;
 }
 
-// Its decoder is busy, and the task ends.
+// There is no decoder for it now, and the task ends. The reader's next slice starts another.
 void XzReader::Shared::GiveBack(const PlannedSlice& slice) {
   MutexLock lock(slices_mutex);
   if (slices_generation == slice.generation) {
@@ -270,7 +270,8 @@ Result<XzReader::FilePtr> XzReader::Shared::File() const {
   return file;
 }
 
-// Returns false if it could not be, because the decoder of the slice is at work for another one.
+// Returns false if a slice was left because no decoder that is free stands just before it: one may
+// when the reader has decoded more.
 bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
                                  uint64_t planned_generation) const {
   if (engine.cache.Contains({file->id(), range.begin}) ||
@@ -282,14 +283,14 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
   if (generation.load(std::memory_order_relaxed) != planned_generation) {
     return true;
   }
-  bool busy = false;
+  bool left = false;
   engine.cache.LoadAhead({file->id(), range.begin}, range.end - range.begin,
                          [&](const BlockCache::FlightPtr& flight) {
                            Result<UnitPtr> unit = LoadUnitAhead(file, range, flight);
-                           busy = !unit && unit.error().code == EAGAIN;
+                           left = !unit && unit.error().code == EAGAIN;
                            return unit;
                          });
-  return !busy;
+  return !left;
 }
 
 // REQUIRES: the caller holds a decode slot.

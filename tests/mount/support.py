@@ -69,6 +69,24 @@ def fuse_refusal():
     return None
 
 
+def threads_of(pid):
+    """Where each thread of a process is, for a message: its name and state, and as far as that may
+    be read what it waits in."""
+    lines = []
+    for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
+        texts = []
+        for name in ("comm", "stat", "syscall", "stack"):
+            try:
+                with open(f"/proc/{pid}/task/{task}/{name}", encoding="utf-8") as file:
+                    text = file.read()
+            except OSError as error:
+                text = error.strerror
+            texts.append(text.rpartition(")")[2].split()[0] if name == "stat" else
+                         " < ".join(text.split("\n")[:8]))
+        lines.append(" ".join(texts))
+    return "\n".join(lines)
+
+
 def wait_until(condition, what, deadline_s=20.0):
     """Polls until `condition()` is true and returns its value; fails after the deadline."""
     end = time.monotonic() + deadline_s * SLOWNESS
@@ -265,8 +283,8 @@ class Mount:
         try:
             return self.process.wait(deadline_s * SLOWNESS)
         except subprocess.TimeoutExpired:
-            raise AssertionError(f"xzfs still runs {deadline_s * SLOWNESS:.0f} s after umount"
-                                 ) from None
+            raise AssertionError(f"xzfs still runs {deadline_s * SLOWNESS:.0f} s after umount:\n"
+                                 + threads_of(self.process.pid)) from None
 
     def __exit__(self, kind, error, trace):
         try:

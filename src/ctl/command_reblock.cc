@@ -102,6 +102,12 @@ class ReblockJob : public ReplaceJob {
     if (!usable) {
       return false;
     }
+    // The old form is the temp then, and goes.
+    if (const Status swapped = PutAside(file_, temp_.name, RENAME_EXCHANGE); swapped) {
+      return true;
+    } else if (swapped.error().code != EINVAL) {
+      return tl::unexpected(swapped.error());
+    }
     const KeptTimes times(os_, dir_fd());
     if (const int error = os_.Rename(session_->folder(), temp_.name, dir_fd(), file_.name, 0);
         error < 0) {
@@ -111,7 +117,7 @@ class ReblockJob : public ReplaceJob {
     return true;
   }
 
-  Status TryFinish() override { return {}; }
+  Result<bool> TryFinish() override { return true; }
 
   const ReblockContext& context_;
   std::shared_ptr<const RandomAccessFile> stored_;

@@ -124,7 +124,7 @@ Result<bool> PackJob::LinkTwin(const FoundFile& name) {
   return error == 0;
 }
 
-Status PackJob::TryFinish() {
+Result<bool> PackJob::TryFinish() {
   for (; !context_.keep && begin_ < end_; ++begin_) {
     if (begin_ != 0) {
       XZFS_RETURN_IF_ERROR(TakeAttributes());
@@ -134,7 +134,7 @@ Status PackJob::TryFinish() {
   }
   begin_ = end_;
   progress_.AddDone(0, 0, written_.stored_bytes);
-  return {};
+  return true;
 }
 
 }  // namespace xzfs

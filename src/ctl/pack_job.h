@@ -36,7 +36,7 @@ class PackJob : public ReplaceJob {
  private:
   Result<bool> TryMake() override;
   Result<bool> TryPublish() override;
-  Status TryFinish() override;
+  Result<bool> TryFinish() override;
   PlainFile Plain() const;
   StoredEntry AsHot(const FoundFile& name) const;
   Result<bool> LinkTwin(const FoundFile& name);

@@ -1,15 +1,30 @@
 #include "ctl/replace_job.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <new>
 
 #include "base/identity.h"
 #include "ctl/link_groups.h"
+#include "store/intents.h"
+#include "store/kept_times.h"
 #include "store/plain_commit.h"
 
 namespace xzfs {
+
+namespace {
+
+// Names and links may have been given or taken since.
+bool HasContentOf(const struct stat& now, const struct stat& before) {
+  Identity same = Identity::Of(now);
+  same.ctime_ns = Identity::Of(before).ctime_ns;
+  return same == Identity::Of(before);
+}
+
+}  // namespace
 
 ReplaceJob::~ReplaceJob() {
   if (!temp_.name.empty()) {
@@ -25,14 +40,16 @@ std::vector<OpenDirPtr> ReplaceJob::dirs() const {
   return dirs;
 }
 
-bool ReplaceJob::Make() { return !progress_.cancelled() && Settle(TryMake()); }
+bool ReplaceJob::Make() try {
+  return !progress_.cancelled() && Settle(TryMake());
+} catch (const std::bad_alloc&) {
+  return Settle(Fail(ENOMEM, "no memory for " + file_.path()));
+}
 
 bool ReplaceJob::Publish() { return Settle(TryPublish()); }
 
 void ReplaceJob::Finish() {
-  const Status finished = TryFinish();
-  if (!finished) {
-    Settle(tl::unexpected(finished.error()));
+  if (!Settle(TryFinish())) {
     return;
   }
   tally_.AddDone(file_.path(), old_bytes(), made_bytes());
@@ -80,10 +97,7 @@ Status ReplaceJob::TakeAttributes() {
   if (const int error = os_.FStat(fd(), &st); error < 0) {
     return FailErrno(-error, "stat " + file_.path());
   }
-  Identity now = Identity::Of(st);
-  const Identity before = Identity::Of(file_.attributes);
-  now.ctime_ns = before.ctime_ns;
-  if (now != before) {
+  if (!HasContentOf(st, file_.attributes)) {
     return Fail(ESTALE, file_.path() + " was changed");
   }
   file_.attributes = st;
@@ -108,11 +122,31 @@ Status ReplaceJob::CheckName(const FoundFile& name) {
 }
 
 Result<bool> ReplaceJob::CheckBase() {
+  // In this order: changes that are not seen here because they were just committed are seen there.
+  XZFS_ASSIGN_OR_RETURN(const bool edited,
+                        places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino));
   for (const FoundFile& name : names_) {
     XZFS_RETURN_IF_ERROR(CheckName(name));
   }
-  return places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino) ? Skip("edited in a mount")
-                                                                    : true;
+  return edited ? Skip("edited in a mount") : true;
+}
+
+Status ReplaceJob::PutAside(const FoundFile& name, const std::string& aside, unsigned flags) {
+  const int dir = name.dir->fd();
+  const int folder = session_->folder();
+  const KeptTimes times(os_, dir);
+  if (const int error = os_.Rename(dir, name.name, folder, aside, flags); error < 0) {
+    return FailErrno(-error, "rename " + name.path());
+  }
+  struct stat st = {};
+  if (os_.StatAt(folder, aside, &st) == 0 && HasContentOf(st, file_.attributes)) {
+    return {};
+  }
+  const int error = flags == RENAME_EXCHANGE
+                        ? os_.Rename(folder, aside, dir, name.name, flags)
+                        : RenameOverNothing(os_, folder, aside, dir, name.name);
+  return error < 0 ? FailErrno(-error, "give " + name.path() + " its name back")
+                   : Status(Fail(ESTALE, name.path() + " was changed"));
 }
 
 void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,

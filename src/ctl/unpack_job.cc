@@ -12,6 +12,7 @@
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
+#include "store/plain_commit.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {
@@ -48,6 +49,10 @@ Status WriteSparsely(Os& os, int fd, uint64_t offset, std::span<const std::byte>
     offset += count;
   }
   return {};
+}
+
+bool HasSameMtime(const struct stat& a, const struct stat& b) {
+  return a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
 
 Result<bool> HaveSameBytes(Os& os, int a, int b, uint64_t size) {
@@ -120,22 +125,51 @@ Result<bool> UnpackJob::TryPublish() {
   if (const int error = os_.FStat(temp_.file.get(), &made); error < 0) {
     return FailErrno(-error, "stat the plain form of " + file_.path());
   }
+  made_inode_ = made.st_ino;
   for (size_t i = 0; i < names_.size(); ++i) {
-    Result<bool> given = GiveName(i);
-    if (given.value_or(false)) {
-      continue;
+    XZFS_ASSIGN_OR_RETURN(const bool given, GiveName(i));
+    if (!given) {
+      return false;
     }
-    while (i-- > 0) {
-      const int dir = names_[i].dir->fd();
-      const KeptTimes times(os_, dir);
-      if (struct stat st = {};
-          os_.StatAt(dir, plain_names_[i], &st) == 0 && st.st_ino == made.st_ino) {
-        os_.Unlink(dir, plain_names_[i], 0);
-      }
-    }
-    return given;
   }
   return true;
+}
+
+// The plain file counts as soon as it has a name. If it stayed after all it would hide what is
+// written to the compressed one.
+UnpackJob::~UnpackJob() {
+  temp_.file = Descriptor();  // a writer, to who looks for writers
+  for (const size_t which : given_) {
+    if (const Status taken = TakeNameBack(which); !taken) {
+      tally_.AddFailed(names_[which], taken.error());
+    }
+  }
+}
+
+// Not if somebody has changed it or may be about to: that would be lost.
+Status UnpackJob::TakeNameBack(size_t which) {
+  const int dir = names_[which].dir->fd();
+  const std::string& name = plain_names_[which];
+  const std::string path = names_[which].dir->PathOf(name);
+  const Descriptor there(os_, os_.OpenBeneath(dir, name, O_RDONLY | O_NONBLOCK));
+  struct stat st = {};
+  const int error = there.valid() ? os_.FStat(there.get(), &st) : there.get();
+  if (error == -ENOENT || (error == 0 && st.st_ino != made_inode_)) {
+    return {};  // somebody has taken it away already
+  }
+  if (error < 0) {
+    return FailErrno(-error, "look at " + path);
+  }
+  const bool changed = static_cast<uint64_t>(st.st_size) != plain_size_ ||
+                       !HasSameMtime(st, file_.attributes) ||
+                       !CheckUnopened(os_, {.fd = there.get(), .attributes = st, .path = path});
+  if (changed) {
+    return Fail(EBUSY, path + " was written to already, and stays beside " + names_[which].path() +
+                           ", which was changed, too: keep the one you want");
+  }
+  const KeptTimes times(os_, dir);
+  const int removed = os_.Unlink(dir, name, 0);
+  return removed < 0 ? FailErrno(-removed, "remove " + path) : Status();
 }
 
 // The plain file's name beside that of `names_`. False, and said: something else has it.
@@ -149,6 +183,7 @@ Result<bool> UnpackJob::GiveName(size_t which) {
     if (which == 0) {
       temp_.name.clear();
     }
+    given_.push_back(which);
     return true;
   }
   if (error != -EEXIST) {
@@ -164,31 +199,32 @@ Result<bool> UnpackJob::IsMadeAlready(size_t which) {
       os_, os_.OpenBeneath(names_[which].dir->fd(), plain_names_[which], O_RDONLY | O_NONBLOCK));
   struct stat st = {};
   if (!there.valid() || os_.FStat(there.get(), &st) < 0 || !S_ISREG(st.st_mode) ||
-      static_cast<uint64_t>(st.st_size) != plain_size_ ||
-      st.st_mtim.tv_sec != file_.attributes.st_mtim.tv_sec ||
-      st.st_mtim.tv_nsec != file_.attributes.st_mtim.tv_nsec) {
+      static_cast<uint64_t>(st.st_size) != plain_size_ || !HasSameMtime(st, file_.attributes)) {
     return false;
   }
   return HaveSameBytes(os_, there.get(), temp_.file.get(), plain_size_);
 }
 
-// The plain one has its name, and counts: whatever happens here loses nothing.
-Status UnpackJob::TryFinish() {
+Result<bool> UnpackJob::TryFinish() {
   if (context_.keep) {
-    return {};
+    given_.clear();
+    return true;
   }
-  for (size_t i = 0; i < names_.size(); ++i) {
-    if (i != 0) {
-      XZFS_RETURN_IF_ERROR(TakeAttributes());
-    }
-    const FoundFile& name = names_[i];
-    XZFS_RETURN_IF_ERROR(CheckName(name));
-    const KeptTimes times(os_, name.dir->fd());
-    if (const int error = os_.Unlink(name.dir->fd(), name.name, 0); error < 0) {
-      return FailErrno(-error, "remove " + name.path());
-    }
+  // Changes that began meanwhile would go with the compressed form.
+  XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
+  if (!usable) {
+    return false;
   }
-  return {};
+  for (const FoundFile& name : names_) {
+    const std::string aside = session_->NewId() + ".tmp";
+    const Status put = PutAside(name, aside, 0);
+    if (put || put.error().code != ESTALE) {
+      given_.clear();  // the plain form may be the only one under a name
+    }
+    XZFS_RETURN_IF_ERROR(put);
+    session_->Unlink(aside);
+  }
+  return true;
 }
 
 }  // namespace xzfs

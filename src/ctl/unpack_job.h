@@ -29,21 +29,25 @@ class UnpackJob : public ReplaceJob {
  public:
   UnpackJob(const UnpackContext& context, std::vector<FoundFile> names)
       : ReplaceJob(context.base, std::move(names)), context_(context) {}
+  ~UnpackJob() override;
 
   uint64_t made_bytes() const override { return plain_size_; }
 
  private:
   Result<bool> TryMake() override;
   Result<bool> TryPublish() override;
-  Status TryFinish() override;
+  Result<bool> TryFinish() override;
   Status Decode(const BlockIndex& index);
   Result<bool> GiveName(size_t which);
   Result<bool> IsMadeAlready(size_t which);
+  Status TakeNameBack(size_t which);
 
   const UnpackContext& context_;
   std::unique_ptr<RandomAccessFile> stored_;
   std::vector<std::string> plain_names_;  // for `names_`
+  std::vector<size_t> given_;             // those of them that are to go if this ends now
   uint64_t plain_size_ = 0;
+  uint64_t made_inode_ = 0;
 };
 
 }  // namespace xzfs

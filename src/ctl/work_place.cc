@@ -23,50 +23,81 @@ namespace {
 // The Header of an overlay's log, with some room: it has one text, a boot id.
 constexpr size_t kHeaderBytes = 4096;
 
-// `dir` and the directories above it, up to the root of its file system. Calls `visit` for each;
-// it ends the walk by returning true.
-void ForEachAbove(Os& os, const OpenDir& dir, const std::function<bool(Descriptor&)>& visit) {
-  Descriptor at(os, openat(dir.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  struct stat st = dir.attributes;
-  while (at.valid() && st.st_dev == dir.attributes.st_dev && !visit(at)) {
-    Descriptor above(os, openat(at.get(), "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    const ino_t inode = st.st_ino;
-    if (!above.valid() || os.FStat(above.get(), &st) < 0 || st.st_ino == inode) {
-      return;
+// `dir` and the directories above it, up to the root of its file system. Calls `visit` for each,
+// with a descriptor of O_PATH; it ends the walk by returning true.
+Status ForEachAbove(Os& os, const OpenDir& dir,
+                    const std::function<Result<bool>(const Descriptor&)>& visit) {
+  Descriptor at;
+  struct stat st = {};
+  for (ino_t below = 0;; below = st.st_ino) {
+    const int from = at.valid() ? at.get() : dir.fd();
+    Descriptor next(os, openat(from, at.valid() ? ".." : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const int error = next.valid() ? os.FStat(next.get(), &st) : -errno;
+    if (error < 0) {
+      return FailErrno(-error, "open a directory above " + dir.path);
     }
-    at = std::move(above);
+    if (st.st_dev != dir.attributes.st_dev || st.st_ino == below) {
+      return {};
+    }
+    at = std::move(next);
+    XZFS_ASSIGN_OR_RETURN(const bool over, visit(at));
+    if (over) {
+      return {};
+    }
   }
 }
 
-bool IsOverlayOf(Os& os, int folder, const std::string& name, uint64_t inode) {
+// Something that went meanwhile, or was never a directory, holds nothing.
+bool IsNothing(int error) { return error == -ENOENT || error == -ENOTDIR; }
+
+Result<bool> IsOverlayOf(Os& os, int folder, const std::string& name, uint64_t inode) {
   const Descriptor log(os, os.OpenBeneath(folder, name, O_RDONLY));
   std::vector<std::byte> bytes(kHeaderBytes);
-  const ssize_t got = log.valid() ? os.PRead(log.get(), bytes, 0) : -1;
-  if (got <= 0) {
+  const ssize_t got = log.valid() ? os.PRead(log.get(), bytes, 0) : log.get();
+  if (got == 0 || got == -ENOENT) {
     return false;
+  }
+  if (got < 0) {
+    return FailErrno(static_cast<int>(-got), "read " + name);
   }
   bytes.resize(static_cast<size_t>(got));
   const Result<ParsedLog> parsed = ParseLog(bytes);
   const auto* header =
       parsed && !parsed->lines.empty() ? std::get_if<LogHeader>(&parsed->lines[0].record) : nullptr;
-  // One that can't be read may be of any file.
+  // One that makes no sense may be of any file.
   return header == nullptr || header->inode == inode;
 }
 
-bool HasOverlayOf(Os& os, int home, uint64_t inode) {
-  const Descriptor folder(
-      os, os.OpenBeneath(home, std::string(kPrivateFolder), O_RDONLY | O_DIRECTORY));
-  const auto sessions =
-      folder.valid() ? ReadAllLines(os, folder.get()) : Result<std::vector<RawLine>>();
-  for (const RawLine& line : sessions ? *sessions : std::vector<RawLine>()) {
-    const Descriptor session(os, os.OpenBeneath(folder.get(), line.name, O_RDONLY | O_DIRECTORY));
-    const auto files =
-        session.valid() ? ReadAllLines(os, session.get()) : Result<std::vector<RawLine>>();
-    if (files && line.name != "lost+found" &&
-        std::any_of(files->begin(), files->end(), [&](const RawLine& file) {
-          return file.name.ends_with(".log") && IsOverlayOf(os, session.get(), file.name, inode);
-        })) {
-      return true;
+// The lines of the directory `name`; none if there is no such directory.
+Result<std::vector<RawLine>> LinesOf(Os& os, int dir, const std::string& name, Descriptor& folder) {
+  folder = Descriptor(os, os.OpenBeneath(dir, name, O_RDONLY | O_DIRECTORY));
+  if (IsNothing(folder.get())) {
+    return std::vector<RawLine>();
+  }
+  if (!folder.valid()) {
+    return FailErrno(-folder.get(), "open " + name);
+  }
+  return ReadAllLines(os, folder.get());
+}
+
+Result<bool> HasOverlayOf(Os& os, int home, uint64_t inode) {
+  Descriptor folder;
+  XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> sessions,
+                        LinesOf(os, home, std::string(kPrivateFolder), folder));
+  for (const RawLine& line : sessions) {
+    if (line.name == "lost+found") {
+      continue;
+    }
+    Descriptor session;
+    XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> files,
+                          LinesOf(os, folder.get(), line.name, session));
+    for (const RawLine& file : files) {
+      if (file.name.ends_with(".log")) {
+        XZFS_ASSIGN_OR_RETURN(const bool found, IsOverlayOf(os, session.get(), file.name, inode));
+        if (found) {
+          return true;
+        }
+      }
     }
   }
   return false;
@@ -101,13 +132,14 @@ Result<Session*> WorkPlaces::For(const OpenDir& dir) {
 
 Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir) {
   Place place;
-  ForEachAbove(os_, dir, [&](Descriptor& above) {
+  // What can't be looked at is no place for us.
+  (void)ForEachAbove(os_, dir, [&](const Descriptor& above) -> Result<bool> {
     struct stat st = {};
     const bool found = os_.StatAt(above.get(), std::string(kPrivateFolder), &st) == 0 &&
                        S_ISDIR(st.st_mode) &&
                        faccessat(above.get(), ".xzfs", R_OK | W_OK | X_OK, AT_EACCESS) == 0;
     if (found) {
-      place.home = std::move(above);
+      place.home = Descriptor(os_, openat(above.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     }
     return found;
   });
@@ -128,12 +160,17 @@ Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir) {
   return place;
 }
 
-bool WorkPlaces::IsBeingEdited(const OpenDir& dir, uint64_t inode) {
+Result<bool> WorkPlaces::IsBeingEdited(const OpenDir& dir, uint64_t inode) {
   bool found = false;
-  ForEachAbove(os_, dir, [&](const Descriptor& above) {
-    found = HasOverlayOf(os_, above.get(), inode);
+  const Status looked = ForEachAbove(os_, dir, [&](const Descriptor& above) -> Result<bool> {
+    XZFS_ASSIGN_OR_RETURN(found, HasOverlayOf(os_, above.get(), inode));
     return found;
   });
+  if (!looked) {
+    return Fail(looked.error().code,
+                "whether a mount has changes of it that are not committed can't be seen: " +
+                    looked.error().message);
+  }
   return found;
 }
 

@@ -30,8 +30,9 @@ class WorkPlaces {
   Result<Session*> For(const OpenDir& dir) EXCLUDES(mutex_);
 
   // A mount has changes of the file with that inode number, in `dir`, which are not committed: who
-  // replaced it would make the mount lose its base. Blocks.
-  bool IsBeingEdited(const OpenDir& dir, uint64_t inode);
+  // replaced it would make the mount lose its base. Errors: EACCES and the like, where that can't
+  // be seen. Blocks.
+  Result<bool> IsBeingEdited(const OpenDir& dir, uint64_t inode);
 
  private:
   struct Place {

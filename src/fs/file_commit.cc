@@ -142,7 +142,11 @@ Result<bool> FileCommit::OpenTruth() {
   Result<bool> opened = TryOpenTruth();
   if (!opened && opened.error().code == ENOENT && overlay_ != nullptr) {
     // Of its several names the one that was known is gone.
-    XZFS_RETURN_IF_ERROR(fs_.FindNameOf(node_));
+    const Status found = fs_.FindNameOf(node_);
+    if (!found && found.error().code == ENOENT && !job_->cancelled) {
+      XZFS_RETURN_IF_ERROR(LoseOverlay("the stored file was removed by somebody else"));
+    }
+    XZFS_RETURN_IF_ERROR(found);
     opened = TryOpenTruth();
   }
   return opened;

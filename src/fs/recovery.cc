@@ -358,6 +358,7 @@ bool Recovery::RequeuePending(const std::string& path) {
   return noted;
 }
 
+// ENOENT only if it surely has no name.
 Status Recovery::FindName(uint64_t inode) {
   std::vector<std::string> dirs = {""};
   while (!dirs.empty()) {
@@ -366,19 +367,23 @@ Status Recovery::FindName(uint64_t inode) {
     const auto open = OpenDirectoryAt(os_, source_, dir);
     const auto lines = open ? ReadAllLines(os_, open->get())
                             : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    searched_all_ = searched_all_ && lines.has_value();
     for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
       const std::string path = JoinPath(dir, line.name);
       if (line.inode == inode && line.type != DT_DIR) {
-        XZFS_ASSIGN_OR_RETURN(const NodePtr node, NodeAt(path));
-        fs_.Forget(node->id, 1);
-        return {};
+        if (const auto node = NodeAt(path)) {
+          fs_.Forget((*node)->id, 1);
+          return {};
+        }
+        searched_all_ = false;  // it is being renamed
       }
       if (IsDirectory(open->get(), line) && path != kPrivateFolder) {
         dirs.push_back(path);
       }
     }
   }
-  return Fail(ENOENT, "the file has no name any more");
+  return searched_all_ ? Fail(ENOENT, "the file has no name any more")
+                       : Fail(EIO, "the file was not found, but not all directories could be read");
 }
 
 // The node has lost the names that were known, and has others.

@@ -2,8 +2,11 @@
 
 import lzma
 import os
+import shutil
 import subprocess
+import unittest
 
+import ctl_support
 import ctl_trees
 import support
 import write_support
@@ -79,6 +82,28 @@ class Unpack(CtlTest):
             self.assertTrue(write_support.read_file(mount / "a").startswith(b"edited"))
             self.assertEqual(write_support.read_file(mount / "b"), xzformat.text(4, 100 * KIB))
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["a.xz", "b"])
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_where_edits_of_a_mount_can_not_be_seen_nothing_is_replaced(self):
+        write(self.path("t", "theirs", "a.xz"), lzma.compress(xzformat.text(3, 100 * KIB)))
+        for name in ("", "t", "t/theirs", "t/theirs/a.xz"):
+            os.chmod(self.path(name), 0o755)
+        for name in ("t/theirs", "t/theirs/a.xz"):
+            shutil.chown(self.path(name), "nobody")
+        shutil.copy(ctl_support.CTL, self.path("xzfsctl"))
+        with write_support.WriteMount(self.path("t"), "settle=3600") as mount:
+            with open(mount / "theirs/a", "rb+") as file:
+                file.write(b"edited")
+            for command in ("unpack", "reblock"):
+                done = subprocess.run(
+                    ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+                     self.path("xzfsctl"), command, self.path("t/theirs")],
+                    capture_output=True, text=True, timeout=60, check=False)
+                self.assertEqual(done.returncode, 1, done.stderr)
+                self.assertIn("a.xz: whether a mount has changes of it", done.stderr)
+                self.assertIn("Permission denied", done.stderr)
+            mount.sync()
+            self.assertTrue(write_support.read_file(mount / "theirs/a").startswith(b"edited"))
 
 
 class Reblock(CtlTest):

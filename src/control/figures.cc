@@ -205,7 +205,7 @@ std::optional<Result<std::string>> Command(Filesystem& fs, std::string_view comm
                                            const Caller& caller) {
   constexpr std::string_view kSet = "set.";
   if (command == "sync") {
-    return fs.SyncCommits().map([] { return std::string("ok"); });
+    return fs.SyncCommits(caller.interrupted).map([] { return std::string("ok"); });
   }
   if (command != "drop-cache" && !command.starts_with(kSet)) {
     return std::nullopt;

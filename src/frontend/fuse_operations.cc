@@ -35,7 +35,8 @@ constexpr size_t kControlSlack = 256;
 
 Caller CallerOf(fuse_req_t req) {
   const struct fuse_ctx* const context = fuse_req_ctx(req);
-  return {context->uid, context->gid, context->umask};
+  return {context->uid, context->gid, context->umask,
+          [req] { return fuse_req_interrupted(req) != 0; }};
 }
 
 FuseOperations& Of(fuse_req_t req) { return *static_cast<FuseOperations*>(fuse_req_userdata(req)); }
@@ -513,7 +514,7 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
 void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
   RunStatus(req, [&](FuseOperations& self) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Flush(*file);
+    return self.fs_.Flush(*file, CallerOf(req).interrupted);
   });
 }
 

@@ -21,6 +21,8 @@ using std::chrono::seconds;
 constexpr size_t kBufferBytes = 32 * 1024;
 // How much of its way a walk may have to go again after a crash.
 constexpr seconds kKeepInterval(60);
+// How long a full disk is given to become less full.
+constexpr double kFullPauseSeconds = 240;
 // A use is noted once a day: as often as relatime does it.
 constexpr double kMostUnnotedSeconds = 86400;
 
@@ -115,15 +117,20 @@ void ColdSearch::Run() {
       Log(LogLevel::kWarning, "no memory to search for cold files; it is tried again later");
     }
     KeepNotes();
-    const auto next = std::chrono::steady_clock::now() +
-                      std::chrono::duration_cast<std::chrono::steady_clock::duration>(
-                          duration<double>(PauseSeconds(cold_after_s_)));
-    MutexLock lock(mutex_);
-    figures_.walking = false;
-    while (!ended_ && std::chrono::steady_clock::now() < next) {
-      changed_.WaitUntil(mutex_, next);
-    }
+    Pause(PauseSeconds(cold_after_s_));
   }
+}
+
+void ColdSearch::Pause(double length_s) {
+  const auto next =
+      std::chrono::steady_clock::now() +
+      std::chrono::duration_cast<std::chrono::steady_clock::duration>(duration<double>(length_s));
+  MutexLock lock(mutex_);
+  figures_.walking = false;
+  while (!ended_ && std::chrono::steady_clock::now() < next) {
+    changed_.WaitUntil(mutex_, next);
+  }
+  figures_.walking = !ended_;
 }
 
 void ColdSearch::WalkAll() {
@@ -235,8 +242,14 @@ void ColdSearch::VisitFile(int dir, const std::string& path, const std::string& 
   }
   const Status compressed = calls_.compress(path, st);
   if (!compressed) {
-    MutexLock lock(mutex_);
-    ++figures_.failed;
+    {
+      MutexLock lock(mutex_);
+      ++figures_.failed;
+    }
+    const int code = compressed.error().code;
+    if (code == ENOSPC || code == EDQUOT) {
+      Pause(kFullPauseSeconds);  // the next ones would fail, too
+    }
     return;
   }
   if (notes_.IsUnshrinkable(st.st_ino, size, MtimeNs(st))) {

@@ -80,6 +80,7 @@ class ColdSearch {
   void VisitFile(int dir, const std::string& path, const std::string& name);
   void Enter(const std::string& directory) EXCLUDES(mutex_);
   void Count(Share Figures::*share, const struct stat& st) EXCLUDES(mutex_);
+  void Pause(double length_s) EXCLUDES(mutex_);
   void KeepNotes();
   bool ended() EXCLUDES(mutex_);
 

@@ -18,6 +18,9 @@ seconds DelayAfter(unsigned failures) {
   return seconds(int64_t{2} << std::min(failures - 1, kMostDoublings));
 }
 
+// So often who waits looks whether it was interrupted.
+constexpr std::chrono::milliseconds kInterruptInterval{100};
+
 // So many times longer than it settles a file waits at most for others that are being written.
 constexpr int kMostSettles = 10;
 
@@ -100,7 +103,7 @@ void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
   }
 }
 
-Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
+Status Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Interrupted& interrupted) {
   if (!calls_.pin(id)) {
     return {};
   }
@@ -112,7 +115,7 @@ Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
     if (ending_) {
       status = Fail(ESHUTDOWN, "the mount is ending: the file is committed at the next one");
     } else if (const auto enough = BeginWait(id)) {
-      status = WaitForAttempt(id, *enough);
+      status = WaitForAttempt(id, *enough, interrupted);
     }
   }
   if (!is_new) {
@@ -121,11 +124,10 @@ Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
   return status;
 }
 
-Status Committer::Sync() {
+Status Committer::Sync(const Interrupted& interrupted) {
   const std::vector<NodeId> ids = Pending();
   Status status;
   MutexLock lock(mutex_);
-  paused_until_ = {};
   // All of them before the first is waited for: what is begun meanwhile began after the call.
   std::vector<std::pair<NodeId, uint64_t>> awaited;
   for (const NodeId id : ids) {
@@ -134,7 +136,7 @@ Status Committer::Sync() {
     }
   }
   for (const auto& [id, enough] : awaited) {
-    const Status one = WaitForAttempt(id, enough);
+    const Status one = WaitForAttempt(id, enough, interrupted);
     if (status && !one) {
       status = one;
     }
@@ -155,7 +157,7 @@ std::optional<uint64_t> Committer::BeginWait(NodeId id) {
   return entry.attempts + (entry.running ? 2 : 1);
 }
 
-Status Committer::WaitForAttempt(NodeId id, uint64_t enough) {
+Status Committer::WaitForAttempt(NodeId id, uint64_t enough, const Interrupted& interrupted) {
   Status status;
   for (;;) {
     Entry& entry = entries_.at(id);
@@ -172,7 +174,14 @@ Status Committer::WaitForAttempt(NodeId id, uint64_t enough) {
       Schedule(id, entry, {});
       changed_.NotifyAll();
     }
-    changed_.Wait(mutex_);
+    if (interrupted == nullptr) {
+      changed_.Wait(mutex_);
+    } else if (interrupted()) {
+      status = Fail(EINTR, "interrupted; the commits go on");
+      break;
+    } else {
+      changed_.WaitUntil(mutex_, Clock::now() + kInterruptInterval);
+    }
   }
   const auto it = entries_.find(id);
   if (--it->second.waiters == 0 && it->second.finished) {
@@ -182,8 +191,9 @@ Status Committer::WaitForAttempt(NodeId id, uint64_t enough) {
 }
 
 Committer::Clock::time_point Committer::BeginOf(const Entry& entry) const {
-  if (entry.due == Clock::time_point()) {  // somebody waits
-    return paused_until_;
+  if (entry.due ==
+      Clock::time_point()) {  // somebody waits, and is told at once if the disk is full
+    return {};
   }
   const Clock::time_point quiet =
       std::min(last_entered_ + settle_, entry.entered + kMostSettles * settle_);

@@ -47,6 +47,8 @@ class Committer {
     std::string last_error;  // empty: none
   };
 
+  using Interrupted = std::function<bool()>;
+
   Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls);
   ~Committer() { End(/*finish=*/false); }
   Committer(const Committer&) = delete;
@@ -61,10 +63,12 @@ class Committer {
   // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as
   // if somebody waited for it.
   void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
-  // Commits the node and waits. Returns its error.
-  Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
-  // Commits what is pending now and waits. Returns the error of one that failed.
-  Status Sync() EXCLUDES(mutex_);
+  // Commits the node and waits. Returns its error, or EINTR once `interrupted`, if not null, says
+  // so: it's committed all the same.
+  Status CommitNow(NodeId id, uint64_t plain_bytes, const Interrupted& interrupted = nullptr)
+      EXCLUDES(mutex_);
+  // Commits what is pending now and waits. Returns the error of one that failed, or EINTR.
+  Status Sync(const Interrupted& interrupted = nullptr) EXCLUDES(mutex_);
   // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
   // fail. What is left stays pending.
   void End(bool finish) EXCLUDES(mutex_);
@@ -107,7 +111,8 @@ class Committer {
   // Keeps the entry until WaitForAttempt. Returns how many attempts will have ended when one that
   // begins after this call has; or nothing: the node isn't pending.
   std::optional<uint64_t> BeginWait(NodeId id) REQUIRES(mutex_);
-  Status WaitForAttempt(NodeId id, uint64_t enough) REQUIRES(mutex_);
+  Status WaitForAttempt(NodeId id, uint64_t enough, const Interrupted& interrupted)
+      REQUIRES(mutex_);
 
   void StartThreads() REQUIRES(mutex_);
 

@@ -142,7 +142,7 @@ class Filesystem {
   Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
   // A descriptor of it is about to be closed. With sync_close, and if it's the last handle that may
   // write, waits until the file is committed.
-  Status Flush(const OpenFile& file);
+  Status Flush(const OpenFile& file, const std::function<bool()>& interrupted = nullptr);
   Status Sync(const OpenFile& file, bool only_data);
   Status SyncDirectory(NodeId node);
 
@@ -179,7 +179,7 @@ class Filesystem {
   Status RemoveXattr(NodeId node, const std::string& key);
 
   // Waits until nothing is pending, without the time to settle. The error of a commit that failed.
-  Status SyncCommits();
+  Status SyncCommits(const std::function<bool()>& interrupted = nullptr);
   // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
   // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
   void EndCommits(bool finish);

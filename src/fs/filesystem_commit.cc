@@ -65,9 +65,13 @@ bool Filesystem::StaysPlain(const std::string& stored, const struct stat& st) co
 Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
   auto outcome = FileCommit(*this, id, is_awaited).Run();
   if (!outcome) {
+    std::string& message = outcome.error().message;
+    if (const std::string path = nodes_.PathOf(id); message.find(path) == std::string::npos) {
+      message = path + ": " + message;
+    }
     engine_.stats.commits_failed.Add();
-    Log(LogLevel::kError, "commit: " + outcome.error().message +
-                              "; the file is readable as it is and the commit is tried again");
+    Log(LogLevel::kError,
+        "commit: " + message + "; the file is readable as it is and the commit is tried again");
     const NodePtr node = nodes_.Find(id);
     if (node != nullptr && FindEdited(node->identity) == node) {
       (void)SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
@@ -127,9 +131,9 @@ void Filesystem::QueueClosing() {
   }
 }
 
-Status Filesystem::SyncCommits() {
+Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
   QueueClosing();
-  return committer_.Sync();
+  return committer_.Sync(interrupted);
 }
 
 void Filesystem::EndCommits(bool finish) {

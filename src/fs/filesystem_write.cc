@@ -465,7 +465,7 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
 
 // The release comes later than this, and after close has returned. So this is what counts for who
 // waits for a commit; a write through another descriptor of the handle takes it back.
-Status Filesystem::Flush(const OpenFile& file) {
+Status Filesystem::Flush(const OpenFile& file, const std::function<bool()>& interrupted) {
   if (!file.may_write()) {
     return {};
   }
@@ -480,7 +480,7 @@ Status Filesystem::Flush(const OpenFile& file) {
       return {};
     }
   }
-  return committer_.CommitNow(file.id(), PlainSize(node));
+  return committer_.CommitNow(file.id(), PlainSize(node), interrupted);
 }
 
 Status Filesystem::Sync(const OpenFile& file, bool only_data) {

@@ -1,9 +1,15 @@
 #include "fs/cold_search.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <atomic>
+#include <cerrno>
 #include <string>
+#include <thread>
 #include <vector>
+
+#include "support/temp_dir.h"
 
 namespace xzfs {
 namespace {
@@ -18,6 +24,30 @@ TEST(ColdSearchTest, ADirectoryComesBeforeWhatIsInItAndThatBeforeItsNextSibling)
       EXPECT_EQ(IsVisitedBefore(order[i], order[j]), i < j) << order[i] << " " << order[j];
     }
   }
+}
+
+TEST(ColdSearchTest, OnAFullDiskItTriesOneFileAndEndsAtOnceWhenToldTo) {
+  const TempDir source;
+  for (const char* name : {"a", "b", "c"}) {
+    source.Write(name, "text");
+  }
+  std::atomic<int> tried = 0;
+  ColdSearch search(Os::Real(), source.fd(), /*cold_after_s=*/0,
+                    {.stays_plain = [](const std::string&, const struct stat&) { return false; },
+                     .compress = [&](const std::string&, const struct stat&) -> Status {
+                       ++tried;
+                       return Fail(ENOSPC, "no room");
+                     },
+                     .cancel = [] {},
+                     .load = [] { return std::string(); },
+                     .keep = [](const std::string&) { return Status(); }});
+  search.Start();
+  while (search.figures().walking || tried == 0) {
+    std::this_thread::yield();
+  }
+  search.Stop();
+  EXPECT_EQ(tried, 1);
+  EXPECT_EQ(search.figures().failed, 1U);
 }
 
 }  // namespace

@@ -172,6 +172,43 @@ TEST_F(CommitterTest, AfterAFullDiskOthersWaitUntilSomebodyAsks) {
   EXPECT_EQ(DoneOf(2), 1);
 }
 
+TEST_F(CommitterTest, WhoWaitsIsToldOfAFullDiskAtOnceHoweverManyFilesFail) {
+  const auto committer = Make(kNever, /*threads=*/1);
+  const auto begin = std::chrono::steady_clock::now();
+  for (NodeId id = 1; id <= 20; ++id) {
+    SetError(id, ENOSPC);
+    committer->Add(id, 1);
+  }
+  EXPECT_EQ(committer->Sync().error().code, ENOSPC);
+  EXPECT_EQ(committer->CommitNow(7, 1).error().code, ENOSPC);
+  // One pause is 2 s.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  SetError(7, 0);
+  EXPECT_TRUE(committer->CommitNow(7, 1)) << "there is room again";
+}
+
+TEST_F(CommitterTest, WhoIsInterruptedWaitsNoLonger) {
+  std::promise<void> may_go;
+  const std::shared_future<void> gate = may_go.get_future();
+  Committer committer(1, kNever,
+                      {.commit = [&](NodeId, bool) -> Result<Outcome> {
+                         gate.wait();
+                         return Outcome::kDone;
+                       },
+                       .pin = [](NodeId) { return true; },
+                       .unpin = [](NodeId) {},
+                       .on_idle = [] {}});
+  committer.Start();
+  committer.Add(1, 1);
+  std::atomic<int> asked = 0;
+  const auto interrupted = [&] { return ++asked > 2; };
+  EXPECT_EQ(committer.Sync(interrupted).error().code, EINTR);
+  EXPECT_EQ(committer.CommitNow(2, 1, interrupted).error().code, EINTR);
+  EXPECT_EQ(committer.figures().pending, 2U);
+  may_go.set_value();
+  EXPECT_TRUE(committer.Sync());
+}
+
 TEST_F(CommitterTest, TheEndCommitsWhatIsPendingButForWhatFails) {
   const auto committer = Make(kNever);
   SetError(2, EIO);

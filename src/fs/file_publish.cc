@@ -238,34 +238,28 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
 
 // A file with several names must stay one file: its bytes are replaced. The new ones are on the
 // disk under a name of our own, and an intent says so, until that is done. Should it fail half way
-// the next mount completes it.
+// the next mount completes it, and until then nothing is read from it or written to it.
 Status FileCommit::OverwriteBase(int dir, const std::string& name) {
-  struct stat made = {};
-  const int fd = os().OpenBeneath(dir, name, O_RDWR);
-  if (fd < 0) {
-    return FailErrno(-fd, "open " + Quoted(name) + " to overwrite it");
-  }
-  const Descriptor target(os(), fd);
-  int error = os().FStat(temp_.file.get(), &made);
-  if (error == 0) {  // a full disk is met before anything is overwritten
-    error = os().Allocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<uint64_t>(made.st_size));
-    error = error == -EOPNOTSUPP ? 0 : error;
-  }
-  if (error < 0) {
-    return FailErrno(-error, "make room to overwrite " + Quoted(name));
-  }
   XZFS_ASSIGN_OR_RETURN(const std::string intent,
                         session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode,
                                                 temp_.name, fs_.nodes_.FullPathOf(id_)}},
                                               /*durable=*/true));
   const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
-  if (Status written = OverwriteFile(os(), temp_.file.get(), dir, name); !written) {
-    state_->half_overwritten = true;
-    return written;
+  bool begun = false;
+  const Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
+  if (!written && begun) {
+    fs_.NoteHalfOverwritten(identity_.inode);
+    return Fail(written.error().code, written.error().message +
+                                          "; it is overwritten half way, and unusable until the "
+                                          "next mount completes that");
   }
   session_->Unlink(intent);
   session_->Unlink(temp);
-  return {};
+  struct stat st = {};
+  if (!written && os().FStat(truth_.get(), &st) == 0) {
+    (void)fs_.RefreshFrom(node_, st, name);  // its ctime has moved
+  }
+  return written;
 }
 
 // Keeps it, for the user to look at, where nobody will touch it.

@@ -58,8 +58,6 @@ struct FileState {
   // It has just become cold, and on the disk it may still be plain: a sync of the file syncs its
   // directory, too.
   bool name_is_unsynced GUARDED_BY(mutex) = false;
-  // An overwrite in place failed half way: the next mount completes it.
-  bool half_overwritten GUARDED_BY(mutex) = false;
   // The last name is gone: nothing is committed any more.
   bool unlinked GUARDED_BY(mutex) = false;
   // A sync failed: the kernel took pages for written that are lost, so no later one may succeed.

@@ -338,6 +338,9 @@ class Filesystem {
   Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file);
   void AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
                      std::shared_ptr<Session> session) REQUIRES(state.mutex);
+  void NoteHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
+  bool IsHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
+  Status RequireWhole(uint64_t inode, const std::string& path) EXCLUDES(edited_mutex_);
   NodePtr FindEdited(const Identity& identity) EXCLUDES(edited_mutex_);
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
@@ -459,6 +462,10 @@ class Filesystem {
   // Files with an overlay, by the inode number of what it is laid over.
   Mutex edited_mutex_;
   std::unordered_map<uint64_t, NodeId> edited_ GUARDED_BY(edited_mutex_);
+  // Inode numbers of files of which an overwrite in place failed half way: the next mount completes
+  // it, and would undo what was changed by then.
+  std::unordered_set<uint64_t> half_overwritten_ GUARDED_BY(edited_mutex_);
+  std::atomic<bool> has_half_overwritten_{false};
   ReportOnce collisions_;
   ReportOnce damaged_files_;
   // Held shared by whatever looks at names or changes one, exclusively by operations that take two

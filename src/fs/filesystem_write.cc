@@ -300,6 +300,28 @@ void Filesystem::AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Over
   state.overlay = std::move(overlay);
 }
 
+void Filesystem::NoteHalfOverwritten(uint64_t inode) {
+  MutexLock lock(edited_mutex_);
+  half_overwritten_.insert(inode);
+  has_half_overwritten_ = true;
+}
+
+bool Filesystem::IsHalfOverwritten(uint64_t inode) {
+  if (!has_half_overwritten_) {
+    return false;
+  }
+  MutexLock lock(edited_mutex_);
+  return half_overwritten_.contains(inode);
+}
+
+Status Filesystem::RequireWhole(uint64_t inode, const std::string& path) {
+  return IsHalfOverwritten(inode)
+             ? Fail(EIO, path +
+                             ": its commit failed while it was being overwritten; mount the "
+                             "source again, which completes that")
+             : Status();
+}
+
 // The node of a stored file that has an overlay, though somebody else has changed its mode or given
 // it another name.
 NodePtr Filesystem::FindEdited(const Identity& identity) {
@@ -350,6 +372,7 @@ Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenF
   FileState& state = *known->state;
   MutexLock lock(state.mutex);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  XZFS_RETURN_IF_ERROR(RequireWhole(node->identity.inode, nodes_.PathOf(id)));
   // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
   if (file != nullptr && std::exchange(file->closing_, false)) {

@@ -134,12 +134,18 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
   bool complete = true;
   for (const std::string& id : WithSuffix(files, ".intent")) {
     const std::string name = id + ".intent";
-    const Status done = CompleteIntent(os_, source_, session, session.ReadIntent(name));
+    const std::vector<IntentStep> steps = session.ReadIntent(name);
+    const Status done = CompleteIntent(os_, source_, session, steps);
     if (done) {
       session.Unlink(name);
-    } else {
-      Log(LogLevel::kError, "recovery: " + done.error().message);
-      complete = false;
+      continue;
+    }
+    Log(LogLevel::kError, "recovery: " + done.error().message);
+    complete = false;
+    for (const IntentStep& step : steps) {
+      if (step.kind == IntentStep::Kind::kOverwrite && done.error().code != ESTALE) {
+        fs_.NoteHalfOverwritten(step.inode);
+      }
     }
   }
   return complete;
@@ -159,6 +165,10 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
     Log(LogLevel::kWarning, "recovery: " + overlay.error().message + "; it is dropped");
     session->Unlink(id + ".log");
     session->Unlink(id + ".data");
+    return;
+  }
+  if (const OverlayBase base = (*overlay)->base(); fs_.IsHalfOverwritten(base.inode)) {
+    Log(LogLevel::kError, "recovery: the changes of " + base.path + " stay for the next mount");
     return;
   }
   if ((*overlay)->lost_changes()) {

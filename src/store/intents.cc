@@ -1,6 +1,7 @@
 #include "store/intents.h"
 
 #include <fcntl.h>
+#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <stdio.h>
 
@@ -47,7 +48,8 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
     return Fail(ESTALE, step.to + " isn't the file that was being overwritten; its new bytes are " +
                             ".xzfs/" + session.name() + "/" + step.from);
   }
-  return OverwriteFile(os, fd, to.dir.get(), to.name);
+  bool begun = false;
+  return OverwriteFile(os, fd, to.dir.get(), to.name, begun);
 }
 
 // Returns whether the step is done now.
@@ -109,20 +111,32 @@ Status CompleteIntent(Os& os, int source, Session& session, const std::vector<In
   return {};
 }
 
-Status OverwriteFile(Os& os, int from, int dir, const std::string& name) {
-  const int fd = os.OpenBeneath(dir, name, O_RDWR);
+Status OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun) {
+  const int fd = os.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
   if (fd < 0) {
     return FailErrno(-fd, "open '" + name + "' to overwrite it");
   }
   const Descriptor to(os, fd);
   struct stat st = {};
-  if (const int error = os.FStat(from, &st); error < 0) {
+  struct stat before = {};
+  int error = os.FStat(from, &st);
+  error = error < 0 ? error : os.FStat(fd, &before);
+  if (error < 0) {
     return FailErrno(-error, "stat a compressed file");
   }
   const auto size = static_cast<uint64_t>(st.st_size);
+  // A full disk is met before anything is overwritten.
+  error = os.Allocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+  if (error < 0 && error != -EOPNOTSUPP) {
+    // That has moved the mtime all the same, by which an overlay knows its base.
+    const struct timespec unmoved[2] = {before.st_atim, before.st_mtim};
+    os.FSetTimes(fd, unmoved);
+    return FailErrno(-error, "make room to overwrite '" + name + "'");
+  }
+  begun = true;
   XZFS_RETURN_IF_ERROR(CopyRange(os, from, 0, fd, 0, size));
   const struct timespec times[2] = {st.st_atim, st.st_mtim};
-  int error = os.Truncate(fd, size);
+  error = os.Truncate(fd, size);
   if (error == 0) {
     error = os.FSetTimes(fd, times);
   }

@@ -15,8 +15,9 @@ namespace xzfs {
 Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps);
 
 // Puts the bytes and the mtime of the open file `from` in the place of those of the file `name`,
-// and on the disk. Not atomic.
-Status OverwriteFile(Os& os, int from, int dir, const std::string& name);
+// and on the disk. Not atomic: `begun` is set once its bytes may have been changed. After an error
+// before that it is what it was, but for the ctime.
+Status OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun);
 
 // renameat2(2) with RENAME_NOREPLACE, also where the file system doesn't know that. -errno.
 int RenameOverNothing(Os& os, int from_dir, const std::string& from, int to_dir,

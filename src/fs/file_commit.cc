@@ -163,9 +163,13 @@ Result<bool> FileCommit::TryOpenTruth() {
     }
   }
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
-  const int fd = os().OpenBeneath(parent->descriptor.get(), name_, O_RDONLY);
+  // Whatever is there now, and whoever has a lease on it: names are held meanwhile.
+  const int fd = os().OpenBeneath(parent->descriptor.get(), name_, O_RDONLY | O_NONBLOCK);
   if (fd == -ENOENT && overlay_ == nullptr) {
     return false;  // somebody else took it away
+  }
+  if (fd == -EWOULDBLOCK) {
+    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
   }
   if (fd < 0) {
     return FailErrno(-fd, "open " + fs_.nodes_.PathOf(id_));
@@ -178,8 +182,16 @@ Result<bool> FileCommit::TryOpenTruth() {
   request_.options = fs_.encode_options();
   request_.cancelled = &job_->cancelled;
   if (overlay_ != nullptr) {
+    if (identity_ != node_->identity && Filesystem::HasContentOf(*node_, attributes_)) {
+      // Somebody else has changed its mode, or linked it.
+      XZFS_RETURN_IF_ERROR(fs_.RefreshFrom(node_, attributes_, name_));
+      XZFS_ASSIGN_OR_RETURN(node_, fs_.FindNode(id_));
+    }
     XZFS_RETURN_IF_ERROR(PlanEdited());
     return true;
+  }
+  if (!S_ISREG(attributes_.st_mode)) {
+    return false;  // likewise
   }
   if (!Filesystem::IsNode(*node_, attributes_)) {
     return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");

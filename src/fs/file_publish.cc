@@ -144,6 +144,7 @@ Status FileCommit::BecomeCold(const std::string& name) {
   fs_.DetachOverlay(id_, *state_);
   state_->job = nullptr;
   state_->may_differ = state_->writers != 0;
+  fs_.files_.Unpin(id_);  // of what the file has been
   struct stat st = {};
   const int file =
       attributes_.st_nlink > 1 && overlay_ != nullptr ? truth_.get() : temp_.file.get();

@@ -258,6 +258,7 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   if (node == nullptr) {
     return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
   }
+  files_.Unpin(node->id);  // it was without a known name
   LookupResult result{node->id, entry.attributes, IsSmall(*node)};
   if (const Status shown = ShowAttributes(*node, &result.attributes); !shown) {
     Forget(node->id, 1);

@@ -379,6 +379,7 @@ class Filesystem {
   Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
                                     const StoredEntry* replaced);
   Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
+  Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
   void FinishRemoval(const Victim& victim);

@@ -17,6 +17,16 @@ namespace xzfs {
 // before and opens it now.
 Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const StoredEntry& entry,
                                                       bool is_replaced) {
+  XZFS_ASSIGN_OR_RETURN(Victim victim, HoldVictim(place, entry, is_replaced));
+  if (const Status cleaned = RemoveHiddenTwin(place.fd(), entry); !cleaned) {
+    UndoRemoval(victim);
+    return tl::unexpected(cleaned.error());
+  }
+  return victim;
+}
+
+Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const StoredEntry& entry,
+                                                  bool is_replaced) {
   Victim victim;
   victim.node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
   victim.location = {place.dir->id, entry.stored_name};
@@ -24,12 +34,17 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const 
   if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
     return victim;
   }
+  const bool regular =
+      victim.node->kind == StoredKind::kPlain || victim.node->kind == StoredKind::kCompressed;
+  if (regular && (nodes_.IsOpen(victim.node->id) || is_replaced)) {
+    // It may be opened for writing yet, and must be known then to have no name.
+    XZFS_ASSIGN_OR_RETURN(victim.node, WithState(victim.node->id));
+  }
   const NodePtr& node = victim.node;
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
   }
-  const bool regular = node->kind == StoredKind::kPlain || node->kind == StoredKind::kCompressed;
   if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || is_replaced)) {
     if (victim.last_name) {
       std::vector<NodeId> gone;
@@ -166,7 +181,6 @@ Status Filesystem::Unlink(NodeId parent, const std::string& name) {
     return Fail(EISDIR, "'" + name + "' is a directory");
   }
   XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
-  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(place.fd(), *entry));
   if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
     UndoRemoval(victim);
     return FailErrno(-error, "unlink '" + entry->stored_name + "'");

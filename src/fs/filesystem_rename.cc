@@ -63,7 +63,6 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     Victim victim;
     if (target) {
       XZFS_ASSIGN_OR_RETURN(victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
-      XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     }
     const int error = target
                           ? os_.Rename(from.fd(), moved->stored_name, to.fd(), stored, 0)
@@ -75,7 +74,6 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     FinishRemoval(victim);
   } else {
     XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
-    XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(to.fd(), *target));
     // A plain file has its name at once, whatever else is there. Another one has it only when the
     // second step is done.
     Status replaced = RunSteps({{&from, moved->stored_name, &to, stored, moved->attributes.st_ino},

@@ -42,6 +42,7 @@ class DescriptorCache {
   // Keeps it until it's dropped, beyond the capacity: of a file without a name there will be no
   // other.
   void Pin(uint64_t id, DescriptorPtr descriptor) EXCLUDES(mutex_);
+  // It has a name again, or is another file now.
   void Unpin(uint64_t id) EXCLUDES(mutex_);
   // The one that was pinned, or null.
   DescriptorPtr FindPinned(uint64_t id) EXCLUDES(mutex_);

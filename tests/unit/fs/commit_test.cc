@@ -2,6 +2,7 @@
 // system is about to be made.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -182,6 +183,47 @@ TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfARenameSucceeds) {
   ExpectCommitted();
 }
 
+TEST_F(CommitTest, AFileIsCommittedThoughSomebodyElseHasChangedItsMode) {
+  Edit();
+  std::filesystem::permissions(source_.path() / "cold.xz", std::filesystem::perms::owner_all);
+  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(At(12'345, id_), 'X');
+}
+
+TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
+  for (const char* name : {"cold.xz", "plain"}) {
+    source_.Write("plain", "text");
+    Mount();
+    const auto plain = fs_->Lookup(kRootNode, "plain");
+    ASSERT_TRUE(plain);
+    id_ = std::string(name) == "plain" ? plain->node : id_;
+    Edit();
+    std::filesystem::remove(source_.path() / name);
+    ASSERT_EQ(mkfifo((source_.path() / name).c_str(), 0600), 0);
+    (void)fs_->SyncCommits();
+    EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 0U) << name;
+    std::filesystem::remove(source_.path() / name);
+    source_.Write("cold.xz", XzBuilder().AddStream("text", 10).bytes());
+  }
+}
+
+// As through /proc/self/fd, or beside the removal.
+TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
+  bool keep_cache = false;
+  auto reader = fs_->Open(id_, O_RDONLY, &keep_cache);
+  ASSERT_TRUE(reader);
+  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
+  Edit();
+  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(fs_->engine().stats.commits_failed.Get(), 0U);
+  fs_->Close(std::move(*reader));
+  fs_->Forget(id_, 1);
+  fs_->EndCommits(/*finish=*/true);
+  Start();
+  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
+  EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
+}
+
 class LinkedCommitTest : public CommitTest {
  protected:
   void SetUp() override {
@@ -204,6 +246,24 @@ TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
   EXPECT_TRUE(fs_->SyncCommits());
   EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
   EXPECT_EQ(At(12'345, id_), 'X');
+}
+
+TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
+  bool keep_cache = false;
+  auto reader = fs_->Open(id_, O_RDONLY, &keep_cache);
+  ASSERT_TRUE(reader);
+  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
+  fs_->Close(std::move(*reader));
+  const auto link = fs_->Lookup(kRootNode, "link");
+  ASSERT_TRUE(link) << link.error().message;
+  EXPECT_EQ(link->node, id_);
+  Edit();
+  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);  // it has one name, so the stored file is replaced
+  EXPECT_EQ(At(12'345, id_), 'X');
+  Edit('Y');
+  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(At(12'345, id_), 'Y');
+  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
 }
 
 TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheNextMountWouldUndo) {

@@ -232,6 +232,8 @@ class RealOs : public Os {
     return Retry([&] { return ::flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB); });
   }
 
+  void Unlock(int fd) override { ::flock(fd, LOCK_UN); }
+
   int TakeLease(int fd) override {
     // Who opens a leased file makes the kernel send this; unless it is ignored it ends the program.
     static const bool ignored = ::signal(SIGIO, SIG_IGN) != SIG_ERR;

@@ -86,6 +86,7 @@ class Os {
   virtual int FRemoveXattr(int fd, const std::string& key) = 0;
   // A lock on the whole file that goes with its descriptor. EWOULDBLOCK if somebody has it.
   virtual int Lock(int fd, bool wait) = 0;
+  virtual void Unlock(int fd) = 0;
   // Whether nobody has the file open for writing, and makes who is about to wait until
   // ReleaseLease: EAGAIN if somebody has. `fd` was opened for reading. EINVAL and others where the
   // file system has no leases.

@@ -128,6 +128,9 @@ Result<Committer::Outcome> FileCommit::LeaveHot() {
   if (job_->cancelled) {
     return Outcome::kCancelled;
   }
+  if (const int locked = std::exchange(job_->locked, -1); locked >= 0) {
+    os().Unlock(locked);  // the twin is ours to remove
+  }
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
   StoredEntry entry;
   entry.logical_name = StripEscape(name_).value_or(name_);
@@ -217,8 +220,12 @@ Result<bool> FileCommit::TryOpenTruth() {
 // encoded for nothing.
 Status FileCommit::ClaimHot() {
   const PlainFile plain = Plain();
-  XZFS_RETURN_IF_ERROR(LockPlain(os(), plain));
   MutexLock lock(state_->mutex);
+  XZFS_RETURN_IF_ERROR(LockPlain(os(), plain));
+  if (job_->cancelled) {
+    return Fail(ECANCELED, plain.path + " is being changed");
+  }
+  job_->locked = truth_.get();
   if (state_->hot != nullptr) {
     return {};  // by ourselves: the handle that is being closed
   }

@@ -21,8 +21,10 @@ struct CommitJob {
   // Guarded by the file's mutex: the inode number of the new `.xz` that has its name already,
   // beside the plain file; 0 if there is none.
   uint64_t twin = 0;
-  // Likewise: the descriptor that holds a lease on the plain file, or -1.
+  // Likewise: the descriptor that holds a lease on the plain file, and the one that has it locked,
+  // or -1.
   int leased = -1;
+  int locked = -1;
 };
 
 // The write side of one node: see "States" in docs/design.md for who moves what. `mutex` is the

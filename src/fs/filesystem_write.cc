@@ -240,6 +240,9 @@ Status Filesystem::CancelCommit(const NodePtr& node, FileState& state) {
   if (const int leased = std::exchange(state.job->leased, -1); leased >= 0) {
     os_.ReleaseLease(leased);  // we may be about to open it for writing
   }
+  if (const int locked = std::exchange(state.job->locked, -1); locked >= 0) {
+    os_.Unlock(locked);  // who sees it locked takes that for another mount's commit
+  }
   if (const uint64_t twin = std::exchange(state.job->twin, 0); twin != 0) {
     XZFS_RETURN_IF_ERROR(RemoveTwin(node, twin));
   }

@@ -164,6 +164,7 @@ class ForwardingOs : public Os {
     real_.StartWriting(fd, offset, length);
   }
   bool HasLease(int fd) override { return real_.HasLease(fd); }
+  void Unlock(int fd) override { real_.Unlock(fd); }
   void ReleaseLease(int fd) override { real_.ReleaseLease(fd); }
 
  protected:

@@ -41,6 +41,7 @@ class FileCommit {
   Result<Outcome> PublishHot();
   Result<Outcome> ReplacePlain();
   Result<Outcome> PublishEdited();
+  void AwaitReads();
   Result<bool> PublishTwin();
   Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
   Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);

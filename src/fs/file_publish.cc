@@ -6,7 +6,10 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <memory>
+#include <thread>
 #include <utility>
 
 #include "base/idle_priority.h"
@@ -22,6 +25,9 @@
 
 namespace xzfs {
 namespace {
+
+// A read of a plain file takes no longer, unless its disk is in trouble.
+constexpr std::chrono::seconds kMostReading{2};
 
 std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
@@ -56,6 +62,24 @@ class FileCommit::KeptDirectory {
   std::optional<struct timespec> shown_;
 };
 
+// With sync_close the handle that is being closed is still there, and reads that are under way have
+// its descriptor: who has the file open for writing, and be it ourselves, keeps a lease away. A
+// later write opens it again, later reads do without.
+void FileCommit::AwaitReads() {
+  std::weak_ptr<SharedDescriptor> hot;
+  {
+    MutexLock lock(state_->mutex);
+    if (job_->cancelled) {
+      return;
+    }
+    hot = std::exchange(state_->hot, nullptr);
+  }
+  const auto enough = std::chrono::steady_clock::now() + kMostReading;
+  while (!hot.expired() && std::chrono::steady_clock::now() < enough) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+}
+
 // Gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
   ExclusiveLock names(fs_.namespace_);
@@ -65,8 +89,6 @@ Result<bool> FileCommit::PublishTwin() {
   if (job_->cancelled) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
-  // With sync_close the handle that is being closed is still there; a later write opens it again.
-  state_->hot = nullptr;
   const KeptDirectory kept(fs_, fs_.nodes_.LocationOf(id_).parent, parent->descriptor.get());
   const PlainFile plain = Plain();
   XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.names_, plain, parent->descriptor.get(),
@@ -104,6 +126,7 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
 }
 
 Result<Committer::Outcome> FileCommit::ReplacePlain() {
+  AwaitReads();
   XZFS_ASSIGN_OR_RETURN(const bool published, PublishTwin());
   if (!published) {
     MutexLock lock(state_->mutex);

@@ -4,10 +4,12 @@ import contextlib
 import errno
 import glob
 import lzma
+import mmap
 import os
 import random
 import re
 import struct
+import threading
 
 import support
 import write_support
@@ -395,6 +397,35 @@ class When(support.MountTest):
             self.assertEqual(mount.state("file"), "cold")
             assert_valid(self, stored_path(self.source, "file"),
                          patched(content, 0, b"TWO writers"))
+
+    def test_sync_close_succeeds_while_others_read(self):
+        content = xzformat.text(13, 200_000)
+        with WriteMount(self.source, "sync_close,preset=0") as mount:
+            for number in range(10):
+                path = mount / f"file{number}"
+                has_read, ending = threading.Semaphore(0), threading.Event()
+
+                def read(path=path, has_read=has_read, ending=ending):
+                    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
+                    buffer = mmap.mmap(-1, 256 << 10)
+                    while not ending.is_set():
+                        os.preadv(fd, [buffer], 0)
+                        has_read.release()
+                    os.close(fd)
+
+                fd = os.open(path, os.O_CREAT | os.O_RDWR)
+                os.pwrite(fd, content, 0)
+                readers = [threading.Thread(target=read) for _ in range(3)]
+                try:
+                    for reader in readers:
+                        reader.start()
+                        has_read.acquire()
+                    os.close(fd)  # EBUSY, if the readers were taken for writers
+                    self.assertEqual(mount.state(f"file{number}"), "cold")
+                finally:
+                    ending.set()
+                    for reader in readers:
+                        reader.join()
 
     def test_compress_off_keeps_what_is_written_plain(self):
         content = xzformat.text(12, 100_000)

@@ -24,6 +24,11 @@ struct Identity {
             Nanoseconds(st.st_ctim)};
   }
   bool operator==(const Identity&) const = default;
+  // But for the ctime: names, links, mode or attributes may have changed.
+  bool HasContentOf(Identity other) const {
+    other.ctime_ns = ctime_ns;
+    return *this == other;
+  }
 
  private:
   // Wraps for years beyond 2262: still equal for equal times.

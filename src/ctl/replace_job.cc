@@ -1,7 +1,6 @@
 #include "ctl/replace_job.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -9,22 +8,10 @@
 
 #include "base/identity.h"
 #include "ctl/link_groups.h"
-#include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/plain_commit.h"
 
 namespace xzfs {
-
-namespace {
-
-// Names and links may have been given or taken since.
-bool HasContentOf(const struct stat& now, const struct stat& before) {
-  Identity same = Identity::Of(now);
-  same.ctime_ns = Identity::Of(before).ctime_ns;
-  return same == Identity::Of(before);
-}
-
-}  // namespace
 
 ReplaceJob::~ReplaceJob() {
   if (!temp_.name.empty()) {
@@ -97,7 +84,7 @@ Status ReplaceJob::TakeAttributes() {
   if (const int error = os_.FStat(fd(), &st); error < 0) {
     return FailErrno(-error, "stat " + file_.path());
   }
-  if (!HasContentOf(st, file_.attributes)) {
+  if (!Identity::Of(st).HasContentOf(Identity::Of(file_.attributes))) {
     return Fail(ESTALE, file_.path() + " was changed");
   }
   file_.attributes = st;
@@ -132,21 +119,9 @@ Result<bool> ReplaceJob::CheckBase() {
 }
 
 Status ReplaceJob::PutAside(const FoundFile& name, const std::string& aside, unsigned flags) {
-  const int dir = name.dir->fd();
-  const int folder = session_->folder();
-  const KeptTimes times(os_, dir);
-  if (const int error = os_.Rename(dir, name.name, folder, aside, flags); error < 0) {
-    return FailErrno(-error, "rename " + name.path());
-  }
-  struct stat st = {};
-  if (os_.StatAt(folder, aside, &st) == 0 && HasContentOf(st, file_.attributes)) {
-    return {};
-  }
-  const int error = flags == RENAME_EXCHANGE
-                        ? os_.Rename(folder, aside, dir, name.name, flags)
-                        : RenameOverNothing(os_, folder, aside, dir, name.name);
-  return error < 0 ? FailErrno(-error, "give " + name.path() + " its name back")
-                   : Status(Fail(ESTALE, name.path() + " was changed"));
+  const KeptTimes times(os_, name.dir->fd());
+  return xzfs::PutAside(os_, name.dir->fd(), name.name, session_->folder(), aside, flags,
+                        Identity::Of(file_.attributes));
 }
 
 void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,

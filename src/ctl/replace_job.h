@@ -68,10 +68,7 @@ class ReplaceJob : public FileJob {
   // The compressed file still is what was read, and no mount has changes of it that are not
   // committed: those would lose their base. False was said.
   Result<bool> CheckBase();
-  // What has `name` becomes `aside` in the session's folder, and with RENAME_EXCHANGE the other way
-  // round, too. What it was is looked at there: between a look and a rename a mount could have
-  // committed changes to it. If it isn't what was read it goes back. Errors: ESTALE; EINVAL if the
-  // file system can't exchange names.
+  // As store/plain_commit.h has it, for a name of the file and the session's folder.
   Status PutAside(const FoundFile& name, const std::string& aside, unsigned flags);
   // False, and said.
   bool Skip(const std::string& reason);

@@ -44,6 +44,7 @@ class FileCommit {
   void AwaitReads();
   Result<bool> PublishTwin();
   Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
+  Status ReplaceBase(int dir, const std::string& name) REQUIRES(state_->mutex);
   Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);
   Status LoseOverlay(const std::string& why);
   void Count();

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/limits.h>
 #include <sys/stat.h>
 
@@ -242,11 +243,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     if (in_place) {
       XZFS_RETURN_IF_ERROR(OverwriteBase(dir, name));
     } else {
-      const int error = os().Rename(session_->folder(), temp_.name, dir, name, 0);
-      if (error < 0) {
-        return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
-      }
-      temp_.name.clear();
+      XZFS_RETURN_IF_ERROR(ReplaceBase(dir, name));
     }
     XZFS_RETURN_IF_ERROR(BecomeCold(name));
   }
@@ -258,6 +255,20 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   }
   Count();
   return Outcome::kDone;
+}
+
+// The old base is the temp then, and goes with it.
+Status FileCommit::ReplaceBase(int dir, const std::string& name) {
+  const Status swapped =
+      PutAside(os(), dir, name, session_->folder(), temp_.name, RENAME_EXCHANGE, identity_);
+  if (swapped || swapped.error().code != EINVAL) {
+    return swapped;
+  }
+  if (const int error = os().Rename(session_->folder(), temp_.name, dir, name, 0); error < 0) {
+    return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
+  }
+  temp_.name.clear();
+  return {};
 }
 
 // A file with several names must stay one file: its bytes are replaced. The new ones are on the

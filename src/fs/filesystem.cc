@@ -134,9 +134,7 @@ bool Filesystem::IsNode(const Node& node, const struct stat& st) {
 }
 
 bool Filesystem::HasContentOf(const Node& node, const struct stat& st) {
-  Identity now = Identity::Of(st);
-  now.ctime_ns = node.identity.ctime_ns;
-  return now == node.identity;
+  return node.identity.HasContentOf(Identity::Of(st));
 }
 
 // From the nearest ancestor whose descriptor is kept, downwards: a tree may be deeper than a stack.

@@ -338,9 +338,7 @@ NodePtr Filesystem::FindEdited(const Identity& identity) {
   if (node == nullptr || node->kind != StoredKind::kCompressed) {
     return nullptr;
   }
-  Identity same = identity;
-  same.ctime_ns = node->identity.ctime_ns;
-  return same == node->identity ? node : nullptr;
+  return identity.HasContentOf(node->identity) ? node : nullptr;
 }
 
 // What was not committed must survive that this was another boot.

@@ -1,5 +1,6 @@
 #include "store/plain_commit.h"
 
+#include <linux/fs.h>
 #include <linux/limits.h>
 
 #include <cerrno>
@@ -90,6 +91,22 @@ Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity&
     return FailErrno(-error, "stat " + Quoted(name));
   }
   return error == 0 && Identity::Of(st) == identity;
+}
+
+Status PutAside(Os& os, int dir, const std::string& name, int folder, const std::string& aside,
+                unsigned flags, const Identity& expected) {
+  int error = os.Rename(dir, name, folder, aside, flags);
+  if (error < 0) {
+    return FailErrno(error == -ENOSYS ? EINVAL : -error, "rename " + Quoted(name));
+  }
+  struct stat st = {};
+  if (os.StatAt(folder, aside, &st) == 0 && Identity::Of(st).HasContentOf(expected)) {
+    return {};
+  }
+  error = (flags & RENAME_EXCHANGE) != 0 ? os.Rename(folder, aside, dir, name, flags)
+                                         : RenameOverNothing(os, folder, aside, dir, name);
+  return error < 0 ? FailErrno(-error, "give " + Quoted(name) + " its name back")
+                   : Status(Fail(ESTALE, Quoted(name) + " was changed"));
 }
 
 Result<std::optional<PublishedTwin>> PublishTwin(Os& os, const SourceDir& names,

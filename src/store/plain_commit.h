@@ -50,6 +50,13 @@ Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struc
 // Whether the stored file `name` still is what was compressed.
 Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity& identity);
 
+// What has `name` becomes `aside` in `folder`, and with RENAME_EXCHANGE the other way round, too.
+// What it was is looked at there: between a look and a rename somebody else could have committed to
+// it. If it hasn't the content of `expected` all goes back. Errors: ESTALE; EINVAL if the file
+// system can't exchange names.
+Status PutAside(Os& os, int dir, const std::string& name, int folder, const std::string& aside,
+                unsigned flags, const Identity& expected);
+
 // Step 5: the session's complete file `temp` gets the name `N.xz` beside the plain `name`, over
 // nothing but a twin that a commit left which was cut off; `temp` has no name of its own then. A
 // lease is held from here on. Nothing, without a lease, if something else has the name. Errors:

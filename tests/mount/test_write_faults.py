@@ -150,6 +150,8 @@ class Order(support.MountTest):
         for call in calls:
             if call.name in ("renameat2", "renameat", "linkat"):
                 paths = paths_in(call.text)
+                if len(paths) == 2 and "RENAME_EXCHANGE" in call.text:
+                    paths.sort(key=lambda path: not path.startswith(private))
                 if len(paths) == 2 and paths[0].startswith(private) and not paths[1].startswith(
                         private):
                     yield call, *paths

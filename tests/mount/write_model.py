@@ -65,7 +65,7 @@ class Model:
         self.test, self.rng, self.mounted, self.oracle = test, rng, mounted, oracle
         self.largest = largest
         self.handles = []
-        self.log = collections.deque(maxlen=40)
+        self.log = collections.deque(maxlen=160)
         self.counts = collections.Counter()
 
     # Both sides.
@@ -80,6 +80,8 @@ class Model:
                 results.append(act(side, *arguments))
             except OSError as error:
                 results.append(errno.errorcode[error.errno])
+        # Of what succeeded the log need not say more.
+        self.log.append(("->", *(result for result in results if isinstance(result, str))))
         if results[0] != results[1]:
             got, wanted = (result if len(repr(result)) < 300 else f"{repr(result)[:300]}..."
                            for result in results)
@@ -96,8 +98,10 @@ class Model:
         return os.path.join(self.oracle if side else self.mounted(), name)
 
     def fail(self, why):
+        trees = "\n".join(support.run(["ls", "-laiR", "--time-style=full-iso", path]).decode()
+                          for path in (self.test.source, self.mounted(), self.oracle))
         lines = "\n".join(map(str, self.log))
-        self.test.fail(f"seed {write_support.SEED}: {why}\nafter\n{lines}")
+        self.test.fail(f"seed {write_support.SEED}: {why}\nafter\n{lines}\n{trees}")
 
     # Choices.
 

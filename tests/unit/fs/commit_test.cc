@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -101,16 +102,22 @@ class CommitTest : public testing::Test {
 
   void Start() {
     fs_ = nullptr;
+    fs_ = MakeFilesystem(os_);
+  }
+
+  std::unique_ptr<Filesystem> MakeFilesystem(Os& os) {
     Options options;
     options.cache_size_bytes = uint64_t{64} << 20;
     options.threads = 2;
     options.settle_s = 3600;
-    ASSERT_TRUE(ResolveDefaults(options));
+    EXPECT_TRUE(ResolveDefaults(options));
     UniqueFd root(open(source_.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    auto fs = Filesystem::Create(std::move(root), options, os_);
-    ASSERT_TRUE(fs) << fs.error().message;
-    fs_ = std::move(*fs);
-    fs_->Start();
+    auto fs = Filesystem::Create(std::move(root), options, os);
+    if (!fs) {
+      throw std::runtime_error(fs.error().message);
+    }
+    (*fs)->Start();
+    return std::move(*fs);
   }
 
   void TearDown() override {
@@ -120,13 +127,15 @@ class CommitTest : public testing::Test {
     fs_->EndCommits(/*finish=*/false);
   }
 
-  void Edit(char text = 'X', uint64_t offset = 12'345) {
+  void Edit(char text = 'X', uint64_t offset = 12'345) { EditOn(*fs_, id_, text, offset); }
+
+  static void EditOn(Filesystem& fs, NodeId id, char text, uint64_t offset) {
     bool keep_cache = false;
-    auto file = fs_->Open(id_, O_WRONLY, &keep_cache);
+    auto file = fs.Open(id, O_WRONLY, &keep_cache);
     ASSERT_TRUE(file) << file.error().message;
     const std::byte byte{static_cast<uint8_t>(text)};
-    ASSERT_TRUE(fs_->Write(**file, offset, {&byte, 1}));
-    fs_->Close(std::move(*file));
+    ASSERT_TRUE(fs.Write(**file, offset, {&byte, 1}));
+    fs.Close(std::move(*file));
   }
 
   // The byte of the logical file at `offset`.
@@ -188,6 +197,26 @@ TEST_F(CommitTest, AFileIsCommittedThoughSomebodyElseHasChangedItsMode) {
   std::filesystem::permissions(source_.path() / "cold.xz", std::filesystem::perms::owner_all);
   EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
   EXPECT_EQ(At(12'345, id_), 'X');
+}
+
+TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
+  const auto other = MakeFilesystem(Os::Real());
+  const auto found = other->Lookup(kRootNode, "cold");
+  ASSERT_TRUE(found);
+  Edit('X', 1);
+  os_.BeforeNext("Rename", [&] {  // all looks have been taken
+    EditOn(*other, found->node, 'O', 2);
+    EXPECT_EQ(CodeOf(other->SyncCommits()), 0);
+    return 0;
+  });
+  EXPECT_NE(CodeOf(fs_->SyncCommits()), 0);
+  (void)fs_->SyncCommits();
+  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 1U) << "the changes are in lost+found";
+  const auto now = fs_->Lookup(kRootNode, "cold");
+  ASSERT_TRUE(now);
+  EXPECT_EQ(At(1, now->node), 'c');
+  EXPECT_EQ(At(2, now->node), 'O');
+  other->EndCommits(/*finish=*/false);
 }
 
 TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {

@@ -88,6 +88,8 @@ Status Filesystem::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, b
   if (offset == 0) {
     UndoHalfDone();
     if (listing != nullptr) {
+      // Not in the midst of a commit, which has told those listings of the move that there were.
+      SharedLock names(namespace_);
       listing->Restart();
     }
   }

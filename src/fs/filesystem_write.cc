@@ -225,6 +225,7 @@ Status Filesystem::EscapeName(const Node& node, int dir, std::string& name) {
   if (const int error = RenameOverNothing(os_, dir, name, dir, escaped); error < 0) {
     return FailErrno(-error, "rename " + nodes_.PathOf(node.id) + " to " + escaped);
   }
+  listings_.NoteMove(nodes_.LocationOf(node.id).parent, name);  // also those that began meanwhile
   nodes_.Update(
       node.id, [](Node&) {}, &escaped);
   name = escaped;

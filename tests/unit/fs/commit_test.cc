@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <filesystem>
@@ -251,6 +252,32 @@ TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
   Start();
   EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
+}
+
+TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
+  source_.Write("plain", std::string(10'000, 'p'));
+  const auto plain = fs_->Lookup(kRootNode, "plain");
+  ASSERT_TRUE(plain);
+  EditOn(*fs_, plain->node, 'X', 1);
+  std::vector<std::string> names;
+  std::thread listing;
+  os_.BeforeNext("Unlink", [&] {  // of the plain file: its compressed form has its name
+    listing = std::thread([&] {
+      const auto shown = fs_->OpenListing(kRootNode);
+      EXPECT_TRUE(fs_->ReadDirectory(kRootNode, shown.get(), 0, /*with_lookup=*/false, 4096,
+                                     [&](const DirectoryLine& line) {
+                                       names.push_back(line.name);
+                                       return true;
+                                     }));
+    });
+    EXPECT_TRUE(WaitUntilAllOthersWait());
+    return 0;
+  });
+  EXPECT_TRUE(fs_->SyncCommits());
+  ASSERT_TRUE(listing.joinable());
+  listing.join();
+  EXPECT_EQ(std::count(names.begin(), names.end(), "plain"), 1);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "cold"), 1);
 }
 
 class LinkedCommitTest : public CommitTest {

@@ -85,8 +85,7 @@ class ReblockJob : public ReplaceJob {
                                             .name = [this] { return file_.path(); }});
     request_.plain = &reader;
     request_.cancelled = &progress_.cancelled();
-    request_.pieces = PlanPieces(index.plain_size(), context_.encoders.block_bytes(),
-                                 request_.options.check, nullptr, nullptr);
+    request_.plan = XzPlan(index.plain_size(), context_.encoders.block_bytes());
     XZFS_RETURN_IF_ERROR(MakeTemp());
     const int out = temp_.file.get();
     XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os_, context_.encoders, request_, out));

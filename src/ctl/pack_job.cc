@@ -84,8 +84,7 @@ Result<bool> PackJob::Encode() {
   request_.plain = bytes_.get();
   request_.options = context_.options;
   request_.cancelled = &progress_.cancelled();
-  request_.pieces = PlanPieces(old_bytes(), context_.encoders.block_bytes(), request_.options.check,
-                               nullptr, nullptr);
+  request_.plan = XzPlan(old_bytes(), context_.encoders.block_bytes());
   const int out = temp_.file.get();
   XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os_, context_.encoders, request_, out));
   const auto most = (1 - context_.least_saving) * static_cast<double>(old_bytes());

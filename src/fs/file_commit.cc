@@ -210,8 +210,7 @@ Result<bool> FileCommit::TryOpenTruth() {
   }
   plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
   request_.plain = plain_.get();
-  request_.pieces = PlanPieces(identity_.size_bytes, fs_.encoders_.block_bytes(),
-                               request_.options.check, nullptr, nullptr);
+  request_.plan = XzPlan(identity_.size_bytes, fs_.encoders_.block_bytes());
   return true;
 }
 
@@ -249,20 +248,19 @@ Status FileCommit::PlanEdited() {
     return LoseOverlay("the stored file was replaced or changed by somebody else");
   }
   const XzReader::Source source = fs_.SourceOf(node_);
-  XZFS_ASSIGN_OR_RETURN(const auto file,
-                        fs_.engine_.files.Get(source.identity, source.format, source.file_id,
-                                              *source.stored, source.name));
+  XZFS_ASSIGN_OR_RETURN(base_, fs_.engine_.files.Get(source.identity, source.format, source.file_id,
+                                                     *source.stored, source.name));
   // Blocks can only be reused in a Stream with their Check.
-  const std::vector<uint8_t> checks = file->index().Checks();
+  const std::vector<uint8_t> checks = base_->index().Checks();
   if (checks.size() == 1 && CanEncode(checks[0])) {
     request_.options.check = checks[0];
   }
   plain_ = std::make_unique<EditedFile>(*overlay_, std::make_unique<XzReader>(fs_.engine_, source));
   request_.plain = plain_.get();
   request_.base = truth_.get();
-  request_.pieces = PlanPieces(
-      overlay_->size(), fs_.encoders_.block_bytes(), request_.options.check, &file->index(),
-      [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
+  request_.plan =
+      XzPlan(overlay_->size(), fs_.encoders_.block_bytes(), request_.options.check, base_->index(),
+             [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
   return {};
 }
 

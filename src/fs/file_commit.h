@@ -64,6 +64,7 @@ class FileCommit {
   struct stat attributes_ = {};
   Descriptor truth_;  // the stored file
   std::unique_ptr<RandomAccessFile> plain_;
+  std::shared_ptr<const XzFile> base_;  // that Blocks are reused of
   XzWriteRequest request_;
   XzWriteResult written_;
   TempFile temp_;

@@ -175,15 +175,11 @@ Status FileCommit::BecomeCold(const std::string& name) {
   if (const int error = os().FStat(file, &st); error < 0) {
     return FailErrno(-error, "stat " + Quoted(name));
   }
-  const uint64_t plain_size = request_.pieces.empty() ? 0 : request_.pieces.back().end;
-  uint64_t largest = 0;
-  for (const XzPiece& piece : request_.pieces) {
-    largest = std::max(largest, piece.end - piece.begin);
-  }
-  const KnownFile known = {.format = Format::kXz,
-                           .plain_size = plain_size,
-                           .file_id = fs_.engine_.files.NewId(),
-                           .has_giant_blocks = largest > fs_.engine_.whole_block_bytes};
+  const KnownFile known = {
+      .format = Format::kXz,
+      .plain_size = request_.plan.size(),
+      .file_id = fs_.engine_.files.NewId(),
+      .has_giant_blocks = request_.plan.largest_piece() > fs_.engine_.whole_block_bytes};
   const Identity identity = Identity::Of(st);
   fs_.known_.Add(identity, Suffix::kXz, known);
   fs_.nodes_.Update(
@@ -209,7 +205,7 @@ void FileCommit::Count() {
     stats.cold_plain_bytes.Add(identity_.size_bytes);
     stats.cold_stored_bytes.Add(written_.stored_bytes);
   }
-  stats.commit_plain_bytes.Add(request_.pieces.empty() ? 0 : request_.pieces.back().end);
+  stats.commit_plain_bytes.Add(request_.plan.size());
   stats.commit_stored_bytes.Add(written_.stored_bytes);
   stats.blocks_encoded.Add(written_.blocks_encoded);
   stats.blocks_stored.Add(written_.blocks_stored);

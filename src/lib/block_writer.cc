@@ -107,13 +107,13 @@ Status BlockWriter::TakeOver(std::shared_ptr<const OpenedFile> base, const Reade
   base_ = std::move(base);
   const uint64_t size = reader.size();
   // As if one byte followed: a short last Block is left open for what is written.
-  const std::vector<XzPiece> pieces =
-      PlanPieces(size + 1, options_.block_bytes, encode_options_.check, &reader.index(),
-                 [](auto, auto) { return true; });
-  for (auto piece = pieces.begin(); piece != pieces.end();) {
+  const XzPlan plan(size + 1, options_.block_bytes, encode_options_.check, reader.index(),
+                    [](auto, auto) { return true; });
+  XzPlan::Cursor pieces(plan);
+  for (auto piece = pieces.Next(); piece;) {
     if (!piece->reused) {
       XZFS_RETURN_IF_ERROR(EncodeAgain(reader, piece->begin, std::min(piece->end, size)));
-      ++piece;
+      piece = pieces.Next();
       continue;
     }
     XZFS_RETURN_IF_ERROR(Drain());
@@ -121,8 +121,8 @@ Status BlockWriter::TakeOver(std::shared_ptr<const OpenedFile> base, const Reade
     const uint64_t begin = piece->reused->compressed_offset;
     const uint64_t to = stream_.position();
     uint64_t end = begin;
-    for (; piece != pieces.end() && piece->reused && piece->reused->compressed_offset == end;
-         ++piece) {
+    for (; piece && piece->reused && piece->reused->compressed_offset == end;
+         piece = pieces.Next()) {
       end += PaddedSize(*piece->reused);
       plain_size_ += piece->reused->plain_size;
       XZFS_RETURN_IF_ERROR(stream_.Add(piece->reused->unpadded_size, piece->reused->plain_size));

@@ -23,6 +23,8 @@ namespace {
 constexpr size_t kCopyBytes = size_t{1} << 20;
 // The disk writes while we encode and copy: so much at a time keeps it busy.
 constexpr uint64_t kStartBytes = uint64_t{8} << 20;
+// Blocks that are reused are copied together, if they are neighbours: so many, at most.
+constexpr size_t kMostPending = 4096;
 // What a Block may take of memory to be decoded: those that we make need their own size and a bit.
 constexpr uint64_t kVerifyMemory = uint64_t{1} << 30;
 
@@ -99,7 +101,7 @@ class Writer {
 
  private:
   struct Pending {
-    const XzPiece* piece;
+    XzPiece piece;
     std::shared_ptr<Slot<Encoded>> slot;  // null: it is reused
   };
 
@@ -118,15 +120,15 @@ class Writer {
 };
 
 void Writer::Submit(const XzPiece& piece) {
-  Pending pending{&piece, nullptr};
+  Pending pending{piece, nullptr};
   if (!piece.reused) {
     pending.slot = std::make_shared<Slot<Encoded>>();
-    const auto encode = [&pool = pool_, &request = request_, &piece, slot = pending.slot] {
+    const auto encode = [&pool = pool_, &request = request_, piece, slot = pending.slot] {
       slot->Set(IsCancelled(request) ? Result<Encoded>(Fail(ECANCELED, "cancelled"))
                                      : EncodePiece(pool, request, piece));
     };
     // The only piece of a small file isn't worth waking a thread for.
-    if (request_.pieces.size() == 1 || !pool_.TrySubmit(encode)) {
+    if (request_.plan.piece_count() == 1 || !pool_.TrySubmit(encode)) {
       encode();
     }
   }
@@ -140,15 +142,15 @@ Status Writer::WriteFront() {
     return WriteEncoded(front);
   }
   // Neighbours in the base are one copy.
-  const BlockInfo& first = *front.piece->reused;
+  const BlockInfo& first = *front.piece.reused;
   uint64_t end = first.compressed_offset + (first.unpadded_size + 3) / 4 * 4;
   const uint64_t at = stream_.position();
   XZFS_RETURN_IF_ERROR(stream_.Add(first.unpadded_size, first.plain_size));
   result_.plain_crcs.push_back(0);
   ++result_.blocks_reused;
   while (!window_.empty() && window_.front().slot == nullptr &&
-         window_.front().piece->reused->compressed_offset == end) {
-    const BlockInfo& next = *window_.front().piece->reused;
+         window_.front().piece.reused->compressed_offset == end) {
+    const BlockInfo& next = *window_.front().piece.reused;
     end += (next.unpadded_size + 3) / 4 * 4;
     XZFS_RETURN_IF_ERROR(stream_.Add(next.unpadded_size, next.plain_size));
     result_.plain_crcs.push_back(0);
@@ -178,10 +180,10 @@ Result<XzWriteResult> Writer::Run() {
   const size_t most_encoding = pool_.threads() + 2;
   size_t encoding = 0;
   Status status;
-  for (const XzPiece& piece : request_.pieces) {
-    Submit(piece);
-    encoding += piece.reused ? 0 : 1;
-    while (status && encoding > most_encoding) {
+  for (XzPlan::Cursor pieces(request_.plan); const auto piece = pieces.Next();) {
+    Submit(*piece);
+    encoding += piece->reused ? 0 : 1;
+    while (status && (encoding > most_encoding || window_.size() > kMostPending)) {
       encoding -= window_.front().slot != nullptr ? 1 : 0;
       status = IsCancelled(request_) ? Status(Fail(ECANCELED, "cancelled")) : WriteFront();
     }
@@ -203,7 +205,7 @@ Result<XzWriteResult> Writer::Run() {
   XZFS_ASSIGN_OR_RETURN(const std::vector<std::byte> tail, stream_.Finish());
   XZFS_RETURN_IF_ERROR(WriteFully(os_, out_, tail, end));
   result_.stored_bytes = end + tail.size();
-  if (request_.pieces.size() > 1) {
+  if (request_.plan.piece_count() > 1) {
     os_.StartWriting(out_, started_, result_.stored_bytes - started_);
   }
   return std::move(result_);
@@ -233,35 +235,67 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
 
 }  // namespace
 
-std::vector<XzPiece> PlanPieces(uint64_t size, uint64_t block_bytes, uint8_t check,
-                                const BlockIndex* base,
-                                const std::function<bool(uint64_t, uint64_t)>& is_base) {
-  std::vector<XzPiece> pieces;
-  uint64_t planned = 0;
-  const auto encode_up_to = [&](uint64_t end) {
-    while (planned < end) {
-      const uint64_t piece_end = std::min(end, planned + block_bytes);
-      pieces.push_back({planned, piece_end, std::nullopt});
-      planned = piece_end;
-    }
-  };
-  const uint64_t block_count = base == nullptr ? 0 : base->block_count();
-  for (uint64_t number = 0; number < block_count; ++number) {
-    const BlockInfo block = base->Block(number);
+XzPlan::XzPlan(uint64_t size, uint64_t block_bytes) : block_bytes_(block_bytes) {
+  EncodeUpTo(size);
+}
+
+XzPlan::XzPlan(uint64_t size, uint64_t block_bytes, uint8_t check, const BlockIndex& base,
+               const std::function<bool(uint64_t, uint64_t)>& is_base)
+    : block_bytes_(block_bytes), base_(&base) {
+  for (uint64_t number = 0; number < base.block_count(); ++number) {
+    const BlockInfo block = base.Block(number);
     const uint64_t end = block.plain_offset + block.plain_size;
     if (end > size) {
       break;
     }
-    const bool grows = number + 1 == block_count && size > end && block.plain_size < block_bytes;
+    const bool grows =
+        number + 1 == base.block_count() && size > end && block.plain_size < block_bytes;
     if (block.plain_size != 0 && block.check == check && !grows &&
         is_base(block.plain_offset, end)) {
-      encode_up_to(block.plain_offset);
-      pieces.push_back({block.plain_offset, end, block});
-      planned = end;
+      EncodeUpTo(block.plain_offset);
+      Reuse(block);
     }
   }
-  encode_up_to(size);
-  return pieces;
+  EncodeUpTo(size);
+}
+
+void XzPlan::EncodeUpTo(uint64_t end) {
+  const uint64_t begin = size();
+  if (begin < end) {
+    runs_.push_back({begin, end, std::nullopt});
+    piece_count_ += (end - begin - 1) / block_bytes_ + 1;
+    largest_piece_ = std::max(largest_piece_, std::min(block_bytes_, end - begin));
+  }
+}
+
+void XzPlan::Reuse(const BlockInfo& block) {
+  const uint64_t end = block.plain_offset + block.plain_size;
+  if (!runs_.empty() && runs_.back().first_block && next_block_ == block.number) {
+    runs_.back().end = end;
+  } else {
+    runs_.push_back({block.plain_offset, end, block.number});
+  }
+  next_block_ = block.number + 1;
+  ++piece_count_;
+  largest_piece_ = std::max(largest_piece_, block.plain_size);
+}
+
+std::optional<XzPiece> XzPlan::Cursor::Next() {
+  if (run_ == plan_.runs_.size()) {
+    return std::nullopt;
+  }
+  const Run& run = plan_.runs_[run_];
+  XzPiece piece{done_, std::min(run.end, done_ + plan_.block_bytes_), std::nullopt};
+  if (run.first_block) {
+    piece.reused = plan_.base_->Block(*run.first_block + block_++);
+    piece.end = done_ + piece.reused->plain_size;
+  }
+  done_ = piece.end;
+  if (done_ == run.end) {
+    ++run_;
+    block_ = 0;
+  }
+  return piece;
 }
 
 Result<XzWriteResult> WriteXz(Os& os, EncodePool& pool, const XzWriteRequest& request, int out) {
@@ -273,8 +307,8 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
   const StoredFile stored(os, out, written.stored_bytes);
   XZFS_ASSIGN_OR_RETURN(const BlockIndex index,
                         BlockIndex::Read(stored, Format::kXz, {.memory_bytes = UINT64_MAX}));
-  const uint64_t plain_size = request.pieces.empty() ? 0 : request.pieces.back().end;
-  if (index.block_count() != request.pieces.size() || index.plain_size() != plain_size) {
+  if (index.block_count() != request.plan.piece_count() ||
+      index.plain_size() != request.plan.size()) {
     return Fail(EIO, "the Index of the new file is not that of what was written");
   }
   std::deque<std::shared_ptr<Slot<bool>>> window;
@@ -286,8 +320,9 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
       status = tl::unexpected(verified.error());
     }
   };
-  for (uint64_t i = 0; i < request.pieces.size() && status; ++i) {
-    if (request.pieces[i].reused) {
+  XzPlan::Cursor pieces(request.plan);
+  for (uint64_t i = 0; i < request.plan.piece_count() && status; ++i) {
+    if (pieces.Next()->reused) {
       continue;
     }
     if (IsCancelled(request)) {
@@ -300,7 +335,7 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
           VerifyPiece(pool, request, stored, index, index.Block(i), written.plain_crcs[i]);
       slot->Set(piece ? Result<bool>(true) : tl::unexpected(piece.error()));
     };
-    if (request.pieces.size() == 1 || !pool.TrySubmit(verify)) {
+    if (request.plan.piece_count() == 1 || !pool.TrySubmit(verify)) {
       verify();
     }
     window.push_back(std::move(slot));

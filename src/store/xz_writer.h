@@ -23,15 +23,58 @@ struct XzPiece {
   std::optional<BlockInfo> reused;
 };
 
-// Cuts a logical file of `size` bytes into pieces. Blocks of `base` (may be null) whose bytes
-// `is_base(begin, end)` says are unchanged, and which have `check`, are reused; the rest is cut
-// into pieces of `block_bytes`. A short last Block is encoded again if bytes follow it.
-std::vector<XzPiece> PlanPieces(uint64_t size, uint64_t block_bytes, uint8_t check,
-                                const BlockIndex* base,
-                                const std::function<bool(uint64_t, uint64_t)>& is_base);
+// How a logical file is cut into pieces. Takes memory for each change between pieces that are
+// encoded and Blocks that are reused, and not for each piece: a size may be what a file claims.
+class XzPlan {
+ public:
+  XzPlan() = default;  // of an empty file
+  // All `size` bytes are encoded, in pieces of `block_bytes`.
+  XzPlan(uint64_t size, uint64_t block_bytes);
+  // Blocks of `base`, which outlives the plan, whose bytes `is_base(begin, end)` says are
+  // unchanged, and which have `check`, are reused. A short last Block is encoded again if bytes
+  // follow it.
+  XzPlan(uint64_t size, uint64_t block_bytes, uint8_t check, const BlockIndex& base,
+         const std::function<bool(uint64_t, uint64_t)>& is_base);
+
+  uint64_t size() const { return runs_.empty() ? 0 : runs_.back().end; }
+  uint64_t piece_count() const { return piece_count_; }
+  uint64_t largest_piece() const { return largest_piece_; }
+
+  // Goes through the pieces, in order.
+  class Cursor {
+   public:
+    explicit Cursor(const XzPlan& plan) : plan_(plan) {}
+    // Nothing: that was all.
+    std::optional<XzPiece> Next();
+
+   private:
+    const XzPlan& plan_;
+    size_t run_ = 0;
+    uint64_t done_ = 0;   // so far
+    uint64_t block_ = 0;  // of the run, if it's reused: so many of them are done
+  };
+
+ private:
+  // Pieces of one kind that follow each other.
+  struct Run {
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    std::optional<uint64_t> first_block;  // they are reused: their numbers begin with it
+  };
+
+  void EncodeUpTo(uint64_t end);
+  void Reuse(const BlockInfo& block);
+
+  std::vector<Run> runs_;
+  uint64_t block_bytes_ = 0;
+  const BlockIndex* base_ = nullptr;
+  uint64_t piece_count_ = 0;
+  uint64_t largest_piece_ = 0;
+  uint64_t next_block_ = 0;  // that would go on with the last run
+};
 
 struct XzWriteRequest {
-  std::vector<XzPiece> pieces;
+  XzPlan plan;
   const RandomAccessFile* plain = nullptr;  // what the file is to hold
   int base = -1;                            // open for reading, if pieces are reused
   EncodeOptions options;

@@ -1,10 +1,13 @@
 """xzfsctl unpack and reblock, compared with xz, stat, getfacl, getfattr."""
 
+import json
 import lzma
 import os
 import shutil
+import struct
 import subprocess
 import unittest
+import zlib
 
 import ctl_support
 import ctl_trees
@@ -137,6 +140,26 @@ class Reblock(CtlTest):
         self.ctl("reblock", "-0", "--block-size=256KiB", "a.xz")
         self.assertGreater(os.path.getsize(path), size, "another preset")
         self.assertEqual(support.run(["xz", "-dc", path]), content)
+
+    def test_a_size_that_a_file_only_claims_costs_no_memory(self):
+        # One Block of 2^49 bytes, says the Index.
+        index = b"\x00\x01" + b"\x40" + b"\x80" * 7 + b"\x01"
+        index += bytes(-len(index) % 4)
+        index += struct.pack("<I", zlib.crc32(index))
+        footer = struct.pack("<I", len(index) // 4 - 1) + b"\x00\x04"
+        write(self.path("claims.xz"), b"\xfd7zXZ\x00\x00\x04" + struct.pack(
+            "<I", zlib.crc32(b"\x00\x04")) + bytes(64) + index + struct.pack(
+                "<I", zlib.crc32(footer)) + footer + b"YZ")
+        self.assertEqual(json.loads(self.ctl("list", "--json", "claims.xz")[0])["files"][0]
+                         ["plain_size"], 1 << 49)
+        before = ctl_trees.stored(self.folder)
+        done = subprocess.run(
+            ["prlimit", f"--as={4 << 30}", ctl_support.CTL, "reblock", self.path("claims.xz")],
+            capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 1, done.stderr)
+        self.assertIn("claims.xz", done.stderr)
+        self.assertNotIn("memory", done.stderr)
+        self.assertEqual(ctl_trees.stored(self.folder), before)
 
     def test_a_damaged_file_stays_as_it_is(self):
         good = lzma.compress(xzformat.text(2, 2 * MIB), preset=0)

@@ -327,6 +327,24 @@ class Model:
 
     # Whole trees.
 
+    def seen(self, difference):
+        """More of the file that a line of `differences` names: as the page cache has it, as the
+        daemon has it, as it is stored."""
+        name = difference[2:difference.find(difference[1], 2)]
+        path = os.path.join(self.mounted(), name)
+        stored = os.path.join(self.test.source, name + ".xz")
+        texts = []
+        if os.path.isfile(path):
+            texts += [str(os.stat(path)), repr(write_support.read_file(path)[:80])]
+            texts.append(str(os.getxattr(path, "user.xzfs.info")))
+            fd = os.open(path, os.O_RDONLY)
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            texts.append("page cache dropped: " + repr(os.pread(fd, 80, 0)))
+            os.close(fd)
+        if os.path.isfile(stored):
+            texts.append("stored: " + repr(support.run(["xz", "-dc", stored])[:80]))
+        return "\n".join(texts)
+
     def wanted(self):
         return comparable(snapshot(self.oracle))
 
@@ -335,7 +353,7 @@ class Model:
         found = write_support.differences(
             comparable(snapshot(self.mounted()) if got is None else got), self.wanted(), fields)
         if found:
-            self.fail(f"{what}:\n" + "\n".join(found[:10]))
+            self.fail(f"{what}:\n" + "\n".join(found[:10]) + "\n" + self.seen(found[0]))
         for number, handle in enumerate(self.handles):
             got, wanted = (os.pread(fd, self.largest * 4, 0) for fd in handle.fds)
             support.assert_same(self.test, got, wanted, f"open file {number}, {what}")

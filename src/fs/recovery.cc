@@ -211,9 +211,18 @@ Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path
 // Returns false if the overlay's base isn't at `path`.
 bool Recovery::Settle(const Orphan& orphan, const std::string& path) {
   switch (LookAt(*orphan.overlay, path)) {
-    case Found::kPublished:
-      (void)orphan.overlay->Remove();
+    case Found::kPublished: {
+      // The process may have ended before it has synced the new name.
+      const auto dir = OpenDirectoryAt(os_, source_, SplitPath(path).first);
+      const int error = dir ? os_.Sync(dir->get(), false) : -dir.error().code;
+      if (error == 0) {
+        (void)orphan.overlay->Remove();
+      } else {
+        Log(LogLevel::kError, "recovery: the directory of " + path +
+                                  " can't be synced; what is done with it the next mount looks at");
+      }
       return true;
+    }
     case Found::kBase: {
       const Status attached = Attach(orphan, path);
       if (!attached) {

@@ -141,7 +141,8 @@ Status Overlay::ReadLog(std::string_view boot_id) {
                          std::holds_alternative<LogPublishing>(line.record);
     if (line.end <= end || is_note) {
       Replay(line.record);
-    } else if (!std::holds_alternative<LogHeader>(line.record)) {
+    } else if (!std::holds_alternative<LogHeader>(line.record) &&
+               !std::holds_alternative<LogSynced>(line.record)) {
       lost_changes_ = true;
     }
   }

@@ -71,13 +71,14 @@ Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struc
   if (error == 0 && (made.st_uid != attributes.st_uid || made.st_gid != attributes.st_gid)) {
     error = os.FChangeOwner(to, attributes.st_uid, attributes.st_gid);
   }
-  if (error == 0) {
-    error = os.FChangeMode(to, attributes.st_mode & 07777);
-  }
   if (error < 0) {
-    return FailErrno(-error, "give the new form of " + path + " its owner and mode");
+    return FailErrno(-error, "give the new form of " + path + " its owner");
   }
+  // While it may be written to. An ACL has the mode's bits, so those change nothing in it.
   XZFS_RETURN_IF_ERROR(CopyXattrs(os, from, to));
+  if (error = os.FChangeMode(to, attributes.st_mode & 07777); error < 0) {
+    return FailErrno(-error, "give the new form of " + path + " its mode");
+  }
   if (error = os.FSetTimes(to, times); error < 0) {
     return FailErrno(-error, "give the new form of " + path + " its times");
   }

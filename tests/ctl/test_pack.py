@@ -3,8 +3,10 @@
 import fcntl
 import lzma
 import os
+import shutil
 import subprocess
 import time
+import unittest
 
 import ctl_trees
 import support
@@ -75,6 +77,22 @@ class Pack(CtlTest):
         self.ctl("pack", "t/noise", code=2)
         self.ctl("pack", "-Q", "t/noise", code=0)
         self.ctl("pack", "missing", code=1)
+
+    @unittest.skipUnless(os.geteuid() == 0, "becomes another user")
+    def test_a_user_packs_files_that_may_not_be_written_and_have_attributes(self):
+        write(self.path("t", "file"), xzformat.text(1, 50 * KIB))
+        os.setxattr(self.path("t", "file"), "user.note", b"kept")
+        support.run(["setfacl", "-m", "u:1000:r", self.path("t", "file")])
+        os.chmod(self.path("t", "file"), 0o444)
+        os.chmod(self.folder, 0o755)
+        for name in ("t", "t/file"):
+            shutil.chown(self.path(name), "nobody", "nogroup")
+        before = ctl_trees._metadata(self.path("t/file"))  # pylint: disable=protected-access
+        shutil.copy(CTL, self.path("xzfsctl"))
+        support.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+                     self.path("xzfsctl"), "pack", self.path("t")])
+        after = ctl_trees._metadata(self.path("t/file.xz"))  # pylint: disable=protected-access
+        self.assertEqual(after, before)
 
     def test_a_file_with_several_names_is_packed_under_all_of_them_and_unpacked_again(self):
         content = {"one": xzformat.text(1, 50 * KIB), "two": xzformat.text(2, 60 * KIB)}

@@ -251,6 +251,7 @@ TEST_F(OverlayTest, InAnotherBootOnlyWhatWasSyncedCounts) {
   }
   auto overlay = Load("boot 2");
   ExpectIs(*overlay, synced);
+  EXPECT_TRUE(overlay->lost_changes());
   // In the boot in which it was loaded it counts without a sync, and the rest doesn't come back.
   ASSERT_TRUE(overlay->Write(100, BytesOf("second")));
   const std::string second = ContentOf(*overlay);
@@ -259,7 +260,9 @@ TEST_F(OverlayTest, InAnotherBootOnlyWhatWasSyncedCounts) {
   ExpectIs(*overlay, second);
   ASSERT_TRUE(overlay->Sync(false));
   overlay.reset();
-  ExpectIs(*Load("boot 3"), second);
+  overlay = Load("boot 3");
+  ExpectIs(*overlay, second);
+  EXPECT_FALSE(overlay->lost_changes());
 }
 
 TEST_F(OverlayTest, WhatDidNotSurviveTheBootStaysAwayOnAFullDisk) {

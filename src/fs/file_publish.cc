@@ -167,7 +167,6 @@ Status FileCommit::BecomeCold(const std::string& name) {
   state_->hot = nullptr;
   fs_.DetachOverlay(id_, *state_);
   state_->job = nullptr;
-  state_->may_differ = state_->writers != 0;
   fs_.files_.Unpin(id_);  // of what the file has been
   struct stat st = {};
   const int file =
@@ -194,6 +193,8 @@ Status FileCommit::BecomeCold(const std::string& name) {
         ++changed.content;
       },
       &name);
+  // Not before: what was decoded of the old base would seem to be of this file.
+  state_->may_differ = state_->writers != 0;
   return {};
 }
 

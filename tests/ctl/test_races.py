@@ -109,10 +109,10 @@ class Races(CtlTest):
         def goes_on(count):
             return tracer.poll() is not None or self.log().count("--- SIGCONT") >= count
         for count in range(1, turn + 1):
-            wait_until(lambda count=count: stops(count), "the command stops or ends")
+            wait_until(lambda count=count: stops(count), "the command stops or ends", 60)
             if tracer.poll() is None and count != turn:
                 os.kill(tracee(), signal.SIGCONT)
-                wait_until(lambda count=count: goes_on(count), "the command goes on")
+                wait_until(lambda count=count: goes_on(count), "the command goes on", 60)
         return tracer, tracee() if tracer.poll() is None else None
 
     @staticmethod
@@ -156,7 +156,7 @@ class Races(CtlTest):
                         with open(self.mount / name, "rb+", buffering=0) as again:
                             edit(again)
                 committed = commit and self.sync()
-                wait_until(lambda: self.has_ended(tracer, pid), "the command ends")
+                wait_until(lambda: self.has_ended(tracer, pid), "the command ends", 60)
                 error = tracer.stderr.read().decode()
                 tracer.stderr.close()
                 self.sync()

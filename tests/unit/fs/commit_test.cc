@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -278,6 +279,34 @@ TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
   listing.join();
   EXPECT_EQ(std::count(names.begin(), names.end(), "plain"), 1);
   EXPECT_EQ(std::count(names.begin(), names.end(), "cold"), 1);
+}
+
+// What was decoded before a change must not reach the kernel after it.
+TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
+  std::vector<DecodedRange> decoded;
+  fs_->SetDecodedListener(
+      [&](std::vector<DecodedRange> ranges) {
+        std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
+      },
+      [](NodeId) {});
+  EXPECT_EQ(At(12'345, id_), 'c');
+  ASSERT_FALSE(decoded.empty());
+  const std::function<bool()> still_good = decoded[0].still_good;
+  EXPECT_TRUE(still_good());
+  Edit();
+  EXPECT_FALSE(still_good());
+  int looks = 0;
+  const std::function<int()> look = [&] {  // also while the node becomes another file
+    EXPECT_FALSE(still_good()) << "look " << looks;
+    ++looks;
+    os_.BeforeNext("FStat", look);
+    return 0;
+  };
+  os_.BeforeNext("Rename", look);
+  EXPECT_TRUE(fs_->SyncCommits());
+  os_.BeforeNext({}, nullptr);
+  EXPECT_GT(looks, 2);
+  EXPECT_FALSE(still_good());
 }
 
 class LinkedCommitTest : public CommitTest {

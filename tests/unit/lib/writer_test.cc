@@ -250,5 +250,19 @@ TEST_F(WriterTest, WholeFilesComeBackWithModeAndTimes) {
   EXPECT_EQ(TextOf(*ReadFile(dir_ / "a.xz")), kPlain);
 }
 
+// The kernel's own files say 0 or a page.
+TEST_F(WriterTest, AFileIsCompressedToItsEndWhateverSizeItSays) {
+  for (const char* path : {"/proc/version", "/sys/devices/system/cpu/online"}) {
+    if (!fs::exists(path)) {
+      GTEST_SKIP() << "there is no " << path;
+    }
+    const std::string content = Plain(path);
+    ASSERT_NE(fs::file_size(path), content.size());
+    const Status made = CompressFile(path, dir_ / "a.xz");
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_EQ(Xz(dir_ / "a.xz"), content);
+  }
+}
+
 }  // namespace
 }  // namespace xzfs

@@ -62,10 +62,12 @@ class Salvage {
   Status ByScan();
   // Each returns where to go on.
   Result<uint64_t> TakeBlock(uint64_t offset);
-  Result<uint64_t> LoseBlock(uint64_t offset, const SalvagedBlock& block);
+  Result<uint64_t> LoseBlock(uint64_t offset, const std::vector<SalvagedBlock>& tries);
   Result<uint64_t> EndStream(const Landmark& index);
   Result<uint64_t> Resync(uint64_t offset);
 
+  bool FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part) const;
+  bool IsFollowed(uint64_t begin, uint64_t end) const;
   Result<SalvagedBlock> Decode(const BlockPlace& place);
   std::vector<uint8_t> ChecksToTry() const;
   uint64_t SkipPadding(uint64_t offset) const;

@@ -63,7 +63,7 @@ Status Salvage::ByIndex(const BlockIndex& index) {
 
 Status Salvage::ByScan() {
   for (uint64_t at = 0; at < from_.size();) {
-    const Landmark mark = LandmarkAt(from_, at, options_.index_bytes);
+    const Landmark mark = At(at);
     switch (mark.kind) {
       case Kind::kStreamHeader:
         in_stream_ = true;
@@ -144,7 +144,7 @@ Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedB
 }
 
 // Where something follows: what says that the Block ends there is right, and so is its plain size.
-bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part) const {
+bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part) {
   const uint64_t begin = part.stored_begin;
   // Its header says it.
   for (const SalvagedBlock& block : tries) {
@@ -169,14 +169,26 @@ bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part
 }
 
 // Of a Block: something stands where it may end.
-bool Salvage::IsFollowed(uint64_t begin, uint64_t end) const {
+bool Salvage::IsFollowed(uint64_t begin, uint64_t end) {
   if (end <= begin || end % 4 != 0 || end >= from_.size()) {
     return false;
   }
-  const Landmark next = LandmarkAt(from_, end, options_.index_bytes);
+  const Landmark next = At(end);
   // A byte of 0 is enough to look like a damaged Index.
   return next.kind != Kind::kNothing &&
          (next.kind != Kind::kDamagedIndex || next.block_count == stream_blocks_);
+}
+
+// A file may be made of Blocks that all end where a large Index seems to begin, so what turns out
+// to be none may cost as much as to read the file once. After that no Index is read: that is the
+// same as if all were damaged, and they say how many Blocks there are all the same.
+Landmark Salvage::At(uint64_t offset) {
+  const bool reads_index = no_index_bytes_ < from_.size();
+  const Landmark mark = LandmarkAt(from_, offset, reads_index ? options_.index_bytes : 0);
+  if (mark.kind == Kind::kDamagedIndex) {
+    no_index_bytes_ += mark.end - mark.offset;
+  }
+  return mark;
 }
 
 Result<uint64_t> Salvage::EndStream(const Landmark& index) {

@@ -24,12 +24,16 @@ namespace {
 // Less holds no decoder and no Block worth the name.
 constexpr uint64_t kLeastMemory = uint64_t{16} << 20;
 
+// The largest dictionary of the formats has 4 GiB.
+constexpr uint64_t kMemoryLimit = uint64_t{5} << 30;
+
 ReadEngine::Limits LimitsOf(const ReadCache::Options& options) {
   const uint64_t memory = std::max(options.memory_bytes, kLeastMemory);
   return {
       .budget_bytes = static_cast<size_t>(memory),
       .threads = options.threads == 0 ? UsableProcessors() : options.threads,
-      .whole_block_bytes = options.whole_block_bytes == 0 ? memory / 8 : options.whole_block_bytes};
+      .whole_block_bytes = options.whole_block_bytes == 0 ? memory / 8 : options.whole_block_bytes,
+      .memory_limit_bytes = options.memory_limit_bytes.value_or(kMemoryLimit)};
 }
 
 // Of bytes that are in no file: of each object its own, on a device that there isn't.

@@ -139,6 +139,41 @@ TEST(Reader, AFileThatIsNotThereOrNoFileSaysSo) {
   EXPECT_EQ(Reader::Open("/dev/null").error().code, EINVAL);
 }
 
+// A Block whose decoder takes twice the memory of a cache, and more than the presets of xz do.
+std::string LargeDictionary(const std::string& plain) {
+  const XzBuilder::Block how{.header_filters = "lzma2:preset=0,dict=144MiB",
+                             .recorded_plain_size = 160 * kKiB * kKiB};
+  return XzBuilder().BeginStream().AddBlock(plain, how).EndStream().bytes();
+}
+
+TEST(Reader, ADecoderMayTakeMoreThanTheCache) {
+  const std::string plain = SomeText(2000 * kKiB);
+  const auto reader = MustOpen(LargeDictionary(plain));
+  EXPECT_EQ(Text(*reader, 1000, 1000), plain.substr(1000, 1000));
+}
+
+TEST(Reader, WhatExceedsTheMemoryLimitIsEfbig) {
+  const auto code_of = [](const std::string& stored, uint64_t limit) {
+    const auto cache = ReadCache::Create({.memory_limit_bytes = limit});
+    const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.xz", cache);
+    const auto read = reader ? (*reader)->ReadAt(0, 100) : tl::unexpected(reader.error());
+    if (!read) {
+      EXPECT_NE(read.error().message.find("limit"), std::string::npos) << read.error().message;
+      return read.error().code;
+    }
+    return 0;
+  };
+  const std::string dictionary = LargeDictionary(SomeText(2000 * kKiB));
+  EXPECT_EQ(code_of(dictionary, uint64_t{150} << 20), EFBIG);
+  EXPECT_EQ(code_of(dictionary, uint64_t{170} << 20), 0);
+  const std::string index = MakeXz(kPlain, 100);
+  EXPECT_EQ(code_of(index, 300 * kKiB), EFBIG);
+  EXPECT_EQ(code_of(index, 1000 * kKiB), 0);
+  const std::string alone = MakeLzmaAlone(kPlain, false);
+  EXPECT_EQ(code_of(alone, 50 * kKiB), EFBIG);
+  EXPECT_EQ(code_of(alone, 1000 * kKiB), 0);
+}
+
 TEST(Reader, GiantBlocksReadInSlices) {
   const std::string plain = SomeText(5000 * kKiB);
   const auto cache = ReadCache::Create({.whole_block_bytes = 1 << 20});

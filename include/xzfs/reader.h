@@ -68,7 +68,9 @@ class Reader final : public RandomAccessFile {
   // cache's memory limit; what the system said.
   XZFS_EXPORT static Result<std::unique_ptr<Reader>> Open(
       const std::string& path, std::shared_ptr<ReadCache> cache = nullptr);
-  // The same for compressed bytes from anywhere. `name` is for messages.
+  // The same for compressed bytes from anywhere. `name` is for messages. Bytes that come out of
+  // another Reader, at whatever depth, need another `cache` than that one has: two would wait for
+  // each other's decoders. Errors: EINVAL if they have the same; it may be met by a read as well.
   XZFS_EXPORT static Result<std::unique_ptr<Reader>> Open(
       std::shared_ptr<const RandomAccessFile> stored, const std::string& name,
       std::shared_ptr<ReadCache> cache = nullptr);

@@ -20,8 +20,9 @@ XZFS_EXPORT Status WriteFile(const std::string& path, std::span<const std::byte>
                              const WriterOptions& options = {});
 
 // Makes or replaces the .xz file `to` so that it holds the bytes of the file `from`, which stays.
-// Mode and times are copied, as xz does. Errors: as Writer; ESTALE if `from` changed meanwhile.
-// Blocks.
+// `from` is read to its end, whatever size it says: files of /proc and /sys, too. Mode and times
+// are copied, as xz does. Errors: as Writer; ESTALE if `from` changed meanwhile, its size or its
+// mtime; `to` is what it was then. Blocks.
 XZFS_EXPORT Status CompressFile(const std::string& from, const std::string& to,
                                 const WriterOptions& options = {});
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -20,8 +21,10 @@ namespace xzfs {
 class ReadCache {
  public:
   struct Options {
-    // The budget in bytes. It is exceeded by no more than a Block for each reading thread, and a
-    // file is never refused for it. More of it keeps more Blocks. Least: 16 MiB.
+    // The budget in bytes. No file is refused for it: it is exceeded by a Block for each reading
+    // thread, and by a decoder that needs more than three quarters of it, as one of `xz -9` with
+    // its 65 MiB. Of those that are this large the next one mostly waits. More of it keeps more
+    // Blocks. Least: 16 MiB.
     uint64_t memory_bytes = uint64_t{64} << 20;
     // Threads that decode ahead of sequential readers and that help with a long ReadAt. 0: one for
     // each processor that this process may use. Those that call ReadAt decode, too.
@@ -30,6 +33,10 @@ class ReadCache {
     // is returned. Larger ones are decoded in slices of 1 MiB, and verified when their end is
     // reached. In bytes; 0: an eighth of memory_bytes.
     uint64_t whole_block_bytes = 0;
+    // What a file may ask for, in bytes: the most that one decoder may take, with its dictionary,
+    // which is no larger than its Block, and reading one Index, about 40 a Block. What needs more
+    // is refused with EFBIG. For files of strangers. Unset: 5 GiB, in which every dictionary fits.
+    std::optional<uint64_t> memory_limit_bytes = {};
   };
 
   // Starts the threads.
@@ -57,10 +64,13 @@ class Reader final : public RandomAccessFile {
   // Opens the file at `path`, which is taken for compressed by how it begins, not by its name.
   // `cache`: null for one of its own. Holds a descriptor. Reads the Index, no more; for .lzma and
   // .lz see BlockIndex::Read. Blocks: on I/O.
-  // Errors: EIO if it isn't a compressed file, or its Index is damaged; what the system said.
+  // Errors: EIO if it isn't a compressed file, or its Index is damaged; EFBIG if it exceeds the
+  // cache's memory limit; what the system said.
   XZFS_EXPORT static Result<std::unique_ptr<Reader>> Open(
       const std::string& path, std::shared_ptr<ReadCache> cache = nullptr);
-  // The same for compressed bytes from anywhere. `name` is for messages.
+  // The same for compressed bytes from anywhere. `name` is for messages. Bytes that come out of
+  // another Reader, at whatever depth, need another `cache` than that one has: two would wait for
+  // each other's decoders. Errors: EINVAL if they have the same; it may be met by a read as well.
   XZFS_EXPORT static Result<std::unique_ptr<Reader>> Open(
       std::shared_ptr<const RandomAccessFile> stored, const std::string& name,
       std::shared_ptr<ReadCache> cache = nullptr);
@@ -70,7 +80,8 @@ class Reader final : public RandomAccessFile {
 
   // As RandomAccessFile. Several Blocks are decoded by several threads.
   // Errors: EIO if any byte of the range is in a damaged Block: nothing is returned then, and the
-  // rest of the file can be read; ESTALE if the file was changed since it was opened.
+  // rest of the file can be read; EFBIG in the same way if the decoder of one exceeds the memory
+  // limit; ESTALE if the file was changed since it was opened.
   XZFS_EXPORT Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
   // Of the decoded bytes.
   XZFS_EXPORT uint64_t size() const override;

@@ -42,10 +42,11 @@ class Writer {
   // Errors: EINVAL for options that don't exist; what the system said.
   XZFS_EXPORT static Result<Writer> Create(const std::string& path,
                                            const WriterOptions& options = {});
-  // The same with what the .xz file at `path` holds before what is written; if there is none, or
-  // an empty one, Create. Its Blocks are copied as they are, unless they have another Check or the
-  // last one has less than block_bytes. Blocks: on I/O.
-  // Errors: as Create; EBUSY if another Writer appends to it; EIO if it is damaged or no .xz file.
+  // The same with what the .xz file at `path` holds, if there is one and it isn't empty, before
+  // what is written. Its Blocks are copied as they are, unless they have another Check or the last
+  // one has less than block_bytes. Blocks: on I/O. Errors: as Create; EBUSY if another Writer
+  // appends to it; EIO if it is damaged or no .xz file. Of several that append to a file that isn't
+  // there yet one makes it, and Close of the others is ESTALE.
   XZFS_EXPORT static Result<Writer> Append(const std::string& path,
                                            const WriterOptions& options = {});
   XZFS_EXPORT ~Writer();
@@ -57,7 +58,7 @@ class Writer {
   // What is written next begins a Block: so that records can be read one by one.
   XZFS_EXPORT Status EndBlock();
   // Completes the file and gives it its name. To be called once. Blocks: on encoding and I/O.
-  // Errors: as Write; ESTALE if the file that was appended to was changed meanwhile.
+  // Errors: as Write; ESTALE if the file that was appended to was changed meanwhile, or made.
   XZFS_EXPORT Status Close();
 
   // Plain bytes so far, with those that were there before.

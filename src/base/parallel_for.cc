@@ -1,11 +1,15 @@
 // Numbers are taken in small groups from a counter by whoever comes. The caller takes part, so a
 // pool that is busy or has no threads costs nothing but the help: a helper that comes when the
-// caller is done finds the work closed and touches nothing of it.
+// caller is done finds the work closed and touches nothing of it. An exception ends the work for
+// all, and is kept until nobody is in the body any more.
 #include "base/parallel_for.h"
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <memory>
+#include <new>
+#include <utility>
 
 #include "base/mutex.h"
 
@@ -17,13 +21,17 @@ class SharedLoop {
   SharedLoop(size_t count, const std::function<void(size_t)>& body, size_t group)
       : count_(count), body_(body), group_(group) {}
 
-  void Work() {
+  void Work() EXCLUDES(mutex_) try {
     for (size_t begin = next_.fetch_add(group_); begin < count_; begin = next_.fetch_add(group_)) {
       const size_t end = std::min(begin + group_, count_);
       for (size_t i = begin; i < end; ++i) {
         body_(i);
       }
     }
+  } catch (...) {
+    next_ = count_;
+    MutexLock lock(mutex_);
+    exception_ = exception_ ? exception_ : std::current_exception();
   }
 
   void Help() EXCLUDES(mutex_) {
@@ -41,13 +49,14 @@ class SharedLoop {
     }
   }
 
-  // No helper begins after this, and all have ended.
-  void Close() EXCLUDES(mutex_) {
+  // No helper begins after this, and all have ended. Returns the first exception, or null.
+  std::exception_ptr Close() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     closed_ = true;
     while (helping_ != 0) {
       done_.Wait(mutex_);
     }
+    return std::move(exception_);
   }
 
  private:
@@ -59,6 +68,7 @@ class SharedLoop {
   CondVar done_;
   bool closed_ GUARDED_BY(mutex_) = false;
   unsigned helping_ GUARDED_BY(mutex_) = 0;
+  std::exception_ptr exception_ GUARDED_BY(mutex_);
 };
 
 }  // namespace
@@ -66,13 +76,19 @@ class SharedLoop {
 void ParallelFor(WorkerPool& pool, unsigned helpers, size_t count,
                  const std::function<void(size_t)>& body, size_t group) {
   const auto loop = std::make_shared<SharedLoop>(count, body, group);
-  for (unsigned i = 0; i < helpers; ++i) {
-    if (!pool.TrySubmit([loop] { loop->Help(); })) {
-      break;
+  try {
+    for (unsigned i = 0; i < helpers; ++i) {
+      if (!pool.TrySubmit([loop] { loop->Help(); })) {
+        break;
+      }
     }
+  } catch (const std::bad_alloc&) {
+    // As if the pool were busy: those that were asked before may be at work.
   }
   loop->Work();
-  loop->Close();
+  if (const std::exception_ptr exception = loop->Close()) {
+    std::rethrow_exception(exception);
+  }
 }
 
 }  // namespace xzfs

@@ -27,7 +27,6 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
   if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
     return error;
   }
-  error.code = EIO;  // also where the file asks for more memory than it may have
   bool last = false;
   {
     MutexLock lock(mutex_);
@@ -41,15 +40,22 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
     notes_.emplace(Key{file_id, block.number}, Damage{from, error});
     last = notes_.size() == kMostNotes;
   }
-  stats_.damaged_blocks.Add();
-  Log(LogLevel::kError, "damaged: " + name + ", Block " + std::to_string(block.number) +
-                            ", bytes " + std::to_string(block.plain_offset) + "-" +
+  const std::string place = name + ", Block " + std::to_string(block.number) + ", bytes " +
+                            std::to_string(block.plain_offset) + "-" +
                             std::to_string(block.plain_offset + block.plain_size) + ": " +
-                            error.message +
-                            "; reads there fail with EIO, the rest of the file is readable");
+                            error.message;
+  if (error.code == EFBIG) {
+    Log(LogLevel::kError, "refused: " + place +
+                              "; reads there fail with EFBIG, the rest of the file is readable; "
+                              "the limit grows with cache_size");
+  } else {
+    stats_.damaged_blocks.Add();
+    Log(LogLevel::kError,
+        "damaged: " + place + "; reads there fail with EIO, the rest of the file is readable");
+  }
   if (last) {
-    Log(LogLevel::kError, "that was damaged Block number " + std::to_string(kMostNotes) +
-                              ": no more of them are logged until the next mount");
+    Log(LogLevel::kError, "that was Block number " + std::to_string(kMostNotes) +
+                              " of these: no more of them are logged until the next mount");
   }
   return error;
 }

@@ -1,4 +1,4 @@
-// What is known to be damaged in the files of a mount.
+// What is known to be damaged, or too large to be decoded, in the files of a mount.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 
 namespace xzfs {
 
-// Damage is decoded, logged and counted once, however many readers come across it. Thread-safe.
+// Damage is decoded, logged and counted once, however many readers come across it; so are Blocks
+// that need more memory than a decoder may have, which are not counted as damaged. Thread-safe.
 // Bounded: beyond a few thousand damaged Blocks further ones cost a decode a read and no line in
 // the log.
 class DamageNotes {

@@ -12,8 +12,8 @@
 namespace xzfs {
 namespace {
 
-// Every preset of xz decodes in 65 MiB, whatever cache_size is; larger dictionaries (they have to
-// be asked for by number) may take up to the budget.
+// Every preset of xz decodes in 65 MiB, whatever the budget is; larger dictionaries (they have to
+// be asked for by number) may take up to the budget, unless a limit is given.
 constexpr uint64_t kLeastDecoderLimit = uint64_t{128} << 20;
 
 // Tasks that wait for a thread: a full window for eight readers. Beyond that readers decode their
@@ -43,7 +43,8 @@ UniqueFd OpenRestartFile(uint64_t bytes) {
 ReadEngine::ReadEngine(const Limits& limits)
     : whole_block_bytes(limits.whole_block_bytes),
       verify(limits.verify),
-      decoder_limit(std::max<uint64_t>(kLeastDecoderLimit, limits.budget_bytes)),
+      decoder_limit(limits.memory_limit_bytes.value_or(
+          std::max<uint64_t>(kLeastDecoderLimit, limits.budget_bytes))),
       budget(limits.budget_bytes),
       cache(budget, stats),
       arenas(cache, limits.threads),
@@ -52,7 +53,7 @@ ReadEngine::ReadEngine(const Limits& limits)
       restarts(cache, OpenRestartFile(limits.restart_file_bytes), limits.restart_file_bytes),
       slices(cache, slots, damage, restarts, stats,
              {.decoder_bytes = decoder_limit, .homes = limits.threads}),
-      files(cache),
+      files(cache, limits.memory_limit_bytes),
       small_files(cache),
       most_unfinished_bytes(std::min<uint64_t>(limits.budget_bytes / 8, kMostUnfinishedBytes)),
       pool(limits.threads, kQueueLimit) {}

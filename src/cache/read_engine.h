@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "base/memory_budget.h"
 #include "base/stats.h"
@@ -34,6 +35,9 @@ struct ReadEngine {
     Verify verify = Verify::kBlock;
     // How large the temporary file for restart points may become; 0: none.
     uint64_t restart_file_bytes = 0;
+    // The most that a file may ask for: one decoder, or reading one Index. Unset: of decoders the
+    // larger of 128 MiB and the budget; of Indexes what XzFileTable says.
+    std::optional<uint64_t> memory_limit_bytes = {};
   };
 
   // Opens the temporary file: before the process gives up the right to.

@@ -54,7 +54,7 @@ class SliceDecoder {
   };
 
   // Decodes a slice, keeping some of the slices before it in the cache if it has to pass over them.
-  // Errors: EIO, noted as damage; what `stored` says. Blocks. REQUIRES: the caller holds no lock;
+  // Errors: EIO and EFBIG, noted; what `stored` says. Blocks. REQUIRES: the caller holds no lock;
   // with kReader no decode slot, with kAhead one.
   Result<UnitPtr> Load(const Request& request) EXCLUDES(mutex_);
 

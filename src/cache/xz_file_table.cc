@@ -37,9 +37,12 @@ bool IsExpensive(const XzFile& file) {
 
 }  // namespace
 
-XzFileTable::XzFileTable(BlockCache& cache)
+XzFileTable::XzFileTable(BlockCache& cache, std::optional<uint64_t> memory_limit_bytes)
     : cache_(cache),
-      limits_{.memory_bytes = std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4)},
+      limits_{.memory_bytes = memory_limit_bytes.value_or(
+                  std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4))},
+      legacy_limits_{.memory_bytes = memory_limit_bytes.value_or(
+                         std::max(limits_.memory_bytes, kLeastLegacyLimit))},
       large_reads_(kLargeReads),
       legacy_reads_(1) {}
 
@@ -104,10 +107,7 @@ Result<XzFileTable::FilePtr> XzFileTable::Read(Format format, uint64_t id,
   } else if (stored.size() > kLargeFileBytes) {
     turn.emplace(large_reads_, DecodeSlots::Priority::kReader);
   }
-  BlockIndex::Limits limits = limits_;
-  if (format != Format::kXz) {
-    limits.memory_bytes = std::max(limits.memory_bytes, kLeastLegacyLimit);
-  }
+  const BlockIndex::Limits& limits = format == Format::kXz ? limits_ : legacy_limits_;
   XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits));
   std::string log_name = name();
   const size_t bytes = index.memory_bytes() + log_name.capacity() + kBytesPerFile;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -23,7 +24,9 @@ namespace xzfs {
 // its next read. Thread-safe.
 class XzFileTable {
  public:
-  explicit XzFileTable(BlockCache& cache);
+  // Reading one Index, and decoding a legacy file for its size, takes at most `memory_limit_bytes`.
+  // Unset: the larger of 64 MiB and a quarter of the budget, for a legacy file at least 96 MiB.
+  explicit XzFileTable(BlockCache& cache, std::optional<uint64_t> memory_limit_bytes = {});
 
   // `stored` has the content that `identity` names. `id` is the one that the version had when it
   // was read before, so that what is cached of it is found again; 0 if it wasn't. `name` is for the
@@ -76,6 +79,7 @@ class XzFileTable {
 
   BlockCache& cache_;
   const BlockIndex::Limits limits_;
+  const BlockIndex::Limits legacy_limits_;
   DecodeSlots large_reads_;
   DecodeSlots legacy_reads_;
   std::atomic<uint64_t> next_id_{1};  // guards nothing

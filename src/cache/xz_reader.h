@@ -52,8 +52,9 @@ class XzReader : public RandomAccessFile {
   // Decode-ahead that was planned and hasn't begun is dropped.
   ~XzReader() override;
 
-  // Errors: EIO if any byte of the range is in a Block that is damaged: nothing is returned then,
-  // not even the bytes before it; what the stored file says.
+  // Errors: EIO if any byte of the range is in a Block that is damaged, EFBIG if it is in one whose
+  // decoder would exceed the limit: nothing is returned then, not even the bytes before it; what
+  // the stored file says.
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
   uint64_t size() const override { return shared_->source.plain_size; }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/machine.h"
+#include "ctl/block_pass.h"
 #include "store/names.h"
 #include "store/source_dir.h"
 #include "store/xz_writer.h"
@@ -57,7 +58,8 @@ ReadEngine::Limits DefaultEngineLimits(unsigned threads) {
   const uint64_t budget = std::clamp(UsableMemory() / 4, kLeastBudget, kMostBudget);
   return {.budget_bytes = budget,
           .threads = threads,
-          .whole_block_bytes = std::min(kWholeBlockBytes, budget / 8)};
+          .whole_block_bytes = std::min(kWholeBlockBytes, budget / 8),
+          .memory_limit_bytes = kDecoderBytes};
 }
 
 Result<Format> FormatOf(const Input& input) {

@@ -44,7 +44,8 @@ struct CompressedName {
 Result<std::optional<CompressedName>> CompressedNameOf(const std::string& name,
                                                        const RandomAccessFile& stored);
 
-// Of a ReadEngine for one run of a command: memory as a mount takes by default, at most 1 GiB.
+// Of a ReadEngine for one run of a command: memory as a mount takes by default, at most 1 GiB, and
+// beside it what the files ask for.
 ReadEngine::Limits DefaultEngineLimits(unsigned threads);
 
 // Tells of what is read of a file. Thread-safe.

@@ -63,7 +63,7 @@ Status Salvage::ByIndex(const BlockIndex& index) {
 
 Status Salvage::ByScan() {
   for (uint64_t at = 0; at < from_.size();) {
-    const Landmark mark = LandmarkAt(from_, at, options_.index_bytes);
+    const Landmark mark = At(at);
     switch (mark.kind) {
       case Kind::kStreamHeader:
         in_stream_ = true;
@@ -99,9 +99,9 @@ Status Salvage::ByScan() {
 }
 
 Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
-  SalvagedBlock block;
+  std::vector<SalvagedBlock> tries;
   for (const uint8_t check : ChecksToTry()) {
-    XZFS_ASSIGN_OR_RETURN(block, Decode({.offset = offset, .check = check}));
+    XZFS_ASSIGN_OR_RETURN(SalvagedBlock block, Decode({.offset = offset, .check = check}));
     if (!block.damage) {
       AddWhole(block.plain_bytes, check);
       ++stream_blocks_;
@@ -110,44 +110,28 @@ Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
       check_is_sure_ = true;
       return block.end;
     }
+    tries.push_back(std::move(block));
   }
-  return LoseBlock(offset, block);
+  return LoseBlock(offset, tries);
 }
 
-Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const SalvagedBlock& block) {
-  const uint64_t kept = options_.keeps_partial ? block.plain_bytes : 0;
+// `tries`: what became of it with each Check that it may have, the likeliest first. They differ in
+// where it ends.
+Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedBlock>& tries) {
+  const SalvagedBlock& likeliest = tries.front();
+  const uint64_t kept = options_.keeps_partial ? likeliest.plain_bytes : 0;
   XZFS_RETURN_IF_ERROR(SetSize(position_ + kept));
   MissingPart part{.block = report_.blocks + report_.missing.size(),
                    .stored_begin = offset,
                    .kept_bytes = kept,
-                   .why = block.damage->message};
+                   .why = likeliest.damage->message};
   if (!counts_ || !places_known_) {
     part.block.reset();
   }
   in_stream_ = true;
   ++stream_blocks_;
-  const auto is_followed = [&](uint64_t end) {
-    if (end <= offset || end % 4 != 0 || end >= from_.size()) {
-      return false;
-    }
-    const Landmark next = LandmarkAt(from_, end, options_.index_bytes);
-    // A byte of 0 is enough to look like a damaged Index.
-    return next.kind != Kind::kNothing &&
-           (next.kind != Kind::kDamagedIndex || next.block_count == stream_blocks_);
-  };
-  // Where its header says that it ends, the next thing begins: what it says of its size is right.
-  const bool is_small = block.stored_bytes && *block.stored_bytes < from_.size() - offset;
-  if (is_small && is_followed(offset + *block.stored_bytes)) {
-    part.stored_end = offset + *block.stored_bytes;
-    if (block.plain_size && *block.plain_size / kBestRatio <= *block.stored_bytes) {
-      part.plain_size = block.plain_size;
-    }
-  } else if (is_followed(block.end)) {
-    // Only the Check was wrong: the decoder came to the end.
-    part.stored_end = block.end;
-    part.plain_size = block.plain_bytes;
-  } else {
-    const uint64_t noticed = block.end - std::min(block.end, kNoticedLate);
+  if (!FindEnd(tries, part)) {
+    const uint64_t noticed = likeliest.end - std::min(likeliest.end, kNoticedLate);
     XZFS_ASSIGN_OR_RETURN(const Landmark next,
                           FindLandmark(from_, std::max(offset + 4, noticed), cancelled_));
     part.stored_end = next.offset;
@@ -157,6 +141,54 @@ Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const SalvagedBlock& block)
   const uint64_t end = part.stored_end;
   Lose(std::move(part));
   return end;
+}
+
+// Where something follows: what says that the Block ends there is right, and so is its plain size.
+bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part) {
+  const uint64_t begin = part.stored_begin;
+  // Its header says it.
+  for (const SalvagedBlock& block : tries) {
+    const bool is_small = block.stored_bytes && *block.stored_bytes < from_.size() - begin;
+    if (is_small && IsFollowed(begin, begin + *block.stored_bytes)) {
+      part.stored_end = begin + *block.stored_bytes;
+      if (block.plain_size && *block.plain_size / kBestRatio <= *block.stored_bytes) {
+        part.plain_size = block.plain_size;
+      }
+      return true;
+    }
+  }
+  // Only the Check was wrong: the decoder came to the end.
+  for (const SalvagedBlock& block : tries) {
+    if (IsFollowed(begin, block.end)) {
+      part.stored_end = block.end;
+      part.plain_size = block.plain_bytes;
+      return true;
+    }
+  }
+  return false;
+}
+
+// Of a Block: something stands where it may end.
+bool Salvage::IsFollowed(uint64_t begin, uint64_t end) {
+  if (end <= begin || end % 4 != 0 || end >= from_.size()) {
+    return false;
+  }
+  const Landmark next = At(end);
+  // A byte of 0 is enough to look like a damaged Index.
+  return next.kind != Kind::kNothing &&
+         (next.kind != Kind::kDamagedIndex || next.block_count == stream_blocks_);
+}
+
+// A file may be made of Blocks that all end where a large Index seems to begin, so what turns out
+// to be none may cost as much as to read the file once. After that no Index is read: that is the
+// same as if all were damaged, and they say how many Blocks there are all the same.
+Landmark Salvage::At(uint64_t offset) {
+  const bool reads_index = no_index_bytes_ < from_.size();
+  const Landmark mark = LandmarkAt(from_, offset, reads_index ? options_.index_bytes : 0);
+  if (mark.kind == Kind::kDamagedIndex) {
+    no_index_bytes_ += mark.end - mark.offset;
+  }
+  return mark;
 }
 
 Result<uint64_t> Salvage::EndStream(const Landmark& index) {

@@ -62,10 +62,13 @@ class Salvage {
   Status ByScan();
   // Each returns where to go on.
   Result<uint64_t> TakeBlock(uint64_t offset);
-  Result<uint64_t> LoseBlock(uint64_t offset, const SalvagedBlock& block);
+  Result<uint64_t> LoseBlock(uint64_t offset, const std::vector<SalvagedBlock>& tries);
   Result<uint64_t> EndStream(const Landmark& index);
   Result<uint64_t> Resync(uint64_t offset);
 
+  bool FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part);
+  bool IsFollowed(uint64_t begin, uint64_t end);
+  Landmark At(uint64_t offset);
   Result<SalvagedBlock> Decode(const BlockPlace& place);
   std::vector<uint8_t> ChecksToTry() const;
   uint64_t SkipPadding(uint64_t offset) const;
@@ -90,6 +93,7 @@ class Salvage {
   std::optional<uint8_t> check_;
   bool check_is_sure_ = false;
   bool places_known_ = true;
+  uint64_t no_index_bytes_ = 0;  // that were read as an Index, and are none
 };
 
 }  // namespace xzfs

@@ -293,10 +293,12 @@ Status Filesystem::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   // A file that is being written looks damaged until it is complete: that is not worth an alarm.
   const std::string key =
       std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
-  if (settled && damaged_files_.Report(LogLevel::kError, key,
-                                       "damaged: " + nodes_.PathIn(parent, entry.stored_name) +
-                                           ": " + error.message +
-                                           "; opening it fails with EIO until it is replaced")) {
+  const std::string what = nodes_.PathIn(parent, entry.stored_name) + ": " + error.message;
+  const std::string line =
+      error.code == EFBIG
+          ? "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size"
+          : "damaged: " + what + "; opening it fails with EIO until it is replaced";
+  if (settled && damaged_files_.Report(LogLevel::kError, key, line)) {
     engine_.stats.damaged_files.Add();
   }
   node.damage = std::move(error);

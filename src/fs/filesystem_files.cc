@@ -216,7 +216,7 @@ Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool may_note_u
   const struct stat st = stated ? *stated : node->attributes;
   // Not before that: what was replaced while a lookup read it looks damaged.
   if (node->damage) {
-    return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
+    return Fail(node->damage->code, nodes_.PathOf(id) + ": " + node->damage->message);
   }
   const bool compressed = node->kind == StoredKind::kCompressed;
   // The stored bytes of a small file may be here since the lookup.

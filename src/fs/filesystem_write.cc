@@ -116,7 +116,7 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
     }
     if (node->damage) {
-      return Fail(EIO, nodes_.PathOf(id) + ": " + node->damage->message);
+      return Fail(node->damage->code, nodes_.PathOf(id) + ": " + node->damage->message);
     }
     if (node->kind == StoredKind::kCompressed && node->format != Format::kXz) {
       return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");

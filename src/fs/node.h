@@ -44,8 +44,8 @@ struct Node {
   uint64_t plain_size = 0;
   uint64_t file_id = 0;
   bool has_giant_blocks = false;
-  // Why not, if it couldn't. Then opening fails with EIO, and the size shown is the stored one: 0
-  // must never pass for an empty file.
+  // Why not, if it couldn't: EIO, or EFBIG if that takes more memory than the limit. Then opening
+  // fails with it, and the size shown is the stored one: 0 must never pass for an empty file.
   std::optional<Error> damage;
 
   // The inode number that is shown. It stays when a commit replaces the stored file, and no other

@@ -103,8 +103,12 @@ Status BlockWriter::Drain() {
   return {};
 }
 
-Status BlockWriter::TakeOver(std::shared_ptr<const OpenedFile> base, const Reader& reader) {
+void BlockWriter::AppendTo(std::shared_ptr<const OpenedFile> base) {
+  appends_ = true;
   base_ = std::move(base);
+}
+
+Status BlockWriter::TakeOver(const Reader& reader) {
   const uint64_t size = reader.size();
   // As if one byte followed: a short last Block is left open for what is written.
   const XzPlan plan(size + 1, options_.block_bytes, encode_options_.check, reader.index(),
@@ -147,16 +151,30 @@ Status BlockWriter::Finish() {
   const uint64_t end = stream_.position();
   XZFS_ASSIGN_OR_RETURN(const Bytes tail, stream_.Finish());
   XZFS_RETURN_IF_ERROR(WriteFully(Os::Real(), fd(), tail, end));
-  if (base_ != nullptr) {
-    // Whoever has the name now must be what was taken over.
-    XZFS_RETURN_IF_ERROR(base_->CheckUnchanged());
-    XZFS_ASSIGN_OR_RETURN(const auto now, OpenedFile::Open(base_->path()));
-    if (now->identity().device != base_->identity().device ||
-        now->identity().inode != base_->identity().inode) {
-      return Fail(ESTALE, base_->path() + " was replaced while it was appended to: append again");
-    }
+  return CheckBase();
+}
+
+Status BlockWriter::CheckBase() const {
+  if (base_ == nullptr) {
+    return {};
+  }
+  XZFS_RETURN_IF_ERROR(base_->CheckUnchanged());
+  XZFS_ASSIGN_OR_RETURN(const auto now, OpenedFile::Open(base_->path()));
+  if (now->identity().device != base_->identity().device ||
+      now->identity().inode != base_->identity().inode) {
+    return Fail(ESTALE, base_->path() + " was replaced while it was appended to: append again");
   }
   return {};
+}
+
+Status BlockWriter::Publish() {
+  // Where there was no base there was nothing to lock: two may have begun at the same time.
+  Status published = file_.Publish(options_.sync, /*replaces=*/!appends_ || base_ != nullptr);
+  if (!published && published.error().code == EEXIST) {
+    return Fail(ESTALE, published.error().message +
+                            ": it was made while this was written to append to it; append again");
+  }
+  return published;
 }
 
 }  // namespace xzfs

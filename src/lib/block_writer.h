@@ -27,13 +27,17 @@ class BlockWriter {
 
   // To be called first.
   Status Begin();
-  // What `base` holds, which `reader` reads, goes before what is written.
-  Status TakeOver(std::shared_ptr<const OpenedFile> base, const Reader& reader);
+  // What has the name when the file is complete must be `base`, as it was opened, or, if that is
+  // null, nothing.
+  void AppendTo(std::shared_ptr<const OpenedFile> base);
+  // What the base holds, which `reader` reads, goes before what is written. REQUIRES: there is one.
+  Status TakeOver(const Reader& reader);
   Status Write(std::span<const std::byte> plain);
   Status EndBlock();
   // Completes the file. It doesn't have its name yet.
   Status Finish();
-  Status Publish() { return file_.Publish(options_.sync); }
+  // Errors: ESTALE if the name isn't that of what was appended to; what the system said.
+  Status Publish();
 
   uint64_t plain_size() const { return plain_size_; }
   int fd() const { return file_.fd(); }
@@ -44,6 +48,7 @@ class BlockWriter {
   Status EncodeAgain(const Reader& reader, uint64_t begin, uint64_t end);
   Status WriteFront();
   Status Drain();
+  Status CheckBase() const;
 
   AtomicFile file_;
   const WriterOptions options_;
@@ -51,7 +56,8 @@ class BlockWriter {
   StreamBuilder stream_;
   Bytes block_;  // in the making
   uint64_t plain_size_ = 0;
-  std::shared_ptr<const OpenedFile> base_;  // that is appended to; may be null
+  bool appends_ = false;
+  std::shared_ptr<const OpenedFile> base_;  // that is appended to; null if there is none
   std::deque<std::future<Encoded>> window_;
   // Last: its tasks end before anything else goes.
   EncodePool pool_;

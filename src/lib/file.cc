@@ -17,6 +17,8 @@ namespace {
 
 // Enough Blocks of 1 MiB for some threads.
 constexpr uint64_t kStepBytes = uint64_t{16} << 20;
+// For a file that says it's empty, and may not be.
+constexpr uint64_t kLeastStepBytes = uint64_t{64} << 10;
 
 // Before anything is in the file: who may not read the original doesn't read this.
 Status CopyMode(const struct stat& from, int to) {
@@ -52,11 +54,11 @@ Status CompressFile(const std::string& from, const std::string& to,
   BlockWriter writer(std::move(file), options, options.check.value_or(Check::kCrc64));
   XZFS_RETURN_IF_ERROR(CopyMode(plain->attributes(), writer.fd()));
   XZFS_RETURN_IF_ERROR(writer.Begin());
-  Bytes buffer(static_cast<size_t>(std::min(plain->size(), kStepBytes)));
-  for (uint64_t at = 0; at < plain->size();) {
-    XZFS_ASSIGN_OR_RETURN(const size_t got, plain->ReadAt(at, buffer));
+  Bytes buffer(static_cast<size_t>(std::clamp(plain->size(), kLeastStepBytes, kStepBytes)));
+  size_t got = buffer.size();
+  for (uint64_t at = 0; got == buffer.size(); at += got) {
+    XZFS_ASSIGN_OR_RETURN(got, plain->ReadAt(at, buffer));
     XZFS_RETURN_IF_ERROR(writer.Write(std::span(buffer).first(got)));
-    at += got;
   }
   XZFS_RETURN_IF_ERROR(writer.Finish());
   XZFS_RETURN_IF_ERROR(plain->CheckUnchanged());

@@ -1,6 +1,9 @@
 // A file of the file system that is read, and must not change meanwhile.
 #pragma once
 
+#include <sys/types.h>
+
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -18,9 +21,10 @@ class OpenedFile : public RandomAccessFile {
   // Errors: what the system said; EISDIR and EINVAL for what isn't a regular file.
   static Result<std::shared_ptr<const OpenedFile>> Open(const std::string& path);
 
-  // ESTALE if the file has changed since it was opened.
+  // Reads to the real end: what the kernel makes up when it's read (/proc, /sys) has more or less
+  // than size(). ESTALE if the file has changed since it was opened.
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
-  uint64_t size() const override { return stored_.size(); }
+  uint64_t size() const override { return identity().size_bytes; }
   void WillRead(uint64_t offset, uint64_t length) const override {
     Os::Real().StartReading(fd(), offset, length);
   }
@@ -39,7 +43,7 @@ class OpenedFile : public RandomAccessFile {
       : path_(std::move(path)),
         file_(std::move(file)),
         attributes_(attributes),
-        stored_(Os::Real(), file_.get(), static_cast<uint64_t>(attributes.st_size)) {}
+        stored_(Os::Real(), file_.get(), std::numeric_limits<off_t>::max()) {}
 
   const std::string path_;
   const Descriptor file_;

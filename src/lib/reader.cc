@@ -24,12 +24,16 @@ namespace {
 // Less holds no decoder and no Block worth the name.
 constexpr uint64_t kLeastMemory = uint64_t{16} << 20;
 
+// The largest dictionary of the formats has 4 GiB.
+constexpr uint64_t kMemoryLimit = uint64_t{5} << 30;
+
 ReadEngine::Limits LimitsOf(const ReadCache::Options& options) {
   const uint64_t memory = std::max(options.memory_bytes, kLeastMemory);
   return {
       .budget_bytes = static_cast<size_t>(memory),
       .threads = options.threads == 0 ? UsableProcessors() : options.threads,
-      .whole_block_bytes = options.whole_block_bytes == 0 ? memory / 8 : options.whole_block_bytes};
+      .whole_block_bytes = options.whole_block_bytes == 0 ? memory / 8 : options.whole_block_bytes,
+      .memory_limit_bytes = options.memory_limit_bytes.value_or(kMemoryLimit)};
 }
 
 // Of bytes that are in no file: of each object its own, on a device that there isn't.
@@ -53,6 +57,53 @@ Result<Format> FormatOf(const RandomAccessFile& stored, const std::string& name)
   }
   return Fail(EIO, name + " is not compressed: it begins as no .xz, .lzma or .lz file does");
 }
+
+// A stored file is read while the engine's slots and turns are held, of which there are few. If it
+// is read out of a Reader that needs the same, a thread would wait for itself, or two for each
+// other. So each thread knows for which engines it reads just now.
+class StoredRead {
+ public:
+  explicit StoredRead(const ReadEngine& engine) : engine_(engine), outer_(latest_) {
+    latest_ = this;
+  }
+  ~StoredRead() { latest_ = outer_; }
+  StoredRead(const StoredRead&) = delete;
+  StoredRead& operator=(const StoredRead&) = delete;
+
+  static bool IsUnderWay(const ReadEngine& engine) {
+    const StoredRead* read = latest_;
+    while (read != nullptr && &read->engine_ != &engine) {
+      read = read->outer_;
+    }
+    return read != nullptr;
+  }
+
+ private:
+  static thread_local const StoredRead* latest_;
+  const ReadEngine& engine_;
+  const StoredRead* const outer_;
+};
+
+thread_local const StoredRead* StoredRead::latest_ = nullptr;
+
+// `stored`, whose reads are known as the engine's.
+class EngineStored : public RandomAccessFile {
+ public:
+  EngineStored(const ReadEngine& engine, std::shared_ptr<const RandomAccessFile> stored)
+      : engine_(engine), stored_(std::move(stored)) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    const StoredRead read(engine_);
+    return stored_->ReadAt(offset, out);
+  }
+  uint64_t size() const override { return stored_->size(); }
+  void WillRead(uint64_t offset, uint64_t length) const override {
+    stored_->WillRead(offset, length);
+  }
+
+ private:
+  const ReadEngine& engine_;
+  const std::shared_ptr<const RandomAccessFile> stored_;
+};
 
 }  // namespace
 
@@ -109,6 +160,7 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
   if (cache == nullptr) {
     cache = ReadCache::Create();
   }
+  stored = std::make_shared<EngineStored>(cache->impl_->engine, std::move(stored));
   XZFS_ASSIGN_OR_RETURN(const Format format, FormatOf(*stored, name));
   XzReader::Source source;
   source.identity = identity;
@@ -129,6 +181,11 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
 
 // A range of several Blocks is shared out, a Block a time, to the threads that are free.
 Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) const {
+  if (StoredRead::IsUnderWay(cache_->impl_->engine)) {
+    return Fail(
+        EINVAL,
+        file_->name() + " is read by a Reader with the same ReadCache: give one of them another");
+  }
   if (offset >= size() || out.empty()) {
     return size_t{0};
   }

@@ -9,11 +9,25 @@
 #include "lib/block_writer.h"
 
 namespace xzfs {
+namespace {
+
+// Of what is appended to a file: the one that it has.
+Check CheckOf(const BlockIndex& index) {
+  const std::vector<uint8_t> checks = index.Checks();
+  return checks.size() == 1 && IsCheckSupported(Check{checks[0]}) ? Check{checks[0]}
+                                                                  : Check::kCrc64;
+}
+
+}  // namespace
 
 class Writer::Impl {
  public:
   Impl(AtomicFile file, const WriterOptions& options, Check check)
       : blocks_(std::move(file), options, check) {}
+
+  // Errors: as Writer::Create.
+  static Result<std::unique_ptr<Impl>> Begin(const std::string& path, const WriterOptions& options,
+                                             Check check);
 
   BlockWriter& blocks() { return blocks_; }
 
@@ -27,6 +41,15 @@ class Writer::Impl {
   Status state_;  // what every further call returns, if it is an error
   BlockWriter blocks_;
 };
+
+Result<std::unique_ptr<Writer::Impl>> Writer::Impl::Begin(const std::string& path,
+                                                          const WriterOptions& options,
+                                                          Check check) {
+  XZFS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
+  auto impl = std::make_unique<Impl>(std::move(file), options, options.check.value_or(check));
+  XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().Begin(); }));
+  return impl;
+}
 
 template <class Step>
 Status Writer::Impl::Try(const Step& step) try {
@@ -55,35 +78,35 @@ Writer& Writer::operator=(Writer&& other) noexcept = default;
 
 Result<Writer> Writer::Create(const std::string& path, const WriterOptions& options) {
   XZFS_RETURN_IF_ERROR(ValidateOptions(options));
-  XZFS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
-  auto impl =
-      std::make_unique<Impl>(std::move(file), options, options.check.value_or(Check::kCrc64));
-  XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().Begin(); }));
+  XZFS_ASSIGN_OR_RETURN(auto impl, Impl::Begin(path, options, Check::kCrc64));
   return Writer(std::move(impl));
 }
 
 Result<Writer> Writer::Append(const std::string& path, const WriterOptions& options) {
   XZFS_RETURN_IF_ERROR(ValidateOptions(options));
-  Result<std::shared_ptr<const OpenedFile>> base = OpenedFile::Open(path);
-  const bool is_new = base ? (*base)->size() == 0 : base.error().code == ENOENT;
-  if (is_new) {
-    return Create(path, options);
+  std::shared_ptr<const OpenedFile> base;  // null: there is nothing that could be locked
+  std::unique_ptr<Reader> reader;          // null: there is nothing to take over
+  Check check = Check::kCrc64;
+  if (auto opened = OpenedFile::Open(path); opened) {
+    base = *std::move(opened);
+  } else if (opened.error().code != ENOENT) {
+    return tl::unexpected(std::move(opened).error());
   }
-  XZFS_RETURN_IF_ERROR(base);
-  if (Os::Real().Lock((*base)->fd(), /*wait=*/false) == -EWOULDBLOCK) {
+  if (base != nullptr && Os::Real().Lock(base->fd(), /*wait=*/false) == -EWOULDBLOCK) {
     return Fail(EBUSY, path + " is locked: somebody else appends to it");
   }
-  XZFS_ASSIGN_OR_RETURN(const std::unique_ptr<Reader> reader, Reader::Open(*base, path));
-  if (reader->index().format() != Format::kXz) {
-    return Fail(EIO, path + " is no .xz file: decompress it, and write it anew");
+  if (base != nullptr && base->size() != 0) {
+    XZFS_ASSIGN_OR_RETURN(reader, Reader::Open(base, path));
+    if (reader->index().format() != Format::kXz) {
+      return Fail(EIO, path + " is no .xz file: decompress it, and write it anew");
+    }
+    check = CheckOf(reader->index());
   }
-  const std::vector<uint8_t> checks = reader->index().Checks();
-  const Check kept =
-      checks.size() == 1 && IsCheckSupported(Check{checks[0]}) ? Check{checks[0]} : Check::kCrc64;
-  XZFS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
-  auto impl = std::make_unique<Impl>(std::move(file), options, options.check.value_or(kept));
-  XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().Begin(); }));
-  XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().TakeOver(*base, *reader); }));
+  XZFS_ASSIGN_OR_RETURN(auto impl, Impl::Begin(path, options, check));
+  impl->blocks().AppendTo(std::move(base));
+  if (reader != nullptr) {
+    XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().TakeOver(*reader); }));
+  }
   return Writer(std::move(impl));
 }
 

@@ -77,9 +77,9 @@ Landmark IndexAt(const RandomAccessFile& file, uint64_t offset, uint64_t memory_
     ret = lzma_code(stream.get(), LZMA_RUN);
     input.Consume(bytes.size() - stream->avail_in);
   }
+  mark.end = input.position();
   if (ret == LZMA_STREAM_END) {
     mark.kind = Landmark::Kind::kIndex;
-    mark.end = input.position();
     mark.block_count = lzma_index_block_count(index);
     lzma_index_end(index, nullptr);
   }

@@ -21,7 +21,8 @@ struct Landmark {
   enum class Kind { kNothing, kStreamHeader, kBlockHeader, kIndex, kDamagedIndex };
   Kind kind = Kind::kNothing;
   uint64_t offset = 0;
-  uint64_t end = 0;   // kStreamHeader, kIndex: offset of what follows
+  // kStreamHeader, kIndex: offset of what follows; kDamagedIndex: up to where it was read.
+  uint64_t end = 0;
   uint8_t check = 0;  // kStreamHeader: the Check ID
   // kIndex: Blocks in the Stream; kDamagedIndex: the same if its beginning is right.
   uint64_t block_count = 0;

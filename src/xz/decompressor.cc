@@ -23,6 +23,32 @@ bool HasSeveralStreams(const DecompressOptions& options) {
          options.format != StreamFormat::kLzmaAlone;
 }
 
+// Input that wasn't needed yet. To take some of it costs nothing: what is left is moved when more
+// comes, and then only if at least as much was taken since.
+class KeptInput {
+ public:
+  std::span<const std::byte> left() const { return std::span(bytes_).subspan(begin_); }
+
+  void Add(std::span<const std::byte> more) {
+    if (begin_ > bytes_.size() / 2) {
+      bytes_.erase(bytes_.begin(), bytes_.begin() + static_cast<ptrdiff_t>(begin_));
+      begin_ = 0;
+    }
+    bytes_.insert(bytes_.end(), more.begin(), more.end());
+  }
+
+  void Take(size_t count) {
+    begin_ += count;
+    if (begin_ == bytes_.size()) {
+      *this = KeptInput();
+    }
+  }
+
+ private:
+  Bytes bytes_;
+  size_t begin_ = 0;
+};
+
 }  // namespace
 
 class Decompressor::Impl {
@@ -49,7 +75,7 @@ class Decompressor::Impl {
   const uint64_t memory_limit_bytes_;
   LzmaStream stream_;
   Status state_;             // what every further call returns, if it is an error
-  Bytes kept_;               // input that wasn't needed yet
+  KeptInput kept_;           // none after the end
   Bytes unused_;             // what follows the end
   bool has_output_ = false;  // there may be more without more input
   bool eof_ = false;
@@ -102,7 +128,7 @@ tl::unexpected<Error> Decompressor::Impl::FailDecoding(lzma_ret ret) {
   return FailLzma(ret, "decompressing");
 }
 
-// Takes all of `compressed`: what the coder leaves is kept or unused.
+// What the coder leaves of `compressed` is stream_->avail_in.
 Result<Bytes> Decompressor::Impl::Code(std::span<const std::byte> compressed, size_t most_bytes,
                                        lzma_action action) {
   CoderOutput out(most_bytes);
@@ -132,9 +158,6 @@ Result<Bytes> Decompressor::Impl::Code(std::span<const std::byte> compressed, si
       break;
     }
   }
-  const std::span<const std::byte> left = compressed.last(stream_->avail_in);
-  Bytes rest(left.begin(), left.end());
-  (eof_ ? unused_ : kept_) = std::move(rest);
   return out.Take();
 }
 
@@ -144,17 +167,24 @@ Result<Bytes> Decompressor::Impl::Decompress(std::span<const std::byte> compress
   if (eof_) {
     return Fail(EINVAL, "the end is reached: use a new Decompressor for what follows");
   }
-  Bytes joined;
-  if (!kept_.empty()) {
-    joined.resize(kept_.size() + compressed.size());
-    std::copy(compressed.begin(), compressed.end(),
-              std::copy(kept_.begin(), kept_.end(), joined.begin()));
-    compressed = joined;
-    kept_.clear();
+  const bool is_kept = !kept_.left().empty();
+  if (is_kept) {
+    kept_.Add(compressed);
+    compressed = kept_.left();
   }
   Result<Bytes> out = Code(compressed, most_bytes, LZMA_RUN);
   if (!out) {
     state_ = tl::unexpected(out.error());
+    return out;
+  }
+  const std::span<const std::byte> left = compressed.last(stream_->avail_in);
+  if (eof_) {
+    unused_.assign(left.begin(), left.end());
+    kept_ = KeptInput();
+  } else if (is_kept) {
+    kept_.Take(compressed.size() - left.size());
+  } else {
+    kept_.Add(left);
   }
   return out;
 } catch (const std::bad_alloc&) {

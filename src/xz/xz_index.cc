@@ -48,8 +48,12 @@ class IndexFeeder {
   IndexFeeder(const IndexFeeder&) = delete;
   IndexFeeder& operator=(const IndexFeeder&) = delete;
 
-  Status Start(uint64_t memory_limit_bytes) {
-    const lzma_ret ret = lzma_index_decoder(stream_.get(), &index_, memory_limit_bytes);
+  // Of an Index of `bytes`.
+  Status Start(uint64_t bytes, uint64_t memory_limit_bytes) {
+    // A Record takes two bytes at least.
+    possible_bytes_ = lzma_index_memusage(1, bytes / 2);
+    const lzma_ret ret =
+        lzma_index_decoder(stream_.get(), &index_, std::min(memory_limit_bytes, possible_bytes_));
     return ret == LZMA_OK ? Status() : FailLzma(ret, "the Index");
   }
 
@@ -65,9 +69,12 @@ class IndexFeeder {
     const lzma_ret ret = lzma_code(stream_.get(), LZMA_RUN);
     ended_ = ret == LZMA_STREAM_END;
     if (ret == LZMA_MEMLIMIT_ERROR) {
+      const uint64_t needed = lzma_memusage(stream_.get());
+      if (needed > possible_bytes_) {
+        return Fail(EIO, "the Index says that it has more Blocks than fit into it");
+      }
       return Fail(EFBIG, "the Index has so many Blocks that reading it needs " +
-                             std::to_string(lzma_memusage(stream_.get())) +
-                             " bytes of memory; raise the limit");
+                             std::to_string(needed) + " bytes of memory; raise the limit");
     }
     if (ret != LZMA_OK && !ended_) {
       return FailLzma(ret, "the Index or its CRC32");
@@ -88,6 +95,7 @@ class IndexFeeder {
  private:
   lzma_index* index_ = nullptr;  // set by the decoder when it reaches the Index's end
   LzmaStream stream_;
+  uint64_t possible_bytes_ = 0;  // of memory, for as many Records as there is room for
   bool ended_ = false;
 };
 
@@ -218,7 +226,8 @@ Result<IndexPtr> XzIndexReader::ReadIndex(uint64_t begin, uint64_t end) {
                 std::max(limits_.memory_bytes / 4, TailWindow::kSmallest)});
   std::vector<uint8_t> piece(static_cast<size_t>(piece_bytes));
   IndexFeeder feeder;
-  XZFS_RETURN_IF_ERROR(feeder.Start(builder_.Room(window_.memory_bytes() + piece_bytes)));
+  XZFS_RETURN_IF_ERROR(
+      feeder.Start(end - begin, builder_.Room(window_.memory_bytes() + piece_bytes)));
   uint64_t at = begin;
   while (at < held_begin) {
     piece.resize(static_cast<size_t>(std::min(piece_bytes, held_begin - at)));

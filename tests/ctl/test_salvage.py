@@ -156,6 +156,21 @@ class WithoutIndex(SalvageTest):
                 expected = plain[:number * SIZE] + bytes(SIZE) + plain[(number + 1) * SIZE:]
                 self.assertEqual(content, expected[:whole * SIZE])
 
+    def test_a_damaged_block_behind_a_lost_header_keeps_its_place(self):
+        """Its Stream's Check is as sure as it was."""
+        for check in ("crc32", "crc64", "sha256"):
+            plain, stored, blocks = make(6, 1, "-T2", f"--check={check}")
+            bad = flipped(flipped(stored, blocks[2][0] + 1, 0xFF), sum(blocks[3]) // 2)
+            code, content, report = self.salvage(bad[:-40])
+            self.assertEqual(code, 2)
+            first, second = report["missing"][:2]
+            self.assertEqual((first["begin"], first["end"]), (2 * SIZE, None))
+            self.assertEqual((second["stored_begin"], second["stored_end"]), blocks[3], check)
+            self.assertEqual((second["begin"], second["end"]), (2 * SIZE, 3 * SIZE), check)
+            whole = report["blocks"] + 1  # the header's Block has no place
+            expected = plain[:2 * SIZE] + bytes(SIZE) + plain[4 * SIZE:]
+            self.assertEqual(content, expected[:whole * SIZE], check)
+
     def test_damage_where_they_have_none_says_that_offsets_are_lost(self):
         plain, stored, blocks = make(4, 1, "-T1")
         for number, (offset, end) in enumerate(blocks):

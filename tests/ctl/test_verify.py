@@ -4,6 +4,7 @@ import json
 import lzma
 import os
 import random
+import struct
 import subprocess
 
 import support
@@ -90,6 +91,17 @@ class Cat(CtlTest):
         self.assertEqual(out, content[100 * KIB:])
         _, error = self.ctl("cat", "a.xz", code=1)
         self.assertIn("a.xz", error)
+
+    def test_a_dictionary_may_be_larger_than_what_a_mount_would_take(self):
+        """Of 1.5 GiB, as large as xz makes them. The memory is there when it's written to."""
+        content = xzformat.text(5, 50 * KIB)
+        chunks = lzma.compress(content, format=lzma.FORMAT_RAW,
+                               filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}])[:-1]
+        chunks += (b"\x01" + struct.pack(">H", 65535) + bytes(65536)) * 16  # a slice is whole
+        block = xzformat.lzma2_block((chunks,), 3 << 29, 37, 0)
+        write(self.path("a.xz"), xzformat.stream((block,), lzma.CHECK_CRC32))
+        out, _ = self.ctl("cat", "--length", str(len(content)), "a.xz", text=False)
+        self.assertEqual(out, content)
 
     def test_a_reader_that_goes_away_ends_it(self):
         write(self.path("a.xz"), lzma.compress(bytes(50 * MIB), preset=0))

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <mutex>
 #include <set>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -63,6 +64,52 @@ TEST(ParallelForTest, AThreadOfThePoolHelps) {
     }
   });
   EXPECT_TRUE(helped);
+}
+
+// Of the caller and of a helper, who both are in `body` when one of them throws.
+void ThrowWhileBothAreIn(bool caller_throws) {
+  WorkerPool pool(1, 64);
+  pool.Start();
+  const std::thread::id caller = std::this_thread::get_id();
+  std::atomic<int> inside{0};
+  std::atomic<bool> throws{false};
+  const auto body = [&](size_t) {
+    ++inside;
+    while (inside != 2 && !throws) {
+      std::this_thread::yield();  // ends when the other has come
+    }
+    const bool is_caller = std::this_thread::get_id() == caller;
+    if (is_caller == caller_throws) {
+      throws = true;
+    }
+    while (!throws) {
+      std::this_thread::yield();
+    }
+    --inside;
+    if (is_caller == caller_throws) {
+      throw std::runtime_error("body");
+    }
+  };
+  EXPECT_THROW(ParallelFor(pool, 1, 1000, body, 1), std::runtime_error);
+  EXPECT_EQ(inside, 0);
+}
+
+TEST(ParallelForTest, AnExceptionReachesTheCallerWhenAllHaveLeftTheBody) {
+  ThrowWhileBothAreIn(/*caller_throws=*/true);
+  ThrowWhileBothAreIn(/*caller_throws=*/false);
+}
+
+TEST(ParallelForTest, NoCallBeginsAfterAnException) {
+  WorkerPool pool(1, 64);
+  size_t calls = 0;
+  const auto body = [&](size_t i) {
+    ++calls;
+    if (i == 5) {
+      throw std::runtime_error("body");
+    }
+  };
+  EXPECT_THROW(ParallelFor(pool, 1, 1000, body), std::runtime_error);
+  EXPECT_EQ(calls, 6U);
 }
 
 TEST(ParallelForTest, SeveralCallersShareOnePool) {

@@ -122,6 +122,26 @@ TEST_F(XzReaderTest, ADamagedBlockFailsOnlyReadsThatTouchIt) {
   EXPECT_EQ(engine_.stats.damaged_blocks.Get(), 1u);
 }
 
+TEST_F(XzReaderTest, ABlockThatNeedsTooMuchMemoryIsRefusedAndNotDamaged) {
+  XzBuilder builder;
+  builder.BeginStream()
+      .AddBlock("little")
+      .AddBlock(SomeText(2 * kMiB),
+                {.header_filters = "lzma2:preset=0,dict=144MiB", .recorded_plain_size = 150 * kMiB})
+      .EndStream();
+  const auto reader =
+      MakeReader(engine_, std::make_shared<MemFile>(builder.bytes()), 6 + 150 * kMiB);
+  for (int i = 0; i < 2; ++i) {
+    std::vector<std::byte> out(100);
+    const auto refused = reader->ReadAt(6, out);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, EFBIG);
+    EXPECT_NE(refused.error().message.find("raise the memory limit"), std::string::npos);
+  }
+  EXPECT_EQ(ReadString(*reader, 0, 6), "little");
+  EXPECT_EQ(engine_.stats.damaged_blocks.Get(), 0u);
+}
+
 TEST_F(XzReaderTest, DamageIsDecodedOnce) {
   const std::string plain = SomeText(64 * kKiB);
   XzBuilder builder;

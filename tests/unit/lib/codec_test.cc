@@ -149,6 +149,25 @@ TEST(Codec, AnyCutOfInputAndOutputGivesTheSame) {
   }
 }
 
+// A byte costs no more than a call: if each call moved what is kept this would take minutes.
+TEST(Codec, InputThatIsKeptMayBeLargeHoweverLittleIsTaken) {
+  const std::string plain = SomeNoise(1 << 18) + kPlain;
+  const Bytes stream = Must(Compress(BytesOf(plain), {.preset = 0}));
+  const std::span<const std::byte> all(stream);
+  for (const size_t most : {size_t{1}, size_t{7}, size_t{4096}, size_t{65536}}) {
+    for (const size_t first_bytes : {stream.size(), stream.size() / 2, size_t{100}}) {
+      auto decompressor = Decompressor::Create();
+      std::string got(TextOf(Must(decompressor->Decompress(all.first(first_bytes), most))));
+      got += TextOf(Must(decompressor->Decompress(all.subspan(first_bytes), most)));
+      while (!decompressor->needs_input()) {
+        got += TextOf(Must(decompressor->Decompress({}, most)));
+      }
+      EXPECT_TRUE(decompressor->Finish());
+      EXPECT_TRUE(got == plain) << most << " bytes a call, " << first_bytes << " at first";
+    }
+  }
+}
+
 TEST(Codec, AnyCutOfWhatIsCompressedGivesTheSameStream) {
   const Bytes whole = Must(Compress(BytesOf(kPlain), {.preset = 0}));
   auto compressor = Compressor::Create({.preset = 0});

@@ -139,6 +139,88 @@ TEST(Reader, AFileThatIsNotThereOrNoFileSaysSo) {
   EXPECT_EQ(Reader::Open("/dev/null").error().code, EINVAL);
 }
 
+// The decoded bytes of `reader`, as somebody's own kind of file.
+class ViewOf : public RandomAccessFile {
+ public:
+  explicit ViewOf(std::shared_ptr<const Reader> reader) : reader_(std::move(reader)) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    return reader_->ReadAt(offset, out);
+  }
+  uint64_t size() const override { return reader_->size(); }
+
+ private:
+  const std::shared_ptr<const Reader> reader_;
+};
+
+TEST(Reader, ReadsFromAReaderThatHasAnotherCache) {
+  const auto one_thread = [] { return ReadCache::Create({.threads = 1}); };
+  const std::string twice = MakeXz(MakeXz(kPlain, 64 * kKiB), 64 * kKiB);
+  const std::shared_ptr<const Reader> inner = MustOpen(twice, one_thread());
+  const auto outer = Reader::Open(inner, "outer", one_thread());
+  ASSERT_TRUE(outer);
+  EXPECT_EQ(Text(**outer, 0, kPlain.size()), kPlain);
+}
+
+// A decoder of the outer one would wait for one of the inner one, and that for the outer one.
+TEST(Reader, ToReadFromAReaderOfTheSameCacheIsEinval) {
+  const auto cache = ReadCache::Create({.threads = 1});
+  const std::string twice = MakeXz(MakeXz(kPlain, 64 * kKiB), 64 * kKiB);
+  const std::shared_ptr<const Reader> inner = MustOpen(twice, cache);
+  for (const std::shared_ptr<const RandomAccessFile>& stored :
+       std::vector<std::shared_ptr<const RandomAccessFile>>{inner,
+                                                            std::make_shared<ViewOf>(inner)}) {
+    const auto outer = Reader::Open(stored, "outer", cache);
+    const auto read = outer ? (*outer)->ReadAt(0, (*outer)->size()) : tl::unexpected(outer.error());
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code, EINVAL);
+    EXPECT_NE(read.error().message.find("ReadCache"), std::string::npos);
+  }
+  // By way of one that has another.
+  const std::string thrice = MakeXz(twice, 64 * kKiB);
+  const std::shared_ptr<const Reader> first = MustOpen(thrice, cache);
+  auto second = Reader::Open(first, "second", ReadCache::Create({.threads = 1}));
+  ASSERT_TRUE(second);
+  const std::shared_ptr<const Reader> between = *std::move(second);
+  const auto third = Reader::Open(between, "third", cache);
+  EXPECT_EQ(third ? 0 : third.error().code, EINVAL);
+  EXPECT_EQ(Text(*inner, 0, 5), Text(*between, 0, 5)) << "nothing is held for ever";
+}
+
+// A Block whose decoder takes twice the memory of a cache, and more than the presets of xz do.
+std::string LargeDictionary(const std::string& plain) {
+  const XzBuilder::Block how{.header_filters = "lzma2:preset=0,dict=144MiB",
+                             .recorded_plain_size = 160 * kKiB * kKiB};
+  return XzBuilder().BeginStream().AddBlock(plain, how).EndStream().bytes();
+}
+
+TEST(Reader, ADecoderMayTakeMoreThanTheCache) {
+  const std::string plain = SomeText(2000 * kKiB);
+  const auto reader = MustOpen(LargeDictionary(plain));
+  EXPECT_EQ(Text(*reader, 1000, 1000), plain.substr(1000, 1000));
+}
+
+TEST(Reader, WhatExceedsTheMemoryLimitIsEfbig) {
+  const auto code_of = [](const std::string& stored, uint64_t limit) {
+    const auto cache = ReadCache::Create({.memory_limit_bytes = limit});
+    const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.xz", cache);
+    const auto read = reader ? (*reader)->ReadAt(0, 100) : tl::unexpected(reader.error());
+    if (!read) {
+      EXPECT_NE(read.error().message.find("limit"), std::string::npos) << read.error().message;
+      return read.error().code;
+    }
+    return 0;
+  };
+  const std::string dictionary = LargeDictionary(SomeText(2000 * kKiB));
+  EXPECT_EQ(code_of(dictionary, uint64_t{150} << 20), EFBIG);
+  EXPECT_EQ(code_of(dictionary, uint64_t{170} << 20), 0);
+  const std::string index = MakeXz(kPlain, 100);
+  EXPECT_EQ(code_of(index, 300 * kKiB), EFBIG);
+  EXPECT_EQ(code_of(index, 1000 * kKiB), 0);
+  const std::string alone = MakeLzmaAlone(kPlain, false);
+  EXPECT_EQ(code_of(alone, 50 * kKiB), EFBIG);
+  EXPECT_EQ(code_of(alone, 1000 * kKiB), 0);
+}
+
 TEST(Reader, GiantBlocksReadInSlices) {
   const std::string plain = SomeText(5000 * kKiB);
   const auto cache = ReadCache::Create({.whole_block_bytes = 1 << 20});

@@ -194,6 +194,44 @@ TEST_F(WriterTest, TwoDoNotAppendAtATime) {
   EXPECT_EQ(second.error().code, EBUSY);
 }
 
+TEST_F(WriterTest, OfTwoWhoAppendToNothingTheFirstToCloseWins) {
+  const std::string path = dir_ / "a.xz";
+  auto first = Writer::Append(path);
+  auto second = Writer::Append(path);
+  ASSERT_TRUE(first && second);
+  ASSERT_TRUE(first->Write(BytesOf("first")));
+  ASSERT_TRUE(second->Write(BytesOf("second")));
+  ASSERT_TRUE(second->Close());
+  EXPECT_EQ(first->Close().error().code, ESTALE);
+  EXPECT_EQ(Xz(path), "second");
+}
+
+TEST_F(WriterTest, TwoDoNotAppendToAnEmptyFileAtATime) {
+  dir_.Write("a.xz", "");
+  ASSERT_EQ(chmod((dir_ / "a.xz").c_str(), 0640), 0);
+  auto first = Writer::Append(dir_ / "a.xz");
+  ASSERT_TRUE(first);
+  const auto second = Writer::Append(dir_ / "a.xz");
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, EBUSY);
+  ASSERT_TRUE(first->Write(BytesOf("first")));
+  ASSERT_TRUE(first->Close());
+  Append(dir_ / "a.xz", " and second", {});
+  EXPECT_EQ(Xz(dir_ / "a.xz"), "first and second");
+  struct stat st = {};
+  ASSERT_EQ(stat((dir_ / "a.xz").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 07777, 0640U);
+}
+
+TEST_F(WriterTest, WhatIsWrittenIntoAnEmptyFileThatIsAppendedToStays) {
+  dir_.Write("a.xz", "");
+  auto writer = Writer::Append(dir_ / "a.xz");
+  ASSERT_TRUE(writer);
+  dir_.Write("a.xz", "other");
+  EXPECT_EQ(writer->Close().error().code, ESTALE);
+  EXPECT_EQ(Plain(dir_ / "a.xz"), "other");
+}
+
 TEST_F(WriterTest, WhoReplacesAFileThatIsAppendedToWins) {
   const std::string path = dir_ / "a.xz";
   ASSERT_TRUE(WriteFile(path, BytesOf("text")));
@@ -248,6 +286,20 @@ TEST_F(WriterTest, WholeFilesComeBackWithModeAndTimes) {
     EXPECT_EQ(st.st_mtim.tv_nsec, 7);
   }
   EXPECT_EQ(TextOf(*ReadFile(dir_ / "a.xz")), kPlain);
+}
+
+// The kernel's own files say 0 or a page.
+TEST_F(WriterTest, AFileIsCompressedToItsEndWhateverSizeItSays) {
+  for (const char* path : {"/proc/version", "/sys/devices/system/cpu/online"}) {
+    if (!fs::exists(path)) {
+      GTEST_SKIP() << "there is no " << path;
+    }
+    const std::string content = Plain(path);
+    ASSERT_NE(fs::file_size(path), content.size());
+    const Status made = CompressFile(path, dir_ / "a.xz");
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_EQ(Xz(dir_ / "a.xz"), content);
+  }
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/machine.h"
+#include "ctl/mount_client.h"
 #include "store/names.h"
 #include "store/source_dir.h"
 #include "store/xz_writer.h"
@@ -75,6 +76,9 @@ Result<Format> FormatOf(const Input& input) {
   }
   if (LooksLikeLzmaAlone(head)) {
     return Format::kLzmaAlone;
+  }
+  if (IsInMount(input.descriptor.get())) {
+    return tl::unexpected(InMountError(input.path));
   }
   return Fail(EINVAL, input.path + " is not compressed: neither .xz nor .lzma nor .lz");
 }

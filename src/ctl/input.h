@@ -29,7 +29,8 @@ struct Input {
 // says.
 Result<Input> OpenInput(Os& os, const std::string& path);
 
-// What its first bytes say it is. Errors: EINVAL if they say nothing that we decode.
+// What its first bytes say it is. Errors: EINVAL if they say nothing that we decode, in a mount of
+// xzfs with a hint.
 Result<Format> FormatOf(const Input& input);
 
 // The Blocks of the file. Errors: as FormatOf and BlockIndex::Read, naming the file.

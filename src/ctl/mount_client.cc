@@ -1,6 +1,8 @@
 #include "ctl/mount_client.h"
 
 #include <linux/limits.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
@@ -94,6 +96,19 @@ std::optional<Json> FileInfo(const std::string& path) {
   const auto text = GetAttribute(path, "info");
   const auto json = text ? Parse(path, *text) : Result<Json>(tl::unexpected(text.error()));
   return json ? std::optional(*json) : std::nullopt;
+}
+
+bool IsInMount(int fd) {
+  struct statfs fs = {};
+  return fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC &&
+         fgetxattr(fd, "user.xzfs.info", nullptr, 0) > 0;
+}
+
+Error InMountError(const std::string& path) {
+  return {EINVAL, path +
+                      " is in a mount of xzfs, which compresses what is written to it and shows it "
+                      "plain: name the source directory (findmnt -t fuse.xzfs shows it), or "
+                      "unmount first where it is the same"};
 }
 
 double NumberAt(const Json& json, const std::string& pointer) {

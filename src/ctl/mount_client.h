@@ -47,6 +47,11 @@ std::vector<Moment> MomentsOf(const Json& history);
 // What `user.xzfs.info` of a file says, or nothing if it is in no mount of xzfs.
 std::optional<Json> FileInfo(const std::string& path);
 
+// Whether `fd`, a file or a directory, is in a mount of xzfs.
+bool IsInMount(int fd);
+// Of commands for stored files, which `path` in a mount shows as others: EINVAL.
+Error InMountError(const std::string& path);
+
 // The number at `pointer` ("/cache/hits") of what a mount told; 0 if there is none.
 double NumberAt(const Json& json, const std::string& pointer);
 

@@ -6,13 +6,14 @@ import re
 import select
 import subprocess
 import time
+import unittest
 
 import ctl_support
 import support
 import xzformat
 from ctl_support import CtlTest
 from support import MIB, Mount, make_cold, wait_until
-from write_support import WriteMount, assert_valid, read_file, write_file
+from write_support import WriteMount, assert_valid, noise, read_file, write_file
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(?:,|$)')
@@ -211,6 +212,35 @@ class Control(MountCtlTest):
             with open(f"/proc/{mount.pid}/stat", encoding="ascii") as stat:
                 self.assertEqual(stat.read().rsplit(")", 1)[1].split()[0], "Z")
         assert_valid(self, os.path.join(self.source, "file.xz"), content)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_umount_wait_ends_with_2_and_says_how_many_files_are_left_uncompressed(self):
+        support.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", self.source])
+        self.addCleanup(support.run, ["umount", self.source])
+        content = noise(5, 8 * MIB)  # needs its space twice for a moment
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            write_file(mount / "small", b"small " * 1000)
+            write_file(mount / "large", content)
+            out, err = self.ctl("umount", "--wait", mount.path, code=2)
+            self.assertEqual(out, "")
+            self.assertIn(f"{mount.path} is unmounted, but 1 file is not compressed yet", err)
+            self.assertIn("No space left", err)
+            self.assertIn("the next mount goes on with it", err)
+            self.assertEqual(read_file(os.path.join(self.source, "large")), content)
+        self.assertTrue(os.path.exists(os.path.join(self.source, "small.xz")))
+
+    def test_umount_wait_does_not_believe_a_daemon_that_was_killed_before_it_was_done(self):
+        with WriteMount(self.source, "settle=1000,preset=9e,block_size=64MiB,compress_threads=1"
+                        ) as mount:
+            write_file(mount / "file", xzformat.text(5, 8 * MIB))
+            umount = subprocess.Popen([ctl_support.CTL, "umount", "--wait", mount.path],
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                      env=ctl_support.environment())
+            wait_until(lambda: not os.path.ismount(mount.path), "it is unmounted")
+            mount.kill()
+            err = umount.communicate(timeout=60)[1]
+            self.assertEqual(umount.returncode, 2, err)
+            self.assertIn("ended before it had compressed everything", err)
 
     def test_umount_of_a_mount_in_use_says_so(self):
         make_cold(self.source, "file", b"content")

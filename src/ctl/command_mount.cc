@@ -1,10 +1,8 @@
 // What a mount can be asked to do: set, sync, drop-cache, umount.
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,10 +13,9 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "base/unmount.h"
 #include "ctl/commands.h"
 #include "ctl/mount_client.h"
-
-extern char** environ;
 
 namespace xzfs {
 namespace {
@@ -100,26 +97,6 @@ Result<Daemon> OpenDaemon(const MountClient& mount) {
   return daemon;
 }
 
-// As an ordinary user unmounts: by the set-user-ID program of fuse3.
-Status RunFusermount(const std::string& path) {
-  std::vector<std::string> words = {"fusermount3", "-u", "--", path};
-  std::vector<char*> argv;
-  argv.reserve(words.size() + 1);
-  for (std::string& word : words) {
-    argv.push_back(word.data());
-  }
-  argv.push_back(nullptr);
-  pid_t child = 0;
-  if (const int error = posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);
-      error != 0) {
-    return FailErrno(error, "fusermount3 (package fuse3)");
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status == 0 ? Status() : Fail(EBUSY, path + " was not unmounted");
-}
-
 Status Unmount(const std::string& path) {
   if (umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) {
     return {};
@@ -127,7 +104,7 @@ Status Unmount(const std::string& path) {
   if (errno == EBUSY) {
     return Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom");
   }
-  return errno == EPERM ? RunFusermount(path) : Status(FailErrno(errno, "unmount " + path));
+  return errno == EPERM ? RunFusermount("-u", path) : Status(FailErrno(errno, "unmount " + path));
 }
 
 class UmountCommand : public Command {
@@ -139,10 +116,14 @@ class UmountCommand : public Command {
   }
 
   Status Run(Console& console) override {
-    XZFS_ASSIGN_OR_RETURN(const MountClient mount, MountClient::Open(mount_));
+    const Result<MountClient> mount = MountClient::Open(mount_);
+    if (!mount && mount.error().code == ENOTCONN) {
+      return TakeDeadAway(console);
+    }
+    XZFS_RETURN_IF_ERROR(mount);
     Daemon daemon;
     if (wait_) {
-      XZFS_ASSIGN_OR_RETURN(daemon, OpenDaemon(mount));
+      XZFS_ASSIGN_OR_RETURN(daemon, OpenDaemon(*mount));
     }
     XZFS_RETURN_IF_ERROR(Unmount(mount_));
     if (!wait_) {
@@ -161,6 +142,24 @@ class UmountCommand : public Command {
   }
 
  private:
+  Status TakeDeadAway(Console& console) const {
+    // Detached: nothing that is open in it can be of use to anybody.
+    if (!LazyUnmountIfStale(MountpointOf(mount_))) {
+      return Fail(EPERM, mount_ +
+                             ": a mount whose daemon is gone, but not of xzfs or not yours: only "
+                             "root and who mounted it may unmount it");
+    }
+    const std::string text = mount_ +
+                             " was a mount whose daemon was gone: it is taken away, and the next "
+                             "mount goes on with what it left";
+    if (wait_) {
+      console.Warn(text);
+    } else {
+      console.Note(text);
+    }
+    return {};
+  }
+
   void TellWhatIsLeft(Console& console, const UniqueFd& end_note) const {
     if (!end_note.valid()) {
       console.Warn(mount_ +

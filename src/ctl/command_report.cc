@@ -47,10 +47,14 @@ class ReportCommand : public Command {
   }
 
   Status Run(Console& console) override {
+    const auto mount = MountClient::Open(path_);
+    if (!mount && mount.error().code == ENOTCONN) {
+      return tl::unexpected(mount.error());
+    }
     XZFS_ASSIGN_OR_RETURN(ReportTree tree, ScanTree(Os::Real(), path_, console));
     EstimateRatios(tree);
     std::optional<MountReport> told;
-    if (const auto mount = MountClient::Open(path_)) {
+    if (mount) {
       XZFS_ASSIGN_OR_RETURN(Json stats, mount->Stats());
       XZFS_ASSIGN_OR_RETURN(const Json history, mount->History());
       told = MountReport{std::move(stats), MomentsOf(history)};

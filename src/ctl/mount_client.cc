@@ -7,16 +7,28 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
 
 namespace xzfs {
 namespace {
+
+tl::unexpected<Error> FailAsking(int code, const std::string& path) {
+  if (code == ENOTCONN) {
+    return Fail(code, path +
+                          ": a mount whose daemon is gone; take it away (the next one goes on with "
+                          "what it left): xzfsctl umount " +
+                          path);
+  }
+  return FailErrno(code, path);
+}
 
 Result<std::string> GetAttribute(const std::string& path, const std::string& key) {
   std::string value(XATTR_SIZE_MAX, '\0');
   const std::string name = "user.xzfs." + key;
   const ssize_t length = getxattr(path.c_str(), name.c_str(), value.data(), value.size());
   if (length < 0) {
-    return FailErrno(errno, path);
+    return FailAsking(errno, path);
   }
   value.resize(static_cast<size_t>(length));
   return value;
@@ -96,6 +108,23 @@ std::optional<Json> FileInfo(const std::string& path) {
   const auto text = GetAttribute(path, "info");
   const auto json = text ? Parse(path, *text) : Result<Json>(tl::unexpected(text.error()));
   return json ? std::optional(*json) : std::nullopt;
+}
+
+std::string MountpointOf(const std::string& path) {
+  // The last part of it is the mount.
+  std::string name = path;
+  while (name.size() > 1 && name.ends_with('/')) {
+    name.pop_back();
+  }
+  const size_t slash = name.rfind('/');
+  const std::string above = slash == std::string::npos ? "." : name.substr(0, slash + 1);
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(above.c_str(), nullptr),
+                                                         &std::free);
+  if (real == nullptr) {
+    return path;
+  }
+  const std::string folder = real.get();
+  return folder + (folder == "/" ? "" : "/") + name.substr(slash + 1);
 }
 
 bool IsInMount(int fd) {

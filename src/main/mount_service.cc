@@ -19,10 +19,10 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/unmount.h"
 #include "control/figures.h"
 #include "frontend/fuse_frontend.h"
 #include "fs/filesystem.h"
-#include "main/lazy_unmount.h"
 #include "main/mount_checks.h"
 #include "main/notify.h"
 #include "main/sandbox.h"

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
 import unittest
@@ -241,6 +242,45 @@ class Control(MountCtlTest):
             err = umount.communicate(timeout=60)[1]
             self.assertEqual(umount.returncode, 2, err)
             self.assertIn("ended before it had compressed everything", err)
+
+    def dead_mount(self):
+        """A mount whose daemon was killed, under a name as people type it."""
+        mount = self.enterContext(WriteMount(self.source, "settle=1000"))
+        write_file(mount / "file", b"content")
+        os.kill(mount.pid, signal.SIGKILL)
+        mount.process.wait(60)
+        mount.ended = True
+        os.symlink(os.path.dirname(mount.path), self.path("link"))
+        return mount, os.path.join("link", os.path.basename(mount.path))
+
+    def test_a_dead_mount_is_called_so_with_the_remedy(self):
+        _, name = self.dead_mount()
+        for words in (("stats", name), ("set", name, "settle=1"), ("sync", name), ("top", name),
+                      ("drop-cache", name), ("info", name), ("report", name)):
+            _, err = self.ctl(*words, code=1)
+            self.assertIn(f"{name}: a mount whose daemon is gone", err)
+            self.assertIn(f"xzfsctl umount {name}", err)
+
+    def test_umount_takes_a_dead_mount_away(self):
+        for words, code in (((), 0), (("--wait",), 2)):
+            mount, name = self.dead_mount()
+            _, err = self.ctl("umount", *words, name, code=code)
+            self.assertIn("the next mount goes on with what it left", err)
+            self.assertFalse(os.path.ismount(mount.path))
+            self.assertEqual(os.listdir(mount.path), [])
+            os.unlink(self.path("link"))
+        self.assertEqual(read_file(os.path.join(self.source, "file")), b"content")
+
+    def test_umount_takes_a_dead_mount_away_that_somebody_stands_in(self):
+        mount = self.enterContext(WriteMount(self.source))
+        with open(os.devnull, "rb") as null, subprocess.Popen(
+                ["cat"], stdin=subprocess.PIPE, stdout=null.fileno(), cwd=mount.path) as inside:
+            os.kill(mount.pid, signal.SIGKILL)
+            mount.process.wait(60)
+            mount.ended = True
+            self.ctl("umount", mount.path)
+            self.assertFalse(os.path.ismount(mount.path))
+            inside.stdin.close()
 
     def test_umount_of_a_mount_in_use_says_so(self):
         make_cold(self.source, "file", b"content")

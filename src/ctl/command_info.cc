@@ -52,6 +52,9 @@ class InfoCommand : public Command {
     } else {
       XZFS_ASSIGN_OR_RETURN(document["file"], Describe());
     }
+    if (document.contains("/file/damaged"_json_pointer)) {
+      console.Error(path_ + ": " + document["file"].value("damaged", ""));
+    }
     if (json_) {
       PrintJson(console, document);
       return {};
@@ -78,7 +81,7 @@ class InfoCommand : public Command {
     if (!compressed) {
       return file;
     }
-    const Result<BlockIndex> index = ReadIndexOf(input);
+    const Result<BlockIndex> index = ReadIndex(*input.stored, compressed->format);
     if (!index) {
       file["plain_size"] = nullptr;
       file["damaged"] = index.error().message;

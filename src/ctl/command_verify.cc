@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "ctl/block_pass.h"
 #include "ctl/commands.h"
+#include "ctl/damage.h"
 #include "ctl/encoding.h"
 #include "ctl/input.h"
 #include "ctl/json.h"
@@ -40,9 +41,6 @@ struct NotChecked {
   std::string path;
   std::string why;
 };
-
-// What is stored is wrong. Other errors tell nothing of it.
-bool IsDamage(const Error& error) { return error.code == EIO && !error.of_the_source; }
 
 class VerifyCommand : public Command {
  public:
@@ -156,14 +154,8 @@ class VerifyCommand : public Command {
   }
 
   static std::string Described(const Damage& damage) {
-    std::string where;
-    if (damage.has_block) {
-      const BlockInfo& block = damage.block;
-      where = damage.path + ": Block " + std::to_string(block.number) + ", bytes " +
-              std::to_string(block.plain_offset) + " to " +
-              std::to_string(block.plain_offset + block.plain_size) + ": ";
-    }
-    return where + damage.why;
+    return damage.has_block ? damage.path + ": " + NameOf(damage.block) + ": " + damage.why
+                            : damage.why;
   }
 
   void Add(Console& console, Damage damage) EXCLUDES(mutex_) {

@@ -33,7 +33,10 @@ Result<Input> OpenInput(Os& os, const std::string& path);
 // xzfs with a hint.
 Result<Format> FormatOf(const Input& input);
 
-// The Blocks of the file. Errors: as FormatOf and BlockIndex::Read, naming the file.
+// The Blocks of a file of `format`. Errors: as BlockIndex::Read, and what the user can do.
+Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format);
+
+// The Blocks of the file. Errors: as FormatOf and ReadIndex, naming the file.
 Result<BlockIndex> ReadIndexOf(const Input& input);
 
 // What a stored file with such a name and content is shown as, if it is compressed.

@@ -187,6 +187,28 @@ class Cat(CtlTest):
         _, error = self.ctl("cat", "a.xz", code=1)
         self.assertIn("a.xz", error)
 
+    def test_damage_is_named_by_block_and_range_with_what_helps(self):
+        content = xzformat.text(3, 2000 * KIB)
+        data = bytearray(blocked(content, 100 * KIB))
+        write(self.path("good.xz"), bytes(data))
+        place = self.json("list", "-v", "good.xz")["files"][0]["block_list"][13]
+        data[place["compressed_offset"] + place["stored_size"] // 2] ^= 1
+        write(self.path("a.xz"), bytes(data))
+        write(self.path("cut.xz"), bytes(data[:-30]))
+        os.unlink(self.path("good.xz"))
+        where = f"Block 13, bytes {1300 * KIB} to {1400 * KIB}: "
+        for words in (("cat",), ("cat", "-o", "1350KiB", "-l", "1"), ("unpack",),
+                      ("reblock", "--block-size=8KiB")):
+            _, error = self.ctl(*words, "a.xz", code=1)
+            self.assertIn(f"a.xz: {where}", error, words)
+            self.assertIn("xzfsctl salvage", error)
+            self.assertIn("xzfsctl verify", error)
+        for words in (("cat",), ("unpack",), ("reblock",), ("list",), ("info",), ("verify",)):
+            _, error = self.ctl(*words, "cut.xz", code=1)
+            self.assertIn("cut.xz: ", error, words)
+            self.assertIn("xzfsctl salvage", error, words)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["a.xz", "cut.xz"])
+
     def test_a_reader_that_goes_away_ends_it(self):
         write(self.path("a.xz"), lzma.compress(bytes(50 * MIB), preset=0))
         process = subprocess.Popen([CTL, "cat", "a.xz"], cwd=self.folder, stdout=subprocess.PIPE,
@@ -248,6 +270,16 @@ class DuAndInfo(CtlTest):
             self.assertIn("cache", self.json("info", mount.path)["mount"])
             self.assertIn("mount.cache.hits: ", self.ctl("info", mount.path)[0])
         self.assertEqual(self.json("info", "t/d/plain")["file"]["state"], "hot")
+
+    def test_info_of_a_damaged_file_ends_with_1_in_a_mount_and_outside(self):
+        write(self.path("t/cut.xz"), blocked(xzformat.text(1, 9 * KIB), 4 * KIB)[:-30])
+        with write_support.WriteMount(self.path("t")) as mount:
+            for path in ("t/cut.xz", mount / "cut"):
+                self.assertIn("truncated", self.json("info", path, code=1)["file"]["damaged"])
+                out, error = self.ctl("info", path, code=1)
+                self.assertIn("stored_name: cut.xz", out)
+                self.assertEqual(error.count(f"{path}: "), 1)
+                self.assertIn("truncated", error)
 
 
 if __name__ == "__main__":

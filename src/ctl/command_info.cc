@@ -44,7 +44,7 @@ class InfoCommand : public Command {
       XZFS_ASSIGN_OR_RETURN(Json stats, mount->Stats());
       stats.erase("schema");
       document["mount"] = std::move(stats);
-    } else if (mount.error().code == ENOTCONN) {
+    } else if (mount.error().code == ENOTCONN || mount.error().code == EACCES) {
       return tl::unexpected(mount.error());
     } else if (std::optional<Json> info = FileInfo(path_)) {
       info->erase("schema");

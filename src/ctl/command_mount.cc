@@ -101,10 +101,21 @@ Status Unmount(const std::string& path) {
   if (umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) {
     return {};
   }
-  if (errno == EBUSY) {
-    return Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom");
+  int code = errno;
+  if (code == EPERM) {
+    const auto mount = FindXzfsMount(MountpointOf(path));
+    if (mount && mount->user != getuid()) {
+      return Fail(EPERM, path + ": only root and who mounted it (uid " +
+                             std::to_string(mount->user) + ") may unmount it");
+    }
+    Status done = RunFusermount("-uq", path);
+    if (done || done.error().code != EBUSY) {
+      return done;
+    }
+    code = EBUSY;
   }
-  return errno == EPERM ? RunFusermount("-u", path) : Status(FailErrno(errno, "unmount " + path));
+  return code == EBUSY ? Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom")
+                       : Status(FailErrno(code, "unmount " + path));
 }
 
 class UmountCommand : public Command {

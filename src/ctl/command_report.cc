@@ -75,7 +75,7 @@ class ReportCommand : public Command {
   Status Run(Console& console) override {
     XZFS_RETURN_IF_ERROR(CheckOutput());
     const auto mount = MountClient::Open(path_);
-    if (!mount && mount.error().code == ENOTCONN) {
+    if (!mount && (mount.error().code == ENOTCONN || mount.error().code == EACCES)) {
       return tl::unexpected(mount.error());
     }
     XZFS_ASSIGN_OR_RETURN(ReportTree tree, ScanTree(Os::Real(), path_, console));

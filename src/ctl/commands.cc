@@ -24,7 +24,7 @@ constexpr CommandEntry kCommands[] = {
      MakeInfoCommand},
     {"stats", "Shows what mounts have done since they were mounted.",
      "  xzfsctl stats /srv/logs\n"
-     "  xzfsctl stats --prometheus /srv/logs > /var/lib/node_exporter/xzfs.prom",
+     "  xzfsctl stats --prometheus /srv/logs > /var/lib/prometheus/node-exporter/xzfs.prom",
      MakeStatsCommand},
     {"top", "Shows what a mount is doing, once a second.", "  xzfsctl top /srv/logs",
      MakeTopCommand},

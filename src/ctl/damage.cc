@@ -30,7 +30,7 @@ Error DamageOfIndex(Format format, Error error) {
 
 Result<size_t> BlockNamingFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   Result<size_t> got = file_.ReadAt(offset, out);
-  if (got || !IsDamage(got.error())) {
+  if (got || (!IsDamage(got.error()) && got.error().code != EFBIG)) {
     return got;
   }
   const uint64_t stop = offset + std::min<uint64_t>(out.size(), size() - offset);

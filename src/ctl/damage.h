@@ -23,7 +23,7 @@ Error DamageIn(const BlockInfo& block, Error error);
 // `error`, which was met in reading the Index of a file of `format`, with what the user can do.
 Error DamageOfIndex(Format format, Error error);
 
-// The logical file, where errors are named by DamageIn. Thread-safe.
+// The logical file, where errors of decoding are named by DamageIn. Thread-safe.
 class BlockNamingFile : public RandomAccessFile {
  public:
   // Both outlive it. Reading a damaged part of `file` again costs nothing.

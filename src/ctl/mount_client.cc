@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/unmount.h"
+
 namespace xzfs {
 namespace {
 
@@ -20,7 +22,13 @@ tl::unexpected<Error> FailAsking(int code, const std::string& path) {
                           "what it left): xzfsctl umount " +
                           path);
   }
-  return FailErrno(code, path);
+  auto error = FailErrno(code, path);
+  if (const auto mount = code == EACCES ? FindXzfsMount(MountpointOf(path)) : std::nullopt) {
+    error.value().message += "; the mount is for who mounted it (uid " +
+                             std::to_string(mount->user) +
+                             ") only: xzfs -o allow_other lets others in";
+  }
+  return error;
 }
 
 Result<std::string> GetAttribute(const std::string& path, const std::string& key) {

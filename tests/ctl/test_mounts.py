@@ -1,5 +1,6 @@
 """The commands that talk to a mount: stats, top, set, sync, drop-cache, umount."""
 
+import contextlib
 import os
 import pty
 import re
@@ -152,6 +153,21 @@ class Stats(MountCtlTest):
         self.assertIn("hit rate", out)
         self.assertNotIn("\x1b", out)
 
+    def test_top_ends_well_when_the_mount_does(self):
+        mount = self.used_mount()
+        ours, its = pty.openpty()
+        top = subprocess.Popen([ctl_support.CTL, "top", "--interval", "0.1s", mount.path],
+                               stdin=its, stdout=its, stderr=its, env=ctl_support.environment())
+        os.close(its)
+        out = os.read(ours, 65536)
+        self.ctl("umount", "--wait", mount.path)
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while select.select([ours], [], [], 20 * support.SLOWNESS)[0]:
+                out += os.read(ours, 65536)
+        self.assertEqual(top.wait(20), 0, out)
+        self.assertIn(f"xzfsctl: {mount.path} is not mounted any more".encode(), out)
+        os.close(ours)
+
     def test_top_goes_on_at_a_terminal_until_it_is_interrupted(self):
         mount = self.used_mount()
         ours, its = pty.openpty()
@@ -281,6 +297,19 @@ class Control(MountCtlTest):
             self.ctl("umount", mount.path)
             self.assertFalse(os.path.ismount(mount.path))
             inside.stdin.close()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_other_users_are_told_who_may(self):
+        with WriteMount(self.source, "allow_other") as mount:
+            _, err = self.ctl("umount", mount.path, code=1, as_nobody=True)
+            self.assertEqual(err, f"xzfsctl: {mount.path}: only root and who mounted it (uid 0) "
+                                  "may unmount it\n")
+        with WriteMount(self.source) as mount:
+            for command in ("stats", "umount", "sync", "top", "info", "report"):
+                _, err = self.ctl(command, mount.path, code=1, as_nobody=True)
+                self.assertIn("Permission denied", err)
+                self.assertIn("uid 0", err)
+                self.assertIn("allow_other", err)
 
     def test_umount_of_a_mount_in_use_says_so(self):
         make_cold(self.source, "file", b"content")

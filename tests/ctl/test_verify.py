@@ -247,6 +247,11 @@ class DuAndInfo(CtlTest):
         out, _ = self.ctl("du", "t")
         self.assertEqual([line.split()[-1] for line in out.splitlines()], ["Directory", "t/d", "t"])
 
+    def test_du_of_what_is_not_there_prints_no_table(self):
+        for words in ((), ("--json",), ("--ncdu",)):
+            out, error = self.ctl("du", *words, "nosuch", code=1)
+            self.assertEqual((out, error), ("", "xzfsctl: nosuch: No such file or directory\n"))
+
     def test_the_export_is_what_ncdu_reads(self):
         plain = self.make()
         major, minor, about, tree = json.loads(self.ctl("du", "--ncdu", "t")[0])

@@ -101,12 +101,13 @@ std::string HistoryJson(Filesystem& fs) {
   return Dump(json);
 }
 
-std::string StatsJson(Filesystem& fs) {
+std::string StatsJson(Filesystem& fs, int end_note) {
   const ReadEngine& engine = fs.engine();
   const Stats& stats = engine.stats;
   Json json;
   json["schema"] = kSchema;
   json["pid"] = getpid();
+  json["end_note"] = end_note;
   json["cache"] = {{"hits", stats.cache_hits.Get()},
                    {"misses", stats.cache_misses.Get()},
                    {"single_flight_joins", stats.single_flight_joins.Get()},
@@ -221,11 +222,11 @@ std::optional<Result<std::string>> Command(Filesystem& fs, std::string_view comm
   return set ? "ok" : "error: " + set.error().message;
 }
 
-std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std::string& key,
-                                          const Caller& caller) {
+std::optional<Result<std::string>> Answer(Filesystem& fs, int end_note, NodeId node,
+                                          const std::string& key, const Caller& caller) {
   constexpr std::string_view kCommand = "user.xzfs.cmd.";
   if (key == "user.xzfs.stats" && node == kRootNode) {
-    return StatsJson(fs);
+    return StatsJson(fs, end_note);
   }
   if (key == "user.xzfs.history" && node == kRootNode) {
     return HistoryJson(fs);
@@ -241,11 +242,16 @@ std::optional<Result<std::string>> Answer(Filesystem& fs, NodeId node, const std
 
 }  // namespace
 
-void InstallControl(Filesystem& filesystem) {
+void InstallControl(Filesystem& filesystem, int end_note) {
   filesystem.SetControlXattrs(
-      [&filesystem](NodeId node, const std::string& key, const Caller& caller) {
-        return Answer(filesystem, node, key, caller);
+      [&filesystem, end_note](NodeId node, const std::string& key, const Caller& caller) {
+        return Answer(filesystem, end_note, node, key, caller);
       });
+}
+
+std::string EndNote(Filesystem& filesystem) {
+  const Committer::Figures commits = filesystem.commit_figures();
+  return Dump({{"pending", commits.pending}, {"last_error", commits.last_error}});
 }
 
 }  // namespace xzfs

@@ -1,6 +1,8 @@
 // The live figures of a mount and what it can be asked to do, as extended attributes.
 #pragma once
 
+#include <string>
+
 namespace xzfs {
 
 class Filesystem;
@@ -15,7 +17,11 @@ class Filesystem;
 //   user.xzfs.cmd.set.KEY=VALUE  changes an option: "ok", or "error: " and why not
 // The last two are for root and for who mounted it; others get EPERM. Commands are read, not
 // written: a value can say what was wrong, and it works on a read-only mount.
-// `filesystem` must not be started yet.
-void InstallControl(Filesystem& filesystem);
+// `filesystem` must not be started yet. `end_note`: a descriptor, told in user.xzfs.stats, of a
+// file that is to hold EndNote at the end, for who waits for that; -1: there is none.
+void InstallControl(Filesystem& filesystem, int end_note);
+
+// What is left when the commits have ended, as JSON: "pending" files, and the "last_error".
+std::string EndNote(Filesystem& filesystem);
 
 }  // namespace xzfs

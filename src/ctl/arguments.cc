@@ -53,9 +53,9 @@ Arguments::~Arguments() = default;
 CLI::Option* Arguments::Value(const std::string& names, const std::string& placeholder,
                               const std::string& help,
                               std::function<Status(const std::string&)> set) {
-  const auto checked = [set = std::move(set)](const std::string& text) {
+  const auto checked = [names, set = std::move(set)](const std::string& text) {
     if (const Status status = set(text); !status) {
-      throw CLI::ValidationError(status.error().message);
+      throw CLI::ValidationError(names, status.error().message);
     }
   };
   return app_->add_option_function<std::string>(names, checked, help)
@@ -162,7 +162,10 @@ Status Arguments::Parse(std::vector<std::string> words) {
   try {
     app_->parse(std::move(words));
   } catch (const CLI::ParseError& error) {
-    std::string why = error.what();
+    // CLI11 looks for what is missing before it looks for what is too much: but who mistypes an
+    // option wants to hear of that.
+    const std::vector<std::string> unknown = app_->remaining();
+    std::string why = unknown.empty() ? error.what() : CLI::ExtrasError(unknown).what();
     std::replace(why.begin(), why.end(), '\n', ' ');
     return Fail(EINVAL, command_ + ": " + why + " (xzfsctl " + command_ + " --help says more)");
   }

@@ -9,6 +9,7 @@
 
 #include "base/mutex.h"
 #include "base/parallel_for.h"
+#include "ctl/damage.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
@@ -53,7 +54,17 @@ Status PassFile(WorkerPool& pool, unsigned threads, const RandomAccessFile& stor
         if (ends) {
           return;
         }
-        Status passed = PassBlock(stored, index, index.Block(number), cancelled, take);
+        const BlockInfo block = index.Block(number);
+        bool is_taken = true;
+        const auto take_it = [&](uint64_t offset, std::span<const std::byte> bytes) {
+          Status taken = take(offset, bytes);
+          is_taken = is_taken && taken.has_value();
+          return taken;
+        };
+        Status passed = PassBlock(stored, index, block, cancelled, take_it);
+        if (!passed && is_taken && !cancelled) {
+          passed = tl::unexpected(DamageIn(block, std::move(passed.error())));
+        }
         if (!passed) {
           MutexLock lock(mutex);
           if (status) {

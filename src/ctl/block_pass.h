@@ -28,7 +28,7 @@ Status PassBlock(const RandomAccessFile& stored, const BlockIndex& index, const 
                  const std::atomic<bool>& cancelled, const TakeBytes& take);
 
 // The same for all Blocks at once, on this thread and up to `threads` - 1 of `pool`; `take` is
-// called by several threads. The first error ends it.
+// called by several threads. The first error ends it; it names the Block, if it isn't of `take`.
 Status PassFile(WorkerPool& pool, unsigned threads, const RandomAccessFile& stored,
                 const BlockIndex& index, const std::atomic<bool>& cancelled, const TakeBytes& take);
 

@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "cache/xz_reader.h"
 #include "ctl/commands.h"
+#include "ctl/damage.h"
 #include "ctl/encoding.h"
 #include "ctl/input.h"
 
@@ -38,7 +39,7 @@ class CatCommand : public Command {
                                    .plain_size = index.plain_size(),
                                    .stored = std::move(input.stored),
                                    .name = [this] { return file_; }});
-    return Copy(reader);
+    return Copy(BlockNamingFile(reader, index));
   }
 
  private:

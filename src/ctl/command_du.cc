@@ -73,8 +73,17 @@ class DuCommand : public Command {
 
   Status Run(Console& console) override {
     const std::atomic<bool> never{false};
-    WalkTrees(Os::Real(), console, rules_, {path_}, never,
-              [&](const FoundFile& file) { Add(console, file); });
+    Status seen;
+    WalkTrees(
+        Os::Real(), rules_, {path_}, never, [&](const FoundFile& file) { Add(console, file); },
+        [&](const std::string& path, const Error& error) {
+          if (path == path_) {
+            seen = tl::unexpected(error);
+          } else {
+            console.Error(error.message);
+          }
+        });
+    XZFS_RETURN_IF_ERROR(seen);
     Sum(root_);
     if (ncdu_) {
       PrintJson(console, Ncdu());

@@ -1,6 +1,5 @@
 // One file or one mount.
 #include <sys/stat.h>
-#include <sys/xattr.h>
 
 #include <cerrno>
 #include <memory>
@@ -10,25 +9,12 @@
 #include "ctl/commands.h"
 #include "ctl/input.h"
 #include "ctl/json.h"
+#include "ctl/mount_client.h"
 #include "store/names.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
 namespace {
-
-// More than any answer of a mount has.
-constexpr size_t kAnswerBytes = size_t{64} << 10;
-
-// The mount's answer, as JSON; nothing if `path` is in no mount of xzfs.
-std::optional<Json> Ask(const std::string& path, const char* attribute) {
-  std::string answer(kAnswerBytes, '\0');
-  const ssize_t length = getxattr(path.c_str(), attribute, answer.data(), answer.size());
-  if (length <= 0) {
-    return std::nullopt;
-  }
-  Json json = Json::parse(answer.begin(), answer.begin() + length, nullptr, false);
-  return json.is_object() ? std::optional(std::move(json)) : std::nullopt;
-}
 
 // "cache.hits: 12": a line for each value.
 void PrintLines(Console& console, const Json& json, const std::string& prefix) {
@@ -54,14 +40,20 @@ class InfoCommand : public Command {
   Status Run(Console& console) override {
     Json document = NewDocument("info");
     PutPath(document, path_);
-    if (std::optional<Json> stats = Ask(path_, "user.xzfs.stats")) {
-      stats->erase("schema");
-      document["mount"] = std::move(*stats);
-    } else if (std::optional<Json> info = Ask(path_, "user.xzfs.info")) {
+    if (const auto mount = MountClient::Open(path_)) {
+      XZFS_ASSIGN_OR_RETURN(Json stats, mount->Stats());
+      stats.erase("schema");
+      document["mount"] = std::move(stats);
+    } else if (mount.error().code == ENOTCONN || mount.error().code == EACCES) {
+      return tl::unexpected(mount.error());
+    } else if (std::optional<Json> info = FileInfo(path_)) {
       info->erase("schema");
       document["file"] = std::move(*info);
     } else {
       XZFS_ASSIGN_OR_RETURN(document["file"], Describe());
+    }
+    if (document.contains("/file/damaged"_json_pointer)) {
+      console.Error(path_ + ": " + document["file"].value("damaged", ""));
     }
     if (json_) {
       PrintJson(console, document);
@@ -89,7 +81,7 @@ class InfoCommand : public Command {
     if (!compressed) {
       return file;
     }
-    const Result<BlockIndex> index = ReadIndexOf(input);
+    const Result<BlockIndex> index = ReadIndex(*input.stored, compressed->format);
     if (!index) {
       file["plain_size"] = nullptr;
       file["damaged"] = index.error().message;

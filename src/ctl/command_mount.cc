@@ -1,11 +1,11 @@
 // What a mount can be asked to do: set, sync, drop-cache, umount.
+#include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <string>
@@ -13,10 +13,9 @@
 #include <vector>
 
 #include "base/unique_fd.h"
+#include "base/unmount.h"
 #include "ctl/commands.h"
 #include "ctl/mount_client.h"
-
-extern char** environ;
 
 namespace xzfs {
 namespace {
@@ -72,71 +71,76 @@ class PlainCommand : public Command {
   std::vector<std::string> mounts_;
 };
 
-// The daemon's process, to be waited for. Errors: ESRCH if it isn't among those that we see.
-Result<UniqueFd> OpenDaemon(const MountClient& mount) {
+// To be waited for.
+struct Daemon {
+  UniqueFd process;
+  UniqueFd end_note;  // where it writes at the end what is left; invalid if that is not for us
+};
+
+// Errors: ESRCH if it isn't among the processes that we see.
+Result<Daemon> OpenDaemon(const MountClient& mount) {
   XZFS_ASSIGN_OR_RETURN(const Json stats, mount.Stats());
   const auto pid = static_cast<pid_t>(NumberAt(stats, "/pid"));
-  UniqueFd daemon(pid <= 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  Daemon daemon;
+  daemon.process.Reset(pid <= 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   std::string name;
   std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
   // In another container the number may be somebody else's here.
-  if (!daemon.valid() || name.find("xzfs") == std::string::npos) {
+  if (!daemon.process.valid() || name.find("xzfs") == std::string::npos) {
     return Fail(ESRCH, mount.path() +
                            ": its daemon is not among the processes here, so its end can't be "
                            "waited for; unmount without --wait");
   }
+  const std::string note =
+      "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(stats.value("end_note", -1));
+  daemon.end_note.Reset(open(note.c_str(), O_RDONLY | O_CLOEXEC));
   return daemon;
-}
-
-// As an ordinary user unmounts: by the set-user-ID program of fuse3.
-Status RunFusermount(const std::string& path) {
-  std::vector<std::string> words = {"fusermount3", "-u", "--", path};
-  std::vector<char*> argv;
-  argv.reserve(words.size() + 1);
-  for (std::string& word : words) {
-    argv.push_back(word.data());
-  }
-  argv.push_back(nullptr);
-  pid_t child = 0;
-  if (const int error = posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);
-      error != 0) {
-    return FailErrno(error, "fusermount3 (package fuse3)");
-  }
-  int status = 0;
-  while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return status == 0 ? Status() : Fail(EBUSY, path + " was not unmounted");
 }
 
 Status Unmount(const std::string& path) {
   if (umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) {
     return {};
   }
-  if (errno == EBUSY) {
-    return Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom");
+  int code = errno;
+  if (code == EPERM) {
+    const auto mount = FindXzfsMount(MountpointOf(path));
+    if (mount && mount->user != getuid()) {
+      return Fail(EPERM, path + ": only root and who mounted it (uid " +
+                             std::to_string(mount->user) + ") may unmount it");
+    }
+    Status done = RunFusermount("-uq", path);
+    if (done || done.error().code != EBUSY) {
+      return done;
+    }
+    code = EBUSY;
   }
-  return errno == EPERM ? RunFusermount(path) : Status(FailErrno(errno, "unmount " + path));
+  return code == EBUSY ? Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom")
+                       : Status(FailErrno(code, "unmount " + path));
 }
 
 class UmountCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
     arguments.Flag("--wait", wait_,
-                   "return when the daemon has ended: all that was pending is compressed");
+                   "return when the daemon has ended; 0: all that was pending is compressed");
     arguments.Operand("MNT", mount_, "the top of a mount");
   }
 
   Status Run(Console& console) override {
-    XZFS_ASSIGN_OR_RETURN(const MountClient mount, MountClient::Open(mount_));
-    UniqueFd daemon;
+    const Result<MountClient> mount = MountClient::Open(mount_);
+    if (!mount && mount.error().code == ENOTCONN) {
+      return TakeDeadAway(console);
+    }
+    XZFS_RETURN_IF_ERROR(mount);
+    Daemon daemon;
     if (wait_) {
-      XZFS_ASSIGN_OR_RETURN(daemon, OpenDaemon(mount));
+      XZFS_ASSIGN_OR_RETURN(daemon, OpenDaemon(*mount));
     }
     XZFS_RETURN_IF_ERROR(Unmount(mount_));
     if (!wait_) {
       return {};
     }
-    struct pollfd ended = {.fd = daemon.get(), .events = POLLIN, .revents = 0};
+    struct pollfd ended = {.fd = daemon.process.get(), .events = POLLIN, .revents = 0};
     constexpr int kPatienceMs = 2000;
     if (poll(&ended, 1, kPatienceMs) == 0) {
       console.Note(mount_ + " is unmounted; its daemon compresses what is pending (interrupting " +
@@ -144,10 +148,56 @@ class UmountCommand : public Command {
     }
     while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
     }
+    TellWhatIsLeft(console, daemon.end_note);
     return {};
   }
 
  private:
+  Status TakeDeadAway(Console& console) const {
+    // Detached: nothing that is open in it can be of use to anybody.
+    if (!LazyUnmountIfStale(MountpointOf(mount_))) {
+      return Fail(EPERM, mount_ +
+                             ": a mount whose daemon is gone, but not of xzfs or not yours: only "
+                             "root and who mounted it may unmount it");
+    }
+    const std::string text = mount_ +
+                             " was a mount whose daemon was gone: it is taken away, and the next "
+                             "mount goes on with what it left";
+    if (wait_) {
+      console.Warn(text);
+    } else {
+      console.Note(text);
+    }
+    return {};
+  }
+
+  void TellWhatIsLeft(Console& console, const UniqueFd& end_note) const {
+    if (!end_note.valid()) {
+      console.Warn(mount_ +
+                   " is unmounted, but whether all is compressed is not known: its daemon is of "
+                   "another version or another user");
+      return;
+    }
+    constexpr size_t kMostBytes = 65536;
+    std::string text(kMostBytes, '\0');
+    const ssize_t got = pread(end_note.get(), text.data(), text.size(), 0);
+    text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+    const Json note = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    if (!note.is_object()) {
+      console.Warn(mount_ +
+                   " is unmounted, but its daemon ended before it had compressed everything; the "
+                   "next mount goes on with it");
+      return;
+    }
+    if (const auto left = static_cast<uint64_t>(NumberAt(note, "/pending")); left != 0) {
+      const std::string why = note.value("last_error", "");
+      console.Warn(mount_ + " is unmounted, but " + std::to_string(left) +
+                   (left == 1 ? " file is" : " files are") + " not compressed yet" +
+                   (why.empty() ? "" : " (" + why + ")") + "; the next mount goes on with " +
+                   (left == 1 ? "it" : "them"));
+    }
+  }
+
   bool wait_ = false;
   std::string mount_;
 };

@@ -11,6 +11,7 @@
 #include "base/machine.h"
 #include "cache/xz_reader.h"
 #include "ctl/commands.h"
+#include "ctl/damage.h"
 #include "ctl/encoding.h"
 #include "ctl/input.h"
 #include "ctl/replace_job.h"
@@ -19,8 +20,6 @@
 
 namespace xzfs {
 namespace {
-
-constexpr uint64_t kIndexMemory = uint64_t{1} << 30;
 
 // What all files of one run share.
 struct ReblockContext {
@@ -54,8 +53,7 @@ class ReblockJob : public ReplaceJob {
     if (!usable) {
       return false;
     }
-    XZFS_ASSIGN_OR_RETURN(const BlockIndex index,
-                          BlockIndex::Read(*stored_, Format::kXz, {.memory_bytes = kIndexMemory}));
+    XZFS_ASSIGN_OR_RETURN(const BlockIndex index, ReadIndex(*stored_, Format::kXz));
     request_.options = OptionsFor(index);
     const std::vector<uint8_t> checks = index.Checks();
     const bool same_check = checks == std::vector<uint8_t>{request_.options.check};
@@ -83,7 +81,8 @@ class ReblockJob : public ReplaceJob {
                                             .plain_size = index.plain_size(),
                                             .stored = stored_,
                                             .name = [this] { return file_.path(); }});
-    request_.plain = &reader;
+    const BlockNamingFile plain(reader, index);
+    request_.plain = &plain;
     request_.cancelled = &progress_.cancelled();
     request_.plan = XzPlan(index.plain_size(), context_.encoders.block_bytes());
     XZFS_RETURN_IF_ERROR(MakeTemp());

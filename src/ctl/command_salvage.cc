@@ -75,6 +75,12 @@ class SalvageCommand : public Command {
     if (output_.empty()) {
       return Fail(EINVAL, "name the file to write: -o OUT");
     }
+    if (output_ == "-") {
+      return Fail(
+          EINVAL,
+          "-o -: what is salvaged can't go to stdout, as places in it are filled later: name "
+          "a file (./- if that is its name)");
+    }
     struct stat st = {};
     if (stat(output_.c_str(), &st) == 0 && st.st_dev == input.attributes.st_dev &&
         st.st_ino == input.attributes.st_ino) {

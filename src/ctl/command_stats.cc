@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/units.h"
+#include "base/unmount.h"
 #include "ctl/commands.h"
 #include "ctl/metrics.h"
 #include "ctl/mount_client.h"
@@ -96,15 +97,21 @@ class TopCommand : public Command {
     for (;;) {
       // What is shown are rates: nothing else tells when time has passed.
       std::this_thread::sleep_for(std::chrono::duration<double>(interval_s));  // the interval
-      XZFS_ASSIGN_OR_RETURN(const Json now, mount.Stats());
-      XZFS_ASSIGN_OR_RETURN(const Json history, mount.History());
-      const std::string page = Page(console, before, now, MomentsOf(history), interval_s);
+      const Result<Json> now = mount.Stats();
+      const Result<Json> history = mount.History();
+      if ((!now || !history) && !FindXzfsMount(MountpointOf(path_))) {
+        console.Note(path_ + " is not mounted any more");
+        return {};
+      }
+      XZFS_RETURN_IF_ERROR(now);
+      XZFS_RETURN_IF_ERROR(history);
+      const std::string page = Page(console, before, *now, MomentsOf(*history), interval_s);
       console.Print(repeats ? "\x1b[H\x1b[2J" + page : page);
       console.Flush();
       if (!repeats) {
         return {};
       }
-      before = now;
+      before = *now;
     }
   }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,11 +13,13 @@
 #include "base/units.h"
 #include "ctl/block_pass.h"
 #include "ctl/commands.h"
+#include "ctl/damage.h"
 #include "ctl/encoding.h"
 #include "ctl/input.h"
 #include "ctl/json.h"
 #include "ctl/progress.h"
 #include "ctl/tree.h"
+#include "store/names.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
@@ -28,8 +31,14 @@ constexpr int64_t kSmallBytes = int64_t{4} << 20;
 // Of one file. Ranges are of the logical file.
 struct Damage {
   std::string path;
-  bool has_block = false;  // else it is the Index, or the file can't be read
+  bool has_block = false;  // else it is the Index
   BlockInfo block = {};
+  std::string why;
+};
+
+// Nobody knows whether it is good.
+struct NotChecked {
+  std::string path;
   std::string why;
 };
 
@@ -49,12 +58,15 @@ class VerifyCommand : public Command {
     Progress progress(console, Progress::ModeOf(progress_));
     std::vector<std::string> small;
     std::vector<std::string> large;
-    WalkTrees(Os::Real(), console, rules_, paths_, progress.cancelled(), [&](FoundFile file) {
-      if (file.is_named || LooksCompressed(file)) {
-        (file.attributes.st_size <= kSmallBytes ? small : large).push_back(file.path());
-        progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
-      }
-    });
+    WalkTrees(
+        Os::Real(), rules_, paths_, progress.cancelled(),
+        [&](const FoundFile& file) {
+          if (file.is_named || IsCompressed(console, file)) {
+            (file.attributes.st_size <= kSmallBytes ? small : large).push_back(file.path());
+            progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
+          }
+        },
+        [&](const std::string& path, const Error& error) { Leave(console, path, error); });
     progress.TotalIsComplete();
     WorkerPool pool(threads_, threads_);
     pool.Start();
@@ -65,21 +77,30 @@ class VerifyCommand : public Command {
       Verify(console, progress, &pool, path);
     }
     console.EndBySignal(progress.signal());
-    Report(console);
+    Report(console, progress.cancelled());
     return {};
   }
 
  private:
-  static bool LooksCompressed(const FoundFile& file) {
-    if (file.name.find('.') == std::string::npos) {
+  // By its name. The user is warned where the content isn't what the name says: damage of the first
+  // bytes makes a file look so.
+  bool IsCompressed(Console& console, const FoundFile& file) {
+    if (!StripSuffix(file.name)) {
       return false;
     }
     const Result<Input> input = OpenInput(Os::Real(), file.path());
-    if (!input) {
+    const auto compressed = input ? CompressedNameOf(file.name, *input->stored)
+                                  : Result<std::optional<CompressedName>>(std::nullopt);
+    if (!input || !compressed || *compressed) {
       return true;  // whoever verifies it meets the error
     }
-    const auto compressed = CompressedNameOf(file.name, *input->stored);
-    return !compressed || compressed->has_value();
+    const std::string why = file.path() +
+                            ": it is not compressed, in spite of its name, or its first bytes are "
+                            "damaged: not checked";
+    console.Warn(why);
+    MutexLock lock(mutex_);
+    not_checked_.push_back({file.path(), why});
+    return false;
   }
 
   // `pool`: where Blocks are decoded at the same time; null: on this thread.
@@ -90,8 +111,12 @@ class VerifyCommand : public Command {
     const Result<Input> input = OpenInput(Os::Real(), path);
     const Result<BlockIndex> index =
         input ? ReadIndexOf(*input) : Result<BlockIndex>(tl::unexpected(input.error()));
-    if (!index) {
+    if (!index && input && IsDamage(index.error())) {
       Add(console, {.path = path, .why = index.error().message});
+      return;
+    }
+    if (!index) {
+      Leave(console, path, index.error());
       return;
     }
     std::atomic<uint64_t> bad{0};  // guards nothing
@@ -103,10 +128,15 @@ class VerifyCommand : public Command {
                                         return {};
                                       });
       progress.AddDone(0, block.unpadded_size, 0);
-      if (!status && status.error().code != ECANCELED) {
-        ++bad;
-        Add(console,
-            {.path = path, .has_block = true, .block = block, .why = status.error().message});
+      if (status || progress.cancelled()) {
+        return;
+      }
+      ++bad;
+      Damage damage{.path = path, .has_block = true, .block = block, .why = status.error().message};
+      if (IsDamage(status.error())) {
+        Add(console, std::move(damage));
+      } else {
+        Leave(console, path, {status.error().code, Described(damage)});
       }
     };
     if (pool != nullptr) {
@@ -116,21 +146,29 @@ class VerifyCommand : public Command {
         body(number);
       }
     }
+    if (progress.cancelled()) {
+      return;
+    }
     progress.AddDone(1, 0, 0);
     Count(console, path, *index, bad == 0);
   }
 
+  static std::string Described(const Damage& damage) {
+    return damage.has_block ? damage.path + ": " + NameOf(damage.block) + ": " + damage.why
+                            : damage.why;
+  }
+
   void Add(Console& console, Damage damage) EXCLUDES(mutex_) {
-    std::string where;
-    if (damage.has_block) {
-      const BlockInfo& block = damage.block;
-      where = damage.path + ": Block " + std::to_string(block.number) + ", bytes " +
-              std::to_string(block.plain_offset) + " to " +
-              std::to_string(block.plain_offset + block.plain_size) + ": ";
-    }
-    console.Error(where + damage.why);
+    console.Error(Described(damage));
     MutexLock lock(mutex_);
     damages_.push_back(std::move(damage));
+  }
+
+  // `error` names the path.
+  void Leave(Console& console, const std::string& path, const Error& error) EXCLUDES(mutex_) {
+    console.Error(error.message);
+    MutexLock lock(mutex_);
+    not_checked_.push_back({path, error.message});
   }
 
   void Count(Console& console, const std::string& path, const BlockIndex& index, bool good)
@@ -150,19 +188,35 @@ class VerifyCommand : public Command {
     unchecked_ += checked ? 0 : 1;
   }
 
-  void Report(Console& console) EXCLUDES(mutex_) {
+  // `ended_early`: what was not reached is not told of.
+  void Report(Console& console, bool ended_early) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     std::sort(damages_.begin(), damages_.end(), [](const Damage& a, const Damage& b) {
       return std::pair(a.path, a.block.number) < std::pair(b.path, b.block.number);
     });
+    std::sort(not_checked_.begin(), not_checked_.end(),
+              [](const NotChecked& a, const NotChecked& b) { return a.path < b.path; });
+    const bool is_whole = not_checked_.empty() && !ended_early;
+    if (files_ == 0 && damages_.empty() && is_whole) {
+      console.Warn("nothing was verified: there are no compressed files in what was named");
+    }
     if (json_) {
       PrintJson(console, Document());
       return;
     }
+    std::string outcome = is_whole ? "all good" : "no damage";
+    if (!damages_.empty()) {
+      outcome = std::to_string(damages_.size()) + " damaged";
+    } else if (files_ == 0) {
+      outcome = "nothing is known";
+    }
     console.Note("verified " + std::to_string(files_) + (files_ == 1 ? " file, " : " files, ") +
-                 std::to_string(blocks_) + " Blocks, " + FormatSize(plain_bytes_) + ": " +
-                 (damages_.empty() ? "all good" : std::to_string(damages_.size()) + " damaged") +
-                 (unchecked_ == 0 ? "" : "; " + std::to_string(unchecked_) + " have no Check"));
+                 std::to_string(blocks_) + " Blocks, " + FormatSize(plain_bytes_) + ": " + outcome +
+                 (not_checked_.empty()
+                      ? ""
+                      : "; " + std::to_string(not_checked_.size()) + " could not be checked") +
+                 (unchecked_ == 0 ? "" : "; " + std::to_string(unchecked_) + " have no Check") +
+                 (ended_early ? "; interrupted" : ""));
   }
 
   Json Document() const REQUIRES(mutex_) {
@@ -183,6 +237,13 @@ class VerifyCommand : public Command {
       entry["error"] = damage.why;
       json["damaged"].push_back(std::move(entry));
     }
+    json["not_checked"] = Json::array();
+    for (const NotChecked& left : not_checked_) {
+      Json entry;
+      PutPath(entry, left.path);
+      entry["error"] = left.why;
+      json["not_checked"].push_back(std::move(entry));
+    }
     return json;
   }
 
@@ -194,6 +255,7 @@ class VerifyCommand : public Command {
   std::vector<std::string> paths_;
   Mutex mutex_;
   std::vector<Damage> damages_ GUARDED_BY(mutex_);
+  std::vector<NotChecked> not_checked_ GUARDED_BY(mutex_);
   uint64_t files_ GUARDED_BY(mutex_) = 0;  // those with an Index
   uint64_t blocks_ GUARDED_BY(mutex_) = 0;
   uint64_t plain_bytes_ GUARDED_BY(mutex_) = 0;

@@ -55,7 +55,7 @@ void Console::Note(std::string_view message) {
 void Console::Say(std::string_view message) {
   const std::string line = "xzfsctl: " + Printable(message) + "\n";
   MutexLock lock(mutex_);
-  std::fflush(stdout);
+  FlushLocked();
   if (!status_.empty()) {
     Put(stderr, "\r\033[K");
   }
@@ -65,7 +65,9 @@ void Console::Say(std::string_view message) {
 
 void Console::Print(std::string_view text) {
   MutexLock lock(mutex_);
-  Put(stdout, text);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() && print_error_ == 0) {
+    print_error_ = errno;
+  }
 }
 
 void Console::ShowStatus(std::string_view line) {
@@ -99,19 +101,21 @@ unsigned Console::columns() const {
   return known ? size.ws_col : kUsual;
 }
 
+void Console::FlushLocked() {
+  if (std::fflush(stdout) != 0 && print_error_ == 0) {
+    print_error_ = errno;
+  }
+}
+
 void Console::Flush() {
-  bool failed = false;
   int error = 0;
   {
     MutexLock lock(mutex_);
-    failed = std::ferror(stdout) != 0;
-    if (std::fflush(stdout) != 0) {
-      failed = true;
-      error = errno;
-    }
+    FlushLocked();
+    error = print_error_;
   }
-  if (failed) {
-    Error("write to stdout: " + std::string(std::strerror(error == 0 ? EIO : error)));
+  if (error != 0) {
+    Error("write to stdout: " + std::string(std::strerror(error)));
   }
 }
 

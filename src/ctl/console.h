@@ -51,6 +51,7 @@ class Console {
 
  private:
   void Say(std::string_view message) EXCLUDES(mutex_);
+  void FlushLocked() REQUIRES(mutex_);
 
   const bool stdout_is_terminal_;
   const bool stderr_is_terminal_;
@@ -61,7 +62,8 @@ class Console {
   std::atomic<bool> warned_{false};
   std::atomic<int> signal_{0};
   Mutex mutex_;
-  std::string status_ GUARDED_BY(mutex_);  // what stands on the terminal's last line
+  int print_error_ GUARDED_BY(mutex_) = 0;  // the first errno of stdout
+  std::string status_ GUARDED_BY(mutex_);   // what stands on the terminal's last line
 };
 
 }  // namespace xzfs

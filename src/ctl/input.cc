@@ -9,6 +9,8 @@
 
 #include "base/machine.h"
 #include "ctl/block_pass.h"
+#include "ctl/damage.h"
+#include "ctl/mount_client.h"
 #include "store/names.h"
 #include "store/source_dir.h"
 #include "store/xz_writer.h"
@@ -78,13 +80,23 @@ Result<Format> FormatOf(const Input& input) {
   if (LooksLikeLzmaAlone(head)) {
     return Format::kLzmaAlone;
   }
+  if (IsInMount(input.descriptor.get())) {
+    return tl::unexpected(InMountError(input.path));
+  }
   return Fail(EINVAL, input.path + " is not compressed: neither .xz nor .lzma nor .lz");
+}
+
+Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format) {
+  Result<BlockIndex> index = BlockIndex::Read(stored, format, {.memory_bytes = kIndexMemory});
+  if (!index) {
+    return tl::unexpected(DamageOfIndex(format, std::move(index.error())));
+  }
+  return index;
 }
 
 Result<BlockIndex> ReadIndexOf(const Input& input) {
   XZFS_ASSIGN_OR_RETURN(const Format format, FormatOf(input));
-  Result<BlockIndex> index =
-      BlockIndex::Read(*input.stored, format, {.memory_bytes = kIndexMemory});
+  Result<BlockIndex> index = ReadIndex(*input.stored, format);
   if (!index) {
     return tl::unexpected(Named(input, std::move(index.error())));
   }

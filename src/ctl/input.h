@@ -29,10 +29,14 @@ struct Input {
 // says.
 Result<Input> OpenInput(Os& os, const std::string& path);
 
-// What its first bytes say it is. Errors: EINVAL if they say nothing that we decode.
+// What its first bytes say it is. Errors: EINVAL if they say nothing that we decode, in a mount of
+// xzfs with a hint.
 Result<Format> FormatOf(const Input& input);
 
-// The Blocks of the file. Errors: as FormatOf and BlockIndex::Read, naming the file.
+// The Blocks of a file of `format`. Errors: as BlockIndex::Read, and what the user can do.
+Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format);
+
+// The Blocks of the file. Errors: as FormatOf and ReadIndex, naming the file.
 Result<BlockIndex> ReadIndexOf(const Input& input);
 
 // What a stored file with such a name and content is shown as, if it is compressed.

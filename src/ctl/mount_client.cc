@@ -1,20 +1,42 @@
 #include "ctl/mount_client.h"
 
 #include <linux/limits.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
+#include <memory>
+
+#include "base/unmount.h"
 
 namespace xzfs {
 namespace {
+
+tl::unexpected<Error> FailAsking(int code, const std::string& path) {
+  if (code == ENOTCONN) {
+    return Fail(code, path +
+                          ": a mount whose daemon is gone; take it away (the next one goes on with "
+                          "what it left): xzfsctl umount " +
+                          path);
+  }
+  auto error = FailErrno(code, path);
+  if (const auto mount = code == EACCES ? FindXzfsMount(MountpointOf(path)) : std::nullopt) {
+    error.value().message += "; the mount is for who mounted it (uid " +
+                             std::to_string(mount->user) +
+                             ") only: xzfs -o allow_other lets others in";
+  }
+  return error;
+}
 
 Result<std::string> GetAttribute(const std::string& path, const std::string& key) {
   std::string value(XATTR_SIZE_MAX, '\0');
   const std::string name = "user.xzfs." + key;
   const ssize_t length = getxattr(path.c_str(), name.c_str(), value.data(), value.size());
   if (length < 0) {
-    return FailErrno(errno, path);
+    return FailAsking(errno, path);
   }
   value.resize(static_cast<size_t>(length));
   return value;
@@ -94,6 +116,36 @@ std::optional<Json> FileInfo(const std::string& path) {
   const auto text = GetAttribute(path, "info");
   const auto json = text ? Parse(path, *text) : Result<Json>(tl::unexpected(text.error()));
   return json ? std::optional(*json) : std::nullopt;
+}
+
+std::string MountpointOf(const std::string& path) {
+  // The last part of it is the mount.
+  std::string name = path;
+  while (name.size() > 1 && name.ends_with('/')) {
+    name.pop_back();
+  }
+  const size_t slash = name.rfind('/');
+  const std::string above = slash == std::string::npos ? "." : name.substr(0, slash + 1);
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(above.c_str(), nullptr),
+                                                         &std::free);
+  if (real == nullptr) {
+    return path;
+  }
+  const std::string folder = real.get();
+  return folder + (folder == "/" ? "" : "/") + name.substr(slash + 1);
+}
+
+bool IsInMount(int fd) {
+  struct statfs fs = {};
+  return fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC &&
+         fgetxattr(fd, "user.xzfs.info", nullptr, 0) > 0;
+}
+
+Error InMountError(const std::string& path) {
+  return {EINVAL, path +
+                      " is in a mount of xzfs, which compresses what is written to it and shows it "
+                      "plain: name the source directory (findmnt -t fuse.xzfs shows it), or "
+                      "unmount first where it is the same"};
 }
 
 double NumberAt(const Json& json, const std::string& pointer) {

@@ -15,7 +15,8 @@ namespace xzfs {
 // is checked to be JSON and nothing else: use value() with a default.
 class MountClient {
  public:
-  // `path`: the top of a mount. Errors: EINVAL if it is none, what the system said.
+  // `path`: the top of a mount. Errors: EINVAL if it is none, ENOTCONN if its daemon is gone, what
+  // the system said.
   static Result<MountClient> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -46,6 +47,15 @@ std::vector<Moment> MomentsOf(const Json& history);
 
 // What `user.xzfs.info` of a file says, or nothing if it is in no mount of xzfs.
 std::optional<Json> FileInfo(const std::string& path);
+
+// The absolute path of `path` without symlinks, as the mount table has it, without a look at the
+// mount itself, which may not answer; `path` if that can't be told.
+std::string MountpointOf(const std::string& path);
+
+// Whether `fd`, a file or a directory, is in a mount of xzfs.
+bool IsInMount(int fd);
+// Of commands for stored files, which `path` in a mount shows as others: EINVAL.
+Error InMountError(const std::string& path);
 
 // The number at `pointer` ("/cache/hits") of what a mount told; 0 if there is none.
 double NumberAt(const Json& json, const std::string& pointer);

@@ -134,7 +134,7 @@ void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& 
     batch.Add(make(std::move(names)));
   };
   WalkTrees(
-      context.os, console, rules, paths, context.progress.cancelled(),
+      context.os, rules, paths, context.progress.cancelled(),
       [&](FoundFile file) {
         if (const std::string reason = leave(file); !reason.empty()) {
           context.tally.AddSkipped(file, reason);
@@ -153,6 +153,7 @@ void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& 
           }
         }
       },
+      [&](const std::string&, const Error& error) { console.Error(error.message); },
       [&](const OpenDir& dir) {
         static_cast<void>(Session::RemoveDeadTemps(context.os, dir.fd()));
       });

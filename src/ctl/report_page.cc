@@ -169,7 +169,7 @@ std::string ReportPage(const std::string& root, const ReportTree& tree, const Mo
                        const std::string& date) {
   uint64_t saving = 0;
   const std::string pack = PackTables(tree, saving);
-  std::string page = "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n";
+  std::string page(kReportBeginning);
   page += "<meta name=viewport content=\"width=device-width,initial-scale=1\">\n";
   // Nothing is fetched, whatever a name may look like.
   page +=

@@ -18,6 +18,11 @@ struct MountReport {
   std::vector<Moment> history;
 };
 
+// What every page begins with.
+inline constexpr std::string_view kReportBeginning =
+    "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
+    "<meta name=generator content=\"xzfsctl report\">\n";
+
 // One HTML document that needs nothing else: all it shows is in it, tables and drawings, and reads
 // without scripts. With them the treemap can be enlarged. Its size doesn't depend on the size of
 // the tree. `mount`: null if the tree isn't one. `date`: when it was made, for the reader.

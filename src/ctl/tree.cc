@@ -9,6 +9,7 @@
 #include <iterator>
 #include <utility>
 
+#include "ctl/mount_client.h"
 #include "store/directory_reader.h"
 #include "store/names.h"
 #include "xzfs/result.h"
@@ -26,28 +27,29 @@ struct Pending {
 
 class Walk {
  public:
-  Walk(Os& os, Console& console, const TreeRules& rules, const std::atomic<bool>& cancelled,
-       const std::function<void(FoundFile)>& visit,
+  Walk(Os& os, const TreeRules& rules, const std::atomic<bool>& cancelled,
+       const std::function<void(FoundFile)>& visit, const OnWalkError& on_error,
        const std::function<void(const OpenDir&)>& on_private)
       : os_(os),
-        console_(console),
         rules_(rules),
         cancelled_(cancelled),
         visit_(visit),
+        on_error_(on_error),
         on_private_(on_private) {}
 
   void Run(const std::string& path) {
     root_ = nullptr;
     if (const Status status = Begin(path); !status) {
-      console_.Error(status.error().message);
+      on_error_(path, status.error());
     }
     while (!pending_.empty() && !cancelled_) {
       const Pending next = std::move(pending_.back());
       pending_.pop_back();
       const int fd = os_.OpenBeneath(next.parent->fd(), next.name, O_RDONLY | O_DIRECTORY);
-      Status status = Enter(fd, next.parent->PathOf(next.name), next.below, next.device);
+      const std::string inner = next.parent->PathOf(next.name);
+      Status status = Enter(fd, inner, next.below, next.device);
       if (!status && status.error().code != ENOENT) {
-        console_.Error(status.error().message);
+        on_error_(inner, status.error());
       }
     }
     pending_.clear();
@@ -73,6 +75,9 @@ class Walk {
     XZFS_ASSIGN_OR_RETURN(const OpenDirPtr dir, Open(open(folder.empty() ? "." : folder.c_str(),
                                                           O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                                                      folder));
+    if (IsInMount(dir->fd())) {
+      return tl::unexpected(InMountError(path));
+    }
     visit_({.dir = dir, .name = path.substr(folder.size()), .attributes = st, .is_named = true});
     return {};
   }
@@ -95,8 +100,12 @@ class Walk {
   Status Enter(int fd, const std::string& path, const std::string& below, dev_t device) {
     XZFS_ASSIGN_OR_RETURN(const OpenDirPtr dir, Open(fd, path));
     root_ = root_ == nullptr ? dir : root_;
-    if (rules_.one_file_system && dir->attributes.st_dev != device) {
+    const bool is_other_file_system = dir->attributes.st_dev != device;
+    if (rules_.one_file_system && is_other_file_system) {
       return {};
+    }
+    if ((dir == root_ || is_other_file_system) && IsInMount(fd)) {
+      return tl::unexpected(InMountError(path));
     }
     Result<std::vector<RawLine>> lines = ReadAllLines(os_, fd);
     if (!lines) {
@@ -134,7 +143,7 @@ class Walk {
       return;
     }
     if (error < 0) {
-      console_.Error(FailErrno(-error, "stat " + file.path()).value().message);
+      on_error_(file.path(), FailErrno(-error, "stat " + file.path()).value());
     } else if (S_ISDIR(file.attributes.st_mode)) {
       folders.push_back({dir, line.name, below, device});
     } else if (S_ISREG(file.attributes.st_mode)) {
@@ -150,10 +159,10 @@ class Walk {
   }
 
   Os& os_;
-  Console& console_;
   const TreeRules& rules_;
   const std::atomic<bool>& cancelled_;
   const std::function<void(FoundFile)>& visit_;
+  const OnWalkError& on_error_;
   const std::function<void(const OpenDir&)>& on_private_;
   std::vector<Pending> pending_;
   OpenDirPtr root_;  // null until the named directory is open
@@ -167,11 +176,10 @@ void TreeRules::Declare(Arguments& arguments) {
   arguments.Flag("-x,--one-file-system", one_file_system, "don't enter other file systems");
 }
 
-void WalkTrees(Os& os, Console& console, const TreeRules& rules,
-               const std::vector<std::string>& paths, const std::atomic<bool>& cancelled,
-               const std::function<void(FoundFile)>& visit,
-               const std::function<void(const OpenDir&)>& on_private) {
-  Walk walk(os, console, rules, cancelled, visit, on_private);
+void WalkTrees(Os& os, const TreeRules& rules, const std::vector<std::string>& paths,
+               const std::atomic<bool>& cancelled, const std::function<void(FoundFile)>& visit,
+               const OnWalkError& on_error, const std::function<void(const OpenDir&)>& on_private) {
+  Walk walk(os, rules, cancelled, visit, on_error, on_private);
   for (const std::string& path : paths) {
     if (!cancelled) {
       walk.Run(path);

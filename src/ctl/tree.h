@@ -11,7 +11,7 @@
 
 #include "base/os.h"
 #include "ctl/arguments.h"
-#include "ctl/console.h"
+#include "xzfs/result.h"
 
 namespace xzfs {
 
@@ -49,14 +49,17 @@ struct TreeRules {
   void Declare(Arguments& arguments);
 };
 
+// The path, and why it is left, which names it.
+using OnWalkError = std::function<void(const std::string& path, const Error& error)>;
+
 // Walks over `paths`: files, and directories with all in them, in the order of names, following no
 // symlink but those that are named. The folders `.xzfs` are left out: `on_private`, which may be
-// null, is told of the directory that has one. What can't be looked at is an error of `console`,
-// and the walk goes on. Ends early when `cancelled` is set. Holds as many descriptors as the tree
-// is deep. Blocks.
-void WalkTrees(Os& os, Console& console, const TreeRules& rules,
-               const std::vector<std::string>& paths, const std::atomic<bool>& cancelled,
-               const std::function<void(FoundFile)>& visit,
+// null, is told of the directory that has one. `on_error` is told of what can't be looked at, and
+// of mounts of xzfs, which show no stored files; the walk goes on. Ends early when `cancelled` is
+// set. Holds as many descriptors as the tree is deep. Blocks.
+void WalkTrees(Os& os, const TreeRules& rules, const std::vector<std::string>& paths,
+               const std::atomic<bool>& cancelled, const std::function<void(FoundFile)>& visit,
+               const OnWalkError& on_error,
                const std::function<void(const OpenDir&)>& on_private = nullptr);
 
 }  // namespace xzfs

@@ -18,7 +18,6 @@
 namespace xzfs {
 namespace {
 
-constexpr uint64_t kIndexMemory = uint64_t{1} << 30;
 constexpr size_t kCompareBytes = size_t{1} << 20;
 // Zeros of a whole such part become a hole: the block size of nearly all file systems.
 constexpr size_t kHoleBytes = 4096;
@@ -89,8 +88,7 @@ Result<bool> UnpackJob::TryMake() {
   if (!usable) {
     return false;
   }
-  XZFS_ASSIGN_OR_RETURN(const BlockIndex index,
-                        BlockIndex::Read(*stored_, format, {.memory_bytes = kIndexMemory}));
+  XZFS_ASSIGN_OR_RETURN(const BlockIndex index, ReadIndex(*stored_, format));
   plain_size_ = index.plain_size();
   XZFS_RETURN_IF_ERROR(MakeTemp());
   XZFS_RETURN_IF_ERROR(Decode(index));

@@ -1,9 +1,6 @@
 #include "ctl/work_place.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <sys/vfs.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -118,11 +115,6 @@ Result<Session*> WorkPlaces::For(const OpenDir& dir) {
   if (known != places_.end()) {
     return known->second.session.get();
   }
-  if (IsInMount(dir)) {
-    return Fail(EINVAL, dir.path +
-                            " is in a mount of xzfs, which compresses what is written to it: name "
-                            "the source directory");
-  }
   const bool in_root = dir.root != nullptr && dir.root->attributes.st_dev == dir.attributes.st_dev;
   XZFS_ASSIGN_OR_RETURN(Place place, Make(in_root ? *dir.root : dir));
   Session* session = place.session.get();
@@ -172,12 +164,6 @@ Result<bool> WorkPlaces::IsBeingEdited(const OpenDir& dir, uint64_t inode) {
                     looked.error().message);
   }
   return found;
-}
-
-bool IsInMount(const OpenDir& dir) {
-  struct statfs fs = {};
-  return fstatfs(dir.fd(), &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC &&
-         fgetxattr(dir.fd(), "user.xzfs.info", nullptr, 0) > 0;
 }
 
 }  // namespace xzfs

@@ -25,8 +25,8 @@ class WorkPlaces {
   WorkPlaces(const WorkPlaces&) = delete;
   WorkPlaces& operator=(const WorkPlaces&) = delete;
 
-  // The session for files of `dir`; it lives as long as this. Errors: EINVAL in a mount of xzfs,
-  // which compresses by itself; what making it said.
+  // The session for files of `dir`, which is in no mount of xzfs; it lives as long as this. Errors:
+  // what making it said.
   Result<Session*> For(const OpenDir& dir) EXCLUDES(mutex_);
 
   // A mount has changes of the file with that inode number, in `dir`, which are not committed: who
@@ -46,8 +46,5 @@ class WorkPlaces {
   Mutex mutex_;
   std::map<dev_t, Place> places_ GUARDED_BY(mutex_);
 };
-
-// Whether `dir` is in a mount of xzfs.
-bool IsInMount(const OpenDir& dir);
 
 }  // namespace xzfs

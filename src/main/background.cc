@@ -10,7 +10,7 @@
 #include <cstring>
 #include <thread>
 
-#include "main/lazy_unmount.h"
+#include "base/unmount.h"
 #include "main/signals.h"
 
 namespace xzfs {

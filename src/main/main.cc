@@ -113,6 +113,12 @@ ExitCode Mount(CommandLine line) {
   if (const auto fuse = CheckFuse(FuseHost::Real(), line.options.allow_other); !fuse) {
     return PrintRefusal(fuse.error());
   }
+  if (paths->source_is_read_only && !line.options.read_only) {
+    // Else programs would be let to write what can't be stored.
+    Log(LogLevel::kWarning,
+        line.source + " is read-only, so the mount is, too (-o ro says that it is meant so)");
+    line.options.read_only = true;
+  }
   const Result<UniqueFd> signal_fd = CatchEndSignals();
   if (!signal_fd || chdir("/") != 0) {
     return PrintRefusal({ExitCode::kSystem, signal_fd ? "chdir /" : signal_fd.error().message});

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -96,6 +97,7 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
       faccessat(source_fd.get(), ".", R_OK | X_OK, AT_EACCESS) != 0) {
     return RefuseErrno(errno, source, "the source can't be read");
   }
+  const bool is_read_only = (mount.f_flags & ST_RDONLY) != 0;
   const std::string real_source = RealPath(source);
   if (real_source.empty()) {
     return RefuseErrno(errno, source, "the source can't be resolved");
@@ -117,7 +119,7 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
     return RefusePath(mountpoint, "the source " + source +
                                       " lies inside the mountpoint: the mount would hide it");
   }
-  return MountPaths{std::move(source_fd), real_mountpoint};
+  return MountPaths{std::move(source_fd), real_mountpoint, is_read_only};
 }
 
 FuseHost FuseHost::Real() {

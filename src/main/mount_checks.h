@@ -14,6 +14,7 @@ namespace xzfs {
 struct MountPaths {
   UniqueFd source;         // O_PATH; still the source when the mount covers it
   std::string mountpoint;  // absolute, without symlinks
+  bool source_is_read_only = false;
 };
 
 // Opens the source and resolves the mountpoint. Refuses what is missing, no directory, a mount

@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -18,10 +19,10 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/unmount.h"
 #include "control/figures.h"
 #include "frontend/fuse_frontend.h"
 #include "fs/filesystem.h"
-#include "main/lazy_unmount.h"
 #include "main/mount_checks.h"
 #include "main/notify.h"
 #include "main/sandbox.h"
@@ -44,11 +45,14 @@ class MountService {
   void Serve();
   void Stop(int signal_fd);
   void EndCommits(int signal_fd);
+  void WriteEndNote();
 
   MountRequest request_;
   Notifier notifier_ = Notifier::FromEnvironment();
   UniqueFd sandbox_root_;  // the source, for the sandbox's rule
   UniqueFd serving_ended_{eventfd(0, EFD_CLOEXEC)};
+  // Who waits for our end opens it by /proc before: whatever becomes of us, it is there then.
+  UniqueFd end_note_{memfd_create("xzfs-end-note", MFD_CLOEXEC)};
   std::atomic<bool> ready_{false};
   Status served_;  // written by the serving thread, read after its end
   std::unique_ptr<Filesystem> filesystem_;
@@ -57,7 +61,7 @@ class MountService {
 
 std::optional<Refusal> MountService::SetUp() {
   sandbox_root_.Reset(fcntl(request_.source.get(), F_DUPFD_CLOEXEC, 0));
-  if (!serving_ended_.valid() || !sandbox_root_.valid()) {
+  if (!serving_ended_.valid() || !end_note_.valid() || !sandbox_root_.valid()) {
     return Refusal{ExitCode::kSystem, std::string("descriptors: ") + std::strerror(errno)};
   }
   auto filesystem = Filesystem::Create(std::move(request_.source), request_.options);
@@ -65,7 +69,7 @@ std::optional<Refusal> MountService::SetUp() {
     return Refusal{ExitCode::kMountFailed, filesystem.error().message};
   }
   filesystem_ = std::move(*filesystem);
-  InstallControl(*filesystem_);
+  InstallControl(*filesystem_, end_note_.get());
   FuseFrontend::Config config;
   config.fsname = request_.source_name;
   config.debug = request_.debug;
@@ -125,6 +129,14 @@ void MountService::EndCommits(int signal_fd) {
     filesystem_->ParkCommits();
   }
   finishing.join();
+  WriteEndNote();
+}
+
+void MountService::WriteEndNote() {
+  const std::string note = EndNote(*filesystem_);
+  if (write(end_note_.get(), note.data(), note.size()) < 0) {
+    Log(LogLevel::kWarning, std::string("what is left can't be told: ") + std::strerror(errno));
+  }
 }
 
 std::optional<Refusal> MountService::Run(int signal_fd) {

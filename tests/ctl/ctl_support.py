@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import unittest
 
 import support
 
 CTL = os.environ.get("XZFSCTL_BINARY", "")
+AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
 
 def environment(**more):
@@ -25,20 +27,25 @@ class CtlTest(unittest.TestCase):
     def path(self, *names):
         return os.path.join(self.folder, *names)
 
-    def ctl(self, *words, code=0, text=True, deadline_s=60, **env):
-        """Runs it and checks the exit code; returns (stdout, stderr)."""
-        done = subprocess.run([CTL, *words], stdin=subprocess.DEVNULL, capture_output=True,
-                              timeout=deadline_s * support.SLOWNESS, check=False, cwd=self.folder,
-                              env=environment(**env))
+    def ctl(self, *words, code=0, text=True, deadline_s=60, as_nobody=False, **env):
+        """Runs it and checks the exit code; returns (stdout, stderr). `as_nobody`: for root."""
+        before, program = (AS_NOBODY, self._open_to_all()) if as_nobody else ((), CTL)
+        done = subprocess.run([*before, program, *words], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=deadline_s * support.SLOWNESS,
+                              check=False, cwd=self.folder, env=environment(**env))
         out, err = done.stdout, done.stderr.decode(errors="replace")
         self.assertEqual(done.returncode, code, f"{words}: {err}")
         for line in err.splitlines():
             self.assertTrue(line.startswith("xzfsctl: "), f"{words}: a stray line: {line!r}")
         return out.decode(errors="replace") if text else out, err
 
-    def json(self, *words, code=0, **env):
+    def _open_to_all(self):
+        """The program where everybody can run it."""
+        return shutil.copy(CTL, self.enterContext(support.temp_dir("xzfsctl-bin-")))
+
+    def json(self, *words, code=0, **more):
         """What a command says with --json; it has a schema number."""
-        document = json.loads(self.ctl(*words, "--json", code=code, **env)[0])
+        document = json.loads(self.ctl(*words, "--json", code=code, **more)[0])
         self.assertEqual(document["schema"], 1)
         self.assertEqual(document["command"], words[0])
         return document

@@ -28,6 +28,26 @@ class CommandLine(CtlTest):
             _, error = self.ctl(*words, code=1)
             self.assertEqual(error.count("\n"), 1, words)
 
+    def test_a_wrong_value_is_told_with_the_option_that_it_was_given_to(self):
+        for words, option in ((("pack", "-T", "x", "a"), "-T,--threads"),
+                              (("pack", "--threads=x", "a"), "-T,--threads"),
+                              (("pack", "-T", "9999", "a"), "-T,--threads"),
+                              (("pack", "--min-saving", "x", "a"), "--min-saving"),
+                              (("pack", "--older-than", "x", "a"), "--older-than"),
+                              (("pack", "--check", "md5", "a"), "-C,--check"),
+                              (("cat", "-o", "x", "a"), "-o,--offset"),
+                              (("top", "--interval", "x", "a"), "--interval")):
+            _, error = self.ctl(*words, code=1)
+            self.assertIn(f"{words[0]}: {option}: '", error, words)
+
+    def test_an_unknown_option_is_named_before_a_missing_operand_is(self):
+        for words in (("pack", "--bogus"), ("pack", "-k", "--bogus=1"), ("umount", "--bogus"),
+                      ("salvage", "--bogus", "-o", "x")):
+            _, error = self.ctl(*words, code=1)
+            self.assertIn("--bogus", error, words)
+        self.assertIn("-Z", self.ctl("pack", "-kZ", code=1)[1])
+        self.assertIn("PATH", self.ctl("pack", "-k", code=1)[1])
+
     def test_the_version_is_told(self):
         self.assertRegex(self.ctl("--version")[0], r"^xzfsctl \d+\.\d+\.\d+\n$")
 

@@ -1,18 +1,21 @@
 """The commands that talk to a mount: stats, top, set, sync, drop-cache, umount."""
 
+import contextlib
 import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import time
+import unittest
 
 import ctl_support
 import support
 import xzformat
 from ctl_support import CtlTest
 from support import MIB, Mount, make_cold, wait_until
-from write_support import WriteMount, assert_valid, read_file, write_file
+from write_support import WriteMount, assert_valid, noise, read_file, write_file
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(?:,|$)')
@@ -150,6 +153,21 @@ class Stats(MountCtlTest):
         self.assertIn("hit rate", out)
         self.assertNotIn("\x1b", out)
 
+    def test_top_ends_well_when_the_mount_does(self):
+        mount = self.used_mount()
+        ours, its = pty.openpty()
+        top = subprocess.Popen([ctl_support.CTL, "top", "--interval", "0.1s", mount.path],
+                               stdin=its, stdout=its, stderr=its, env=ctl_support.environment())
+        os.close(its)
+        out = os.read(ours, 65536)
+        self.ctl("umount", "--wait", mount.path)
+        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+            while select.select([ours], [], [], 20 * support.SLOWNESS)[0]:
+                out += os.read(ours, 65536)
+        self.assertEqual(top.wait(20), 0, out)
+        self.assertIn(f"xzfsctl: {mount.path} is not mounted any more".encode(), out)
+        os.close(ours)
+
     def test_top_goes_on_at_a_terminal_until_it_is_interrupted(self):
         mount = self.used_mount()
         ours, its = pty.openpty()
@@ -211,6 +229,87 @@ class Control(MountCtlTest):
             with open(f"/proc/{mount.pid}/stat", encoding="ascii") as stat:
                 self.assertEqual(stat.read().rsplit(")", 1)[1].split()[0], "Z")
         assert_valid(self, os.path.join(self.source, "file.xz"), content)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_umount_wait_ends_with_2_and_says_how_many_files_are_left_uncompressed(self):
+        support.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", self.source])
+        self.addCleanup(support.run, ["umount", self.source])
+        content = noise(5, 8 * MIB)  # needs its space twice for a moment
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            write_file(mount / "small", b"small " * 1000)
+            write_file(mount / "large", content)
+            out, err = self.ctl("umount", "--wait", mount.path, code=2)
+            self.assertEqual(out, "")
+            self.assertIn(f"{mount.path} is unmounted, but 1 file is not compressed yet", err)
+            self.assertIn("No space left", err)
+            self.assertIn("the next mount goes on with it", err)
+            self.assertEqual(read_file(os.path.join(self.source, "large")), content)
+        self.assertTrue(os.path.exists(os.path.join(self.source, "small.xz")))
+
+    def test_umount_wait_does_not_believe_a_daemon_that_was_killed_before_it_was_done(self):
+        with WriteMount(self.source, "settle=1000,preset=9e,block_size=64MiB,compress_threads=1"
+                        ) as mount:
+            write_file(mount / "file", xzformat.text(5, 8 * MIB))
+            umount = subprocess.Popen([ctl_support.CTL, "umount", "--wait", mount.path],
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                      env=ctl_support.environment())
+            wait_until(lambda: not os.path.ismount(mount.path), "it is unmounted")
+            mount.kill()
+            err = umount.communicate(timeout=60)[1]
+            self.assertEqual(umount.returncode, 2, err)
+            self.assertIn("ended before it had compressed everything", err)
+
+    def dead_mount(self):
+        """A mount whose daemon was killed, under a name as people type it."""
+        mount = self.enterContext(WriteMount(self.source, "settle=1000"))
+        write_file(mount / "file", b"content")
+        os.kill(mount.pid, signal.SIGKILL)
+        mount.process.wait(60)
+        mount.ended = True
+        os.symlink(os.path.dirname(mount.path), self.path("link"))
+        return mount, os.path.join("link", os.path.basename(mount.path))
+
+    def test_a_dead_mount_is_called_so_with_the_remedy(self):
+        _, name = self.dead_mount()
+        for words in (("stats", name), ("set", name, "settle=1"), ("sync", name), ("top", name),
+                      ("drop-cache", name), ("info", name), ("report", name)):
+            _, err = self.ctl(*words, code=1)
+            self.assertIn(f"{name}: a mount whose daemon is gone", err)
+            self.assertIn(f"xzfsctl umount {name}", err)
+
+    def test_umount_takes_a_dead_mount_away(self):
+        for words, code in (((), 0), (("--wait",), 2)):
+            mount, name = self.dead_mount()
+            _, err = self.ctl("umount", *words, name, code=code)
+            self.assertIn("the next mount goes on with what it left", err)
+            self.assertFalse(os.path.ismount(mount.path))
+            self.assertEqual(os.listdir(mount.path), [])
+            os.unlink(self.path("link"))
+        self.assertEqual(read_file(os.path.join(self.source, "file")), b"content")
+
+    def test_umount_takes_a_dead_mount_away_that_somebody_stands_in(self):
+        mount = self.enterContext(WriteMount(self.source))
+        with open(os.devnull, "rb") as null, subprocess.Popen(
+                ["cat"], stdin=subprocess.PIPE, stdout=null.fileno(), cwd=mount.path) as inside:
+            os.kill(mount.pid, signal.SIGKILL)
+            mount.process.wait(60)
+            mount.ended = True
+            self.ctl("umount", mount.path)
+            self.assertFalse(os.path.ismount(mount.path))
+            inside.stdin.close()
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_other_users_are_told_who_may(self):
+        with WriteMount(self.source, "allow_other") as mount:
+            _, err = self.ctl("umount", mount.path, code=1, as_nobody=True)
+            self.assertEqual(err, f"xzfsctl: {mount.path}: only root and who mounted it (uid 0) "
+                                  "may unmount it\n")
+        with WriteMount(self.source) as mount:
+            for command in ("stats", "umount", "sync", "top", "info", "report"):
+                _, err = self.ctl(command, mount.path, code=1, as_nobody=True)
+                self.assertIn("Permission denied", err)
+                self.assertIn("uid 0", err)
+                self.assertIn("allow_other", err)
 
     def test_umount_of_a_mount_in_use_says_so(self):
         make_cold(self.source, "file", b"content")

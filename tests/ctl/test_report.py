@@ -1,12 +1,14 @@
 """xzfsctl report: one page that is right, stands alone, and holds hostile names."""
 
+import contextlib
 import os
 import subprocess
+import unittest
 
 import report_reader
 import support
 import xzformat
-from ctl_support import write
+from ctl_support import CTL, environment, write
 from report_reader import area, judge, judge_treemap
 from support import MIB, make_cold
 from test_mounts import MountCtlTest
@@ -156,6 +158,46 @@ class Report(MountCtlTest):
             report_reader.judge(file.read())
         _, err = self.ctl("report", self.source, "-o", "/dev/full", code=1)
         self.assertIn("No space left", err)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_a_full_disk_leaves_the_old_page_or_none(self):
+        os.mkdir(self.path("disk"))
+        support.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", self.path("disk")])
+        self.addCleanup(support.run, ["umount", self.path("disk")])
+        self.ctl("report", self.source, "-o", "old.html")
+        old = read_file(self.path("old.html"))[:8000]
+        write(self.path("disk/old.html"), old)
+        with open(self.path("disk/ballast"), "wb", buffering=0) as ballast:
+            with contextlib.suppress(OSError):
+                while True:
+                    ballast.write(bytes(4096))
+        for name in ("old.html", "new.html"):
+            _, err = self.ctl("report", self.source, "-o", f"disk/{name}", code=1)
+            self.assertIn("No space left", err)
+        self.assertEqual(sorted(os.listdir(self.path("disk"))), ["ballast", "old.html"])
+        self.assertEqual(read_file(self.path("disk/old.html")), old)
+
+    def test_a_page_is_made_anew_and_other_files_are_not_replaced(self):
+        self.ctl("report", self.source)
+        first = os.stat(self.path("report.html")).st_ino
+        self.ctl("report", self.source)
+        self.assertNotEqual(os.stat(self.path("report.html")).st_ino, first)
+        write(self.path("report.html"), b"")
+        self.ctl("report", self.source)
+        write(self.path("thesis.html"), b"<!DOCTYPE html>\n<p>years of work")
+        _, err = self.ctl("report", self.source, "-o", "thesis.html", code=1)
+        self.assertIn("thesis.html exists and is no page of xzfsctl report", err)
+        self.assertIn("--force", err)
+        self.assertIn(b"years of work", read_file(self.path("thesis.html")))
+        self.ctl("report", self.source, "-f", "-o", "thesis.html")
+        report_reader.judge(read_file(self.path("thesis.html")).decode())
+
+    def test_a_page_that_stdout_does_not_take_is_an_error_that_says_why(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([CTL, "report", self.source, "-o", "-"], stdout=full,
+                                  stderr=subprocess.PIPE, check=False, env=environment())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"write to stdout: No space left on device", done.stderr)
 
     def test_damaged_files_are_counted_and_the_rest_is_shown(self):
         path = self.cold("damaged", xzformat.text(6, MIB))

@@ -238,6 +238,12 @@ class WithoutIndex(SalvageTest):
 
 
 class Output(SalvageTest):
+    def test_stdout_is_refused_and_no_file_is_named_after_it(self):
+        write(self.path("in.xz"), encode(b"content"))
+        _, error = self.ctl("salvage", "in.xz", "-o", "-", code=1)
+        self.assertIn("can't go to stdout", error)
+        self.assertEqual(os.listdir(self.folder), ["in.xz"])
+
     def test_it_is_not_overwritten_without_force_and_never_the_file_itself(self):
         plain, stored, _ = make(2)
         write(self.path("a.xz"), stored)

@@ -6,6 +6,7 @@ import os
 import random
 import struct
 import subprocess
+import unittest
 
 import support
 import write_support
@@ -52,10 +53,64 @@ class Verify(CtlTest):
             bad[at] ^= 0x40
             write(self.path(f"{at}.xz"), bytes(bad))
         report = self.json("verify", *(f"{at}.xz" for at in positions), code=1)
-        damaged = {entry["path"] for entry in report["damaged"]}
+        # Without its magic bytes it is a file of another kind.
+        bad = {entry["path"] for entry in report["damaged"] + report["not_checked"]}
+        self.assertEqual({entry["path"] for entry in report["not_checked"]},
+                         {f"{at}.xz" for at in positions if at < 6})
         for at in positions:
             judged = subprocess.run(["xz", "-tq", self.path(f"{at}.xz")], check=False).returncode
-            self.assertEqual(f"{at}.xz" in damaged, judged != 0, at)
+            self.assertEqual(f"{at}.xz" in bad, judged != 0, at)
+
+    def test_a_name_that_the_content_belies_is_named_and_ends_with_2(self):
+        good = lzma.compress(xzformat.text(5, 10 * KIB), preset=0)
+        write(self.path("t/good.xz"), good)
+        write(self.path("t/empty.xz"), b"")
+        write(self.path("t/flipped.xz"), b"\xfc" + good[1:])
+        write(self.path("t/plain.log"), b"not compressed")
+        _, error = self.ctl("verify", "t", code=2)
+        for name in ("t/empty.xz", "t/flipped.xz"):
+            self.assertRegex(error, f"{name}: .*not compressed")
+        self.assertNotIn("plain.log", error)
+        self.assertNotIn("all good", error)
+        self.assertIn("2 could not be checked", error)
+        report = self.json("verify", "t", code=2)
+        self.assertEqual((report["files"], report["damaged"]), (1, []))
+        self.assertEqual([entry["path"] for entry in report["not_checked"]],
+                         ["t/empty.xz", "t/flipped.xz"])
+        for name in ("t/empty.xz", "t/flipped.xz", "t/plain.log"):
+            report = self.json("verify", name, code=1)
+            self.assertEqual((report["damaged"], len(report["not_checked"])), ([], 1), name)
+
+    def test_what_can_not_be_looked_at_is_counted_and_never_good_or_damaged(self):
+        write(self.path("good.xz"), lzma.compress(b"content"))
+        os.mkfifo(self.path("fifo.xz"))
+        for name in ("missing", "missing.xz", "fifo.xz"):
+            _, error = self.ctl("verify", "good.xz", name, code=1)
+            self.assertNotIn("all good", error)
+            self.assertNotIn("damaged", error)
+            self.assertIn("verified 1 file, 1 Blocks, 7 B: no damage; 1 could not be checked", error)
+            report = self.json("verify", "good.xz", name, code=1)
+            self.assertEqual([entry["path"] for entry in report["not_checked"]], [name])
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_what_may_not_be_read_is_not_called_damaged(self):
+        write(self.path("t/good.xz"), lzma.compress(b"content"))
+        write(self.path("t/secret.xz"), lzma.compress(b"content"))
+        write(self.path("t/closed/any.xz"), lzma.compress(b"content"))
+        os.chmod(self.path("t/secret.xz"), 0o600)
+        os.chmod(self.path("t/closed"), 0o700)
+        report = self.json("verify", "t", code=1, as_nobody=True)
+        self.assertEqual((report["files"], report["damaged"]), (1, []))
+        self.assertEqual({entry["path"] for entry in report["not_checked"]},
+                         {"t/secret.xz", "t/closed"})
+        self.assertTrue(all("Permission denied" in entry["error"]
+                            for entry in report["not_checked"]))
+
+    def test_a_tree_without_compressed_files_is_not_called_good(self):
+        write(self.path("t/plain"), b"not compressed")
+        _, error = self.ctl("verify", "t", code=2)
+        self.assertIn("no compressed files", error)
+        self.assertNotIn("all good", error)
 
     def test_large_files_and_all_formats_are_verified(self):
         write(self.path("giant.xz"), lzma.compress(xzformat.text(3, 6 * MIB), preset=0))
@@ -65,6 +120,47 @@ class Verify(CtlTest):
         report = self.json("verify", ".")
         self.assertEqual(report["files"], 3)
         self.assertEqual(report["plain_bytes"], 6 * MIB + 2 * 50 * KIB)
+
+
+class InAMount(CtlTest):
+    def setUp(self):
+        super().setUp()
+        os.mkdir(self.path("cold"))
+        self.content = xzformat.text(1, 100 * KIB)
+        write(self.path("cold/d/file.xz"), blocked(self.content, 64 * KIB))
+
+    def refused(self, *words):
+        out, error = self.ctl(*words, code=1)
+        self.assertIn("is in a mount of xzfs", error, words)
+        self.assertIn("name the source directory", error, words)
+        self.assertNotIn("all good", error)
+        return out
+
+    def test_commands_for_stored_files_name_the_source_as_the_place_for_them(self):
+        with write_support.WriteMount(self.path("cold")) as mount:
+            for path in (mount.path, mount / "d", mount / "d/file"):
+                for command in ("pack", "unpack", "reblock", "verify"):
+                    self.refused(command, path)
+                self.assertNotIn("Directory", self.refused("du", path))
+            for command in ("list", "cat"):
+                self.refused(command, mount / "d/file")
+            out = self.refused("verify", "--json", mount.path)
+            self.assertEqual([entry["path"] for entry in json.loads(out)["not_checked"]],
+                             [mount.path])
+        self.assertEqual(os.listdir(self.path("cold/d")), ["file.xz"])
+
+    def test_a_mount_within_a_tree_is_not_passed_over_in_silence(self):
+        with write_support.WriteMount(self.path("cold")) as mount:
+            around = os.path.dirname(mount.path)
+            write(os.path.join(around, "other.xz"), blocked(self.content, 64 * KIB))
+            self.refused("verify", around)
+            self.assertIn("all good", self.ctl("verify", "-x", around)[1])
+
+    def test_an_xz_file_that_is_kept_in_a_mount_can_be_listed_and_read(self):
+        with write_support.WriteMount(self.path("cold")) as mount:
+            write_support.write_file(mount / "inner.xz", blocked(self.content, 64 * KIB))
+            self.assertEqual(self.json("list", mount / "inner.xz")["files"][0]["blocks"], 2)
+            self.assertEqual(self.ctl("cat", mount / "inner.xz", text=False)[0], self.content)
 
 
 class Cat(CtlTest):
@@ -102,6 +198,28 @@ class Cat(CtlTest):
         write(self.path("a.xz"), xzformat.stream((block,), lzma.CHECK_CRC32))
         out, _ = self.ctl("cat", "--length", str(len(content)), "a.xz", text=False)
         self.assertEqual(out, content)
+
+    def test_damage_is_named_by_block_and_range_with_what_helps(self):
+        content = xzformat.text(3, 2000 * KIB)
+        data = bytearray(blocked(content, 100 * KIB))
+        write(self.path("good.xz"), bytes(data))
+        place = self.json("list", "-v", "good.xz")["files"][0]["block_list"][13]
+        data[place["compressed_offset"] + place["stored_size"] // 2] ^= 1
+        write(self.path("a.xz"), bytes(data))
+        write(self.path("cut.xz"), bytes(data[:-30]))
+        os.unlink(self.path("good.xz"))
+        where = f"Block 13, bytes {1300 * KIB} to {1400 * KIB}: "
+        for words in (("cat",), ("cat", "-o", "1350KiB", "-l", "1"), ("unpack",),
+                      ("reblock", "--block-size=8KiB")):
+            _, error = self.ctl(*words, "a.xz", code=1)
+            self.assertIn(f"a.xz: {where}", error, words)
+            self.assertIn("xzfsctl salvage", error)
+            self.assertIn("xzfsctl verify", error)
+        for words in (("cat",), ("unpack",), ("reblock",), ("list",), ("info",), ("verify",)):
+            _, error = self.ctl(*words, "cut.xz", code=1)
+            self.assertIn("cut.xz: ", error, words)
+            self.assertIn("xzfsctl salvage", error, words)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["a.xz", "cut.xz"])
 
     def test_a_reader_that_goes_away_ends_it(self):
         write(self.path("a.xz"), lzma.compress(bytes(50 * MIB), preset=0))
@@ -141,6 +259,11 @@ class DuAndInfo(CtlTest):
         out, _ = self.ctl("du", "t")
         self.assertEqual([line.split()[-1] for line in out.splitlines()], ["Directory", "t/d", "t"])
 
+    def test_du_of_what_is_not_there_prints_no_table(self):
+        for words in ((), ("--json",), ("--ncdu",)):
+            out, error = self.ctl("du", *words, "nosuch", code=1)
+            self.assertEqual((out, error), ("", "xzfsctl: nosuch: No such file or directory\n"))
+
     def test_the_export_is_what_ncdu_reads(self):
         plain = self.make()
         major, minor, about, tree = json.loads(self.ctl("du", "--ncdu", "t")[0])
@@ -164,6 +287,16 @@ class DuAndInfo(CtlTest):
             self.assertIn("cache", self.json("info", mount.path)["mount"])
             self.assertIn("mount.cache.hits: ", self.ctl("info", mount.path)[0])
         self.assertEqual(self.json("info", "t/d/plain")["file"]["state"], "hot")
+
+    def test_info_of_a_damaged_file_ends_with_1_in_a_mount_and_outside(self):
+        write(self.path("t/cut.xz"), blocked(xzformat.text(1, 9 * KIB), 4 * KIB)[:-30])
+        with write_support.WriteMount(self.path("t")) as mount:
+            for path in ("t/cut.xz", mount / "cut"):
+                self.assertIn("truncated", self.json("info", path, code=1)["file"]["damaged"])
+                out, error = self.ctl("info", path, code=1)
+                self.assertIn("stored_name: cut.xz", out)
+                self.assertEqual(error.count(f"{path}: "), 1)
+                self.assertIn("truncated", error)
 
 
 if __name__ == "__main__":

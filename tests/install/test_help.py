@@ -67,6 +67,15 @@ class Pages(unittest.TestCase):
                                  options_of(command))
 
 
+    def test_an_example_that_is_in_both_is_the_same(self):
+        text = section(page("xzfsctl.1"), "EXAMPLES")
+        examples = re.findall(r"^```\n(xzfsctl .*)\n```", text, re.MULTILINE)
+        self.assertGreater(len(examples), 2)
+        for example in examples:
+            of_help = run(PROGRAMS["xzfsctl"], example.split()[1], "--help").stdout
+            self.assertIn(f"\n  {example}\n", of_help)
+
+
 def bash(name, *words):
     """What bash offers after the words, the last of which is being typed."""
     line = " ".join(words)

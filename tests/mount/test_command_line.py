@@ -353,6 +353,23 @@ class MountTable(CommandLineTest):
         for flag in (b"ro", b"noexec"):
             self.assertNotIn(flag, self.entry().options)
 
+    @ROOT_ONLY
+    def test_is_read_only_where_the_source_is_and_says_so_once(self):
+        support.run(["mount", "--bind", self.source, self.source])
+        support.run(["mount", "-o", "remount,bind,ro", self.source])
+        done = self.xzfs(self.source, self.mnt)
+        self.assert_mounted_by(done)
+        [line] = done.stderr.splitlines()
+        self.assertIn(f"xzfs: warning: {self.source} is read-only, so the mount is, too", line)
+        self.assertIn(b"ro", self.entry().options)
+        with self.assertRaises(OSError) as caught:
+            os.mkdir(self.mnt + "/new")
+        self.assertEqual(caught.exception.errno, errno.EROFS)
+        self.unmount()
+        done = self.xzfs(self.source, self.mnt, "-o", "ro")
+        self.assert_mounted_by(done)
+        self.assertEqual(done.stderr, "")
+
     def test_is_read_only_if_asked_to(self):
         self.assert_mounted_by(self.xzfs(self.source, self.mnt, "-o", "ro"))
         self.assertIn(b"ro", self.entry().options)

@@ -54,7 +54,7 @@ TestSession::TestSession(const TempDir& source, Setup setup) {
     throw std::runtime_error(fs.error().message);
   }
   fs_ = std::move(*fs);
-  InstallControl(*fs_);
+  InstallControl(*fs_, /*end_note=*/-1);
   fs_->Start();
   auto frontend =
       FuseFrontend::Create(*fs_, options,

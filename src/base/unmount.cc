@@ -1,4 +1,4 @@
-#include "main/lazy_unmount.h"
+#include "base/unmount.h"
 
 #include <spawn.h>
 #include <sys/mount.h>
@@ -7,11 +7,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
-#include <cstdlib>
 #include <fstream>
 #include <sstream>
-#include <vector>
 
 namespace xzfs {
 namespace {
@@ -31,13 +30,24 @@ std::string EscapeAsMountinfo(const std::string& path) {
   return escaped;
 }
 
-// True if the uppermost mount there is of our type.
-bool IsXzfsMount(const std::string& mountpoint) {
+// Of the options that FUSE has in the mount table.
+uid_t UserOf(const std::string& options) {
+  constexpr std::string_view kKey = "user_id=";
+  uid_t user = 0;
+  if (const size_t at = options.find(kKey); at != std::string::npos) {
+    std::from_chars(options.data() + at + kKey.size(), options.data() + options.size(), user);
+  }
+  return user;
+}
+
+}  // namespace
+
+std::optional<MountEntry> FindXzfsMount(const std::string& mountpoint) {
   const std::string wanted = EscapeAsMountinfo(mountpoint);
-  bool ours = false;
+  std::optional<MountEntry> found;
   std::ifstream table("/proc/self/mountinfo");
   for (std::string line; std::getline(table, line);) {
-    // id parent device root MOUNTPOINT options [optional...] - TYPE ...
+    // id parent device root MOUNTPOINT options [optional...] - TYPE source OPTIONS
     std::istringstream words(line);
     std::string word;
     std::string path;
@@ -49,36 +59,39 @@ bool IsXzfsMount(const std::string& mountpoint) {
     }
     while (words >> word && word != "-") {
     }
-    words >> word;
-    ours = word == "fuse.xzfs";
+    std::string type;
+    std::string source;
+    std::string options;
+    words >> type >> source >> options;
+    found = type == "fuse.xzfs" ? std::optional(MountEntry{UserOf(options)}) : std::nullopt;
   }
-  return ours;
+  return found;
 }
 
-bool RunFusermount(const std::string& mountpoint) {
+Status RunFusermount(const char* letters, const std::string& mountpoint) {
+  std::string options = letters;
   std::string path = mountpoint;
   char program[] = "fusermount3";
-  char options[] = "-uqz";
   char end_of_options[] = "--";
-  char* argv[] = {program, options, end_of_options, path.data(), nullptr};
+  char* argv[] = {program, options.data(), end_of_options, path.data(), nullptr};
   pid_t child = 0;
-  if (posix_spawnp(&child, program, nullptr, nullptr, argv, environ) != 0) {
-    return false;
+  if (const int error = posix_spawnp(&child, program, nullptr, nullptr, argv, environ);
+      error != 0) {
+    return FailErrno(error, "fusermount3 (package fuse3)");
   }
   int status = 0;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  const bool done = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  return done ? Status() : Fail(EBUSY, path + " was not unmounted");
 }
 
-}  // namespace
-
 bool LazyUnmount(const std::string& mountpoint) {
-  if (!IsXzfsMount(mountpoint)) {
+  if (!FindXzfsMount(mountpoint)) {
     return false;
   }
   return umount2(mountpoint.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0 ||
-         (geteuid() != 0 && RunFusermount(mountpoint));
+         (geteuid() != 0 && RunFusermount("-uqz", mountpoint));
 }
 
 bool LazyUnmountIfStale(const std::string& mountpoint) {

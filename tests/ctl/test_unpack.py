@@ -13,7 +13,7 @@ import ctl_trees
 import support
 import write_support
 import xzformat
-from ctl_support import CtlTest, write
+from ctl_support import CTL, CtlTest, write
 
 KIB = 1 << 10
 MIB = 1 << 20

@@ -411,7 +411,15 @@ Status Filesystem::FindNameOf(const NodePtr& node) {
 }
 
 void Filesystem::Start() {
-  if (!options_.read_only) {
+  if (options_.read_only) {
+    const size_t count = Session::CountOverlays(os_, root_->descriptor.get());
+    if (count != 0) {
+      Log(LogLevel::kWarning,
+          std::to_string(count) + (count == 1 ? " file has" : " files have") +
+              " changes that are not committed and not shown on a read-only mount: mount without "
+              "ro, which completes what earlier mounts have left");
+    }
+  } else {
     Recovery(*this).Run();
   }
   engine_.Start();

@@ -246,6 +246,24 @@ void Session::RemoveUnusedHome(Os& os, int source, int home) {
   }
 }
 
+size_t Session::CountOverlays(Os& os, int source) {
+  size_t count = 0;
+  const auto lines_of = [&](const std::string& path) {
+    const auto dir = OpenDirectoryAt(os, source, path);
+    const auto lines = dir ? ReadAllLines(os, dir->get()) : Result<std::vector<RawLine>>();
+    return lines.value_or(std::vector<RawLine>());
+  };
+  const std::string home(kPrivateFolder);
+  for (const RawLine& session : lines_of(home)) {
+    if (session.name != kLostAndFound) {
+      for (const RawLine& file : lines_of(JoinPath(home, session.name))) {
+        count += file.name.ends_with(".log") ? 1 : 0;
+      }
+    }
+  }
+  return count;
+}
+
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
   XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/true));
   const int made = os.MakeDir(home.get(), kLostAndFound, kFolderMode);

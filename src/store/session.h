@@ -54,6 +54,9 @@ class Session {
   // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
   static Result<std::unique_ptr<Session>> Create(Os& os, int source);
 
+  // How many files have overlays in any session, as far as that can be seen.
+  static size_t CountOverlays(Os& os, int source);
+
   // The folders whose daemons are dead. They are ours from now on.
   static Result<std::vector<std::unique_ptr<Session>>> AdoptDead(Os& os, int source);
 

@@ -453,6 +453,19 @@ class When(support.MountTest):
             assert_valid(self, stored_path(self.source, f"{end}-hot"), content)
             self.assertEqual(write_support.leftovers(self.source), [])
 
+    def test_a_read_only_mount_says_that_there_are_changes_that_it_does_not_show(self):
+        make_cold(self.source, "cold", b"content" * 100)
+        with support.Mount(self.source, "ro") as mount:
+            self.assertNotIn("not committed", mount.log())
+        with WriteMount(self.source, "settle=3600") as mount:
+            write_at(mount / "cold", 0, b"edited ")
+            mount.kill()
+        with support.Mount(self.source, "ro") as mount:
+            self.assertEqual(read_file(mount / "cold"), b"content" * 100)
+            self.assertIn("1 file has changes that are not committed and not shown", mount.log())
+        with WriteMount(self.source) as mount:
+            self.assertEqual(read_file(mount / "cold")[:7], b"edited ")
+
     def test_a_read_only_mount_refuses_every_change(self):
         make_cold(self.source, "cold", b"content" * 100)
         write_file(os.path.join(self.source, "hot"), b"content")

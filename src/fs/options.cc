@@ -115,8 +115,11 @@ Status SetSeconds(std::string_view name, std::string_view value, double& seconds
   const auto [end, error] =
       std::from_chars(value.data(), value.data() + value.size(), parsed, std::chars_format::fixed);
   if (error != std::errc() || end != value.data() + value.size() || !std::isfinite(parsed) ||
-      parsed < 0 || parsed > kMaxTimeoutSeconds) {
+      parsed < 0) {
     return Invalid(name, "=", value, " is not a time in seconds, such as 1 or 0.5");
+  }
+  if (parsed > kMaxTimeoutSeconds) {
+    return Invalid(name, "=", value, " is more than ten years");
   }
   seconds = parsed;
   return {};

@@ -65,7 +65,7 @@ TEST(ApplyOption, SetsHowThingsAreCompressed) {
 TEST(ApplyOption, RefusesPresetsBlocksAndChecksThatXzDoesNotHave) {
   for (const char* option :
        {"preset=10", "preset=e", "preset=6x", "preset=-1", "block_size=1", "block_size=2GiB",
-        "check=md5", "compress=never", "settle=-1", "min_size=x"}) {
+        "check=md5", "compress=never", "settle=-1", "settle=1000000000", "min_size=x"}) {
     Options options;
     EXPECT_FALSE(ApplyOption(option, options)) << option;
   }

@@ -514,7 +514,7 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
 void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
   RunStatus(req, [&](FuseOperations& self) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Flush(*file, CallerOf(req).interrupted);
+    return self.fs_.Flush(*file);
   });
 }
 

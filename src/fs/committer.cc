@@ -103,7 +103,7 @@ void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
   }
 }
 
-Status Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Interrupted& interrupted) {
+Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
   if (!calls_.pin(id)) {
     return {};
   }
@@ -115,7 +115,7 @@ Status Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Interrupted& 
     if (ending_) {
       status = Fail(ESHUTDOWN, "the mount is ending: the file is committed at the next one");
     } else if (const auto enough = BeginWait(id)) {
-      status = WaitForAttempt(id, *enough, interrupted);
+      status = WaitForAttempt(id, *enough, nullptr);
     }
   }
   if (!is_new) {
@@ -191,9 +191,8 @@ Status Committer::WaitForAttempt(NodeId id, uint64_t enough, const Interrupted& 
 }
 
 Committer::Clock::time_point Committer::BeginOf(const Entry& entry) const {
-  if (entry.due ==
-      Clock::time_point()) {  // somebody waits, and is told at once if the disk is full
-    return {};
+  if (entry.due == Clock::time_point()) {
+    return {};  // somebody waits, and is told at once if the disk is full
   }
   const Clock::time_point quiet =
       std::min(last_entered_ + settle_, entry.entered + kMostSettles * settle_);

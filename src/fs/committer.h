@@ -63,11 +63,10 @@ class Committer {
   // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as
   // if somebody waited for it.
   void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
-  // Commits the node and waits. Returns its error, or EINTR once `interrupted`, if not null, says
-  // so: it's committed all the same.
-  Status CommitNow(NodeId id, uint64_t plain_bytes, const Interrupted& interrupted = nullptr)
-      EXCLUDES(mutex_);
-  // Commits what is pending now and waits. Returns the error of one that failed, or EINTR.
+  // Commits the node and waits. Returns its error.
+  Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
+  // Commits what is pending now and waits. Returns the error of one that failed, or EINTR once
+  // `interrupted`, if not null, says so: they are committed all the same.
   Status Sync(const Interrupted& interrupted = nullptr) EXCLUDES(mutex_);
   // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
   // fail. What is left stays pending.

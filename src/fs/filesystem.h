@@ -142,7 +142,7 @@ class Filesystem {
   Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
   // A descriptor of it is about to be closed. With sync_close, and if it's the last handle that may
   // write, waits until the file is committed.
-  Status Flush(const OpenFile& file, const std::function<bool()>& interrupted = nullptr);
+  Status Flush(const OpenFile& file);
   Status Sync(const OpenFile& file, bool only_data);
   Status SyncDirectory(NodeId node);
 

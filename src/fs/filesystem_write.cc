@@ -490,7 +490,8 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
 
 // The release comes later than this, and after close has returned. So this is what counts for who
 // waits for a commit; a write through another descriptor of the handle takes it back.
-Status Filesystem::Flush(const OpenFile& file, const std::function<bool()>& interrupted) {
+// A signal doesn't end the wait: programs take a close that fails for lost data.
+Status Filesystem::Flush(const OpenFile& file) {
   if (!file.may_write()) {
     return {};
   }
@@ -505,7 +506,7 @@ Status Filesystem::Flush(const OpenFile& file, const std::function<bool()>& inte
       return {};
     }
   }
-  return committer_.CommitNow(file.id(), PlainSize(node), interrupted);
+  return committer_.CommitNow(file.id(), PlainSize(node));
 }
 
 Status Filesystem::Sync(const OpenFile& file, bool only_data) {

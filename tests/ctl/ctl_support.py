@@ -51,6 +51,19 @@ class CtlTest(unittest.TestCase):
         return document
 
 
+class MountCtlTest(CtlTest):
+    """And `self.source`, to be mounted; skips where that can't be."""
+
+    def setUp(self):
+        super().setUp()
+        refusal = support.fuse_refusal()
+        if refusal is not None:
+            if support.REQUIRE_MOUNT:
+                self.fail(f"XZFS_REQUIRE_MOUNT=1, but {refusal}")
+            self.skipTest(refusal)
+        self.source = self.enterContext(support.temp_dir("xzfs-source-"))
+
+
 def write(path, content):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:

@@ -13,7 +13,7 @@ import unittest
 import ctl_support
 import support
 import xzformat
-from ctl_support import CtlTest
+from ctl_support import MountCtlTest
 from support import MIB, Mount, make_cold, wait_until
 from write_support import WriteMount, assert_valid, noise, read_file, write_file
 
@@ -58,17 +58,6 @@ def parse_exposition(text):
         assert family["type"] != "counter" or name.endswith("_total"), name
         assert family["type"] != "gauge" or not name.endswith("_total"), name
     return families
-
-
-class MountCtlTest(CtlTest):
-    def setUp(self):
-        super().setUp()
-        refusal = support.fuse_refusal()
-        if refusal is not None:
-            if support.REQUIRE_MOUNT:
-                self.fail(f"XZFS_REQUIRE_MOUNT=1, but {refusal}")
-            self.skipTest(refusal)
-        self.source = self.enterContext(support.temp_dir("xzfs-source-"))
 
 
 class Stats(MountCtlTest):

@@ -13,7 +13,7 @@ import sys
 import support
 import write_support
 import xzformat
-from ctl_support import CTL, CtlTest, environment
+from ctl_support import CTL, MountCtlTest, environment
 from support import wait_until
 from write_support import WriteMount, read_file
 
@@ -41,16 +41,9 @@ def edit(file):
     os.fsync(file.fileno())
 
 
-class Races(CtlTest):
+class Races(MountCtlTest):
     def setUp(self):
         super().setUp()
-        refusal = support.fuse_refusal()
-        if refusal is not None:
-            if support.REQUIRE_MOUNT:
-                self.fail(f"XZFS_REQUIRE_MOUNT=1, but {refusal}")
-            self.skipTest(refusal)
-        self.source = self.path("source")
-        os.mkdir(self.source)
         self.mount = self.enterContext(WriteMount(
             self.source, "preset=0,block_size=4KiB,settle=3600,entry_timeout=0,attr_timeout=0"))
         # So that it has its session: else it could wait for the lock of one that we stop.
@@ -58,6 +51,8 @@ class Races(CtlTest):
         self.mount.sync()
 
     def strace(self, *words):
+        with open(self.path("log"), "wb"):
+            pass  # nothing in it is of an earlier run
         return subprocess.Popen(["strace", "-f", "-qq", "-o", self.path("log"), *words],
                                 cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE)

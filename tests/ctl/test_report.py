@@ -8,10 +8,9 @@ import unittest
 import report_reader
 import support
 import xzformat
-from ctl_support import CTL, environment, write
+from ctl_support import CTL, MountCtlTest, environment, write
 from report_reader import area, judge, judge_treemap
 from support import MIB, make_cold
-from test_mounts import MountCtlTest
 from write_support import WriteMount, noise, read_file, write_file
 
 

@@ -256,7 +256,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
 
 // The old base is the temp then, and goes with it.
 Status FileCommit::ReplaceBase(int dir, const std::string& name) {
-  const Status swapped =
+  Status swapped =
       PutAside(os(), dir, name, session_->folder(), temp_.name, RENAME_EXCHANGE, identity_);
   if (swapped || swapped.error().code != EINVAL) {
     return swapped;
@@ -278,7 +278,7 @@ Status FileCommit::OverwriteBase(int dir, const std::string& name) {
                                               /*durable=*/true));
   const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
   bool begun = false;
-  const Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
+  Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
   if (!written && begun) {
     fs_.NoteHalfOverwritten(identity_.inode);
     return Fail(written.error().code, written.error().message +

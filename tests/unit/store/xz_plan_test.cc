@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -65,7 +66,7 @@ TEST_F(XzPlanTest, BlocksOfAnotherCheckAreEncoded) {
 }
 
 TEST_F(XzPlanTest, ItsFiguresAreThoseOfItsPieces) {
-  for (const uint64_t size : {0, 7, 20, 30, 34, 35, 36, 100}) {
+  for (const uint64_t size : std::initializer_list<uint64_t>{0, 7, 20, 30, 34, 35, 36, 100}) {
     for (uint64_t changed = 0; changed <= size; changed += 3) {
       const XzPlan plan = Plan(size, changed, changed + 2);
       const std::vector<XzPiece> pieces = PiecesOf(plan);

@@ -233,8 +233,9 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   candidate.format = entry.format;
   candidate.identity = Identity::Of(entry.attributes);
   candidate.attributes = entry.attributes;
-  XZFS_RETURN_IF_ERROR(
-      RequireWhole(entry.attributes.st_ino, nodes_.PathIn(parent, entry.stored_name)));
+  if (IsHalfOverwritten(entry.attributes.st_ino)) {
+    return FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
+  }
   const NodeTable::Location location{parent, entry.stored_name};
   std::vector<NodeId> gone;
   NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);

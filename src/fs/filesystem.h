@@ -340,7 +340,7 @@ class Filesystem {
                      std::shared_ptr<Session> session) REQUIRES(state.mutex);
   void NoteHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
   bool IsHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
-  Status RequireWhole(uint64_t inode, const std::string& path) EXCLUDES(edited_mutex_);
+  static tl::unexpected<Error> FailHalfOverwritten(const std::string& path);
   NodePtr FindEdited(const Identity& identity) EXCLUDES(edited_mutex_);
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);

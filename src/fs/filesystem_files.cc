@@ -202,7 +202,9 @@ Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool may_note_u
   }
   // A path that the kernel still remembers may lead to an old version: it is stated by name, an
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
-  XZFS_RETURN_IF_ERROR(RequireWhole(node->identity.inode, nodes_.PathOf(id)));
+  if (IsHalfOverwritten(node->identity.inode)) {
+    return FailHalfOverwritten(nodes_.PathOf(id));
+  }
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   auto stated = StatName(*node, parent->descriptor.get(), name);

@@ -318,12 +318,10 @@ bool Filesystem::IsHalfOverwritten(uint64_t inode) {
   return half_overwritten_.contains(inode);
 }
 
-Status Filesystem::RequireWhole(uint64_t inode, const std::string& path) {
-  return IsHalfOverwritten(inode)
-             ? Fail(EIO, path +
-                             ": its commit failed while it was being overwritten; mount the "
-                             "source again, which completes that")
-             : Status();
+tl::unexpected<Error> Filesystem::FailHalfOverwritten(const std::string& path) {
+  return Fail(EIO, path +
+                       ": its commit failed while it was being overwritten; mount the source "
+                       "again, which completes that");
 }
 
 // The node of a stored file that has an overlay, though somebody else has changed its mode or given
@@ -374,7 +372,9 @@ Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenF
   FileState& state = *known->state;
   MutexLock lock(state.mutex);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  XZFS_RETURN_IF_ERROR(RequireWhole(node->identity.inode, nodes_.PathOf(id)));
+  if (IsHalfOverwritten(node->identity.inode)) {
+    return FailHalfOverwritten(nodes_.PathOf(id));
+  }
   // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
   if (file != nullptr && std::exchange(file->closing_, false)) {

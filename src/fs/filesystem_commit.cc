@@ -70,10 +70,17 @@ Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
       message = path + ": " + message;
     }
     engine_.stats.commits_failed.Add();
-    Log(LogLevel::kError,
-        "commit: " + message + "; the file is readable as it is and the commit is tried again");
     const NodePtr node = nodes_.Find(id);
-    if (node != nullptr && FindEdited(node->identity) == node) {
+    const bool is_edited = node != nullptr && FindEdited(node->identity) == node;
+    // Not if its changes went to lost+found, or the next mount has to complete it.
+    const bool is_tried_again = node != nullptr &&
+                                (is_edited || node->kind == StoredKind::kPlain) &&
+                                !IsHalfOverwritten(node->identity.inode);
+    Log(LogLevel::kError,
+        "commit: " + message +
+            (is_tried_again ? "; the file is readable as it is and the commit is tried again"
+                            : ""));
+    if (is_edited) {
       (void)SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
     }
   } else if (*outcome == Committer::Outcome::kCancelled) {

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -37,6 +38,38 @@ std::string ProcPath(int dir, const std::string& name) {
   return "/proc/self/fd/" + std::to_string(dir) + "/" + name;
 }
 
+struct timespec TimeOf(const struct statx_timestamp& time) {
+  return {.tv_sec = static_cast<time_t>(time.tv_sec), .tv_nsec = time.tv_nsec};
+}
+
+FileFacts FactsOf(const struct statx& from) {
+  FileFacts facts;
+  struct stat& st = facts.attributes;
+  st.st_dev = makedev(from.stx_dev_major, from.stx_dev_minor);
+  st.st_ino = from.stx_ino;
+  st.st_mode = from.stx_mode;
+  st.st_nlink = from.stx_nlink;
+  st.st_uid = from.stx_uid;
+  st.st_gid = from.stx_gid;
+  st.st_rdev = makedev(from.stx_rdev_major, from.stx_rdev_minor);
+  st.st_size = static_cast<off_t>(from.stx_size);
+  st.st_blksize = static_cast<blksize_t>(from.stx_blksize);
+  st.st_blocks = static_cast<blkcnt_t>(from.stx_blocks);
+  st.st_atim = TimeOf(from.stx_atime);
+  st.st_mtim = TimeOf(from.stx_mtime);
+  st.st_ctim = TimeOf(from.stx_ctime);
+  if ((from.stx_mask & STATX_BTIME) != 0) {
+    // Wraps for years beyond 2262: still equal for equal times.
+    facts.birth_ns =
+        static_cast<int64_t>(static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U +
+                             from.stx_btime.tv_nsec);
+  }
+  facts.mount_id = (from.stx_mask & STATX_MNT_ID) != 0 ? from.stx_mnt_id : 0;
+  facts.is_immutable = (from.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
+  facts.is_append_only = (from.stx_attributes & STATX_ATTR_APPEND) != 0;
+  return facts;
+}
+
 class RealOs : public Os {
  public:
   int OpenBeneath(int dir, const std::string& name, int flags, mode_t mode) override {
@@ -66,6 +99,18 @@ class RealOs : public Os {
 
   int StatAt(int dir, const std::string& name, struct stat* out) override {
     return Retry([&] { return ::fstatat(dir, name.c_str(), out, AT_SYMLINK_NOFOLLOW); });
+  }
+
+  int FactsAt(int dir, const std::string& name, FileFacts* out) override {
+    struct statx found = {};
+    const int result = Retry([&] {
+      return ::statx(dir, name.c_str(), AT_SYMLINK_NOFOLLOW | (name.empty() ? AT_EMPTY_PATH : 0),
+                     STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &found);
+    });
+    if (result == 0) {
+      *out = FactsOf(found);
+    }
+    return result;
   }
 
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {

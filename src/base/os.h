@@ -15,6 +15,19 @@
 
 namespace xzfs {
 
+// What statx(2) tells of a file beside its attributes.
+struct FileFacts {
+  struct stat attributes = {};
+  // When the inode was made, in ns since the epoch; 0 where the file system doesn't tell. It never
+  // changes, and an inode number that is used again comes with another one.
+  int64_t birth_ns = 0;
+  // Of the mount that the file lies in: a rename can't leave it. 0 if the kernel doesn't tell.
+  uint64_t mount_id = 0;
+  // chattr +i, chattr +a.
+  bool is_immutable = false;
+  bool is_append_only = false;
+};
+
 // Calls return what the system call returns, or -errno. Thread-safe. EINTR is retried here.
 class Os {
  public:
@@ -33,6 +46,8 @@ class Os {
   virtual int FStat(int fd, struct stat* out) = 0;
   // Of the name itself, never of what a symlink points to.
   virtual int StatAt(int dir, const std::string& name, struct stat* out) = 0;
+  // Likewise, and more; of `dir` itself if `name` is empty.
+  virtual int FactsAt(int dir, const std::string& name, FileFacts* out) = 0;
   virtual ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) = 0;
   virtual ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) = 0;
   virtual int64_t Seek(int fd, int64_t offset, int whence) = 0;

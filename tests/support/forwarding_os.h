@@ -25,6 +25,10 @@ class ForwardingOs : public Os {
     const int error = Before("StatAt", name);
     return error != 0 ? error : real_.StatAt(dir, name, out);
   }
+  int FactsAt(int dir, const std::string& name, FileFacts* out) override {
+    const int error = Before("FactsAt", name);
+    return error != 0 ? error : real_.FactsAt(dir, name, out);
+  }
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     const int error = Before("PRead", std::string());
     return error != 0 ? error : real_.PRead(fd, out, offset);

@@ -60,9 +60,8 @@ FileFacts FactsOf(const struct statx& from) {
   st.st_ctim = TimeOf(from.stx_ctime);
   if ((from.stx_mask & STATX_BTIME) != 0) {
     // Wraps for years beyond 2262: still equal for equal times.
-    facts.birth_ns =
-        static_cast<int64_t>(static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U +
-                             from.stx_btime.tv_nsec);
+    facts.birth_ns = static_cast<int64_t>(
+        static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U + from.stx_btime.tv_nsec);
   }
   facts.mount_id = (from.stx_mask & STATX_MNT_ID) != 0 ? from.stx_mnt_id : 0;
   facts.is_immutable = (from.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;

@@ -353,6 +353,7 @@ class Filesystem {
   struct Place;
   struct Victim;
   struct RenameStep;
+  struct PreparedRename;
   // The steps that were done of an operation that failed, the last one first.
   struct HalfDone {
     struct Step {
@@ -385,10 +386,19 @@ class Filesystem {
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);
-  Status RenameEntry(const Place& from, const Place& to, unsigned flags) REQUIRES(namespace_);
-  Status Exchange(const Place& from, const StoredEntry& a, const Place& to, const StoredEntry& b)
+  Status PrepareRename(PreparedRename& prepared) EXCLUDES(namespace_);
+  Result<bool> TryRename(NodeId parent, const std::string& name, NodeId new_parent,
+                         const std::string& new_name, unsigned flags, PreparedRename& prepared)
       REQUIRES(namespace_);
-  Status RunSteps(const std::vector<RenameStep>& steps, bool durable) REQUIRES(namespace_);
+  Result<bool> RenameEntry(const Place& from, const Place& to, unsigned flags,
+                           PreparedRename& prepared) REQUIRES(namespace_);
+  Result<bool> Exchange(const Place& from, const StoredEntry& a, const Place& to,
+                        const StoredEntry& b, PreparedRename& prepared) REQUIRES(namespace_);
+  bool IsContentDurable(const Place& place, const StoredEntry& moved, PreparedRename& prepared)
+      REQUIRES(namespace_);
+  bool HasIntent(const std::vector<RenameStep>& steps, PreparedRename& prepared);
+  Status RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared, bool sync_between)
+      REQUIRES(namespace_);
   bool Undo(const HalfDone& half);
   void UndoHalfDone();
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,

@@ -30,6 +30,7 @@ struct Filesystem::RenameStep {
   const Place* to = nullptr;  // null: the name is removed
   std::string to_name;
   uint64_t inode = 0;
+  int unlink_flags = 0;  // of one that is removed
 };
 
 }  // namespace xzfs

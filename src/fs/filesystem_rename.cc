@@ -5,10 +5,17 @@
 // `b.xz`. Such operations write down what they are about to do (an intent) before the first step;
 // the next mount completes them if the first step was done. Everybody else is kept away meanwhile
 // by the namespace lock.
+//
+// A name that is on the disk must not go to content that is not. So before the first step the
+// intent is on the disk, and the content of a plain or edited file that moves. Both are made before
+// the lock is taken, since others would wait for the disk: each attempt looks under the lock and
+// finds out what is missing, which is then made without it (PreparedRename). What is written while
+// the rename is under way is not covered, as it isn't on any file system.
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -28,19 +35,123 @@ bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
 
 }  // namespace
 
+// What a rename needs on the disk before its first step. It is made while no lock is held.
+struct Filesystem::PreparedRename {
+  struct Content {
+    Identity identity;
+    NodePtr node;        // null: nobody knows the file
+    DescriptorPtr file;  // then it is open here
+  };
+  // Files whose content is on the disk as it was when the rename was asked for.
+  std::vector<Identity> durable;
+  // The intent that is there, and what it says.
+  std::shared_ptr<Session> session;
+  std::string intent;  // empty: there is none
+  std::vector<IntentStep> steps;
+  // What is missing.
+  std::vector<Content> to_sync;
+  std::vector<IntentStep> to_write;
+
+  bool IsDurable(const Identity& file) const {
+    return std::any_of(durable.begin(), durable.end(), [&](const Identity& other) {
+      return other.device == file.device && other.inode == file.inode;
+    });
+  }
+  void DropIntent() {
+    if (!intent.empty()) {
+      session->Unlink(std::exchange(intent, std::string()));
+    }
+    steps.clear();
+  }
+};
+
 Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_parent,
                           const std::string& new_name, unsigned flags) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) {
     return Fail(EINVAL, "renameat2 flags");
   }
-  ExclusiveLock names(namespace_);
-  XZFS_ASSIGN_OR_RETURN(const Place from, PlaceAt(parent, name));
-  XZFS_ASSIGN_OR_RETURN(const Place to, PlaceAt(new_parent, new_name));
-  return RenameEntry(from, to, flags);
+  // Each time something else may be found under the names.
+  constexpr int kTries = 8;
+  PreparedRename prepared;
+  Result<bool> renamed = false;
+  for (int tries = 0; renamed && !*renamed && tries < kTries; ++tries) {
+    if (const Status made = PrepareRename(prepared); !made) {
+      renamed = tl::unexpected(made.error());
+      break;
+    }
+    ExclusiveLock names(namespace_);
+    renamed = TryRename(parent, name, new_parent, new_name, flags, prepared);
+  }
+  prepared.DropIntent();  // unless a step of it was taken, which makes it another's
+  if (!renamed) {
+    return tl::unexpected(renamed.error());
+  }
+  return *renamed ? Status()
+                  : Fail(EBUSY, "'" + name + "' or '" + new_name + "' changes all the time");
 }
 
-Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flags) {
+Result<bool> Filesystem::TryRename(NodeId parent, const std::string& name, NodeId new_parent,
+                                   const std::string& new_name, unsigned flags,
+                                   PreparedRename& prepared) {
+  XZFS_ASSIGN_OR_RETURN(const Place from, PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const Place to, PlaceAt(new_parent, new_name));
+  return RenameEntry(from, to, flags, prepared);
+}
+
+// Makes what is missing. Blocks: until it is on the disk.
+Status Filesystem::PrepareRename(PreparedRename& prepared) {
+  for (const PreparedRename::Content& content : std::exchange(prepared.to_sync, {})) {
+    Status synced;
+    if (content.node != nullptr) {
+      synced = SyncNode(content.node, /*only_data=*/true);
+    } else if (content.file != nullptr) {
+      const int error = os_.Sync(content.file->descriptor.get(), /*only_data=*/true);
+      synced = error < 0 ? FailErrno(-error, "sync a file that is renamed") : Status();
+    }
+    // What we may not even open we can't sync: then it is as on the source. One that was replaced
+    // meanwhile is found out when we look again.
+    if (!synced && synced.error().code != EACCES && synced.error().code != ESTALE) {
+      return synced;
+    }
+    prepared.durable.push_back(content.identity);
+  }
+  if (!prepared.to_write.empty()) {
+    prepared.DropIntent();
+    XZFS_ASSIGN_OR_RETURN(prepared.session, OurSession());
+    XZFS_ASSIGN_OR_RETURN(prepared.intent,
+                          prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));
+    prepared.steps = std::exchange(prepared.to_write, {});
+  }
+  return {};
+}
+
+// The name of a file that is on the disk goes to `moved`: its content must be there, too, before
+// that. Returns whether it is, as far as a power cut can tell.
+bool Filesystem::IsContentDurable(const Place& place, const StoredEntry& moved,
+                                  PreparedRename& prepared) {
+  const Identity identity = Identity::Of(moved.attributes);
+  const NodePtr node = nodes_.FindBy(moved.kind, moved.format, identity);
+  bool may_be_lost = moved.kind == StoredKind::kPlain;  // else a commit has synced it
+  if (moved.kind == StoredKind::kCompressed && node != nullptr && node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    may_be_lost = node->state->overlay != nullptr;
+  }
+  if (!may_be_lost || prepared.IsDurable(identity)) {
+    return true;
+  }
+  PreparedRename::Content content{identity, node, nullptr};
+  if (node == nullptr) {
+    Descriptor file(os_, os_.OpenBeneath(place.fd(), moved.stored_name, O_RDONLY | O_NONBLOCK));
+    content.file = file.valid() ? std::make_shared<SharedDescriptor>(std::move(file)) : nullptr;
+  }
+  prepared.to_sync.push_back(std::move(content));
+  return false;
+}
+
+// Returns false if `prepared` lacks something: nothing was done.
+Result<bool> Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flags,
+                                     PreparedRename& prepared) {
   XZFS_ASSIGN_OR_RETURN(auto moved, EntryAt(from));
   XZFS_ASSIGN_OR_RETURN(auto target, EntryAt(to));
   if (!moved || ((flags & RENAME_EXCHANGE) != 0 && !target)) {
@@ -50,16 +161,19 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     return Fail(EEXIST, "'" + to.name + "' exists");
   }
   if (target && IsSameFile(*moved, *target)) {
-    return {};  // two names of one file: POSIX says that nothing happens
+    return true;  // two names of one file: POSIX says that nothing happens
   }
-  XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
   if ((flags & RENAME_EXCHANGE) != 0) {
-    XZFS_RETURN_IF_ERROR(PrepareMove(to, *target));
-    return Exchange(from, *moved, to, *target);
+    return Exchange(from, *moved, to, *target, prepared);
   }
   XZFS_ASSIGN_OR_RETURN(const std::string stored,
                         StoredNameFor(to, *moved, target ? &*target : nullptr));
   if (!target || target->stored_name == stored) {
+    // A plain file that takes the very name of another is as safe as on the source.
+    if (target && moved->kind != StoredKind::kPlain && !IsContentDurable(from, *moved, prepared)) {
+      return false;
+    }
+    XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
     Victim victim;
     if (target) {
       XZFS_ASSIGN_OR_RETURN(victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
@@ -73,20 +187,32 @@ Status Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flag
     }
     FinishRemoval(victim);
   } else {
+    const std::vector<RenameStep> steps = {
+        {&from, moved->stored_name, &to, stored, moved->attributes.st_ino},
+        {&to,
+         target->stored_name,
+         nullptr,
+         {},
+         target->attributes.st_ino,
+         target->kind == StoredKind::kDirectory ? AT_REMOVEDIR : 0}};
+    const bool is_durable = IsContentDurable(from, *moved, prepared);
+    if (!HasIntent(steps, prepared) || !is_durable) {
+      return false;
+    }
+    XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
     XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
-    // A plain file has its name at once, whatever else is there. Another one has it only when the
-    // second step is done.
-    Status replaced = RunSteps({{&from, moved->stored_name, &to, stored, moved->attributes.st_ino},
-                                {&to, target->stored_name, nullptr, {}, target->attributes.st_ino}},
-                               /*durable=*/moved->kind != StoredKind::kPlain);
-    if (!replaced) {
+    // A plain file has its name after the first step, whatever else there is. Another one has it
+    // only when the second step is done.
+    if (const Status replaced =
+            RunSteps(steps, prepared, /*sync_between=*/moved->kind != StoredKind::kPlain);
+        !replaced) {
       UndoRemoval(victim);
-      return replaced;
+      return tl::unexpected(replaced.error());
     }
     FinishRemoval(victim);
   }
   Moved(from, to, *moved, stored);
-  return {};
+  return true;
 }
 
 // Before a file gets another name: its commit would go to the old one, and a twin would be shown in
@@ -100,26 +226,40 @@ Status Filesystem::PrepareMove(const Place& from, const StoredEntry& entry) {
   return RemoveHiddenTwin(from.fd(), entry);
 }
 
-Status Filesystem::Exchange(const Place& from, const StoredEntry& a, const Place& to,
-                            const StoredEntry& b) {
+// As RenameEntry.
+Result<bool> Filesystem::Exchange(const Place& from, const StoredEntry& a, const Place& to,
+                                  const StoredEntry& b, PreparedRename& prepared) {
   XZFS_ASSIGN_OR_RETURN(const std::string a_name, StoredNameFor(to, a, &b));
   XZFS_ASSIGN_OR_RETURN(const std::string b_name, StoredNameFor(from, b, &a));
-  if (a_name == b.stored_name && b_name == a.stored_name) {
+  const bool names_swap = a_name == b.stored_name && b_name == a.stored_name;
+  std::vector<RenameStep> steps = {{&from, a.stored_name, &to, a_name, a.attributes.st_ino},
+                                   {&to, b.stored_name, &from, b_name, b.attributes.st_ino}};
+  if (!names_swap && a_name == b.stored_name) {  // which must be free
+    std::swap(steps[0], steps[1]);
+  }
+  // A plain file that swaps its very name with another is as safe as on the source.
+  const auto is_durable = [&](const Place& place, const StoredEntry& moved) REQUIRES(namespace_) {
+    return (names_swap && moved.kind == StoredKind::kPlain) ||
+           IsContentDurable(place, moved, prepared);
+  };
+  const bool a_is_durable = is_durable(from, a);
+  const bool b_is_durable = is_durable(to, b);
+  if (!a_is_durable || !b_is_durable || (!names_swap && !HasIntent(steps, prepared))) {
+    return false;
+  }
+  XZFS_RETURN_IF_ERROR(PrepareMove(from, a));
+  XZFS_RETURN_IF_ERROR(PrepareMove(to, b));
+  if (names_swap) {
     const int error = os_.Rename(from.fd(), a.stored_name, to.fd(), b.stored_name, RENAME_EXCHANGE);
     if (error < 0) {
       return FailErrno(-error, "exchange '" + a.stored_name + "' and '" + b.stored_name + "'");
     }
   } else {
-    std::vector<RenameStep> steps = {{&from, a.stored_name, &to, a_name, a.attributes.st_ino},
-                                     {&to, b.stored_name, &from, b_name, b.attributes.st_ino}};
-    if (a_name == b.stored_name) {  // which must be free
-      std::swap(steps[0], steps[1]);
-    }
-    XZFS_RETURN_IF_ERROR(RunSteps(steps, /*durable=*/true));
+    XZFS_RETURN_IF_ERROR(RunSteps(steps, prepared, /*sync_between=*/true));
   }
   Moved(from, to, a, a_name);
   Moved(to, from, b, b_name);
-  return {};
+  return true;
 }
 
 // Returns whether all is as it was before. May be repeated.
@@ -147,10 +287,8 @@ void Filesystem::UndoHalfDone() {
   }
 }
 
-// Takes the steps one after the other, so that either none or all of them are done after a crash.
-// `durable`: also after a power cut.
-Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) {
-  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, OurSession());
+// Whether the intent that is on the disk says these steps.
+bool Filesystem::HasIntent(const std::vector<RenameStep>& steps, PreparedRename& prepared) {
   std::vector<IntentStep> intent;
   for (const RenameStep& step : steps) {
     const std::string from = nodes_.FullPathIn(step.from->dir->id, step.from_name);
@@ -161,16 +299,28 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) 
                         nodes_.FullPathIn(step.to->dir->id, step.to_name)});
     }
   }
-  XZFS_ASSIGN_OR_RETURN(const std::string name, session->WriteIntent(intent, durable));
+  if (!prepared.intent.empty() && intent == prepared.steps) {
+    return true;
+  }
+  prepared.to_write = std::move(intent);
+  return false;
+}
+
+// Takes the steps one after the other, so that either none or all of them are done after a crash.
+// `sync_between`: each is on the disk before the next one; else it is enough that the file system
+// keeps their order. REQUIRES: HasIntent.
+Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared,
+                            bool sync_between) {
   for (size_t i = 0; i < steps.size(); ++i) {
     const RenameStep& step = steps[i];
-    const int error = step.to == nullptr ? os_.Unlink(step.from->fd(), step.from_name, 0)
-                                         : RenameOverNothing(os_, step.from->fd(), step.from_name,
-                                                             step.to->fd(), step.to_name);
+    const int error =
+        step.to == nullptr
+            ? os_.Unlink(step.from->fd(), step.from_name, step.unlink_flags)
+            : RenameOverNothing(os_, step.from->fd(), step.from_name, step.to->fd(), step.to_name);
     if (error < 0) {
       // The first step changed nothing yet; a later one is undone by going back. If that fails,
       // too, the next lookup tries it again, or else the next mount completes the operation.
-      HalfDone half{{}, session, name};
+      HalfDone half{{}, prepared.session, prepared.intent};
       for (size_t done = i; done-- > 0;) {
         half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
                               steps[done].to->descriptor, steps[done].to_name, steps[done].inode});
@@ -181,15 +331,15 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, bool durable) 
         half_done_.push_back(std::move(half));
         has_half_done_ = true;
       }
+      prepared.intent.clear();  // it is gone, or stays
       return FailErrno(-error, "rename '" + step.from_name + "'");
     }
-    if (durable && i + 1 < steps.size()) {
+    if (sync_between && i + 1 < steps.size()) {
       if (const int synced = os_.Sync(step.to->fd(), false); synced < 0) {
         Log(LogLevel::kWarning, "sync of a directory in the middle of a rename failed");
       }
     }
   }
-  session->Unlink(name);
   return {};
 }
 

@@ -1,0 +1,280 @@
+"""The power fails at any moment: what had a name keeps its old content or has its new one, whole.
+
+Nothing is synced by who writes. The disk logs all writes (disk_log.py). After each flush, after a
+sample of the writes between, and without a sample of those that no flush followed, the source is
+mounted as it would be after a cut. XZFS_TEST_SECONDS and XZFS_TEST_SCALE say for how long; with
+time enough every flush of every scenario has its turn.
+"""
+
+import os
+import random
+import sys
+import time
+import uuid
+
+import disk_log
+import support
+import write_scenarios
+import write_support
+from write_model import EXCHANGE, renameat2
+from write_scenarios import ONE, TWO, Scenario
+from write_support import STATES, patched, write_at, write_file
+
+CTL = os.environ.get("XZFSCTL_BINARY", "")
+EDITED = patched(ONE, 70_000, b"changed")
+
+
+class Case:
+    """A scenario, and what may be there after a cut: `judge(tree)` returns what is wrong, or None."""
+
+    def __init__(self, scenario, judge=None):
+        self.name, self.scenario = scenario.name, scenario
+        self.trees = [{name: content for name, (content, _) in scenario.begin.items()}]
+        self.trees += [after for _, after in scenario.steps] + list(scenario.also)
+        self._judge = judge
+
+    def judge(self, tree):
+        if self._judge is not None:
+            return self._judge(tree)
+        return None if tree in self.trees else "none of the trees that are allowed"
+
+
+def _old_or_new(old, new, fresh):
+    """`two` is the one or the other, and `one` goes when it becomes `two`. Before that `one`, which
+    nobody synced, is what it may be: anything if it's a `fresh` file."""
+    def judge(tree):
+        if set(tree) - {"one", "two"}:
+            return f"a name too many: {sorted(tree)}"
+        if tree.get("two") == new:
+            return "one is still there" if "one" in tree else None
+        if tree.get("two") != old:
+            return "two is neither the old nor the new file"
+        return None if fresh or tree.get("one") in (ONE, new) else "one is not what it was"
+    return judge
+
+
+def _exchanged(old, new, fresh):
+    def judge(tree):
+        if set(tree) - {"one", "two"}:
+            return f"a name too many: {sorted(tree)}"
+        if tree.get("two") == new and tree.get("one") == old:
+            return None
+        if tree.get("two") != old:
+            return "two is neither the old nor the new file"
+        return None if fresh or tree.get("one") in (ONE, new) else "one is not what it was"
+    return judge
+
+
+def unsynced_renames():
+    """Content that nobody has synced takes the name of something that is on the disk."""
+    over = {"two": ONE}
+    for state in STATES:
+        def fresh(mount):
+            write_file(mount / "one", ONE)
+
+        def edit(mount):
+            write_at(mount / "one", 70_000, b"changed")
+
+        def move(mount):
+            os.rename(mount / "one", mount / "two")
+
+        def swap(mount):
+            renameat2(mount / "one", mount / "two", EXCHANGE)
+
+        begin = {"two": (TWO, state)}
+        # Over a plain file it is as on the source.
+        if state != "hot":
+            yield Case(Scenario(f"rename a new file over {state}", begin,
+                                [(fresh, {"one": ONE, "two": TWO}), (move, over)]),
+                       _old_or_new(TWO, ONE, True))
+            yield Case(Scenario(f"exchange a new file with {state}", begin,
+                                [(fresh, {"one": ONE, "two": TWO}),
+                                 (swap, {"one": TWO, "two": ONE})]),
+                       _exchanged(TWO, ONE, True))
+        begin = {"one": (ONE, "cold"), **begin}
+        yield Case(Scenario(f"edit and rename over {state}", begin,
+                            [(edit, {"one": EDITED, "two": TWO}), (move, {"two": EDITED})]),
+                   _old_or_new(TWO, EDITED, False))
+        if state != "hot":
+            yield Case(Scenario(f"edit and exchange with {state}", begin,
+                                [(edit, {"one": EDITED, "two": TWO}),
+                                 (swap, {"one": TWO, "two": EDITED})]),
+                       _exchanged(TWO, EDITED, False))
+
+
+def operations():
+    for scenario in write_scenarios.all_scenarios():
+        if scenario.name == "create a file":
+            # Nobody synced it: as on the source, whose file systems may show zeros.
+            yield Case(scenario, lambda tree: None if set(tree) <= {"file"} and
+                       tree.get("file", b"") in (b"", b"short", bytes(5)) else "not that file")
+        elif scenario.name == "truncate a hot file":
+            # As on the source, too: ext4 writes zeros behind the new end before the size is there.
+            yield Case(scenario, lambda tree: None if tree.get("other") == TWO and
+                       tree.get("file", b"").startswith(ONE[:66_000]) else "not that file")
+        elif scenario.name == "truncate a edited file":
+            # What was cut off and then grew again without a sync: old bytes or zeros.
+            yield Case(scenario._replace(also=({"file": ONE[:70_000], "other": TWO},)))
+        else:
+            yield Case(scenario)
+
+
+def ctl_runs():
+    """xzfsctl replaces files; what they hold stays."""
+    def run(*arguments):
+        def step(mount):
+            support.run([CTL, *arguments, mount.source])
+        return step
+
+    both = {"one": ONE, "two": TWO}
+    for command, state in (("pack", "hot"), ("unpack", "cold"), ("reblock", "cold")):
+        options = ("--block-size=16KiB",) if command == "reblock" else ()
+        yield Case(Scenario(f"xzfsctl {command}", {"one": (ONE, state), "two": (TWO, state)},
+                            [(run(command, "-q", *options), both)]))
+
+
+class Cuts:
+    """Counts what a test has seen."""
+
+    def __init__(self):
+        self.flushes = self.writes = self.kept_back = 0
+
+    def __str__(self):
+        return (f"{self.flushes} cuts after a flush, {self.writes} between, "
+                f"{self.kept_back} with writes kept back")
+
+
+class PowerCut(support.MountTest):
+
+    def setUp(self):
+        super().setUp()
+        refusal = disk_log.refusal()
+        if refusal is not None:
+            if support.REQUIRE_MOUNT and "loop" not in refusal:
+                self.fail(refusal)
+            self.skipTest(refusal)
+        self.rng = random.Random(f"{write_support.SEED} {self.id()}")
+
+    @classmethod
+    def setUpClass(cls):
+        """A power cut is another boot: what tells boots apart is replaced, for this process alone."""
+        super().setUpClass()
+        if disk_log.refusal() is not None:
+            return
+        cls._boot = cls.enterClassContext(support.temp_dir("xzfs-boot-")) + "/id"
+        cls.boot()
+        disk_log.unshare_mounts()
+        support.run(["mount", "--bind", cls._boot, "/proc/sys/kernel/random/boot_id"])
+        cls.addClassCleanup(support.run, ["umount", "/proc/sys/kernel/random/boot_id"])
+
+    @classmethod
+    def boot(cls):
+        with open(cls._boot, "w", encoding="ascii") as file:
+            file.write(f"{uuid.uuid4()}\n")
+
+    @staticmethod
+    def sync(disk, mount, names):
+        """These files, as their user does it, and then all that is on the disk."""
+        for name in names:
+            fd = os.open(mount / name, os.O_RDONLY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        support.run(["sync", "-f", disk.path])
+
+    def record(self, disk, case):
+        """Does the steps on `disk`, and returns the records of what they wrote."""
+        source = os.path.join(disk.path, "source")
+        os.mkdir(source)
+        beside = os.path.join(disk.path, "beside")
+        mount = write_scenarios.prepare(self, source, case.scenario)
+        try:
+            self.sync(disk, mount, case.scenario.begin)
+            disk.keep()
+            _, error = write_scenarios.act(case.scenario, mount)
+            self.assertIsNone(error, f"{case.name}: {error}")
+            # What orders changes of names goes to the disk with somebody else's file; data that
+            # nobody asked for need not.
+            with open(beside, "wb") as file:
+                os.fsync(file.fileno())
+            support.run(["sync", "-f", disk.path])
+            end = disk.position()
+        finally:
+            mount.kill()
+            mount.__exit__(None, None, None)
+        return end
+
+    def cuts(self, records):
+        """(what, number of records that were written, places of those that were kept back)."""
+        flushes = [i + 1 for i, record in enumerate(records) if record.kind == disk_log.FLUSH]
+        others = [i + 1 for i, record in enumerate(records) if record.kind != disk_log.FLUSH]
+        found = [("flushes", count, ()) for count in flushes]
+        found += [("writes", count, ()) for count in self.rng.sample(others, min(4, len(others)))]
+        for count in self.rng.sample(others, min(4, len(others))):
+            last = max([0] + [flush for flush in flushes if flush <= count])
+            back = [record.at for record in records[last:count] if self.rng.random() < 0.5]
+            found.append(("kept_back", count, tuple(back)))
+        self.rng.shuffle(found)
+        return found
+
+    def check(self, disk, case, records, back, what):
+        self.boot()
+        with disk.cut(records, back) as path:
+            source = os.path.join(path, "source")
+            with write_support.WriteMount(source, write_scenarios.OPTIONS) as mount:
+                tree = write_scenarios.tree_of(mount.path)
+                wrong = case.judge(tree)
+                if wrong is not None:
+                    sizes = {name: len(content) for name, content in tree.items()}
+                    self.fail(f"{what}: {wrong}\n{sizes}\nstored: {sorted(os.listdir(source))}\n"
+                              f"{mount.log()[-2000:]}")
+                mount.sync()
+                self.assertEqual(write_scenarios.tree_of(mount.path), tree, f"{what}: after a sync")
+            stored = write_support.stored_snapshot(source)
+            write_scenarios.assert_names_and_sizes(self, stored, tree, what)
+            self.assertEqual(write_support.leftovers(source), [], what)
+
+    def sweep(self, filesystem, cases, seconds):
+        if not disk_log.has_mkfs(filesystem):
+            self.fail(f"{filesystem.mkfs[0]} is not installed")
+        end = time.monotonic() + write_support.seconds(seconds) * support.SLOWNESS
+        cases = list(cases)
+        self.rng.shuffle(cases)
+        seen, done = Cuts(), 0
+        for case in cases:
+            if done and time.monotonic() > end:
+                break
+            done += 1
+            with support.temp_dir("xzfs-power-") as folder:
+                disk = disk_log.LoggedDisk(folder, filesystem)
+                with disk:
+                    past = self.record(disk, case)
+                records = disk.records(past)
+                # Some of each case; all of it if there is time.
+                for number, (kind, count, back) in enumerate(self.cuts(records)):
+                    if number >= 3 and time.monotonic() > end:
+                        break
+                    setattr(seen, kind, getattr(seen, kind) + 1)
+                    self.check(disk, case, records[:count], back,
+                               f"{filesystem.name}: {case.name}: {kind} {count} of {len(records)}")
+        print(f"{self.id()}: {done} of {len(cases)} cases, {seen}", file=sys.stderr)
+        self.assertGreater(seen.flushes + seen.writes + seen.kept_back, 2)
+
+
+def _test(filesystem, cases):
+    def test(self):
+        self.sweep(filesystem, cases(), 12)
+    return test
+
+
+for _filesystem in (disk_log.EXT4, disk_log.XFS, disk_log.BTRFS):
+    for _name, _cases in (
+            ("content_that_was_not_synced_never_costs_what_was_on_the_disk", unsynced_renames),
+            ("every_operation_is_done_or_not", operations),
+            ("xzfsctl_keeps_what_files_hold", ctl_runs)):
+        setattr(PowerCut, f"test_{_name}_on_{_filesystem.name}", _test(_filesystem, _cases))
+
+
+if __name__ == "__main__":
+    support.main()

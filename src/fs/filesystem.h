@@ -366,6 +366,13 @@ class Filesystem {
     std::vector<Step> steps;
     std::shared_ptr<Session> session;
     std::string intent;
+    std::vector<DescriptorPtr> dirs;  // that the steps change
+  };
+  // An intent that is of no use as soon as `dirs` are on the disk.
+  struct DoneIntent {
+    std::shared_ptr<Session> session;
+    std::string name;
+    std::vector<DescriptorPtr> dirs;
   };
   Result<Place> PlaceAt(NodeId parent, const std::string& name);
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
@@ -399,7 +406,11 @@ class Filesystem {
   bool HasIntent(const std::vector<RenameStep>& steps, PreparedRename& prepared);
   Status RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared, bool sync_between)
       REQUIRES(namespace_);
-  bool Undo(const HalfDone& half);
+  bool Undo(const HalfDone& half) EXCLUDES(done_intents_mutex_);
+  void FinishIntent(DoneIntent done) EXCLUDES(done_intents_mutex_);
+  // Does nothing if there are fewer than `least`.
+  void RemoveDoneIntents(size_t least) EXCLUDES(done_intents_mutex_);
+  static std::vector<DescriptorPtr> DirectoriesOf(const std::vector<RenameStep>& steps);
   void UndoHalfDone();
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,
              const std::string& stored_name);
@@ -468,6 +479,8 @@ class Filesystem {
   // Operations that failed half way, and could not be undone then.
   std::atomic<bool> has_half_done_{false};
   std::vector<HalfDone> half_done_ GUARDED_BY(namespace_);
+  Mutex done_intents_mutex_;
+  std::vector<DoneIntent> done_intents_ GUARDED_BY(done_intents_mutex_);
   Mutex closing_mutex_;
   std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
   // Files with an overlay, by the inode number of what it is laid over.

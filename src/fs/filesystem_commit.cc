@@ -151,6 +151,7 @@ void Filesystem::EndCommits(bool finish) {
   QueueClosing();
   committer_.End(finish);
   SyncOverlays();
+  RemoveDoneIntents(1);
   const size_t pending = committer_.Pending().size();
   if (pending != 0 || writers_ != 0) {
     Log(LogLevel::kInfo, std::to_string(pending) + " files are not compressed yet, " +

@@ -17,6 +17,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -28,6 +29,10 @@
 namespace xzfs {
 
 namespace {
+
+// So many are looked at by the next mount after a crash, and one sync of a directory is paid for as
+// many renames.
+constexpr size_t kMostDoneIntents = 64;
 
 bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
   return a.attributes.st_dev == b.attributes.st_dev && a.attributes.st_ino == b.attributes.st_ino;
@@ -84,6 +89,7 @@ Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_par
     renamed = TryRename(parent, name, new_parent, new_name, flags, prepared);
   }
   prepared.DropIntent();  // unless a step of it was taken, which makes it another's
+  RemoveDoneIntents(kMostDoneIntents);
   if (!renamed) {
     return tl::unexpected(renamed.error());
   }
@@ -99,7 +105,7 @@ Result<bool> Filesystem::TryRename(NodeId parent, const std::string& name, NodeI
   return RenameEntry(from, to, flags, prepared);
 }
 
-// Makes what is missing. Blocks: until it is on the disk.
+// Step 2: makes what is missing. Blocks: until it is on the disk.
 Status Filesystem::PrepareRename(PreparedRename& prepared) {
   for (const PreparedRename::Content& content : std::exchange(prepared.to_sync, {})) {
     Status synced;
@@ -152,6 +158,7 @@ bool Filesystem::IsContentDurable(const Place& place, const StoredEntry& moved,
 // Returns false if `prepared` lacks something: nothing was done.
 Result<bool> Filesystem::RenameEntry(const Place& from, const Place& to, unsigned flags,
                                      PreparedRename& prepared) {
+  // Step 1 of a rename, and step 3.
   XZFS_ASSIGN_OR_RETURN(auto moved, EntryAt(from));
   XZFS_ASSIGN_OR_RETURN(auto target, EntryAt(to));
   if (!moved || ((flags & RENAME_EXCHANGE) != 0 && !target)) {
@@ -275,8 +282,42 @@ bool Filesystem::Undo(const HalfDone& half) {
       return false;
     }
   }
-  half.session->Unlink(half.intent);
+  FinishIntent({half.session, half.intent, half.dirs});
   return true;
+}
+
+// Step 6 begins: its steps are taken, or undone. An intent that goes before they are on the disk
+// can't complete them after a power cut: btrfs may keep the one change and lose the other. Until
+// then it does no harm, so a directory is synced once for many.
+void Filesystem::FinishIntent(DoneIntent done) {
+  MutexLock lock(done_intents_mutex_);
+  done_intents_.push_back(std::move(done));
+}
+
+// Blocks: on the disk.
+void Filesystem::RemoveDoneIntents(size_t least) {
+  std::vector<DoneIntent> intents;
+  {
+    MutexLock lock(done_intents_mutex_);
+    if (done_intents_.size() < least) {
+      return;
+    }
+    intents.swap(done_intents_);
+  }
+  std::set<DescriptorPtr> dirs;
+  for (const DoneIntent& intent : intents) {
+    dirs.insert(intent.dirs.begin(), intent.dirs.end());
+  }
+  for (const DescriptorPtr& dir : dirs) {
+    if (const int error = os_.Sync(dir->descriptor.get(), false); error < 0) {
+      Log(LogLevel::kError,
+          "sync of a directory after a rename failed; the next mount looks at it");
+      return;  // the intents stay
+    }
+  }
+  for (const DoneIntent& intent : intents) {
+    intent.session->Unlink(intent.name);
+  }
 }
 
 void Filesystem::UndoHalfDone() {
@@ -306,9 +347,20 @@ bool Filesystem::HasIntent(const std::vector<RenameStep>& steps, PreparedRename&
   return false;
 }
 
-// Takes the steps one after the other, so that either none or all of them are done after a crash.
-// `sync_between`: each is on the disk before the next one; else it is enough that the file system
-// keeps their order. REQUIRES: HasIntent.
+std::vector<DescriptorPtr> Filesystem::DirectoriesOf(const std::vector<RenameStep>& steps) {
+  std::vector<DescriptorPtr> dirs;
+  for (const RenameStep& step : steps) {
+    dirs.push_back(step.from->descriptor);
+    if (step.to != nullptr) {
+      dirs.push_back(step.to->descriptor);
+    }
+  }
+  return dirs;
+}
+
+// Steps 4 and 5. Takes the steps one after the other, so that either none or all of them are done
+// after a crash. `sync_between`: each is on the disk before the next one; else it is enough that
+// the file system keeps their order. REQUIRES: HasIntent.
 Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared,
                             bool sync_between) {
   for (size_t i = 0; i < steps.size(); ++i) {
@@ -320,7 +372,7 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
     if (error < 0) {
       // The first step changed nothing yet; a later one is undone by going back. If that fails,
       // too, the next lookup tries it again, or else the next mount completes the operation.
-      HalfDone half{{}, prepared.session, prepared.intent};
+      HalfDone half{{}, prepared.session, prepared.intent, DirectoriesOf(steps)};
       for (size_t done = i; done-- > 0;) {
         half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
                               steps[done].to->descriptor, steps[done].to_name, steps[done].inode});
@@ -340,6 +392,7 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
       }
     }
   }
+  FinishIntent({prepared.session, std::exchange(prepared.intent, {}), DirectoriesOf(steps)});
   return {};
 }
 

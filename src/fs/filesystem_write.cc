@@ -78,6 +78,7 @@ bool Filesystem::NotePending(const NodePtr& node) {
 
 // The hints are of no use any more, unless somebody writes who will need one.
 void Filesystem::ForgetPending() {
+  RemoveDoneIntents(1);
   MutexLock lock(session_mutex_);
   if (session_ != nullptr) {
     session_->ClearPendingIf([this] { return writers_ == 0 && committer_.figures().pending == 0; });

@@ -6,11 +6,14 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+
+#include "base/shared_filesystem.h"
 
 namespace xzfs {
 namespace {
@@ -60,9 +63,8 @@ FileFacts FactsOf(const struct statx& from) {
   st.st_ctim = TimeOf(from.stx_ctime);
   if ((from.stx_mask & STATX_BTIME) != 0) {
     // Wraps for years beyond 2262: still equal for equal times.
-    facts.birth_ns =
-        static_cast<int64_t>(static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U +
-                             from.stx_btime.tv_nsec);
+    facts.birth_ns = static_cast<int64_t>(
+        static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U + from.stx_btime.tv_nsec);
   }
   facts.mount_id = (from.stx_mask & STATX_MNT_ID) != 0 ? from.stx_mnt_id : 0;
   facts.is_immutable = (from.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
@@ -285,7 +287,13 @@ class RealOs : public Os {
     if (!ignored) {
       return -EINVAL;
     }
-    return Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
+    const int error = Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
+    struct statfs fs = {};
+    if (error == 0 && (::fstatfs(fd, &fs) != 0 || !SharedFilesystem(fs.f_type).empty())) {
+      ReleaseLease(fd);  // it would keep away nobody but those who are asked by this kernel
+      return -EOPNOTSUPP;
+    }
+    return error;
   }
 
   bool HasLease(int fd) override { return ::fcntl(fd, F_GETLEASE) == F_RDLCK; }

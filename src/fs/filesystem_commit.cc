@@ -143,9 +143,9 @@ Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
   return committer_.Sync(interrupted);
 }
 
-// Once nobody asks any more all handles are as good as closed, and what was removed has no user. The
-// kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and of
-// files that it forgets (FORGET).
+// Once nobody asks any more all handles are as good as closed, and what was removed has no user.
+// The kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
+// of files that it forgets (FORGET).
 void Filesystem::EndHandles() {
   for (const NodeId id : nodes_.FileIds()) {
     const NodePtr node = nodes_.Find(id);

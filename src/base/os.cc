@@ -6,11 +6,14 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+
+#include "base/shared_filesystem.h"
 
 namespace xzfs {
 namespace {
@@ -284,7 +287,13 @@ class RealOs : public Os {
     if (!ignored) {
       return -EINVAL;
     }
-    return Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
+    const int error = Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
+    struct statfs fs = {};
+    if (error == 0 && (::fstatfs(fd, &fs) != 0 || !SharedFilesystem(fs.f_type).empty())) {
+      ReleaseLease(fd);  // it would keep away nobody but those who are asked by this kernel
+      return -EOPNOTSUPP;
+    }
+    return error;
   }
 
   bool HasLease(int fd) override { return ::fcntl(fd, F_GETLEASE) == F_RDLCK; }

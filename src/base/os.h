@@ -104,7 +104,7 @@ class Os {
   virtual void Unlock(int fd) = 0;
   // Whether nobody has the file open for writing, and makes who is about to wait until
   // ReleaseLease: EAGAIN if somebody has. `fd` was opened for reading. EINVAL and others where the
-  // file system has no leases.
+  // file system has no leases, or has them for this kernel alone (SharedFilesystem).
   virtual int TakeLease(int fd) = 0;
   // False as soon as somebody waits, or waited, to open it for writing.
   virtual bool HasLease(int fd) = 0;

@@ -16,8 +16,8 @@ namespace {
 // Ten years: for ever enough, and safe in every unit that a time is turned into.
 constexpr double kMostSeconds = 10.0 * 365 * 86400;
 
-// The power of two that a suffix stands for. As in xz: K, M or G in either case, alone or followed
-// by i, iB or B.
+// The power of two that a suffix stands for. As in xz, and T: K, M, G or T in either case, alone or
+// followed by i, iB or B.
 std::optional<unsigned> SuffixShift(std::string_view suffix) {
   if (suffix.empty()) {
     return 0;
@@ -36,6 +36,9 @@ std::optional<unsigned> SuffixShift(std::string_view suffix) {
     case 'g':
     case 'G':
       return 30;
+    case 't':
+    case 'T':
+      return 40;
     default:
       return std::nullopt;
   }

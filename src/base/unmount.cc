@@ -7,63 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
-#include <cstdio>
-#include <fstream>
-#include <sstream>
+#include <utility>
 
 namespace xzfs {
-namespace {
-
-// As mountinfo writes a path.
-std::string EscapeAsMountinfo(const std::string& path) {
-  std::string escaped;
-  for (const char c : path) {
-    if (c == ' ' || c == '\t' || c == '\n' || c == '\\') {
-      char octal[5];
-      std::snprintf(octal, sizeof octal, "\\%03o", static_cast<unsigned>(c));
-      escaped += octal;
-    } else {
-      escaped += c;
-    }
-  }
-  return escaped;
-}
-
-// Of the options that FUSE has in the mount table.
-uid_t UserOf(const std::string& options) {
-  constexpr std::string_view kKey = "user_id=";
-  uid_t user = 0;
-  if (const size_t at = options.find(kKey); at != std::string::npos) {
-    std::from_chars(options.data() + at + kKey.size(), options.data() + options.size(), user);
-  }
-  return user;
-}
-
-}  // namespace
 
 std::optional<MountEntry> FindXzfsMount(const std::string& mountpoint) {
-  const std::string wanted = EscapeAsMountinfo(mountpoint);
   std::optional<MountEntry> found;
-  std::ifstream table("/proc/self/mountinfo");
-  for (std::string line; std::getline(table, line);) {
-    // id parent device root MOUNTPOINT options [optional...] - TYPE source OPTIONS
-    std::istringstream words(line);
-    std::string word;
-    std::string path;
-    for (int i = 0; i < 5 && words >> word; ++i) {
-      path = word;
+  for (MountEntry& entry : ReadMountTable()) {
+    if (entry.mountpoint == mountpoint) {
+      found = entry.is_xzfs() ? std::optional(std::move(entry)) : std::nullopt;
     }
-    if (path != wanted) {
-      continue;
-    }
-    while (words >> word && word != "-") {
-    }
-    std::string type;
-    std::string source;
-    std::string options;
-    words >> type >> source >> options;
-    found = type == "fuse.xzfs" ? std::optional(MountEntry{UserOf(options)}) : std::nullopt;
   }
   return found;
 }

@@ -1,18 +1,13 @@
 // Mounts of xzfs as the mount table has them, and their end.
 #pragma once
 
-#include <sys/types.h>
-
 #include <optional>
 #include <string>
 
+#include "base/mount_table.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-struct MountEntry {
-  uid_t user = 0;  // who mounted it
-};
 
 // The uppermost mount on `mountpoint`, an absolute path without symlinks; nothing if that is none
 // of xzfs. Never asks the mount itself.

@@ -328,6 +328,7 @@ class Filesystem {
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex)
       EXCLUDES(closing_mutex_);
   void QueueClosing() EXCLUDES(closing_mutex_);
+  void EndHandles();
   Status OpenHot(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Status EscapeName(const Node& node, int dir, std::string& name);
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);

@@ -143,23 +143,43 @@ Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
   return committer_.Sync(interrupted);
 }
 
+// Once nobody asks any more all handles are as good as closed, and what was removed has no user.
+// The kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
+// of files that it forgets (FORGET).
+void Filesystem::EndHandles() {
+  for (const NodeId id : nodes_.FileIds()) {
+    const NodePtr node = nodes_.Find(id);
+    if (node == nullptr || node->state == nullptr) {
+      continue;
+    }
+    FileState& state = *node->state;
+    MutexLock lock(state.mutex);
+    if (state.unlinked) {
+      DropOverlay(id, state);
+    } else if (state.writers != 0) {
+      state.closing = state.writers;
+      NoteClosing(id, state);
+    }
+  }
+}
+
 void Filesystem::EndCommits(bool finish) {
   EndIdlePriority();
   if (cold_ != nullptr) {
     cold_->Stop();
   }
+  EndHandles();
   QueueClosing();
   committer_.End(finish);
   SyncOverlays();
   RemoveDoneIntents(1);
   const size_t pending = committer_.Pending().size();
-  if (pending != 0 || writers_ != 0) {
-    Log(LogLevel::kInfo, std::to_string(pending) + " files are not compressed yet, " +
-                             std::to_string(writers_.load()) +
-                             " were still open; the next mount goes on with them");
+  if (pending != 0) {
+    Log(LogLevel::kInfo, std::to_string(pending) +
+                             " files are not compressed yet; the next mount goes on with them");
   }
   MutexLock lock(session_mutex_);
-  const bool idle = options_.compress == Compress::kClose && writers_ == 0 && pending == 0;
+  const bool idle = options_.compress == Compress::kClose && pending == 0;
   if (session_ != nullptr) {
     session_->ClearPendingIf([idle] { return idle; });
     session_->RemoveIfEmpty();

@@ -6,12 +6,12 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <limits>
-#include <numeric>
 #include <optional>
 
 #include "base/machine.h"
+#include "base/spelling.h"
 #include "base/units.h"
+#include "fs/option_words.h"
 
 namespace xzfs {
 namespace {
@@ -144,6 +144,11 @@ Status SetAllowOther(std::string_view, Options& options) {
 
 Status SetReadOnly(std::string_view, Options& options) {
   options.read_only = true;
+  return {};
+}
+
+Status SetSingleClient(std::string_view, Options& options) {
+  options.single_client = true;
   return {};
 }
 
@@ -284,6 +289,8 @@ constexpr Key kKeys[] = {
     {"allow_other", "", SetAllowOther, "let other users in, each with their own rights"},
     {"ro", "", SetReadOnly, "read-only"},
     {"rw", "", SetReadWrite, ""},
+    {"single_client", "", SetSingleClient,
+     "write to a source on FUSE or a network: nobody else does"},
     {"compress", "WHEN", SetCompress,
      "close: what is written, after it was closed (default);\n"
      "cold: what nobody has used for cold_after; off: never"},
@@ -334,38 +341,6 @@ constexpr Flag kFlags[] = {
     {"default_permissions", "", ""},
 };
 
-// Words that are for those who read fstab (mount(8), systemd, desktops), not for us. mount(8) hands
-// some of them on.
-bool IsForOthers(std::string_view name) {
-  constexpr std::string_view kWords[] = {"defaults", "nofail",  "_netdev", "auto",   "noauto",
-                                         "user",     "nouser",  "users",   "owner",  "group",
-                                         "comment",  "nogroup", "noowner", "nousers"};
-  return std::find(std::begin(kWords), std::end(kWords), name) != std::end(kWords) ||
-         name.starts_with("x-") || name.starts_with("X-");
-}
-
-// How many slips of the hand (a letter left out, added, changed, two swapped) lie between `a` and
-// `b`.
-size_t EditDistance(std::string_view a, std::string_view b) {
-  std::vector<size_t> before_last;
-  std::vector<size_t> last(b.size() + 1);
-  std::iota(last.begin(), last.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    std::vector<size_t> row(b.size() + 1);
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t change = a[i - 1] == b[j - 1] ? 0 : 1;
-      row[j] = std::min({last[j] + 1, row[j - 1] + 1, last[j - 1] + change});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
-        row[j] = std::min(row[j], before_last[j - 2] + 1);
-      }
-    }
-    before_last = std::move(last);
-    last = std::move(row);
-  }
-  return last[b.size()];
-}
-
 tl::unexpected<Error> UnknownOption(std::string_view option) {
   const std::string nearest = NearestOption(option);
   const std::string_view name = option.substr(0, option.find('='));
@@ -396,24 +371,14 @@ std::string_view LogLevelName(LogLevel level) {
 }
 
 std::string NearestOption(std::string_view option) {
-  option = option.substr(0, option.find('='));
-  std::string_view nearest;
-  size_t least = std::numeric_limits<size_t>::max();
-  const auto consider = [&](std::string_view name) {
-    const size_t distance = EditDistance(option, name);
-    // More than a third of the letters wrong is another word, not a slip.
-    if (distance < least && distance <= std::max(name.size(), option.size()) / 3) {
-      nearest = name;
-      least = distance;
-    }
-  };
+  std::vector<std::string_view> known;
   for (const Key& key : kKeys) {
-    consider(key.name);
+    known.push_back(key.name);
   }
   for (const Flag& flag : kFlags) {
-    consider(flag.name);
+    known.push_back(flag.name);
   }
-  return std::string(nearest);
+  return std::string(NearestWord(option.substr(0, option.find('=')), known));
 }
 
 Status ApplyOption(std::string_view option, Options& options) {
@@ -423,6 +388,9 @@ Status ApplyOption(std::string_view option, Options& options) {
   const std::string_view value = has_value ? option.substr(equals + 1) : std::string_view();
   if (IsForOthers(name)) {
     return {};
+  }
+  if (const std::string_view advice = AdviceFor(name); !advice.empty()) {
+    return Fail(ENOENT, Join("there is no option ", name, ": ", advice));
   }
   for (const Key& key : kKeys) {
     if (key.name != name) {

@@ -50,6 +50,10 @@ struct Options {
   bool allow_other = false;
   // Nothing is changed, and what earlier mounts left unfinished stays so.
   bool read_only = false;
+  // The source may be written to although it lies on FUSE or on a network: whoever gives it
+  // promises that nobody else writes there, which can't be seen. Such a source is read-only without
+  // it.
+  bool single_client = false;
 
   // When what was written is compressed.
   Compress compress = Compress::kClose;

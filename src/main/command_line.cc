@@ -71,14 +71,23 @@ void ApplyOwnLetter(int letter, CommandLine& line) {
   }
 }
 
-tl::unexpected<Error> UnknownLetter(const std::string& argument, int letter) {
-  if (!argument.starts_with("--")) {
-    return Fail(EINVAL,
-                std::string("unknown option '-") + static_cast<char>(letter) + "'" + kSeeHelp);
+// For what getopt met last. It goes on to the next word when it's through with all letters of one.
+tl::unexpected<Error> UnknownLetter(const std::vector<char*>& words, int letter) {
+  std::string word = words[static_cast<size_t>(optind) - 1];
+  if (word.starts_with("--")) {
+    const std::string nearest = NearestOption(word.substr(2));
+    return Fail(EINVAL, "unknown option '" + word + "'" +
+                            (nearest.empty() ? kSeeHelp : " (did you mean -o " + nearest + "?)"));
   }
-  const std::string nearest = NearestOption(argument.substr(2));
-  return Fail(EINVAL, "unknown option '" + argument + "'" +
-                          (nearest.empty() ? kSeeHelp : " (did you mean -o " + nearest + "?)"));
+  if (!word.starts_with('-') || !word.ends_with(static_cast<char>(letter))) {
+    word = words[static_cast<size_t>(optind)];
+  }
+  const std::string as_option = word.substr(1);
+  if (Options ignored; ApplyOption(as_option, ignored)) {
+    return Fail(EINVAL, "unknown option '" + word + "' (did you mean -o " + as_option + "?)");
+  }
+  return Fail(EINVAL,
+              std::string("unknown option '-") + static_cast<char>(letter) + "'" + kSeeHelp);
 }
 
 // Fills `line` and `collected` from the letters. Ends early at -h and -V.
@@ -114,7 +123,7 @@ Status CollectLetters(std::vector<std::string> argv, bool helper, CommandLine& l
       case ':':
         return Fail(EINVAL, std::string("option -") + static_cast<char>(optopt) + " needs a value");
       case '?':
-        return UnknownLetter(pointers[static_cast<size_t>(optind) - 1], optopt);
+        return UnknownLetter(pointers, optopt);
       default:
         if (helper) {
           ApplyHelperLetter(letter, optarg == nullptr ? "" : optarg, line, collected);
@@ -144,10 +153,15 @@ Status ApplyWords(const Collected& collected, CommandLine& line) {
 
 }  // namespace
 
-Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv) {
+Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv, bool by_root) {
   CommandLine line;
   Collected collected;
   const bool helper = !argv.empty() && IsMountHelper(argv[0]);
+  if (helper && by_root) {
+    // mount(8) takes suid and dev away from what it hands on: they are its defaults.
+    line.options.mount_flags = {"suid", "dev"};
+    line.inherits_flags = true;
+  }
   XZFS_RETURN_IF_ERROR(CollectLetters(argv, helper, line, collected));
   if (line.action == CommandLine::Action::kHelp || line.action == CommandLine::Action::kVersion) {
     return line;
@@ -180,9 +194,8 @@ std::string HelpText() {
          "\n"
          "Options:\n" +
          OptionsHelp() +
-         "SIZE takes xz's suffixes: KiB, MiB, GiB. The mount flags nosuid and nodev are set "
-         "unless\n"
-         "suid or dev is given; noexec is passed on.\n"
+         "SIZE takes KiB, MiB, GiB and TiB. The mount flags nosuid and nodev are set unless suid\n"
+         "or dev is given; noexec is passed on.\n"
          "\n"
          "Example:\n"
          "  xzfs /srv/logs.xz /srv/logs -o cache_size=512MiB,allow_other\n"

@@ -24,15 +24,19 @@ struct CommandLine {
   bool foreground = false;
   bool debug = false;
   bool single_threaded = false;
+  // The mount flags begin as those of the source's own file system, where they are stricter than
+  // the options say.
+  bool inherits_flags = false;
   // The mount namespace to mount in, as a path; empty: ours.
   std::string mount_namespace;
 };
 
 // Understands `argv`, the program's name included. A name that begins with "mount." selects the
-// meaning that mount(8) gives -f, -s, -n, -v, -t and -N.
+// meaning that mount(8) gives -f, -s, -n, -v, -t and -N, and `by_root`, as all that root mounts by
+// it, set-id bits and devices.
 // Errors: EINVAL with one line for the user.
 // Not thread-safe: getopt has global state.
-Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv);
+Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv, bool by_root);
 
 // What -h and -V print.
 std::string HelpText();

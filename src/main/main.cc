@@ -96,6 +96,16 @@ ExitCode RunDaemon(MountRequest request, int signal_fd, StartReporter& reporter)
   return ExitCode::kSuccess;
 }
 
+// Set-id bits and devices that don't count in the source don't count in the mount either.
+void InheritFlags(const MountPaths& paths, Options& options) {
+  if (paths.source_is_nosuid) {
+    (void)ApplyOption("nosuid", options);
+  }
+  if (paths.source_is_nodev) {
+    (void)ApplyOption("nodev", options);
+  }
+}
+
 ExitCode Mount(CommandLine line) {
   LogToStderr(line.debug ? LogLevel::kDebug : line.options.log_level);
   if (const Status resolved = ResolveDefaults(line.options); !resolved) {
@@ -106,7 +116,7 @@ ExitCode Mount(CommandLine line) {
       return PrintRefusal({ExitCode::kSystem, entered.error().message});
     }
   }
-  auto paths = CheckPaths(line.source, line.mountpoint);
+  auto paths = CheckPaths(line.source, line.mountpoint, ReadMountTable());
   if (!paths) {
     return PrintRefusal(paths.error());
   }
@@ -119,13 +129,23 @@ ExitCode Mount(CommandLine line) {
         line.source + " is read-only, so the mount is, too (-o ro says that it is meant so)");
     line.options.read_only = true;
   }
+  if (!paths->shared_filesystem.empty() && !line.options.read_only && !line.options.single_client) {
+    Log(LogLevel::kWarning,
+        line.source + " lies on " + paths->shared_filesystem +
+            ", where others may write unseen, so the mount is read-only (-o single_client lets it "
+            "write if nobody else does, -o ro says that it is meant so)");
+    line.options.read_only = true;
+  }
+  if (line.inherits_flags) {
+    InheritFlags(*paths, line.options);
+  }
   const Result<UniqueFd> signal_fd = CatchEndSignals();
   if (!signal_fd || chdir("/") != 0) {
     return PrintRefusal({ExitCode::kSystem, signal_fd ? "chdir /" : signal_fd.error().message});
   }
   MountRequest request;
   request.source = std::move(paths->source);
-  request.source_name = line.source;
+  request.source_name = paths->source_name;
   request.mountpoint = paths->mountpoint;
   request.options = line.options;
   request.debug = line.debug;
@@ -140,7 +160,7 @@ ExitCode Mount(CommandLine line) {
 
 ExitCode Main(const std::vector<std::string>& argv) {
   PrepareProcess();
-  Result<CommandLine> line = ParseCommandLine(argv);
+  Result<CommandLine> line = ParseCommandLine(argv, getuid() == 0 && geteuid() == 0);
   if (!line) {
     return PrintRefusal({ExitCode::kUsage, line.error().message});
   }

@@ -14,6 +14,9 @@
 #include <memory>
 #include <string_view>
 
+#include "base/os.h"
+#include "base/shared_filesystem.h"
+
 namespace xzfs {
 namespace {
 
@@ -82,10 +85,49 @@ bool IsInSearchPath(std::string_view search_path, const std::string& program) {
 
 }  // namespace
 
-tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
-                                             const std::string& mountpoint) {
-  UniqueFd source_fd(open(source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!source_fd.valid()) {
+tl::expected<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
+                                             const std::string& mountpoint,
+                                             const std::vector<MountEntry>& mounts) {
+  const auto unmount = [](const MountEntry& mount) {
+    return "unmount that first: xzfsctl umount --wait " + mount.mountpoint;
+  };
+  const MountEntry* covered = nullptr;
+  for (const MountEntry& mount : mounts) {
+    if (mount.is_xzfs() && mount.id == source_mount && source_mount != 0) {
+      return RefusePath(source, std::string(source == mount.mountpoint ? "is" : "lies in") +
+                                    " a mount of xzfs already, of " + mount.source + "; " +
+                                    unmount(mount));
+    }
+    covered = mount.mountpoint == mountpoint ? &mount : covered;
+  }
+  if (covered != nullptr && covered->is_xzfs() && covered->source == source) {
+    return RefusePath(mountpoint, source +
+                                      " is mounted here already; to mount it with other "
+                                      "options " +
+                                      unmount(*covered));
+  }
+  for (const MountEntry& mount : mounts) {
+    const bool is_below = IsInside(source, mount.source);
+    if (mount.is_xzfs() && (is_below || IsInside(mount.source, source))) {
+      return RefusePath(source, std::string(is_below ? "lies in " : "has below it ") +
+                                    mount.source + ", which is mounted on " + mount.mountpoint +
+                                    ", so both mounts would have the same files; " +
+                                    (is_below ? "use " + mount.mountpoint +
+                                                    source.substr(mount.source.size()) + ", or "
+                                              : "") +
+                                    unmount(mount));
+    }
+  }
+  return {};
+}
+
+namespace {
+
+// The part of CheckPaths that looks at the source.
+tl::expected<void, Refusal> LookAtSource(const std::string& source, MountPaths& paths) {
+  paths.source.Reset(open(source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+  const int fd = paths.source.get();
+  if (fd < 0) {
     return errno == ENOTDIR && access(source.c_str(), F_OK) == 0
                ? RefusePath(source, "not a directory; xzfs mounts directories only")
                : RefuseErrno(errno, source, "the source can't be opened");
@@ -93,33 +135,55 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
   // Opening with O_PATH asks nothing of the file system, and stat may be answered by the kernel:
   // that a mount's daemon is gone is sure to show in statfs only.
   struct statfs mount;
-  if (fstatfs(source_fd.get(), &mount) != 0 ||
-      faccessat(source_fd.get(), ".", R_OK | X_OK, AT_EACCESS) != 0) {
+  if (fstatfs(fd, &mount) != 0 || faccessat(fd, ".", R_OK | X_OK, AT_EACCESS) != 0) {
     return RefuseErrno(errno, source, "the source can't be read");
   }
-  const bool is_read_only = (mount.f_flags & ST_RDONLY) != 0;
-  const std::string real_source = RealPath(source);
-  if (real_source.empty()) {
+  const auto flags = static_cast<unsigned long>(mount.f_flags);
+  paths.source_is_read_only = (flags & ST_RDONLY) != 0;
+  paths.source_is_nosuid = (flags & ST_NOSUID) != 0;
+  paths.source_is_nodev = (flags & ST_NODEV) != 0;
+  paths.shared_filesystem = SharedFilesystem(mount.f_type);
+  paths.source_name = RealPath(source);
+  if (paths.source_name.empty()) {
     return RefuseErrno(errno, source, "the source can't be resolved");
   }
-  const std::string real_mountpoint = RealPath(mountpoint);
+  return {};
+}
+
+}  // namespace
+
+tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
+                                             const std::string& mountpoint,
+                                             const std::vector<MountEntry>& mounts) {
+  MountPaths paths;
+  if (auto looked = LookAtSource(source, paths); !looked) {
+    return tl::unexpected(looked.error());
+  }
+  paths.mountpoint = RealPath(mountpoint);
   struct stat st;
-  if (real_mountpoint.empty() || statfs(real_mountpoint.c_str(), &mount) != 0 ||
-      stat(real_mountpoint.c_str(), &st) != 0) {
+  struct statfs mount;
+  if (paths.mountpoint.empty() || statfs(paths.mountpoint.c_str(), &mount) != 0 ||
+      stat(paths.mountpoint.c_str(), &st) != 0) {
     return RefuseErrno(errno, mountpoint, "the mountpoint can't be used");
   }
   if (!S_ISDIR(st.st_mode)) {
     return RefusePath(mountpoint, "the mountpoint is not a directory");
   }
-  if (IsInside(real_mountpoint, real_source)) {
+  if (IsInside(paths.mountpoint, paths.source_name)) {
     return RefusePath(mountpoint, "the mountpoint lies inside the source " + source +
                                       ": the mount would contain itself");
   }
-  if (IsInside(real_source, real_mountpoint)) {
+  if (IsInside(paths.source_name, paths.mountpoint)) {
     return RefusePath(mountpoint, "the source " + source +
                                       " lies inside the mountpoint: the mount would hide it");
   }
-  return MountPaths{std::move(source_fd), real_mountpoint, is_read_only};
+  FileFacts facts;
+  Os::Real().FactsAt(paths.source.get(), "", &facts);
+  if (auto free = CheckOtherMounts(paths.source_name, facts.mount_id, paths.mountpoint, mounts);
+      !free) {
+    return tl::unexpected(free.error());
+  }
+  return paths;
 }
 
 FuseHost FuseHost::Real() {

@@ -121,14 +121,17 @@ class Ending(CommandLineTest):
         self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
 
     def test_second_signal_ends_it_at_once(self):
-        # A source that answers nothing: another mount, whose daemon is stopped.
+        # A source that answers nothing: another FUSE file system, whose daemon is stopped.
         below = os.path.join(self.folder, "below")
         os.mkdir(below)
         # Too large for what the kernel has cached of it by then to be all: a look at the names reads
-        # its ends, and of a giant Block only the slices that were read go into the page cache.
-        support.make_cold(self.source, "deep.xz", lzma.compress(os.urandom(4 << 20), preset=0))
-        lower = self.start(self.source, below, "-o", "whole_block_limit=1MiB", mnt=below)
-        daemon = self.start(below, self.mnt)
+        # its ends, and of a giant Block only the slices that were read are asked for.
+        support.make_cold(self.source, "deep", os.urandom(4 << 20))
+        lower = subprocess.Popen(["bindfs", "-f", self.source, below], stdin=subprocess.DEVNULL)
+        self.addCleanup(lower.wait)
+        self.addCleanup(lower.kill)
+        wait_until(lambda: mounts_at(below), "bindfs answers")
+        daemon = self.start(below, self.mnt, "-o", "ro,whole_block_limit=1MiB")
         self.assertTrue(os.path.exists(self.mnt + "/deep"))
         lower.send_signal(signal.SIGSTOP)
         wait_until(lambda: thread_states(lower.pid) == {"T"}, "all of it is stopped")
@@ -233,6 +236,22 @@ class MountHelper(CommandLineTest):
         done = self.mount("-t", "fuse.xzfs", self.source, self.mnt, "-o", "cache_size=1")
         self.assertEqual(done.returncode, USAGE)
         self.assertIn("32MiB", done.stderr)
+
+    def test_root_mounts_with_set_user_id_and_devices_unless_told(self):
+        """mount(8) keeps suid and dev to itself: they are its defaults."""
+        for words, flags in (("rw", []), ("suid,dev", []), ("nosuid,nodev", [b"nosuid", b"nodev"])):
+            with self.subTest(words):
+                self.assert_mounted_by(self.mount("-t", "xzfs", self.source, self.mnt, "-o", words))
+                [entry] = mounts_at(self.mnt)
+                self.assertEqual([flag for flag in entry.options if flag in (b"nosuid", b"nodev")],
+                                 flags)
+                self.unmount()
+
+    def test_what_does_not_count_in_the_source_does_not_count_in_the_mount(self):
+        support.run(["mount", "--bind", self.source, self.source])
+        support.run(["mount", "-o", "remount,bind,nosuid", self.source])
+        self.assert_mounted_by(self.mount("-t", "xzfs", self.source, self.mnt))
+        self.assertIn(b"nosuid", mounts_at(self.mnt)[0].options)
 
     def test_mounts_in_another_namespace(self):
         holder = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 600"],

@@ -255,6 +255,31 @@ TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
+// The kernel drops what it had to say of handles and forgotten files when a mount ends.
+TEST_F(CommitTest, AtTheEndNothingStaysOfRemovedFilesWhoseHandlesWereNeverReleased) {
+  bool keep_cache = false;
+  Edit();
+  auto reader = fs_->Open(id_, O_RDONLY, &keep_cache);
+  ASSERT_TRUE(reader);
+  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
+  fs_->EndCommits(/*finish=*/true);
+  EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
+}
+
+TEST_F(CommitTest, AtTheEndFilesAreCommittedWhoseWritersWereNeverReleased) {
+  source_.Write("plain", std::string(10'000, 'p'));
+  const auto plain = fs_->Lookup(kRootNode, "plain");
+  ASSERT_TRUE(plain);
+  bool keep_cache = false;
+  auto writer = fs_->Open(plain->node, O_WRONLY, &keep_cache);
+  ASSERT_TRUE(writer);
+  const std::byte byte{'X'};
+  ASSERT_TRUE(fs_->Write(**writer, 1, {&byte, 1}));
+  fs_->EndCommits(/*finish=*/true);
+  EXPECT_TRUE(std::filesystem::exists(source_.path() / "plain.xz"));
+  EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
+}
+
 TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
   source_.Write("plain", std::string(10'000, 'p'));
   const auto plain = fs_->Lookup(kRootNode, "plain");

@@ -11,13 +11,13 @@ namespace {
 using Action = CommandLine::Action;
 
 CommandLine Parse(const std::vector<std::string>& argv) {
-  Result<CommandLine> line = ParseCommandLine(argv);
+  Result<CommandLine> line = ParseCommandLine(argv, /*by_root=*/false);
   EXPECT_TRUE(line) << line.error().message;
   return line.value_or(CommandLine());
 }
 
 std::string MessageOf(const std::vector<std::string>& argv) {
-  const Result<CommandLine> line = ParseCommandLine(argv);
+  const Result<CommandLine> line = ParseCommandLine(argv, /*by_root=*/false);
   return line ? "" : line.error().message;
 }
 
@@ -105,7 +105,7 @@ TEST(CommandLine, AnswersAMistakeWithOneLine) {
                                                         {"xzfs", "s", "m", "-o", "cahce_size=1G"},
                                                         {"mount.xzfs", "s", "m", "-N"}};
   for (const auto& argv : kWrong) {
-    const Result<CommandLine> line = ParseCommandLine(argv);
+    const Result<CommandLine> line = ParseCommandLine(argv, /*by_root=*/false);
     ASSERT_FALSE(line);
     EXPECT_EQ(line.error().message.find('\n'), std::string::npos);
     EXPECT_LT(line.error().message.size(), 100u);
@@ -115,6 +115,29 @@ TEST(CommandLine, AnswersAMistakeWithOneLine) {
             "unknown option '--cache_size=1G' (did you mean -o cache_size?)");
   EXPECT_EQ(MessageOf({"xzfs", "a", "b", "c"}),
             "unexpected argument 'c' after SOURCE and MOUNTPOINT");
+}
+
+TEST(CommandLine, NamesTheOptionThatAWordOfLettersMeans) {
+  EXPECT_EQ(MessageOf({"xzfs", "-ro", "s", "m"}), "unknown option '-ro' (did you mean -o ro?)");
+  EXPECT_EQ(MessageOf({"xzfs", "s", "m", "-fr"}),
+            "unknown option '-r' (xzfs -h lists the options)");
+  EXPECT_EQ(MessageOf({"xzfs", "-f", "s", "m", "-allow_other"}),
+            "unknown option '-allow_other' (did you mean -o allow_other?)");
+  EXPECT_EQ(MessageOf({"xzfs", "s", "-rw", "m"}), "unknown option '-rw' (did you mean -o rw?)");
+}
+
+// As libfuse's own helper: mount(8) takes suid and dev away from what it hands on.
+TEST(CommandLine, AsRootsMountHelperHasSetUserIdAndDevicesUnlessTold) {
+  using Flags = std::vector<std::string>;
+  const auto flags_of = [](const std::vector<std::string>& argv, bool by_root) {
+    const Result<CommandLine> line = ParseCommandLine(argv, by_root);
+    return line ? line->options.mount_flags : Flags{line.error().message};
+  };
+  EXPECT_EQ(flags_of({"mount.xzfs", "s", "m"}, true), (Flags{"suid", "dev"}));
+  EXPECT_EQ(flags_of({"mount.fuse.xzfs", "s", "m", "-o", "nosuid"}, true),
+            (Flags{"dev", "nosuid"}));
+  EXPECT_EQ(flags_of({"mount.xzfs", "s", "m"}, false), (Flags{"nosuid", "nodev"}));
+  EXPECT_EQ(flags_of({"xzfs", "s", "m"}, true), (Flags{"nosuid", "nodev"}));
 }
 
 TEST(CommandLine, MountsForWritingUnlessTheLastWordIsRo) {

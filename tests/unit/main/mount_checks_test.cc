@@ -22,7 +22,7 @@ class CheckPathsTest : public Test {
     folder_.Write("file.xz", "x");
   }
   std::string MessageOf(const std::string& source, const std::string& mountpoint) {
-    const auto paths = CheckPaths(folder_ / source, folder_ / mountpoint);
+    const auto paths = CheckPaths(folder_ / source, folder_ / mountpoint, {});
     if (paths) {
       return "";
     }
@@ -36,9 +36,10 @@ class CheckPathsTest : public Test {
 
 TEST_F(CheckPathsTest, ResolveTheMountpointAndOpenTheSource) {
   ASSERT_EQ(symlink("mnt", (folder_ / "link").c_str()), 0);
-  const auto paths = CheckPaths(folder_ / "source", folder_ / "link/../link/./");
+  const auto paths = CheckPaths(folder_ / "source", folder_ / "link/../link/./", {});
   ASSERT_TRUE(paths) << paths.error().message;
   EXPECT_EQ(paths->mountpoint, folder_ / "mnt");
+  EXPECT_EQ(paths->source_name, folder_ / "source");
   struct stat expected;
   struct stat got;
   ASSERT_EQ(stat((folder_ / "source").c_str(), &expected), 0);
@@ -63,7 +64,7 @@ TEST_F(CheckPathsTest, RefuseOneInsideTheOther) {
   EXPECT_NE(MessageOf("mnt/sub", "mnt").find("lies inside the mountpoint"), std::string::npos);
   ASSERT_EQ(symlink("source/sub", (folder_ / "alias").c_str()), 0);
   EXPECT_NE(MessageOf("source", "alias").find("lies inside the source"), std::string::npos);
-  const auto root = CheckPaths("/", folder_ / "mnt");
+  const auto root = CheckPaths("/", folder_ / "mnt", {});
   ASSERT_FALSE(root);
   EXPECT_NE(root.error().message.find("lies inside the source"), std::string::npos);
 }
@@ -80,6 +81,63 @@ TEST_F(CheckPathsTest, RefuseFiles) {
             (folder_ / "file.xz") + ": not a directory; xzfs mounts directories only");
   EXPECT_EQ(MessageOf("source", "file.xz"),
             (folder_ / "file.xz") + ": the mountpoint is not a directory");
+}
+
+class CheckOtherMountsTest : public Test {
+ protected:
+  static MountEntry XzfsMount(uint64_t id, const std::string& source,
+                              const std::string& mountpoint) {
+    MountEntry entry;
+    entry.id = id;
+    entry.type = "fuse.xzfs";
+    entry.source = source;
+    entry.mountpoint = mountpoint;
+    return entry;
+  }
+  std::string MessageOf(const std::string& source, uint64_t source_mount,
+                        const std::string& mountpoint) {
+    const auto checked = CheckOtherMounts(source, source_mount, mountpoint, mounts_);
+    if (checked) {
+      return "";
+    }
+    EXPECT_EQ(checked.error().code, ExitCode::kMountFailed);
+    EXPECT_EQ(checked.error().message.find('\n'), std::string::npos);
+    return checked.error().message;
+  }
+
+  std::vector<MountEntry> mounts_{XzfsMount(7, "/srv/cold", "/srv/logs")};
+};
+
+TEST_F(CheckOtherMountsTest, AllowOtherMountpointsAndOtherSources) {
+  EXPECT_EQ(MessageOf("/srv/cold", 1, "/mnt"), "") << "the same source elsewhere";
+  EXPECT_EQ(MessageOf("/srv/other", 1, "/srv/logs"), "") << "another source over it";
+  EXPECT_EQ(MessageOf("/srv/cold2", 1, "/mnt"), "");
+  EXPECT_EQ(MessageOf("/srv/col", 1, "/mnt"), "");
+  mounts_.push_back(XzfsMount(8, "/data", "/srv/logs"));
+  EXPECT_EQ(MessageOf("/srv/cold", 1, "/srv/logs"), "") << "another one is seen there";
+  mounts_.back().type = "ext4";
+  EXPECT_EQ(MessageOf("/data/below", 1, "/mnt"), "") << "of another type";
+}
+
+TEST_F(CheckOtherMountsTest, RefuseTheSameSourceOnTheSameMountpoint) {
+  const std::string message = MessageOf("/srv/cold", 1, "/srv/logs");
+  EXPECT_NE(message.find("is mounted here already"), std::string::npos) << message;
+  EXPECT_NE(message.find("xzfsctl umount --wait /srv/logs"), std::string::npos) << message;
+}
+
+TEST_F(CheckOtherMountsTest, RefuseAMountAsTheSource) {
+  EXPECT_NE(MessageOf("/srv/logs", 7, "/mnt").find("is a mount of xzfs"), std::string::npos);
+  EXPECT_NE(MessageOf("/srv/logs/sub", 7, "/mnt").find("lies in a mount of xzfs"),
+            std::string::npos);
+  EXPECT_EQ(MessageOf("/srv/logs", 0, "/mnt"), "") << "it isn't known what lies there";
+}
+
+TEST_F(CheckOtherMountsTest, RefuseSourcesInsideEachOther) {
+  const std::string below = MessageOf("/srv/cold/2020", 1, "/mnt");
+  EXPECT_NE(below.find("lies in /srv/cold"), std::string::npos) << below;
+  EXPECT_NE(below.find("use /srv/logs/2020"), std::string::npos) << below;
+  EXPECT_NE(MessageOf("/srv", 1, "/mnt").find("has below it /srv/cold"), std::string::npos);
+  EXPECT_NE(MessageOf("/", 1, "/mnt").find("has below it /srv/cold"), std::string::npos);
 }
 
 class CheckFuseTest : public Test {

@@ -117,6 +117,24 @@ TEST(ApplyOption, SwallowsWordsForOtherReadersOfFstab) {
   }
 }
 
+TEST(ApplyOption, TakesWordsOfOtherFileSystemsThatAskForWhatHappensAnyway) {
+  for (const char* option : {"nonempty", "kernel_cache", "use_ino", "big_writes", "subtype=xzfs"}) {
+    Options options;
+    EXPECT_TRUE(ApplyOption(option, options)) << option;
+  }
+}
+
+TEST(ApplyOption, SaysWhatToDoInsteadOfWhatOtherFileSystemsHave) {
+  EXPECT_NE(MessageOf("uid=1000").find("files keep the owners"), std::string::npos);
+  EXPECT_NE(MessageOf("umask=022").find("bindfs"), std::string::npos);
+  EXPECT_NE(MessageOf("allow_root").find("allow_other"), std::string::npos);
+  EXPECT_NE(MessageOf("auto_unmount").find("xzfsctl umount"), std::string::npos);
+  for (const char* option : {"uid=1", "gid=1", "fsname=x", "max_read=4096", "auto_unmount"}) {
+    EXPECT_EQ(MessageOf(option).find("did you mean"), std::string::npos) << option;
+    EXPECT_EQ(MessageOf(option).find('\n'), std::string::npos) << option;
+  }
+}
+
 TEST(ApplyOption, NamesTheNearestOptionForAnUnknownOne) {
   EXPECT_EQ(MessageOf("cahce_size=1G"), "unknown option 'cahce_size' (did you mean cache_size?)");
   EXPECT_EQ(MessageOf("cachesize"), "unknown option 'cachesize' (did you mean cache_size?)");

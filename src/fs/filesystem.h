@@ -136,6 +136,15 @@ class Filesystem {
   // Writes all of `bytes`, or returns how many were written before the error. REQUIRES: the file
   // was opened for writing.
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
+  struct Appended {
+    size_t bytes = 0;
+    // If they are not where the kernel takes them to be: what it has from here on is not the file's.
+    std::optional<uint64_t> stale_from = std::nullopt;
+  };
+  // The same at the end that the file really has, whoever else appends to it. `expected`: where the
+  // kernel takes that to be. REQUIRES: the handle appends.
+  Result<Appended> Append(const OpenFile& file, uint64_t expected,
+                          std::span<const std::byte> bytes);
   // As fallocate(2).
   Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
   // As lseek(2) with SEEK_DATA and SEEK_HOLE.
@@ -224,6 +233,18 @@ class Filesystem {
   // Is asked to make the kernel drop what it has cached of a file. Null: nobody.
   // Not thread-safe: before Start.
   void SetPageDropper(std::function<void(NodeId)> dropper) { drop_pages_ = std::move(dropper); }
+
+  // Is told, after the reply, that the pages that the kernel has of a file from `offset` on are not
+  // what is stored. Returns at once. Null: nobody.
+  // Not thread-safe: before Start.
+  void SetStaleListener(std::function<void(NodeId, uint64_t offset)> listener) {
+    stale_ = std::move(listener);
+  }
+  void TellStale(NodeId node, uint64_t offset) {
+    if (stale_) {
+      stale_(node, offset);
+    }
+  }
 
   // Changes one option, `key=value`, of those that can change while the mount runs. Errors: EINVAL
   // or ENOENT with one line for the user.
@@ -453,6 +474,7 @@ class Filesystem {
   DecodedListener decoded_;
   std::function<void(NodeId)> await_stores_;
   std::function<void(NodeId)> drop_pages_;
+  std::function<void(NodeId, uint64_t)> stale_;
   OpenOrder open_order_;
   ListingTable listings_;
   // Operations that failed half way, and could not be undone then.

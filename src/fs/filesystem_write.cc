@@ -419,6 +419,38 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
   return done;
 }
 
+// The offset that the kernel sends is made of the size that it knows, which is not the real one when
+// somebody else writes to the file.
+Result<Filesystem::Appended> Filesystem::Append(const OpenFile& file, uint64_t expected,
+                                                std::span<const std::byte> bytes) {
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file));
+  Appended done;
+  if (to.overlay != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const uint64_t at, to.overlay->Append(bytes));
+    if (at != expected) {
+      done.stale_from = std::min(at, expected);
+    }
+    done.bytes = bytes.size();
+    return done;
+  }
+  MutexLock lock(to.hot->position);
+  while (done.bytes < bytes.size()) {
+    uint64_t end = 0;
+    const ssize_t put = os_.Append(to.hot->descriptor.get(), bytes.subspan(done.bytes), &end);
+    if (put < 0 && done.bytes == 0) {
+      return FailErrno(static_cast<int>(-put), "append to " + nodes_.PathOf(file.id()));
+    }
+    if (put <= 0) {
+      break;
+    }
+    done.bytes += static_cast<size_t>(put);
+    if (end != expected + done.bytes) {
+      done.stale_from = std::min(expected, end - static_cast<size_t>(put));
+    }
+  }
+  return done;
+}
+
 // REQUIRES: a writer is counted.
 Status Filesystem::Resize(NodeId id, uint64_t size, const OpenFile* file) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, WithState(id));
@@ -481,6 +513,7 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
   if (open == nullptr) {
     XZFS_ASSIGN_OR_RETURN(open, OpenNode(node));
   }
+  MutexLock lock(open->position);
   const int64_t at = os_.Seek(open->descriptor.get(), static_cast<int64_t>(offset), whence);
   if (at < 0) {
     return FailErrno(static_cast<int>(-at), "lseek " + nodes_.PathOf(node->id));

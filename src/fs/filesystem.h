@@ -338,25 +338,24 @@ class Filesystem {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
+    int keeps_name = 0;                // FileState::keeps_name
     std::shared_ptr<FileState> counted = nullptr;
   };
 
   // filesystem_write.cc
   Status RequireWritable() const;
   Result<NodePtr> WithState(NodeId id);
-  Result<NodePtr> BeginWriting(NodeId id, DescriptorPtr new_file = nullptr);
+  Result<NodePtr> BeginWriting(NodeId id, int flags, DescriptorPtr new_file = nullptr);
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex)
       EXCLUDES(closing_mutex_);
   void QueueClosing() EXCLUDES(closing_mutex_);
-  Status OpenHot(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  Status EscapeName(const Node& node, int dir, std::string& name);
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Status RemoveTwin(const NodePtr& node, uint64_t inode);
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
-  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr);
-  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file);
+  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
+  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file, bool appends);
   void AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
                      std::shared_ptr<Session> session) REQUIRES(state.mutex);
   void NoteHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
@@ -367,6 +366,16 @@ class Filesystem {
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
   Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
+
+  // filesystem_plain.cc
+  struct Head;
+  Status OpenHot(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Result<Descriptor> OpenForWriting(int dir, const std::string& name, bool appends,
+                                    bool* only_appends);
+  Status PrepareHot(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Status EscapeName(NodeId id);
+  Status KeepPlainLook(const Writable& to, const std::function<void(Head&)>& change);
+  Status RequireChangeable(const NodePtr& node);
   bool NotePending(const NodePtr& node);
   void ForgetPending();
 

@@ -39,6 +39,14 @@ void TakeBackRights() {
 
 }  // namespace
 
+bool HasRight(int capability) {
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2] = {};
+  const auto bit = static_cast<unsigned>(capability);
+  return syscall(SYS_capget, &header, data) == 0 &&
+         (data[bit / 32].effective & uint32_t{1} << bit % 32) != 0;
+}
+
 AsCaller::AsCaller(const Caller& caller) {
   if (geteuid() != 0 || (caller.uid == 0 && caller.gid == 0)) {
     return;

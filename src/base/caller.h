@@ -16,6 +16,9 @@ struct Caller {
   std::function<bool()> interrupted = nullptr;
 };
 
+// Whether the calling thread has a capability, one of linux/capability.h.
+bool HasRight(int capability);
+
 // While it lives, what the calling thread makes belongs to the caller. The thread's rights stay:
 // whether the caller may do it was decided by the kernel. Does nothing without root's rights: then
 // everything is ours.

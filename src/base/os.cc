@@ -1,11 +1,13 @@
 #include "base/os.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -115,6 +117,11 @@ class RealOs : public Os {
     return result;
   }
 
+  int MayWriteAt(int dir, const std::string& name) override {
+    return Retry(
+        [&] { return ::faccessat(dir, name.c_str(), W_OK, AT_EACCESS | AT_SYMLINK_NOFOLLOW); });
+  }
+
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     return Retry([&] { return ::pread(fd, out.data(), out.size(), static_cast<off_t>(offset)); });
   }
@@ -149,6 +156,17 @@ class RealOs : public Os {
   ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) override {
     return Retry(
         [&] { return ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
+  }
+
+  ssize_t Append(int fd, std::span<const std::byte> bytes, uint64_t* end) override {
+    ssize_t put = -EOPNOTSUPP;
+    if (!PassesOffsetsOn(fd)) {
+      // libc only reads from it.
+      const struct iovec part = {const_cast<std::byte*>(bytes.data()), bytes.size()};
+      put = Retry([&] { return ::pwritev2(fd, &part, 1, /*offset=*/-1, RWF_APPEND); });
+      *end = static_cast<uint64_t>(::lseek(fd, 0, SEEK_CUR));
+    }
+    return put == -EOPNOTSUPP || put == -ENOSYS ? AppendByReopening(fd, bytes, end) : put;
   }
 
   int Truncate(int fd, uint64_t size) override {
@@ -301,6 +319,26 @@ class RealOs : public Os {
   void ReleaseLease(int fd) override { ::fcntl(fd, F_SETLEASE, F_UNLCK); }
 
  private:
+  // The end at which RWF_APPEND writes is the one that our kernel knows. A file system in user
+  // space learns that offset only, and that it is an append from the descriptor's flag.
+  static bool PassesOffsetsOn(int fd) {
+    struct statfs fs = {};
+    return ::fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
+  }
+
+  static ssize_t AppendByReopening(int fd, std::span<const std::byte> bytes, uint64_t* end) {
+    const std::string path = "/proc/self/fd/" + std::to_string(fd);
+    const int again =
+        Retry([&] { return ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK); });
+    if (again < 0) {
+      return again;
+    }
+    const ssize_t put = Retry([&] { return ::write(again, bytes.data(), bytes.size()); });
+    *end = static_cast<uint64_t>(::lseek(again, 0, SEEK_CUR));
+    ::close(again);
+    return put;
+  }
+
   int Open(int dir, const std::string& name, int flags, mode_t mode) {
     if (openat2_works_.load(std::memory_order_relaxed)) {
       struct open_how how = {};

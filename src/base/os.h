@@ -48,6 +48,9 @@ class Os {
   virtual int StatAt(int dir, const std::string& name, struct stat* out) = 0;
   // Likewise, and more; of `dir` itself if `name` is empty.
   virtual int FactsAt(int dir, const std::string& name, FileFacts* out) = 0;
+  // 0 if we may write to `name`, else what the system says to who opens it for that: EROFS, EPERM of
+  // one that is immutable, EACCES. It is not opened, so nobody who watches it hears of that.
+  virtual int MayWriteAt(int dir, const std::string& name) = 0;
   virtual ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) = 0;
   virtual ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) = 0;
   virtual int64_t Seek(int fd, int64_t offset, int whence) = 0;
@@ -64,6 +67,10 @@ class Os {
 
   // Those that change something. Names are single components of `dir`, and never followed.
   virtual ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) = 0;
+  // As a write to a descriptor with O_APPEND: at the end that the file has now, whoever else writes
+  // to it. `*end` becomes where the bytes that were written end. Moves the descriptor's position:
+  // one call at a time for each.
+  virtual ssize_t Append(int fd, std::span<const std::byte> bytes, uint64_t* end) = 0;
   virtual int Truncate(int fd, uint64_t size) = 0;
   virtual int Allocate(int fd, int mode, uint64_t offset, uint64_t length) = 0;
   // Asks that bytes that were written be on their way to the disk, so that a Sync later has less to

@@ -19,6 +19,7 @@
 #include "base/mutex.h"
 #include "frontend/fuse_operations.h"
 #include "frontend/page_cache_filler.h"
+#include "frontend/page_dropper.h"
 
 namespace xzfs {
 namespace {
@@ -66,6 +67,8 @@ class FuseFrontend::Impl {
     filesystem.SetDecodedListener(
         [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); },
         [filler = filler_](NodeId node) { filler->Await(node); });
+    filesystem.SetStaleListener(
+        [dropper = dropper_](NodeId node, uint64_t offset) { dropper->Drop(node, offset); });
     if (config.fill_page_cache) {
       // Errors: the kernel has nothing of it.
       filesystem.SetPageDropper(
@@ -87,6 +90,7 @@ class FuseFrontend::Impl {
  private:
   // Shared, because the filesystem's threads outlive the session.
   const std::shared_ptr<PageCacheFiller> filler_ = std::make_shared<PageCacheFiller>();
+  const std::shared_ptr<PageDropper> dropper_ = std::make_shared<PageDropper>();
   Mutex mutex_;
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread waker_;
@@ -151,6 +155,7 @@ Status FuseFrontend::Impl::Serve() {
 
   if (config.fill_page_cache) {
     filler_->Start(session);
+    dropper_->Start(session);
   }
   serving_thread_ = pthread_self();
   serving_ = true;
@@ -165,6 +170,7 @@ Status FuseFrontend::Impl::Serve() {
   }
   served_ = true;
   filler_->Stop();
+  dropper_->Stop();
   MutexLock lock(mutex_);  // the waker may be about to use serving_thread_
   serving_ = false;
   if (result < 0) {

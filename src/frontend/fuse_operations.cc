@@ -503,10 +503,20 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
       return Fail(EINVAL, "a negative offset");
     }
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    XZFS_ASSIGN_OR_RETURN(const size_t written,
-                          self.fs_.Write(*file, static_cast<uint64_t>(offset),
-                                         std::as_bytes(std::span(bytes, size))));
-    fuse_reply_write(request.End(), written);
+    const auto at = static_cast<uint64_t>(offset);
+    const auto content = std::as_bytes(std::span(bytes, size));
+    // What is written back of a mapping has its place.
+    if ((fi->flags & O_APPEND) == 0 || fi->writepage != 0) {
+      XZFS_ASSIGN_OR_RETURN(const size_t written, self.fs_.Write(*file, at, content));
+      fuse_reply_write(request.End(), written);
+      return {};
+    }
+    const NodeId node = file->id();
+    XZFS_ASSIGN_OR_RETURN(const Filesystem::Appended done, self.fs_.Append(*file, at, content));
+    fuse_reply_write(request.End(), done.bytes);
+    if (done.stale_from) {
+      self.fs_.TellStale(node, *done.stale_from);  // not before: the kernel has them by now
+    }
     return {};
   });
 }

@@ -136,6 +136,15 @@ class Filesystem {
   // Writes all of `bytes`, or returns how many were written before the error. REQUIRES: the file
   // was opened for writing.
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
+  struct Appended {
+    size_t bytes = 0;
+    // If they are not where the kernel takes them to be: what it has from here on is not the file's.
+    std::optional<uint64_t> stale_from = std::nullopt;
+  };
+  // The same at the end that the file really has, whoever else appends to it. `expected`: where the
+  // kernel takes that to be. REQUIRES: the handle appends.
+  Result<Appended> Append(const OpenFile& file, uint64_t expected,
+                          std::span<const std::byte> bytes);
   // As fallocate(2).
   Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
   // As lseek(2) with SEEK_DATA and SEEK_HOLE.
@@ -224,6 +233,18 @@ class Filesystem {
   // Is asked to make the kernel drop what it has cached of a file. Null: nobody.
   // Not thread-safe: before Start.
   void SetPageDropper(std::function<void(NodeId)> dropper) { drop_pages_ = std::move(dropper); }
+
+  // Is told, after the reply, that the pages that the kernel has of a file from `offset` on are not
+  // what is stored. Returns at once. Null: nobody.
+  // Not thread-safe: before Start.
+  void SetStaleListener(std::function<void(NodeId, uint64_t offset)> listener) {
+    stale_ = std::move(listener);
+  }
+  void TellStale(NodeId node, uint64_t offset) {
+    if (stale_) {
+      stale_(node, offset);
+    }
+  }
 
   // Changes one option, `key=value`, of those that can change while the mount runs. Errors: EINVAL
   // or ENOENT with one line for the user.
@@ -317,26 +338,25 @@ class Filesystem {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
+    int keeps_name = 0;                // FileState::keeps_name
     std::shared_ptr<FileState> counted = nullptr;
   };
 
   // filesystem_write.cc
   Status RequireWritable() const;
   Result<NodePtr> WithState(NodeId id);
-  Result<NodePtr> BeginWriting(NodeId id, DescriptorPtr new_file = nullptr);
+  Result<NodePtr> BeginWriting(NodeId id, int flags, DescriptorPtr new_file = nullptr);
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex)
       EXCLUDES(closing_mutex_);
   void QueueClosing() EXCLUDES(closing_mutex_);
   void EndHandles();
-  Status OpenHot(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  Status EscapeName(const Node& node, int dir, std::string& name);
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Status RemoveTwin(const NodePtr& node, uint64_t inode);
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
-  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr);
-  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file);
+  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
+  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file, bool appends);
   void AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
                      std::shared_ptr<Session> session) REQUIRES(state.mutex);
   void NoteHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
@@ -347,6 +367,16 @@ class Filesystem {
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
   Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
+
+  // filesystem_plain.cc
+  struct Head;
+  Status OpenHot(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Result<Descriptor> OpenForWriting(int dir, const std::string& name, bool appends,
+                                    bool* only_appends);
+  Status PrepareHot(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Status EscapeName(NodeId id);
+  Status KeepPlainLook(const Writable& to, const std::function<void(Head&)>& change);
+  Status RequireChangeable(const NodePtr& node);
   bool NotePending(const NodePtr& node);
   void ForgetPending();
 
@@ -475,6 +505,7 @@ class Filesystem {
   DecodedListener decoded_;
   std::function<void(NodeId)> await_stores_;
   std::function<void(NodeId)> drop_pages_;
+  std::function<void(NodeId, uint64_t)> stale_;
   OpenOrder open_order_;
   ListingTable listings_;
   // Operations that failed half way, and could not be undone then.

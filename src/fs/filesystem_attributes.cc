@@ -12,6 +12,7 @@
 
 #include "fs/filesystem.h"
 #include "store/names.h"
+#include "store/replace_rights.h"
 
 namespace xzfs {
 namespace {
@@ -134,7 +135,17 @@ Status Filesystem::ChangeTimes(const NodePtr& node, const AttributeChange& chang
       node->id,
       {.by_name = [&](int dir, const std::string& name) { return os_.SetTimes(dir, name, times); },
        .by_fd = [&](int fd) { return os_.FSetTimes(fd, times); },
-       .of_overlay = [&](Overlay& overlay) { return overlay.SetTimes(times); }});
+       .of_overlay = [&](Overlay& overlay) -> Status {
+         std::string name;
+         const auto parent = OpenParent(node, &name);
+         if (parent && KeptDescriptor(node) == nullptr) {  // else it has no name
+           const bool to_now = change.atime && change.atime->tv_nsec == UTIME_NOW && change.mtime &&
+                               change.mtime->tv_nsec == UTIME_NOW;
+           XZFS_RETURN_IF_ERROR(
+               MayChangeTimes(os_, (*parent)->descriptor.get(), name, to_now));
+         }
+         return overlay.SetTimes(times);
+       }});
 }
 
 Result<struct stat> Filesystem::SetAttributes(NodeId id, const AttributeChange& change,
@@ -146,7 +157,7 @@ Result<struct stat> Filesystem::SetAttributes(NodeId id, const AttributeChange& 
     if (file != nullptr && file->may_write()) {
       XZFS_RETURN_IF_ERROR(Resize(id, *change.size, file));
     } else {
-      XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id));
+      XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, O_WRONLY));
       const Status resized = Resize(id, *change.size);
       EndWriting(writing);
       XZFS_RETURN_IF_ERROR(resized);

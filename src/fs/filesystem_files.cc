@@ -178,7 +178,7 @@ Result<std::unique_ptr<OpenFile>> Filesystem::TryOpenWith(NodeId id, int flags,
 }
 
 Status Filesystem::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, new_file));
+  XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, flags, new_file));
   if ((flags & O_TRUNC) != 0) {
     if (Status truncated = Resize(id, 0); !truncated) {
       EndWriting(writing);

@@ -15,7 +15,7 @@
 #include <utility>
 
 #include "base/log.h"
-#include "fs/filesystem.h"
+#include "fs/filesystem_plain.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -62,29 +62,6 @@ Result<std::shared_ptr<Session>> Filesystem::OurSession() {
   return session_;
 }
 
-// A hint for the next mount, so its failure is no reason to fail. Returns whether it was noted.
-bool Filesystem::NotePending(const NodePtr& node) {
-  if (options_.compress != Compress::kClose) {
-    return false;
-  }
-  auto session = OurSession();
-  const Status noted = session ? (*session)->NotePending(nodes_.FullPathOf(node->id))
-                               : tl::unexpected(session.error());
-  if (!noted) {
-    Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
-  }
-  return noted.has_value();
-}
-
-// The hints are of no use any more, unless somebody writes who will need one.
-void Filesystem::ForgetPending() {
-  RemoveDoneIntents(1);
-  MutexLock lock(session_mutex_);
-  if (session_ != nullptr) {
-    session_->ClearPendingIf([this] { return writers_ == 0 && committer_.figures().pending == 0; });
-  }
-}
-
 // The node, with a state.
 Result<NodePtr> Filesystem::WithState(NodeId id) {
   NodePtr node = nodes_.Find(id);
@@ -104,7 +81,7 @@ Result<NodePtr> Filesystem::WithState(NodeId id) {
 // Counts a writer, which EndWriting takes back. From here on no commit touches the file, and
 // nothing stale reaches the kernel's page cache. `new_file`: the plain file, if it was made just
 // now.
-Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
+Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new_file) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
   XZFS_ASSIGN_OR_RETURN(NodePtr node, WithState(id));
   FileState& state = *node->state;
@@ -127,9 +104,12 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, DescriptorPtr new_file) {
       // Its mode may not allow us to open it again.
       state.hot = std::move(new_file);
       state.changed = true;
+      state.is_prepared = true;
       NotePending(node);
     } else if (node->kind == StoredKind::kPlain) {
-      XZFS_RETURN_IF_ERROR(OpenHot(node, state));
+      XZFS_RETURN_IF_ERROR(OpenHot(node, state, (flags & O_APPEND) != 0));
+    } else {
+      XZFS_RETURN_IF_ERROR(RequireChangeable(node));
     }
     if (!nodes_.Pin(id)) {  // the kernel may tell of the node's end before that of the handle
       return Fail(ESTALE, "unknown node " + std::to_string(id));
@@ -160,6 +140,7 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
     } else {
       if (!state.unlinked) {
         state.hot = nullptr;
+        state.is_prepared = false;
         queue = state.changed && state.job == nullptr;
       }
       const NodePtr now = nodes_.Find(node->id);
@@ -177,60 +158,6 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   }
   --writers_;
   Forget(node->id, 1);
-}
-
-// Opens the plain file for writing unless it is. Its name is escaped first if its content could
-// make it look like a compressed file.
-Status Filesystem::OpenHot(const NodePtr& node, FileState& state) {
-  if (state.hot != nullptr) {
-    return {};
-  }
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  const int dir = parent->descriptor.get();
-  StoredEntry entry;
-  XZFS_ASSIGN_OR_RETURN(entry.attributes, StatName(*node, dir, name));
-  XZFS_RETURN_IF_ERROR(EscapeName(*node, dir, name));
-  // Once the file has changed it would be taken for another one.
-  entry.stored_name = name;
-  entry.logical_name = StripEscape(name).value_or(name);
-  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(dir, entry));
-  // EWOULDBLOCK: another mount is just making it cold.
-  const int fd = os_.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
-  if (fd < 0) {
-    return FailErrno(-fd, "open " + nodes_.PathOf(node->id) + " for writing");
-  }
-  Descriptor hot(os_, fd);
-  // A commit of another mount, which doesn't know of us, may have replaced it between the two
-  // calls; from now on our descriptor keeps it away.
-  XZFS_RETURN_IF_ERROR(StatName(*node, dir, name));
-  struct stat st = {};
-  if (const int error = os_.FStat(fd, &st); error < 0) {
-    return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
-  }
-  if (!IsNode(*node, st)) {
-    return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
-  }
-  state.hot = std::make_shared<SharedDescriptor>(std::move(hot));
-  NotePending(node);
-  return {};
-}
-
-Status Filesystem::EscapeName(const Node& node, int dir, std::string& name) {
-  if (StripEscape(name) || !StripSuffix(name)) {
-    return {};
-  }
-  const std::string escaped = HotNameOf(name);
-  listings_.NoteMove(nodes_.LocationOf(node.id).parent, name);
-  const KeptTimes times(os_, dir);
-  if (const int error = RenameOverNothing(os_, dir, name, dir, escaped); error < 0) {
-    return FailErrno(-error, "rename " + nodes_.PathOf(node.id) + " to " + escaped);
-  }
-  listings_.NoteMove(nodes_.LocationOf(node.id).parent, name);  // also those that began meanwhile
-  nodes_.Update(
-      node.id, [](Node&) {}, &escaped);
-  name = escaped;
-  return {};
 }
 
 // A commit that is at work gives up, and what it has published already beside the plain file goes.
@@ -360,11 +287,16 @@ void Filesystem::SyncOverlays() {
 }
 
 // What a change goes to. REQUIRES: a writer is counted.
-Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file) {
-  return WhileLeased([&] { return TryPrepareChange(id, file); });
+Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file,
+                                                       bool appends) {
+  return WhileLeased([&]() -> Result<Writable> {
+    XZFS_RETURN_IF_ERROR(EscapeName(id));
+    return TryPrepareChange(id, file, appends);
+  });
 }
 
-Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenFile* file) {
+Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenFile* file,
+                                                          bool appends) {
   SharedLock names(namespace_);  // its name may be needed
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->state == nullptr) {
@@ -382,15 +314,16 @@ Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenF
     --state.closing;
     NoteClosing(id, state);
   }
-  state.changed = true;
   Writable to{node, nullptr, nullptr};
   if (node->kind == StoredKind::kPlain) {
-    XZFS_RETURN_IF_ERROR(OpenHot(node, state));
+    XZFS_RETURN_IF_ERROR(PrepareHot(node, state, appends));
     to.hot = state.hot;
+    to.keeps_name = state.keeps_name;
   } else {
     XZFS_ASSIGN_OR_RETURN(to.overlay, EditedOverlay(node, state));
     state.may_differ = true;
   }
+  state.changed = true;
   ++state.changing;
   to.counted = std::shared_ptr<FileState>(&state, [keep = known->state](FileState* counted) {
     MutexLock done(counted->mutex);
@@ -406,6 +339,7 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
     XZFS_RETURN_IF_ERROR(to.overlay->Write(offset, bytes));
     return bytes.size();
   }
+  XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Put(offset, bytes); }));
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t put = os_.PWrite(to.hot->descriptor.get(), bytes.subspan(done), offset + done);
@@ -416,6 +350,39 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
       break;
     }
     done += static_cast<size_t>(put);
+  }
+  return done;
+}
+
+// The offset that the kernel sends is made of the size that it knows, which is not the real one when
+// somebody else writes to the file.
+Result<Filesystem::Appended> Filesystem::Append(const OpenFile& file, uint64_t expected,
+                                                std::span<const std::byte> bytes) {
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
+  Appended done;
+  if (to.overlay != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const uint64_t at, to.overlay->Append(bytes));
+    if (at != expected) {
+      done.stale_from = std::min(at, expected);
+    }
+    done.bytes = bytes.size();
+    return done;
+  }
+  XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Put(head.size, bytes); }));
+  MutexLock lock(to.hot->position);
+  while (done.bytes < bytes.size()) {
+    uint64_t end = 0;
+    const ssize_t put = os_.Append(to.hot->descriptor.get(), bytes.subspan(done.bytes), &end);
+    if (put < 0 && done.bytes == 0) {
+      return FailErrno(static_cast<int>(-put), "append to " + nodes_.PathOf(file.id()));
+    }
+    if (put <= 0) {
+      break;
+    }
+    done.bytes += static_cast<size_t>(put);
+    if (end != expected + done.bytes) {
+      done.stale_from = std::min(expected, end - static_cast<size_t>(put));
+    }
   }
   return done;
 }
@@ -439,6 +406,7 @@ Status Filesystem::Resize(NodeId id, uint64_t size, const OpenFile* file) {
   if (to.overlay != nullptr) {
     return to.overlay->Truncate(size);
   }
+  XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Resize(size); }));
   if (const int error = os_.Truncate(to.hot->descriptor.get(), size); error < 0) {
     return FailErrno(-error, "truncate " + nodes_.PathOf(id));
   }
@@ -446,8 +414,10 @@ Status Filesystem::Resize(NodeId id, uint64_t size, const OpenFile* file) {
 }
 
 Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length) {
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file));
+  const bool appends = (file.flags() & O_APPEND) != 0;
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, appends));
   if (to.overlay == nullptr) {
+    XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
     const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
   }
@@ -482,6 +452,7 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
   if (open == nullptr) {
     XZFS_ASSIGN_OR_RETURN(open, OpenNode(node));
   }
+  MutexLock lock(open->position);
   const int64_t at = os_.Seek(open->descriptor.get(), static_cast<int64_t>(offset), whence);
   if (at < 0) {
     return FailErrno(static_cast<int>(-at), "lseek " + nodes_.PathOf(node->id));

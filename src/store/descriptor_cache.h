@@ -15,7 +15,8 @@ namespace xzfs {
 struct SharedDescriptor {
   explicit SharedDescriptor(Descriptor d) : descriptor(std::move(d)) {}
   const Descriptor descriptor;
-  // Guards the descriptor's file position: seek and getdents of a directory belong together.
+  // Guards the descriptor's file position: seek and getdents of a directory belong together, and an
+  // append and where it ended.
   Mutex position;
 };
 using DescriptorPtr = std::shared_ptr<SharedDescriptor>;

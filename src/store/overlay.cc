@@ -365,6 +365,18 @@ Status Overlay::AddExtent(uint64_t begin, uint64_t end) {
 }
 
 Status Overlay::Write(uint64_t offset, std::span<const std::byte> bytes) {
+  MutexLock lock(mutex_);
+  return WriteLocked(offset, bytes);
+}
+
+Result<uint64_t> Overlay::Append(std::span<const std::byte> bytes) {
+  MutexLock lock(mutex_);
+  const uint64_t offset = size_;
+  XZFS_RETURN_IF_ERROR(WriteLocked(offset, bytes));
+  return offset;
+}
+
+Status Overlay::WriteLocked(uint64_t offset, std::span<const std::byte> bytes) {
   if (bytes.empty()) {
     return {};
   }
@@ -372,7 +384,6 @@ Status Overlay::Write(uint64_t offset, std::span<const std::byte> bytes) {
     return Fail(EFBIG, "a write beyond the largest size");
   }
   const uint64_t end = offset + bytes.size();
-  MutexLock lock(mutex_);
   XZFS_RETURN_IF_ERROR(PrepareLog());
   Status written = WriteFully(data_.get(), bytes, offset);
   if (written) {

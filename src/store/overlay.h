@@ -57,6 +57,8 @@ class Overlay {
   // After an error the content is what it was, but for bytes that were written before already, and
   // for what a Truncate has cut off.
   Status Write(uint64_t offset, std::span<const std::byte> bytes) EXCLUDES(mutex_);
+  // At the end that the file has now. Returns where that was.
+  Result<uint64_t> Append(std::span<const std::byte> bytes) EXCLUDES(mutex_);
   Status Truncate(uint64_t size) EXCLUDES(mutex_);
   // Doesn't change the size.
   Status Zero(uint64_t offset, uint64_t length) EXCLUDES(mutex_);
@@ -113,6 +115,7 @@ class Overlay {
   Status Note(const LogRecord& record) REQUIRES(mutex_);
   Status NoteAndSync(const LogRecord& record) EXCLUDES(mutex_);
   Status ZeroData(uint64_t offset, uint64_t length);
+  Status WriteLocked(uint64_t offset, std::span<const std::byte> bytes) REQUIRES(mutex_);
   Status AddExtent(uint64_t begin, uint64_t end) REQUIRES(mutex_);
   Status WriteFully(int fd, std::span<const std::byte> bytes, uint64_t offset) const;
   Status TakeSyncTurn() REQUIRES(mutex_);

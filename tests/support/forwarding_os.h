@@ -29,6 +29,10 @@ class ForwardingOs : public Os {
     const int error = Before("FactsAt", name);
     return error != 0 ? error : real_.FactsAt(dir, name, out);
   }
+  int MayWriteAt(int dir, const std::string& name) override {
+    const int error = Before("MayWriteAt", name);
+    return error != 0 ? error : real_.MayWriteAt(dir, name);
+  }
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     const int error = Before("PRead", std::string());
     return error != 0 ? error : real_.PRead(fd, out, offset);
@@ -61,6 +65,10 @@ class ForwardingOs : public Os {
   ssize_t PWrite(int fd, std::span<const std::byte> bytes, uint64_t offset) override {
     const int error = Before("PWrite", std::string());
     return error != 0 ? error : real_.PWrite(fd, bytes, offset);
+  }
+  ssize_t Append(int fd, std::span<const std::byte> bytes, uint64_t* end) override {
+    const int error = Before("Append", std::string());
+    return error != 0 ? error : real_.Append(fd, bytes, end);
   }
   int Truncate(int fd, uint64_t size) override {
     const int error = Before("Truncate", std::string());

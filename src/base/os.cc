@@ -6,6 +6,7 @@
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -38,6 +39,17 @@ std::string ProcPath(int dir, const std::string& name) {
   return "/proc/self/fd/" + std::to_string(dir) + "/" + name;
 }
 
+// Not all of them are in linux/magic.h.
+constexpr unsigned kNfs = 0x6969;
+constexpr unsigned kSmb = 0x517B;
+constexpr unsigned kCifs = 0xFF534D42;
+constexpr unsigned kSmb2 = 0xFE534D42;
+constexpr unsigned kFuse = 0x65735546;
+constexpr unsigned k9p = 0x01021997;
+constexpr unsigned kCeph = 0x00C36400;
+constexpr unsigned kAfs = 0x5346414F;
+constexpr unsigned kCoda = 0x73757245;
+
 struct timespec TimeOf(const struct statx_timestamp& time) {
   return {.tv_sec = static_cast<time_t>(time.tv_sec), .tv_nsec = time.tv_nsec};
 }
@@ -60,9 +72,8 @@ FileFacts FactsOf(const struct statx& from) {
   st.st_ctim = TimeOf(from.stx_ctime);
   if ((from.stx_mask & STATX_BTIME) != 0) {
     // Wraps for years beyond 2262: still equal for equal times.
-    facts.birth_ns =
-        static_cast<int64_t>(static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U +
-                             from.stx_btime.tv_nsec);
+    facts.birth_ns = static_cast<int64_t>(
+        static_cast<uint64_t>(from.stx_btime.tv_sec) * 1000000000U + from.stx_btime.tv_nsec);
   }
   facts.mount_id = (from.stx_mask & STATX_MNT_ID) != 0 ? from.stx_mnt_id : 0;
   facts.is_immutable = (from.stx_attributes & STATX_ATTR_IMMUTABLE) != 0;
@@ -111,6 +122,27 @@ class RealOs : public Os {
       *out = FactsOf(found);
     }
     return result;
+  }
+
+  bool IsRemote(int fd) override {
+    struct statfs st = {};
+    if (::fstatfs(fd, &st) != 0) {
+      return false;
+    }
+    switch (static_cast<unsigned>(st.f_type)) {
+      case kNfs:
+      case kSmb:
+      case kCifs:
+      case kSmb2:
+      case kFuse:
+      case k9p:
+      case kCeph:
+      case kAfs:
+      case kCoda:
+        return true;
+      default:
+        return false;
+    }
   }
 
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {

@@ -48,6 +48,8 @@ class Os {
   virtual int StatAt(int dir, const std::string& name, struct stat* out) = 0;
   // Likewise, and more; of `dir` itself if `name` is empty.
   virtual int FactsAt(int dir, const std::string& name, FileFacts* out) = 0;
+  // FUSE or a network: the same file may come back with another inode number.
+  virtual bool IsRemote(int fd) = 0;
   virtual ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) = 0;
   virtual ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) = 0;
   virtual int64_t Seek(int fd, int64_t offset, int whence) = 0;

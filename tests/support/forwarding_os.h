@@ -29,6 +29,7 @@ class ForwardingOs : public Os {
     const int error = Before("FactsAt", name);
     return error != 0 ? error : real_.FactsAt(dir, name, out);
   }
+  bool IsRemote(int fd) override { return real_.IsRemote(fd); }
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     const int error = Before("PRead", std::string());
     return error != 0 ? error : real_.PRead(fd, out, offset);

@@ -38,6 +38,23 @@ struct Identity {
   }
 };
 
+// Which file, whatever its content. The device is of the running kernel: it never goes to the disk.
+struct FileId {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+
+  static FileId Of(const struct stat& st) { return {st.st_dev, st.st_ino}; }
+  static FileId Of(const Identity& identity) { return {identity.device, identity.inode}; }
+  bool operator==(const FileId&) const = default;
+};
+
+struct FileIdHash {
+  size_t operator()(const FileId& id) const {
+    const uint64_t h = (id.inode + (id.device << 40)) * 0x9E3779B97F4A7C15U;
+    return static_cast<size_t>(h ^ (h >> 32));
+  }
+};
+
 struct IdentityHash {
   size_t operator()(const Identity& id) const {
     uint64_t h = id.inode * 0x9E3779B97F4A7C15U;

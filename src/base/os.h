@@ -51,6 +51,8 @@ class Os {
   // 0 if we may write to `name`, else what the system says to who opens it for that: EROFS, EPERM of
   // one that is immutable, EACCES. It is not opened, so nobody who watches it hears of that.
   virtual int MayWriteAt(int dir, const std::string& name) = 0;
+  // FUSE or a network: the same file may come back with another inode number.
+  virtual bool IsRemote(int fd) = 0;
   virtual ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) = 0;
   virtual ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) = 0;
   virtual int64_t Seek(int fd, int64_t offset, int whence) = 0;

@@ -105,7 +105,7 @@ bool FileCommit::Begin() {
   node_ = fs_.nodes_.Find(id_);
   overlay_ = state_->overlay;
   const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
-  const bool is_broken = state_->sync_error || fs_.IsHalfOverwritten(node_->identity.inode) ||
+  const bool is_broken = state_->sync_error || fs_.IsHalfOverwritten(FileId::Of(node_->identity)) ||
                          (overlay_ != nullptr && overlay_->has_sync_error());
   if (!pending || state_->unlinked || is_broken || state_->changing != 0) {
     return false;

@@ -280,7 +280,7 @@ Status FileCommit::OverwriteBase(int dir, const std::string& name) {
   bool begun = false;
   Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
   if (!written && begun) {
-    fs_.NoteHalfOverwritten(identity_.inode);
+    fs_.NoteHalfOverwritten(FileId::Of(identity_));
     return Fail(written.error().code, written.error().message +
                                           "; it is overwritten half way, and unusable until the "
                                           "next mount completes that");

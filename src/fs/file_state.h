@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/identity.h"
 #include "base/mutex.h"
 #include "store/descriptor_cache.h"
 #include "store/overlay.h"
@@ -58,6 +59,8 @@ struct FileState {
   int keeps_name GUARDED_BY(mutex) = 0;
   // Of a cold file from its first change on: then it is edited.
   std::shared_ptr<Overlay> overlay GUARDED_BY(mutex);
+  // Under which the overlay's file is known as edited.
+  FileId edited_file GUARDED_BY(mutex);
   // The overlay counts a lookup of the node.
   bool overlay_holds_node GUARDED_BY(mutex) = false;
   // Where the overlay is.

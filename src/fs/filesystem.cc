@@ -82,7 +82,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       root_(std::make_shared<SharedDescriptor>(std::move(source))),
       known_(KnownFilesBytes(options)),
       names_(os, known_),
-      nodes_(root),
+      numbers_(root.st_dev),
+      nodes_(root, numbers_),
       directories_(DescriptorCapacity() / 2),
       files_(DescriptorCapacity() / 2),
       collisions_(kMostReports),
@@ -233,7 +234,7 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   candidate.format = entry.format;
   candidate.identity = Identity::Of(entry.attributes);
   candidate.attributes = entry.attributes;
-  if (IsHalfOverwritten(entry.attributes.st_ino)) {
+  if (IsHalfOverwritten(FileId::Of(entry.attributes))) {
     return FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
   }
   const NodeTable::Location location{parent, entry.stored_name};

@@ -19,6 +19,7 @@
 
 #include "base/caller.h"
 #include "base/history.h"
+#include "base/identity.h"
 #include "base/mutex.h"
 #include "base/os.h"
 #include "base/read_times.h"
@@ -29,6 +30,7 @@
 #include "fs/cold_search.h"
 #include "fs/committer.h"
 #include "fs/file_state.h"
+#include "fs/inode_numbers.h"
 #include "fs/listing.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
@@ -272,6 +274,7 @@ class Filesystem {
   Filesystem(Descriptor source, const struct stat& root, const Options& options, Os& os);
 
   Result<NodePtr> FindNode(NodeId id);
+  uint64_t root_device() { return nodes_.Find(kRootNode)->identity.device; }
   // A descriptor for a directory or regular file, verified to be the node's.
   Result<DescriptorPtr> OpenNode(const NodePtr& node);
   Result<DescriptorPtr> OpenIn(const NodePtr& node, const DescriptorPtr& dir,
@@ -311,6 +314,7 @@ class Filesystem {
   bool AddLine(const DirectoryLine& line, Reply& reply);
   Status AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor, uint64_t offset,
                    Reply& reply);
+  uint64_t ShownInode(const StoredEntry& entry);
   Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
                                                 const RawLine& raw, bool with_lookup);
   // The stored bytes of a node that is known; it need not be open. A small compressed file costs
@@ -357,10 +361,10 @@ class Filesystem {
       REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
   Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file, bool appends);
-  void AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
+  void AttachOverlay(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
                      std::shared_ptr<Session> session) REQUIRES(state.mutex);
-  void NoteHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
-  bool IsHalfOverwritten(uint64_t inode) EXCLUDES(edited_mutex_);
+  void NoteHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
+  bool IsHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
   static tl::unexpected<Error> FailHalfOverwritten(const std::string& path);
   NodePtr FindEdited(const Identity& identity) EXCLUDES(edited_mutex_);
   void SyncOverlays() EXCLUDES(edited_mutex_);
@@ -453,7 +457,7 @@ class Filesystem {
   void DropOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
   void DetachOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
   void ReleaseNode(NodeId id, FileState& state) REQUIRES(state.mutex);
-  void ForgetEdited(NodeId id, const Overlay& overlay) EXCLUDES(edited_mutex_);
+  void ForgetEdited(NodeId id, const FileId& file) EXCLUDES(edited_mutex_);
 
   // filesystem_attributes.cc
   Status ChangeStored(const NodePtr& node, const AttributeChange& change);
@@ -497,6 +501,7 @@ class Filesystem {
   const DescriptorPtr root_;
   KnownFiles known_;
   SourceDir names_;
+  InodeNumbers numbers_;
   NodeTable nodes_;
   // Apart, so that walking through directories doesn't close the files that are open.
   DescriptorCache directories_;
@@ -515,12 +520,12 @@ class Filesystem {
   std::vector<DoneIntent> done_intents_ GUARDED_BY(done_intents_mutex_);
   Mutex closing_mutex_;
   std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
-  // Files with an overlay, by the inode number of what it is laid over.
+  // Files with an overlay, by what it is laid over.
   Mutex edited_mutex_;
-  std::unordered_map<uint64_t, NodeId> edited_ GUARDED_BY(edited_mutex_);
-  // Inode numbers of files of which an overwrite in place failed half way: the next mount completes
-  // it, and would undo what was changed by then.
-  std::unordered_set<uint64_t> half_overwritten_ GUARDED_BY(edited_mutex_);
+  std::unordered_map<FileId, NodeId, FileIdHash> edited_ GUARDED_BY(edited_mutex_);
+  // Files of which an overwrite in place failed half way: the next mount completes it, and would
+  // undo what was changed by then.
+  std::unordered_set<FileId, FileIdHash> half_overwritten_ GUARDED_BY(edited_mutex_);
   std::atomic<bool> has_half_overwritten_{false};
   ReportOnce collisions_;
   ReportOnce damaged_files_;

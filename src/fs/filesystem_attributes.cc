@@ -39,7 +39,8 @@ Status Filesystem::Refresh(const NodePtr& node) {
 Status Filesystem::RefreshFrom(const NodePtr& node, const struct stat& st,
                                const std::string& name) {
   const Identity identity = Identity::Of(st);
-  if (identity.inode != node->identity.inode || identity.size_bytes != node->identity.size_bytes) {
+  if (FileId::Of(identity) != FileId::Of(node->identity) ||
+      identity.size_bytes != node->identity.size_bytes) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
   }
   const NodePtr now = nodes_.Update(node->id, [&](Node& changed) {

@@ -66,7 +66,7 @@ Status Filesystem::CommitCold(const std::string& path, const struct stat& st) {
   }
   const auto commit = [&]() -> Status {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, WithState(*id));
-    if (node->kind != StoredKind::kPlain || node->identity.inode != st.st_ino ||
+    if (node->kind != StoredKind::kPlain || FileId::Of(node->identity) != FileId::Of(st) ||
         nodes_.IsOpen(*id)) {
       return {};
     }

@@ -75,7 +75,7 @@ Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
     // Not if its changes went to lost+found, or the next mount has to complete it.
     const bool is_tried_again = node != nullptr &&
                                 (is_edited || node->kind == StoredKind::kPlain) &&
-                                !IsHalfOverwritten(node->identity.inode);
+                                !IsHalfOverwritten(FileId::Of(node->identity));
     Log(LogLevel::kError,
         "commit: " + message +
             (is_tried_again ? "; the file is readable as it is and the commit is tried again"

@@ -184,14 +184,24 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
   return taken;
 }
 
+// As a stat of it tells.
+uint64_t Filesystem::ShownInode(const StoredEntry& entry) {
+  const NodePtr node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
+  return node != nullptr ? node->shown_inode : numbers_.Of(FileId::Of(entry.attributes));
+}
+
 // Nothing if the stored name isn't shown.
 Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
                                                           const DescriptorPtr& descriptor,
                                                           const RawLine& raw, bool with_lookup) {
-  DirectoryLine line{raw.name, raw.next_offset, raw.inode, raw.type, std::nullopt};
+  DirectoryLine line{raw.name, raw.next_offset, numbers_.Of({dir->identity.device, raw.inode}),
+                     raw.type, std::nullopt};
   line.may_move = IsFile(raw.type);
   if (dir->id == kRootNode && raw.name == kPrivateFolder) {
     return std::nullopt;
+  }
+  if (raw.name == ".") {
+    line.inode = dir->shown_inode;
   }
   if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name) && !StripEscape(raw.name))) {
     return line;
@@ -219,7 +229,7 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
   }
   line.name = (*entry)->logical_name;
   line.may_move = raw.name != (*entry)->stored_name || (*entry)->kind == StoredKind::kPlain;
-  line.inode = (*entry)->attributes.st_ino;
+  line.inode = ShownInode(**entry);
   line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
   if (with_lookup) {
     auto found = Register(dir->id, std::move(**entry));

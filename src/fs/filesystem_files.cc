@@ -202,7 +202,7 @@ Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool may_note_u
   }
   // A path that the kernel still remembers may lead to an old version: it is stated by name, an
   // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
-  if (IsHalfOverwritten(node->identity.inode)) {
+  if (IsHalfOverwritten(FileId::Of(node->identity))) {
     return FailHalfOverwritten(nodes_.PathOf(id));
   }
   std::string name;

@@ -67,7 +67,7 @@ Result<std::string> Filesystem::StoredNameFor(const Place& place, const StoredEn
       struct stat st = {};
       const bool is_replaced = replaced != nullptr && replaced->stored_name == logical;
       if (hot != logical && !is_replaced && os_.StatAt(place.fd(), logical, &st) == 0 &&
-          st.st_ino != entry.attributes.st_ino) {
+          FileId::Of(st) != FileId::Of(entry.attributes)) {
         stored = hot;
       }
       break;

@@ -142,9 +142,9 @@ void Filesystem::DropOverlay(NodeId id, FileState& state) {
   }
 }
 
-void Filesystem::ForgetEdited(NodeId id, const Overlay& overlay) {
+void Filesystem::ForgetEdited(NodeId id, const FileId& file) {
   MutexLock lock(edited_mutex_);
-  const auto it = edited_.find(overlay.base().inode);
+  const auto it = edited_.find(file);
   if (it != edited_.end() && it->second == id) {
     edited_.erase(it);
   }
@@ -153,7 +153,7 @@ void Filesystem::ForgetEdited(NodeId id, const Overlay& overlay) {
 // The overlay, if there is one, goes with the node.
 void Filesystem::ReleaseNode(NodeId id, FileState& state) {
   if (state.overlay != nullptr && std::exchange(state.overlay_holds_node, false)) {
-    ForgetEdited(id, *state.overlay);
+    ForgetEdited(id, state.edited_file);
     Forget(id, 1);
   }
 }
@@ -162,7 +162,7 @@ void Filesystem::ReleaseNode(NodeId id, FileState& state) {
 void Filesystem::DetachOverlay(NodeId id, FileState& state) {
   if (state.overlay != nullptr) {
     const bool held = std::exchange(state.overlay_holds_node, false);
-    ForgetEdited(id, *state.overlay);
+    ForgetEdited(id, state.edited_file);
     state.overlay = nullptr;
     state.session = nullptr;
     Forget(id, held ? 1 : 0);

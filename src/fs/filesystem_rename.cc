@@ -35,7 +35,7 @@ namespace {
 constexpr size_t kMostDoneIntents = 64;
 
 bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
-  return a.attributes.st_dev == b.attributes.st_dev && a.attributes.st_ino == b.attributes.st_ino;
+  return FileId::Of(a.attributes) == FileId::Of(b.attributes);
 }
 
 }  // namespace

@@ -215,16 +215,17 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
   }
   nodes_.Pin(node->id);  // until DetachOverlay
-  AttachOverlay(node->id, state, std::move(overlay), session);
+  AttachOverlay(*node, state, std::move(overlay), session);
   return state.overlay;
 }
 
 // The node stays until DetachOverlay. REQUIRES: a lookup is counted for that.
-void Filesystem::AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Overlay> overlay,
+void Filesystem::AttachOverlay(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
                                std::shared_ptr<Session> session) {
+  state.edited_file = FileId::Of(node.identity);
   {
     MutexLock lock(edited_mutex_);
-    edited_.insert_or_assign(overlay->base().inode, id);
+    edited_.insert_or_assign(state.edited_file, node.id);
   }
   state.session = std::move(session);
   state.overlay_holds_node = true;
@@ -232,18 +233,18 @@ void Filesystem::AttachOverlay(NodeId id, FileState& state, std::shared_ptr<Over
   state.overlay = std::move(overlay);
 }
 
-void Filesystem::NoteHalfOverwritten(uint64_t inode) {
+void Filesystem::NoteHalfOverwritten(const FileId& file) {
   MutexLock lock(edited_mutex_);
-  half_overwritten_.insert(inode);
+  half_overwritten_.insert(file);
   has_half_overwritten_ = true;
 }
 
-bool Filesystem::IsHalfOverwritten(uint64_t inode) {
+bool Filesystem::IsHalfOverwritten(const FileId& file) {
   if (!has_half_overwritten_) {
     return false;
   }
   MutexLock lock(edited_mutex_);
-  return half_overwritten_.contains(inode);
+  return half_overwritten_.contains(file);
 }
 
 tl::unexpected<Error> Filesystem::FailHalfOverwritten(const std::string& path) {
@@ -258,7 +259,7 @@ NodePtr Filesystem::FindEdited(const Identity& identity) {
   NodeId id = 0;
   {
     MutexLock lock(edited_mutex_);
-    const auto it = edited_.find(identity.inode);
+    const auto it = edited_.find(FileId::Of(identity));
     id = it == edited_.end() ? 0 : it->second;
   }
   const NodePtr node = id == 0 ? nullptr : nodes_.Find(id);
@@ -273,7 +274,7 @@ void Filesystem::SyncOverlays() {
   std::vector<NodeId> ids;
   {
     MutexLock lock(edited_mutex_);
-    for (const auto& [inode, id] : edited_) {
+    for (const auto& [file, id] : edited_) {
       ids.push_back(id);
     }
   }
@@ -305,7 +306,7 @@ Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenF
   FileState& state = *known->state;
   MutexLock lock(state.mutex);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  if (IsHalfOverwritten(node->identity.inode)) {
+  if (IsHalfOverwritten(FileId::Of(node->identity))) {
     return FailHalfOverwritten(nodes_.PathOf(id));
   }
   // A commit may be at work when a descriptor was closed of which there is another one.

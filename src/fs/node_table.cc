@@ -16,18 +16,18 @@ constexpr size_t kMostOtherNames = 16;
 
 bool CanHaveLinks(StoredKind kind) { return kind != StoredKind::kDirectory; }
 
-// Inode numbers that no file system gives.
+// Inode numbers that InodeNumbers doesn't give.
 constexpr uint64_t kOwnInodes = uint64_t{1} << 63;
 
 }  // namespace
 
-NodeTable::NodeTable(const struct stat& root) {
+NodeTable::NodeTable(const struct stat& root, InodeNumbers& numbers) : numbers_(numbers) {
   Node node;
   node.id = kRootNode;
   node.kind = StoredKind::kDirectory;
   node.identity = Identity::Of(root);
   node.attributes = root;
-  node.shown_inode = root.st_ino;
+  node.shown_inode = numbers.Of(FileId::Of(root));
   MutexLock lock(mutex_);
   by_key_.emplace(KeyOf(node.kind, node.format, node.identity), kRootNode);
   shown_.emplace(node.shown_inode, kRootNode);
@@ -76,11 +76,11 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
   candidate.id = next_id_++;
   // A node whose stored file was replaced by a commit still shows this number: programs would take
   // the two for one file.
-  candidate.shown_inode = candidate.identity.inode;
+  candidate.shown_inode = numbers_.Of(FileId::Of(candidate.identity));
   const auto shown = shown_.try_emplace(candidate.shown_inode, candidate.id).first;
   const Node& holder =
       *(shown->second == candidate.id ? &candidate : slots_.at(shown->second).node.get());
-  if (holder.identity.inode != candidate.identity.inode) {
+  if (FileId::Of(holder.identity) != FileId::Of(candidate.identity)) {
     candidate.shown_inode = kOwnInodes | candidate.id;
     shown_.emplace(candidate.shown_inode, candidate.id);
   }

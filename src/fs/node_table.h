@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "fs/inode_numbers.h"
 #include "fs/node.h"
 
 namespace xzfs {
@@ -27,7 +28,8 @@ class NodeTable {
     bool operator==(const Location&) const = default;
   };
 
-  explicit NodeTable(const struct stat& root);
+  // `numbers` outlives it.
+  NodeTable(const struct stat& root, InodeNumbers& numbers);
 
   // Null if the kernel uses an id that it doesn't own.
   NodePtr Find(NodeId id) EXCLUDES(mutex_);
@@ -126,6 +128,7 @@ class NodeTable {
   std::string PathUpTo(NodeId id, size_t most_parts) EXCLUDES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 
+  InodeNumbers& numbers_;
   Mutex mutex_;
   NodeId next_id_ GUARDED_BY(mutex_) = kRootNode + 1;
   std::unordered_map<NodeId, Slot> slots_ GUARDED_BY(mutex_);

@@ -46,7 +46,7 @@ class Recovery {
 
   void Run();
   // Looks everywhere for a name of the stored file. ENOENT if there is none.
-  Status FindName(uint64_t inode);
+  Status FindName(const FileId& file);
 
  private:
   struct Orphan {
@@ -59,6 +59,7 @@ class Recovery {
   bool CompleteIntents(Session& session, const std::vector<std::string>& files);
   void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
   bool FinishMove(const Session& session, const std::string& id);
+  FileId FileAt(const std::string& path, uint64_t inode);
   Found LookAt(const Overlay& overlay, const std::string& path);
   bool Settle(const Orphan& orphan, const std::string& path);
   Status Attach(const Orphan& orphan, const std::string& path);
@@ -144,7 +145,7 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
     complete = false;
     for (const IntentStep& step : steps) {
       if (step.kind == IntentStep::Kind::kOverwrite && done.error().code != ESTALE) {
-        fs_.NoteHalfOverwritten(step.inode);
+        fs_.NoteHalfOverwritten(FileAt(step.to, step.inode));
       }
     }
   }
@@ -167,7 +168,8 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
     session->Unlink(id + ".data");
     return;
   }
-  if (const OverlayBase base = (*overlay)->base(); fs_.IsHalfOverwritten(base.inode)) {
+  if (const OverlayBase base = (*overlay)->base();
+      fs_.IsHalfOverwritten(FileAt(base.path, base.inode))) {
     Log(LogLevel::kError, "recovery: the changes of " + base.path + " stay for the next mount");
     return;
   }
@@ -188,6 +190,16 @@ bool Recovery::FinishMove(const Session& session, const std::string& id) {
   struct stat st = {};
   return lost && os_.StatAt(lost->get(), name + ".data", &st) == 0 &&
          os_.Rename(session.folder(), id + ".log", lost->get(), name + ".log", 0) == 0;
+}
+
+// The file with that inode number which is stored at `path`; if it isn't, it would be on the
+// source's own file system.
+FileId Recovery::FileAt(const std::string& path, uint64_t inode) {
+  const auto [dir_path, name] = SplitPath(path);
+  const auto dir = OpenDirectoryAt(os_, source_, dir_path);
+  struct stat st = {};
+  const bool there = dir && os_.StatAt(dir->get(), name, &st) == 0 && st.st_ino == inode;
+  return {there ? st.st_dev : fs_.root_device(), inode};
 }
 
 Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path) {
@@ -254,7 +266,7 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
     MutexLock lock(state.mutex);
     is_first = state.overlay == nullptr;
     if (is_first) {
-      fs_.AttachOverlay(node->id, state, orphan.overlay, orphan.session);
+      fs_.AttachOverlay(*node, state, orphan.overlay, orphan.session);
       state.changed = true;
       state.may_differ = true;
     }
@@ -378,7 +390,7 @@ bool Recovery::RequeuePending(const std::string& path) {
 }
 
 // ENOENT only if it surely has no name.
-Status Recovery::FindName(uint64_t inode) {
+Status Recovery::FindName(const FileId& file) {
   std::vector<std::string> dirs = {""};
   while (!dirs.empty()) {
     const std::string dir = std::move(dirs.back());
@@ -389,7 +401,7 @@ Status Recovery::FindName(uint64_t inode) {
     searched_all_ = searched_all_ && lines.has_value();
     for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
       const std::string path = JoinPath(dir, line.name);
-      if (line.inode == inode && line.type != DT_DIR) {
+      if (line.inode == file.inode && line.type != DT_DIR && FileAt(path, file.inode) == file) {
         if (const auto node = NodeAt(path)) {
           fs_.Forget((*node)->id, 1);
           return {};
@@ -407,7 +419,7 @@ Status Recovery::FindName(uint64_t inode) {
 
 // The node has lost the names that were known, and has others.
 Status Filesystem::FindNameOf(const NodePtr& node) {
-  return Recovery(*this).FindName(node->identity.inode);
+  return Recovery(*this).FindName(FileId::Of(node->identity));
 }
 
 void Filesystem::Start() {

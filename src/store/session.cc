@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "store/directory_reader.h"
+#include "store/home.h"
 #include "store/names.h"
 #include "store/records.h"
 
@@ -76,58 +77,24 @@ void DropAcls(Os& os, int dir, const std::string& folder) {
   os.RemoveXattrAt(dir, folder, "system.posix_acl_access");
 }
 
-// Waits for whoever has it: only for as long as folders are looked at. ENOENT if that one removed
-// `.xzfs`, as the last session did.
-Result<Descriptor> LockHome(Os& os, int home) {
-  const int fd = os.OpenBeneath(home, kLockName, O_RDWR | O_CREAT, kFileMode);
-  if (fd < 0) {
-    return FailErrno(-fd, "open .xzfs/lock");
-  }
-  Descriptor lock(os, fd);
-  if (const int error = os.Lock(fd, /*wait=*/true); error < 0) {
-    return FailErrno(-error, "lock .xzfs/lock");
-  }
-  struct stat st = {};
-  if (os.FStat(fd, &st) == 0 && st.st_nlink == 0) {
-    return Fail(ENOENT, "the folder .xzfs was just removed");
-  }
-  return lock;
-}
-
 }  // namespace
 
-Result<Descriptor> Session::OpenHome(Os& os, int source, bool make) {
-  const std::string home(kPrivateFolder);
-  if (make) {
-    const int made = os.MakeDir(source, home, kFolderMode);
-    if (made < 0 && made != -EEXIST) {
-      return FailErrno(-made, "make the folder .xzfs in the source");
-    }
-    if (made == 0) {
-      DropAcls(os, source, home);
-      XZFS_RETURN_IF_ERROR(SyncFolder(os, source));
-    }
-  }
-  const int fd = os.OpenBeneath(source, home, O_RDONLY | O_DIRECTORY);
-  if (fd < 0) {
-    return FailErrno(-fd, "open .xzfs in the source");
-  }
-  return Descriptor(os, fd);
-}
-
-Result<std::unique_ptr<Session>> Session::Create(Os& os, int source) {
+Result<std::unique_ptr<Session>> Session::Create(Os& os, int source, const SessionUse& use) {
   constexpr int kTries = 8;
   for (int tries = 1;; ++tries) {
-    auto session = TryCreate(os, source);
+    auto session = TryCreate(os, source, use);
     if (session || session.error().code != ENOENT || tries == kTries) {
       return session;
     }
   }
 }
 
-Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, source, /*make=*/true));
+Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const SessionUse& use) {
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, source, use.is_root, /*make=*/true));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
+  if (!HasMarker(os, home.get())) {
+    return Fail(ENOENT, "the folder .xzfs is just being removed");
+  }
   std::string name = NewName();
   if (const int error = os.MakeDir(home.get(), name, kFolderMode); error < 0) {
     return FailErrno(-error, "make .xzfs/" + name);
@@ -146,6 +113,9 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source) {
   if (const int error = os.Lock(lock.get(), /*wait=*/false); error < 0) {
     return FailErrno(-error, "lock .xzfs/" + name);
   }
+  if (use.levels) {
+    XZFS_RETURN_IF_ERROR(WriteAll(os, lock_fd, std::to_string(*use.levels) + "\n", 0));
+  }
   XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
   return std::make_unique<Session>(os, source, std::move(home), std::move(name), std::move(folder),
                                    std::move(lock));
@@ -159,7 +129,10 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
   }
   Descriptor folder(os, folder_fd);
   // One that was killed before it made its lock is dead as well.
-  const int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kFileMode);
+  int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kFileMode);
+  if (lock_fd == -EROFS) {
+    lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDONLY);
+  }
   if (lock_fd < 0) {
     return FailErrno(-lock_fd, "open .xzfs/" + name + "/lock");
   }
@@ -186,7 +159,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
 
 Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int source) {
   std::vector<std::unique_ptr<Session>> dead;
-  auto home = OpenHome(os, source, /*make=*/false);
+  auto home = OpenHome(os, source, /*is_root=*/true, /*make=*/false);
   if (!home) {
     return home.error().code == ENOENT ? Result<decltype(dead)>(std::move(dead))
                                        : tl::unexpected(home.error());
@@ -194,7 +167,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home->get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home->get()));
   for (const RawLine& line : lines) {
-    if (line.type == DT_REG || line.name == kLockName || line.name == kLostAndFound) {
+    if (line.type == DT_REG || !IsSessionName(line.name)) {
       continue;
     }
     auto session = TryAdopt(os, source, home->get(), line.name);
@@ -208,12 +181,13 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
 }
 
 Status Session::RemoveDeadTemps(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
+                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
   // Held to the end: a mount that starts now must not find a session of pending work locked by us.
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home.get()));
   for (const RawLine& line : lines) {
-    if (line.name == kLockName || line.name == kLostAndFound) {
+    if (!IsSessionName(line.name)) {
       continue;
     }
     const auto session = TryAdopt(os, source, home.get(), line.name);
@@ -237,15 +211,6 @@ Status Session::RemoveDeadTemps(Os& os, int source) {
   return {};
 }
 
-// `.xzfs` goes with the last session. REQUIRES: `.xzfs/lock` is held.
-void Session::RemoveUnusedHome(Os& os, int source, int home) {
-  const auto others = ReadAllLines(os, home);
-  if (others && others->size() == 1 && others->front().name == kLockName) {
-    os.Unlink(home, kLockName, 0);
-    os.Unlink(source, std::string(kPrivateFolder), AT_REMOVEDIR);
-  }
-}
-
 size_t Session::CountOverlays(Os& os, int source) {
   size_t count = 0;
   const auto lines_of = [&](const std::string& path) {
@@ -255,7 +220,7 @@ size_t Session::CountOverlays(Os& os, int source) {
   };
   const std::string home(kPrivateFolder);
   for (const RawLine& session : lines_of(home)) {
-    if (session.name != kLostAndFound) {
+    if (IsSessionName(session.name)) {
       for (const RawLine& file : lines_of(JoinPath(home, session.name))) {
         count += file.name.ends_with(".log") ? 1 : 0;
       }
@@ -265,7 +230,8 @@ size_t Session::CountOverlays(Os& os, int source) {
 }
 
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/true));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
+                        OpenHome(os, source, /*is_root=*/true, /*make=*/true));
   const int made = os.MakeDir(home.get(), kLostAndFound, kFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
@@ -275,7 +241,8 @@ Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
 }
 
 Result<Descriptor> Session::FindLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
+                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
   const int fd = os.OpenBeneath(home.get(), kLostAndFound, O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs/lost+found");
@@ -421,7 +388,8 @@ Status Session::WriteShared(const std::string& name, std::string_view bytes) {
 }
 
 Result<std::string> Session::ReadShared(Os& os, int source, const std::string& name) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
+                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
   return ReadFile(os, home.get(), name, ".xzfs/" + name);
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,6 +33,14 @@ struct TempFile {
   Descriptor file;  // open for reading and writing
 };
 
+// What a session is made for.
+struct SessionUse {
+  // `.xzfs` is in the root of a source, where the name is always ours.
+  bool is_root = true;
+  // How far above it the root of the mount's source lies; nothing if it is for none.
+  std::optional<unsigned> levels;
+};
+
 // Thread-safe. Held by a lock on its file "lock" for as long as the object lives, so that no other
 // daemon takes it for a dead one's. What it holds (docs/design.md says what becomes of it):
 //   N.tmp       a compressed file that isn't complete
@@ -40,7 +49,8 @@ struct TempFile {
 //   pending     the paths of plain files that were written and aren't committed
 class Session {
  public:
-  // `source` outlives every session.
+  // `source`, a directory that is open, outlives every session: `.xzfs` is in it, and paths are
+  // those below it.
 
   // For Create and AdoptDead.
   Session(Os& os, int source, Descriptor home, std::string name, Descriptor folder, Descriptor lock)
@@ -52,7 +62,7 @@ class Session {
         lock_(std::move(lock)) {}
 
   // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
-  static Result<std::unique_ptr<Session>> Create(Os& os, int source);
+  static Result<std::unique_ptr<Session>> Create(Os& os, int source, const SessionUse& use = {});
 
   // How many files have overlays in any session, as far as that can be seen.
   static size_t CountOverlays(Os& os, int source);
@@ -71,6 +81,8 @@ class Session {
 
   const std::string& name() const { return name_; }
   int folder() const { return folder_.get(); }
+  // The directory that `.xzfs` is in.
+  int top() const { return source_; }
 
   // A number that no file in here has.
   std::string NewId() EXCLUDES(mutex_);
@@ -105,11 +117,9 @@ class Session {
   void RemoveIfEmpty();
 
  private:
-  static Result<Descriptor> OpenHome(Os& os, int source, bool make);
-  static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source);
+  static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source, const SessionUse& use);
   static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int source, int home,
                                                    const std::string& name);
-  static void RemoveUnusedHome(Os& os, int source, int home);
   // REQUIRES: `.xzfs/lock` is held.
   void RemoveIfEmptyLocked();
   Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);

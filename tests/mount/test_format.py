@@ -56,7 +56,7 @@ class Parser:
 
 def session_of(source):
     """The folder of the one session, and whether its daemon lives."""
-    [name] = [name for name in os.listdir(f"{source}/.xzfs") if name not in ("lock", "lost+found")]
+    [name] = [name for name in os.listdir(f"{source}/.xzfs") if name not in ("lock", "marker", "lost+found")]
     folder = f"{source}/.xzfs/{name}"
     with open(folder + "/lock", "rb") as lock:
         try:

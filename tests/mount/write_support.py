@@ -239,13 +239,14 @@ def without_directory_times(tree):
 
 def leftovers(source):
     """What is below `.xzfs` though nothing is pending and no daemon runs. The lock that daemons take
-    turns with stays, and so may a folder of finds that is empty."""
+    turns with and the marker stay, and so may a folder of finds that is empty."""
     home = os.path.join(os.fsencode(source), PRIVATE)
     found = []
     for folder, folders, files in os.walk(home):
         for name in folders + files:
             path = os.path.join(folder, name)
             if folder == home and (name == b"lock" and os.path.getsize(path) == 0
+                                   or name == b"marker"
                                    or name == b"lost+found" and not os.listdir(path)):
                 continue
             found.append(path)

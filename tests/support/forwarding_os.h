@@ -33,6 +33,7 @@ class ForwardingOs : public Os {
     const int error = Before("MayWriteAt", name);
     return error != 0 ? error : real_.MayWriteAt(dir, name);
   }
+  bool IsRemote(int fd) override { return real_.IsRemote(fd); }
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     const int error = Before("PRead", std::string());
     return error != 0 ? error : real_.PRead(fd, out, offset);

@@ -23,13 +23,26 @@ class NodeTableTest : public testing::Test {
     std::vector<NodeId> gone;
     return table_.AcquireOrAdd(node, {parent, name}, gone)->id;
   }
+  InodeNumbers numbers_{1};
   NodeTable table_{[] {
-    struct stat st = {};
-    st.st_dev = 1;
-    st.st_ino = 1;
-    return st;
-  }()};
+                     struct stat st = {};
+                     st.st_dev = 1;
+                     st.st_ino = 1;
+                     return st;
+                   }(),
+                   numbers_};
 };
+
+TEST_F(NodeTableTest, FilesOfTwoDevicesWithOneInodeNumberShowTwo) {
+  Node other = FileNode(5);
+  other.identity.device = 2;
+  const NodePtr a = table_.Find(Add(FileNode(5), kRootNode, "a"));
+  const NodePtr b = table_.Find(Add(other, kRootNode, "b"));
+  EXPECT_NE(a->id, b->id);
+  EXPECT_EQ(a->shown_inode, 5U);
+  EXPECT_NE(b->shown_inode, 5U);
+  EXPECT_EQ(b->shown_inode, numbers_.Of({2, 5}));
+}
 
 TEST_F(NodeTableTest, TwoNamesOfOneFileAreOneNode) {
   const NodeId a = Add(FileNode(5), kRootNode, "a");

@@ -43,17 +43,6 @@ std::string ProcPath(int dir, const std::string& name) {
   return "/proc/self/fd/" + std::to_string(dir) + "/" + name;
 }
 
-// Not all of them are in linux/magic.h.
-constexpr unsigned kNfs = 0x6969;
-constexpr unsigned kSmb = 0x517B;
-constexpr unsigned kCifs = 0xFF534D42;
-constexpr unsigned kSmb2 = 0xFE534D42;
-constexpr unsigned kFuse = 0x65735546;
-constexpr unsigned k9p = 0x01021997;
-constexpr unsigned kCeph = 0x00C36400;
-constexpr unsigned kAfs = 0x5346414F;
-constexpr unsigned kCoda = 0x73757245;
-
 struct timespec TimeOf(const struct statx_timestamp& time) {
   return {.tv_sec = static_cast<time_t>(time.tv_sec), .tv_nsec = time.tv_nsec};
 }
@@ -135,23 +124,7 @@ class RealOs : public Os {
 
   bool IsRemote(int fd) override {
     struct statfs st = {};
-    if (::fstatfs(fd, &st) != 0) {
-      return false;
-    }
-    switch (static_cast<unsigned>(st.f_type)) {
-      case kNfs:
-      case kSmb:
-      case kCifs:
-      case kSmb2:
-      case kFuse:
-      case k9p:
-      case kCeph:
-      case kAfs:
-      case kCoda:
-        return true;
-      default:
-        return false;
-    }
+    return ::fstatfs(fd, &st) == 0 && !SharedFilesystem(st.f_type).empty();
   }
 
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {

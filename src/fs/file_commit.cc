@@ -71,6 +71,10 @@ Result<Committer::Outcome> FileCommit::Run() {
     return Outcome::kLeft;
   }
   const auto attempt = [&]() -> Result<Outcome> {
+    XZFS_ASSIGN_OR_RETURN(const bool has_place, FindPlace());
+    if (!has_place) {
+      return overlay_ == nullptr ? LeaveHot() : Result<Outcome>(Outcome::kLeft);
+    }
     XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
     if (!eligible) {
       return LeaveHot();
@@ -89,6 +93,20 @@ Result<Committer::Outcome> FileCommit::Run() {
   // Whoever changed it meanwhile is not to be told of errors that come of that.
   const bool done = outcome && *outcome == Outcome::kDone;
   return job_->cancelled && !done ? Outcome::kCancelled : outcome;
+}
+
+// Where the compressed file is made. False if that can't be, and it was said.
+Result<bool> FileCommit::FindPlace() {
+  zone_ = fs_.nodes_.ZoneOf(id_);
+  auto session = fs_.SessionFor(zone_);
+  if (session) {
+    session_ = std::move(*session);
+    return true;
+  }
+  if (zone_ != nullptr && fs_.IsRefused(*zone_)) {
+    return false;
+  }
+  return tl::unexpected(session.error());
 }
 
 // Takes the job, if there is something to commit.
@@ -156,7 +174,6 @@ Result<bool> FileCommit::OpenTruth() {
 }
 
 Result<bool> FileCommit::TryOpenTruth() {
-  XZFS_ASSIGN_OR_RETURN(session_, fs_.OurSession());
   SharedLock names(fs_.namespace_);
   {
     MutexLock lock(state_->mutex);
@@ -193,8 +210,8 @@ Result<bool> FileCommit::TryOpenTruth() {
     XZFS_RETURN_IF_ERROR(PlanEdited());
     return true;
   }
-  if (!S_ISREG(attributes_.st_mode)) {
-    return false;  // likewise
+  if (!S_ISREG(attributes_.st_mode) || fs_.IsMountPoint(*zone_, parent->descriptor.get(), name_)) {
+    return false;  // likewise; or its name can't be taken away
   }
   if (!Filesystem::IsNode(*node_, attributes_)) {
     return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");

@@ -29,6 +29,7 @@ class FileCommit {
   class KeptDirectory;
 
   bool Begin();
+  Result<bool> FindPlace();
   Result<Outcome> LeaveHot();
   Result<bool> OpenTruth();
   Result<bool> TryOpenTruth();
@@ -58,9 +59,10 @@ class FileCommit {
   std::shared_ptr<FileState> state_;
   std::shared_ptr<CommitJob> job_;
   std::shared_ptr<Overlay> overlay_;  // null: it is hot
-  std::shared_ptr<Session> session_;
-  std::string name_;   // the stored name when it began
-  Identity identity_;  // of the stored file when it began
+  ZonePtr zone_;
+  std::shared_ptr<Session> session_;  // in it
+  std::string name_;                  // the stored name when it began
+  Identity identity_;                 // of the stored file when it began
   struct stat attributes_ = {};
   Descriptor truth_;  // the stored file
   std::unique_ptr<RandomAccessFile> plain_;

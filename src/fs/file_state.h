@@ -15,6 +15,8 @@
 
 namespace xzfs {
 
+struct Zone;
+
 // A commit that is at work on a file.
 struct CommitJob {
   // Set by who wants to change the file; the commit gives up as soon as it sees it.
@@ -65,6 +67,7 @@ struct FileState {
   bool overlay_holds_node GUARDED_BY(mutex) = false;
   // Where the overlay is.
   std::shared_ptr<Session> session GUARDED_BY(mutex);
+  std::shared_ptr<Zone> zone GUARDED_BY(mutex);
   // The overlay's names are on the disk.
   bool overlay_is_durable GUARDED_BY(mutex) = false;
   // It has just become cold, and on the disk it may still be plain: a sync of the file syncs its

@@ -88,6 +88,7 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       files_(DescriptorCapacity() / 2),
       collisions_(kMostReports),
       damaged_files_(kMostReports),
+      copies_(kMostReports),
       engine_({.budget_bytes = options.cache_size_bytes,
                .threads = options.threads,
                .whole_block_bytes = options.whole_block_limit_bytes,
@@ -104,10 +105,11 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
            .pin = [this](NodeId id) { return nodes_.Pin(id); },
            .unpin = [this](NodeId id) { Forget(id, 1); },
            .on_idle = [this] { ForgetPending(); }}) {
+  MakeRootZone();
   MakeColdSearch();
 }
 
-Filesystem::~Filesystem() = default;
+Filesystem::~Filesystem() { EndSearches(); }
 
 void Filesystem::ReportCollision(NodeId parent, const StoredEntry& entry) {
   const std::string loser = nodes_.PathIn(parent, entry.stored_name);
@@ -214,12 +216,13 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
     return Fail(EINVAL, "'" + name + "' is no name");
   }
-  if (parent == kRootNode && name == kPrivateFolder) {
-    return Fail(ENOENT, "the mount's own folder is not reachable");
-  }
   UndoHalfDone();
+  XZFS_RETURN_IF_ERROR(EnterDirectory(parent));
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
+  if (IsPrivate(parent, dir->descriptor.get(), name)) {
+    return Fail(ENOENT, "the mount's own folder is not reachable");
+  }
   XZFS_ASSIGN_OR_RETURN(StoredEntry entry, names_.Lookup(dir->descriptor.get(), name));
   return Register(parent, std::move(entry));
 }
@@ -234,16 +237,20 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   candidate.format = entry.format;
   candidate.identity = Identity::Of(entry.attributes);
   candidate.attributes = entry.attributes;
+  candidate.mount_id = entry.mount_id;
   if (IsHalfOverwritten(FileId::Of(entry.attributes))) {
     return FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
   }
   const NodeTable::Location location{parent, entry.stored_name};
+  const bool may_be_orphans_base = has_orphans_ && entry.kind == StoredKind::kCompressed;
   std::vector<NodeId> gone;
-  NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
+  NodePtr node =
+      nodes_.Acquire(entry.kind, entry.format, candidate.identity, entry.mount_id, location, gone);
   if (node == nullptr && entry.kind == StoredKind::kCompressed) {
     if (const NodePtr edited = FindEdited(candidate.identity)) {
       XZFS_RETURN_IF_ERROR(RefreshFrom(edited, entry.attributes, entry.stored_name));
-      node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
+      node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, entry.mount_id, location,
+                            gone);
     }
   }
   if (node == nullptr) {
@@ -257,6 +264,9 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   Drop(gone);
   if (node == nullptr) {
     return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
+  }
+  if (may_be_orphans_base) {
+    node = AttachOrphan(node);
   }
   files_.Unpin(node->id);  // it was without a known name
   LookupResult result{node->id, entry.attributes, IsSmall(*node)};

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -36,6 +37,7 @@
 #include "fs/node_table.h"
 #include "fs/open_order.h"
 #include "fs/options.h"
+#include "fs/zones.h"
 #include "store/descriptor_cache.h"
 #include "store/directory_reader.h"
 #include "store/encode_pool.h"
@@ -362,15 +364,15 @@ class Filesystem {
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
   Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file, bool appends);
   void AttachOverlay(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
-                     std::shared_ptr<Session> session) REQUIRES(state.mutex);
+                     std::shared_ptr<Session> session, ZonePtr zone) REQUIRES(state.mutex);
   void NoteHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
   bool IsHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
   static tl::unexpected<Error> FailHalfOverwritten(const std::string& path);
   NodePtr FindEdited(const Identity& identity) EXCLUDES(edited_mutex_);
+  std::vector<NodeId> EditedFiles() EXCLUDES(edited_mutex_);
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
-  Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
 
   // filesystem_plain.cc
   struct Head;
@@ -409,6 +411,7 @@ class Filesystem {
     std::string name;
     std::vector<DescriptorPtr> dirs;
   };
+  Status PrepareToName(NodeId parent);
   Result<Place> PlaceAt(NodeId parent, const std::string& name);
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
   Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
@@ -478,6 +481,7 @@ class Filesystem {
   void QueueCommit(const NodePtr& node, bool is_awaited = false);
   Status FindNameOf(const NodePtr& node);
   uint64_t PlainSize(const NodePtr& node);
+  void EndSessions(Zone& zone, bool idle);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   bool MayCommit(const NodePtr& node, const struct stat& st);
   bool StaysPlain(const std::string& stored, const struct stat& st) const;
@@ -492,8 +496,45 @@ class Filesystem {
   Status KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
                          const std::string& why);
 
+  // filesystem_zones.cc
+  NodePtr KnownNode(const StoredEntry& entry);
+  void MakeRootZone();
+  // Before a name in the directory `id` is looked at. Blocks: on what an earlier mount left there.
+  Status EnterDirectory(NodeId id) EXCLUDES(namespace_, entering_mutex_);
+  bool IsPrivate(NodeId dir, int fd, const std::string& name);
+  ZonePtr NewZone(NodeId top, const FileFacts& facts, bool is_border);
+  void ReportCopy(NodeId id);
+  Status TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& facts, int home)
+      EXCLUDES(entering_mutex_);
+  bool IsOthersSource(int top, int home);
+  bool IsOurSession(const FileId& folder);
+  std::vector<ZonePtr> Zones() EXCLUDES(zones_mutex_);
+  void KeepZone(const ZonePtr& zone, const DescriptorPtr& top) REQUIRES(zone->mutex);
+  // Our session in the zone of a file or directory, made if there is none.
+  Result<std::shared_ptr<Session>> SessionFor(NodeId id);
+  Result<std::shared_ptr<Session>> SessionFor(const ZonePtr& zone);
+  bool IsRefused(Zone& zone);
+  bool IsMountPoint(const Zone& zone, int dir, const std::string& name);
+  std::string HomeOf(const Session& session);
+  void Refuse(Zone& zone, const Error& error) REQUIRES(zone.mutex);
+  std::string PathInZone(NodeId id);
+  std::string PathInZone(NodeId dir, const std::string& stored_name);
+  Status RequireWritableAt(NodeId id);
+  bool Reaches(Session& from, Session& to);
+  bool SplitZone(NodeId file) EXCLUDES(entering_mutex_);
+  bool RemoveHome(const Place& place, const StoredEntry& entry);
+
   // recovery.cc
   friend class Recovery;
+  Status RecoverZone(const ZonePtr& zone, const DescriptorPtr& top);
+  void SearchZone(const ZonePtr& zone, DescriptorPtr top);
+
+  // filesystem_orphans.cc
+  void AddOrphans(const ZonePtr& zone, std::vector<Orphan> orphans) EXCLUDES(edited_mutex_);
+  std::vector<Orphan> OrphansOf(const ZonePtr& zone) EXCLUDES(edited_mutex_);
+  bool TakeOrphan(const Orphan& orphan) EXCLUDES(edited_mutex_);
+  NodePtr AttachOrphan(const NodePtr& node) EXCLUDES(edited_mutex_);
+  void EndSearches() EXCLUDES(zones_mutex_);
 
   Os& os_;
   const Options options_;
@@ -527,17 +568,28 @@ class Filesystem {
   // undo what was changed by then.
   std::unordered_set<FileId, FileIdHash> half_overwritten_ GUARDED_BY(edited_mutex_);
   std::atomic<bool> has_half_overwritten_{false};
+  // Overlays of which the base was not found yet, by what it is.
+  std::unordered_multimap<FileId, Orphan, FileIdHash> orphans_ GUARDED_BY(edited_mutex_);
+  std::atomic<bool> has_orphans_{false};
   ReportOnce collisions_;
   ReportOnce damaged_files_;
   // Held shared by whatever looks at names or changes one, exclusively by operations that take two
   // steps on names, or change the identity that names a node's version.
   SharedMutex namespace_;
-  Mutex session_mutex_;
-  std::shared_ptr<Session> session_ GUARDED_BY(session_mutex_);  // null until it's needed
+  // Held while what earlier mounts left in a zone is taken up, and while one is made.
+  Mutex entering_mutex_;
+  Mutex zones_mutex_;
+  // The root's, and those with sessions.
+  std::vector<ZonePtr> zones_ GUARDED_BY(zones_mutex_);
+  std::atomic<bool> has_foreign_{false};
+  // Searches for the bases of orphans; each ends when it's through, or soon after this is set.
+  std::atomic<bool> searches_end_{false};
+  std::vector<std::thread> searches_ GUARDED_BY(zones_mutex_);
+  // How often a directory was renamed.
+  std::atomic<uint64_t> directory_moves_{0};
+  ReportOnce copies_;
   // Handles that may write, of all files. Guards nothing.
   std::atomic<uint64_t> writers_{0};
-  // Of earlier mounts; kept as long as overlays are in them.
-  std::vector<std::shared_ptr<Session>> adopted_;
   // Its threads use the above until they are joined.
   ReadEngine engine_;
   const MemoryCharge known_charge_;

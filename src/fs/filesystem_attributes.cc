@@ -151,7 +151,7 @@ Status Filesystem::ChangeTimes(const NodePtr& node, const AttributeChange& chang
 
 Result<struct stat> Filesystem::SetAttributes(NodeId id, const AttributeChange& change,
                                               const OpenFile* file) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(RequireWritableAt(id));
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_RETURN_IF_ERROR(ChangeStored(node, change));
   if (change.size) {
@@ -176,7 +176,7 @@ Status Filesystem::SetXattr(NodeId id, const std::string& key, std::span<const c
   if (IsControlKey(key)) {
     return Fail(EPERM, "the attributes user.xzfs.* are the mount's own");
   }
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(RequireWritableAt(id));
   return ChangeByNameOrFd(id,
                           {.by_name =
                                [&](int dir, const std::string& name) {
@@ -189,7 +189,7 @@ Status Filesystem::RemoveXattr(NodeId id, const std::string& key) {
   if (IsControlKey(key)) {
     return Fail(EPERM, "the attributes user.xzfs.* are the mount's own");
   }
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(RequireWritableAt(id));
   return ChangeByNameOrFd(
       id, {.by_name = [&](int dir,
                           const std::string& name) { return os_.RemoveXattrAt(dir, name, key); },

@@ -31,7 +31,7 @@ void Filesystem::MakeColdSearch() {
           .load = [this,
                    source] { return Session::ReadShared(os_, source, kNotesName).value_or(""); },
           .keep = [this](const std::string& notes) -> Status {
-            XZFS_ASSIGN_OR_RETURN(const auto session, OurSession());
+            XZFS_ASSIGN_OR_RETURN(const auto session, SessionFor(kRootNode));
             return session->WriteShared(kNotesName, notes);
           }});
 }

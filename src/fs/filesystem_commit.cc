@@ -64,6 +64,10 @@ bool Filesystem::StaysPlain(const std::string& stored, const struct stat& st) co
 
 Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
   auto outcome = FileCommit(*this, id, is_awaited).Run();
+  if (!outcome && outcome.error().code == EXDEV) {
+    SplitZone(id);
+    outcome = FileCommit(*this, id, is_awaited).Run();
+  }
   if (!outcome) {
     std::string& message = outcome.error().message;
     if (const std::string path = nodes_.PathOf(id); message.find(path) == std::string::npos) {
@@ -91,8 +95,7 @@ Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
 
 Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
                                    const std::string& why) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor lost,
-                        Session::OpenLostAndFound(os_, root_->descriptor.get()));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor lost, Session::OpenLostAndFound(os_, session.top()));
   const std::string name = session.name() + "-" + overlay.id();
   const std::string note = "Pending changes of " + path + " that could not be applied: " + why +
                            ".\n" + name +
@@ -108,8 +111,8 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   XZFS_RETURN_IF_ERROR(overlay.MoveTo(lost.get(), name));
   os_.Sync(lost.get(), false);
   engine_.stats.overlays_lost.Add();
-  Log(LogLevel::kError,
-      path + ": " + why + "; its pending changes are kept in .xzfs/lost+found/" + name + ".data");
+  Log(LogLevel::kError, path + ": " + why + "; its pending changes are kept in " + HomeOf(session) +
+                            "/lost+found/" + name + ".data");
   return {};
 }
 
@@ -169,6 +172,7 @@ void Filesystem::EndCommits(bool finish) {
     cold_->Stop();
   }
   EndHandles();
+  EndSearches();
   QueueClosing();
   committer_.End(finish);
   SyncOverlays();
@@ -178,13 +182,24 @@ void Filesystem::EndCommits(bool finish) {
     Log(LogLevel::kInfo, std::to_string(pending) +
                              " files are not compressed yet; the next mount goes on with them");
   }
-  MutexLock lock(session_mutex_);
   const bool idle = options_.compress == Compress::kClose && pending == 0;
-  if (session_ != nullptr) {
-    session_->ClearPendingIf([idle] { return idle; });
-    session_->RemoveIfEmpty();
+  for (const ZonePtr& zone : Zones()) {
+    EndSessions(*zone, idle);
   }
-  for (const auto& session : adopted_) {
+}
+
+// `idle`: nothing is pending.
+void Filesystem::EndSessions(Zone& zone, bool idle) {
+  MutexLock lock(zone.mutex);
+  if (zone.directory == nullptr) {
+    return;
+  }
+  const KeptTimes times(os_, zone.top == kRootNode ? -1 : zone.directory->descriptor.get());
+  if (zone.session != nullptr) {
+    zone.session->ClearPendingIf([idle] { return idle; });
+    zone.session->RemoveIfEmpty();
+  }
+  for (const auto& session : zone.adopted) {
     if (idle) {
       session->ForgetPending();
     }

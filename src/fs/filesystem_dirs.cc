@@ -77,6 +77,7 @@ std::shared_ptr<Listing> Filesystem::OpenListing(NodeId dir) {
 Status Filesystem::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, bool with_lookup,
                                  size_t bytes_hint,
                                  const std::function<bool(const DirectoryLine&)>& add) {
+  XZFS_RETURN_IF_ERROR(EnterDirectory(id));
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
   if (offset > INT64_MAX) {
@@ -186,7 +187,7 @@ Result<bool> Filesystem::AddLines(const NodePtr& dir, const DescriptorPtr& descr
 
 // As a stat of it tells.
 uint64_t Filesystem::ShownInode(const StoredEntry& entry) {
-  const NodePtr node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
+  const NodePtr node = KnownNode(entry);
   return node != nullptr ? node->shown_inode : numbers_.Of(FileId::Of(entry.attributes));
 }
 
@@ -197,7 +198,7 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
   DirectoryLine line{raw.name, raw.next_offset, numbers_.Of({dir->identity.device, raw.inode}),
                      raw.type, std::nullopt};
   line.may_move = IsFile(raw.type);
-  if (dir->id == kRootNode && raw.name == kPrivateFolder) {
+  if (IsPrivate(dir->id, descriptor->descriptor.get(), raw.name)) {
     return std::nullopt;
   }
   if (raw.name == ".") {

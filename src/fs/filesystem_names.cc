@@ -12,6 +12,12 @@
 
 namespace xzfs {
 
+// A name in the directory is about to be made, changed or removed. REQUIRES: no lock is held.
+Status Filesystem::PrepareToName(NodeId parent) {
+  XZFS_RETURN_IF_ERROR(EnterDirectory(parent));
+  return RequireWritableAt(parent);
+}
+
 Result<Filesystem::Place> Filesystem::PlaceAt(NodeId parent, const std::string& name) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr dir, FindNode(parent));
   if (dir->kind != StoredKind::kDirectory) {
@@ -23,10 +29,10 @@ Result<Filesystem::Place> Filesystem::PlaceAt(NodeId parent, const std::string& 
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
     return Fail(EINVAL, "'" + name + "' is no name");
   }
-  if (parent == kRootNode && name == kPrivateFolder) {
+  XZFS_ASSIGN_OR_RETURN(DescriptorPtr descriptor, OpenNode(dir));
+  if (IsPrivate(parent, descriptor->descriptor.get(), name)) {
     return Fail(EPERM, "the name .xzfs is the mount's own");
   }
-  XZFS_ASSIGN_OR_RETURN(DescriptorPtr descriptor, OpenNode(dir));
   return Place{dir, std::move(descriptor), name};
 }
 
@@ -44,6 +50,9 @@ Result<std::optional<StoredEntry>> Filesystem::EntryAt(const Place& place) {
 Result<std::string> Filesystem::StoredNameFor(const Place& place, const StoredEntry& entry,
                                               const StoredEntry* replaced) {
   const std::string& logical = place.name;
+  if (logical == kPrivateFolder) {
+    return Fail(EPERM, "the name .xzfs is the mount's own");
+  }
   const std::string hot = HotNameOf(logical);
   std::string stored = logical;
   size_t longest = 0;
@@ -99,7 +108,7 @@ mode_t Filesystem::MaskedMode(const Place& place, mode_t mode, const Caller& cal
 Result<LookupResult> Filesystem::Create(NodeId parent, const std::string& name, mode_t mode,
                                         int flags, const Caller& caller,
                                         std::unique_ptr<OpenFile>* file) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   LookupResult found;
   DescriptorPtr hot;  // if it is new
   {
@@ -138,7 +147,7 @@ Result<LookupResult> Filesystem::Create(NodeId parent, const std::string& name, 
 
 Result<LookupResult> Filesystem::MakeNode(NodeId parent, const std::string& name, mode_t mode,
                                           dev_t device, const Caller& caller) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_RETURN_IF_ERROR(RequireFree(place));
@@ -157,7 +166,7 @@ Result<LookupResult> Filesystem::MakeNode(NodeId parent, const std::string& name
 
 Result<LookupResult> Filesystem::MakeDirectory(NodeId parent, const std::string& name, mode_t mode,
                                                const Caller& caller) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_RETURN_IF_ERROR(RequireFree(place));
@@ -176,7 +185,7 @@ Result<LookupResult> Filesystem::MakeDirectory(NodeId parent, const std::string&
 
 Result<LookupResult> Filesystem::MakeSymlink(NodeId parent, const std::string& name,
                                              const std::string& target, const Caller& caller) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_RETURN_IF_ERROR(RequireFree(place));
@@ -198,11 +207,14 @@ Status Filesystem::RequireFree(const Place& place) {
 }
 
 Result<LookupResult> Filesystem::Link(NodeId id, NodeId parent, const std::string& name) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_RETURN_IF_ERROR(RequireFree(place));
+  if (nodes_.ZoneOf(id) != nodes_.ZoneOf(parent)) {
+    return Fail(EXDEV, "'" + name + "' would be on another file system");
+  }
   std::string from;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenParent(node, &from));
   XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), from));

@@ -42,8 +42,8 @@ bool Filesystem::NotePending(const NodePtr& node) {
   if (options_.compress != Compress::kClose) {
     return false;
   }
-  auto session = OurSession();
-  const Status noted = session ? (*session)->NotePending(nodes_.FullPathOf(node->id))
+  auto session = SessionFor(node->id);
+  const Status noted = session ? (*session)->NotePending(PathInZone(node->id))
                                : tl::unexpected(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
@@ -54,9 +54,12 @@ bool Filesystem::NotePending(const NodePtr& node) {
 // The hints are of no use any more, unless somebody writes who will need one.
 void Filesystem::ForgetPending() {
   RemoveDoneIntents(1);
-  MutexLock lock(session_mutex_);
-  if (session_ != nullptr) {
-    session_->ClearPendingIf([this] { return writers_ == 0 && committer_.figures().pending == 0; });
+  for (const ZonePtr& zone : Zones()) {
+    MutexLock lock(zone->mutex);
+    if (zone->session != nullptr) {
+      zone->session->ClearPendingIf(
+          [this] { return writers_ == 0 && committer_.figures().pending == 0; });
+    }
   }
 }
 

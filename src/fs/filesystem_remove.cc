@@ -28,7 +28,7 @@ Result<Filesystem::Victim> Filesystem::PrepareRemoval(const Place& place, const 
 Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const StoredEntry& entry,
                                                   bool is_replaced) {
   Victim victim;
-  victim.node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
+  victim.node = KnownNode(entry);
   victim.location = {place.dir->id, entry.stored_name};
   victim.last_name = entry.kind == StoredKind::kDirectory || entry.attributes.st_nlink <= 1;
   if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
@@ -165,12 +165,13 @@ void Filesystem::DetachOverlay(NodeId id, FileState& state) {
     ForgetEdited(id, state.edited_file);
     state.overlay = nullptr;
     state.session = nullptr;
+    state.zone = nullptr;
     Forget(id, held ? 1 : 0);
   }
 }
 
 Status Filesystem::Unlink(NodeId parent, const std::string& name) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
@@ -236,7 +237,7 @@ Status Filesystem::RemoveHiddenTwin(int dir, const StoredEntry& entry) {
 }
 
 Status Filesystem::RemoveDirectory(NodeId parent, const std::string& name) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
@@ -247,7 +248,11 @@ Status Filesystem::RemoveDirectory(NodeId parent, const std::string& name) {
     return Fail(ENOTDIR, "'" + name + "' is not a directory");
   }
   XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
-  if (const int error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR); error < 0) {
+  int error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR);
+  if ((error == -ENOTEMPTY || error == -EEXIST) && RemoveHome(place, *entry)) {
+    error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR);
+  }
+  if (error < 0) {
     return FailErrno(-error, "rmdir '" + entry->stored_name + "'");
   }
   FinishRemoval(victim);

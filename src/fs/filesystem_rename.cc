@@ -49,6 +49,7 @@ struct Filesystem::PreparedRename {
   };
   // Files whose content is on the disk as it was when the rename was asked for.
   std::vector<Identity> durable;
+  ZonePtr zone;  // of both names
   // The intent that is there, and what it says.
   std::shared_ptr<Session> session;
   std::string intent;  // empty: there is none
@@ -72,7 +73,8 @@ struct Filesystem::PreparedRename {
 
 Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_parent,
                           const std::string& new_name, unsigned flags) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(PrepareToName(parent));
+  XZFS_RETURN_IF_ERROR(PrepareToName(new_parent));
   if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) {
     return Fail(EINVAL, "renameat2 flags");
   }
@@ -102,6 +104,10 @@ Result<bool> Filesystem::TryRename(NodeId parent, const std::string& name, NodeI
                                    PreparedRename& prepared) {
   XZFS_ASSIGN_OR_RETURN(const Place from, PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const Place to, PlaceAt(new_parent, new_name));
+  prepared.zone = nodes_.ZoneOf(parent);
+  if (prepared.zone != nodes_.ZoneOf(new_parent)) {
+    return Fail(EXDEV, "'" + new_name + "' would be on another file system");
+  }
   return RenameEntry(from, to, flags, prepared);
 }
 
@@ -124,7 +130,7 @@ Status Filesystem::PrepareRename(PreparedRename& prepared) {
   }
   if (!prepared.to_write.empty()) {
     prepared.DropIntent();
-    XZFS_ASSIGN_OR_RETURN(prepared.session, OurSession());
+    XZFS_ASSIGN_OR_RETURN(prepared.session, SessionFor(prepared.zone));
     XZFS_ASSIGN_OR_RETURN(prepared.intent,
                           prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));
     prepared.steps = std::exchange(prepared.to_write, {});
@@ -225,7 +231,7 @@ Result<bool> Filesystem::RenameEntry(const Place& from, const Place& to, unsigne
 // Before a file gets another name: its commit would go to the old one, and a twin would be shown in
 // its place.
 Status Filesystem::PrepareMove(const Place& from, const StoredEntry& entry) {
-  const NodePtr node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
+  const NodePtr node = KnownNode(entry);
   if (node != nullptr && node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     XZFS_RETURN_IF_ERROR(CancelCommit(node, *node->state));
@@ -332,12 +338,12 @@ void Filesystem::UndoHalfDone() {
 bool Filesystem::HasIntent(const std::vector<RenameStep>& steps, PreparedRename& prepared) {
   std::vector<IntentStep> intent;
   for (const RenameStep& step : steps) {
-    const std::string from = nodes_.FullPathIn(step.from->dir->id, step.from_name);
+    const std::string from = PathInZone(step.from->dir->id, step.from_name);
     if (step.to == nullptr) {
       intent.push_back({IntentStep::Kind::kUnlink, step.inode, from, {}});
     } else {
       intent.push_back({IntentStep::Kind::kRename, step.inode, from,
-                        nodes_.FullPathIn(step.to->dir->id, step.to_name)});
+                        PathInZone(step.to->dir->id, step.to_name)});
     }
   }
   if (!prepared.intent.empty() && intent == prepared.steps) {
@@ -399,7 +405,7 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
 // The node of `entry` is stored as `stored_name` in `to` now, and what notes its path is told.
 void Filesystem::Moved(const Place& from, const Place& to, const StoredEntry& entry,
                        const std::string& stored_name) {
-  const NodePtr node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
+  const NodePtr node = KnownNode(entry);
   if (node == nullptr) {
     return;
   }
@@ -411,9 +417,14 @@ void Filesystem::Moved(const Place& from, const Place& to, const StoredEntry& en
     Log(LogLevel::kDebug, refreshed.error().message);
   }
   if (node->kind == StoredKind::kDirectory) {
+    ++directory_moves_;
+    std::vector<NodeId> told = EditedFiles();
     for (const NodeId pending : committer_.Pending()) {
-      if (nodes_.IsBelow(pending, node->id)) {
-        NotePath(nodes_.Find(pending));
+      told.push_back(pending);
+    }
+    for (const NodeId id : told) {
+      if (nodes_.IsBelow(id, node->id)) {
+        NotePath(nodes_.Find(id));
       }
     }
   } else {
@@ -428,7 +439,9 @@ void Filesystem::NotePath(const NodePtr& node) {
   }
   MutexLock lock(node->state->mutex);
   if (node->state->overlay != nullptr) {
-    if (const Status noted = node->state->overlay->NotePath(nodes_.FullPathOf(node->id)); !noted) {
+    // Where it was seen last may be another way to the same file.
+    const auto path = nodes_.PathBelow(node->id, node->state->zone->top);
+    if (const Status noted = path ? node->state->overlay->NotePath(*path) : Status(); !noted) {
       Log(LogLevel::kDebug, noted.error().message);
     }
   } else if (node->state->changed) {

@@ -54,14 +54,6 @@ Status Filesystem::RequireWritable() const {
   return options_.read_only ? Status(Fail(EROFS, "the mount is read-only")) : Status();
 }
 
-Result<std::shared_ptr<Session>> Filesystem::OurSession() {
-  MutexLock lock(session_mutex_);
-  if (session_ == nullptr) {
-    XZFS_ASSIGN_OR_RETURN(session_, Session::Create(os_, root_->descriptor.get()));
-  }
-  return session_;
-}
-
 // The node, with a state.
 Result<NodePtr> Filesystem::WithState(NodeId id) {
   NodePtr node = nodes_.Find(id);
@@ -82,7 +74,7 @@ Result<NodePtr> Filesystem::WithState(NodeId id) {
 // nothing stale reaches the kernel's page cache. `new_file`: the plain file, if it was made just
 // now.
 Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new_file) {
-  XZFS_RETURN_IF_ERROR(RequireWritable());
+  XZFS_RETURN_IF_ERROR(RequireWritableAt(id));
   XZFS_ASSIGN_OR_RETURN(NodePtr node, WithState(id));
   FileState& state = *node->state;
   ++writers_;  // before the hint is noted
@@ -191,7 +183,8 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
   if (state.overlay != nullptr) {
     return state.overlay;
   }
-  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, OurSession());
+  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, SessionFor(zone));
   struct stat st = {};
   if (const DescriptorPtr kept = files_.FindPinned(node->id)) {
     if (const int error = os_.FStat(kept->descriptor.get(), &st); error < 0) {
@@ -201,6 +194,9 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
     std::string name;
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
     XZFS_ASSIGN_OR_RETURN(st, StatName(*node, parent->descriptor.get(), name));
+    if (IsMountPoint(*zone, parent->descriptor.get(), name)) {
+      return Fail(EBUSY, nodes_.PathOf(node->id) + " is a mount point, which nothing can replace");
+    }
   }
   const Identity identity = Identity::Of(st);
   const struct timespec times[2] = {st.st_atim, st.st_mtim};
@@ -209,25 +205,26 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
                                                        .size_bytes = identity.size_bytes,
                                                        .mtime_ns = identity.mtime_ns,
                                                        .plain_size = node->plain_size,
-                                                       .path = nodes_.FullPathOf(node->id)},
+                                                       .path = PathInZone(node->id)},
                                                       boot_id_, times));
   if (state.unlinked) {
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
   }
   nodes_.Pin(node->id);  // until DetachOverlay
-  AttachOverlay(*node, state, std::move(overlay), session);
+  AttachOverlay(*node, state, std::move(overlay), session, zone);
   return state.overlay;
 }
 
 // The node stays until DetachOverlay. REQUIRES: a lookup is counted for that.
 void Filesystem::AttachOverlay(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
-                               std::shared_ptr<Session> session) {
+                               std::shared_ptr<Session> session, ZonePtr zone) {
   state.edited_file = FileId::Of(node.identity);
   {
     MutexLock lock(edited_mutex_);
     edited_.insert_or_assign(state.edited_file, node.id);
   }
   state.session = std::move(session);
+  state.zone = std::move(zone);
   state.overlay_holds_node = true;
   state.overlay_is_durable = false;
   state.overlay = std::move(overlay);
@@ -269,16 +266,18 @@ NodePtr Filesystem::FindEdited(const Identity& identity) {
   return identity.HasContentOf(node->identity) ? node : nullptr;
 }
 
+std::vector<NodeId> Filesystem::EditedFiles() {
+  std::vector<NodeId> ids;
+  MutexLock lock(edited_mutex_);
+  for (const auto& [file, id] : edited_) {
+    ids.push_back(id);
+  }
+  return ids;
+}
+
 // What was not committed must survive that this was another boot.
 void Filesystem::SyncOverlays() {
-  std::vector<NodeId> ids;
-  {
-    MutexLock lock(edited_mutex_);
-    for (const auto& [file, id] : edited_) {
-      ids.push_back(id);
-    }
-  }
-  for (const NodeId id : ids) {
+  for (const NodeId id : EditedFiles()) {
     const NodePtr node = nodes_.Find(id);
     const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
     if (!synced) {

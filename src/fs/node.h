@@ -39,6 +39,9 @@ struct Node {
   // Of the stored file when the node was made. For kCompressed it names the version.
   Identity identity;
   struct stat attributes = {};
+  // Of a directory: of the mount that it is seen through. A directory that is mounted in a second
+  // place is a second one, as there are no links of directories.
+  uint64_t mount_id = 0;
 
   // kCompressed, if its Index could be read (see KnownFile):
   uint64_t plain_size = 0;

@@ -29,7 +29,7 @@ NodeTable::NodeTable(const struct stat& root, InodeNumbers& numbers) : numbers_(
   node.attributes = root;
   node.shown_inode = numbers.Of(FileId::Of(root));
   MutexLock lock(mutex_);
-  by_key_.emplace(KeyOf(node.kind, node.format, node.identity), kRootNode);
+  by_key_.emplace(KeyOf(node), kRootNode);
   shown_.emplace(node.shown_inode, kRootNode);
   Slot slot;
   slot.node = std::make_shared<const Node>(std::move(node));
@@ -37,8 +37,9 @@ NodeTable::NodeTable(const struct stat& root, InodeNumbers& numbers) : numbers_(
   slots_.emplace(kRootNode, std::move(slot));
 }
 
-NodeTable::Key NodeTable::KeyOf(StoredKind kind, Format format, const Identity& identity) {
-  Key key{kind, Format::kXz, {}};
+NodeTable::Key NodeTable::KeyOf(StoredKind kind, Format format, const Identity& identity,
+                                uint64_t mount_id) {
+  Key key{kind, Format::kXz, {}, kind == StoredKind::kDirectory ? mount_id : 0};
   if (kind == StoredKind::kCompressed) {
     key.format = format;
     key.identity = identity;
@@ -56,14 +57,14 @@ NodePtr NodeTable::Find(NodeId id) {
 }
 
 NodePtr NodeTable::Acquire(StoredKind kind, Format format, const Identity& identity,
-                           const Location& location, std::vector<NodeId>& gone) {
+                           uint64_t mount_id, const Location& location, std::vector<NodeId>& gone) {
   MutexLock lock(mutex_);
-  return AcquireLocked(KeyOf(kind, format, identity), location, gone);
+  return AcquireLocked(KeyOf(kind, format, identity, mount_id), location, gone);
 }
 
 NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
                                 std::vector<NodeId>& gone) {
-  const Key key = KeyOf(candidate.kind, candidate.format, candidate.identity);
+  const Key key = KeyOf(candidate);
   MutexLock lock(mutex_);
   if (NodePtr known = AcquireLocked(key, location, gone)) {
     return known;
@@ -172,9 +173,10 @@ void NodeTable::AddName(NodeId id, const Location& location, std::vector<NodeId>
   }
 }
 
-NodePtr NodeTable::FindBy(StoredKind kind, Format format, const Identity& identity) {
+NodePtr NodeTable::FindBy(StoredKind kind, Format format, const Identity& identity,
+                          uint64_t mount_id) {
   MutexLock lock(mutex_);
-  const auto it = by_key_.find(KeyOf(kind, format, identity));
+  const auto it = by_key_.find(KeyOf(kind, format, identity, mount_id));
   return it == by_key_.end() ? nullptr : slots_.at(it->second).node;
 }
 
@@ -186,13 +188,13 @@ NodePtr NodeTable::Update(NodeId id, const std::function<void(Node&)>& change,
     return nullptr;
   }
   Slot& slot = it->second;
-  const auto was = by_key_.find(KeyOf(slot.node->kind, slot.node->format, slot.node->identity));
+  const auto was = by_key_.find(KeyOf(*slot.node));
   const bool keyed = was != by_key_.end() && was->second == id;
   auto changed = std::make_shared<Node>(*slot.node);
   change(*changed);
   if (keyed) {
     by_key_.erase(was);
-    by_key_.insert_or_assign(KeyOf(changed->kind, changed->format, changed->identity), id);
+    by_key_.insert_or_assign(KeyOf(*changed), id);
   }
   slot.node = std::move(changed);
   if (stored_name != nullptr) {
@@ -202,7 +204,7 @@ NodePtr NodeTable::Update(NodeId id, const std::function<void(Node&)>& change,
 }
 
 void NodeTable::EraseKey(const Node& node) {
-  const auto key = by_key_.find(KeyOf(node.kind, node.format, node.identity));
+  const auto key = by_key_.find(KeyOf(node));
   if (key != by_key_.end() && key->second == node.id) {
     by_key_.erase(key);
   }
@@ -341,6 +343,90 @@ std::string NodeTable::PathIn(NodeId dir, const std::string& stored_name) {
 
 std::string NodeTable::FullPathIn(NodeId dir, const std::string& stored_name) {
   return dir == kRootNode ? stored_name : FullPathOf(dir) + "/" + stored_name;
+}
+
+std::shared_ptr<Zone> NodeTable::SetZone(NodeId id, std::shared_ptr<Zone> zone) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  if (it == slots_.end()) {
+    return nullptr;
+  }
+  if (it->second.zone == nullptr) {
+    it->second.zone = std::move(zone);
+  }
+  return it->second.zone;
+}
+
+void NodeTable::DropZone(NodeId id) {
+  MutexLock lock(mutex_);
+  if (const auto it = slots_.find(id); it != slots_.end()) {
+    it->second.zone = nullptr;
+  }
+}
+
+std::shared_ptr<Zone> NodeTable::ZoneOf(NodeId id, std::string* path) {
+  MutexLock lock(mutex_);
+  for (auto it = slots_.find(id); it != slots_.end();
+       it = slots_.find(it->second.location.parent)) {
+    if (it->second.zone != nullptr) {
+      if (path != nullptr) {
+        *path = PathBelowLocked(id, it->first).value_or("");
+      }
+      return it->second.zone;
+    }
+  }
+  return nullptr;
+}
+
+std::shared_ptr<Zone> NodeTable::ZoneAt(NodeId id) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  return it == slots_.end() ? nullptr : it->second.zone;
+}
+
+std::optional<std::string> NodeTable::PathBelow(NodeId id, NodeId dir) {
+  MutexLock lock(mutex_);
+  return PathBelowLocked(id, dir);
+}
+
+std::optional<std::string> NodeTable::PathBelowLocked(NodeId id, NodeId dir) {
+  std::vector<const std::string*> names;
+  for (auto it = slots_.find(id); it != slots_.end() && it->first != dir;
+       it = slots_.find(it->second.location.parent)) {
+    names.push_back(&it->second.location.stored_name);
+    id = it->second.location.parent;
+  }
+  if (id != dir) {
+    return std::nullopt;
+  }
+  std::string path;
+  for (auto name = names.rbegin(); name != names.rend(); ++name) {
+    path += (path.empty() ? "" : "/") + **name;
+  }
+  return path;
+}
+
+unsigned NodeTable::DepthOf(NodeId id) {
+  MutexLock lock(mutex_);
+  unsigned depth = 0;
+  for (auto it = slots_.find(id); it != slots_.end() && it->second.location.parent != 0;
+       it = slots_.find(it->second.location.parent)) {
+    ++depth;
+  }
+  return depth;
+}
+
+bool NodeTable::WasLookedAt(NodeId id, int64_t since_ns) {
+  MutexLock lock(mutex_);
+  const auto it = slots_.find(id);
+  return it == slots_.end() || it->second.looked_ns >= since_ns;
+}
+
+void NodeTable::NoteLook(NodeId id, int64_t now_ns) {
+  MutexLock lock(mutex_);
+  if (const auto it = slots_.find(id); it != slots_.end()) {
+    it->second.looked_ns = now_ns;
+  }
 }
 
 std::vector<NodeId> NodeTable::FileIds() {

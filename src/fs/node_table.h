@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -13,6 +14,8 @@
 #include "fs/node.h"
 
 namespace xzfs {
+
+struct Zone;
 
 // Node ids, lookup and open counts, and where each node was seen last. Thread-safe; no system call
 // is made under its lock. Ids are never used twice.
@@ -37,7 +40,8 @@ class NodeTable {
   // The node for a file of this kind, format and identity, if there is one. Notes that it was seen
   // at `location` and counts one lookup. `gone` gets the nodes that were only kept for the place
   // where it was seen before.
-  NodePtr Acquire(StoredKind kind, Format format, const Identity& identity,
+  // `mount_id`: of a directory.
+  NodePtr Acquire(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id,
                   const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
   // The same; makes the node from `candidate` (its id is set here) if there is none. Null if the
   // parent was forgotten meanwhile.
@@ -45,7 +49,8 @@ class NodeTable {
       EXCLUDES(mutex_);
 
   // The node that Acquire would give, without counting.
-  NodePtr FindBy(StoredKind kind, Format format, const Identity& identity) EXCLUDES(mutex_);
+  NodePtr FindBy(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id = 0)
+      EXCLUDES(mutex_);
 
   // Replaces the node by a copy that `change` has changed (not its id), stored as `stored_name`
   // from now on unless that is null. Returns the new one; null if the node isn't known.
@@ -89,6 +94,23 @@ class NodeTable {
   std::string FullPathOf(NodeId id) EXCLUDES(mutex_);
   std::string FullPathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
 
+  // Makes the directory the top of a zone, unless it is one, and returns the zone that it has. Null
+  // if the node isn't known.
+  std::shared_ptr<Zone> SetZone(NodeId id, std::shared_ptr<Zone> zone) EXCLUDES(mutex_);
+  void DropZone(NodeId id) EXCLUDES(mutex_);
+  // The nearest zone that the node is the top of, or lies below; `path`, if not null: the node's
+  // path below its top, "" for the top itself. Null if the node isn't known.
+  std::shared_ptr<Zone> ZoneOf(NodeId id, std::string* path = nullptr) EXCLUDES(mutex_);
+  // That of which it is the top, or null.
+  std::shared_ptr<Zone> ZoneAt(NodeId id) EXCLUDES(mutex_);
+  // The path below the directory `dir`; nothing if it doesn't lie there.
+  std::optional<std::string> PathBelow(NodeId id, NodeId dir) EXCLUDES(mutex_);
+  // How many levels it lies below the root.
+  unsigned DepthOf(NodeId id) EXCLUDES(mutex_);
+  // Whether it was looked since then whether the directory is the top of a zone.
+  bool WasLookedAt(NodeId id, int64_t since_ns) EXCLUDES(mutex_);
+  void NoteLook(NodeId id, int64_t now_ns) EXCLUDES(mutex_);
+
   size_t size() EXCLUDES(mutex_);
   // Of all regular files.
   std::vector<NodeId> FileIds() EXCLUDES(mutex_);
@@ -99,6 +121,7 @@ class NodeTable {
     StoredKind kind;
     Format format;
     Identity identity;  // only device and inode, except for compressed files
+    uint64_t mount_id;  // of directories
     bool operator==(const Key&) const = default;
   };
   struct KeyHash {
@@ -115,9 +138,15 @@ class NodeTable {
     uint64_t opens = 0;
     Identity opened_identity;  // at the last open
     uint64_t children = 0;     // slots whose location has this node as parent
+    // Of a directory: the zone of which it is the top, or null.
+    std::shared_ptr<Zone> zone;
+    int64_t looked_ns = INT64_MIN;  // when it was looked whether it is one
   };
 
-  static Key KeyOf(StoredKind kind, Format format, const Identity& identity);
+  static Key KeyOf(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id);
+  static Key KeyOf(const Node& node) {
+    return KeyOf(node.kind, node.format, node.identity, node.mount_id);
+  }
   NodePtr AcquireLocked(const Key& key, const Location& location, std::vector<NodeId>& gone)
       REQUIRES(mutex_);
   void MoveLocked(Slot& slot, const Location& location, std::vector<NodeId>& gone) REQUIRES(mutex_);
@@ -125,6 +154,7 @@ class NodeTable {
       REQUIRES(mutex_);
   void EraseKey(const Node& node) REQUIRES(mutex_);
   bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
+  std::optional<std::string> PathBelowLocked(NodeId id, NodeId dir) REQUIRES(mutex_);
   std::string PathUpTo(NodeId id, size_t most_parts) EXCLUDES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 

@@ -1,4 +1,5 @@
-// What is done before a mount serves: the sessions of daemons that are dead are adopted. Each step
+// What is done before a mount serves, and for another zone before the first name in it is answered:
+// the sessions of daemons that are dead are adopted. Each step
 // may be interrupted; the next mount does it again.
 //
 //   intents    completed, if their first step was taken
@@ -11,11 +12,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <functional>
 #include <utility>
 
 #include "base/log.h"
 #include "fs/filesystem.h"
 #include "store/directory_reader.h"
+#include "store/home.h"
 #include "store/intents.h"
 #include "store/names.h"
 
@@ -42,17 +45,22 @@ bool IsBase(const struct stat& st, uint64_t inode, uint64_t size, int64_t mtime_
 
 class Recovery {
  public:
-  explicit Recovery(Filesystem& fs) : fs_(fs), os_(fs.os_), source_(fs.root_->descriptor.get()) {}
+  // `top`: that of the zone, open.
+  Recovery(Filesystem& fs, ZonePtr zone, DescriptorPtr top)
+      : fs_(fs),
+        os_(fs.os_),
+        zone_(std::move(zone)),
+        top_(std::move(top)),
+        source_(top_->descriptor.get()) {}
 
-  void Run();
+  // `is_start`: nobody asks yet, so all of the zone can be searched.
+  void Run(bool is_start);
+  // Looks for what Run has left to Filesystem::orphans_.
+  void Search();
   // Looks everywhere for a name of the stored file. ENOENT if there is none.
   Status FindName(const FileId& file);
 
  private:
-  struct Orphan {
-    std::shared_ptr<Session> session;
-    std::shared_ptr<Overlay> overlay;
-  };
   enum class Found { kBase, kPublished, kNothing, kUnknown };
 
   void Adopt(const std::shared_ptr<Session>& session);
@@ -65,32 +73,51 @@ class Recovery {
   Status Attach(const Orphan& orphan, const std::string& path);
   bool IsDirectory(int dir, const RawLine& line);
   void SearchBases();
-  void SearchDirectory(const std::string& dir, std::vector<std::string>& below);
+  void VisitDirectory(const std::string& dir, std::vector<std::string>& below,
+                      const std::function<void(const std::string&, uint64_t)>& visit);
+  static bool MayBe(const Orphan& orphan, uint64_t inode);
+  void SettleInBackground(const Orphan& orphan, const std::string& path);
   void SettleOrphans();
   bool RequeuePending(const std::string& path);
+  void DropAdopted();
   Result<NodePtr> NodeAt(const std::string& path);
+  Result<LookupResult> LookIn(NodeId parent, const std::string& stored);
+  bool IsElsewhere(const Result<Descriptor>& dir);
 
   Filesystem& fs_;
   Os& os_;
-  const int source_;
+  const ZonePtr zone_;
+  const DescriptorPtr top_;
+  const int source_;             // the top: paths are those below it
   std::vector<Orphan> orphans_;  // whose base isn't where it was seen last
   bool searched_all_ = true;
 };
 
-void Recovery::Run() {
+void Recovery::Run(bool is_start) {
   auto dead = Session::AdoptDead(os_, source_);
   if (!dead) {
     Log(LogLevel::kError, "recovery: " + dead.error().message);
     return;
   }
+  if (!dead->empty()) {
+    MutexLock lock(zone_->mutex);
+    fs_.KeepZone(zone_, top_);
+  }
   for (auto& session : *dead) {
     Adopt(std::move(session));
   }
-  if (!orphans_.empty()) {
+  if (!orphans_.empty() && is_start) {
     SearchBases();
     SettleOrphans();
   }
-  std::erase_if(fs_.adopted_, [](const std::shared_ptr<Session>& session) {
+  fs_.AddOrphans(zone_, std::exchange(orphans_, {}));
+  DropAdopted();
+}
+
+// Sessions of earlier mounts in which nothing is left.
+void Recovery::DropAdopted() {
+  MutexLock lock(zone_->mutex);
+  std::erase_if(zone_->adopted, [](const std::shared_ptr<Session>& session) {
     session->RemoveIfEmpty();
     return session.use_count() == 1 && !session->has_pending();  // no overlay is in it
   });
@@ -102,7 +129,10 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
     Log(LogLevel::kError, "recovery: " + files.error().message);
     return;
   }
-  fs_.adopted_.push_back(session);
+  {
+    MutexLock lock(zone_->mutex);
+    zone_->adopted.push_back(session);
+  }
   const bool complete = CompleteIntents(*session, *files);
   for (const std::string& id : WithSuffix(*files, ".tmp")) {
     if (complete) {  // an intent may need it
@@ -136,7 +166,10 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
   for (const std::string& id : WithSuffix(files, ".intent")) {
     const std::string name = id + ".intent";
     const std::vector<IntentStep> steps = session.ReadIntent(name);
-    const Status done = CompleteIntent(os_, source_, session, steps);
+    const Status done = [&] {
+      ExclusiveLock names(fs_.namespace_);
+      return CompleteIntent(os_, source_, session, steps);
+    }();
     if (done) {
       session.Unlink(name);
       continue;
@@ -177,7 +210,7 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
     Log(LogLevel::kWarning, "recovery: changes of " + (*overlay)->base().path +
                                 " that were not synced before the machine went down are gone");
   }
-  const Orphan orphan{session, std::move(*overlay)};
+  const Orphan orphan{zone_, session, std::move(*overlay)};
   if (!Settle(orphan, orphan.overlay->base().path)) {
     orphans_.push_back(orphan);
   }
@@ -199,14 +232,18 @@ FileId Recovery::FileAt(const std::string& path, uint64_t inode) {
   const auto dir = OpenDirectoryAt(os_, source_, dir_path);
   struct stat st = {};
   const bool there = dir && os_.StatAt(dir->get(), name, &st) == 0 && st.st_ino == inode;
-  return {there ? st.st_dev : fs_.root_device(), inode};
+  return {there ? st.st_dev : zone_->device, inode};
 }
 
 Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path) {
   const auto [dir_path, name] = SplitPath(path);
   const auto dir = OpenDirectoryAt(os_, source_, dir_path);
-  struct stat st = {};
-  const int error = dir ? -os_.StatAt(dir->get(), name, &st) : dir.error().code;
+  FileFacts facts;
+  const struct stat& st = facts.attributes;
+  const int error = dir ? -os_.FactsAt(dir->get(), name, &facts) : dir.error().code;
+  if (error == 0 && zone_->mount_id != 0 && facts.mount_id != zone_->mount_id) {
+    return Found::kNothing;  // something was mounted there
+  }
   if (error != 0) {
     return error == ENOENT || error == ENOTDIR || error == ELOOP ? Found::kNothing
                                                                  : Found::kUnknown;
@@ -266,7 +303,7 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
     MutexLock lock(state.mutex);
     is_first = state.overlay == nullptr;
     if (is_first) {
-      fs_.AttachOverlay(*node, state, orphan.overlay, orphan.session);
+      fs_.AttachOverlay(*node, state, orphan.overlay, orphan.session, orphan.zone);
       state.changed = true;
       state.may_differ = true;
     }
@@ -284,22 +321,32 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
 
 // The node of the stored file `path`, with a state and one lookup counted.
 Result<NodePtr> Recovery::NodeAt(const std::string& path) {
-  const auto [dir_path, name] = SplitPath(path);
-  XZFS_ASSIGN_OR_RETURN(const NodeId parent, fs_.LookupPath(dir_path));
-  auto node = [&, &name = name]() -> Result<NodePtr> {
-    XZFS_ASSIGN_OR_RETURN(const NodePtr dir, fs_.FindNode(parent));
-    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, fs_.OpenNode(dir));
-    XZFS_ASSIGN_OR_RETURN(auto entry, fs_.names_.Show(open->descriptor.get(), name));
-    if (!entry) {
-      return Fail(ENOENT, path + " is no longer there");
+  SharedLock names(fs_.namespace_);
+  NodeId at = zone_->top;
+  Result<LookupResult> found = LookupResult{at, {}, false};
+  for (size_t begin = 0; begin <= path.size() && found;) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    found = LookIn(at, path.substr(begin, end - begin));
+    if (at != zone_->top) {
+      fs_.Forget(at, 1);
     }
-    XZFS_ASSIGN_OR_RETURN(const LookupResult found, fs_.Register(parent, std::move(*entry)));
-    return fs_.WithState(found.node);
-  }();
-  if (parent != kRootNode) {
-    fs_.Forget(parent, 1);
+    at = found ? found->node : zone_->top;
+    begin = end + 1;
   }
-  return node;
+  if (!found) {
+    return tl::unexpected(found.error());
+  }
+  return fs_.WithState(at);
+}
+
+Result<LookupResult> Recovery::LookIn(NodeId parent, const std::string& stored) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr dir, fs_.FindNode(parent));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, fs_.OpenNode(dir));
+  XZFS_ASSIGN_OR_RETURN(auto entry, fs_.names_.Show(open->descriptor.get(), stored));
+  if (!entry) {
+    return Fail(ENOENT, stored + " is no longer there");
+  }
+  return fs_.Register(parent, std::move(*entry));
 }
 
 // A directory above may have been renamed in a way that no note tells.
@@ -308,8 +355,20 @@ void Recovery::SearchBases() {
   while (!dirs.empty() && !orphans_.empty()) {
     const std::string dir = std::move(dirs.back());
     dirs.pop_back();
-    SearchDirectory(dir, dirs);
+    VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
+      std::erase_if(orphans_, [&](const Orphan& orphan) {
+        return MayBe(orphan, inode) && Settle(orphan, path);
+      });
+    });
   }
+}
+
+// In another zone, whose files are not ours to look at.
+bool Recovery::IsElsewhere(const Result<Descriptor>& dir) {
+  FileFacts facts;
+  return dir && os_.FactsAt(dir->get(), "", &facts) == 0 &&
+         (facts.attributes.st_dev != zone_->device ||
+          (zone_->mount_id != 0 && facts.mount_id != zone_->mount_id));
 }
 
 bool Recovery::IsDirectory(int dir, const RawLine& line) {
@@ -318,8 +377,13 @@ bool Recovery::IsDirectory(int dir, const RawLine& line) {
          (line.type == DT_UNKNOWN && os_.StatAt(dir, line.name, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
-void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>& below) {
+// Calls `visit` for each name in a directory of the zone, and adds the directories to `below`.
+void Recovery::VisitDirectory(const std::string& dir, std::vector<std::string>& below,
+                              const std::function<void(const std::string&, uint64_t)>& visit) {
   const auto open = OpenDirectoryAt(os_, source_, dir);
+  if (IsElsewhere(open)) {
+    return;
+  }
   const auto lines = open ? ReadAllLines(os_, open->get())
                           : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
   if (!lines) {
@@ -329,19 +393,66 @@ void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>&
   }
   for (const RawLine& line : *lines) {
     const std::string path = JoinPath(dir, line.name);
-    if (IsDirectory(open->get(), line) && path != kPrivateFolder) {
+    if (line.name != kPrivateFolder && IsDirectory(open->get(), line)) {
       below.push_back(path);
     }
-    std::erase_if(orphans_, [&](const Orphan& orphan) {
-      const auto as = orphan.overlay->published_as();
-      const bool may_be =
-          line.inode == orphan.overlay->base().inode || (as && line.inode == as->inode);
-      return may_be && Settle(orphan, path);
-    });
+    visit(path, line.inode);
   }
 }
 
+// In the background. Whose base is looked up gets its overlay by that (Filesystem::AttachOrphan),
+// be it here.
+void Recovery::Search() {
+  constexpr int kTries = 4;
+  for (int tries = 0; tries < kTries && !fs_.searches_end_; ++tries) {
+    const uint64_t moves = fs_.directory_moves_;
+    std::vector<std::string> dirs = {""};
+    searched_all_ = true;
+    while (!dirs.empty() && !fs_.searches_end_) {
+      const std::string dir = std::move(dirs.back());
+      dirs.pop_back();
+      VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
+        for (const Orphan& orphan : fs_.OrphansOf(zone_)) {
+          if (MayBe(orphan, inode)) {
+            SettleInBackground(orphan, path);
+          }
+        }
+      });
+    }
+    if (dirs.empty() && moves == fs_.directory_moves_) {
+      for (Orphan& orphan : fs_.OrphansOf(zone_)) {
+        if (searched_all_ && fs_.TakeOrphan(orphan)) {
+          orphans_.push_back(std::move(orphan));
+        }
+      }
+      SettleOrphans();
+      break;
+    }
+    // One may have been moved from where we were not yet to where we had been.
+  }
+  DropAdopted();
+}
+
+void Recovery::SettleInBackground(const Orphan& orphan, const std::string& path) {
+  const Found found = LookAt(*orphan.overlay, path);
+  if (found == Found::kBase) {
+    if (const auto node = NodeAt(path)) {
+      fs_.Forget((*node)->id, 1);
+    }
+  } else if (found == Found::kPublished && fs_.TakeOrphan(orphan)) {
+    Settle(orphan, path);
+  }
+}
+
+bool Recovery::MayBe(const Orphan& orphan, uint64_t inode) {
+  const auto as = orphan.overlay->published_as();
+  return inode == orphan.overlay->base().inode || (as && inode == as->inode);
+}
+
 void Recovery::SettleOrphans() {
+  if (orphans_.empty()) {
+    return;
+  }
   if (!searched_all_) {
     Log(LogLevel::kError,
         "recovery: the files of some pending changes were not found; they stay in "
@@ -396,6 +507,9 @@ Status Recovery::FindName(const FileId& file) {
     const std::string dir = std::move(dirs.back());
     dirs.pop_back();
     const auto open = OpenDirectoryAt(os_, source_, dir);
+    if (IsElsewhere(open)) {
+      continue;
+    }
     const auto lines = open ? ReadAllLines(os_, open->get())
                             : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
     searched_all_ = searched_all_ && lines.has_value();
@@ -408,7 +522,7 @@ Status Recovery::FindName(const FileId& file) {
         }
         searched_all_ = false;  // it is being renamed
       }
-      if (IsDirectory(open->get(), line) && path != kPrivateFolder) {
+      if (line.name != kPrivateFolder && IsDirectory(open->get(), line)) {
         dirs.push_back(path);
       }
     }
@@ -419,7 +533,25 @@ Status Recovery::FindName(const FileId& file) {
 
 // The node has lost the names that were known, and has others.
 Status Filesystem::FindNameOf(const NodePtr& node) {
-  return Recovery(*this).FindName(FileId::Of(node->identity));
+  ZonePtr zone = nodes_.ZoneOf(node->id);
+  while (zone != nullptr && !zone->is_border) {  // links reach further than a rename of ours
+    zone = nodes_.ZoneOf(nodes_.LocationOf(zone->top).parent);
+  }
+  if (zone == nullptr) {
+    return Fail(ESTALE, "the directories above are not known any more");
+  }
+  XZFS_ASSIGN_OR_RETURN(const NodePtr top, FindNode(zone->top));
+  XZFS_ASSIGN_OR_RETURN(DescriptorPtr open, OpenNode(top));
+  return Recovery(*this, zone, std::move(open)).FindName(FileId::Of(node->identity));
+}
+
+void Filesystem::SearchZone(const ZonePtr& zone, DescriptorPtr top) {
+  Recovery(*this, zone, std::move(top)).Search();
+}
+
+Status Filesystem::RecoverZone(const ZonePtr& zone, const DescriptorPtr& top) {
+  Recovery(*this, zone, top).Run(/*is_start=*/zone->top == kRootNode);
+  return {};
 }
 
 void Filesystem::Start() {
@@ -432,7 +564,13 @@ void Filesystem::Start() {
               "ro, which completes what earlier mounts have left");
     }
   } else {
-    Recovery(*this).Run();
+    const ZonePtr zone = nodes_.ZoneAt(kRootNode);
+    const auto home = LookAtHome(os_, root_->descriptor.get(), /*is_root=*/true);
+    if (home && home->kind == HomeKind::kCopy) {
+      ReportCopy(kRootNode);
+    } else {
+      static_cast<void>(RecoverZone(zone, root_));
+    }
   }
   engine_.Start();
   encoders_.Start();

@@ -176,6 +176,12 @@ Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& 
     return FailErrno(-error, "stat " + Quoted(stored));
   }
   entry.kind = KindOf(entry.attributes);
+  if (entry.kind == StoredKind::kDirectory) {
+    FileFacts facts;
+    if (os_.FactsAt(dir, stored, &facts) == 0) {
+      entry.mount_id = facts.mount_id;
+    }
+  }
   if (auto unescaped = StripEscape(stored)) {
     entry.logical_name = std::move(*unescaped);
     return entry;

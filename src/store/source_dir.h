@@ -35,6 +35,7 @@ struct StoredEntry {
   // name.
   std::string lost_to;
   struct stat attributes = {};  // of the stored file
+  uint64_t mount_id = 0;        // of a directory, see FileFacts
   // If it has one of the suffixes of names.h and is a regular file:
   Suffix suffix = Suffix::kXz;
   // what is known of this version, so that nobody has to look into the file;

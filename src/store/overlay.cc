@@ -95,8 +95,14 @@ Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string i
 
 Status Overlay::OpenBoth() {
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(OpenFile(".data", O_RDWR, data_));
-  return OpenFile(".log", O_RDWR, log_);
+  Status opened = OpenFile(".data", O_RDWR, data_);
+  read_only_ = !opened && opened.error().code == EROFS;
+  const int flags = read_only_ ? O_RDONLY : O_RDWR;
+  if (read_only_) {
+    opened = OpenFile(".data", flags, data_);
+  }
+  XZFS_RETURN_IF_ERROR(opened);
+  return OpenFile(".log", flags, log_);
 }
 
 Result<std::vector<std::byte>> Overlay::LogBytes() const {
@@ -156,7 +162,7 @@ Status Overlay::ReadLog(std::string_view boot_id) {
   if (is_of_this_boot || end > log.lines.front().end) {
     XZFS_RETURN_IF_ERROR(ReadCut());
   }
-  if (log_is_stale_) {
+  if (log_is_stale_ && !read_only_) {
     (void)CompactLog();  // else the next change tries it again
   }
   return {};
@@ -195,6 +201,9 @@ void Overlay::Replay(const LogRecord& record) {
 
 // Makes the log one that may be added to. Before any change.
 Status Overlay::PrepareLog() {
+  if (read_only_) {
+    return FailErrno(EROFS, "change the overlay " + id_);
+  }
   if (log_is_stale_) {
     XZFS_RETURN_IF_ERROR(TakeSyncTurn());
     const Status compacted = log_is_stale_ ? CompactLog() : Status();
@@ -477,6 +486,9 @@ Status Overlay::SyncFile(const Descriptor& file, bool only_data) {
 
 Status Overlay::Sync(bool only_data) {
   MutexLock lock(mutex_);
+  if (read_only_) {
+    return {};  // nothing was changed
+  }
   XZFS_RETURN_IF_ERROR(PrepareLog());
   XZFS_RETURN_IF_ERROR(TakeSyncTurn());
   const uint64_t end = log_end_;

@@ -141,6 +141,8 @@ class Overlay {
   // What the data file was cut to, and the log doesn't tell of yet: goes before the next record.
   std::optional<LogResize> owed_ GUARDED_BY(mutex_);
   bool removed_ GUARDED_BY(mutex_) = false;
+  // On a file system that is read-only: it can be read, and any change is EROFS.
+  bool read_only_ GUARDED_BY(mutex_) = false;
   bool lost_changes_ GUARDED_BY(mutex_) = false;
   // After which it is worth looking whether the log can be made shorter.
   uint64_t compact_at_ GUARDED_BY(mutex_) = 0;

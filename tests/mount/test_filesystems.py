@@ -14,7 +14,7 @@ import unittest
 
 import support
 from support import run, temp_dir, wait_until
-from test_write_disk import disk, unmount
+from test_write_disk import disk, mount_image, unmount
 from write_support import (WriteMount, assert_valid, leftovers, patched, read_file, write_at,
                            write_file)
 
@@ -126,6 +126,8 @@ class Beyond:
     """What is asked for of a directory `inner` of the source that a rename doesn't reach, or that
     is on another file system. `make_inner` makes it."""
 
+    others = {}  # what else is there
+
     def setUp(self):
         super().setUp()
         self.inner = os.path.join(self.source, "top/inner")
@@ -230,7 +232,7 @@ class Beyond:
         with self.run_mount() as mount:
             wanted = self.write_pending(mount)
             os.link(mount / "top/inner/new", mount / "top/inner/link")
-            wanted["top/inner/link"] = self.plain
+            wanted.update(self.others, **{"top/inner/link": self.plain})
             for make in (["cp", "-a", mount.path + "/.", "COPY"],
                          ["rsync", "-aH", mount.path + "/", "COPY"],
                          ["sh", "-c", 'tar -C "$0" -c . | tar -C "$1" -x', mount.path, "COPY"]):
@@ -337,6 +339,250 @@ class Project(Beyond, Case):
             self.assertNotIn(".xzfs", " ".join(names_below(mount.path)))
             self.assert_errno(errno.ENOENT, os.stat, mount / "top/inner/.xzfs")
             self.assert_errno(errno.EPERM, os.mkdir, mount / "top/inner/.xzfs")
+
+
+class OverlayFs(Beyond, Case):
+    """The source is an overlayfs, whose layers are two file systems."""
+
+    def make_inner(self):
+        lower = self.enterContext(temp_dir("xzfs-lower-"))
+        upper = self.enterContext(temp_dir("xzfs-upper-"))
+        merged = self.enterContext(temp_dir("xzfs-merged-"))
+        mount_at(self.stack, "none", upper, "-t", "tmpfs")
+        for name in ("upper", "work"):
+            os.mkdir(os.path.join(upper, name))
+        os.makedirs(os.path.join(lower, "top/inner"))
+        self.plain = b"".join(b"%d\n" % i for i in range(20_000))
+        write_file(os.path.join(lower, "top/inner/old.xz"), lzma.compress(self.plain, preset=0))
+        write_file(os.path.join(lower, "top/inner/below.xz"), lzma.compress(b"below", preset=0))
+        mount_at(self.stack, "overlay", merged, "-t", "overlay", "-o",
+                 f"lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work,xino=off")
+        self.source = merged
+        self.others = {"top/inner/below": b"below"}
+        self.inner = os.path.join(merged, "top/inner")
+
+    def setUp(self):
+        Case.setUp(self)
+        self.make_inner()
+
+    def private_top(self):
+        return self.source
+
+    def test_the_folder_of_pending_changes_there_is_not_seen(self):
+        with self.run_mount() as mount:
+            self.write_pending(mount)
+            self.assertNotIn(".xzfs", " ".join(names_below(mount.path)))
+
+    def test_a_file_of_the_lower_layer_is_edited_and_committed(self):
+        with self.run_mount() as mount:
+            write_at(mount / "top/inner/below", 0, b"B")
+            self.assertEqual(read_file(mount / "top/inner/below"), b"Below")
+            mount.kill()
+        with self.run_mount() as mount:
+            self.assertEqual(read_file(mount / "top/inner/below"), b"Below")
+            mount.sync()
+        self.assert_committed({"top/inner/below": b"Below"})
+        self.assert_nothing_left()
+
+
+class Borders(Case):
+    """What comes and goes, and what can't be written to."""
+
+    def setUp(self):
+        super().setUp()
+        self.inner = os.path.join(self.source, "inner")
+        os.mkdir(self.inner)
+        self.plain = b"".join(b"%d\n" % i for i in range(20_000))
+
+    def store(self, path):
+        write_file(path, lzma.compress(self.plain, preset=0))
+
+    def test_a_file_system_that_is_mounted_later_has_its_own_place(self):
+        with WriteMount(self.source, OPTIONS + ",entry_timeout=0,attr_timeout=0") as mount:
+            write_file(mount / "inner/covered", b"c" * 5000)
+            mount_at(self.stack, "none", self.inner, "-t", "tmpfs")
+            self.store(os.path.join(self.inner, "old.xz"))
+            wait_until(lambda: os.listdir(mount / "inner") == ["old"], "it is seen")
+            write_at(mount / "inner/old", 0, b"NEW")
+            write_file(mount / "inner/new", self.plain)
+            self.assertTrue(os.path.isdir(os.path.join(self.inner, ".xzfs")))
+            mount.kill()
+        with WriteMount(self.source, OPTIONS) as mount:
+            self.assertEqual(read_file(mount / "inner/old"), patched(self.plain, 0, b"NEW"))
+            mount.sync()
+        assert_valid(self, os.path.join(self.inner, "old.xz"), patched(self.plain, 0, b"NEW"))
+        assert_valid(self, os.path.join(self.inner, "new.xz"), self.plain)
+        self.assertEqual(leftovers(self.inner), [])
+
+    def test_a_read_only_one_says_so_and_asks_nothing_again(self):
+        mount_at(self.stack, "none", self.inner, "-t", "tmpfs")
+        self.store(os.path.join(self.inner, "old.xz"))
+        run(["mount", "-o", "remount,ro", self.inner])
+        with WriteMount(self.source, "preset=0,settle=0") as mount:
+            with self.assertRaises(OSError) as caught:
+                write_at(mount / "inner/old", 0, b"NEW")
+            self.assertEqual(caught.exception.errno, errno.EROFS)
+            self.assert_errno(errno.EROFS, write_file, mount / "inner/new", b"x")
+            self.assertEqual(read_file(mount / "inner/old"), self.plain)
+            mount.sync()
+            self.assertEqual(mount.commits()["failed"], 0)
+
+    def test_pending_changes_on_a_read_only_one_are_seen_and_stay(self):
+        mount_at(self.stack, "none", self.inner, "-t", "tmpfs")
+        self.store(os.path.join(self.inner, "old.xz"))
+        with WriteMount(self.source, OPTIONS) as mount:
+            write_at(mount / "inner/old", 0, b"NEW")
+            mount.kill()
+        before = tree_of(self.inner)
+        run(["mount", "-o", "remount,ro", self.inner])
+        with WriteMount(self.source, "preset=0,settle=0") as mount:
+            self.assertEqual(read_file(mount / "inner/old"), patched(self.plain, 0, b"NEW"))
+            self.assert_errno(errno.EROFS, write_at, mount / "inner/old", 0, b"no")
+        self.assertEqual(tree_of(self.inner), before)
+        run(["mount", "-o", "remount,rw", self.inner])
+        with WriteMount(self.source, OPTIONS) as mount:
+            self.assertEqual(read_file(mount / "inner/old"), patched(self.plain, 0, b"NEW"))
+            mount.sync()
+        assert_valid(self, os.path.join(self.inner, "old.xz"), patched(self.plain, 0, b"NEW"))
+
+    def test_a_file_that_is_a_mount_point_stays_as_it_is(self):
+        other = os.path.join(self.enterContext(temp_dir()), "other")
+        write_file(other, self.plain)
+        self.store(other + ".xz")
+        for name in ("point", "point2.xz"):
+            write_file(os.path.join(self.inner, name), b"")
+            mount_at(self.stack, other + (".xz" if name.endswith(".xz") else ""),
+                     os.path.join(self.inner, name), "--bind")
+        with WriteMount(self.source, OPTIONS) as mount:
+            write_at(mount / "inner/point", 0, b"CHANGED")
+            self.assertEqual(read_file(mount / "inner/point2"), self.plain)
+            with self.assertRaises(OSError) as caught:
+                write_at(mount / "inner/point2", 0, b"no")
+            self.assertEqual(caught.exception.errno, errno.EBUSY)
+            mount.sync()
+            self.assertEqual(mount.commits()["failed"], 0)
+            self.assertEqual(mount.state("inner/point"), "hot")
+        self.assertEqual(read_file(other), patched(self.plain, 0, b"CHANGED"))
+
+    def test_a_place_without_room_for_a_folder_leaves_plain_what_is_there(self):
+        mount_at(self.stack, "none", self.inner, "-t", "tmpfs", "-o", "nr_inodes=4")
+        self.store(os.path.join(self.inner, "old.xz"))
+        write_file(os.path.join(self.inner, "new"), self.plain)
+        write_file(os.path.join(self.inner, "more"), b"")
+        with WriteMount(self.source, OPTIONS) as mount:
+            write_at(mount / "inner/new", 0, b"CHANGED")
+            with self.assertRaises(OSError) as caught:
+                write_at(mount / "inner/old", 0, b"no")
+            self.assertEqual(caught.exception.errno, errno.ENOSPC)
+            mount.sync()
+            self.assertEqual(mount.commits()["failed"], 0)
+            self.assertEqual(mount.log().count("plain files there stay plain"), 1)
+        self.assertEqual(read_file(os.path.join(self.inner, "new")),
+                         patched(self.plain, 0, b"CHANGED"))
+
+    def test_pending_changes_are_found_when_the_device_has_another_number(self):
+        image, source = self.stack.enter_context(disk(["mkfs.ext4", "-q"], 32 << 20))
+        self.store(os.path.join(source, "old.xz"))
+        device = os.stat(source).st_dev
+        with WriteMount(source, OPTIONS) as mount:
+            write_at(mount / "old", 0, b"NEW")
+            write_file(mount / "new", self.plain)
+            mount.kill()
+        unmount(source)
+        blocker = self.enterContext(tempfile.NamedTemporaryFile())
+        blocker.truncate(1 << 20)
+        loop = run(["losetup", "-f", "--show", blocker.name]).decode().strip()
+        self.stack.callback(run, ["losetup", "-d", loop])
+        mount_image(image, source)
+        self.assertNotEqual(os.stat(source).st_dev, device, "the test's own case")
+        with WriteMount(source, OPTIONS) as mount:
+            self.assertEqual(read_file(mount / "old"), patched(self.plain, 0, b"NEW"))
+            mount.sync()
+        assert_valid(self, os.path.join(source, "old.xz"), patched(self.plain, 0, b"NEW"))
+        assert_valid(self, os.path.join(source, "new.xz"), self.plain)
+
+    def test_a_snapshot_with_pending_changes_shows_them(self):
+        if not os.access("/usr/sbin/mkfs.btrfs", os.X_OK):
+            self.skipTest("btrfs-progs is not installed")
+        _, source = self.stack.enter_context(disk(["mkfs.btrfs", "-q"], 200 << 20))
+        self.store(os.path.join(source, "old.xz"))
+        with WriteMount(source, OPTIONS) as mount:
+            write_at(mount / "old", 0, b"NEW")
+            run(["sync", "-f", source])
+            run(["btrfs", "-q", "subvolume", "snapshot", source, os.path.join(source, "snap")])
+            run(["btrfs", "-q", "subvolume", "snapshot", "-r", source,
+                 os.path.join(source, "snap-ro")])
+            for name in ("old", "snap/old", "snap-ro/old"):
+                self.assertEqual(read_file(mount / name), patched(self.plain, 0, b"NEW"), name)
+            write_at(mount / "old", 0, b"LATER")
+            self.assertEqual(read_file(mount / "snap/old"), patched(self.plain, 0, b"NEW"))
+            mount.sync()
+        assert_valid(self, os.path.join(source, "old.xz"), patched(self.plain, 0, b"LATER"))
+        assert_valid(self, os.path.join(source, "snap/old.xz"), patched(self.plain, 0, b"NEW"))
+        assert_valid(self, os.path.join(source, "snap-ro/old.xz"), self.plain)
+
+
+class Copies(Case):
+    """A copy of a source that has pending changes."""
+
+    def setUp(self):
+        super().setUp()
+        self.plain = b"".join(b"%d\n" % i for i in range(20_000))
+        write_file(os.path.join(self.source, "old.xz"), lzma.compress(self.plain, preset=0))
+        with WriteMount(self.source, OPTIONS) as mount:
+            write_at(mount / "old", 0, b"NEW")
+            write_file(mount / "plain", self.plain)
+            mount.kill()
+        self.copy = os.path.join(self.enterContext(temp_dir("xzfs-copy-")), "copy")
+
+    def make_copy(self, where):
+        run(["cp", "-a", self.source, where])
+
+    def test_nothing_in_a_copied_folder_is_applied(self):
+        self.make_copy(self.copy)
+        private = tree_of(os.path.join(self.copy, ".xzfs"))
+        with WriteMount(self.copy, "preset=0,settle=0") as mount:
+            self.assertEqual(read_file(mount / "old"), self.plain)
+            mount.sync()
+            self.assertIn("is a copy", mount.log())
+        self.assertEqual(tree_of(os.path.join(self.copy, ".xzfs")), private)
+        assert_valid(self, os.path.join(self.copy, "old.xz"), self.plain)
+
+    def test_a_mount_of_a_copy_can_be_written_to_and_loses_nothing_of_it(self):
+        self.make_copy(self.copy)
+        private = set(tree_of(os.path.join(self.copy, ".xzfs")).values())
+        with WriteMount(self.copy, "preset=0,settle=0") as mount:
+            write_at(mount / "old", 0, b"OTHER")
+            write_file(mount / "more", self.plain)
+            mount.sync()
+        assert_valid(self, os.path.join(self.copy, "old.xz"), patched(self.plain, 0, b"OTHER"))
+        kept = tree_of(os.path.join(self.copy, ".xzfs/lost+found"))
+        self.assertIn(b"NEW", b"".join(kept.values()))
+        self.assertLessEqual(len(private - set(kept.values())), 3)  # marker and locks
+
+    def test_a_copy_below_another_source_is_hidden_and_not_applied(self):
+        below = os.path.join(self.enterContext(temp_dir("xzfs-outer-")), "copy")
+        self.make_copy(below)
+        private = tree_of(os.path.join(below, ".xzfs"))
+        with WriteMount(os.path.dirname(below), "preset=0,settle=0") as mount:
+            self.assertEqual(sorted(os.listdir(mount / "copy")), ["old", "plain"])
+            self.assertEqual(read_file(mount / "copy/old"), self.plain)
+            write_at(mount / "copy/old", 0, b"OTHER")
+            mount.sync()
+            self.assertEqual(mount.log().count("is a copy"), 1)
+        assert_valid(self, os.path.join(below, "old.xz"), patched(self.plain, 0, b"OTHER"))
+        self.assertEqual(tree_of(os.path.join(below, ".xzfs")), private)
+
+    def test_a_source_below_another_one_is_taken_up_by_it(self):
+        outer = os.path.dirname(self.source)
+        moved = os.path.join(self.enterContext(temp_dir("xzfs-outer-", )), "was-source")
+        os.rename(self.source, moved)
+        with WriteMount(os.path.dirname(moved), OPTIONS) as mount:
+            self.assertEqual(read_file(mount / "was-source/old"), patched(self.plain, 0, b"NEW"))
+            mount.sync()
+        self.assertTrue(outer)
+        assert_valid(self, os.path.join(moved, "old.xz"), patched(self.plain, 0, b"NEW"))
+        assert_valid(self, os.path.join(moved, "plain.xz"), self.plain)
 
 
 if __name__ == "__main__":

@@ -127,10 +127,13 @@ class Names(write_support.OnMount):
             with self.assertRaises(OSError, msg=act) as caught:
                 act[0](*act[1:])
             self.assertIn(caught.exception.errno, (errno.EPERM, errno.EACCES, errno.EINVAL), act)
-        # Below the root it is a name like another.
-        write_file(self.path("dir/.xzfs"), b"mine")
-        self.assertEqual(os.listdir(self.path("dir")), [".xzfs"])
-        os.rename(self.path("dir/.xzfs"), self.path("dir/other"))
+        # Below the root it can't be made either, but what somebody has there is not ours to hide.
+        self.assert_errno(errno.EPERM, os.mkdir, self.path("dir/.xzfs"))
+        os.makedirs(os.path.join(self.source, "dir/theirs/.xzfs"))
+        write_file(os.path.join(self.source, "dir/theirs/.xzfs/file"), b"theirs")
+        self.assertEqual(os.listdir(self.path("dir/theirs")), [".xzfs"])
+        self.assertEqual(read_file(self.path("dir/theirs/.xzfs/file")), b"theirs")
+        os.rename(self.path("dir/theirs/.xzfs"), self.path("dir/other"))
         self.assertEqual(sorted(os.listdir(self.root)), ["dir", "file"])
 
     def test_symlinks_read_back_what_they_were_made_with(self):

@@ -16,6 +16,7 @@
 
 #include "ctl/input.h"
 #include "ctl/mount_client.h"
+#include "store/home.h"
 #include "store/names.h"
 #include "store/xz_writer.h"
 #include "xz/block_encoder.h"
@@ -118,6 +119,12 @@ Status Scanner::Run() {
   return {};
 }
 
+// `is_root`: the directory that was named may be one that an older version made it in.
+bool IsOurFolder(int dir, bool is_root) {
+  const auto home = LookAtHome(Os::Real(), dir, is_root);
+  return !home || home->kind == HomeKind::kOurs || home->kind == HomeKind::kCopy;
+}
+
 Status Scanner::Visit(size_t number) {
   const std::string path = tree_.directories[number].path;
   const std::unique_ptr<DIR, int (*)(DIR*)> open(opendir(FullPath(path).c_str()), closedir);
@@ -126,7 +133,8 @@ Status Scanner::Visit(size_t number) {
   }
   while (const dirent* entry = readdir(open.get())) {
     const std::string name = entry->d_name;
-    if (name == "." || name == ".." || (number == 0 && name == kPrivateFolder)) {
+    if (name == "." || name == ".." ||
+        (name == kPrivateFolder && IsOurFolder(dirfd(open.get()), number == 0))) {
       continue;
     }
     struct stat st = {};

@@ -11,6 +11,7 @@
 
 #include "ctl/mount_client.h"
 #include "store/directory_reader.h"
+#include "store/home.h"
 #include "store/names.h"
 #include "xzfs/result.h"
 
@@ -127,7 +128,7 @@ class Walk {
 
   void Look(const OpenDirPtr& dir, const RawLine& line, const std::string& below, dev_t device,
             std::vector<Pending>& folders) {
-    if (line.name == kPrivateFolder) {
+    if (line.name == kPrivateFolder && IsOurs(*dir)) {
       if (on_private_) {
         on_private_(*dir);
       }
@@ -149,6 +150,11 @@ class Walk {
     } else if (S_ISREG(file.attributes.st_mode)) {
       visit_(std::move(file));
     }
+  }
+
+  bool IsOurs(const OpenDir& dir) {
+    const auto home = LookAtAnyHome(os_, dir.fd());
+    return !home || home->kind == HomeKind::kOurs || home->kind == HomeKind::kCopy;
   }
 
   bool IsExcluded(const std::string& name, const std::string& below) const {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "store/directory_reader.h"
+#include "store/home.h"
 #include "store/kept_times.h"
 #include "store/names.h"
 #include "store/overlay_log.h"
@@ -21,15 +22,17 @@ namespace {
 constexpr size_t kHeaderBytes = 4096;
 
 // `dir` and the directories above it, up to the root of its file system. Calls `visit` for each,
-// with a descriptor of O_PATH; it ends the walk by returning true.
-Status ForEachAbove(Os& os, const OpenDir& dir,
-                    const std::function<Result<bool>(const Descriptor&)>& visit) {
+// with a descriptor of O_PATH and what is known of it; it ends the walk by returning true.
+Status ForEachAbove(
+    Os& os, const OpenDir& dir,
+    const std::function<Result<bool>(const Descriptor&, const FileFacts& facts)>& visit) {
   Descriptor at;
-  struct stat st = {};
+  FileFacts facts;
+  const struct stat& st = facts.attributes;
   for (ino_t below = 0;; below = st.st_ino) {
     const int from = at.valid() ? at.get() : dir.fd();
     Descriptor next(os, openat(from, at.valid() ? ".." : ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-    const int error = next.valid() ? os.FStat(next.get(), &st) : -errno;
+    const int error = next.valid() ? os.FactsAt(next.get(), "", &facts) : -errno;
     if (error < 0) {
       return FailErrno(-error, "open a directory above " + dir.path);
     }
@@ -37,7 +40,7 @@ Status ForEachAbove(Os& os, const OpenDir& dir,
       return {};
     }
     at = std::move(next);
-    XZFS_ASSIGN_OR_RETURN(const bool over, visit(at));
+    XZFS_ASSIGN_OR_RETURN(const bool over, visit(at, facts));
     if (over) {
       return {};
     }
@@ -78,11 +81,16 @@ Result<std::vector<RawLine>> LinesOf(Os& os, int dir, const std::string& name, D
 }
 
 Result<bool> HasOverlayOf(Os& os, int home, uint64_t inode) {
+  // What a copy has is of other files.
+  XZFS_ASSIGN_OR_RETURN(const Home looked, LookAtAnyHome(os, home));
+  if (looked.kind != HomeKind::kOurs) {
+    return false;
+  }
   Descriptor folder;
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> sessions,
                         LinesOf(os, home, std::string(kPrivateFolder), folder));
   for (const RawLine& line : sessions) {
-    if (line.name == "lost+found") {
+    if (!IsSessionName(line.name)) {
       continue;
     }
     Descriptor session;
@@ -103,38 +111,57 @@ Result<bool> HasOverlayOf(Os& os, int home, uint64_t inode) {
 }  // namespace
 
 WorkPlaces::~WorkPlaces() {
-  for (auto& [device, place] : places_) {
+  for (auto& [reach, place] : places_) {
     const KeptTimes times(os_, place.home.get());
     place.session->RemoveIfEmpty();
   }
 }
 
 Result<Session*> WorkPlaces::For(const OpenDir& dir) {
+  XZFS_ASSIGN_OR_RETURN(const Reach reach, ReachOf(dir));
   MutexLock lock(mutex_);
-  const auto known = places_.find(dir.attributes.st_dev);
+  const auto known = places_.find(reach);
   if (known != places_.end()) {
     return known->second.session.get();
   }
-  const bool in_root = dir.root != nullptr && dir.root->attributes.st_dev == dir.attributes.st_dev;
-  XZFS_ASSIGN_OR_RETURN(Place place, Make(in_root ? *dir.root : dir));
+  bool in_root = false;
+  if (dir.root != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const Reach of_root, ReachOf(*dir.root));
+    in_root = of_root == reach;
+  }
+  XZFS_ASSIGN_OR_RETURN(Place place, Make(in_root ? *dir.root : dir, reach));
   Session* session = place.session.get();
-  places_.emplace(dir.attributes.st_dev, std::move(place));
+  places_.emplace(reach, std::move(place));
   return session;
 }
 
-Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir) {
+Result<WorkPlaces::Reach> WorkPlaces::ReachOf(const OpenDir& dir) {
+  FileFacts facts;
+  if (const int error = os_.FactsAt(dir.fd(), "", &facts); error < 0) {
+    return FailErrno(-error, "stat " + dir.path);
+  }
+  return Reach{facts.attributes.st_dev, facts.mount_id};
+}
+
+Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir, const Reach& reach) {
   Place place;
+  bool has_marker = true;
   // What can't be looked at is no place for us.
-  (void)ForEachAbove(os_, dir, [&](const Descriptor& above) -> Result<bool> {
-    struct stat st = {};
-    const bool found = os_.StatAt(above.get(), std::string(kPrivateFolder), &st) == 0 &&
-                       S_ISDIR(st.st_mode) &&
-                       faccessat(above.get(), ".xzfs", R_OK | W_OK | X_OK, AT_EACCESS) == 0;
-    if (found) {
-      place.home = Descriptor(os_, openat(above.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    }
-    return found;
-  });
+  (void)ForEachAbove(
+      os_, dir, [&](const Descriptor& above, const FileFacts& facts) -> Result<bool> {
+        if (facts.mount_id != reach.second) {
+          return true;  // no rename comes from there
+        }
+        const auto home = LookAtAnyHome(os_, above.get());
+        const bool found = home && home->kind == HomeKind::kOurs &&
+                           faccessat(above.get(), ".xzfs", R_OK | W_OK | X_OK, AT_EACCESS) == 0;
+        if (found) {
+          has_marker = HasMarker(os_, home->folder.get());
+          place.home =
+              Descriptor(os_, openat(above.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        }
+        return found;
+      });
   if (!place.home.valid()) {
     place.home = Descriptor(os_, openat(dir.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   } else if (const Status removed = Session::RemoveDeadTemps(os_, place.home.get());
@@ -142,7 +169,7 @@ Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir) {
     return tl::unexpected(removed.error());
   }
   const KeptTimes times(os_, place.home.get());
-  auto session = Session::Create(os_, place.home.get());
+  auto session = Session::Create(os_, place.home.get(), {.is_root = !has_marker, .levels = {}});
   if (!session) {
     return Fail(session.error().code, (dir.path.empty() ? "." : dir.path) + ": " +
                                           session.error().message +
@@ -154,10 +181,11 @@ Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir) {
 
 Result<bool> WorkPlaces::IsBeingEdited(const OpenDir& dir, uint64_t inode) {
   bool found = false;
-  const Status looked = ForEachAbove(os_, dir, [&](const Descriptor& above) -> Result<bool> {
-    XZFS_ASSIGN_OR_RETURN(found, HasOverlayOf(os_, above.get(), inode));
-    return found;
-  });
+  const Status looked =
+      ForEachAbove(os_, dir, [&](const Descriptor& above, const FileFacts&) -> Result<bool> {
+        XZFS_ASSIGN_OR_RETURN(found, HasOverlayOf(os_, above.get(), inode));
+        return found;
+      });
   if (!looked) {
     return Fail(looked.error().code,
                 "whether a mount has changes of it that are not committed can't be seen: " +

@@ -3,8 +3,10 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <map>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/mutex.h"
@@ -15,9 +17,9 @@
 
 namespace xzfs {
 
-// One session for each file system: in the nearest `.xzfs` above, so that the mount of that source
-// cleans up what a crash leaves, else in a new one in the directory that was named, which goes when
-// we are done. Thread-safe.
+// One session for each file system, and each mount of one: in the nearest `.xzfs` above, so that
+// the mount of that source cleans up what a crash leaves, else in a new one in the directory that
+// was named, which goes when we are done. Thread-safe.
 class WorkPlaces {
  public:
   explicit WorkPlaces(Os& os) : os_(os) {}
@@ -40,11 +42,15 @@ class WorkPlaces {
     std::unique_ptr<Session> session;
   };
 
-  Result<Place> Make(const OpenDir& dir);
+  // Device and mount: a rename doesn't leave them.
+  using Reach = std::pair<dev_t, uint64_t>;
+
+  Result<Reach> ReachOf(const OpenDir& dir);
+  Result<Place> Make(const OpenDir& dir, const Reach& reach);
 
   Os& os_;
   Mutex mutex_;
-  std::map<dev_t, Place> places_ GUARDED_BY(mutex_);
+  std::map<Reach, Place> places_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

@@ -28,6 +28,7 @@
 #include "base/unique_fd.h"
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
+#include "fs/answers.h"
 #include "fs/cold_search.h"
 #include "fs/committer.h"
 #include "fs/file_state.h"
@@ -48,56 +49,6 @@
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// A file as lookup and readdirplus report it. Each one handed out counts as one lookup of its node,
-// which Forget takes back.
-struct LookupResult {
-  NodeId node = 0;
-  struct stat attributes = {};
-  // A compressed file that is decoded in well under a millisecond.
-  bool small = false;
-};
-
-// One line of a directory.
-struct DirectoryLine {
-  std::string name;
-  uint64_t next_offset =
-      0;  // where to go on after this line; valid as long as the directory exists
-  uint64_t inode = 0;
-  uint8_t type = 0;                    // DT_*
-  std::optional<LookupResult> lookup;  // if asked for; not for "." and ".."
-  // It's a regular file that is stored as it is: a commit gives it another line.
-  bool may_move = false;
-};
-
-// Decoded bytes of a file, whole pages of it.
-struct DecodedRange {
-  NodeId node = 0;
-  uint64_t offset = 0;
-  std::span<const std::byte> bytes;
-  std::shared_ptr<const void> owner;  // of bytes
-  // False when the file may have been changed since they were decoded.
-  std::function<bool()> still_good;
-  std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
-};
-
-// What `user.xzfs.info` tells of a file.
-struct FileFigures {
-  std::string stored_name;
-  StoredKind kind = StoredKind::kPlain;
-  bool edited = false;
-  Format format = Format::kXz;
-  uint64_t plain_size = 0;
-  uint64_t stored_size = 0;
-  uint64_t allocated_bytes = 0;
-  std::optional<std::string> damage;
-  // kCompressed and not damaged:
-  uint64_t stream_count = 0;
-  uint64_t block_count = 0;
-  uint64_t largest_block = 0;
-  std::vector<std::string> checks;
-  std::string filters;  // of the first Block; empty without Blocks
-};
 
 // An open file.
 class OpenFile;
@@ -142,7 +93,8 @@ class Filesystem {
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
   struct Appended {
     size_t bytes = 0;
-    // If they are not where the kernel takes them to be: what it has from here on is not the file's.
+    // If they are not where the kernel takes them to be: what it has from here on is not the
+    // file's.
     std::optional<uint64_t> stale_from = std::nullopt;
   };
   // The same at the end that the file really has, whoever else appends to it. `expected`: where the

@@ -102,7 +102,7 @@ Status Filesystem::EnterDirectory(NodeId id) {
     Log(LogLevel::kDebug, nodes_.PathOf(id) + ": " + home.error().message);
   } else if (home->kind == HomeKind::kCopy) {
     ReportCopy(id);
-  } else if (home->kind == HomeKind::kOurs && home->folder.valid() &&
+  } else if (home->kind == HomeKind::kOurs && home->folder.valid() && !options_.read_only &&
              (zone == nullptr || !zone->is_adopted || zone->is_foreign)) {
     XZFS_RETURN_IF_ERROR(TakeUp(id, *open, facts, home->folder.get()));
   }
@@ -161,7 +161,7 @@ Status Filesystem::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& 
                          "until that has ended"
                    : path + " is no other mount's source any more, and can be written to");
   }
-  if (is_foreign || options_.read_only) {
+  if (is_foreign) {
     return {};
   }
   zone->is_adopted = true;

@@ -16,6 +16,7 @@
 
 #include "base/os.h"
 #include "base/shared_filesystem.h"
+#include "store/home.h"
 
 namespace xzfs {
 namespace {
@@ -182,6 +183,11 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
   if (auto free = CheckOtherMounts(paths.source_name, facts.mount_id, paths.mountpoint, mounts);
       !free) {
     return tl::unexpected(free.error());
+  }
+  // Also of mounts that we don't see: in other containers.
+  if (const auto above = FindSourceAbove(Os::Real(), paths.source.get())) {
+    return RefusePath(source, "it lies in the source of another mount that runs (its folder is " +
+                                  *above + "/.xzfs): mount what lies above, or end that one");
   }
   return paths;
 }

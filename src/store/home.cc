@@ -232,6 +232,19 @@ Result<Home> LookAtHome(Os& os, int top, bool is_root) {
   return home;
 }
 
+Result<Home> LookAtAnyHome(Os& os, int dir) {
+  XZFS_ASSIGN_OR_RETURN(Home home, LookAtHome(os, dir, /*is_root=*/false));
+  struct stat st = {};
+  const Descriptor folder(
+      os, home.kind == HomeKind::kUsers
+              ? os.OpenBeneath(dir, std::string(kPrivateFolder), O_RDONLY | O_DIRECTORY)
+              : -1);
+  if (folder.valid() && os.StatAt(folder.get(), kLockName, &st) == 0) {
+    return LookAtHome(os, dir, /*is_root=*/true);
+  }
+  return home;
+}
+
 Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make) {
   const std::string name(kPrivateFolder);
   if (make) {

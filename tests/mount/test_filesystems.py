@@ -585,5 +585,59 @@ class Copies(Case):
         assert_valid(self, os.path.join(moved, "plain.xz"), self.plain)
 
 
+class OtherSources(Case):
+    """Two mounts, of which one's source lies in the other's."""
+
+    def setUp(self):
+        super().setUp()
+        self.inner = os.path.join(self.source, "inner")
+        os.mkdir(self.inner)
+        self.plain = b"".join(b"%d\n" % i for i in range(20_000))
+        write_file(os.path.join(self.inner, "old.xz"), lzma.compress(self.plain, preset=0))
+
+    def test_a_source_within_another_ones_is_refused(self):
+        with WriteMount(self.source, OPTIONS) as mount:
+            write_at(mount / "inner/old", 0, b"NEW")
+            with temp_dir() as place:
+                # In a namespace that sees no mount of xzfs.
+                done = subprocess.run(
+                    ["unshare", "-m", "sh", "-c", 'umount -l "$0"; exec "$1" "$2" "$3"', mount.path,
+                     support.BINARY, self.inner, place],
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+                self.assertEqual(done.returncode, 32, done.stdout)
+                self.assertIn(b"lies in the source of another mount", done.stdout)
+                self.assertEqual(done.stdout.count(b"\n"), 1)
+            self.assertEqual(read_file(mount / "inner/old"), patched(self.plain, 0, b"NEW"))
+
+    def test_one_that_appears_below_is_hidden_and_its_tree_read_only(self):
+        inner = self.stack.enter_context(WriteMount(self.inner, OPTIONS))
+        write_at(inner / "old", 0, b"NEW")
+        inner_private = names_below(os.path.join(self.inner, ".xzfs"))
+        with temp_dir() as place:
+            # Where the first one isn't seen, so that it isn't refused.
+            outer = subprocess.Popen(
+                ["unshare", "-m", "sh", "-c", 'umount -l "$0"; exec "$1" -f "$2" "$3"', inner.path,
+                 support.BINARY, self.source, place],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            try:
+                root = f"/proc/{outer.pid}/root{place}"
+                wait_until(lambda: os.path.exists(root + "/inner"), "it is mounted")
+                self.assertEqual(os.listdir(root + "/inner"), ["old"])
+                self.assertEqual(read_file(root + "/inner/old"), self.plain)
+                self.assert_errno(errno.EROFS, write_at, root + "/inner/old", 0, b"no")
+                self.assert_errno(errno.EROFS, write_file, root + "/inner/more", b"no")
+                self.assert_errno(errno.EROFS, os.unlink, root + "/inner/old")
+                self.assert_errno(errno.EROFS, os.chmod, root + "/inner/old", 0o600)
+                write_file(root + "/outer", b"o" * 5000)
+                self.assertEqual(names_below(os.path.join(self.inner, ".xzfs")), inner_private)
+                inner.sync()
+                assert_valid(self, os.path.join(self.inner, "old.xz"),
+                             patched(self.plain, 0, b"NEW"))
+            finally:
+                outer.terminate()
+                log = outer.communicate(timeout=20)[0].decode()
+        self.assertEqual(log.count("source of another mount"), 1, log)
+
+
 if __name__ == "__main__":
     support.main()

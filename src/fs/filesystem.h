@@ -473,7 +473,7 @@ class Filesystem {
   std::string PathInZone(NodeId dir, const std::string& stored_name);
   Status RequireWritableAt(NodeId id);
   bool Reaches(Session& from, Session& to);
-  bool SplitZone(NodeId file) EXCLUDES(entering_mutex_);
+  void SplitZone(NodeId file, const ZonePtr& zone) EXCLUDES(entering_mutex_);
   bool RemoveHome(const Place& place, const StoredEntry& entry);
 
   // recovery.cc

@@ -63,9 +63,10 @@ bool Filesystem::StaysPlain(const std::string& stored, const struct stat& st) co
 }
 
 Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
+  const ZonePtr zone = nodes_.ZoneOf(id);
   auto outcome = FileCommit(*this, id, is_awaited).Run();
   if (!outcome && outcome.error().code == EXDEV) {
-    SplitZone(id);
+    SplitZone(id, zone);
     outcome = FileCommit(*this, id, is_awaited).Run();
   }
   if (!outcome) {

@@ -313,15 +313,14 @@ bool Filesystem::Reaches(Session& from, Session& to) {
 }
 
 // A rename from the zone's session to the directory of `file` said EXDEV though no border is seen:
-// there is one, above the topmost directory from which one reaches it. False if that can't be, or
-// isn't, helped.
-bool Filesystem::SplitZone(NodeId file) {
+// there is one, above the topmost directory from which one reaches it.
+void Filesystem::SplitZone(NodeId file, const ZonePtr& zone) {
   MutexLock entering(entering_mutex_);
   NodeId at = nodes_.LocationOf(file).parent;
   const ZonePtr around = nodes_.ZoneOf(at);
   NodePtr node = nodes_.Find(at);
-  if (around == nullptr || node == nullptr || at == around->top) {
-    return false;
+  if (around == nullptr || around != zone || node == nullptr || at == around->top) {
+    return;  // another thread has done it; or there is nothing between the two
   }
   FileFacts facts;
   std::shared_ptr<Session> session;
@@ -353,18 +352,17 @@ bool Filesystem::SplitZone(NodeId file) {
   }
   const auto open = top == nullptr ? OpenNode(node) : Result<DescriptorPtr>(top);
   if (!open || os_.FactsAt((*open)->descriptor.get(), "", &facts) < 0) {
-    return false;
+    return;
   }
-  const ZonePtr zone = NewZone(at, facts, /*is_border=*/false);
-  MutexLock lock(zone->mutex);
+  const ZonePtr made = NewZone(at, facts, /*is_border=*/false);
+  MutexLock lock(made->mutex);
   if (session == nullptr) {
-    Refuse(*zone, refusal);
-    return false;
+    Refuse(*made, refusal);
+    return;
   }
-  KeepZone(zone, top);
-  zone->session = std::move(session);
-  zone->is_adopted = true;
-  return true;
+  KeepZone(made, top);
+  made->session = std::move(session);
+  made->is_adopted = true;
 }
 
 // `.xzfs/` is not seen, so it must not keep a directory that is to go. False if something is in it.
@@ -385,7 +383,9 @@ bool Filesystem::RemoveHome(const Place& place, const StoredEntry& entry) {
       session->RemoveIfEmpty();
     }
   }
-  return Session::RemoveDeadTemps(os_, dir.get()).has_value();
+  static_cast<void>(Session::RemoveDeadTemps(os_, dir.get()));  // it may have gone already
+  struct stat st = {};
+  return os_.StatAt(dir.get(), std::string(kPrivateFolder), &st) == -ENOENT;
 }
 
 }  // namespace xzfs

@@ -323,6 +323,19 @@ class Project(Beyond, Case):
         os.makedirs(self.inner)
         run(["xfs_io", "-c", "chproj 17", "-c", "chattr +P", self.inner])
 
+    def test_a_directory_that_only_has_the_hidden_folder_can_be_removed(self):
+        with self.run_mount() as mount:
+            self.write_pending(mount)
+            mount.sync()
+            write_at(mount / "top/inner/old", 0, b"pending")
+            self.assertTrue(os.path.isdir(os.path.join(self.inner, ".xzfs")))
+            run(["rm", "-r", mount / "top/inner"])
+            self.assertFalse(os.path.exists(self.inner))
+            os.mkdir(mount / "top/inner")
+            write_file(mount / "top/inner/again", self.plain)
+            mount.sync()
+        self.assert_committed({"top/inner/again": self.plain})
+
     def write_pending(self, mount):
         wanted = super().write_pending(mount)
         write_file(os.path.join(self.source, "probe"), b"")

@@ -216,6 +216,9 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
     return Fail(EINVAL, "'" + name + "' is no name");
   }
+  if (node->is_removed) {
+    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
+  }
   UndoHalfDone();
   XZFS_RETURN_IF_ERROR(EnterDirectory(parent));
   SharedLock names(namespace_);
@@ -398,6 +401,9 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
   if (node->id == kRootNode) {
     const int error = os_.FStat(root_->descriptor.get(), &st);
     return error < 0 ? Result<struct stat>(FailErrno(-error, "stat the source")) : st;
+  }
+  if (node->is_removed) {
+    return node->attributes;
   }
   std::string name;
   const auto parent = OpenParent(node, &name);

@@ -342,6 +342,7 @@ class Filesystem {
   struct Place;
   struct Victim;
   struct RenameStep;
+  struct RenameWhiteout;
   struct PreparedRename;
   // The steps that were done of an operation that failed, the last one first.
   struct HalfDone {
@@ -380,13 +381,14 @@ class Filesystem {
   Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
+  void DropRead(const Node& node);
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);
   Status PrepareRename(PreparedRename& prepared) EXCLUDES(namespace_);
   Result<bool> TryRename(NodeId parent, const std::string& name, NodeId new_parent,
-                         const std::string& new_name, unsigned flags, PreparedRename& prepared)
-      REQUIRES(namespace_);
+                         const std::string& new_name, unsigned flags, PreparedRename& prepared,
+                         RenameWhiteout& whiteout) REQUIRES(namespace_);
   Result<bool> RenameEntry(const Place& from, const Place& to, unsigned flags,
                            PreparedRename& prepared) REQUIRES(namespace_);
   Result<bool> Exchange(const Place& from, const StoredEntry& a, const Place& to,

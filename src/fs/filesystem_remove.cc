@@ -30,6 +30,7 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
   Victim victim;
   victim.node = KnownNode(entry);
   victim.location = {place.dir->id, entry.stored_name};
+  victim.attributes = entry.attributes;
   victim.last_name = entry.kind == StoredKind::kDirectory || entry.attributes.st_nlink <= 1;
   if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
     return victim;
@@ -82,6 +83,15 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
   return victim;
 }
 
+// Nobody will ask for this version of a file again.
+void Filesystem::DropRead(const Node& node) {
+  if (node.kind == StoredKind::kCompressed) {
+    engine_.files.Drop(node.identity, node.format);
+    engine_.small_files.Drop(node.identity);
+    engine_.cache.DropFile(node.file_id);
+  }
+}
+
 void Filesystem::FinishRemoval(const Victim& victim) {
   if (victim.node == nullptr) {
     return;
@@ -93,6 +103,18 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     return;
   }
   nodes_.Unkey(id);
+  if (victim.node->kind == StoredKind::kDirectory) {
+    nodes_.Update(id, [&](Node& removed) {
+      removed.is_removed = true;
+      removed.attributes = victim.attributes;
+      removed.attributes.st_nlink = 0;
+    });
+    directories_.Drop(id);
+    return;
+  }
+  if (!nodes_.IsOpen(id)) {
+    DropRead(*victim.node);
+  }
   if (victim.node->state != nullptr) {
     FileState& state = *victim.node->state;
     MutexLock lock(state.mutex);

@@ -16,6 +16,7 @@
 #include "base/idle_priority.h"
 #include "base/log.h"
 #include "fs/file_commit.h"
+#include "store/content_hash.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
@@ -223,8 +224,12 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   const bool in_place = attributes_.st_nlink > 1;
   Identity as = Identity::Of(made);
   as.inode = in_place ? identity_.inode : as.inode;
+  uint64_t content = 0;
+  if (os().IsRemote(session_->folder())) {
+    XZFS_ASSIGN_OR_RETURN(content, ContentHash(os(), temp_.file.get()));
+  }
   XZFS_RETURN_IF_ERROR(overlay_->NotePublishing(
-      {.inode = as.inode, .size_bytes = as.size_bytes, .mtime_ns = as.mtime_ns}));
+      {.inode = as.inode, .size_bytes = as.size_bytes, .mtime_ns = as.mtime_ns}, content));
   DescriptorPtr parent;
   {
     ExclusiveLock names(fs_.namespace_);

@@ -43,8 +43,8 @@ bool Filesystem::NotePending(const NodePtr& node) {
     return false;
   }
   auto session = SessionFor(node->id);
-  const Status noted = session ? (*session)->NotePending(PathInZone(node->id))
-                               : tl::unexpected(session.error());
+  const Status noted =
+      session ? (*session)->NotePending(PathInZone(node->id)) : tl::unexpected(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
   }
@@ -128,8 +128,8 @@ Status Filesystem::PrepareHot(const NodePtr& node, FileState& state, bool append
   return {};
 }
 
-// Before the first change of a plain file. Nobody looks at names meanwhile: who had seen the old one
-// would go by it.
+// Before the first change of a plain file. Nobody looks at names meanwhile: who had seen the old
+// one would go by it.
 Status Filesystem::EscapeName(NodeId id) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->kind != StoredKind::kPlain || known->state == nullptr) {

@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "fs/filesystem_plain.h"
+#include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -186,6 +187,8 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
   const ZonePtr zone = nodes_.ZoneOf(node->id);
   XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, SessionFor(zone));
   struct stat st = {};
+  const bool is_remote = os_.IsRemote(session->folder());
+  uint64_t content = 0;
   if (const DescriptorPtr kept = files_.FindPinned(node->id)) {
     if (const int error = os_.FStat(kept->descriptor.get(), &st); error < 0) {
       return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
@@ -197,6 +200,9 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
     if (IsMountPoint(*zone, parent->descriptor.get(), name)) {
       return Fail(EBUSY, nodes_.PathOf(node->id) + " is a mount point, which nothing can replace");
     }
+    if (is_remote) {
+      XZFS_ASSIGN_OR_RETURN(content, ContentHashAt(os_, parent->descriptor.get(), name));
+    }
   }
   const Identity identity = Identity::Of(st);
   const struct timespec times[2] = {st.st_atim, st.st_mtim};
@@ -205,7 +211,8 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
                                                        .size_bytes = identity.size_bytes,
                                                        .mtime_ns = identity.mtime_ns,
                                                        .plain_size = node->plain_size,
-                                                       .path = PathInZone(node->id)},
+                                                       .path = PathInZone(node->id),
+                                                       .content = content},
                                                       boot_id_, times));
   if (state.unlinked) {
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
@@ -354,8 +361,8 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
   return done;
 }
 
-// The offset that the kernel sends is made of the size that it knows, which is not the real one when
-// somebody else writes to the file.
+// The offset that the kernel sends is made of the size that it knows, which is not the real one
+// when somebody else writes to the file.
 Result<Filesystem::Appended> Filesystem::Append(const OpenFile& file, uint64_t expected,
                                                 std::span<const std::byte> bytes) {
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
@@ -417,7 +424,8 @@ Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uin
   const bool appends = (file.flags() & O_APPEND) != 0;
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, appends));
   if (to.overlay == nullptr) {
-    XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
+    XZFS_RETURN_IF_ERROR(
+        KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
     const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
   }

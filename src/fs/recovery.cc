@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "fs/filesystem.h"
+#include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/intents.h"
@@ -68,7 +69,7 @@ class Recovery {
   void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
   bool FinishMove(const Session& session, const std::string& id);
   FileId FileAt(const std::string& path, uint64_t inode);
-  Found LookAt(const Overlay& overlay, const std::string& path);
+  Found LookAt(Overlay& overlay, const std::string& path);
   bool Settle(const Orphan& orphan, const std::string& path);
   Status Attach(const Orphan& orphan, const std::string& path);
   bool IsDirectory(int dir, const RawLine& line);
@@ -235,7 +236,7 @@ FileId Recovery::FileAt(const std::string& path, uint64_t inode) {
   return {there ? st.st_dev : zone_->device, inode};
 }
 
-Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path) {
+Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
   const auto [dir_path, name] = SplitPath(path);
   const auto dir = OpenDirectoryAt(os_, source_, dir_path);
   FileFacts facts;
@@ -253,6 +254,17 @@ Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path
     return Found::kBase;
   }
   const auto as = overlay.published_as();
+  const auto has = [&](uint64_t content, uint64_t size, int64_t mtime_ns) {
+    return content != 0 && IsBase(st, st.st_ino, size, mtime_ns) &&
+           ContentHashAt(os_, dir->get(), name).value_or(0) == content;
+  };
+  if (as && has(overlay.published_content(), as->size_bytes, as->mtime_ns)) {
+    return Found::kPublished;
+  }
+  if (has(base.content, base.size_bytes, base.mtime_ns)) {
+    overlay.NoteInode(st.st_ino);
+    return Found::kBase;
+  }
   return as && IsBase(st, as->inode, as->size_bytes, as->mtime_ns) ? Found::kPublished
                                                                    : Found::kNothing;
 }
@@ -446,7 +458,8 @@ void Recovery::SettleInBackground(const Orphan& orphan, const std::string& path)
 
 bool Recovery::MayBe(const Orphan& orphan, uint64_t inode) {
   const auto as = orphan.overlay->published_as();
-  return inode == orphan.overlay->base().inode || (as && inode == as->inode);
+  const OverlayBase base = orphan.overlay->base();
+  return inode == base.inode || base.content != 0 || (as && inode == as->inode);
 }
 
 void Recovery::SettleOrphans() {

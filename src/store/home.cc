@@ -84,17 +84,21 @@ bool IsSame(const Marked& a, const Marked& b) {
          (a.birth_ns == 0 || b.birth_ns == 0 || a.birth_ns == b.birth_ns);
 }
 
-// What whoever was making or removing it may have left: the lock alone.
-bool IsRemnant(Os& os, int home, bool may_be_empty) {
+// As we make it.
+bool LooksMadeByUs(Os& os, int home) {
+  struct stat st = {};
+  return os.FStat(home, &st) == 0 && (st.st_mode & 07777) == kFolderMode && st.st_uid == geteuid();
+}
+
+// What whoever was making or removing it may have left: the lock alone, or nothing.
+bool IsRemnant(Os& os, int home) {
   const auto lines = ReadAllLines(os, home);
-  if (!lines || (lines->empty() && !may_be_empty)) {
-    return false;
-  }
-  return std::all_of(lines->begin(), lines->end(), [&](const RawLine& line) {
-    struct stat st = {};
-    return line.name == kNewMarkerName ||
-           (line.name == kLockName && os.StatAt(home, line.name, &st) == 0 && st.st_size == 0);
-  });
+  return lines && std::all_of(lines->begin(), lines->end(), [&](const RawLine& line) {
+           struct stat st = {};
+           return line.name == kNewMarkerName ||
+                  (line.name == kLockName && os.StatAt(home, line.name, &st) == 0 &&
+                   st.st_size == 0);
+         });
 }
 
 Result<HomeKind> KindOf(Os& os, int home, bool is_root) {
@@ -104,8 +108,8 @@ Result<HomeKind> KindOf(Os& os, int home, bool is_root) {
   }
   if (!text) {
     // In the root the name was always ours.
-    return is_root || IsRemnant(os, home, /*may_be_empty=*/false) ? HomeKind::kOurs
-                                                                  : HomeKind::kUsers;
+    return is_root || (LooksMadeByUs(os, home) && IsRemnant(os, home)) ? HomeKind::kOurs
+                                                                       : HomeKind::kUsers;
   }
   const auto marked = ParseMarker(*text);
   XZFS_ASSIGN_OR_RETURN(const Marked now, FolderNow(os, home));
@@ -165,7 +169,7 @@ Status TakeOver(Os& os, int home) {
 
 // Before anything is made in it, be it the lock.
 Status RequireNotUsers(Os& os, int home, bool is_root) {
-  if (!is_root && !HasMarker(os, home) && !IsRemnant(os, home, /*may_be_empty=*/true)) {
+  if (!is_root && !HasMarker(os, home) && !IsRemnant(os, home)) {
     return Fail(EEXIST, "a folder .xzfs that is not ours is in the way");
   }
   return {};

@@ -76,7 +76,11 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
   if (const int error = os_.FSetTimes(data_.get(), times); error < 0) {
     return FailErrno(-error, "make an overlay");
   }
+  content_ = base.content;
   XZFS_RETURN_IF_ERROR(Append(header_));
+  if (content_ != 0) {
+    XZFS_RETURN_IF_ERROR(Append(LogContent{.is_published = 0, .hash = content_}));
+  }
   return Append(LogPath{base.path});
 }
 
@@ -144,7 +148,8 @@ Status Overlay::ReadLog(std::string_view boot_id) {
     // Notes count also if they were not synced: they are checked against what is there.
     const bool is_note = std::holds_alternative<LogPath>(line.record) ||
                          std::holds_alternative<LogDropped>(line.record) ||
-                         std::holds_alternative<LogPublishing>(line.record);
+                         std::holds_alternative<LogPublishing>(line.record) ||
+                         std::holds_alternative<LogContent>(line.record);
     if (line.end <= end || is_note) {
       Replay(line.record);
     } else if (!std::holds_alternative<LogHeader>(line.record) &&
@@ -194,6 +199,8 @@ void Overlay::Replay(const LogRecord& record) {
     dropped_ = false;
   } else if (const auto* as = std::get_if<LogPublishing>(&record)) {
     published_as_ = *as;
+  } else if (const auto* content = std::get_if<LogContent>(&record)) {
+    (content->is_published != 0 ? published_content_ : content_) = content->hash;
   } else if (std::holds_alternative<LogDropped>(record)) {
     dropped_ = true;
   }
@@ -246,6 +253,9 @@ Status Overlay::AppendAndReplay(const LogRecord& record) {
 std::string Overlay::FreshLog() const {
   std::string bytes;
   AppendRecord(header_, bytes);
+  if (content_ != 0) {
+    AppendRecord(LogContent{.is_published = 0, .hash = content_}, bytes);
+  }
   AppendRecord(LogPath{path_}, bytes);
   if (base_limit_ < header_.plain_size) {
     AppendRecord(LogResize{base_limit_}, bytes);
@@ -259,6 +269,9 @@ std::string Overlay::FreshLog() const {
   }
   if (published_as_) {
     AppendRecord(*published_as_, bytes);
+  }
+  if (published_content_ != 0) {
+    AppendRecord(LogContent{.is_published = 1, .hash = published_content_}, bytes);
   }
   AppendRecord(LogSynced{bytes.size()}, bytes);
   return bytes;
@@ -536,7 +549,8 @@ OverlayBase Overlay::base() const {
           .size_bytes = header_.size_bytes,
           .mtime_ns = header_.mtime_ns,
           .plain_size = header_.plain_size,
-          .path = path_};
+          .path = path_,
+          .content = content_};
 }
 
 Status Overlay::Note(const LogRecord& record) {
@@ -551,7 +565,24 @@ Status Overlay::NotePath(std::string path) {
 
 Status Overlay::NoteDropped() { return NoteAndSync(LogDropped{}); }
 
-Status Overlay::NotePublishing(const LogPublishing& as) { return NoteAndSync(as); }
+Status Overlay::NotePublishing(const LogPublishing& as, uint64_t content) {
+  if (content != 0) {
+    MutexLock lock(mutex_);
+    XZFS_RETURN_IF_ERROR(Note(LogContent{.is_published = 1, .hash = content}));
+  }
+  return NoteAndSync(as);
+}
+
+void Overlay::NoteInode(uint64_t inode) {
+  MutexLock lock(mutex_);
+  header_.inode = inode;
+  log_is_stale_ = true;  // its header has another one
+}
+
+uint64_t Overlay::published_content() const {
+  MutexLock lock(mutex_);
+  return published_content_;
+}
 
 Status Overlay::NoteAndSync(const LogRecord& record) {
   MutexLock lock(mutex_);

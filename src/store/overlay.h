@@ -27,8 +27,10 @@ struct OverlayBase {
   int64_t mtime_ns = 0;
   // Of the logical file when the overlay was made.
   uint64_t plain_size = 0;
-  // Below the source, where the stored file was seen last: a hint.
+  // Below the top of the session's zone, where the stored file was seen last: a hint.
   std::string path;
+  // ContentHash; 0 where the inode number is enough.
+  uint64_t content = 0;
 };
 
 // Two files in a session's folder: "ID.data", sparse, which holds what was written at its offset in
@@ -85,7 +87,11 @@ class Overlay {
   Status NoteDropped() EXCLUDES(mutex_);
   // A stored file with this inode number, size and mtime has all that is in here. On the disk when
   // it returns.
-  Status NotePublishing(const LogPublishing& as) EXCLUDES(mutex_);
+  // `content`: its ContentHash, or 0.
+  Status NotePublishing(const LogPublishing& as, uint64_t content = 0) EXCLUDES(mutex_);
+  // The base was found by its content: it has this inode number now.
+  void NoteInode(uint64_t inode) EXCLUDES(mutex_);
+  uint64_t published_content() const EXCLUDES(mutex_);
   bool dropped() const EXCLUDES(mutex_);
   // A Sync failed for ever.
   bool has_sync_error() const EXCLUDES(mutex_);
@@ -135,6 +141,8 @@ class Overlay {
   std::string path_ GUARDED_BY(mutex_);
   bool dropped_ GUARDED_BY(mutex_) = false;
   std::optional<LogPublishing> published_as_ GUARDED_BY(mutex_);
+  uint64_t content_ GUARDED_BY(mutex_) = 0;
+  uint64_t published_content_ GUARDED_BY(mutex_) = 0;
   uint64_t log_end_ GUARDED_BY(mutex_) = 0;
   // The log has records that don't count: nothing may be appended to it before it was rewritten.
   bool log_is_stale_ GUARDED_BY(mutex_) = false;

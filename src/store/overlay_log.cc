@@ -23,6 +23,7 @@ enum class Type : uint8_t {
   kPath,
   kDropped,
   kPublishing,
+  kContent,
 };
 
 std::string BodyOf(const LogRecord& record) {
@@ -41,6 +42,8 @@ std::string BodyOf(const LogRecord& record) {
     PutText(body, path->path);
   } else if (const auto* publishing = std::get_if<LogPublishing>(&record)) {
     put(publishing->inode, publishing->size_bytes, publishing->mtime_ns);
+  } else if (const auto* content = std::get_if<LogContent>(&record)) {
+    put(content->is_published, content->hash);
   }
   return body;
 }
@@ -90,6 +93,11 @@ std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
           parser.Number(as.inode) && parser.Number(as.size_bytes) && Signed(parser, as.mtime_ns);
       return whole ? std::optional<LogRecord>(as) : std::nullopt;
     }
+    case Type::kContent: {
+      LogContent content;
+      const bool whole = parser.Number(content.is_published) && parser.Number(content.hash);
+      return whole ? std::optional<LogRecord>(content) : std::nullopt;
+    }
   }
   return std::nullopt;
 }
@@ -117,7 +125,7 @@ Result<ParsedLog> ParseLog(std::span<const std::byte> bytes) {
   ParsedLog log;
   // Zeros are whole records with nothing in them: their CRC is 0.
   for (std::string body; parser.Record(body) && !body.empty();) {
-    if (body[0] < 1 || body[0] > static_cast<char>(Type::kPublishing)) {
+    if (body[0] < 1 || body[0] > static_cast<char>(Type::kContent)) {
       return FailSource(EOPNOTSUPP, "the log was written by a later version");
     }
     auto record =

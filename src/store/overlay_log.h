@@ -51,8 +51,14 @@ struct LogPublishing {
   uint64_t size_bytes = 0;
   int64_t mtime_ns = 0;
 };
-using LogRecord =
-    std::variant<LogHeader, LogExtent, LogResize, LogSynced, LogPath, LogDropped, LogPublishing>;
+// The ContentHash of the base, or of what Publishing tells of: written where inode numbers may
+// change.
+struct LogContent {
+  uint64_t is_published = 0;
+  uint64_t hash = 0;
+};
+using LogRecord = std::variant<LogHeader, LogExtent, LogResize, LogSynced, LogPath, LogDropped,
+                               LogPublishing, LogContent>;
 
 // Appends the record's bytes to `out`.
 void AppendRecord(const LogRecord& record, std::string& out);

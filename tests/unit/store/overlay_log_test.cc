@@ -143,7 +143,7 @@ TEST(OverlayLogTest, TheHeaderComesFirstAndOnce) {
 
 TEST(OverlayLogTest, ARecordOfALaterVersionIsRefused) {
   std::string log = BytesOfRecord(kHeader);
-  PutRecord(log, "\x08later");
+  PutRecord(log, "\x7Flater");
   const auto parsed = Parse(log);
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().code, EOPNOTSUPP);

@@ -1,5 +1,7 @@
 #include "base/mount_table.h"
 
+#include <sys/sysmacros.h>
+
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -25,6 +27,18 @@ std::string Unescape(std::string_view word) {
   return text;
 }
 
+// "MAJOR:MINOR"
+dev_t DeviceOf(std::string_view word) {
+  unsigned major = 0;
+  unsigned minor = 0;
+  const char* const end = word.data() + word.size();
+  const auto [colon, error] = std::from_chars(word.data(), end, major);
+  if (error == std::errc() && colon != end) {
+    std::from_chars(colon + 1, end, minor);
+  }
+  return makedev(major, minor);
+}
+
 // Of the options that FUSE has in the mount table.
 uid_t UserOf(std::string_view options) {
   constexpr std::string_view kKey = "user_id=";
@@ -41,13 +55,15 @@ std::vector<MountEntry> ReadMountTable(const std::string& path) {
   std::vector<MountEntry> entries;
   std::ifstream table(path);
   for (std::string line; std::getline(table, line);) {
-    // id parent device root MOUNTPOINT options [optional...] - TYPE SOURCE OPTIONS
+    // id parent MAJOR:MINOR root MOUNTPOINT options [optional...] - TYPE SOURCE OPTIONS
     std::istringstream words(line);
     std::string word;
     std::string source;
     std::string options;
     MountEntry entry;
-    words >> entry.id >> word >> word >> word >> word;
+    words >> entry.id >> word >> word;
+    entry.device = DeviceOf(word);
+    words >> word >> word;
     entry.mountpoint = Unescape(word);
     while (words >> word && word != "-") {
     }

@@ -10,7 +10,8 @@
 namespace xzfs {
 
 struct MountEntry {
-  uint64_t id = 0;  // as statx(2) has it
+  uint64_t id = 0;   // as statx(2) has it
+  dev_t device = 0;  // as stat(2) has it
   std::string mountpoint;
   std::string type;    // such as "ext4" or "fuse.xzfs"
   std::string source;  // what was mounted; of xzfs the source's absolute path

@@ -365,6 +365,15 @@ void BlockCache::SetBudget(size_t bytes) {
   static_cast<void>(Reserve(0));
 }
 
+void BlockCache::DropFile(uint64_t file_id) {
+  Evicted evicted;
+  MutexLock lock(mutex_);
+  auto next = entries_.lower_bound(UnitKey{.file_id = file_id, .plain_offset = 0});
+  while (next != entries_.end() && next->first.file_id == file_id) {
+    evicted.push_back(Remove((next++)->second));
+  }
+}
+
 void BlockCache::DropAll() {
   Evicted evicted;
   MutexLock lock(mutex_);

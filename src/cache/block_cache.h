@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -94,6 +95,8 @@ class BlockCache {
   const MemoryBudget& budget() const { return budget_; }
   // Changes the budget, and evicts what doesn't fit any more.
   void SetBudget(size_t bytes) EXCLUDES(mutex_);
+  // Nobody will ask for this file again: its units go.
+  void DropFile(uint64_t file_id) EXCLUDES(mutex_);
   // Evicts all units that no reader holds just now, and forgets what the kernel has.
   void DropAll() EXCLUDES(mutex_);
 
@@ -138,7 +141,8 @@ class BlockCache {
   Stats& stats_;
   const std::shared_ptr<PagePool> pages_;  // of units, which may outlive the cache
   Mutex mutex_;
-  std::unordered_map<UnitKey, EntryList::iterator, UnitKeyHash> entries_ GUARDED_BY(mutex_);
+  // In their order, so that those of one file are neighbours.
+  std::map<UnitKey, EntryList::iterator> entries_ GUARDED_BY(mutex_);
   std::unordered_map<UnitKey, FlightPtr, UnitKeyHash> flights_ GUARDED_BY(mutex_);
   // Most recently used first.
   EntryList probation_ GUARDED_BY(mutex_);

@@ -1,6 +1,7 @@
 // Decoded bytes and their name.
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -40,7 +41,7 @@ using UnitPtr = std::shared_ptr<const Unit>;
 struct UnitKey {
   uint64_t file_id = 0;
   uint64_t plain_offset = 0;
-  bool operator==(const UnitKey&) const = default;
+  auto operator<=>(const UnitKey&) const = default;
 };
 
 // Good in its low bits, too: offsets are mostly multiples of a large power of two.

@@ -116,6 +116,16 @@ Result<XzFileTable::FilePtr> XzFileTable::Read(Format format, uint64_t id,
                                         std::move(charge));
 }
 
+void XzFileTable::Drop(const Identity& identity, Format format) {
+  std::list<Entry> dropped;  // freed after the lock is released
+  MutexLock lock(mutex_);
+  if (const auto it = by_key_.find(Key{identity, format}); it != by_key_.end()) {
+    bytes_ -= it->second->bytes;
+    dropped.splice(dropped.end(), files_, it->second);
+    by_key_.erase(it);
+  }
+}
+
 void XzFileTable::Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) {
   files_.push_front(Entry{key, file, file->charged_bytes()});
   by_key_.emplace(key, files_.begin());

@@ -44,6 +44,9 @@ class XzFileTable {
                                              const std::function<std::string()>& name)
       EXCLUDES(mutex_);
 
+  // Nobody will ask for this version again.
+  void Drop(const Identity& identity, Format format) EXCLUDES(mutex_);
+
   // An XzFile::id for a version whose Index was read without this table.
   uint64_t NewId() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
 

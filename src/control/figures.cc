@@ -249,6 +249,10 @@ void InstallControl(Filesystem& filesystem, int end_note) {
       });
 }
 
+std::string CommittingNote(Filesystem& filesystem) {
+  return Dump({{"committing", filesystem.commit_figures().pending}});
+}
+
 std::string EndNote(Filesystem& filesystem) {
   const Committer::Figures commits = filesystem.commit_figures();
   return Dump({{"pending", commits.pending}, {"last_error", commits.last_error}});

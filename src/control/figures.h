@@ -18,8 +18,12 @@ class Filesystem;
 // The last two are for root and for who mounted it; others get EPERM. Commands are read, not
 // written: a value can say what was wrong, and it works on a read-only mount.
 // `filesystem` must not be started yet. `end_note`: a descriptor, told in user.xzfs.stats, of a
-// file that is to hold EndNote at the end, for who waits for that; -1: there is none.
+// file that is to hold the notes below, a line each, for who waits for the end; -1: there is none.
 void InstallControl(Filesystem& filesystem, int end_note);
+
+// Nothing is asked any more and the commits are being finished, as JSON: of how many files,
+// "committing".
+std::string CommittingNote(Filesystem& filesystem);
 
 // What is left when the commits have ended, as JSON: "pending" files, and the "last_error".
 std::string EndNote(Filesystem& filesystem);

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -16,6 +17,7 @@
 #include "base/unmount.h"
 #include "ctl/commands.h"
 #include "ctl/mount_client.h"
+#include "ctl/mount_holders.h"
 
 namespace xzfs {
 namespace {
@@ -73,15 +75,34 @@ class PlainCommand : public Command {
 
 // To be waited for.
 struct Daemon {
+  pid_t pid = 0;
+  dev_t device = 0;  // of the mount
   UniqueFd process;
-  UniqueFd end_note;  // where it writes at the end what is left; invalid if that is not for us
+  UniqueFd end_note;  // where it writes what it does at the end; invalid if that is not for us
 };
+
+// An object, of which nothing is known if the daemon hasn't written one.
+Json LastNote(const UniqueFd& end_note) {
+  constexpr size_t kMostBytes = 65536;
+  std::string text(kMostBytes, '\0');
+  const ssize_t got = pread(end_note.get(), text.data(), text.size(), 0);
+  text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  if (text.ends_with('\n')) {
+    text.pop_back();
+  }
+  const size_t line = text.rfind('\n') + 1;  // 0 if there is but one
+  Json note = Json::parse(text.substr(line), nullptr, /*allow_exceptions=*/false);
+  return note.is_object() ? note : Json::object();
+}
 
 // Errors: ESRCH if it isn't among the processes that we see.
 Result<Daemon> OpenDaemon(const MountClient& mount) {
   XZFS_ASSIGN_OR_RETURN(const Json stats, mount.Stats());
   const auto pid = static_cast<pid_t>(NumberAt(stats, "/pid"));
   Daemon daemon;
+  daemon.pid = pid;
+  struct stat st = {};
+  daemon.device = stat(mount.path().c_str(), &st) == 0 ? st.st_dev : 0;
   daemon.process.Reset(pid <= 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   std::string name;
   std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
@@ -143,8 +164,7 @@ class UmountCommand : public Command {
     struct pollfd ended = {.fd = daemon.process.get(), .events = POLLIN, .revents = 0};
     constexpr int kPatienceMs = 2000;
     if (poll(&ended, 1, kPatienceMs) == 0) {
-      console.Note(mount_ + " is unmounted; its daemon compresses what is pending (interrupting " +
-                   "this command doesn't interrupt that)");
+      console.Note(WhyItTakesLong(daemon));
     }
     while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
     }
@@ -171,6 +191,24 @@ class UmountCommand : public Command {
     return {};
   }
 
+  std::string WhyItTakesLong(const Daemon& daemon) const {
+    if (LastNote(daemon.end_note).contains("committing") || !daemon.end_note.valid()) {
+      return mount_ +
+             " is unmounted; its daemon compresses what is pending (interrupting this command "
+             "doesn't interrupt that)";
+    }
+    const std::string text = mount_ +
+                             " is unmounted here, but not in every mount namespace (a container's, "
+                             "or of a service of its own), so its daemon goes on; ";
+    const auto holder = FindMountHolder(daemon.device, daemon.pid);
+    if (!holder) {
+      return text + "it ends when the last of them has ended";
+    }
+    const std::string pid = std::to_string(holder->process);
+    return text + "process " + pid + " (" + holder->name +
+           ") has it: end that, or nsenter -m -t " + pid + " umount " + holder->mountpoint;
+  }
+
   void TellWhatIsLeft(Console& console, const UniqueFd& end_note) const {
     if (!end_note.valid()) {
       console.Warn(mount_ +
@@ -178,12 +216,8 @@ class UmountCommand : public Command {
                    "another version or another user");
       return;
     }
-    constexpr size_t kMostBytes = 65536;
-    std::string text(kMostBytes, '\0');
-    const ssize_t got = pread(end_note.get(), text.data(), text.size(), 0);
-    text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
-    const Json note = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!note.is_object()) {
+    const Json note = LastNote(end_note);
+    if (!note.contains("pending")) {
       console.Warn(mount_ +
                    " is unmounted, but its daemon ended before it had compressed everything; the "
                    "next mount goes on with it");

@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <string_view>
 #include <utility>
 
+#include "base/spelling.h"
 #include "ctl/commands.h"
 #include "ctl/environment.h"
 #include "xz/block_decoder.h"
@@ -100,6 +102,18 @@ Status RunCommand(const CommandEntry& entry, const std::vector<std::string>& wor
   return command->Run(console);
 }
 
+tl::unexpected<Error> UnknownCommand(const std::string& word) {
+  std::vector<std::string_view> names;
+  for (const CommandEntry& entry : Commands()) {
+    names.push_back(entry.name);
+  }
+  const std::string nearest(NearestWord(word, names));
+  return Fail(EINVAL, "there is no command '" + word + "' (" +
+                          (nearest.empty() ? "xzfsctl --help lists them"
+                                           : "did you mean " + nearest + "?") +
+                          ")");
+}
+
 Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {
   if (!words.empty() && words[0] == "help") {
     words.erase(words.begin());
@@ -115,7 +129,7 @@ Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {
   }
   const CommandEntry* entry = FindCommand(words[0]);
   if (entry == nullptr) {
-    return Fail(EINVAL, "there is no command '" + words[0] + "' (xzfsctl --help lists them)");
+    return UnknownCommand(words[0]);
   }
   return RunCommand(*entry, {words.begin() + 1, words.end()}, console, no_warn);
 }

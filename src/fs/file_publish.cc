@@ -193,6 +193,7 @@ Status FileCommit::BecomeCold(const std::string& name) {
         ++changed.content;
       },
       &name);
+  fs_.DropRead(*node_);  // of the old base
   // Not before: what was decoded of the old base would seem to be of this file.
   state_->may_differ = state_->writers != 0;
   return {};

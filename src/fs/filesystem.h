@@ -425,6 +425,7 @@ class Filesystem {
   Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
+  void DropRead(const Node& node);
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);

@@ -48,6 +48,10 @@ Status Filesystem::RefreshFrom(const NodePtr& node, const struct stat& st,
     changed.attributes = st;
     changed.kept_ctime.reset();
   });
+  if (node->kind == StoredKind::kCompressed && node->identity != identity) {
+    engine_.files.Drop(node->identity, node->format);  // its units are found by their id
+    engine_.small_files.Drop(node->identity);
+  }
   if (now != nullptr && !now->damage) {
     const auto stripped = StripSuffix(name);
     known_.Add(identity, stripped ? stripped->suffix : Suffix::kXz, now->KnownAs());

@@ -419,6 +419,9 @@ void Filesystem::RemoveOpen(const NodePtr& node) {
     engine_.small_files.Drop(node->identity);
     if (node->state != nullptr) {
       MutexLock lock(node->state->mutex);
+      if (node->state->unlinked) {
+        DropRead(*node);
+      }
       if (node->state->unlinked && node->state->writers == 0) {
         node->state->hot = nullptr;
         ReleaseNode(node->id, *node->state);

@@ -82,6 +82,15 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
   return victim;
 }
 
+// Nobody will ask for this version of a file again.
+void Filesystem::DropRead(const Node& node) {
+  if (node.kind == StoredKind::kCompressed) {
+    engine_.files.Drop(node.identity, node.format);
+    engine_.small_files.Drop(node.identity);
+    engine_.cache.DropFile(node.file_id);
+  }
+}
+
 void Filesystem::FinishRemoval(const Victim& victim) {
   if (victim.node == nullptr) {
     return;
@@ -93,6 +102,9 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     return;
   }
   nodes_.Unkey(id);
+  if (!nodes_.IsOpen(id)) {
+    DropRead(*victim.node);
+  }
   if (victim.node->state != nullptr) {
     FileState& state = *victim.node->state;
     MutexLock lock(state.mutex);

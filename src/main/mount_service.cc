@@ -45,7 +45,7 @@ class MountService {
   void Serve();
   void Stop(int signal_fd);
   void EndCommits(int signal_fd);
-  void WriteEndNote();
+  void NoteForWaiters(const std::string& line);
 
   MountRequest request_;
   Notifier notifier_ = Notifier::FromEnvironment();
@@ -118,6 +118,7 @@ void MountService::Stop(int signal_fd) {
 
 // What is pending is committed; a signal (another one, if one ended the mount) parks it.
 void MountService::EndCommits(int signal_fd) {
+  NoteForWaiters(CommittingNote(*filesystem_));
   const UniqueFd ended(eventfd(0, EFD_CLOEXEC));
   std::thread finishing([this, &ended] {
     filesystem_->EndCommits(/*finish=*/true);
@@ -129,12 +130,12 @@ void MountService::EndCommits(int signal_fd) {
     filesystem_->ParkCommits();
   }
   finishing.join();
-  WriteEndNote();
+  NoteForWaiters(EndNote(*filesystem_));
 }
 
-void MountService::WriteEndNote() {
-  const std::string note = EndNote(*filesystem_);
-  if (write(end_note_.get(), note.data(), note.size()) < 0) {
+// Of its lines the last one counts.
+void MountService::NoteForWaiters(const std::string& line) {
+  if (const std::string note = line + "\n"; write(end_note_.get(), note.data(), note.size()) < 0) {
     Log(LogLevel::kWarning, std::string("what is left can't be told: ") + std::strerror(errno));
   }
 }

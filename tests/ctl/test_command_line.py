@@ -28,6 +28,11 @@ class CommandLine(CtlTest):
             _, error = self.ctl(*words, code=1)
             self.assertEqual(error.count("\n"), 1, words)
 
+    def test_a_misspelt_command_is_guessed(self):
+        self.assertIn("there is no command 'umout' (did you mean umount?)",
+                      self.ctl("umout", "/mnt", code=1)[1])
+        self.assertIn("(xzfsctl --help lists them)", self.ctl("frobnicate", code=1)[1])
+
     def test_a_wrong_value_is_told_with_the_option_that_it_was_given_to(self):
         for words, option in ((("pack", "-T", "x", "a"), "-T,--threads"),
                               (("pack", "--threads=x", "a"), "-T,--threads"),

@@ -248,6 +248,29 @@ class Control(MountCtlTest):
             self.assertEqual(umount.returncode, 2, err)
             self.assertIn("ended before it had compressed everything", err)
 
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_umount_wait_says_who_has_a_copy_of_the_mount_in_another_namespace(self):
+        with WriteMount(self.source) as mount:
+            holder = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; read line"],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.addCleanup(holder.wait)
+            self.addCleanup(holder.kill)
+            self.addCleanup(holder.stdout.close)
+            self.addCleanup(holder.stdin.close)
+            holder.stdout.readline()
+            umount = subprocess.Popen([ctl_support.CTL, "umount", "--wait", mount.path],
+                                      stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                      env=ctl_support.environment())
+            self.addCleanup(umount.kill)
+            line = umount.stderr.readline()
+            self.assertIn("not in every mount namespace", line)
+            self.assertIn(f"process {holder.pid} (sh) has it", line)
+            remedy = line[line.index("nsenter"):].split()
+            self.assertIsNone(umount.poll())
+            support.run(remedy)
+            self.assertEqual(umount.wait(60), 0)
+            self.assertEqual(umount.communicate()[1], "")
+
     def dead_mount(self):
         """A mount whose daemon was killed, under a name as people type it."""
         mount = self.enterContext(WriteMount(self.source, "settle=1000"))

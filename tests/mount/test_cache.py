@@ -56,6 +56,34 @@ class Cache(MountTest):
                 self.assertEqual(after["decoded_bytes"] - before["decoded_bytes"], len(content))
             self.assertGreater(after["cache"]["single_flight_joins"], 0)
 
+    def test_what_was_read_of_files_that_are_gone_takes_no_memory(self):
+        with Mount(self.source, "settle=1000,preset=0") as mount:
+            def used():
+                return mount.stats()["budget"]["used"]
+
+            before, count = used(), 300
+            for number in range(count):
+                with open(mount / f"f{number}", "wb") as file:
+                    file.write(xzformat.text(number, 3000))
+            os.getxattr(mount.path, "user.xzfs.cmd.sync")
+            for number in range(count):
+                path = mount / f"f{number}"
+                with open(path, "r+b", buffering=0) as file:
+                    file.write(b"edited")
+                if number % 2:
+                    os.chmod(path, 0o600)
+            os.getxattr(mount.path, "user.xzfs.cmd.sync")
+            for number in range(count):
+                fd = os.open(mount / f"f{number}", os.O_RDONLY | os.O_DIRECT)
+                self.assertEqual(os.pread(fd, 6, 0), b"edited")
+                if number % 3 == 0:
+                    os.unlink(mount / f"f{number}")  # while it is open
+                os.close(fd)
+                if number % 3:
+                    os.unlink(mount / f"f{number}")
+            self.assertEqual(mount.stats()["commits"]["done"], 2 * count)
+            wait_until(lambda: used() <= before + 16 * 1024, f"{before} bytes and not much more")
+
     def test_only_with_verify_stream_a_damaged_block_is_served_until_its_check_was_verified(self):
         content = random.Random(5).randbytes(3 * MIB)  # stored as it is: only the Check tells
         self.store_blocks("a", content)

@@ -1,6 +1,7 @@
 #include "base/mount_table.h"
 
 #include <gtest/gtest.h>
+#include <sys/sysmacros.h>
 
 #include "base/shared_filesystem.h"
 #include "base/spelling.h"
@@ -22,6 +23,7 @@ TEST(MountTable, HasWhatTheKernelTellsInItsOrder) {
   EXPECT_EQ(table[0].type, "ext4");
   EXPECT_FALSE(table[0].is_xzfs());
   EXPECT_EQ(table[1].id, 130U);
+  EXPECT_EQ(table[1].device, makedev(0, 52));
   EXPECT_EQ(table[1].mountpoint, "/srv/with space");
   EXPECT_EQ(table[1].source, "/a\\b\tc#d");
   EXPECT_EQ(table[1].user, 1000U);

@@ -119,6 +119,21 @@ TEST_F(BlockCacheTest, AUnitThatIsReadPastTheKernelIsKept) {
   EXPECT_TRUE(cache_.Contains({1, 7}));
 }
 
+TEST_F(BlockCacheTest, OfAFileThatIsDroppedNothingStaysAndAllOfOthers) {
+  const UnitKey other{2, 0};
+  cache_.Insert(other, Make(0));
+  for (const uint64_t offset : {0, 1000, 2000}) {
+    ASSERT_TRUE(Load(offset));
+  }
+  const auto pinned = Load(1000);
+  cache_.DropFile(1);
+  EXPECT_EQ(budget_.used(), 2 * kUnit) << "the other file's, and what a reader holds";
+  EXPECT_TRUE(cache_.Contains(other));
+  EXPECT_FALSE(cache_.Contains({1, 1000}));
+  EXPECT_EQ((*pinned)->bytes().size(), kUnit);
+  cache_.DropFile(3);
+}
+
 TEST_F(BlockCacheTest, StaysWithinTheBudget) {
   for (uint64_t offset = 0; offset < 100; ++offset) {
     ASSERT_TRUE(Load(offset));

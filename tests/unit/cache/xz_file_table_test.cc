@@ -44,6 +44,17 @@ TEST_F(XzFileTableTest, AnotherVersionIsAnotherFile) {
   EXPECT_NE((*first)->id(), (*second)->id());
 }
 
+TEST_F(XzFileTableTest, ADroppedVersionTakesNoMemory) {
+  const MemFile stored(MakeXz(SomeText(5000), 1000));
+  const size_t before = engine_.budget.used();
+  const Identity identity = NewIdentity();
+  ASSERT_TRUE(Get(identity, stored));
+  EXPECT_GT(engine_.budget.used(), before);
+  engine_.files.Drop(NewIdentity(), Format::kXz);
+  engine_.files.Drop(identity, Format::kXz);
+  EXPECT_EQ(engine_.budget.used(), before);
+}
+
 TEST_F(XzFileTableTest, KeepsAtMostAnEighthOfTheBudget) {
   const MemFile stored(MakeXz(SomeText(200000), 100));
   for (int i = 0; i < 300; ++i) {

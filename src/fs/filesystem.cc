@@ -217,6 +217,9 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (parent == kRootNode && name == kPrivateFolder) {
     return Fail(ENOENT, "the mount's own folder is not reachable");
   }
+  if (node->is_removed) {
+    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
+  }
   UndoHalfDone();
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
@@ -388,6 +391,9 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
   if (node->id == kRootNode) {
     const int error = os_.FStat(root_->descriptor.get(), &st);
     return error < 0 ? Result<struct stat>(FailErrno(-error, "stat the source")) : st;
+  }
+  if (node->is_removed) {
+    return node->attributes;
   }
   std::string name;
   const auto parent = OpenParent(node, &name);

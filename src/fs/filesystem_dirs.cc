@@ -78,6 +78,9 @@ Status Filesystem::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, b
                                  size_t bytes_hint,
                                  const std::function<bool(const DirectoryLine&)>& add) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  if (node->is_removed) {
+    return {};
+  }
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
   if (offset > INT64_MAX) {
     return Fail(EINVAL, "a directory offset that we never gave");
@@ -239,6 +242,19 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
     line.lookup = *found;
   }
   return line;
+}
+
+Status Filesystem::SyncDirectory(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+  if (node->is_removed) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
+  if (options_.read_only) {
+    return {};
+  }
+  const int error = os_.Sync(dir->descriptor.get(), false);
+  return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
 }
 
 }  // namespace xzfs

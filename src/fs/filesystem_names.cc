@@ -17,6 +17,9 @@ Result<Filesystem::Place> Filesystem::PlaceAt(NodeId parent, const std::string& 
   if (dir->kind != StoredKind::kDirectory) {
     return Fail(ENOTDIR, nodes_.PathOf(parent) + " is not a directory");
   }
+  if (dir->is_removed) {
+    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
+  }
   if (name.size() > NAME_MAX) {
     return Fail(ENAMETOOLONG, "a name of " + std::to_string(name.size()) + " bytes");
   }

@@ -1,6 +1,8 @@
 // What operations on names work with. For the sources of Filesystem alone.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <string>
 
@@ -21,6 +23,7 @@ struct Filesystem::Victim {
   NodePtr node;  // null if nobody knows the file
   NodeTable::Location location;
   bool last_name = false;
+  struct stat attributes = {};
   DescriptorPtr open;  // of a regular file that has other names, or is used without one
 };
 

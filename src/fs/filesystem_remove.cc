@@ -30,6 +30,7 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
   Victim victim;
   victim.node = nodes_.FindBy(entry.kind, entry.format, Identity::Of(entry.attributes));
   victim.location = {place.dir->id, entry.stored_name};
+  victim.attributes = entry.attributes;
   victim.last_name = entry.kind == StoredKind::kDirectory || entry.attributes.st_nlink <= 1;
   if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
     return victim;
@@ -102,6 +103,15 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     return;
   }
   nodes_.Unkey(id);
+  if (victim.node->kind == StoredKind::kDirectory) {
+    nodes_.Update(id, [&](Node& removed) {
+      removed.is_removed = true;
+      removed.attributes = victim.attributes;
+      removed.attributes.st_nlink = 0;
+    });
+    directories_.Drop(id);
+    return;
+  }
   if (!nodes_.IsOpen(id)) {
     DropRead(*victim.node);
   }

@@ -558,14 +558,4 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
   return synced;
 }
 
-Status Filesystem::SyncDirectory(NodeId id) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
-  if (options_.read_only) {
-    return {};
-  }
-  const int error = os_.Sync(dir->descriptor.get(), false);
-  return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
-}
-
 }  // namespace xzfs

@@ -64,6 +64,9 @@ struct Node {
   unsigned content = 0;
   // Null if it was never opened for writing.
   std::shared_ptr<FileState> state;
+  // Of a directory: its name is gone, and who stands in it or has it open finds it empty.
+  // `attributes` are its last ones.
+  bool is_removed = false;
 
   void SetKnown(const KnownFile& known) {
     plain_size = known.plain_size;

@@ -1,6 +1,7 @@
 """Large directories and trees: everything is listed once, and nothing is held for it."""
 
 import ctypes
+import errno
 import os
 import random
 import resource
@@ -134,6 +135,46 @@ class LargeDirectory(MountTest):
                 again.append(name.decode())
             self.assertEqual(len(again), len(set(again)))
             self.assertLessEqual(stay, set(again))
+
+
+class RemovedWhileOpen(MountTest):
+    """As on any file system: who is in it finds it empty."""
+
+    def check(self, fd):
+        self.assertEqual(os.listdir(fd), [])
+        self.assertEqual(os.fstat(fd).st_nlink, 0)
+        self.assertEqual(os.listdir(f"/proc/self/fd/{fd}"), [])
+        self.assert_errno(errno.ENOENT, os.open, f"/proc/self/fd/{fd}/new", os.O_CREAT | os.O_WRONLY)
+        self.assert_errno(errno.ENOENT, os.lstat, f"/proc/self/fd/{fd}/any")
+        os.fsync(fd)
+
+    def test_a_removed_directory_is_empty(self):
+        with Mount(self.source, "attr_timeout=0,entry_timeout=0") as mount:
+            os.mkdir(mount / "d")
+            fd = os.open(mount / "d", os.O_RDONLY)
+            inode = os.fstat(fd).st_ino
+            os.rmdir(mount / "d")
+            self.check(fd)
+            os.mkdir(mount / "d")  # another one, which is no affair of that
+            open(mount / "d/file", "wb").close()
+            self.check(fd)
+            self.assertEqual(os.fstat(fd).st_ino, inode)
+            done = subprocess.run(["ls", "-a", "."], capture_output=True, text=True, check=False,
+                                  preexec_fn=lambda: os.fchdir(fd))
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+            os.close(fd)
+            self.assertEqual(os.listdir(mount / "d"), ["file"])
+
+    def test_a_replaced_directory_is_empty(self):
+        with Mount(self.source, "attr_timeout=0,entry_timeout=0") as mount:
+            for name in ("old", "new"):
+                os.mkdir(mount / name)
+            open(mount / "new/file", "wb").close()
+            fd = os.open(mount / "old", os.O_RDONLY)
+            os.rename(mount / "new", mount / "old")
+            self.check(fd)
+            os.close(fd)
+            self.assertEqual(os.listdir(mount / "old"), ["file"])
 
 
 class LargeTree(MountTest):

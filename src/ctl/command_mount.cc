@@ -205,8 +205,8 @@ class UmountCommand : public Command {
       return text + "it ends when the last of them has ended";
     }
     const std::string pid = std::to_string(holder->process);
-    return text + "process " + pid + " (" + holder->name +
-           ") has it: end that, or nsenter -m -t " + pid + " umount " + holder->mountpoint;
+    return text + "process " + pid + " (" + holder->name + ") has it: end that, or nsenter -m -t " +
+           pid + " umount " + holder->mountpoint;
   }
 
   void TellWhatIsLeft(Console& console, const UniqueFd& end_note) const {

@@ -15,8 +15,7 @@ std::optional<MountHolder> FindMountHolder(dev_t device, pid_t daemon) {
   for (const auto& folder : std::filesystem::directory_iterator("/proc", error)) {
     const std::string number = folder.path().filename();
     pid_t process = 0;
-    const auto [end, bad] =
-        std::from_chars(number.data(), number.data() + number.size(), process);
+    const auto [end, bad] = std::from_chars(number.data(), number.data() + number.size(), process);
     if (bad != std::errc() || end != number.data() + number.size() || process == daemon) {
       continue;
     }

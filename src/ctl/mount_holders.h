@@ -15,8 +15,8 @@ struct MountHolder {
 };
 
 // A process in another mount namespace, as a container has one, that has a copy of the mount with
-// this st_dev; `daemon`, which serves it, doesn't count. Nothing if there is none, or it isn't for us
-// to see.
+// this st_dev; `daemon`, which serves it, doesn't count. Nothing if there is none, or it isn't for
+// us to see.
 std::optional<MountHolder> FindMountHolder(dev_t device, pid_t daemon);
 
 }  // namespace xzfs

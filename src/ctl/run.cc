@@ -108,10 +108,10 @@ tl::unexpected<Error> UnknownCommand(const std::string& word) {
     names.push_back(entry.name);
   }
   const std::string nearest(NearestWord(word, names));
-  return Fail(EINVAL, "there is no command '" + word + "' (" +
-                          (nearest.empty() ? "xzfsctl --help lists them"
-                                           : "did you mean " + nearest + "?") +
-                          ")");
+  return Fail(
+      EINVAL,
+      "there is no command '" + word + "' (" +
+          (nearest.empty() ? "xzfsctl --help lists them" : "did you mean " + nearest + "?") + ")");
 }
 
 Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {

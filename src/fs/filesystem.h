@@ -140,7 +140,8 @@ class Filesystem {
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
   struct Appended {
     size_t bytes = 0;
-    // If they are not where the kernel takes them to be: what it has from here on is not the file's.
+    // If they are not where the kernel takes them to be: what it has from here on is not the
+    // file's.
     std::optional<uint64_t> stale_from = std::nullopt;
   };
   // The same at the end that the file really has, whoever else appends to it. `expected`: where the
@@ -388,6 +389,7 @@ class Filesystem {
   struct Place;
   struct Victim;
   struct RenameStep;
+  struct RenameWhiteout;
   struct PreparedRename;
   // The steps that were done of an operation that failed, the last one first.
   struct HalfDone {
@@ -431,8 +433,8 @@ class Filesystem {
   void LoseName(const Victim& victim);
   Status PrepareRename(PreparedRename& prepared) EXCLUDES(namespace_);
   Result<bool> TryRename(NodeId parent, const std::string& name, NodeId new_parent,
-                         const std::string& new_name, unsigned flags, PreparedRename& prepared)
-      REQUIRES(namespace_);
+                         const std::string& new_name, unsigned flags, PreparedRename& prepared,
+                         RenameWhiteout& whiteout) REQUIRES(namespace_);
   Result<bool> RenameEntry(const Place& from, const Place& to, unsigned flags,
                            PreparedRename& prepared) REQUIRES(namespace_);
   Result<bool> Exchange(const Place& from, const StoredEntry& a, const Place& to,

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "fs/filesystem.h"
 
@@ -34,6 +36,32 @@ struct Filesystem::RenameStep {
   std::string to_name;
   uint64_t inode = 0;
   int unlink_flags = 0;  // of one that is removed
+};
+
+// What RENAME_WHITEOUT leaves under the old name: a character device 0/0, by which overlayfs knows
+// that a file was removed. Its name in the source may be another one than that which became free
+// (of `a.xz` moves `a`, and the device is `a`), so it is made beforehand, in the session's folder,
+// and an intent says where it goes. Not thread-safe.
+struct Filesystem::RenameWhiteout {
+  explicit RenameWhiteout(Filesystem& filesystem) : fs(filesystem) {}
+  // Whether all is there for `from` to become a whiteout; else Prepare has to make it. To be asked
+  // under the names' lock.
+  Result<bool> IsReady(const Place& from, const Place& to);
+  // Blocks: until it is on the disk. No lock is held.
+  Status Prepare();
+  // After the rename, under the same lock.
+  Status PutInto(const Place& from);
+  // It was not needed.
+  void Drop();
+
+  Filesystem& fs;
+  std::shared_ptr<Session> session;
+  std::string temp;    // the device, in the session's folder; empty: there is none
+  std::string intent;  // likewise
+  std::string stored_name;
+  std::vector<IntentStep> steps;     // that the intent says
+  std::vector<IntentStep> to_write;  // that it should
+  bool is_needed = false;
 };
 
 }  // namespace xzfs

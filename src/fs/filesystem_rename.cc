@@ -73,21 +73,27 @@ struct Filesystem::PreparedRename {
 Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_parent,
                           const std::string& new_name, unsigned flags) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
-  if ((flags & ~static_cast<unsigned>(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0) {
+  constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+  constexpr unsigned kExclusive = RENAME_WHITEOUT | RENAME_EXCHANGE;
+  if ((flags & ~kKnown) != 0 || (flags & kExclusive) == kExclusive) {
     return Fail(EINVAL, "renameat2 flags");
   }
   // Each time something else may be found under the names.
   constexpr int kTries = 8;
   PreparedRename prepared;
+  RenameWhiteout whiteout(*this);
   Result<bool> renamed = false;
   for (int tries = 0; renamed && !*renamed && tries < kTries; ++tries) {
-    if (const Status made = PrepareRename(prepared); !made) {
+    Status made = PrepareRename(prepared);
+    made = made ? whiteout.Prepare() : made;
+    if (!made) {
       renamed = tl::unexpected(made.error());
       break;
     }
     ExclusiveLock names(namespace_);
-    renamed = TryRename(parent, name, new_parent, new_name, flags, prepared);
+    renamed = TryRename(parent, name, new_parent, new_name, flags, prepared, whiteout);
   }
+  whiteout.Drop();
   prepared.DropIntent();  // unless a step of it was taken, which makes it another's
   RemoveDoneIntents(kMostDoneIntents);
   if (!renamed) {
@@ -99,10 +105,21 @@ Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_par
 
 Result<bool> Filesystem::TryRename(NodeId parent, const std::string& name, NodeId new_parent,
                                    const std::string& new_name, unsigned flags,
-                                   PreparedRename& prepared) {
+                                   PreparedRename& prepared, RenameWhiteout& whiteout) {
   XZFS_ASSIGN_OR_RETURN(const Place from, PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const Place to, PlaceAt(new_parent, new_name));
-  return RenameEntry(from, to, flags, prepared);
+  if ((flags & RENAME_WHITEOUT) == 0) {
+    return RenameEntry(from, to, flags, prepared);
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool ready, whiteout.IsReady(from, to));
+  if (!ready) {
+    return false;
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool renamed, RenameEntry(from, to, flags, prepared));
+  if (renamed) {
+    XZFS_RETURN_IF_ERROR(whiteout.PutInto(from));
+  }
+  return renamed;
 }
 
 // Step 2: makes what is missing. Blocks: until it is on the disk.

@@ -6,6 +6,7 @@ import itertools
 import os
 import stat
 import threading
+import unittest
 
 import support
 import write_support
@@ -133,6 +134,48 @@ class Calls:
             self.assert_content(folder, self.ONE)
             self.assert_content(f"{name}/inside", b"inside")
             self.assert_committed(folder, self.ONE)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_whiteout_leaves_a_device_under_the_old_name(self):
+        for one, two, names, (old, new) in self.pairs():
+            renameat2(old, new, WHITEOUT | (NOREPLACE if two is None else 0))
+            st = os.lstat(old)
+            self.assertTrue(stat.S_ISCHR(st.st_mode), f"{one} over {two}")
+            self.assertEqual(st.st_rdev, 0)
+            self.assertIn(names[0], os.listdir(self.root))
+            self.assert_content(names[1], self.ONE, f"{one} over {two}")
+            self.assert_errno(errno.EEXIST, os.mkdir, old)
+            write_at(new, 70_000, b"after the rename")
+            self.assert_committed(names[1], patched(self.ONE, 70_000, b"after the rename"))
+            os.unlink(old)
+            self.gone(names[0])
+            self.assert_content(names[1], patched(self.ONE, 70_000, b"after the rename"))
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_whiteouts_under_names_with_suffixes_and_of_directories(self):
+        self.store("a.xz", self.ONE, "hot")
+        self.store("a", self.TWO, "cold")  # stored under the name of the other one
+        os.mkdir(self.path("d"))
+        write_file(self.path("d/inside"), b"inside")
+        for name in ("a.xz", "d"):
+            renameat2(self.path(name), self.path(name + ".new"), WHITEOUT)
+            self.assertTrue(stat.S_ISCHR(os.lstat(self.path(name)).st_mode), name)
+        self.assert_content("a.xz.new", self.ONE)
+        self.assert_content("a", self.TWO)
+        self.assert_content("d.new/inside", b"inside")
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_whiteout_without_a_rename_leaves_nothing(self):
+        self.store("one", self.ONE, "hot")
+        self.store("two", self.TWO, "cold")
+        os.link(self.path("one"), self.path("link"))
+        renameat2(self.path("one"), self.path("link"), WHITEOUT)  # two names of one file
+        for code, flags in ((errno.EEXIST, WHITEOUT | NOREPLACE), (errno.EINVAL, WHITEOUT | EXCHANGE)):
+            self.assert_errno(code, renameat2, self.path("one"), self.path("two"), flags)
+        self.assert_errno(errno.ENOENT, renameat2, self.path("none"), self.path("new"), WHITEOUT)
+        for name, content in (("one", self.ONE), ("two", self.TWO), ("link", self.ONE)):
+            self.assert_content(name, content)
+        self.assertEqual(sorted(os.listdir(self.root)), ["link", "one", "two"])
 
     def test_names_that_change_their_kind(self):
         """A suffix that means something is only a name in the mount."""

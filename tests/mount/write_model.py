@@ -14,7 +14,7 @@ from write_support import Entry, noise, snapshot
 _libc = ctypes.CDLL(None, use_errno=True)
 AT_FDCWD = -100
 KEEP_SIZE, PUNCH_HOLE = 1, 2
-NOREPLACE, EXCHANGE = 1, 2
+NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 FOLDERS = ("", "d", "d/e", "f", "g.xz")
 NAMES = ("a", "b", "c", "a.xz", "b.xz", "t.tar", "t.txz", "l", "m.xz", "x.xz.xz")
 # Times that are set are before this, times that the clock made are after it.

@@ -10,17 +10,21 @@ import contextlib
 import itertools
 import os
 import random
+import stat
 import sys
 import time
 
 import support
 import write_support
 import xzformat
-from write_model import EXCHANGE, renameat2
+from write_model import EXCHANGE, WHITEOUT, renameat2
 from write_support import STATES, Strace, WriteMount, patched, read_file, write_at, write_file
 
 OPTIONS = "block_size=64KiB,preset=0,compress_threads=1,entry_timeout=0,attr_timeout=0"
 ONE, TWO = xzformat.text(21, 150_000), xzformat.text(22, 100_000)
+
+# What stands for a character device 0/0 in a tree.
+A_WHITEOUT = b"a whiteout"
 
 # Calls that change something: a kill just before one of them is all that kills can do.
 CHANGES = ("openat", "openat2", "fsync", "fdatasync", "renameat2", "renameat", "unlinkat", "linkat",
@@ -91,8 +95,21 @@ def renames():
                  {"one": TWO, "two": ONE})])
 
 
+def whiteouts():
+    """RENAME_WHITEOUT: what has the old name afterwards is a device, never a file, and never nothing
+    while the new one is there."""
+    for one, two in itertools.product(STATES, (*STATES, None)):
+        begin = {"one": (ONE, one)}
+        if two is not None:
+            begin["two"] = (TWO, two)
+        after = {"one": A_WHITEOUT, "two": ONE}
+        yield Scenario(f"rename {one} over {two}, leaving a whiteout", begin, [
+            (lambda mount: renameat2(mount / "one", mount / "two", WHITEOUT), after),
+            (lambda mount: mount.sync(), after)])
+
+
 def all_scenarios():
-    return [*commits(), *changes(), *renames()]
+    return [*commits(), *changes(), *renames(), *(whiteouts() if os.geteuid() == 0 else ())]
 
 
 def prepare(test, source, scenario):
@@ -133,7 +150,11 @@ def act(scenario, mount):
 
 
 def tree_of(folder):
-    return {name: read_file(os.path.join(folder, name)) for name in os.listdir(folder)}
+    def look(path):
+        st = os.lstat(path)
+        return A_WHITEOUT if stat.S_ISCHR(st.st_mode) and st.st_rdev == 0 else read_file(path)
+
+    return {name: look(os.path.join(folder, name)) for name in os.listdir(folder)}
 
 
 def assert_allowed(test, got, allowed, what):
@@ -169,7 +190,8 @@ def check_recovered(test, source, allowed, what):
 
 def assert_names_and_sizes(test, stored, got, what):
     test.assertEqual({name.decode(): entry.content for name, entry in stored.items()},
-                     {name: write_support.digest(content) for name, content in got.items()},
+                     {name: 0 if content is A_WHITEOUT else write_support.digest(content)
+                      for name, content in got.items()},
                      f"{what}: stored")
 
 

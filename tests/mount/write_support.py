@@ -198,7 +198,7 @@ def stored_snapshot(source):
                 name, content = name[:-3], content[:-3]
                 size = len(content)
         elif stat.S_ISCHR(st.st_mode) or stat.S_ISBLK(st.st_mode):
-            content = st.st_rdev
+            name, content = _unescaped(name), st.st_rdev
         if name in tree:
             raise AssertionError(f"{source}: two stored files for {name!r}")
         tree[name] = _entry(st, content, size)

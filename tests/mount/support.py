@@ -535,6 +535,9 @@ def main():
     """Runs the calling module's tests. Exit code: 0, 1 for failures (and for a run that tested
     nothing, or, with XZFS_REQUIRE_MOUNT=1, skipped something), 77 when all was skipped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ctest's timeout: leave no mount
+    # In the background, or by nohup, they are ignored, and so they would be by what is started.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     program = unittest.main(module="__main__", exit=False, verbosity=2,
                             testRunner=unittest.TextTestRunner(resultclass=_Result, verbosity=2,
                                                                stream=sys.stderr))

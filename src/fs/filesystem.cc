@@ -219,6 +219,9 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (node->is_removed) {
     return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
   }
+  if (node->is_removed) {
+    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
+  }
   UndoHalfDone();
   XZFS_RETURN_IF_ERROR(EnterDirectory(parent));
   SharedLock names(namespace_);

@@ -76,12 +76,18 @@ Status Filesystem::RenameWhiteout::PutInto(const Place& from) {
   if (!is_needed) {
     return {};
   }
-  const int error = RenameOverNothing(fs.os_, session->folder(), temp, from.fd(), stored_name);
-  temp.clear();  // it has its name, or is the intent's
+  int error = RenameOverNothing(fs.os_, session->folder(), temp, from.fd(), stored_name);
+  if (error == 0) {
+    temp.clear();
+  } else {
+    // The file has its new name, which may have been another's, so there is no way back.
+    error = fs.os_.MakeNode(from.fd(), stored_name, S_IFCHR, 0);
+  }
   if (error < 0) {
+    temp.clear();  // the intent's
     intent.clear();
-    Log(LogLevel::kError,
-        "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
+    Log(LogLevel::kError, "the whiteout of '" + from.name +
+                              "' could not get its name; the next mount gives it that");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
   fs.FinishIntent({session, std::exchange(intent, {}), {from.descriptor}});

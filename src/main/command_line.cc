@@ -194,8 +194,7 @@ std::string HelpText() {
          "\n"
          "Options:\n" +
          OptionsHelp() +
-         "SIZE takes KiB, MiB, GiB and TiB. The mount flags nosuid and nodev are set unless suid\n"
-         "or dev is given; noexec is passed on.\n"
+         "SIZE takes KiB to TiB. nosuid and nodev are set unless suid or dev is given.\n"
          "\n"
          "Example:\n"
          "  xzfs /srv/logs.xz /srv/logs -o cache_size=512MiB,allow_other\n"

@@ -1,13 +1,13 @@
 // Writes inputs for the fuzzers into a folder: small files of every kind that tests can build, and
-// the test files of XZ Utils if they are there (XZFS_CORPUS, or a folder beside the sources).
+// the decoder test files.
 #include <cstdint>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 
+#include "support/corpora.h"
 #include "support/xz_builder.h"
 #include "xzfs/block_index.h"
 
@@ -84,9 +84,6 @@ void AddBuilt(SeedFolder* seeds) {
 }
 
 void AddCorpus(const fs::path& corpus, SeedFolder* seeds) {
-  if (!fs::is_directory(corpus)) {
-    return;
-  }
   for (const fs::directory_entry& entry : fs::directory_iterator(corpus)) {
     std::ifstream stream(entry.path(), std::ios::binary);
     const std::string file(std::istreambuf_iterator<char>(stream), {});
@@ -108,8 +105,9 @@ int main(int argc, char** argv) {
   }
   xzfs::SeedFolder seeds(argv[1]);
   xzfs::AddBuilt(&seeds);
-  const char* corpus = std::getenv("XZFS_CORPUS");
-  xzfs::AddCorpus(corpus != nullptr ? corpus : XZFS_DEFAULT_CORPUS, &seeds);
+  for (const std::filesystem::path& corpus : xzfs::Corpora()) {
+    xzfs::AddCorpus(corpus, &seeds);
+  }
   std::printf("%zu seeds\n", seeds.count());
   return seeds.count() > 0 ? 0 : 1;
 }

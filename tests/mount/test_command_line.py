@@ -354,7 +354,7 @@ class Starting(CommandLineTest):
         # Before the signals are caught nothing has been done: they end it as they do all. The delay
         # closes in on the time between that and the mount, whatever else the machine does.
         for attempt in range(400):
-            if attempt >= scaled(40, least=10) and INTERRUPTED in codes:
+            if attempt >= scaled(40, least=10) and codes >= {OK, INTERRUPTED}:
                 break
             process = subprocess.Popen([BINARY, self.source, self.mnt], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -370,7 +370,7 @@ class Starting(CommandLineTest):
                 delay_s *= 1.1 if code != INTERRUPTED else 1
                 self.assertIn(code, (INTERRUPTED, -signal.SIGTERM, -signal.SIGINT))
                 self.assert_nothing_left()
-        self.assertEqual(codes & {OK, INTERRUPTED}, {OK, INTERRUPTED})
+        self.assertGreaterEqual(codes, {OK, INTERRUPTED})
 
 
 class MountTable(CommandLineTest):

@@ -351,8 +351,11 @@ class When(support.MountTest):
                            "the commit is cancelled")
                 self.assertEqual(mount.commits()["done"], before["done"])
                 self.assertEqual(mount.state("file"), state)
+                # What is waited for need not take long: it is encoded at idle priority.
+                os.getxattr(mount.path, "user.xzfs.cmd.set.preset=0")
                 os.close(fd)
                 mount.sync()
+                os.getxattr(mount.path, "user.xzfs.cmd.set.preset=9e")
                 self.assertEqual(mount.state("file"), "cold")
                 assert_valid(self, stored_path(self.source, "file"), content)
 

@@ -1,12 +1,9 @@
-// The test files of XZ Utils: what is decoded is what `xz -dc` writes.
-//
-// XZFS_CORPUS names the folder; without it, a folder beside the sources is looked for.
+// The decoder test files: what is decoded is what `xz -dc` writes.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <array>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -15,6 +12,7 @@
 #include <vector>
 
 #include "decode_util.h"
+#include "support/corpora.h"
 #include "support/mem_file.h"
 #include "xz/format.h"
 
@@ -55,37 +53,25 @@ Format FormatOf(const fs::path& path) {
   return path.extension() == ".lz" ? Format::kLzip : Format::kXz;
 }
 
-class CorpusTest : public testing::Test {
+class CorpusTest : public testing::TestWithParam<fs::path> {
  protected:
-  void SetUp() override {
-    const char* folder = std::getenv("XZFS_CORPUS");
-    const fs::path path = folder != nullptr ? folder : XZFS_DEFAULT_CORPUS;
-    if (!fs::is_directory(path)) {
-      GTEST_SKIP() << "no corpus at " << path << ": set XZFS_CORPUS to xz's tests/files";
-    }
-    for (const fs::directory_entry& entry : fs::directory_iterator(path)) {
-      const std::string extension = entry.path().extension().string();
-      if (extension == ".xz" || extension == ".lzma" || extension == ".lz") {
-        paths_.push_back(entry.path());
-      }
-    }
-  }
-
-  std::vector<fs::path> Files(const std::string& prefix) const {
+  static std::vector<fs::path> Files(const std::string& prefix) {
     std::vector<fs::path> matching;
-    for (const fs::path& path : paths_) {
-      if (path.filename().string().starts_with(prefix)) {
-        matching.push_back(path);
+    for (const fs::directory_entry& entry : fs::directory_iterator(GetParam())) {
+      const std::string extension = entry.path().extension().string();
+      const bool is_one = extension == ".xz" || extension == ".lzma" || extension == ".lz";
+      if (is_one && entry.path().filename().string().starts_with(prefix)) {
+        matching.push_back(entry.path());
       }
     }
     return matching;
   }
-
- private:
-  std::vector<fs::path> paths_;
 };
 
-TEST_F(CorpusTest, GoodFilesGiveWhatXzGives) {
+INSTANTIATE_TEST_SUITE_P(Corpora, CorpusTest, testing::ValuesIn(Corpora()),
+                         [](const auto& info) { return "Folder" + std::to_string(info.index); });
+
+TEST_P(CorpusTest, GoodFilesGiveWhatXzGives) {
   const std::vector<fs::path> files = Files("good-");
   EXPECT_GE(files.size(), 22u);
   for (const fs::path& path : files) {
@@ -102,7 +88,7 @@ TEST_F(CorpusTest, GoodFilesGiveWhatXzGives) {
   }
 }
 
-TEST_F(CorpusTest, BadFilesNeverReadWholeAndNeverGiveOtherBytes) {
+TEST_P(CorpusTest, BadFilesNeverReadWholeAndNeverGiveOtherBytes) {
   const std::vector<fs::path> files = Files("bad-");
   EXPECT_GE(files.size(), 44u);
   std::string good_output;
@@ -131,7 +117,7 @@ TEST_F(CorpusTest, BadFilesNeverReadWholeAndNeverGiveOtherBytes) {
   EXPECT_GE(with_index, 25u) << "damage that only decoding finds";
 }
 
-TEST_F(CorpusTest, UnsupportedFilesAreRefusedOrReadAsXzDoes) {
+TEST_P(CorpusTest, UnsupportedFilesAreRefusedOrReadAsXzDoes) {
   const std::vector<fs::path> files = Files("unsupported-");
   EXPECT_GE(files.size(), 5u);
   size_t read = 0;

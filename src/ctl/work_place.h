@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,9 @@
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+// The path of the directory `dir` below `above`, as far as the system tells it.
+std::string PathBelow(int above, int dir);
 
 // One session for each file system, and each mount of one: in the nearest `.xzfs` above, so that
 // the mount of that source cleans up what a crash leaves, else in a new one in the directory that

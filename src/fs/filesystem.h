@@ -38,6 +38,7 @@
 #include "fs/node_table.h"
 #include "fs/open_order.h"
 #include "fs/options.h"
+#include "fs/zone_twins.h"
 #include "fs/zones.h"
 #include "store/descriptor_cache.h"
 #include "store/directory_reader.h"
@@ -45,6 +46,7 @@
 #include "store/known_files.h"
 #include "store/session.h"
 #include "store/source_dir.h"
+#include "store/source_twins.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
@@ -310,7 +312,7 @@ class Filesystem {
   void QueueClosing() EXCLUDES(closing_mutex_);
   void EndHandles();
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  Status RemoveTwin(const NodePtr& node, uint64_t inode);
+  Status RemoveTwin(const NodePtr& node, const StoredKey& twin);
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
@@ -374,7 +376,6 @@ class Filesystem {
   Status BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file);
   Result<std::unique_ptr<OpenFile>> TryOpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
                                                 bool* keep_cache);
-  Status CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor, const std::string& twin);
   Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
                                     const StoredEntry* replaced);
   Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
@@ -465,6 +466,8 @@ class Filesystem {
   std::vector<ZonePtr> Zones() EXCLUDES(zones_mutex_);
   void KeepZone(const ZonePtr& zone, const DescriptorPtr& top) REQUIRES(zone->mutex);
   // Our session in the zone of a file or directory, made if there is none.
+  // Null if it isn't known any more.
+  DescriptorPtr OpenTop(NodeId top);
   Result<std::shared_ptr<Session>> SessionFor(NodeId id);
   Result<std::shared_ptr<Session>> SessionFor(const ZonePtr& zone);
   bool IsRefused(Zone& zone);
@@ -495,6 +498,7 @@ class Filesystem {
   const std::string boot_id_;
   const DescriptorPtr root_;
   KnownFiles known_;
+  ZoneTwins twins_;
   SourceDir names_;
   InodeNumbers numbers_;
   NodeTable nodes_;

@@ -62,6 +62,7 @@ void Filesystem::MakeRootZone() {
     zone->directory = root_;
   }
   nodes_.SetZone(kRootNode, zone);
+  twins_.Add(*zone);
   MutexLock lock(zones_mutex_);
   zones_.push_back(std::move(zone));
 }
@@ -117,7 +118,15 @@ ZonePtr Filesystem::NewZone(NodeId top, const FileFacts& facts, bool is_border) 
   zone->mount_id = facts.mount_id;
   zone->is_border = is_border;
   ZonePtr set = nodes_.SetZone(top, zone);
-  return set == nullptr ? zone : set;
+  set = set == nullptr ? zone : set;
+  twins_.Add(*set);
+  return set;
+}
+
+DescriptorPtr Filesystem::OpenTop(NodeId top) {
+  const NodePtr node = nodes_.Find(top);
+  const auto open = node == nullptr ? Result<DescriptorPtr>(nullptr) : OpenNode(node);
+  return open ? *open : nullptr;
 }
 
 void Filesystem::ReportCopy(NodeId id) {
@@ -169,6 +178,7 @@ Status Filesystem::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& 
   MutexLock lock(zone->mutex);
   if (!zone->is_border && zone->session == nullptr && zone->adopted.empty()) {
     nodes_.DropZone(id);  // nothing is left of it
+    twins_.Drop(*zone);
   }
   return recovered;
 }
@@ -243,6 +253,7 @@ Result<std::shared_ptr<Session>> Filesystem::SessionFor(const ZonePtr& zone) {
   }();
   if (made) {
     zone->session = *made;
+    twins_.SetOwn(*zone, *made);
     zone->is_adopted = true;
     zone->refusal.reset();
   } else if (zone->top != kRootNode && IsLasting(made.error().code)) {
@@ -361,6 +372,7 @@ void Filesystem::SplitZone(NodeId file, const ZonePtr& zone) {
     return;
   }
   KeepZone(made, top);
+  twins_.SetOwn(*made, session);
   made->session = std::move(session);
   made->is_adopted = true;
 }

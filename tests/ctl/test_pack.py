@@ -148,6 +148,8 @@ class Pack(CtlTest):
         self.ctl("pack", "-k", "t")
         self.assertEqual(os.stat(self.path("t/one.xz")).st_ino,
                          os.stat(self.path("t/a/other.skip.xz")).st_ino)
+        for kept in ("t/one.xz", "t/a/other.skip.xz"):
+            os.unlink(self.path(kept))
         self.ctl("pack", "t/one", "t/a")
         self.assert_one_file_each({"one": ["t/one.xz", "t/a/other.skip.xz"]})
 
@@ -197,8 +199,9 @@ class Pack(CtlTest):
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["a", "a.xz", "b"])
         _, error = self.ctl("pack", "-k", "t")
         self.assertIn("1 already packed and kept", error)
-        self.ctl("pack", "t")
-        self.assertEqual(sorted(os.listdir(self.path("t"))), ["a.xz", "b"])
+        _, error = self.ctl("pack", "t")
+        self.assertIn("1 its compressed name is taken by another file", error)
+        self.assertEqual(sorted(os.listdir(self.path("t"))), ["a", "a.xz", "b"])
 
     def test_the_projected_saving_is_near_the_real_one(self):
         for number in range(10):

@@ -14,7 +14,7 @@
 namespace xzfs {
 namespace {
 
-// Only twins are looked at: a handful of files at a time.
+// Only pairs are looked at: a handful of files at a time.
 constexpr size_t kKnownFilesBytes = size_t{64} << 10;
 
 class PackCommand : public Command {
@@ -22,7 +22,7 @@ class PackCommand : public Command {
   void Declare(Arguments& arguments) override {
     encoding_.Declare(arguments);
     arguments.Flag("-k,--keep", keep_,
-                   "keep the plain files, too (a mount of the folder removes their twins)");
+                   "keep the plain files, too (a mount of the folder shows both)");
     arguments.Flag("-n,--dry-run", dry_run_,
                    "change nothing; tell from samples what it would save");
     arguments.Duration("--older-than", older_than_, "only files not modified for so long");

@@ -16,6 +16,7 @@
 #include "ctl/input.h"
 #include "ctl/replace_job.h"
 #include "store/kept_times.h"
+#include "store/settle_claims.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {
@@ -95,13 +96,19 @@ class ReblockJob : public ReplaceJob {
     return true;
   }
 
+  Status TryClaim() override {
+    return AddClaim(Claim::Kind::kAside, file_,
+                    session_->NewId() + std::string(kAsideSuffix));
+  }
+
   Result<bool> TryPublish() override {
     XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
     if (!usable) {
       return false;
     }
     // The old form is the temp then, and goes.
-    if (const Status swapped = PutAside(file_, temp_.name, RENAME_EXCHANGE); swapped) {
+    if (const Status swapped = PutAside(file_, claims_.front(), &temp_); swapped) {
+      is_swapped_ = true;
       return true;
     } else if (swapped.error().code != EINVAL) {
       return tl::unexpected(swapped.error());
@@ -117,10 +124,19 @@ class ReblockJob : public ReplaceJob {
 
   Result<bool> TryFinish() override { return true; }
 
+  void Abandon(const Error& error) override {
+    ReplaceJob::Abandon(error);
+    if (is_swapped_) {  // and perhaps not on the disk: the old form stays
+      temp_.name.clear();
+      KeepClaims();
+    }
+  }
+
   const ReblockContext& context_;
   std::shared_ptr<const RandomAccessFile> stored_;
   XzWriteRequest request_;
   XzWriteResult written_;
+  bool is_swapped_ = false;
 };
 
 class ReblockCommand : public Command {

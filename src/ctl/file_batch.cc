@@ -1,6 +1,7 @@
 #include "ctl/file_batch.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <string>
 #include <system_error>
@@ -111,9 +112,21 @@ void FileBatch::PublishAll() {
     }
     Publish(std::move(jobs));
   }
-  for (const OpenDirPtr& dir : unsynced_) {
-    os_.Sync(dir->fd(), false);
+  SyncFinished();
+}
+
+// What can't be synced stays claimed: the next run or mount sees what became of it.
+void FileBatch::SyncFinished() {
+  bool all = true;
+  for (const OpenDirPtr& dir : std::exchange(unsynced_, {})) {
+    all = os_.Sync(dir->fd(), false) == 0 && all;
   }
+  for (HeldClaim& claim : finished_) {
+    if (all) {
+      claim.Done();
+    }
+  }
+  finished_.clear();
 }
 
 void FileBatch::SyncFiles(Jobs& jobs) {
@@ -136,10 +149,13 @@ void FileBatch::SyncFiles(Jobs& jobs) {
 
 void FileBatch::Publish(Jobs jobs) {
   SyncFiles(jobs);
+  std::erase_if(jobs, [](const auto& job) { return !job->ClaimNames(); });
   std::erase_if(jobs, [](const auto& job) { return !job->Publish(); });
   SyncDirectories(jobs);
   for (const auto& job : jobs) {
     job->Finish();
+    std::vector<HeldClaim> claims = job->TakeClaims();
+    std::move(claims.begin(), claims.end(), std::back_inserter(finished_));
     for (const OpenDirPtr& dir : job->dirs()) {
       unsynced_.insert(dir);
     }
@@ -156,7 +172,9 @@ void FileBatch::SyncDirectories(Jobs& jobs) {
   }
   for (auto& [dir, result] : results) {
     result = os_.Sync(dir->fd(), false);
-    unsynced_.erase(dir);
+    if (result == 0) {
+      unsynced_.erase(dir);
+    }
   }
   std::erase_if(jobs, [&](const auto& job) {
     int error = 0;
@@ -168,9 +186,7 @@ void FileBatch::SyncDirectories(Jobs& jobs) {
     }
     return error < 0;
   });
-  for (const OpenDirPtr& dir : std::exchange(unsynced_, {})) {
-    os_.Sync(dir->fd(), false);
-  }
+  SyncFinished();
 }
 
 }  // namespace xzfs

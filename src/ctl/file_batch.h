@@ -14,6 +14,7 @@
 #include "base/os.h"
 #include "base/worker_pool.h"
 #include "ctl/tree.h"
+#include "store/claims.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -29,10 +30,14 @@ class FileJob {
   // The new form: synced before Publish.
   virtual int made() const = 0;
   virtual uint64_t made_bytes() const = 0;
-  // Gives it its name.
+  // Writes down what Publish and Finish are going to do with names.
+  virtual bool ClaimNames() = 0;
+  // Gives it its name, once that is on the disk: for all that were claimed before by one sync.
   virtual bool Publish() = 0;
   // Takes the old form away. The directory was synced after Publish.
   virtual void Finish() = 0;
+  // What holds until the directory was synced after Finish, too.
+  virtual std::vector<HeldClaim> TakeClaims() = 0;
   // Instead of the next step: `error` is why there is none.
   virtual void Abandon(const Error& error) = 0;
   // Where both are, under all their names.
@@ -63,6 +68,7 @@ class FileBatch {
   void Publish(Jobs jobs);
   void SyncFiles(Jobs& jobs);
   void SyncDirectories(Jobs& jobs);
+  void SyncFinished();
 
   Os& os_;
   const size_t most_queued_;
@@ -75,6 +81,7 @@ class FileBatch {
   bool ending_ GUARDED_BY(mutex_) = false;   // nothing more is added to queue_
   // Names of files that were taken away are not on the disk. Of the publishing thread.
   std::set<OpenDirPtr> unsynced_;
+  std::vector<HeldClaim> finished_;  // likewise, until they are
   WorkerPool syncers_;
   std::vector<std::thread> threads_;
 };

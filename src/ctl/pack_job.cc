@@ -20,9 +20,13 @@ constexpr uint64_t kSampledBytes = uint64_t{8} << 20;
 PackJob::~PackJob() {
   for (size_t i = begin_; i < end_; ++i) {
     const FoundFile& name = names_[i];
-    if (const Status removed = RemoveTwin(os_, name.dir->fd(), name.name, twin_->inode); !removed) {
+    if (const Status removed = RemoveTwin(os_, name.dir->fd(), name.name, twin_->key); !removed) {
       tally_.AddFailed(name, removed.error());
+      KeepClaims();
     }
+  }
+  if (begin_ < end_) {
+    SyncUndone();
   }
 }
 
@@ -52,7 +56,7 @@ Result<bool> PackJob::TryMake() {
       return Skip("name too long");
     }
   }
-  if (context_.keep && context_.names.HasTwin(dir_fd(), AsHot(file_)).value_or(false)) {
+  if (context_.keep && context_.names.LooksPacked(dir_fd(), AsHot(file_)).value_or(false)) {
     return Skip("already packed and kept");
   }
   XZFS_ASSIGN_OR_RETURN(const bool worth_it, IsWorthIt());
@@ -96,26 +100,36 @@ Result<bool> PackJob::Encode() {
   return true;
 }
 
+// With --keep the two are two files, and nobody's business.
+Status PackJob::TryClaim() {
+  for (const FoundFile& name : names_) {
+    if (!context_.keep) {
+      XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, name, ColdNameOfPlain(name.name)));
+    }
+  }
+  return {};
+}
+
 Result<bool> PackJob::TryPublish() {
+  SourceTwins twins(os_, session_->top());
   XZFS_ASSIGN_OR_RETURN(
-      twin_, PublishTwin(os_, context_.names, Plain(), dir_fd(), file_.name, *session_, temp_));
+      twin_, PublishTwin(os_, twins, Plain(), dir_fd(), file_.name, *session_, temp_));
   bool published = twin_.has_value();
   for (end_ = published ? 1 : 0; published && end_ < names_.size(); end_ += published ? 1 : 0) {
-    XZFS_ASSIGN_OR_RETURN(published, LinkTwin(names_[end_]));
+    XZFS_ASSIGN_OR_RETURN(published, LinkTwin(twins, names_[end_]));
   }
   return published ? true : Skip("its compressed name is taken by another file");
 }
 
 // Another name for the twin, beside that of the plain file. False: something else has it.
-Result<bool> PackJob::LinkTwin(const FoundFile& name) {
+Result<bool> PackJob::LinkTwin(SourceTwins& twins, const FoundFile& name) {
   XZFS_RETURN_IF_ERROR(CheckName(name));
   const std::string twin = ColdNameOfPlain(file_.name);
   const std::string other = ColdNameOfPlain(name.name);
   const KeptTimes times(os_, name.dir->fd());
   int error = os_.Link(dir_fd(), twin, name.dir->fd(), other);
-  if (error == -EEXIST && context_.names.HasTwin(name.dir->fd(), AsHot(name)).value_or(false)) {
-    error = os_.Unlink(name.dir->fd(), other, 0);  // of a pack that was cut off
-    error = error < 0 ? error : os_.Link(dir_fd(), twin, name.dir->fd(), other);
+  if (error == -EEXIST && twins.RemoveHidden(name.dir->fd(), name.name, other).value_or(false)) {
+    error = os_.Link(dir_fd(), twin, name.dir->fd(), other);
   }
   if (error < 0 && error != -EEXIST) {
     return FailErrno(-error, "link the compressed form of " + name.path());

@@ -35,11 +35,12 @@ class PackJob : public ReplaceJob {
 
  private:
   Result<bool> TryMake() override;
+  Status TryClaim() override;
   Result<bool> TryPublish() override;
   Result<bool> TryFinish() override;
   PlainFile Plain() const;
   StoredEntry AsHot(const FoundFile& name) const;
-  Result<bool> LinkTwin(const FoundFile& name);
+  Result<bool> LinkTwin(SourceTwins& twins, const FoundFile& name);
   Result<bool> IsWorthIt();
   Result<bool> Encode();
 

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <new>
+#include <utility>
 
 #include "base/identity.h"
 #include "ctl/link_groups.h"
@@ -16,6 +17,9 @@ namespace xzfs {
 ReplaceJob::~ReplaceJob() {
   if (!temp_.name.empty()) {
     session_->Unlink(temp_.name);
+  }
+  for (HeldClaim& claim : claims_) {
+    claim.Done();
   }
 }
 
@@ -33,14 +37,31 @@ bool ReplaceJob::Make() try {
   return Settle(Fail(ENOMEM, "no memory for " + file_.path()));
 }
 
-bool ReplaceJob::Publish() { return Settle(TryPublish()); }
+bool ReplaceJob::ClaimNames() {
+  const Status claimed = TryClaim();
+  return Settle(claimed ? Result<bool>(true) : tl::unexpected(claimed.error()));
+}
+
+bool ReplaceJob::Publish() {
+  for (HeldClaim& claim : claims_) {
+    if (const Status synced = claim.Sync(); !synced) {
+      return Settle(tl::unexpected(synced.error()));
+    }
+  }
+  return Settle(TryPublish());
+}
 
 void ReplaceJob::Finish() {
   if (!Settle(TryFinish())) {
     return;
   }
+  is_done_ = true;
   tally_.AddDone(file_.path(), old_bytes(), made_bytes());
   progress_.AddDone(1, 0, 0);
+}
+
+std::vector<HeldClaim> ReplaceJob::TakeClaims() {
+  return is_done_ ? std::exchange(claims_, {}) : std::vector<HeldClaim>();
 }
 
 bool ReplaceJob::Settle(const Result<bool>& result) {
@@ -118,10 +139,32 @@ Result<bool> ReplaceJob::CheckBase() {
   return edited ? Skip("edited in a mount") : true;
 }
 
-Status ReplaceJob::PutAside(const FoundFile& name, const std::string& aside, unsigned flags) {
+Status ReplaceJob::AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
+                            bool has_new) {
+  XZFS_ASSIGN_OR_RETURN(Claim claim,
+                        ClaimOn(os_, kind, fd(), has_new ? temp_.file.get() : -1));
+  claim.dir = PathBelow(session_->top(), name.dir->fd());
+  claim.name = name.name;
+  claim.other = other;
+  if (names_.size() > 1) {
+    claim.old_ctime_ns = 0;  // it changes with each name that goes
+  }
+  XZFS_ASSIGN_OR_RETURN(HeldClaim held, session_->claims().Add(std::move(claim)));
+  claims_.push_back(std::move(held));
+  return {};
+}
+
+Status ReplaceJob::PutAside(const FoundFile& name, HeldClaim& claim, TempFile* temp) {
   const KeptTimes times(os_, name.dir->fd());
-  return xzfs::PutAside(os_, name.dir->fd(), name.name, session_->folder(), aside, flags,
-                        Identity::Of(file_.attributes));
+  return xzfs::PutAside(os_, name.dir->fd(), *session_, claim, temp);
+}
+
+void ReplaceJob::SyncUndone() {
+  for (const FoundFile& name : names_) {
+    if (os_.Sync(name.dir->fd(), /*only_data=*/false) < 0) {
+      KeepClaims();
+    }
+  }
 }
 
 void AddFiles(const ReplaceContext& context, Console& console, const TreeRules& rules,

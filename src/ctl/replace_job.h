@@ -12,6 +12,7 @@
 #include "ctl/progress.h"
 #include "ctl/tally.h"
 #include "ctl/work_place.h"
+#include "store/claims.h"
 #include "store/session.h"
 #include "xzfs/result.h"
 
@@ -40,8 +41,10 @@ class ReplaceJob : public FileJob {
   ~ReplaceJob() override;
 
   bool Make() override;
+  bool ClaimNames() override;
   bool Publish() override;
   void Finish() override;
+  std::vector<HeldClaim> TakeClaims() override;
   void Abandon(const Error& error) override { tally_.AddFailed(file_, error); }
   int made() const override { return temp_.file.get(); }
   std::vector<OpenDirPtr> dirs() const override;
@@ -50,6 +53,7 @@ class ReplaceJob : public FileJob {
   // Errors of them are said: files that others are at work with are left, without an error. False
   // was said.
   virtual Result<bool> TryMake() = 0;
+  virtual Status TryClaim() = 0;  // with AddClaim
   virtual Result<bool> TryPublish() = 0;
   virtual Result<bool> TryFinish() = 0;
 
@@ -68,8 +72,16 @@ class ReplaceJob : public FileJob {
   // The compressed file still is what was read, and no mount has changes of it that are not
   // committed: those would lose their base. False was said.
   Result<bool> CheckBase();
-  // As store/plain_commit.h has it, for a name of the file and the session's folder.
-  Status PutAside(const FoundFile& name, const std::string& aside, unsigned flags);
+  // What is going to be done with `name` of the file: a new one gets the name `other`, as the kind of
+  // the claim says. `has_new`: that is the temp.
+  Status AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
+                  bool has_new = true);
+  // Something that could not be undone is left to the next run or mount.
+  void KeepClaims() { claims_.clear(); }
+  // As store/plain_commit.h has it, for a name of the file.
+  Status PutAside(const FoundFile& name, HeldClaim& claim, TempFile* temp);
+  // The directories of `names_`, after something in them was undone.
+  void SyncUndone();
   // False, and said.
   bool Skip(const std::string& reason);
 
@@ -85,9 +97,12 @@ class ReplaceJob : public FileJob {
   Progress& progress_;
   Session* session_ = nullptr;
   TempFile temp_;
+  std::vector<HeldClaim> claims_;
 
  private:
   bool Settle(const Result<bool>& result);
+
+  bool is_done_ = false;
 
   Descriptor descriptor_;
 };

@@ -13,6 +13,7 @@
 #include "store/kept_times.h"
 #include "store/names.h"
 #include "store/plain_commit.h"
+#include "store/settle_claims.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {
@@ -114,16 +115,28 @@ Status UnpackJob::Decode(const BlockIndex& index) {
                   });
 }
 
+// Two for each name: that the plain file is beside it, and that it is put aside. With --keep the two
+// are two files, and nobody's business.
+Status UnpackJob::TryClaim() {
+  for (size_t i = 0; i < names_.size() && !context_.keep; ++i) {
+    XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, names_[i], plain_names_[i]));
+    XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kAside, names_[i],
+                                  session_->NewId() + std::string(kAsideSuffix),
+                                  /*has_new=*/false));
+  }
+  return {};
+}
+
 Result<bool> UnpackJob::TryPublish() {
   XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
   if (!usable) {
     return false;
   }
-  struct stat made = {};
-  if (const int error = os_.FStat(temp_.file.get(), &made); error < 0) {
+  FileFacts made;
+  if (const int error = os_.FactsAt(temp_.file.get(), "", &made); error < 0) {
     return FailErrno(-error, "stat the plain form of " + file_.path());
   }
-  made_inode_ = made.st_ino;
+  made_ = StoredKey::Of(made);
   for (size_t i = 0; i < names_.size(); ++i) {
     XZFS_ASSIGN_OR_RETURN(const bool given, GiveName(i));
     if (!given) {
@@ -140,7 +153,11 @@ UnpackJob::~UnpackJob() {
   for (const size_t which : given_) {
     if (const Status taken = TakeNameBack(which); !taken) {
       tally_.AddFailed(names_[which], taken.error());
+      KeepClaims();
     }
+  }
+  if (!given_.empty()) {
+    SyncUndone();
   }
 }
 
@@ -150,9 +167,11 @@ Status UnpackJob::TakeNameBack(size_t which) {
   const std::string& name = plain_names_[which];
   const std::string path = names_[which].dir->PathOf(name);
   const Descriptor there(os_, os_.OpenBeneath(dir, name, O_RDONLY | O_NONBLOCK));
-  struct stat st = {};
-  const int error = there.valid() ? os_.FStat(there.get(), &st) : there.get();
-  if (error == -ENOENT || (error == 0 && st.st_ino != made_inode_)) {
+  FileFacts facts;
+  const int error = there.valid() ? os_.FactsAt(there.get(), "", &facts) : there.get();
+  const struct stat& st = facts.attributes;
+  const bool is_other = st.st_ino != made_.inode || facts.birth_ns != made_.birth_ns;
+  if (error == -ENOENT || (error == 0 && is_other)) {
     return {};  // somebody has taken it away already
   }
   if (error < 0) {
@@ -200,7 +219,12 @@ Result<bool> UnpackJob::IsMadeAlready(size_t which) {
       static_cast<uint64_t>(st.st_size) != plain_size_ || !HasSameMtime(st, file_.attributes)) {
     return false;
   }
-  return HaveSameBytes(os_, there.get(), temp_.file.get(), plain_size_);
+  XZFS_ASSIGN_OR_RETURN(const bool same,
+                        HaveSameBytes(os_, there.get(), temp_.file.get(), plain_size_));
+  // It is about to be the only form.
+  const int error = same ? os_.Sync(there.get(), /*only_data=*/false) : 0;
+  return error < 0 ? FailErrno(-error, "sync the plain form of " + names_[which].path())
+                   : Result<bool>(same);
 }
 
 Result<bool> UnpackJob::TryFinish() {
@@ -213,14 +237,14 @@ Result<bool> UnpackJob::TryFinish() {
   if (!usable) {
     return false;
   }
-  for (const FoundFile& name : names_) {
-    const std::string aside = session_->NewId() + ".tmp";
-    const Status put = PutAside(name, aside, 0);
+  for (size_t i = 0; i < names_.size(); ++i) {
+    HeldClaim& claim = claims_[2 * i + 1];
+    const Status put = PutAside(names_[i], claim, nullptr);
     if (put || put.error().code != ESTALE) {
       given_.clear();  // the plain form may be the only one under a name
     }
     XZFS_RETURN_IF_ERROR(put);
-    session_->Unlink(aside);
+    session_->Unlink(claim.claim().other);
   }
   return true;
 }

@@ -8,6 +8,7 @@
 
 #include "base/worker_pool.h"
 #include "ctl/replace_job.h"
+#include "store/stored_key.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
 
@@ -23,7 +24,7 @@ struct UnpackContext {
 
 // The reverse of PackJob: the plain file is made under a name of our own, each Block's Check
 // verified; it gets its name over nothing, then the compressed one goes. Between the two they are
-// twins, as in a commit, and the plain one counts. Of several names the plain one gets all before
+// twins, as in a commit, and the plain one is shown. Of several names the plain one gets all before
 // the first of the compressed one goes.
 class UnpackJob : public ReplaceJob {
  public:
@@ -35,6 +36,7 @@ class UnpackJob : public ReplaceJob {
 
  private:
   Result<bool> TryMake() override;
+  Status TryClaim() override;
   Result<bool> TryPublish() override;
   Result<bool> TryFinish() override;
   Status Decode(const BlockIndex& index);
@@ -47,7 +49,7 @@ class UnpackJob : public ReplaceJob {
   std::vector<std::string> plain_names_;  // for `names_`
   std::vector<size_t> given_;             // those of them that are to go if this ends now
   uint64_t plain_size_ = 0;
-  uint64_t made_inode_ = 0;
+  StoredKey made_;
 };
 
 }  // namespace xzfs

@@ -1,6 +1,7 @@
 #include "ctl/work_place.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,6 +102,23 @@ Result<bool> HasOverlayOf(Os& os, int home, uint64_t inode) {
 }
 
 }  // namespace
+
+std::string PathBelow(int above, int dir) {
+  const auto path_of = [](int fd) {
+    char path[PATH_MAX];
+    const std::string link = "/proc/self/fd/" + std::to_string(fd);
+    const ssize_t length = readlink(link.c_str(), path, sizeof path);
+    return std::string(path, length < 0 ? 0 : static_cast<size_t>(length));
+  };
+  const std::string prefix = path_of(above);
+  const std::string path = path_of(dir);
+  if (path == prefix) {
+    return "";
+  }
+  const bool is_below = prefix == "/" || path.starts_with(prefix + "/");
+  // What isn't found below is searched for, where somebody does that.
+  return path.substr(std::min(path.size(), is_below && prefix != "/" ? prefix.size() + 1 : 1));
+}
 
 WorkPlaces::~WorkPlaces() {
   for (auto& [device, place] : places_) {

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "base/mutex.h"
@@ -14,6 +15,9 @@
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+// The path of the directory `dir` below `above`, as far as the system tells it.
+std::string PathBelow(int above, int dir);
 
 // One session for each file system: in the nearest `.xzfs` above, so that the mount of that source
 // cleans up what a crash leaves, else in a new one in the directory that was named, which goes when

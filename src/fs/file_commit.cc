@@ -50,9 +50,10 @@ FileCommit::~FileCommit() {
     MutexLock lock(state_->mutex);
     if (state_->job == job_) {
       const NodePtr node = fs_.nodes_.Find(id_);
-      const Status removed = job_->twin == 0 ? Status() : fs_.RemoveTwin(node, job_->twin);
+      const Status removed = job_->twin.inode == 0 ? Status() : fs_.RemoveTwin(node, job_->twin);
       if (!removed) {
         Log(LogLevel::kWarning, removed.error().message);
+        claim_ = {};  // it stays hidden until somebody can
       }
       state_->job = nullptr;
     }
@@ -60,6 +61,7 @@ FileCommit::~FileCommit() {
   if (!temp_.name.empty()) {
     session_->Unlink(temp_.name);
   }
+  EndClaim();
 }
 
 Result<Committer::Outcome> FileCommit::Run() {
@@ -242,9 +244,11 @@ Result<bool> FileCommit::Shrinks() {
 }
 
 Status FileCommit::PlanEdited() {
-  const OverlayBase base = overlay_->base();
-  if (identity_.inode != base.inode || identity_.size_bytes != base.size_bytes ||
-      identity_.mtime_ns != base.mtime_ns) {
+  FileFacts facts;
+  if (const int error = os().FactsAt(truth_.get(), "", &facts); error < 0) {
+    return FailErrno(-error, "stat " + fs_.nodes_.PathOf(id_));
+  }
+  if (!overlay_->base().key().Matches(StoredKey::Of(facts))) {
     return LoseOverlay("the stored file was replaced or changed by somebody else");
   }
   const XzReader::Source source = fs_.SourceOf(node_);

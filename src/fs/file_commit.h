@@ -9,6 +9,7 @@
 
 #include "fs/committer.h"
 #include "fs/filesystem.h"
+#include "store/claims.h"
 #include "store/plain_commit.h"
 #include "store/session.h"
 #include "store/xz_writer.h"
@@ -43,6 +44,8 @@ class FileCommit {
   Result<Outcome> PublishEdited();
   void AwaitReads();
   Result<bool> PublishTwin();
+  Status ClaimPlace(Claim::Kind kind);
+  void EndClaim();
   Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
   Status ReplaceBase(int dir, const std::string& name) REQUIRES(state_->mutex);
   Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);
@@ -68,6 +71,7 @@ class FileCommit {
   XzWriteRequest request_;
   XzWriteResult written_;
   TempFile temp_;
+  HeldClaim claim_;  // on the two files, until what is done with them is on the disk
   std::optional<PublishedTwin> twin_;
   DescriptorPtr dir_;  // that it was published in
 };

@@ -16,11 +16,13 @@
 #include "base/idle_priority.h"
 #include "base/log.h"
 #include "fs/file_commit.h"
+#include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
 #include "store/plain_commit.h"
 #include "store/records.h"
+#include "store/settle_claims.h"
 #include "store/xz_writer.h"
 #include "xz/block_decoder.h"
 
@@ -81,7 +83,29 @@ void FileCommit::AwaitReads() {
   }
 }
 
-// Gives the compressed file its name beside the plain one. False if it must not have it.
+// Steps 5 of both kinds of file: before a name is given what is going to be done with it is on the
+// disk. No lock is held.
+Status FileCommit::ClaimPlace(Claim::Kind kind) {
+  XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os(), kind, truth_.get(), temp_.file.get()));
+  const NodeTable::Location location = fs_.nodes_.LocationOf(id_);
+  claim.dir = SplitPath(fs_.nodes_.FullPathIn(location.parent, location.stored_name)).first;
+  claim.name = location.stored_name;
+  claim.other = kind == Claim::Kind::kTwin ? ColdNameOfPlain(claim.name)
+                                           : session_->NewId() + std::string(kAsideSuffix);
+  XZFS_ASSIGN_OR_RETURN(claim_, session_->claims().Add(std::move(claim)));
+  return claim_.Sync();
+}
+
+// Unless it has to stay for the next mount. A twin that was removed doesn't come back with a power
+// cut then.
+void FileCommit::EndClaim() {
+  if (twin_ && claim_.held() && os().Sync(dir_->descriptor.get(), false) < 0) {
+    claim_ = {};
+  }
+  claim_.Done();
+}
+
+// Step 6: gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
   ExclusiveLock names(fs_.namespace_);
   MutexLock lock(state_->mutex);
@@ -90,9 +114,12 @@ Result<bool> FileCommit::PublishTwin() {
   if (job_->cancelled) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
+  if (claim_.claim().name != name) {
+    return Fail(ESTALE, Quoted(name) + " was renamed while it was compressed");
+  }
   const KeptDirectory kept(fs_, fs_.nodes_.LocationOf(id_).parent, parent->descriptor.get());
   const PlainFile plain = Plain();
-  XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.names_, plain, parent->descriptor.get(),
+  XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.twins_, plain, parent->descriptor.get(),
                                                  name, *session_, temp_));
   if (!twin_) {
     if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + plain.path,
@@ -104,7 +131,8 @@ Result<bool> FileCommit::PublishTwin() {
     return false;
   }
   job_->leased = twin_->leased ? truth_.get() : -1;
-  job_->twin = twin_->inode;
+  job_->twin = twin_->key;
+  dir_ = parent;
   return true;
 }
 
@@ -119,8 +147,10 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
   const int error = os().Sync(dir_->descriptor.get(), false);
   if (error < 0) {
     Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+    claim_ = {};
     return outcome;
   }
+  claim_.Done();
   MutexLock lock(state_->mutex);
   state_->name_is_unsynced = false;
   return outcome;
@@ -128,9 +158,13 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
 
 Result<Committer::Outcome> FileCommit::ReplacePlain() {
   AwaitReads();
+  XZFS_RETURN_IF_ERROR(ClaimPlace(Claim::Kind::kTwin));
   XZFS_ASSIGN_OR_RETURN(const bool published, PublishTwin());
   if (!published) {
     MutexLock lock(state_->mutex);
+    if (job_->cancelled) {
+      return Outcome::kCancelled;  // a writer has come: there is something new to commit
+    }
     state_->changed = false;
     return Outcome::kLeft;
   }
@@ -151,7 +185,7 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
   fs_.listings_.NoteMove(dir_id, StripEscape(name).value_or(name));
   const KeptDirectory kept(fs_, dir_id, dir);
   XZFS_RETURN_IF_ERROR(RemovePlain(os(), Plain(), dir, name, *twin_));
-  job_->twin = 0;
+  job_->twin = {};
   XZFS_RETURN_IF_ERROR(BecomeCold(ColdNameOfPlain(name)));
   state_->name_is_unsynced = true;
   return Outcome::kDone;
@@ -214,16 +248,25 @@ void FileCommit::Count() {
 }
 
 Result<Committer::Outcome> FileCommit::PublishEdited() {
-  struct stat made = {};
-  if (const int error = os().FStat(temp_.file.get(), &made); error < 0) {
+  FileFacts made;
+  if (const int error = os().FactsAt(temp_.file.get(), "", &made); error < 0) {
     return FailErrno(-error, "stat a compressed file");
   }
   const AtNormalPriority normal;  // others wait for the locks
   const bool in_place = attributes_.st_nlink > 1;
-  Identity as = Identity::Of(made);
-  as.inode = in_place ? identity_.inode : as.inode;
-  XZFS_RETURN_IF_ERROR(overlay_->NotePublishing(
-      {.inode = as.inode, .size_bytes = as.size_bytes, .mtime_ns = as.mtime_ns}));
+  StoredKey as = StoredKey::Of(made);
+  if (in_place) {
+    const OverlayBase base = overlay_->base();
+    as.inode = base.inode;
+    as.birth_ns = base.birth_ns;
+  }
+  XZFS_RETURN_IF_ERROR(overlay_->NotePublishing({.inode = as.inode,
+                                                 .size_bytes = as.size_bytes,
+                                                 .mtime_ns = as.mtime_ns,
+                                                 .birth_ns = as.birth_ns}));
+  if (!in_place) {
+    XZFS_RETURN_IF_ERROR(ClaimPlace(Claim::Kind::kAside));
+  }
   DescriptorPtr parent;
   {
     ExclusiveLock names(fs_.namespace_);
@@ -245,8 +288,10 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     XZFS_RETURN_IF_ERROR(BecomeCold(name));
   }
   if (const int error = os().Sync(parent->descriptor.get(), false); error < 0) {
-    // The overlay stays for the next mount: it tells from its note that all is done.
+    // The overlay and the old base stay for the next mount: it tells from its notes what is done.
     Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+    temp_.name.clear();
+    claim_ = {};
   } else if (const Status removed = overlay_->Remove(); !removed) {
     Log(LogLevel::kWarning, removed.error().message);
   }
@@ -256,8 +301,10 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
 
 // The old base is the temp then, and goes with it.
 Status FileCommit::ReplaceBase(int dir, const std::string& name) {
-  Status swapped =
-      PutAside(os(), dir, name, session_->folder(), temp_.name, RENAME_EXCHANGE, identity_);
+  if (claim_.claim().name != name) {
+    return Fail(ESTALE, Quoted(name) + " was renamed while it was compressed");
+  }
+  Status swapped = PutAside(os(), dir, *session_, claim_, &temp_);
   if (swapped || swapped.error().code != EINVAL) {
     return swapped;
   }
@@ -274,7 +321,8 @@ Status FileCommit::ReplaceBase(int dir, const std::string& name) {
 Status FileCommit::OverwriteBase(int dir, const std::string& name) {
   XZFS_ASSIGN_OR_RETURN(const std::string intent,
                         session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode,
-                                                temp_.name, fs_.nodes_.FullPathOf(id_)}},
+                                                temp_.name, fs_.nodes_.FullPathOf(id_),
+                                                overlay_->base().birth_ns}},
                                               /*durable=*/true));
   const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
   bool begun = false;

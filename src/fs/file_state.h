@@ -11,6 +11,7 @@
 #include "store/descriptor_cache.h"
 #include "store/overlay.h"
 #include "store/session.h"
+#include "store/stored_key.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -19,9 +20,9 @@ namespace xzfs {
 struct CommitJob {
   // Set by who wants to change the file; the commit gives up as soon as it sees it.
   std::atomic<bool> cancelled{false};
-  // Guarded by the file's mutex: the inode number of the new `.xz` that has its name already,
-  // beside the plain file; 0 if there is none.
-  uint64_t twin = 0;
+  // Guarded by the file's mutex: the new `.xz` that has its name already, beside the plain file;
+  // inode 0 if there is none.
+  StoredKey twin;
   // Likewise: the descriptor that holds a lease on the plain file, and the one that has it locked,
   // or -1.
   int leased = -1;

@@ -81,7 +81,8 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       boot_id_(BootId()),
       root_(std::make_shared<SharedDescriptor>(std::move(source))),
       known_(KnownFilesBytes(options)),
-      names_(os, known_),
+      twins_(os, root_->descriptor.get()),
+      names_(os, known_, &twins_),
       numbers_(root.st_dev),
       nodes_(root, numbers_),
       directories_(DescriptorCapacity() / 2),
@@ -111,10 +112,15 @@ Filesystem::~Filesystem() = default;
 
 void Filesystem::ReportCollision(NodeId parent, const StoredEntry& entry) {
   const std::string loser = nodes_.PathIn(parent, entry.stored_name);
-  if (collisions_.Report(LogLevel::kWarning, loser,
-                         "'" + nodes_.PathIn(parent, entry.lost_to) + "' and '" + loser +
-                             "' want the same name: the first gets it, the other is shown under "
-                             "its stored name; remove or rename one")) {
+  const std::string winner = nodes_.PathIn(parent, entry.lost_to);
+  std::string message = "'" + winner + "' and '" + loser +
+                        "' want the same name: the first gets it, the other is shown under its "
+                        "stored name; remove or rename one";
+  if (entry.lost_to_same_time) {
+    message += ". Both have the same time: if, in the source, xz -dc '" + loser + "' | cmp - '" +
+               winner + "' says nothing they have the same content, and either can be removed";
+  }
+  if (collisions_.Report(LogLevel::kWarning, loser, message)) {
     engine_.stats.collisions.Add();
   }
 }

@@ -42,6 +42,7 @@
 #include "store/known_files.h"
 #include "store/session.h"
 #include "store/source_dir.h"
+#include "store/source_twins.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
@@ -356,7 +357,7 @@ class Filesystem {
   void QueueClosing() EXCLUDES(closing_mutex_);
   void EndHandles();
   Status CancelCommit(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  Status RemoveTwin(const NodePtr& node, uint64_t inode);
+  Status RemoveTwin(const NodePtr& node, const StoredKey& twin);
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
@@ -418,7 +419,6 @@ class Filesystem {
   Status BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file);
   Result<std::unique_ptr<OpenFile>> TryOpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
                                                 bool* keep_cache);
-  Status CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor, const std::string& twin);
   Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
                                     const StoredEntry* replaced);
   Result<LookupResult> RegisterNew(const Place& place, const std::string& stored_name);
@@ -500,6 +500,7 @@ class Filesystem {
   const std::string boot_id_;
   const DescriptorPtr root_;
   KnownFiles known_;
+  SourceTwins twins_;
   SourceDir names_;
   InodeNumbers numbers_;
   NodeTable nodes_;

@@ -13,7 +13,6 @@
 #include <cstddef>
 #include <new>
 
-#include "base/log.h"
 #include "base/parallel_for.h"
 #include "fs/filesystem.h"
 #include "store/directory_reader.h"
@@ -219,9 +218,6 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
     return WithoutLook(std::move(line), entry.error());
   }
   if (!*entry) {
-    if (const Status cleaned = CleanTwin(dir, descriptor, raw.name); !cleaned) {
-      Log(LogLevel::kDebug, "twin: " + cleaned.error().message);
-    }
     return std::nullopt;
   }
   if (dir->id == kRootNode && (*entry)->logical_name == kPrivateFolder) {

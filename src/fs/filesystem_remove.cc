@@ -189,52 +189,6 @@ Status Filesystem::Unlink(NodeId parent, const std::string& name) {
   return {};
 }
 
-// `twin` is a compressed file that isn't shown as its plain file is there: a commit was cut off. It
-// is done again.
-Status Filesystem::CleanTwin(const NodePtr& dir, const DescriptorPtr& descriptor,
-                             const std::string& twin) {
-  const auto stripped = StripSuffix(twin);
-  if (options_.read_only || !stripped || stripped->suffix != Suffix::kXz) {
-    return {};
-  }
-  XZFS_ASSIGN_OR_RETURN(StoredEntry entry,
-                        names_.Lookup(descriptor->descriptor.get(), stripped->logical));
-  if (entry.kind != StoredKind::kPlain) {
-    return {};
-  }
-  const auto size = static_cast<uint64_t>(entry.attributes.st_size);
-  XZFS_ASSIGN_OR_RETURN(const LookupResult found, Register(dir->id, std::move(entry)));
-  if (const auto node = WithState(found.node)) {
-    MutexLock lock((*node)->state->mutex);
-    if ((*node)->state->job == nullptr) {  // else it is being committed just now
-      (*node)->state->changed = true;
-      committer_.Add(found.node, size);
-    }
-  }
-  Forget(found.node, 1);
-  return {};
-}
-
-// With its plain file gone it would be shown in its place.
-Status Filesystem::RemoveHiddenTwin(int dir, const StoredEntry& entry) {
-  if (entry.kind != StoredKind::kPlain) {
-    return {};
-  }
-  XZFS_ASSIGN_OR_RETURN(const bool has_twin, names_.HasTwin(dir, entry));
-  if (has_twin) {
-    // A commit of another mount that is at work has the plain file locked, and sees to its twin.
-    const Descriptor plain(os_, os_.OpenBeneath(dir, entry.stored_name, O_RDONLY | O_NONBLOCK));
-    if (plain.valid() && os_.Lock(plain.get(), /*wait=*/false) == -EWOULDBLOCK) {
-      return {};
-    }
-    const std::string twin = ColdNameOf(entry.logical_name, Format::kXz);
-    if (const int error = os_.Unlink(dir, twin, 0); error < 0 && error != -ENOENT) {
-      return FailErrno(-error, "unlink the twin '" + twin + "'");
-    }
-  }
-  return {};
-}
-
 Status Filesystem::RemoveDirectory(NodeId parent, const std::string& name) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
   ExclusiveLock names(namespace_);

@@ -333,11 +333,15 @@ bool Filesystem::HasIntent(const std::vector<RenameStep>& steps, PreparedRename&
   std::vector<IntentStep> intent;
   for (const RenameStep& step : steps) {
     const std::string from = nodes_.FullPathIn(step.from->dir->id, step.from_name);
+    FileFacts facts;
+    const bool is_known = os_.FactsAt(step.from->fd(), step.from_name, &facts) == 0 &&
+                          facts.attributes.st_ino == step.inode;
+    const int64_t birth_ns = is_known ? facts.birth_ns : 0;
     if (step.to == nullptr) {
-      intent.push_back({IntentStep::Kind::kUnlink, step.inode, from, {}});
+      intent.push_back({IntentStep::Kind::kUnlink, step.inode, from, {}, birth_ns});
     } else {
       intent.push_back({IntentStep::Kind::kRename, step.inode, from,
-                        nodes_.FullPathIn(step.to->dir->id, step.to_name)});
+                        nodes_.FullPathIn(step.to->dir->id, step.to_name), birth_ns});
     }
   }
   if (!prepared.intent.empty() && intent == prepared.steps) {

@@ -58,6 +58,7 @@ Result<std::shared_ptr<Session>> Filesystem::OurSession() {
   MutexLock lock(session_mutex_);
   if (session_ == nullptr) {
     XZFS_ASSIGN_OR_RETURN(session_, Session::Create(os_, root_->descriptor.get()));
+    twins_.SetOwn(session_);
   }
   return session_;
 }
@@ -160,30 +161,6 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   Forget(node->id, 1);
 }
 
-// A commit that is at work gives up, and what it has published already beside the plain file goes.
-Status Filesystem::CancelCommit(const NodePtr& node, FileState& state) {
-  if (state.job == nullptr) {
-    return {};
-  }
-  state.job->cancelled = true;
-  if (const int leased = std::exchange(state.job->leased, -1); leased >= 0) {
-    os_.ReleaseLease(leased);  // we may be about to open it for writing
-  }
-  if (const int locked = std::exchange(state.job->locked, -1); locked >= 0) {
-    os_.Unlock(locked);  // who sees it locked takes that for another mount's commit
-  }
-  if (const uint64_t twin = std::exchange(state.job->twin, 0); twin != 0) {
-    XZFS_RETURN_IF_ERROR(RemoveTwin(node, twin));
-  }
-  state.job = nullptr;
-  return {};
-}
-
-// Removes the `.xz` beside a plain file, if it is that one.
-Status Filesystem::RemoveTwin(const NodePtr& node, uint64_t inode) {
-  std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  return xzfs::RemoveTwin(os_, parent->descriptor.get(), name, inode);
 }
 
 // The overlay of a cold file, made if it has none.
@@ -193,21 +170,26 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
   }
   XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, OurSession());
   struct stat st = {};
+  FileFacts facts;
   if (const DescriptorPtr kept = files_.FindPinned(node->id)) {
-    if (const int error = os_.FStat(kept->descriptor.get(), &st); error < 0) {
+    if (const int error = os_.FactsAt(kept->descriptor.get(), "", &facts); error < 0) {
       return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
     }
+    st = facts.attributes;
   } else {
     std::string name;
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
     XZFS_ASSIGN_OR_RETURN(st, StatName(*node, parent->descriptor.get(), name));
+    (void)os_.FactsAt(parent->descriptor.get(), name, &facts);
   }
   const Identity identity = Identity::Of(st);
+  const int64_t birth_ns = facts.attributes.st_ino == st.st_ino ? facts.birth_ns : 0;
   const struct timespec times[2] = {st.st_atim, st.st_mtim};
   XZFS_ASSIGN_OR_RETURN(auto overlay, Overlay::Create(os_, session->folder(), session->NewId(),
                                                       {.inode = identity.inode,
                                                        .size_bytes = identity.size_bytes,
                                                        .mtime_ns = identity.mtime_ns,
+                                                       .birth_ns = birth_ns,
                                                        .plain_size = node->plain_size,
                                                        .path = nodes_.FullPathOf(node->id)},
                                                       boot_id_, times));

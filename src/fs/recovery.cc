@@ -2,11 +2,12 @@
 // may be interrupted; the next mount does it again.
 //
 //   intents    completed, if their first step was taken
+//   claims     what a commit has left that was cut off is undone (store/settle_claims.h)
 //   N.tmp      removed
 //   overlays   attached to their files again, and queued. One whose base has what it says already
 //              was committed; one that was noted as dropped and has no base belonged to a file that
 //              was removed. Any other without its base goes to lost+found
-//   pending    plain files are queued again; the twin that an interrupted commit left is removed
+//   pending    plain files are queued again
 #include <fcntl.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/names.h"
+#include "store/settle_claims.h"
 
 namespace xzfs {
 namespace {
@@ -31,11 +33,6 @@ std::vector<std::string> WithSuffix(const std::vector<std::string>& files,
     }
   }
   return ids;
-}
-
-bool IsBase(const struct stat& st, uint64_t inode, uint64_t size, int64_t mtime_ns) {
-  const Identity identity = Identity::Of(st);
-  return identity.inode == inode && identity.size_bytes == size && identity.mtime_ns == mtime_ns;
 }
 
 }  // namespace
@@ -57,6 +54,10 @@ class Recovery {
 
   void Adopt(const std::shared_ptr<Session>& session);
   bool CompleteIntents(Session& session, const std::vector<std::string>& files);
+  Status CompleteMoved(Session& session, std::vector<IntentStep> steps);
+  bool EndClaims(Session& session);
+  // Looks everywhere. ENOENT if it surely has no name.
+  Result<std::string> PathOf(uint64_t inode, int64_t birth_ns);
   void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
   bool FinishMove(const Session& session, const std::string& id);
   FileId FileAt(const std::string& path, uint64_t inode);
@@ -103,7 +104,8 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
     return;
   }
   fs_.adopted_.push_back(session);
-  const bool complete = CompleteIntents(*session, *files);
+  const bool claims_ended = EndClaims(*session);
+  const bool complete = CompleteIntents(*session, *files) && claims_ended;
   for (const std::string& id : WithSuffix(*files, ".tmp")) {
     if (complete) {  // an intent may need it
       session->Unlink(id + ".tmp");
@@ -136,7 +138,10 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
   for (const std::string& id : WithSuffix(files, ".intent")) {
     const std::string name = id + ".intent";
     const std::vector<IntentStep> steps = session.ReadIntent(name);
-    const Status done = CompleteIntent(os_, source_, session, steps);
+    Status done = CompleteIntent(os_, source_, session, steps);
+    if (!done && steps.front().kind == IntentStep::Kind::kOverwrite) {
+      done = CompleteMoved(session, steps);
+    }
     if (done) {
       session.Unlink(name);
       continue;
@@ -144,12 +149,89 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
     Log(LogLevel::kError, "recovery: " + done.error().message);
     complete = false;
     for (const IntentStep& step : steps) {
-      if (step.kind == IntentStep::Kind::kOverwrite && done.error().code != ESTALE) {
+      if (step.kind == IntentStep::Kind::kOverwrite) {
         fs_.NoteHalfOverwritten(FileAt(step.to, step.inode));
       }
     }
   }
   return complete;
+}
+
+// The file that was being overwritten isn't where it was: a directory above it was renamed, or it
+// has lost that name.
+Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) {
+  IntentStep& step = steps.front();
+  const Result<std::string> path = PathOf(step.inode, step.birth_ns);
+  if (path) {
+    step.to = *path;
+    return CompleteIntent(os_, source_, session, {step});
+  }
+  if (path.error().code != ENOENT) {
+    return tl::unexpected(path.error());
+  }
+  return KeepInLostAndFound(os_, session, step.from,
+                            "The new content of " + step.to +
+                                ", which was removed before it was all in its place,");
+}
+
+// Returns false if something of them could not be ended: then it stays as it is.
+bool Recovery::EndClaims(Session& session) {
+  std::vector<Claim> moved;
+  Status ended = SettleClaims(os_, session, &moved);
+  for (const Claim& claim : moved) {
+    // Of two files that the claim names one has the name, at least, that the old one had.
+    Result<std::string> path = PathOf(claim.old.inode, claim.old.birth_ns);
+    if (!path && path.error().code == ENOENT && claim.made.inode != 0) {
+      path = PathOf(claim.made.inode, claim.made.birth_ns);
+    }
+    if (!path && path.error().code != ENOENT) {
+      ended = tl::unexpected(path.error());
+      continue;
+    }
+    const auto dir = OpenDirectoryAt(os_, source_, path ? SplitPath(*path).first : "");
+    const Status settled =
+        SettleClaim(os_, session, path && dir ? dir->get() : -1, claim);
+    ended = settled ? ended : settled;
+  }
+  if (ended && !moved.empty()) {
+    session.Unlink(Claims::kName);
+  }
+  if (!ended) {
+    Log(LogLevel::kError, "recovery: " + ended.error().message + "; the next mount tries it again");
+  }
+  return ended.has_value();
+}
+
+Result<std::string> Recovery::PathOf(uint64_t inode, int64_t birth_ns) {
+  IntentStep wanted;
+  wanted.inode = inode;
+  wanted.birth_ns = birth_ns;
+  bool looked_at_all = true;
+  std::vector<std::string> dirs = {""};
+  while (!dirs.empty()) {
+    const std::string dir = std::move(dirs.back());
+    dirs.pop_back();
+    const auto open = OpenDirectoryAt(os_, source_, dir);
+    const auto lines = open ? ReadAllLines(os_, open->get())
+                            : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    looked_at_all = looked_at_all && lines.has_value();
+    for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
+      const std::string path = JoinPath(dir, line.name);
+      if (IsDirectory(open->get(), line)) {
+        if (path != kPrivateFolder) {
+          dirs.push_back(path);
+        }
+        continue;
+      }
+      FileFacts facts;
+      if (line.inode == inode && os_.FactsAt(open->get(), line.name, &facts) == 0 &&
+          wanted.IsOf(facts)) {
+        return path;
+      }
+    }
+  }
+  return looked_at_all ? Fail(ENOENT, "the file has no name any more")
+                       : Fail(EIO, "a file was not found, but not all directories could be read");
 }
 
 void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id) {
@@ -205,19 +287,18 @@ FileId Recovery::FileAt(const std::string& path, uint64_t inode) {
 Recovery::Found Recovery::LookAt(const Overlay& overlay, const std::string& path) {
   const auto [dir_path, name] = SplitPath(path);
   const auto dir = OpenDirectoryAt(os_, source_, dir_path);
-  struct stat st = {};
-  const int error = dir ? -os_.StatAt(dir->get(), name, &st) : dir.error().code;
+  FileFacts facts;
+  const int error = dir ? -os_.FactsAt(dir->get(), name, &facts) : dir.error().code;
   if (error != 0) {
     return error == ENOENT || error == ENOTDIR || error == ELOOP ? Found::kNothing
                                                                  : Found::kUnknown;
   }
-  const OverlayBase base = overlay.base();
-  if (IsBase(st, base.inode, base.size_bytes, base.mtime_ns)) {
+  const StoredKey there = StoredKey::Of(facts);
+  if (overlay.base().key().Matches(there)) {
     return Found::kBase;
   }
   const auto as = overlay.published_as();
-  return as && IsBase(st, as->inode, as->size_bytes, as->mtime_ns) ? Found::kPublished
-                                                                   : Found::kNothing;
+  return as && as->key().Matches(there) ? Found::kPublished : Found::kNothing;
 }
 
 // Returns false if the overlay's base isn't at `path`.
@@ -370,14 +451,6 @@ bool Recovery::RequeuePending(const std::string& path) {
   }
   bool noted = true;
   if ((*node)->kind == StoredKind::kPlain) {
-    const auto [dir_path, name] = SplitPath(path);
-    const auto dir = OpenDirectoryAt(os_, source_, dir_path);
-    auto entry =
-        dir ? fs_.names_.Show(dir->get(), name) : Result<std::optional<StoredEntry>>(std::nullopt);
-    const Status cleaned = entry && *entry ? fs_.RemoveHiddenTwin(dir->get(), **entry) : Status();
-    if (!cleaned) {
-      Log(LogLevel::kWarning, "recovery: " + cleaned.error().message);
-    }
     {
       MutexLock lock((*node)->state->mutex);
       (*node)->state->changed = true;

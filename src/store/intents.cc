@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include <cerrno>
+#include <optional>
 
 #include "store/directory_reader.h"
 #include "store/xz_writer.h"
@@ -17,7 +18,9 @@ namespace {
 struct Target {
   Descriptor dir;
   std::string name;
-  uint64_t inode = 0;  // 0: there is nothing
+  std::optional<FileFacts> facts;  // none: there is nothing
+
+  bool Is(const IntentStep& step) const { return facts && step.IsOf(*facts); }
 };
 
 Result<Target> Find(Os& os, int source, const std::string& path) {
@@ -25,12 +28,14 @@ Result<Target> Find(Os& os, int source, const std::string& path) {
   Target target;
   XZFS_ASSIGN_OR_RETURN(target.dir, OpenDirectoryAt(os, source, dir_path));
   target.name = name;
-  struct stat st = {};
-  const int error = os.StatAt(target.dir.get(), name, &st);
+  FileFacts facts;
+  const int error = os.FactsAt(target.dir.get(), name, &facts);
   if (error < 0 && error != -ENOENT) {
     return FailErrno(-error, "stat " + path);
   }
-  target.inode = error == 0 ? st.st_ino : 0;
+  if (error == 0) {
+    target.facts = facts;
+  }
   return target;
 }
 
@@ -44,7 +49,7 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
   }
   const Descriptor from(os, fd);
   XZFS_ASSIGN_OR_RETURN(const Target to, Find(os, source, step.to));
-  if (to.inode != step.inode) {
+  if (!to.Is(step)) {
     return Fail(ESTALE, step.to + " isn't the file that was being overwritten; its new bytes are " +
                             ".xzfs/" + session.name() + "/" + step.from);
   }
@@ -55,13 +60,13 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
 // Returns whether the step is done now.
 Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_first) {
   auto from = Find(os, source, step.from);
-  const bool there = from && from->inode == step.inode;
+  const bool there = from && from->Is(step);
   if (!there) {
     if (!is_first || step.kind == IntentStep::Kind::kUnlink) {
       return true;
     }
     const auto to = Find(os, source, step.to);
-    return to && to->inode == step.inode;
+    return to && to->Is(step);
   }
   if (is_first) {
     return false;  // it was never begun

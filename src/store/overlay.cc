@@ -65,7 +65,8 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
              .inode = base.inode,
              .size_bytes = base.size_bytes,
              .mtime_ns = base.mtime_ns,
-             .plain_size = base.plain_size};
+             .plain_size = base.plain_size,
+             .birth_ns = base.birth_ns};
   path_ = base.path;
   size_ = base.plain_size;
   base_limit_ = base.plain_size;
@@ -523,6 +524,7 @@ OverlayBase Overlay::base() const {
   return {.inode = header_.inode,
           .size_bytes = header_.size_bytes,
           .mtime_ns = header_.mtime_ns,
+          .birth_ns = header_.birth_ns,
           .plain_size = header_.plain_size,
           .path = path_};
 }

@@ -15,6 +15,7 @@
 #include "base/os.h"
 #include "store/extent_map.h"
 #include "store/overlay_log.h"
+#include "store/stored_key.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
@@ -25,6 +26,8 @@ struct OverlayBase {
   uint64_t inode = 0;
   uint64_t size_bytes = 0;
   int64_t mtime_ns = 0;
+  int64_t birth_ns = 0;  // 0: not known
+  StoredKey key() const { return {inode, size_bytes, mtime_ns, birth_ns}; }
   // Of the logical file when the overlay was made.
   uint64_t plain_size = 0;
   // Below the source, where the stored file was seen last: a hint.

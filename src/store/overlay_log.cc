@@ -11,7 +11,7 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kMostOffset = std::numeric_limits<int64_t>::max();
-// A header's record is 61 bytes and the boot's id, which has 36.
+// A header's record is 69 bytes and the boot's id, which has 36.
 constexpr uint64_t kMostHeaderBytes = 256;
 
 // In the order of the variant's alternatives.
@@ -30,7 +30,7 @@ std::string BodyOf(const LogRecord& record) {
   const auto put = [&](auto... numbers) { (PutNumber(body, static_cast<uint64_t>(numbers)), ...); };
   if (const auto* header = std::get_if<LogHeader>(&record)) {
     PutText(body, header->boot_id);
-    put(header->inode, header->size_bytes, header->mtime_ns, header->plain_size);
+    put(header->inode, header->size_bytes, header->mtime_ns, header->plain_size, header->birth_ns);
   } else if (const auto* extent = std::get_if<LogExtent>(&record)) {
     put(extent->offset, extent->length);
   } else if (const auto* resize = std::get_if<LogResize>(&record)) {
@@ -40,7 +40,7 @@ std::string BodyOf(const LogRecord& record) {
   } else if (const auto* path = std::get_if<LogPath>(&record)) {
     PutText(body, path->path);
   } else if (const auto* publishing = std::get_if<LogPublishing>(&record)) {
-    put(publishing->inode, publishing->size_bytes, publishing->mtime_ns);
+    put(publishing->inode, publishing->size_bytes, publishing->mtime_ns, publishing->birth_ns);
   }
   return body;
 }
@@ -48,7 +48,7 @@ std::string BodyOf(const LogRecord& record) {
 bool Signed(RecordParser& parser, int64_t& out) {
   uint64_t number = 0;
   const bool read = parser.Number(number);
-  out = static_cast<int64_t>(number);
+  out = read ? static_cast<int64_t>(number) : 0;
   return read;
 }
 
@@ -60,6 +60,7 @@ std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
       const bool whole = parser.Text(header.boot_id) && parser.Number(header.inode) &&
                          parser.Number(header.size_bytes) && Signed(parser, header.mtime_ns) &&
                          parser.Number(header.plain_size) && header.plain_size <= kMostOffset;
+      Signed(parser, header.birth_ns);
       return whole ? std::optional<LogRecord>(std::move(header)) : std::nullopt;
     }
     case Type::kExtent: {
@@ -88,6 +89,7 @@ std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
       LogPublishing as;
       const bool whole =
           parser.Number(as.inode) && parser.Number(as.size_bytes) && Signed(parser, as.mtime_ns);
+      Signed(parser, as.birth_ns);
       return whole ? std::optional<LogRecord>(as) : std::nullopt;
     }
   }

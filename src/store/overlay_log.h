@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "store/stored_key.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -29,6 +30,7 @@ struct LogHeader {
   uint64_t size_bytes = 0;
   int64_t mtime_ns = 0;
   uint64_t plain_size = 0;
+  int64_t birth_ns = 0;  // 0: not known, as in a log of an earlier version, which ends before it
 };
 // These bytes are in the data file.
 struct LogExtent {
@@ -50,6 +52,8 @@ struct LogPublishing {
   uint64_t inode = 0;
   uint64_t size_bytes = 0;
   int64_t mtime_ns = 0;
+  int64_t birth_ns = 0;  // likewise
+  StoredKey key() const { return {inode, size_bytes, mtime_ns, birth_ns}; }
 };
 using LogRecord =
     std::variant<LogHeader, LogExtent, LogResize, LogSynced, LogPath, LogDropped, LogPublishing>;

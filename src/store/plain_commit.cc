@@ -9,6 +9,7 @@
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
+#include "store/settle_claims.h"
 
 namespace xzfs {
 namespace {
@@ -94,26 +95,43 @@ Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity&
   return error == 0 && Identity::Of(st) == identity;
 }
 
-Status PutAside(Os& os, int dir, const std::string& name, int folder, const std::string& aside,
-                unsigned flags, const Identity& expected) {
-  int error = os.Rename(dir, name, folder, aside, flags);
-  if (error < 0) {
-    return FailErrno(error == -ENOSYS ? EINVAL : -error, "rename " + Quoted(name));
+Status PutAside(Os& os, int dir, Session& session, HeldClaim& held, TempFile* temp) {
+  const Claim& claim = held.claim();
+  const int folder = session.folder();
+  int error = 0;
+  if (temp != nullptr && temp->name != claim.other) {
+    error = os.Rename(folder, temp->name, folder, claim.other, 0);
+    temp->name = error < 0 ? temp->name : claim.other;
   }
-  struct stat st = {};
-  if (os.StatAt(folder, aside, &st) == 0 && Identity::Of(st).HasContentOf(expected)) {
+  if (error == 0) {
+    error = temp == nullptr
+                ? RenameOverNothing(os, dir, claim.name, folder, claim.other)
+                : os.Rename(dir, claim.name, folder, claim.other, RENAME_EXCHANGE);
+  }
+  FileFacts taken;
+  const int looked = os.FactsAt(folder, claim.other, &taken);
+  if (error == 0 && looked == 0 && claim.HasContentOfOld(taken)) {
     return {};
   }
-  error = (flags & RENAME_EXCHANGE) != 0 ? os.Rename(folder, aside, dir, name, flags)
-                                         : RenameOverNothing(os, folder, aside, dir, name);
-  return error < 0 ? FailErrno(-error, "give " + Quoted(name) + " its name back")
-                   : Status(Fail(ESTALE, Quoted(name) + " was changed"));
+  const bool is_undone = temp == nullptr ? looked == -ENOENT
+                                         : looked == 0 && claim.IsMade(taken);
+  if (error < 0 && (is_undone || temp == nullptr || temp->name != claim.other)) {
+    return FailErrno(error == -ENOSYS ? EINVAL : -error, "rename " + Quoted(claim.name));
+  }
+  if (temp != nullptr) {
+    temp->name.clear();  // what has it now may not be ours to remove
+  }
+  const Status settled = SettleClaim(os, session, dir, claim);
+  if (!settled) {
+    held = HeldClaim();
+    return Fail(EIO, settled.error().message);
+  }
+  return Fail(ESTALE, Quoted(claim.name) + " was changed");
 }
 
-Result<std::optional<PublishedTwin>> PublishTwin(Os& os, const SourceDir& names,
-                                                 const PlainFile& plain, int dir,
-                                                 const std::string& name, const Session& session,
-                                                 TempFile& temp) {
+Result<std::optional<PublishedTwin>> PublishTwin(Os& os, SourceTwins& twins, const PlainFile& plain,
+                                                 int dir, const std::string& name,
+                                                 const Session& session, TempFile& temp) {
   XZFS_ASSIGN_OR_RETURN(const bool current,
                         IsCurrent(os, dir, name, Identity::Of(plain.attributes)));
   if (!current) {
@@ -125,22 +143,19 @@ Result<std::optional<PublishedTwin>> PublishTwin(Os& os, const SourceDir& names,
   if (lease == -EAGAIN) {
     return Fail(EBUSY, plain.path + kOpenElsewhere);
   }
-  StoredEntry hot;
-  hot.logical_name = StripEscape(name).value_or(name);
-  hot.attributes = plain.attributes;
   const std::string cold = ColdNameOfPlain(name);
-  struct stat made = {};
-  int error = os.FStat(temp.file.get(), &made);
+  FileFacts made;
+  int error = os.FactsAt(temp.file.get(), "", &made);
   const KeptTimes times(os, dir);
   if (error == 0) {
     error = RenameOverNothing(os, session.folder(), temp.name, dir, cold);
   }
-  if (error == -EEXIST && names.HasTwin(dir, hot).value_or(false)) {
-    error = os.Rename(session.folder(), temp.name, dir, cold, 0);  // of a commit that was cut off
+  if (error == -EEXIST && twins.RemoveHidden(dir, name, cold).value_or(false)) {
+    error = RenameOverNothing(os, session.folder(), temp.name, dir, cold);
   }
   if (error == 0) {
     temp.name.clear();
-    return PublishedTwin{.inode = made.st_ino, .leased = lease == 0};
+    return PublishedTwin{.key = StoredKey::Of(made), .leased = lease == 0};
   }
   if (lease == 0) {
     os.ReleaseLease(plain.fd);
@@ -159,8 +174,8 @@ Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& n
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
   const std::string cold = ColdNameOfPlain(name);
-  struct stat st = {};
-  if (os.StatAt(dir, cold, &st) < 0 || st.st_ino != twin.inode) {
+  FileFacts there;
+  if (os.FactsAt(dir, cold, &there) < 0 || !twin.key.Matches(StoredKey::Of(there))) {
     return Fail(ESTALE, Quoted(cold) + " was replaced by somebody else");
   }
   if (twin.leased && !os.HasLease(plain.fd)) {
@@ -173,16 +188,16 @@ Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& n
   return {};
 }
 
-Status RemoveTwin(Os& os, int dir, const std::string& name, uint64_t inode) {
-  const std::string twin = ColdNameOfPlain(name);
+Status RemoveTwin(Os& os, int dir, const std::string& name, const StoredKey& twin) {
+  const std::string compressed = ColdNameOfPlain(name);
   const KeptTimes times(os, dir);
-  struct stat st = {};
-  int error = os.StatAt(dir, twin, &st);
-  if (error == 0 && st.st_ino == inode) {
-    error = os.Unlink(dir, twin, 0);
+  FileFacts there;
+  int error = os.FactsAt(dir, compressed, &there);
+  if (error == 0 && twin.Matches(StoredKey::Of(there))) {
+    error = os.Unlink(dir, compressed, 0);
   }
   if (error < 0 && error != -ENOENT) {
-    return FailErrno(-error, "remove the twin " + twin);
+    return FailErrno(-error, "remove the twin " + compressed);
   }
   return {};
 }

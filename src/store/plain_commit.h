@@ -12,8 +12,10 @@
 
 #include "base/identity.h"
 #include "base/os.h"
+#include "store/claims.h"
 #include "store/session.h"
-#include "store/source_dir.h"
+#include "store/source_twins.h"
+#include "store/stored_key.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -31,7 +33,7 @@ struct PlainFile {
 
 // A compressed file that has its name beside the plain one.
 struct PublishedTwin {
-  uint64_t inode = 0;
+  StoredKey key;
   bool leased = false;  // PlainFile::fd holds a lease on the plain file
 };
 
@@ -50,29 +52,31 @@ Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struc
 // Whether the stored file `name` still is what was compressed.
 Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity& identity);
 
-// What has `name` becomes `aside` in `folder`, and with RENAME_EXCHANGE the other way round, too.
-// What it was is looked at there: between a look and a rename somebody else could have committed to
-// it. If it hasn't the content of `expected` all goes back. Errors: ESTALE; EINVAL if the file
-// system can't exchange names.
-Status PutAside(Os& os, int dir, const std::string& name, int folder, const std::string& aside,
-                unsigned flags, const Identity& expected);
+// The old file `claim` is on, in the directory `dir`, goes into the session's folder. If `temp`, the
+// complete new file, isn't null it gets the old one's name in the same step. What was taken away is
+// looked at there: between a look and a rename somebody else could have given the name to another
+// file. If it is another one all goes back. `temp` is the old file then, or has no name. If it
+// can't go back the claim was let go: the next mount does it.
+// Errors: ESTALE; EINVAL if the file system can't exchange names, and nothing was done.
+// REQUIRES: `claim` is of kind kAside, on the disk, and names both files.
+Status PutAside(Os& os, int dir, Session& session, HeldClaim& claim, TempFile* temp);
 
-// Step 5: the session's complete file `temp` gets the name `N.xz` beside the plain `name`, over
-// nothing but a twin that a commit left which was cut off; `temp` has no name of its own then. A
-// lease is held from here on. Nothing, without a lease, if something else has the name. Errors:
-// ESTALE if the plain file changed, EBUSY if somebody has it open for writing.
-Result<std::optional<PublishedTwin>> PublishTwin(Os& os, const SourceDir& names,
-                                                 const PlainFile& plain, int dir,
-                                                 const std::string& name, const Session& session,
-                                                 TempFile& temp);
+// Step 6: the session's complete file `temp` gets the name `N.xz` beside the plain `name`, over
+// nothing; `temp` has no name of its own then. What an interrupted commit has left there goes
+// before. A lease is held from here on. Nothing, without a lease, if something else has the name.
+// REQUIRES: a claim names both, and is on the disk. Errors: ESTALE if the plain file changed, EBUSY
+// if somebody has it open for writing.
+Result<std::optional<PublishedTwin>> PublishTwin(Os& os, SourceTwins& twins, const PlainFile& plain,
+                                                 int dir, const std::string& name,
+                                                 const Session& session, TempFile& temp);
 
-// Step 7: the plain file goes. REQUIRES: `dir` was synced since PublishTwin. Errors: ESTALE if it
+// Step 8: the plain file goes. REQUIRES: `dir` was synced since PublishTwin. Errors: ESTALE if it
 // or the twin is not what it was, EBUSY if somebody opened it for writing.
 Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& name,
                    const PublishedTwin& twin);
 
-// After a failure: `inode`, the twin of the plain `name`, goes if it is still there.
-Status RemoveTwin(Os& os, int dir, const std::string& name, uint64_t inode);
+// After a failure: the twin of the plain `name` goes if it is still there, and as it was made.
+Status RemoveTwin(Os& os, int dir, const std::string& name, const StoredKey& twin);
 
 // What the plain file that is stored as `name` is stored as once it is compressed.
 std::string ColdNameOfPlain(const std::string& name);

@@ -17,7 +17,9 @@
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/names.h"
+#include "store/record_file.h"
 #include "store/records.h"
+#include "store/settle_claims.h"
 
 namespace xzfs {
 namespace {
@@ -25,10 +27,10 @@ namespace {
 constexpr const char* kLockName = "lock";
 constexpr const char* kPendingName = "pending";
 constexpr const char* kLostAndFound = "lost+found";
+// What an intent begins with instead of the number of its steps, if each has a birth time.
+constexpr uint64_t kIntentWithBirths = 0;
 constexpr mode_t kFolderMode = 0700;
 constexpr mode_t kFileMode = 0600;
-// Of an intent or a list of pending files; more is no file of ours.
-constexpr uint64_t kMostRecordBytes = uint64_t{64} << 20;
 
 std::string Sealed(std::string_view body) {
   std::string record;
@@ -75,6 +77,11 @@ Status SyncFolder(Os& os, int fd) {
 void DropAcls(Os& os, int dir, const std::string& folder) {
   os.RemoveXattrAt(dir, folder, "system.posix_acl_default");
   os.RemoveXattrAt(dir, folder, "system.posix_acl_access");
+}
+
+bool IsOfMakingFiles(const std::string& file) {
+  return file == kLockName || file == Claims::kName || file == Claims::kNewName ||
+         file.ends_with(".tmp") || file.ends_with(kAsideSuffix);
 }
 
 }  // namespace
@@ -193,15 +200,16 @@ Status Session::RemoveDeadTemps(Os& os, int source) {
     const auto session = TryAdopt(os, source, home.get(), line.name);
     const auto files = session && *session != nullptr ? (*session)->ListFiles()
                                                       : Result<std::vector<std::string>>();
-    const bool only_temps =
-        files && std::all_of(files->begin(), files->end(), [](const std::string& file) {
-          return file == kLockName || file.ends_with(".tmp");
-        });
+    const bool only_temps = files && std::all_of(files->begin(), files->end(), IsOfMakingFiles);
     if (!only_temps || !session || *session == nullptr) {
       continue;
     }
+    if (const Status settled = SettleClaims(os, **session); !settled) {
+      Log(LogLevel::kError, settled.error().message + "; it stays for the next run or mount");
+      continue;
+    }
     for (const std::string& file : *files) {
-      if (file != kLockName) {
+      if (file.ends_with(".tmp")) {
         (*session)->Unlink(file);
       }
     }
@@ -209,6 +217,15 @@ Status Session::RemoveDeadTemps(Os& os, int source) {
   }
   RemoveUnusedHome(os, source, home.get());
   return {};
+}
+
+Status Session::IfDead(Os& os, int source, const std::string& name,
+                       const std::function<Status()>& act) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
+                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
+  XZFS_ASSIGN_OR_RETURN(const auto session, TryAdopt(os, source, home.get(), name));
+  return session == nullptr ? Status() : act();
 }
 
 size_t Session::CountOverlays(Os& os, int source) {
@@ -312,12 +329,14 @@ bool Session::has_pending() {
 
 Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, bool durable) {
   std::string body;
+  PutNumber(body, kIntentWithBirths);
   PutNumber(body, steps.size());
   for (const IntentStep& step : steps) {
     PutNumber(body, static_cast<uint64_t>(step.kind));
     PutNumber(body, step.inode);
     PutText(body, step.from);
     PutText(body, step.to);
+    PutNumber(body, static_cast<uint64_t>(step.birth_ns));
   }
   std::string name = NewId() + ".intent";
   const Status written = WriteWhole(name, Sealed(body), durable);
@@ -337,15 +356,21 @@ std::vector<IntentStep> Session::ReadIntent(const std::string& name) {
   RecordParser parser(body);
   uint64_t count = 0;
   parser.Number(count);
+  const bool has_births = count == kIntentWithBirths;
+  if (has_births) {
+    parser.Number(count);
+  }
   std::vector<IntentStep> steps;
   for (uint64_t i = 0; i < count; ++i) {
     IntentStep step;
     uint64_t kind = 0;
+    uint64_t birth = 0;
     const bool whole = parser.Number(kind) && parser.Number(step.inode) && parser.Text(step.from) &&
-                       parser.Text(step.to);
+                       parser.Text(step.to) && (!has_births || parser.Number(birth));
     if (!whole || kind < 1 || kind > 3) {
       return {};
     }
+    step.birth_ns = static_cast<int64_t>(birth);
     step.kind = static_cast<IntentStep::Kind>(kind);
     steps.push_back(std::move(step));
   }
@@ -367,7 +392,7 @@ Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool
 }
 
 Result<std::string> Session::ReadWhole(const std::string& name) {
-  return ReadFile(os_, folder(), name, ".xzfs/" + name_ + "/" + name);
+  return ReadRecordFile(os_, folder(), name, ".xzfs/" + name_ + "/" + name);
 }
 
 Status Session::WriteShared(const std::string& name, std::string_view bytes) {
@@ -390,36 +415,7 @@ Status Session::WriteShared(const std::string& name, std::string_view bytes) {
 Result<std::string> Session::ReadShared(Os& os, int source, const std::string& name) {
   XZFS_ASSIGN_OR_RETURN(const Descriptor home,
                         OpenHome(os, source, /*is_root=*/true, /*make=*/false));
-  return ReadFile(os, home.get(), name, ".xzfs/" + name);
-}
-
-// `path`: for messages.
-Result<std::string> Session::ReadFile(Os& os, int folder, const std::string& name,
-                                      const std::string& path) {
-  const int fd = os.OpenBeneath(folder, name, O_RDONLY);
-  if (fd < 0) {
-    return FailErrno(-fd, "open " + path);
-  }
-  const Descriptor file(os, fd);
-  struct stat st = {};
-  if (const int error = os.FStat(fd, &st); error < 0) {
-    return FailErrno(-error, "stat " + path);
-  }
-  std::string bytes(std::min<uint64_t>(static_cast<uint64_t>(st.st_size), kMostRecordBytes), '\0');
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t got = os.PRead(
-        fd, std::as_writable_bytes(std::span(bytes.data() + done, bytes.size() - done)), done);
-    if (got < 0) {
-      return FailErrno(static_cast<int>(-got), "read " + path);
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<size_t>(got);
-  }
-  bytes.resize(done);
-  return bytes;
+  return ReadRecordFile(os, home.get(), name, ".xzfs/" + name);
 }
 
 Result<std::vector<std::string>> Session::ListFiles() {
@@ -438,6 +434,12 @@ void Session::RemoveIfEmpty() {
   }
 }
 
+bool Session::IsDone() {
+  const auto claims = Claims::Read(os_, folder(), ".xzfs/" + name_);
+  return claims && std::all_of(claims->begin(), claims->end(),
+                               [](const Claims::Recorded& recorded) { return recorded.done; });
+}
+
 void Session::RemoveIfEmptyLocked() {
   const Result<std::vector<std::string>> files = ListFiles();
   if (!files) {
@@ -447,11 +449,14 @@ void Session::RemoveIfEmptyLocked() {
     struct stat st = {};
     const bool no_paths =
         file == kPendingName && os_.StatAt(folder(), file, &st) == 0 && st.st_size == 0;
-    if (file != kLockName && !no_paths) {
+    const bool no_claims = file == Claims::kNewName || (file == Claims::kName && IsDone());
+    if (file != kLockName && !no_paths && !no_claims) {
       return;
     }
   }
   Unlink(kPendingName);
+  Unlink(Claims::kName);
+  Unlink(Claims::kNewName);
   Unlink(kLockName);
   os_.Unlink(home_.get(), name_, AT_REMOVEDIR);
   RemoveUnusedHome(os_, source_, home_.get());

@@ -12,6 +12,7 @@
 
 #include "base/mutex.h"
 #include "base/os.h"
+#include "store/claims.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -24,7 +25,13 @@ struct IntentStep {
   uint64_t inode = 0;  // of the file that is moved or removed
   std::string from;
   std::string to;
+  int64_t birth_ns = 0;  // of that inode; 0: not known
   bool operator==(const IntentStep&) const = default;
+  // It is the file, whatever was written to it.
+  bool IsOf(const FileFacts& facts) const {
+    return facts.attributes.st_ino == inode &&
+           (birth_ns == 0 || facts.birth_ns == 0 || facts.birth_ns == birth_ns);
+  }
 };
 
 // A file without content that is being made.
@@ -43,7 +50,9 @@ struct SessionUse {
 
 // Thread-safe. Held by a lock on its file "lock" for as long as the object lives, so that no other
 // daemon takes it for a dead one's. What it holds (docs/design.md says what becomes of it):
-//   N.tmp       a compressed file that isn't complete
+//   N.tmp       a file that isn't complete, or has no name yet
+//   N.aside     what had the name that a new file has, or is about to get
+//   claims      which files beside others, and which N.aside, are ours (store/claims.h)
 //   N.data .log an overlay
 //   N.intent    an operation on names that isn't complete
 //   pending     the paths of plain files that were written and aren't committed
@@ -59,7 +68,8 @@ class Session {
         home_(std::move(home)),
         name_(std::move(name)),
         folder_(std::move(folder)),
-        lock_(std::move(lock)) {}
+        lock_(std::move(lock)),
+        claims_(os, folder_.get(), ".xzfs/" + name_) {}
 
   // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
   static Result<std::unique_ptr<Session>> Create(Os& os, int source, const SessionUse& use = {});
@@ -70,9 +80,14 @@ class Session {
   // The folders whose daemons are dead. They are ours from now on.
   static Result<std::vector<std::unique_ptr<Session>>> AdoptDead(Os& os, int source);
 
-  // Removes the folders of dead processes that hold nothing but temps and no other pending work, as
-  // those of xzfsctl do: what is left of a file that was being made. All others stay for a mount.
+  // Brings to an end what dead processes have left that had no other pending work than files that
+  // were being made, as those of xzfsctl, and removes their folders. All others stay for a mount.
   static Status RemoveDeadTemps(Os& os, int source);
+
+  // Calls `act` while the session `name` is known to have no living process, and nobody can adopt
+  // it. Blocks: on `.xzfs/lock`.
+  static Status IfDead(Os& os, int source, const std::string& name,
+                       const std::function<Status()>& act);
 
   // Where an overlay goes whose base isn't there any more: `.xzfs/lost+found`, made if need be.
   static Result<Descriptor> OpenLostAndFound(Os& os, int source);
@@ -83,6 +98,8 @@ class Session {
   int folder() const { return folder_.get(); }
   // The directory that `.xzfs` is in.
   int top() const { return source_; }
+  // Those of this process, in a session of its own.
+  Claims& claims() { return claims_; }
 
   // A number that no file in here has.
   std::string NewId() EXCLUDES(mutex_);
@@ -122,10 +139,10 @@ class Session {
                                                    const std::string& name);
   // REQUIRES: `.xzfs/lock` is held.
   void RemoveIfEmptyLocked();
+  // No claim holds.
+  bool IsDone();
   Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
   Result<std::string> ReadWhole(const std::string& name);
-  static Result<std::string> ReadFile(Os& os, int folder, const std::string& name,
-                                      const std::string& path);
 
   Os& os_;
   const int source_;
@@ -133,6 +150,7 @@ class Session {
   const std::string name_;
   const Descriptor folder_;
   const Descriptor lock_;
+  Claims claims_;
   Mutex mutex_;
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;
   Descriptor pending_ GUARDED_BY(mutex_);

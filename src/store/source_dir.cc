@@ -2,8 +2,9 @@
 // it wants the logical name L that is left without the suffix, and gets it unless a more important
 // stored name has it: the name L itself, if that is shown as L, or one that stands before S among
 // CompressedNamesOf(L). A loser is shown under its stored name, so that the user sees that
-// something is odd; but the twin of a plain file (same mtime, same plain size: what an interrupted
-// commit leaves) is not shown at all.
+// something is odd; but the twin of a plain file is not shown at all: a record of ours
+// (TwinRecords) says that one was made of the other. Nothing else shows that, whatever time and size
+// they have.
 //
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
@@ -66,6 +67,10 @@ std::vector<std::string> RivalsFor(const std::string& logical) {
     names.insert(names.begin(), std::move(hot));
   }
   return names;
+}
+
+bool HasSameMtime(const struct stat& a, const struct stat& b) {
+  return a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec;
 }
 
 void CloseFile(StoredEntry& entry) {
@@ -258,22 +263,34 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry 
 
 // Settles whether `entry` gets the logical name that it wants.
 Result<std::optional<StoredEntry>> SourceDir::Place(int dir, StoredEntry entry) const {
-  if (entry.logical_name == entry.stored_name) {
-    return entry;
+  // Files that move under somebody's commits are seen at rest soon.
+  constexpr int kMostTries = 8;
+  for (int tries = 1;; ++tries) {
+    if (entry.logical_name == entry.stored_name) {
+      return entry;
+    }
+    XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> winner, WinnerOver(dir, entry));
+    if (!winner) {
+      return entry;
+    }
+    XZFS_ASSIGN_OR_RETURN(const Pair pair, LookAtPair(dir, *winner, entry));
+    if (pair == Pair::kTwins) {
+      return std::nullopt;
+    }
+    if (pair == Pair::kForeign || tries == kMostTries) {
+      entry.lost_to_same_time = HasSameMtime(entry.attributes, winner->attributes);
+      entry.kind = KindOf(entry.attributes);
+      entry.logical_name = entry.stored_name;
+      entry.lost_to = winner->stored_name;
+      CloseFile(entry);
+      return entry;
+    }
+    XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> now, Probe(dir, entry.stored_name));
+    if (!now) {
+      return std::nullopt;
+    }
+    entry = std::move(*now);
   }
-  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> winner, WinnerOver(dir, entry));
-  if (!winner) {
-    return entry;
-  }
-  XZFS_ASSIGN_OR_RETURN(const bool twins, AreTwins(dir, *winner, entry));
-  if (twins) {
-    return std::nullopt;
-  }
-  entry.kind = KindOf(entry.attributes);
-  entry.logical_name = entry.stored_name;
-  entry.lost_to = winner->stored_name;
-  CloseFile(entry);
-  return entry;
 }
 
 // The stored entry that is more important than `entry` and has the logical name that it wants. It
@@ -300,35 +317,50 @@ Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEn
   return std::nullopt;
 }
 
-Result<bool> SourceDir::HasTwin(int dir, const StoredEntry& hot) const {
-  const std::string stored = ColdNameOf(hot.logical_name, Format::kXz);
+// `loser` wants the name that `winner` has. A claim is on the disk before they are a pair, and goes
+// when they are none any more; so if there is none, and both still are what was stated, there was
+// none.
+Result<SourceDir::Pair> SourceDir::LookAtPair(int dir, const StoredEntry& winner,
+                                              const StoredEntry& loser) const {
+  if (twins_ == nullptr || winner.kind != StoredKind::kPlain ||
+      loser.kind != StoredKind::kCompressed || loser.format != Format::kXz) {
+    return Pair::kForeign;
+  }
+  FileFacts plain;
+  FileFacts compressed;
+  for (int look = 1; look <= 2; ++look) {
+    int error = os_.FactsAt(dir, winner.stored_name, &plain);
+    error = error == 0 ? os_.FactsAt(dir, loser.stored_name, &compressed) : error;
+    if (error < 0 && error != -ENOENT) {
+      return FailErrno(-error, "stat " + Quoted(loser.stored_name));
+    }
+    if (error == -ENOENT ||
+        Identity::Of(plain.attributes) != Identity::Of(winner.attributes) ||
+        Identity::Of(compressed.attributes) != Identity::Of(loser.attributes)) {
+      return Pair::kMoved;
+    }
+    if (look == 1 && twins_->AreTwins(plain, compressed)) {
+      return Pair::kTwins;
+    }
+  }
+  return Pair::kForeign;
+}
+
+Result<bool> SourceDir::LooksPacked(int dir, const StoredEntry& plain) const {
+  const std::string stored = ColdNameOf(plain.logical_name, Format::kXz);
   if (stored.size() > NAME_MAX) {
     return false;
   }
-  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> cold, Probe(dir, stored));
-  if (!cold || cold->kind != StoredKind::kCompressed) {
+  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> packed, Probe(dir, stored));
+  if (!packed || packed->kind != StoredKind::kCompressed || packed->format != Format::kXz ||
+      !HasSameMtime(packed->attributes, plain.attributes)) {
     return false;
   }
-  return AreTwins(dir, hot, *cold);
-}
-
-Result<bool> SourceDir::AreTwins(int dir, const StoredEntry& winner,
-                                 const StoredEntry& loser) const {
-  const struct timespec& a = winner.attributes.st_mtim;
-  const struct timespec& b = loser.attributes.st_mtim;
-  if (winner.kind != StoredKind::kPlain || loser.kind != StoredKind::kCompressed ||
-      loser.format != Format::kXz || a.tv_sec != b.tv_sec || a.tv_nsec != b.tv_nsec) {
-    return false;
+  const auto plain_size = static_cast<uint64_t>(plain.attributes.st_size);
+  if (packed->known) {
+    return packed->known->plain_size == plain_size;
   }
-  XZFS_ASSIGN_OR_RETURN(const std::optional<StoredEntry> open, Probe(dir, loser.stored_name));
-  if (!open || open->kind != StoredKind::kCompressed) {
-    return false;
-  }
-  const auto plain_size = static_cast<uint64_t>(winner.attributes.st_size);
-  if (open->known) {
-    return open->known->plain_size == plain_size;
-  }
-  const auto index = BlockIndex::Read(ProbedFile(os_, *open), open->format, {});
+  const auto index = BlockIndex::Read(ProbedFile(os_, *packed), packed->format, {});
   return index && index->plain_size() == plain_size;
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/os.h"
 #include "store/known_files.h"
+#include "store/source_twins.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
@@ -34,6 +35,8 @@ struct StoredEntry {
   // If it is shown under its stored name because another has the logical one: that one's stored
   // name.
   std::string lost_to;
+  // And both have the same time, as what a version of xzfs without records left half done.
+  bool lost_to_same_time = false;
   struct stat attributes = {};  // of the stored file
   // If it has one of the suffixes of names.h and is a regular file:
   Suffix suffix = Suffix::kXz;
@@ -69,8 +72,9 @@ bool IsUnchanged(Os& os, int fd, const struct stat& st);
 // them: every answer is what is stored now, but for what is known of versions. Thread-safe.
 class SourceDir {
  public:
-  // Both outlive it.
-  SourceDir(Os& os, KnownFiles& known) : os_(os), known_(known) {}
+  // All outlive it. `twins` may be null: then there are none.
+  SourceDir(Os& os, KnownFiles& known, TwinRecords* twins = nullptr)
+      : os_(os), known_(known), twins_(twins) {}
 
   // What is shown as `logical` in the directory `dir`. For an ordinary compressed file this costs
   // one failing stat (is a plain file in its way?) and a stat; if the version isn't known also an
@@ -79,12 +83,12 @@ class SourceDir {
   Result<StoredEntry> Lookup(int dir, const std::string& logical) const;
 
   // How the stored name `stored` is shown, or nothing if it isn't: it vanished meanwhile, or it is
-  // the twin of a plain file.
+  // the twin of a plain file, as a record of ours says.
   Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored) const;
 
-  // Whether the `.xz` of the plain `hot` is there and is its twin: what an interrupted commit
-  // leaves.
-  Result<bool> HasTwin(int dir, const StoredEntry& hot) const;
+  // Whether the `.xz` of the plain file `plain` is there and has its time and size: somebody seems
+  // to have compressed and kept it. Nothing may be changed on that ground.
+  Result<bool> LooksPacked(int dir, const StoredEntry& plain) const;
 
  private:
   Result<std::optional<StoredEntry>> Find(int dir, const std::string& logical) const;
@@ -95,10 +99,12 @@ class SourceDir {
                                                   const struct StrippedName& stripped) const;
   Result<std::optional<StoredEntry>> Place(int dir, StoredEntry entry) const;
   Result<std::optional<StoredEntry>> WinnerOver(int dir, const StoredEntry& entry) const;
-  Result<bool> AreTwins(int dir, const StoredEntry& winner, const StoredEntry& loser) const;
+  enum class Pair { kTwins, kForeign, kMoved };
+  Result<Pair> LookAtPair(int dir, const StoredEntry& winner, const StoredEntry& loser) const;
 
   Os& os_;
   KnownFiles& known_;
+  TwinRecords* const twins_;
 };
 
 }  // namespace xzfs

@@ -1,0 +1,151 @@
+// What is removed here is what a claim names, and nothing else: of twins the new file, made from
+// the old one, as long as both are what they were; of what was put aside the old file, whose place
+// the new one has, or the new one, which never got a name. A file with which somebody has replaced
+// the old one at the last moment is neither.
+#include "store/settle_claims.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "store/directory_reader.h"
+#include "store/intents.h"
+#include "store/kept_times.h"
+#include "store/names.h"
+#include "store/xz_writer.h"
+#include "xzfs/bytes.h"
+
+namespace xzfs {
+namespace {
+
+std::string PathOf(const Session& session, const std::string& file) {
+  return JoinPath(JoinPath(std::string(kPrivateFolder), session.name()), file);
+}
+
+Status SettleTwins(Os& os, int dir, const Claim& claim) {
+  FileFacts old;
+  FileFacts made;
+  int error = dir < 0 ? -ENOENT : os.FactsAt(dir, claim.name, &old);
+  if (error == 0) {
+    error = os.FactsAt(dir, claim.other, &made);
+  }
+  if (error == 0 && claim.IsOld(old) && claim.IsMade(made)) {
+    const KeptTimes times(os, dir);
+    error = os.Unlink(dir, claim.other, 0);
+  }
+  return error < 0 && error != -ENOENT ? FailErrno(-error, "settle " + claim.other) : Status();
+}
+
+// What lies there is somebody's: it has the name as soon as our own file doesn't.
+Status GiveBack(Os& os, Session& session, int dir, const Claim& claim) {
+  const KeptTimes times(os, dir);
+  FileFacts there;
+  int error = os.FactsAt(dir, claim.name, &there);
+  if (error == 0 && claim.IsMade(there)) {
+    error = os.Rename(session.folder(), claim.other, dir, claim.name, RENAME_EXCHANGE);
+  } else if (error == -ENOENT) {
+    error = RenameOverNothing(os, session.folder(), claim.other, dir, claim.name);
+  }
+  if (error == 0) {
+    error = os.Sync(dir, /*only_data=*/false);
+  }
+  return error < 0 ? FailErrno(-error, "give " + claim.name + " back") : Status();
+}
+
+Status SettleAside(Os& os, Session& session, int dir, const Claim& claim) {
+  const std::string path = PathOf(session, claim.other);
+  for (bool given_back = false;; given_back = true) {
+    FileFacts aside;
+    int error = os.FactsAt(session.folder(), claim.other, &aside);
+    if (error == -ENOENT) {
+      return {};
+    }
+    if (error < 0) {
+      return FailErrno(-error, "stat " + path);
+    }
+    if (claim.HasContentOfOld(aside) || claim.IsMade(aside)) {
+      // The new file's name is on the disk before the old file goes.
+      error = dir < 0 ? 0 : os.Sync(dir, /*only_data=*/false);
+      error = error < 0 ? error : os.Unlink(session.folder(), claim.other, 0);
+      return error < 0 ? FailErrno(-error, "remove " + path) : Status();
+    }
+    if (given_back || dir < 0 || !GiveBack(os, session, dir, claim)) {
+      return KeepInLostAndFound(os, session, claim.other,
+                                "A file that had the name " + JoinPath(claim.dir, claim.name) +
+                                    " when xzfs was to replace another one of that name");
+    }
+  }
+}
+
+}  // namespace
+
+Status SettleClaim(Os& os, Session& session, int dir, const Claim& claim) {
+  return claim.kind == Claim::Kind::kTwin ? SettleTwins(os, dir, claim)
+                                          : SettleAside(os, session, dir, claim);
+}
+
+Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
+                          const std::string& what) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor lost, Session::OpenLostAndFound(os, session.top()));
+  const std::string name = session.name() + "-" + file;
+  const std::string note = what + ".\nIt is " + name + "; what xzfs has done is in " +
+                           "the source.\n";
+  // The note first: without it nobody could tell what the rest is.
+  const int fd = os.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (fd < 0) {
+    return FailErrno(-fd, "make a note in .xzfs/lost+found");
+  }
+  const Descriptor written(os, fd);
+  XZFS_RETURN_IF_ERROR(WriteFully(os, fd, BytesOf(note), 0));
+  os.Sync(fd, /*only_data=*/false);
+  const int error = RenameOverNothing(os, session.folder(), file, lost.get(), name);
+  if (error < 0) {
+    return FailErrno(-error, "keep " + PathOf(session, file) + " in .xzfs/lost+found");
+  }
+  os.Sync(lost.get(), /*only_data=*/false);
+  Log(LogLevel::kError, what + " is kept as .xzfs/lost+found/" + name);
+  return {};
+}
+
+Status SettleClaims(Os& os, Session& session, std::vector<Claim>* moved) {
+  XZFS_ASSIGN_OR_RETURN(const std::vector<Claims::Recorded> claims,
+                        Claims::Read(os, session.folder(), PathOf(session, "")));
+  bool all = true;
+  for (const auto& [claim, done] : claims) {
+    if (done && claim.kind == Claim::Kind::kTwin) {
+      continue;
+    }
+    const auto dir = OpenDirectoryAt(os, session.top(), claim.dir);
+    const int code = dir ? 0 : dir.error().code;
+    const bool is_gone = code == ENOENT || code == ENOTDIR || code == ELOOP;
+    if (!dir && !is_gone) {
+      return tl::unexpected(dir.error());
+    }
+    if (is_gone && moved != nullptr && !done) {
+      moved->push_back(claim);
+      all = false;
+      continue;
+    }
+    XZFS_RETURN_IF_ERROR(SettleClaim(os, session, dir ? dir->get() : -1, claim));
+  }
+  XZFS_ASSIGN_OR_RETURN(const std::vector<std::string> files, session.ListFiles());
+  for (const std::string& file : files) {
+    const bool is_claimed = std::any_of(claims.begin(), claims.end(), [&](const auto& recorded) {
+      return recorded.claim.kind == Claim::Kind::kAside && recorded.claim.other == file;
+    });
+    if (file.ends_with(kAsideSuffix) && !is_claimed) {
+      XZFS_RETURN_IF_ERROR(
+          KeepInLostAndFound(os, session, file, "A file of which nothing is known any more"));
+    }
+  }
+  if (all) {
+    session.Unlink(Claims::kName);
+    session.Unlink(Claims::kNewName);
+  }
+  return {};
+}
+
+}  // namespace xzfs

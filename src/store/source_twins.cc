@@ -1,0 +1,154 @@
+#include "store/source_twins.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "base/identity.h"
+#include "store/directory_reader.h"
+#include "store/kept_times.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// 32 bytes each. A source with more pairs has some looked up again.
+constexpr size_t kMostForeign = size_t{1} << 16;
+
+size_t HashOf(const FileFacts& plain, const FileFacts& compressed) {
+  const IdentityHash hash;
+  return hash(Identity::Of(plain.attributes)) * 31 + hash(Identity::Of(compressed.attributes));
+}
+
+}  // namespace
+
+void SourceTwins::SetOwn(std::shared_ptr<Session> session) {
+  MutexLock lock(mutex_);
+  own_ = std::move(session);
+}
+
+bool SourceTwins::AreTwins(const FileFacts& plain, const FileFacts& compressed) {
+  return Find(plain, compressed).has_value();
+}
+
+std::optional<SourceTwins::Found> SourceTwins::Find(const FileFacts& plain,
+                                                    const FileFacts& compressed) {
+  const size_t hash = HashOf(plain, compressed);
+  std::shared_ptr<Session> own;
+  {
+    MutexLock lock(mutex_);
+    own = own_;
+  }
+  if (own != nullptr) {
+    if (auto match = own->claims().FindTwins(plain, compressed)) {
+      return Found{std::move(match->claim), {}, std::move(own), match->id, match->at_work};
+    }
+  }
+  {
+    MutexLock lock(mutex_);
+    if (foreign_.contains(hash)) {
+      return std::nullopt;
+    }
+  }
+  bool saw_all = true;
+  auto found =
+      FindOnDisk(own == nullptr ? std::string() : own->name(), plain, compressed, saw_all);
+  if (!found && saw_all) {
+    MutexLock lock(mutex_);
+    if (foreign_.size() >= kMostForeign) {
+      foreign_.clear();
+    }
+    foreign_.insert(hash);
+  }
+  return found;
+}
+
+// `own`: the session that was asked already. Not all could be seen: `saw_all` becomes false.
+std::optional<SourceTwins::Found> SourceTwins::FindOnDisk(const std::string& own,
+                                                          const FileFacts& plain,
+                                                          const FileFacts& compressed,
+                                                          bool& saw_all) {
+  const std::string home_name(kPrivateFolder);
+  const auto home = OpenDirectoryAt(os_, source_, home_name);
+  if (!home) {
+    saw_all = home.error().code == ENOENT;
+    return std::nullopt;
+  }
+  const auto lines = ReadAllLines(os_, home->get());
+  saw_all = lines.has_value();
+  for (const RawLine& line : lines.value_or(std::vector<RawLine>())) {
+    if (line.type == DT_REG || line.name == own) {
+      continue;
+    }
+    const auto folder = OpenDirectoryAt(os_, home->get(), line.name);
+    if (!folder) {
+      saw_all = saw_all && (folder.error().code == ENOENT || folder.error().code == ENOTDIR);
+      continue;
+    }
+    const auto claims = Claims::Read(os_, folder->get(), JoinPath(home_name, line.name));
+    saw_all = saw_all && claims.has_value();
+    for (const auto& [claim, done] : claims.value_or(std::vector<Claims::Recorded>())) {
+      if (!done && claim.NamesBoth(plain, compressed)) {
+        return Found{claim, line.name, nullptr, 0, false};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
+                                       const std::string& compressed) {
+  FileFacts facts[2];
+  if (os_.FactsAt(dir, compressed, &facts[1]) < 0 || os_.FactsAt(dir, plain, &facts[0]) < 0) {
+    return false;
+  }
+  const std::optional<Found> found = Find(facts[0], facts[1]);
+  if (!found) {
+    return false;
+  }
+  if (found->claim.IsMade(facts[0])) {
+    // It is complete and would stay: only the way to it may not be on the disk yet. Who made it
+    // finds that its work is done already.
+    if (const int error = os_.Sync(dir, /*only_data=*/false); error < 0) {
+      return FailErrno(-error, "sync the directory of '" + plain + "'");
+    }
+    return Remove(dir, plain, compressed, found->claim);
+  }
+  if (found->own != nullptr) {
+    if (found->at_work) {
+      return false;
+    }
+    XZFS_ASSIGN_OR_RETURN(const bool gone, Remove(dir, plain, compressed, found->claim));
+    if (gone) {
+      found->own->claims().Forget(found->id);
+    }
+    return gone;
+  }
+  bool removed = false;
+  XZFS_RETURN_IF_ERROR(
+      Session::IfDead(os_, source_, found->session, [&]() -> Status {
+        XZFS_ASSIGN_OR_RETURN(removed, Remove(dir, plain, compressed, found->claim));
+        return {};
+      }));
+  return removed;
+}
+
+// If both still are what the claim says.
+Result<bool> SourceTwins::Remove(int dir, const std::string& plain, const std::string& compressed,
+                                 const Claim& claim) {
+  FileFacts facts[2];
+  if (os_.FactsAt(dir, plain, &facts[0]) < 0 || os_.FactsAt(dir, compressed, &facts[1]) < 0 ||
+      !claim.NamesBoth(facts[0], facts[1])) {
+    return false;
+  }
+  const KeptTimes times(os_, dir);
+  const int error = os_.Unlink(dir, compressed, 0);
+  if (error < 0 && error != -ENOENT) {
+    return FailErrno(-error, "remove '" + compressed + "', which an interrupted commit has left");
+  }
+  return error == 0;
+}
+
+}  // namespace xzfs

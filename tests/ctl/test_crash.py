@@ -13,8 +13,8 @@ from ctl_support import CTL, CtlTest, environment, write
 
 KIB = 1 << 10
 # Those that change something, and those that look before and after.
-CALLS = ("renameat2", "linkat", "unlinkat", "fsync", "pwrite64", "openat2", "mkdirat", "fchmod", "utimensat",
-         "fcntl", "flock", "newfstatat", "sync_file_range", "ftruncate", "pread64")
+CALLS = ("renameat2", "linkat", "unlinkat", "fsync", "fdatasync", "pwrite64", "openat2", "mkdirat", "fchmod", "utimensat",
+         "fcntl", "flock", "newfstatat", "statx", "sync_file_range", "ftruncate", "pread64")
 CONTENTS = {f"d/{name}": xzformat.text(number, 20 * KIB + number)
             for number, name in enumerate(("a", "b.log", "x.xz"))}
 # One file with two names.
@@ -86,7 +86,7 @@ class Crash(CtlTest):
         rng = random.Random(os.environ.get("XZFS_TEST_SEED", "1"))
         chosen = rng.sample(places, min(len(places), support.scaled(40, 10)))
         # The calls that change what is there are always all tried.
-        chosen += [place for place in places if place[0] in ("renameat2", "linkat", "unlinkat", "fsync")
+        chosen += [place for place in places if place[0] in ("renameat2", "linkat", "unlinkat", "fsync", "fdatasync")
                    and place not in chosen]
         killed = 0
         for call, number in chosen:

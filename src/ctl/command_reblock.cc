@@ -97,8 +97,7 @@ class ReblockJob : public ReplaceJob {
   }
 
   Status TryClaim() override {
-    return AddClaim(Claim::Kind::kAside, file_,
-                    session_->NewId() + std::string(kAsideSuffix));
+    return AddClaim(Claim::Kind::kAside, file_, session_->NewId() + std::string(kAsideSuffix));
   }
 
   Result<bool> TryPublish() override {

@@ -112,8 +112,8 @@ Status PackJob::TryClaim() {
 
 Result<bool> PackJob::TryPublish() {
   SourceTwins twins(os_, session_->top());
-  XZFS_ASSIGN_OR_RETURN(
-      twin_, PublishTwin(os_, twins, Plain(), dir_fd(), file_.name, *session_, temp_));
+  XZFS_ASSIGN_OR_RETURN(twin_,
+                        PublishTwin(os_, twins, Plain(), dir_fd(), file_.name, *session_, temp_));
   bool published = twin_.has_value();
   for (end_ = published ? 1 : 0; published && end_ < names_.size(); end_ += published ? 1 : 0) {
     XZFS_ASSIGN_OR_RETURN(published, LinkTwin(twins, names_[end_]));

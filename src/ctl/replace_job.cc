@@ -141,8 +141,7 @@ Result<bool> ReplaceJob::CheckBase() {
 
 Status ReplaceJob::AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
                             bool has_new) {
-  XZFS_ASSIGN_OR_RETURN(Claim claim,
-                        ClaimOn(os_, kind, fd(), has_new ? temp_.file.get() : -1));
+  XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os_, kind, fd(), has_new ? temp_.file.get() : -1));
   claim.dir = PathBelow(session_->top(), name.dir->fd());
   claim.name = name.name;
   claim.other = other;

@@ -72,8 +72,8 @@ class ReplaceJob : public FileJob {
   // The compressed file still is what was read, and no mount has changes of it that are not
   // committed: those would lose their base. False was said.
   Result<bool> CheckBase();
-  // What is going to be done with `name` of the file: a new one gets the name `other`, as the kind of
-  // the claim says. `has_new`: that is the temp.
+  // What is going to be done with `name` of the file: a new one gets the name `other`, as the kind
+  // of the claim says. `has_new`: that is the temp.
   Status AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
                   bool has_new = true);
   // Something that could not be undone is left to the next run or mount.

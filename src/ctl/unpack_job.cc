@@ -115,8 +115,8 @@ Status UnpackJob::Decode(const BlockIndex& index) {
                   });
 }
 
-// Two for each name: that the plain file is beside it, and that it is put aside. With --keep the two
-// are two files, and nobody's business.
+// Two for each name: that the plain file is beside it, and that it is put aside. With --keep the
+// two are two files, and nobody's business.
 Status UnpackJob::TryClaim() {
   for (size_t i = 0; i < names_.size() && !context_.keep; ++i) {
     XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, names_[i], plain_names_[i]));

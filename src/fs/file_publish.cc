@@ -319,11 +319,11 @@ Status FileCommit::ReplaceBase(int dir, const std::string& name) {
 // disk under a name of our own, and an intent says so, until that is done. Should it fail half way
 // the next mount completes it, and until then nothing is read from it or written to it.
 Status FileCommit::OverwriteBase(int dir, const std::string& name) {
-  XZFS_ASSIGN_OR_RETURN(const std::string intent,
-                        session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode,
-                                                temp_.name, fs_.nodes_.FullPathOf(id_),
-                                                overlay_->base().birth_ns}},
-                                              /*durable=*/true));
+  XZFS_ASSIGN_OR_RETURN(
+      const std::string intent,
+      session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode, temp_.name,
+                              fs_.nodes_.FullPathOf(id_), overlay_->base().birth_ns}},
+                            /*durable=*/true));
   const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
   bool begun = false;
   Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);

@@ -1,5 +1,5 @@
-// The `N.xz` beside a plain `N` that is one file with it, for as long as a commit takes or until what
-// one has left is noticed: before the plain file changes or goes, the other must.
+// The `N.xz` beside a plain `N` that is one file with it, for as long as a commit takes or until
+// what one has left is noticed: before the plain file changes or goes, the other must.
 #include <linux/limits.h>
 
 #include <string>

@@ -139,7 +139,9 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
     const std::string name = id + ".intent";
     const std::vector<IntentStep> steps = session.ReadIntent(name);
     Status done = CompleteIntent(os_, source_, session, steps);
-    if (!done && steps.front().kind == IntentStep::Kind::kOverwrite) {
+    const int code = done ? 0 : done.error().code;
+    const bool is_moved = code == ENOENT || code == ENOTDIR || code == ESTALE;
+    if (is_moved && steps.front().kind == IntentStep::Kind::kOverwrite) {
       done = CompleteMoved(session, steps);
     }
     if (done) {
@@ -169,9 +171,9 @@ Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) 
   if (path.error().code != ENOENT) {
     return tl::unexpected(path.error());
   }
-  return KeepInLostAndFound(os_, session, step.from,
-                            "The new content of " + step.to +
-                                ", which was removed before it was all in its place,");
+  return KeepInLostAndFound(
+      os_, session, step.from,
+      "The new content of " + step.to + ", which was removed before it was all in its place,");
 }
 
 // Returns false if something of them could not be ended: then it stays as it is.
@@ -189,8 +191,7 @@ bool Recovery::EndClaims(Session& session) {
       continue;
     }
     const auto dir = OpenDirectoryAt(os_, source_, path ? SplitPath(*path).first : "");
-    const Status settled =
-        SettleClaim(os_, session, path && dir ? dir->get() : -1, claim);
+    const Status settled = SettleClaim(os_, session, path && dir ? dir->get() : -1, claim);
     ended = settled ? ended : settled;
   }
   if (ended && !moved.empty()) {

@@ -129,12 +129,12 @@ class Claims {
   Mutex mutex_;
   CondVar sync_ended_;
   Descriptor file_ GUARDED_BY(mutex_);
-  uint64_t end_ GUARDED_BY(mutex_) = 0;         // of the last whole record
-  uint64_t rewritten_ GUARDED_BY(mutex_) = 0;   // what the last rewrite left, in bytes
-  uint64_t last_id_ GUARDED_BY(mutex_) = 0;     // records are written in the order of their ids
-  uint64_t synced_id_ GUARDED_BY(mutex_) = 0;   // up to this one they are on the disk
-  bool is_named_ GUARDED_BY(mutex_) = false;    // and so is the file's name
-  bool syncing_ GUARDED_BY(mutex_) = false;     // one thread does, for all
+  uint64_t end_ GUARDED_BY(mutex_) = 0;           // of the last whole record
+  uint64_t rewritten_ GUARDED_BY(mutex_) = 0;     // what the last rewrite left, in bytes
+  uint64_t last_id_ GUARDED_BY(mutex_) = 0;       // records are written in the order of their ids
+  uint64_t synced_id_ GUARDED_BY(mutex_) = 0;     // up to this one they are on the disk
+  bool is_named_ GUARDED_BY(mutex_) = false;      // and so is the file's name
+  bool syncing_ GUARDED_BY(mutex_) = false;       // one thread does, for all
   bool must_rewrite_ GUARDED_BY(mutex_) = false;  // a sync failed: what it lost is written anew
   std::map<uint64_t, Live> live_ GUARDED_BY(mutex_);
 };

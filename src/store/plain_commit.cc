@@ -104,17 +104,15 @@ Status PutAside(Os& os, int dir, Session& session, HeldClaim& held, TempFile* te
     temp->name = error < 0 ? temp->name : claim.other;
   }
   if (error == 0) {
-    error = temp == nullptr
-                ? RenameOverNothing(os, dir, claim.name, folder, claim.other)
-                : os.Rename(dir, claim.name, folder, claim.other, RENAME_EXCHANGE);
+    error = temp == nullptr ? RenameOverNothing(os, dir, claim.name, folder, claim.other)
+                            : os.Rename(dir, claim.name, folder, claim.other, RENAME_EXCHANGE);
   }
   FileFacts taken;
   const int looked = os.FactsAt(folder, claim.other, &taken);
   if (error == 0 && looked == 0 && claim.HasContentOfOld(taken)) {
     return {};
   }
-  const bool is_undone = temp == nullptr ? looked == -ENOENT
-                                         : looked == 0 && claim.IsMade(taken);
+  const bool is_undone = temp == nullptr ? looked == -ENOENT : looked == 0 && claim.IsMade(taken);
   if (error < 0 && (is_undone || temp == nullptr || temp->name != claim.other)) {
     return FailErrno(error == -ENOSYS ? EINVAL : -error, "rename " + Quoted(claim.name));
   }

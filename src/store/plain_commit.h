@@ -52,13 +52,13 @@ Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struc
 // Whether the stored file `name` still is what was compressed.
 Result<bool> IsCurrent(Os& os, int dir, const std::string& name, const Identity& identity);
 
-// The old file `claim` is on, in the directory `dir`, goes into the session's folder. If `temp`, the
-// complete new file, isn't null it gets the old one's name in the same step. What was taken away is
-// looked at there: between a look and a rename somebody else could have given the name to another
-// file. If it is another one all goes back. `temp` is the old file then, or has no name. If it
-// can't go back the claim was let go: the next mount does it.
-// Errors: ESTALE; EINVAL if the file system can't exchange names, and nothing was done.
-// REQUIRES: `claim` is of kind kAside, on the disk, and names both files.
+// The old file `claim` is on, in the directory `dir`, goes into the session's folder. If `temp`,
+// the complete new file, isn't null it gets the old one's name in the same step. What was taken
+// away is looked at there: between a look and a rename somebody else could have given the name to
+// another file. If it is another one all goes back. `temp` is the old file then, or has no name. If
+// it can't go back the claim was let go: the next mount does it. Errors: ESTALE; EINVAL if the file
+// system can't exchange names, and nothing was done. REQUIRES: `claim` is of kind kAside, on the
+// disk, and names both files.
 Status PutAside(Os& os, int dir, Session& session, HeldClaim& claim, TempFile* temp);
 
 // Step 6: the session's complete file `temp` gets the name `N.xz` beside the plain `name`, over

@@ -3,8 +3,8 @@
 // stored name has it: the name L itself, if that is shown as L, or one that stands before S among
 // CompressedNamesOf(L). A loser is shown under its stored name, so that the user sees that
 // something is odd; but the twin of a plain file is not shown at all: a record of ours
-// (TwinRecords) says that one was made of the other. Nothing else shows that, whatever time and size
-// they have.
+// (TwinRecords) says that one was made of the other. Nothing else shows that, whatever time and
+// size they have.
 //
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
@@ -334,8 +334,7 @@ Result<SourceDir::Pair> SourceDir::LookAtPair(int dir, const StoredEntry& winner
     if (error < 0 && error != -ENOENT) {
       return FailErrno(-error, "stat " + Quoted(loser.stored_name));
     }
-    if (error == -ENOENT ||
-        Identity::Of(plain.attributes) != Identity::Of(winner.attributes) ||
+    if (error == -ENOENT || Identity::Of(plain.attributes) != Identity::Of(winner.attributes) ||
         Identity::Of(compressed.attributes) != Identity::Of(loser.attributes)) {
       return Pair::kMoved;
     }

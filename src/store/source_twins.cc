@@ -53,8 +53,7 @@ std::optional<SourceTwins::Found> SourceTwins::Find(const FileFacts& plain,
     }
   }
   bool saw_all = true;
-  auto found =
-      FindOnDisk(own == nullptr ? std::string() : own->name(), plain, compressed, saw_all);
+  auto found = FindOnDisk(own == nullptr ? std::string() : own->name(), plain, compressed, saw_all);
   if (!found && saw_all) {
     MutexLock lock(mutex_);
     if (foreign_.size() >= kMostForeign) {
@@ -127,11 +126,10 @@ Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
     return gone;
   }
   bool removed = false;
-  XZFS_RETURN_IF_ERROR(
-      Session::IfDead(os_, source_, found->session, [&]() -> Status {
-        XZFS_ASSIGN_OR_RETURN(removed, Remove(dir, plain, compressed, found->claim));
-        return {};
-      }));
+  XZFS_RETURN_IF_ERROR(Session::IfDead(os_, source_, found->session, [&]() -> Status {
+    XZFS_ASSIGN_OR_RETURN(removed, Remove(dir, plain, compressed, found->claim));
+    return {};
+  }));
   return removed;
 }
 

@@ -125,19 +125,6 @@ class Names(MountTest):
             self.assertEqual(len(lines), 1, mount.log())
             self.assertGreaterEqual(mount.stats()["name_collisions"], 1)
 
-    def test_a_twin_is_hidden(self):
-        for name in ("twin", "other"):
-            hot = self.store(name, TEXT)
-            cold = make_cold(self.source, name, TEXT)
-            os.utime(hot, ns=(1_500_000_000_123_456_789,) * 2)
-            os.utime(cold, ns=(1_500_000_000_123_456_789 + (name == "other"),) * 2)
-        with Mount(self.source) as mount:
-            self.assertEqual(set(tree(mount.path)), {b"twin", b"other", b"other.xz"})
-            self.assertEqual(self.content(mount / "twin"), TEXT)
-            self.assert_errno(errno.ENOENT, os.lstat, mount / "twin.xz")
-        # Read-only: what is hidden is not removed.
-        self.assertTrue(os.path.exists(os.path.join(self.source, "twin.xz")))
-
     def test_names_are_bytes(self):
         names = [b"\xff\xfe", b"caf\xe9", "日本語".encode(), b"new\nline", b" lead", b"a\\b", b"%s%n",
                  b"-f", b"a,b=c", b"x" * 252]

@@ -1,184 +1,22 @@
 // Commits that begin at the worst moment, or meet errors. A test steps in where a call to the
 // system is about to be made.
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
-#include <memory>
-#include <mutex>
-#include <stdexcept>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "fs/filesystem.h"
-#include "support/forwarding_os.h"
-#include "support/temp_dir.h"
-#include "support/xz_builder.h"
+#include "commit_fixture.h"
 
 namespace xzfs {
 namespace {
-
-// Lets a test step in before a call of a kind; only once. Thread-safe.
-class HookedOs : public ForwardingOs {
- public:
-  // `hook` returns what the call does then; 0: it is made.
-  void BeforeNext(std::string_view call, std::function<int()> hook) {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    call_ = call;
-    hook_ = std::move(hook);
-  }
-
- protected:
-  int Before(std::string_view call, const std::string&) override {
-    std::function<int()> hook;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (call == call_) {
-        call_ = {};
-        hook = std::exchange(hook_, nullptr);
-      }
-    }
-    return hook ? hook() : 0;
-  }
-
- private:
-  std::mutex mutex_;
-  std::string_view call_;
-  std::function<int()> hook_;
-};
-
-bool IsAsleep(const std::filesystem::path& task) {
-  std::ifstream file(task / "stat");
-  std::string stat;
-  std::getline(file, stat);
-  const size_t name_end = stat.rfind(')');
-  return name_end == std::string::npos || stat[name_end + 2] == 'S';
-}
-
-// Waits until every other thread waits for something: what was begun stands where it must wait.
-bool WaitUntilAllOthersWait() {
-  const std::string self = std::to_string(gettid());
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (std::chrono::steady_clock::now() < deadline) {
-    bool all = true;
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-      all = all && (task.path().filename() == self || IsAsleep(task.path()));
-    }
-    if (all) {
-      return true;
-    }
-    std::this_thread::yield();
-  }
-  return false;
-}
-
-template <class T>
-int CodeOf(const Result<T>& result) {
-  return result ? 0 : result.error().code;
-}
-
-class CommitTest : public testing::Test {
- protected:
-  void SetUp() override {
-    source_.Write("cold.xz", XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
-    Mount();
-  }
-
-  void Mount() {
-    Start();
-    const auto found = fs_->Lookup(kRootNode, "cold");
-    ASSERT_TRUE(found) << found.error().message;
-    id_ = found->node;
-  }
-
-  void Start() {
-    fs_ = nullptr;
-    fs_ = MakeFilesystem(os_);
-  }
-
-  std::unique_ptr<Filesystem> MakeFilesystem(Os& os) {
-    Options options;
-    options.cache_size_bytes = uint64_t{64} << 20;
-    options.threads = 2;
-    options.settle_s = 3600;
-    EXPECT_TRUE(ResolveDefaults(options));
-    UniqueFd root(open(source_.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    auto fs = Filesystem::Create(std::move(root), options, os);
-    if (!fs) {
-      throw std::runtime_error(fs.error().message);
-    }
-    (*fs)->Start();
-    return std::move(*fs);
-  }
-
-  void TearDown() override {
-    if (commit_.joinable()) {
-      commit_.join();
-    }
-    fs_->EndCommits(/*finish=*/false);
-  }
-
-  void Edit(char text = 'X', uint64_t offset = 12'345) { EditOn(*fs_, id_, text, offset); }
-
-  static void EditOn(Filesystem& fs, NodeId id, char text, uint64_t offset) {
-    bool keep_cache = false;
-    auto file = fs.Open(id, O_WRONLY, &keep_cache);
-    ASSERT_TRUE(file) << file.error().message;
-    const std::byte byte{static_cast<uint8_t>(text)};
-    ASSERT_TRUE(fs.Write(**file, offset, {&byte, 1}));
-    fs.Close(std::move(*file));
-  }
-
-  // The byte of the logical file at `offset`.
-  char At(uint64_t offset, NodeId id) {
-    bool keep_cache = false;
-    auto file = fs_->Open(id, O_RDONLY, &keep_cache);
-    EXPECT_TRUE(file) << file.error().message;
-    std::vector<std::byte> buffer;
-    std::vector<XzReader::Piece> lent;
-    const auto got = file ? fs_->Read(**file, offset, 1, buffer, lent) : Result<size_t>(0);
-    EXPECT_TRUE(got) << got.error().message;
-    const std::byte byte = lent.empty() ? buffer.at(0) : lent.at(0).bytes[0];
-    lent.clear();
-    fs_->Close(std::move(*file));
-    return static_cast<char>(byte);
-  }
-
-  // Before the next call of a kind is made a commit begins, and gets as far as it can.
-  void CommitBeforeNext(std::string_view call) {
-    os_.BeforeNext(call, [this] {
-      commit_ = std::thread([this] { committed_ = fs_->SyncCommits(); });
-      EXPECT_TRUE(WaitUntilAllOthersWait());
-      return 0;
-    });
-  }
-
-  void ExpectCommitted() {
-    ASSERT_TRUE(commit_.joinable()) << "the call was not made";
-    commit_.join();
-    EXPECT_TRUE(committed_) << committed_.error().message;
-    EXPECT_EQ(fs_->engine().stats.commits_failed.Get(), 0U);
-    EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 1U);
-  }
-
-  HookedOs os_;
-  TempDir source_;
-  std::unique_ptr<Filesystem> fs_;
-  NodeId id_ = 0;
-  std::thread commit_;
-  Status committed_;
-};
 
 TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfALinkSucceeds) {
   Edit();

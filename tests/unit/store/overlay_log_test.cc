@@ -177,5 +177,30 @@ TEST(OverlayLogTest, AShortBodyEndsTheLog) {
   }
 }
 
+// As a version wrote them that knew no birth times.
+TEST(OverlayLogTest, ALogWithoutBirthTimesIsRead) {
+  std::string log;
+  std::string body(1, '\1');
+  PutText(body, "boot");
+  for (const uint64_t number : {7, 100, 5, 1000}) {
+    PutNumber(body, number);
+  }
+  PutRecord(log, body);
+  body = "\7";
+  for (const uint64_t number : {9, 8, 6}) {
+    PutNumber(body, number);
+  }
+  PutRecord(log, body);
+  const auto parsed = ParseLog(BytesOf(log));
+  ASSERT_TRUE(parsed);
+  ASSERT_EQ(parsed->lines.size(), 2U);
+  const auto& header = std::get<LogHeader>(parsed->lines[0].record);
+  EXPECT_EQ(header.plain_size, 1000U);
+  EXPECT_EQ(header.birth_ns, 0);
+  const auto& publishing = std::get<LogPublishing>(parsed->lines[1].record);
+  EXPECT_EQ(publishing.mtime_ns, 6);
+  EXPECT_EQ(publishing.birth_ns, 0);
+}
+
 }  // namespace
 }  // namespace xzfs

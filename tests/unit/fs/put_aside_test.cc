@@ -1,0 +1,246 @@
+// What somebody gives a name to at the last moment, and what a commit that is cut off leaves:
+// nobody's file goes that isn't what a record says.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "commit_fixture.h"
+
+namespace xzfs {
+namespace {
+
+const std::string kTheirs = "not what xzfs has made";
+
+class PutAsideTest : public CommitTest {
+ protected:
+  std::string Content(const std::filesystem::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  // As a program does that writes a new file and renames it.
+  void ReplaceBase() {
+    source_.Write("new", kTheirs);
+    std::filesystem::rename(source_.path() / "new", source_.path() / "cold.xz");
+  }
+
+  // Just before a commit exchanges its file and the base, which it has looked at, somebody replaces
+  // that. `before_undo` is called when the exchange is about to be undone.
+  void CommitWithAnother(const std::function<int()>& before_undo) {
+    Edit();
+    os_.BeforeNext("Rename", [this, before_undo] {  // of the temp, to its name in the session
+      ReplaceBase();
+      os_.BeforeNext("Rename", [this, before_undo] {  // the exchange
+        os_.BeforeNext("Rename", before_undo);        // back
+        return 0;
+      });
+      return 0;
+    });
+    EXPECT_FALSE(fs_->SyncCommits());
+  }
+
+  // What is in the sessions and in lost+found, by the end of the names.
+  std::vector<std::filesystem::path> Private(const std::string& suffix) {
+    std::vector<std::filesystem::path> found;
+    const auto home = source_.path() / ".xzfs";
+    if (std::filesystem::exists(home)) {
+      for (const auto& item : std::filesystem::recursive_directory_iterator(home)) {
+        if (item.path().string().ends_with(suffix)) {
+          found.push_back(item.path());
+        }
+      }
+    }
+    return found;
+  }
+
+  void Restart() {
+    fs_->EndCommits(/*finish=*/false);
+    fs_ = nullptr;
+    os_.Revive();
+    os_.BeforeNext({}, nullptr);
+    Start();
+  }
+};
+
+TEST_F(PutAsideTest, WhatReplacedTheBaseAtTheLastMomentGetsItsNameBack) {
+  CommitWithAnother([] { return 0; });
+  EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
+  EXPECT_TRUE(Private(".aside").empty());
+}
+
+TEST_F(PutAsideTest, AfterAKillBetweenTheExchangeAndItsUndoTheOthersFileIsThere) {
+  CommitWithAnother([this] {
+    os_.Die();
+    return -EIO;
+  });
+  ASSERT_EQ(Private(".aside").size(), 1U);
+  EXPECT_EQ(Content(Private(".aside").front()), kTheirs) << "as a kill leaves it";
+  Restart();
+  EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
+  EXPECT_TRUE(Private(".aside").empty());
+  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 1U) << "the changes have no base";
+}
+
+TEST_F(PutAsideTest, AnUndoThatFailsIsDoneByTheNextMount) {
+  CommitWithAnother([] { return -EIO; });
+  // Once, as for a kill; then the process lives on and must not remove it.
+  Restart();
+  const bool is_back = Content(source_.path() / "cold.xz") == kTheirs;
+  const auto kept = Private(".aside");
+  EXPECT_TRUE(is_back || (kept.size() == 1 && Content(kept.front()) == kTheirs));
+}
+
+TEST_F(PutAsideTest, TheOthersFileIsKeptThoughItsNameIsTakenAgain) {
+  CommitWithAnother([this] {
+    os_.Die();
+    return -EIO;
+  });
+  std::filesystem::remove(source_.path() / "cold.xz");
+  source_.Write("cold.xz", "a third one");
+  Restart();
+  EXPECT_EQ(Content(source_.path() / "cold.xz"), "a third one");
+  const auto kept = Private(".aside");
+  ASSERT_EQ(kept.size(), 1U);
+  EXPECT_EQ(kept.front().parent_path().filename(), "lost+found");
+  EXPECT_EQ(Content(kept.front()), kTheirs);
+  ASSERT_EQ(Private(".aside.note").size(), 1U);
+  EXPECT_NE(Content(Private(".aside.note").front()).find("cold.xz"), std::string::npos);
+}
+
+TEST_F(PutAsideTest, TheOthersFileGetsItsNameIfThatIsFree) {
+  CommitWithAnother([this] {
+    os_.Die();
+    return -EIO;
+  });
+  std::filesystem::remove(source_.path() / "cold.xz");
+  Restart();
+  EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
+}
+
+TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseGone) {
+  Edit();
+  os_.BeforeNext("Rename", [this] {
+    os_.BeforeNext("Rename", [this] {
+      os_.BeforeNext("Sync", [this] {  // of the directory
+        os_.Die();
+        return -EIO;
+      });
+      return 0;
+    });
+    return 0;
+  });
+  (void)fs_->SyncCommits();
+  EXPECT_EQ(Private(".aside").size(), 1U);
+  Restart();
+  EXPECT_TRUE(Private(".aside").empty());
+  const auto found = fs_->Lookup(kRootNode, "cold");
+  ASSERT_TRUE(found);
+  EXPECT_EQ(At(12'345, found->node), 'X');
+  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
+}
+
+TEST_F(PutAsideTest, AFileInASessionThatNoRecordNamesIsKept) {
+  source_.Write(".xzfs/dead/7.aside", kTheirs);
+  source_.Write(".xzfs/dead/8.tmp", "half a file");
+  Restart();
+  const auto kept = Private(".aside");
+  ASSERT_EQ(kept.size(), 1U);
+  EXPECT_EQ(Content(kept.front()), kTheirs);
+  EXPECT_TRUE(Private(".tmp").empty());
+}
+
+TEST_F(PutAsideTest, APlainFileWhoseTwinCouldNotBeRemovedIsOneFileUntilItCan) {
+  source_.Write("plain", std::string(10'000, 'p'));
+  const auto plain = fs_->Lookup(kRootNode, "plain");
+  ASSERT_TRUE(plain);
+  EditOn(*fs_, plain->node, 'X', 1);
+  os_.BeforeNext(
+      "Unlink",
+      [this] {
+        os_.Die();
+        return -EIO;
+      },
+      "plain");
+  EXPECT_FALSE(fs_->SyncCommits());
+  EXPECT_TRUE(std::filesystem::exists(source_.path() / "plain.xz"));
+  os_.Revive();
+  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "plain.xz")), ENOENT);
+  EXPECT_TRUE(fs_->Rename(kRootNode, "plain", kRootNode, "moved", 0));
+  EXPECT_FALSE(std::filesystem::exists(source_.path() / "plain.xz"));
+  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "plain")), ENOENT);
+}
+
+class HalfOverwrittenTest : public CommitTest {
+ protected:
+  void SetUp() override {
+    source_.Write("d/e/cold.xz", XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
+    source_.MakeDir("z");
+    std::filesystem::create_hard_link(source_.path() / "d/e/cold.xz", source_.path() / "z/link.xz");
+    CommitTest::SetUp();
+    id_ = Find("d", "e", "cold");
+    Edit();
+    os_.BeforeNext("Allocate", [this] {
+      os_.BeforeNext("CopyRange", [] { return -EIO; });
+      return 0;
+    });
+    EXPECT_FALSE(fs_->SyncCommits());
+    fs_->EndCommits(/*finish=*/true);
+    fs_ = nullptr;
+  }
+
+  NodeId Find(const std::string& a, const std::string& b, const std::string& name) {
+    NodeId at = kRootNode;
+    for (const std::string& part : {a, b, name}) {
+      const auto found =
+          part.empty() ? Result<LookupResult>(LookupResult{.node = at}) : fs_->Lookup(at, part);
+      EXPECT_TRUE(found) << part;
+      at = found ? found->node : 0;
+    }
+    return at;
+  }
+};
+
+TEST_F(HalfOverwrittenTest, ItIsCompletedThoughADirectoryAboveItWasRenamed) {
+  std::filesystem::rename(source_.path() / "d", source_.path() / "moved");
+  Start();
+  EXPECT_EQ(At(12'345, Find("moved", "e", "cold")), 'X');
+  EXPECT_EQ(At(12'345, Find("", "z", "link")), 'X');
+}
+
+TEST_F(HalfOverwrittenTest, ItIsCompletedUnderTheNameThatIsLeft) {
+  std::filesystem::remove(source_.path() / "d/e/cold.xz");
+  source_.Write("d/e/cold.xz", kTheirs);
+  Start();
+  EXPECT_EQ(At(12'345, Find("", "z", "link")), 'X');
+  std::ifstream file(source_.path() / "d/e/cold.xz");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), kTheirs);
+}
+
+TEST_F(HalfOverwrittenTest, OfOneThatWasRemovedTheNewContentIsKept) {
+  std::filesystem::remove_all(source_.path() / "d");
+  std::filesystem::remove_all(source_.path() / "z");
+  Start();
+  size_t kept = 0;
+  for (const auto& item :
+       std::filesystem::directory_iterator(source_.path() / ".xzfs/lost+found")) {
+    kept += item.path().string().ends_with(".tmp") ? 1 : 0;
+  }
+  EXPECT_EQ(kept, 1U);
+  // And not said again at each mount.
+  fs_->EndCommits(/*finish=*/true);
+  fs_ = nullptr;
+  Start();
+  for (const auto& item : std::filesystem::recursive_directory_iterator(source_.path() / ".xzfs")) {
+    EXPECT_FALSE(item.path().string().ends_with(".intent")) << item.path();
+  }
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -161,8 +161,6 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
   Forget(node->id, 1);
 }
 
-}
-
 // The overlay of a cold file, made if it has none.
 Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, FileState& state) {
   if (state.overlay != nullptr) {

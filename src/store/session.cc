@@ -257,6 +257,15 @@ Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
   return FindLostAndFound(os, source);
 }
 
+Result<Descriptor> Session::OpenLostAndFound() {
+  const int made = os_.MakeDir(home(), kLostAndFound, kFolderMode);
+  if (made < 0 && made != -EEXIST) {
+    return FailErrno(-made, "make .xzfs/lost+found");
+  }
+  XZFS_RETURN_IF_ERROR(SyncFolder(os_, home()));
+  return OpenDirectoryAt(os_, home(), kLostAndFound);
+}
+
 Result<Descriptor> Session::FindLostAndFound(Os& os, int source) {
   XZFS_ASSIGN_OR_RETURN(const Descriptor home,
                         OpenHome(os, source, /*is_root=*/true, /*make=*/false));

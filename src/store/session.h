@@ -89,6 +89,8 @@ class Session {
   static Status IfDead(Os& os, int source, const std::string& name,
                        const std::function<Status()>& act);
 
+  // Where what nobody can place goes, `.xzfs/lost+found`, made if need be.
+  Result<Descriptor> OpenLostAndFound();
   // Where an overlay goes whose base isn't there any more: `.xzfs/lost+found`, made if need be.
   static Result<Descriptor> OpenLostAndFound(Os& os, int source);
   // ENOENT if it was never made.
@@ -98,6 +100,8 @@ class Session {
   int folder() const { return folder_.get(); }
   // The directory that `.xzfs` is in.
   int top() const { return source_; }
+  // `.xzfs` itself.
+  int home() const { return home_.get(); }
   // Those of this process, in a session of its own.
   Claims& claims() { return claims_; }
 

@@ -89,7 +89,7 @@ Status SettleClaim(Os& os, Session& session, int dir, const Claim& claim) {
 
 Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
                           const std::string& what) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor lost, Session::OpenLostAndFound(os, session.top()));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor lost, session.OpenLostAndFound());
   const std::string name = session.name() + "-" + file;
   const std::string note =
       what + ".\nIt is " + name + "; what xzfs has done is in " + "the source.\n";

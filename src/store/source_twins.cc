@@ -8,6 +8,7 @@
 
 #include "base/identity.h"
 #include "store/directory_reader.h"
+#include "store/home.h"
 #include "store/kept_times.h"
 #include "store/names.h"
 
@@ -69,24 +70,25 @@ std::optional<SourceTwins::Found> SourceTwins::FindOnDisk(const std::string& own
                                                           const FileFacts& plain,
                                                           const FileFacts& compressed,
                                                           bool& saw_all) {
-  const std::string home_name(kPrivateFolder);
-  const auto home = OpenDirectoryAt(os_, source_, home_name);
-  if (!home) {
-    saw_all = home.error().code == ENOENT;
+  const auto home = LookAtHome(os_, source_, /*is_root=*/true);
+  if (!home || home->kind != HomeKind::kOurs || !home->folder.valid()) {
+    // In a copy are claims of other files.
+    saw_all = home && home->kind != HomeKind::kOurs;
     return std::nullopt;
   }
-  const auto lines = ReadAllLines(os_, home->get());
+  const int folder_of_all = home->folder.get();
+  const auto lines = ReadAllLines(os_, folder_of_all);
   saw_all = lines.has_value();
   for (const RawLine& line : lines.value_or(std::vector<RawLine>())) {
-    if (line.type == DT_REG || line.name == own) {
+    if (line.type == DT_REG || line.name == own || !IsSessionName(line.name)) {
       continue;
     }
-    const auto folder = OpenDirectoryAt(os_, home->get(), line.name);
+    const auto folder = OpenDirectoryAt(os_, folder_of_all, line.name);
     if (!folder) {
       saw_all = saw_all && (folder.error().code == ENOENT || folder.error().code == ENOTDIR);
       continue;
     }
-    const auto claims = Claims::Read(os_, folder->get(), JoinPath(home_name, line.name));
+    const auto claims = Claims::Read(os_, folder->get(), JoinPath(std::string(kPrivateFolder), line.name));
     saw_all = saw_all && claims.has_value();
     for (const auto& [claim, done] : claims.value_or(std::vector<Claims::Recorded>())) {
       if (!done && claim.NamesBoth(plain, compressed)) {

@@ -356,31 +356,6 @@ class When(support.MountTest):
                 self.assertEqual(mount.state("file"), "cold")
                 assert_valid(self, stored_path(self.source, "file"), content)
 
-    def test_what_a_commit_left_that_was_cut_off_goes_though_it_is_just_done_again(self):
-        content = xzformat.text(81, 6 * MIB)
-        for name in ("removed", "moved", "edited"):
-            write_file(os.path.join(self.source, name), content)
-            support.run(["xz", "-k", "-0", os.path.join(self.source, name)])
-        with WriteMount(self.source, "settle=0,preset=9e,compress_threads=3,block_size=1MiB"
-                        ) as mount:
-            inodes = {os.stat(os.path.join(self.source, name)).st_ino for name in sorted(os.listdir(mount.path))}
-
-            def are_locked():
-                with open("/proc/locks", encoding="ascii") as locks:
-                    found = re.findall(r"FLOCK .*:(\d+) 0 EOF", locks.read())
-                return inodes <= {int(inode) for inode in found}
-            wait_until(are_locked, "all of them are being committed")
-            os.unlink(mount / "removed")
-            self.assertFalse(os.path.exists(mount / "removed"))
-            os.rename(mount / "moved", mount / "elsewhere")
-            write_at(mount / "edited", 0, b"new")
-            self.assertEqual(sorted(os.listdir(mount.path)), ["edited", "elsewhere"])
-            mount.sync()
-            self.assertEqual(sorted(os.listdir(mount.path)), ["edited", "elsewhere"])
-            self.assertEqual(read_file(mount / "edited"), b"new" + content[3:])
-            self.assertEqual(read_file(mount / "elsewhere"), content)
-        self.assertEqual(sorted(os.listdir(self.source)), ["edited.xz", "elsewhere.xz"])
-
     def test_sync_close_waits_for_the_commit(self):
         with WriteMount(self.source, "sync_close,preset=0,block_size=64KiB") as mount:
             content = xzformat.text(11, 500_000)

@@ -83,8 +83,8 @@ void FileCommit::AwaitReads() {
   }
 }
 
-// Step 5 of a plain file and 6 of an edited one: before a name is given what is going to be done with it is on the
-// disk. No lock is held.
+// Step 5 of a plain file and 6 of an edited one: before a name is given what is going to be done
+// with it is on the disk. No lock is held.
 Status FileCommit::ClaimPlace(Claim::Kind kind) {
   XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os(), kind, truth_.get(), temp_.file.get()));
   const NodeTable::Location location = fs_.nodes_.LocationOf(id_);

@@ -92,7 +92,7 @@ Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
   XZFS_ASSIGN_OR_RETURN(const Descriptor lost, session.OpenLostAndFound());
   const std::string name = session.name() + "-" + file;
   const std::string note =
-      what + ".\nIt is " + name + "; what xzfs has done is in " + "the source.\n";
+      what + ", is kept beside this note as " + name + ".\nGive it a name in the source.\n";
   // The note first: without it nobody could tell what the rest is.
   const int fd = os.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT | O_TRUNC, 0600);
   if (fd < 0) {

@@ -88,7 +88,8 @@ std::optional<SourceTwins::Found> SourceTwins::FindOnDisk(const std::string& own
       saw_all = saw_all && (folder.error().code == ENOENT || folder.error().code == ENOTDIR);
       continue;
     }
-    const auto claims = Claims::Read(os_, folder->get(), JoinPath(std::string(kPrivateFolder), line.name));
+    const auto claims =
+        Claims::Read(os_, folder->get(), JoinPath(std::string(kPrivateFolder), line.name));
     saw_all = saw_all && claims.has_value();
     for (const auto& [claim, done] : claims.value_or(std::vector<Claims::Recorded>())) {
       if (!done && claim.NamesBoth(plain, compressed)) {
@@ -128,10 +129,13 @@ Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
     return gone;
   }
   bool removed = false;
-  XZFS_RETURN_IF_ERROR(Session::IfDead(os_, source_, found->session, [&]() -> Status {
+  const Status ended = Session::IfDead(os_, source_, found->session, [&]() -> Status {
     XZFS_ASSIGN_OR_RETURN(removed, Remove(dir, plain, compressed, found->claim));
     return {};
-  }));
+  });
+  if (!ended && ended.error().code != ENOENT) {  // else somebody has just brought it to an end
+    return tl::unexpected(ended.error());
+  }
   return removed;
 }
 

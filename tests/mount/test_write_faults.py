@@ -156,17 +156,33 @@ class Order(support.MountTest):
                         private):
                     yield call, *paths
 
+    def names_of(self, calls, temp):
+        """Those that it has had in our folder."""
+        names = {temp}
+        for call in calls:
+            paths = paths_in(call.text) if call.name in ("renameat", "renameat2") else []
+            if len(paths) == 2 and paths[1] == temp and "EXCHANGE" not in call.text:
+                names.add(paths[0])
+        return names
+
     def assert_ordered(self, calls):
         found = 0
         for call, temp, target in self.publications(calls):
             found += 1
+            temps = self.names_of(calls, temp)
             syncs = [other for other in calls if other.name in ("fsync", "fdatasync")]
             before = [other for other in syncs if other.end <= call.begin
-                      and descriptor_path(other.text) == temp]
+                      and descriptor_path(other.text) in temps]
             self.assertTrue(before, f"{temp} is synced before it becomes {target}")
             late = [other for other in calls if other.name in self.WRITES
-                    and descriptor_path(other.text) == temp and other.begin > before[-1].begin]
+                    and descriptor_path(other.text) in temps and other.begin > before[-1].begin]
             self.assertEqual(late, [], "nothing is written between the sync and the rename")
+            claims = os.path.join(os.path.dirname(temp), "claims")
+            claimed = [other for other in calls if other.end <= call.begin
+                       and descriptor_path(other.text) == claims]
+            self.assertEqual([other.name for other in claimed if other.name in
+                              ("pwrite64", "fdatasync")][-1:], ["fdatasync"],
+                             f"what {target} is going to be is on the disk before")
             folder = os.path.dirname(target)
             after = [other for other in syncs if other.begin >= call.end
                      and descriptor_path(other.text) == folder]

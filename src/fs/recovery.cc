@@ -254,7 +254,7 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
     return Found::kBase;
   }
   const auto as = overlay.published_as();
-  const auto has = [&](uint64_t content, uint64_t size, int64_t mtime_ns) {
+  const auto has = [&, &name = name](uint64_t content, uint64_t size, int64_t mtime_ns) {
     return content != 0 && IsBase(st, st.st_ino, size, mtime_ns) &&
            ContentHashAt(os_, dir->get(), name).value_or(0) == content;
   };

@@ -473,6 +473,7 @@ class Filesystem {
   bool IsRefused(Zone& zone);
   bool IsMountPoint(const Zone& zone, int dir, const std::string& name);
   std::string HomeOf(const Session& session);
+  Result<std::shared_ptr<Session>> MakeSession(const ZonePtr& zone) REQUIRES(zone->mutex);
   void Refuse(Zone& zone, const Error& error) REQUIRES(zone.mutex);
   std::string PathInZone(NodeId id);
   std::string PathInZone(NodeId dir, const std::string& stored_name);

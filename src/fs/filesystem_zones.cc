@@ -222,6 +222,25 @@ void Filesystem::KeepZone(const ZonePtr& zone, const DescriptorPtr& top) {
   zones_.push_back(zone);
 }
 
+// REQUIRES: the zone's mutex.
+Result<std::shared_ptr<Session>> Filesystem::MakeSession(const ZonePtr& zone) {
+  if (zone->is_foreign) {
+    return Fail(EROFS, nodes_.PathOf(zone->top) + " is another mount's source");
+  }
+  DescriptorPtr top = zone->directory;
+  if (top == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(zone->top));
+    XZFS_ASSIGN_OR_RETURN(top, OpenNode(node));
+  }
+  const bool is_root = zone->top == kRootNode;
+  const KeptTimes times(os_, is_root ? -1 : top->descriptor.get());
+  XZFS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
+                        Session::Create(os_, top->descriptor.get(),
+                                        {.is_root = is_root, .levels = nodes_.DepthOf(zone->top)}));
+  KeepZone(zone, top);
+  return session;
+}
+
 Result<std::shared_ptr<Session>> Filesystem::SessionFor(const ZonePtr& zone) {
   if (zone == nullptr) {
     return Fail(ESTALE, "a directory that isn't known any more");
@@ -233,24 +252,7 @@ Result<std::shared_ptr<Session>> Filesystem::SessionFor(const ZonePtr& zone) {
   if (zone->refusal && steady_clock::now() < zone->refused_until) {
     return tl::unexpected(*zone->refusal);
   }
-  const auto made = [&]() -> Result<std::shared_ptr<Session>> {
-    if (zone->is_foreign) {
-      return Fail(EROFS, nodes_.PathOf(zone->top) + " is another mount's source");
-    }
-    DescriptorPtr top = zone->directory;
-    if (top == nullptr) {
-      XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(zone->top));
-      XZFS_ASSIGN_OR_RETURN(top, OpenNode(node));
-    }
-    const bool is_root = zone->top == kRootNode;
-    const KeptTimes times(os_, is_root ? -1 : top->descriptor.get());
-    XZFS_ASSIGN_OR_RETURN(
-        std::shared_ptr<Session> session,
-        Session::Create(os_, top->descriptor.get(),
-                        {.is_root = is_root, .levels = nodes_.DepthOf(zone->top)}));
-    KeepZone(zone, top);
-    return session;
-  }();
+  auto made = MakeSession(zone);
   if (made) {
     zone->session = *made;
     twins_.SetOwn(*zone, *made);

@@ -40,7 +40,8 @@ std::vector<LogRecord> OneOfEach() {
       LogExtent{kMost - 1, 1},
       LogDropped{},
       LogPublishing{.inode = 9, .size_bytes = 8, .mtime_ns = std::numeric_limits<int64_t>::min()},
-      LogPath{""}};
+      LogPath{""},
+      LogContent{.is_published = 1, .hash = 0xFEDCBA9876543210}};
 }
 
 // Whether `log` holds the first lines of `whole`, and nothing else.

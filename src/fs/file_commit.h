@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,13 +24,23 @@ class FileCommit {
   ~FileCommit();
 
   Result<Committer::Outcome> Run();
+  // After an error: it would come again, whatever is tried, until the file changes.
+  bool has_given_up() const { return has_given_up_; }
+  // After kLeft: why, if it should have been committed.
+  const std::optional<Error>& why_left() const { return why_left_; }
 
  private:
   using Outcome = Committer::Outcome;
   class KeptDirectory;
 
   bool Begin();
+  Result<Outcome> Attempt();
   Result<Outcome> LeaveHot();
+  void NoteAttempt(const Result<Outcome>& outcome);
+  std::optional<Error> WhyBroken() REQUIRES(state_->mutex);
+  Result<bool> PlanHot(int dir);
+  Status ClaimOwner();
+  void ReportLongName();
   Result<bool> OpenTruth();
   Result<bool> TryOpenTruth();
   Status ClaimHot();
@@ -63,6 +74,12 @@ class FileCommit {
   Identity identity_;  // of the stored file when it began
   struct stat attributes_ = {};
   Descriptor truth_;  // the stored file
+  // The base keeps its inode: it has several names, or can't be replaced in its directory.
+  bool is_in_place_ = false;
+  // Reading the base met what no second attempt will mend.
+  std::atomic<bool> is_base_damaged_{false};
+  bool has_given_up_ = false;
+  std::optional<Error> why_left_;
   std::unique_ptr<RandomAccessFile> plain_;
   std::shared_ptr<const XzFile> base_;  // that Blocks are reused of
   XzWriteRequest request_;

@@ -54,8 +54,8 @@ struct FileState {
   bool hot_only_appends GUARDED_BY(mutex) = false;
   // Its name, and what lies beside it, are such that it may be changed. Until `hot` goes.
   bool is_prepared GUARDED_BY(mutex) = false;
-  // Why its name, which could be that of a compressed file, can't be escaped: an errno. 0: it is, or
-  // need not be.
+  // Why its name, which could be that of a compressed file, can't be escaped: an errno. 0: it is,
+  // or need not be.
   int keeps_name GUARDED_BY(mutex) = 0;
   // Of a cold file from its first change on: then it is edited.
   std::shared_ptr<Overlay> overlay GUARDED_BY(mutex);

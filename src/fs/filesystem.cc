@@ -103,7 +103,12 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
           {.commit = [this](NodeId id, bool is_awaited) { return CommitNode(id, is_awaited); },
            .pin = [this](NodeId id) { return nodes_.Pin(id); },
            .unpin = [this](NodeId id) { Forget(id, 1); },
-           .on_idle = [this] { ForgetPending(); }}) {
+           .on_idle = [this] { ForgetPending(); },
+           .has_given_up =
+               [this](NodeId id) {
+                 const auto failure = failures_.Find(id);
+                 return failure && failure->is_given_up;
+               }}) {
   MakeColdSearch();
 }
 
@@ -220,8 +225,15 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   UndoHalfDone();
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
-  XZFS_ASSIGN_OR_RETURN(StoredEntry entry, names_.Lookup(dir->descriptor.get(), name));
-  return Register(parent, std::move(entry));
+  auto entry = names_.Lookup(dir->descriptor.get(), name);
+  if (!entry && entry.error().code == ENOENT &&
+      name.size() > LongestNameIn(*node, dir->descriptor.get()) && !IsLongNameKnown(name)) {
+    return Fail(ENAMETOOLONG, "'" + name + "' is longer than statfs says that a name may be");
+  }
+  if (!entry) {
+    return tl::unexpected(std::move(entry.error()));
+  }
+  return Register(parent, std::move(*entry));
 }
 
 // Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
@@ -237,6 +249,7 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   if (IsHalfOverwritten(FileId::Of(entry.attributes))) {
     return FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
   }
+  NoteLongName(entry.logical_name);
   const NodeTable::Location location{parent, entry.stored_name};
   std::vector<NodeId> gone;
   NodePtr node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, location, gone);
@@ -296,11 +309,13 @@ Status Filesystem::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   const std::string key =
       std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
   const std::string what = nodes_.PathIn(parent, entry.stored_name) + ": " + error.message;
-  const std::string line =
-      error.code == EFBIG
-          ? "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size"
-          : "damaged: " + what + "; opening it fails with EIO until it is replaced";
-  if (settled && damaged_files_.Report(LogLevel::kError, key, line)) {
+  std::string line = "damaged: " + what + "; opening it fails with EIO until it is replaced";
+  if (error.code == EFBIG) {
+    line = "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size";
+  } else if (error.is_unsupported) {
+    line = "unsupported: " + what + "; opening it fails with EIO";
+  }
+  if (settled && damaged_files_.Report(LogLevel::kError, key, line) && !error.is_unsupported) {
     engine_.stats.damaged_files.Add();
   }
   node.damage = std::move(error);
@@ -405,6 +420,16 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
   }
   if (const DescriptorPtr kept = KeptDescriptor(node)) {
     if (os_.FStat(kept->descriptor.get(), &st) == 0) {
+      return st;
+    }
+  }
+  if (node->state != nullptr && node->kind == StoredKind::kPlain) {
+    DescriptorPtr hot;  // somebody else has taken its name away
+    {
+      MutexLock lock(node->state->mutex);
+      hot = node->state->hot;
+    }
+    if (hot != nullptr && os_.FStat(hot->descriptor.get(), &st) == 0) {
       return st;
     }
   }

@@ -28,6 +28,7 @@
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
 #include "fs/cold_search.h"
+#include "fs/commit_failures.h"
 #include "fs/committer.h"
 #include "fs/file_state.h"
 #include "fs/inode_numbers.h"
@@ -89,6 +90,9 @@ struct FileFigures {
   uint64_t stored_size = 0;
   uint64_t allocated_bytes = 0;
   std::optional<std::string> damage;
+  std::optional<std::string> unsupported;  // what this liblzma can't read of it
+  bool has_index = true;
+  std::optional<std::string> stays_plain;  // why, of a plain file
   // kCompressed and not damaged:
   uint64_t stream_count = 0;
   uint64_t block_count = 0;
@@ -140,7 +144,8 @@ class Filesystem {
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
   struct Appended {
     size_t bytes = 0;
-    // If they are not where the kernel takes them to be: what it has from here on is not the file's.
+    // If they are not where the kernel takes them to be: what it has from here on is not the
+    // file's.
     std::optional<uint64_t> stale_from = std::nullopt;
   };
   // The same at the end that the file really has, whoever else appends to it. `expected`: where the
@@ -186,10 +191,13 @@ class Filesystem {
   // `file`: the handle it was asked through; may be null.
   Result<struct stat> SetAttributes(NodeId node, const AttributeChange& change,
                                     const OpenFile* file);
-  Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags);
+  // `caller`: whose set-group-id bits don't outlive an ACL of somebody who isn't in the group.
+  Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags,
+                  const Caller& caller);
   Status RemoveXattr(NodeId node, const std::string& key);
 
-  // Waits until nothing is pending, without the time to settle. The error of a commit that failed.
+  // Waits until nothing is pending, without the time to settle. Fails if a file is left that should
+  // have been committed: the message says how many, which is the first, and why.
   Status SyncCommits(const std::function<bool()>& interrupted = nullptr);
   // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
   // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
@@ -197,6 +205,17 @@ class Filesystem {
   // Makes EndCommits stop at once, while another thread is in it.
   void ParkCommits();
   Committer::Figures commit_figures() { return committer_.figures(); }
+  // Files whose changes can't be compressed: those that wait for another attempt, and those that
+  // are given up until they change or the source is mounted again.
+  struct Uncommitted {
+    std::string path;
+    std::string reason;
+    bool is_given_up = false;
+  };
+  // At most `most` of them.
+  std::vector<Uncommitted> uncommitted(size_t most);
+  size_t uncommitted_count() { return failures_.count(); }
+  size_t given_up_count() { return failures_.given_up(); }
   // With compress=cold.
   std::optional<ColdSearch::Figures> cold_figures();
 
@@ -209,7 +228,8 @@ class Filesystem {
   Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, bool with_lookup,
                        size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 
-  Result<struct statvfs> StatVfs();
+  // Of the file system that the node lies in.
+  Result<struct statvfs> StatVfs(NodeId node);
   // `caller`: who asks; of no account but for the mount's own attributes.
   Result<std::string> GetXattr(NodeId node, const std::string& key, const Caller& caller);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
@@ -381,7 +401,10 @@ class Filesystem {
   Status EscapeName(NodeId id);
   Status KeepPlainLook(const Writable& to, const std::function<void(Head&)>& change);
   Status RequireChangeable(const NodePtr& node);
-  bool NotePending(const NodePtr& node);
+  bool NotePending(const NodePtr& node, bool moved = false);
+  void ForgetNote(NodeId id) EXCLUDES(noted_mutex_);
+  bool IsNoted(NodeId id) EXCLUDES(noted_mutex_);
+  std::vector<std::string> NotedPaths() EXCLUDES(noted_mutex_);
   void ForgetPending();
 
   // filesystem_names.cc
@@ -452,6 +475,11 @@ class Filesystem {
   void NotePath(const NodePtr& node);
   mode_t MaskedMode(const Place& place, mode_t mode, const Caller& caller);
   Status RequireFree(const Place& place);
+  Status RequireShort(const Place& place);
+  size_t LongestNameIn(const Node& dir, int fd) EXCLUDES(limits_mutex_);
+  static size_t LongestName(const struct statvfs& st, bool read_only);
+  void NoteLongName(const std::string& name) EXCLUDES(limits_mutex_);
+  bool IsLongNameKnown(const std::string& name) EXCLUDES(limits_mutex_);
   Status PrepareMove(const Place& from, const StoredEntry& entry);
   Status RemoveHiddenTwin(int dir, const StoredEntry& entry);
   void DropOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
@@ -479,8 +507,11 @@ class Filesystem {
   Status FindNameOf(const NodePtr& node);
   uint64_t PlainSize(const NodePtr& node);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
+  void NoteCommitError(NodeId id, Error& error, bool is_given_up);
+  bool NoteFailure(NodeId id, const Error& error, bool is_given_up);
+  void ClearFailure(NodeId id);
   bool MayCommit(const NodePtr& node, const struct stat& st);
-  bool StaysPlain(const std::string& stored, const struct stat& st) const;
+  std::optional<std::string> WhyPlain(const std::string& stored, const struct stat& st) const;
 
   // filesystem_cold.cc
   void MakeColdSearch();
@@ -520,6 +551,13 @@ class Filesystem {
   std::vector<DoneIntent> done_intents_ GUARDED_BY(done_intents_mutex_);
   Mutex closing_mutex_;
   std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
+  // How long names may be, by device: asking may take a network.
+  Mutex limits_mutex_;
+  std::unordered_map<uint64_t, size_t> longest_names_ GUARDED_BY(limits_mutex_);
+  std::unordered_set<std::string> long_names_ GUARDED_BY(limits_mutex_);
+  // Plain files that the list of pending ones in our session has.
+  Mutex noted_mutex_;
+  std::unordered_set<NodeId> noted_ GUARDED_BY(noted_mutex_);
   // Files with an overlay, by what it is laid over.
   Mutex edited_mutex_;
   std::unordered_map<FileId, NodeId, FileIdHash> edited_ GUARDED_BY(edited_mutex_);
@@ -529,6 +567,7 @@ class Filesystem {
   std::atomic<bool> has_half_overwritten_{false};
   ReportOnce collisions_;
   ReportOnce damaged_files_;
+  CommitFailures failures_;
   // Held shared by whatever looks at names or changes one, exclusively by operations that take two
   // steps on names, or change the identity that names a node's version.
   SharedMutex namespace_;

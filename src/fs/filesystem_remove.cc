@@ -93,6 +93,8 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     return;
   }
   nodes_.Unkey(id);
+  ClearFailure(id);
+  ForgetNote(id);
   if (victim.node->state != nullptr) {
     FileState& state = *victim.node->state;
     MutexLock lock(state.mutex);

@@ -94,7 +94,8 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
     }
     if (node->damage) {
-      return Fail(node->damage->code, nodes_.PathOf(id) + ": " + node->damage->message);
+      return Fail(node->damage->is_unsupported ? EOPNOTSUPP : node->damage->code,
+                  nodes_.PathOf(id) + ": " + node->damage->message);
     }
     if (node->kind == StoredKind::kCompressed && node->format != Format::kXz) {
       return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");
@@ -156,7 +157,9 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
     MutexLock lock(state.mutex);
     NoteClosing(node->id, state);
   }
-  --writers_;
+  if (--writers_ == 0 && committer_.is_idle()) {
+    ForgetPending();  // it became idle while there was a writer
+  }
   Forget(node->id, 1);
 }
 
@@ -355,8 +358,8 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
   return done;
 }
 
-// The offset that the kernel sends is made of the size that it knows, which is not the real one when
-// somebody else writes to the file.
+// The offset that the kernel sends is made of the size that it knows, which is not the real one
+// when somebody else writes to the file.
 Result<Filesystem::Appended> Filesystem::Append(const OpenFile& file, uint64_t expected,
                                                 std::span<const std::byte> bytes) {
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
@@ -418,7 +421,8 @@ Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uin
   const bool appends = (file.flags() & O_APPEND) != 0;
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, appends));
   if (to.overlay == nullptr) {
-    XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
+    XZFS_RETURN_IF_ERROR(
+        KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
     const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
   }

@@ -30,8 +30,7 @@ Status MayChange(Os& os, int dir, const std::string& name) {
   }
   XZFS_RETURN_IF_ERROR(IsFree(facts, Quoted(name)));
   error = os.MayWriteAt(dir, name);
-  return error < 0 ? Status(FailErrno(-error, Quoted(name) + " may not be written to"))
-                   : Status();
+  return error < 0 ? Status(FailErrno(-error, Quoted(name) + " may not be written to")) : Status();
 }
 
 Status MayChangeTimes(Os& os, int dir, const std::string& name, bool to_now) {

@@ -18,6 +18,8 @@ struct Error {
   std::string message;
   // Reading the stored file failed, not what is in it: trying again may help.
   bool of_the_source = false;
+  // Nothing is wrong with the file: this liblzma lacks a filter or an option that it uses.
+  bool is_unsupported = false;
 };
 
 template <class T>

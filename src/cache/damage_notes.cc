@@ -48,6 +48,9 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
     Log(LogLevel::kError, "refused: " + place +
                               "; reads there fail with EFBIG, the rest of the file is readable; "
                               "the limit grows with cache_size");
+  } else if (error.is_unsupported) {
+    Log(LogLevel::kError,
+        "unsupported: " + place + "; reads there fail with EIO, the rest of the file is readable");
   } else {
     stats_.damaged_blocks.Add();
     Log(LogLevel::kError,

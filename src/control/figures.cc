@@ -101,6 +101,19 @@ std::string HistoryJson(Filesystem& fs) {
   return Dump(json);
 }
 
+// So many files that can't be committed are told of; there may be many more.
+constexpr size_t kMostUncommitted = 20;
+
+Json UncommittedJson(Filesystem& fs, size_t most) {
+  Json files = Json::array();
+  for (const Filesystem::Uncommitted& file : fs.uncommitted(most)) {
+    files.push_back({{"path", file.path},
+                     {"reason", file.reason},
+                     {"state", file.is_given_up ? "given_up" : "waits"}});
+  }
+  return files;
+}
+
 std::string StatsJson(Filesystem& fs, int end_note) {
   const ReadEngine& engine = fs.engine();
   const Stats& stats = engine.stats;
@@ -137,6 +150,8 @@ std::string StatsJson(Filesystem& fs, int end_note) {
                      {"blocks_stored", stats.blocks_stored.Get()},
                      {"blocks_reused", stats.blocks_reused.Get()},
                      {"overlays_lost", stats.overlays_lost.Get()},
+                     {"given_up", fs.given_up_count()},
+                     {"uncommitted", UncommittedJson(fs, kMostUncommitted)},
                      {"last_error", commits.last_error}};
   if (const auto cold = fs.cold_figures()) {
     json["cold"] = ColdJson(*cold, fs.options(), stats);
@@ -177,13 +192,21 @@ std::string InfoJson(const FileFigures& file) {
   json["plain_size"] = file.plain_size;
   json["stored_size"] = file.stored_size;
   json["allocated_bytes"] = file.allocated_bytes;
+  if (file.stays_plain) {
+    json["stays_plain"] = *file.stays_plain;
+  }
   if (file.kind != StoredKind::kCompressed) {
     return Dump(json);
   }
   json["format"] = FormatName(file.format);
+  if (file.unsupported) {
+    json["unsupported"] = *file.unsupported;
+  }
   if (file.damage) {
-    json["plain_size"] = nullptr;
     json["damaged"] = *file.damage;
+  }
+  if (!file.has_index) {
+    json["plain_size"] = nullptr;
     return Dump(json);
   }
   // As xz -l: compressed / uncompressed.
@@ -206,7 +229,11 @@ std::optional<Result<std::string>> Command(Filesystem& fs, std::string_view comm
                                            const Caller& caller) {
   constexpr std::string_view kSet = "set.";
   if (command == "sync") {
-    return fs.SyncCommits(caller.interrupted).map([] { return std::string("ok"); });
+    const Status synced = fs.SyncCommits(caller.interrupted);
+    if (!synced && synced.error().code == EINTR) {
+      return tl::unexpected(synced.error());
+    }
+    return synced ? "ok" : "error: " + synced.error().message;
   }
   if (command != "drop-cache" && !command.starts_with(kSet)) {
     return std::nullopt;
@@ -255,7 +282,10 @@ std::string CommittingNote(Filesystem& filesystem) {
 
 std::string EndNote(Filesystem& filesystem) {
   const Committer::Figures commits = filesystem.commit_figures();
-  return Dump({{"pending", commits.pending}, {"last_error", commits.last_error}});
+  return Dump({{"pending", commits.pending},
+               {"given_up", filesystem.given_up_count()},
+               {"uncommitted", UncommittedJson(filesystem, 1)},
+               {"last_error", commits.last_error}});
 }
 
 }  // namespace xzfs

@@ -12,7 +12,7 @@ class Filesystem;
 //   user.xzfs.history  likewise: JSON, what was read when, and how long it took
 //   user.xzfs.info     on every file: JSON, how it is stored
 // and, on the root, do what reading of these asks for:
-//   user.xzfs.cmd.sync           commits all that is pending: "ok", or fails as a commit failed
+//   user.xzfs.cmd.sync           commits all that is pending: "ok", or "error: " and what is left
 //   user.xzfs.cmd.drop-cache     drops what was decoded: "ok"
 //   user.xzfs.cmd.set.KEY=VALUE  changes an option: "ok", or "error: " and why not
 // The last two are for root and for who mounted it; others get EPERM. Commands are read, not

@@ -84,7 +84,7 @@ class InfoCommand : public Command {
     const Result<BlockIndex> index = ReadIndex(*input.stored, compressed->format);
     if (!index) {
       file["plain_size"] = nullptr;
-      file["damaged"] = index.error().message;
+      file[index.error().is_unsupported ? "unsupported" : "damaged"] = index.error().message;
       return file;
     }
     file["plain_size"] = index->plain_size();
@@ -98,6 +98,9 @@ class InfoCommand : public Command {
     if (index->block_count() != 0) {
       const auto filters = DescribeFilters(*input.stored, *index, index->Block(0));
       file["filters"] = filters ? Json(*filters) : Json(nullptr);
+      if (!filters && filters.error().is_unsupported) {
+        file["unsupported"] = filters.error().message;
+      }
     }
     return file;
   }

@@ -223,8 +223,13 @@ class UmountCommand : public Command {
                    "next mount goes on with it");
       return;
     }
-    if (const auto left = static_cast<uint64_t>(NumberAt(note, "/pending")); left != 0) {
-      const std::string why = note.value("last_error", "");
+    const auto pending = static_cast<uint64_t>(NumberAt(note, "/pending"));
+    const auto given_up = static_cast<uint64_t>(NumberAt(note, "/given_up"));
+    if (const uint64_t left = pending + given_up; left != 0) {
+      const Json::json_pointer first("/uncommitted/0/reason");
+      const std::string why = note.contains(first) && note.at(first).is_string()
+                                  ? note.at(first).get<std::string>()
+                                  : note.value("last_error", "");
       console.Warn(mount_ + " is unmounted, but " + std::to_string(left) +
                    (left == 1 ? " file is" : " files are") + " not compressed yet" +
                    (why.empty() ? "" : " (" + why + ")") + "; the next mount goes on with " +

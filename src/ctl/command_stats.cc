@@ -147,9 +147,9 @@ std::string TopCommand::Page(const Console& console, const Json& before, const J
   add("compressing  %10.0f waiting   %10s     done %s -> %s\n", NumberAt(now, "/commits/pending"),
       bytes_at("/commits/pending_bytes").c_str(), bytes_at("/commits/plain_bytes").c_str(),
       bytes_at("/commits/stored_bytes").c_str());
-  add("encoding     %10.1f Blocks/s  failed %.0f   damaged Blocks %.0f\n",
+  add("encoding     %10.1f Blocks/s  failed %.0f   given up %.0f   damaged Blocks %.0f\n",
       rate("/commits/blocks_encoded"), NumberAt(now, "/commits/failed"),
-      NumberAt(now, "/damaged/blocks"));
+      NumberAt(now, "/commits/given_up"), NumberAt(now, "/damaged/blocks"));
   if (now.contains("cold")) {
     add("cold         %10.0f files     %10s not yet cold, %.0f don't shrink\n",
         NumberAt(now, "/cold/compressed/files"), bytes_at("/cold/waiting/bytes").c_str(),

@@ -62,6 +62,8 @@ constexpr Metric kMetrics[] = {
      "What these files take now."},
     {"/commits/failed", "commits_failed_total", "Attempts that failed", Kind::kCount,
      "Attempts to compress a file that failed."},
+    {"/commits/given_up", "commits_given_up", "Left uncompressed", Kind::kCount,
+     "Files that can't be compressed until they change or their source is mounted again."},
     {"/commits/cancelled", "commits_cancelled_total", "Attempts given up", Kind::kCount,
      "Attempts to compress a file that somebody changed meanwhile."},
     {"/commits/blocks_encoded", "blocks_encoded_total", nullptr, Kind::kCount,
@@ -192,7 +194,13 @@ std::string StatsTable(const MountStats& mount) {
           metric.kind == Kind::kBytes ? FormatSize(static_cast<uint64_t>(value)) : Number(value));
     }
   }
-  const Json error = stats.value("commits", Json::object()).value("last_error", Json());
+  const Json commits = stats.value("commits", Json::object());
+  for (const Json& file : commits.value("uncommitted", Json::array())) {
+    text +=
+        std::string(file.value("state", "") == "given_up" ? "  Left uncompressed: " : "  Waits: ") +
+        Printable(file.value("path", "")) + " (" + Printable(file.value("reason", "")) + ")\n";
+  }
+  const Json error = commits.value("last_error", Json());
   if (error.is_string() && !error.get<std::string>().empty()) {
     text += "  Last error: " + Printable(error.get<std::string>()) + "\n";
   }

@@ -112,6 +112,9 @@ Status FuseFrontend::Impl::MakeSession() {
   if (options.allow_other) {
     bad |= fuse_opt_add_opt(&list, "allow_other");
   }
+  if (options.compress != Compress::kCold || options.read_only) {
+    bad |= fuse_opt_add_opt(&list, "noatime");  // that is what a read does
+  }
   for (const std::string& flag : options.mount_flags) {
     bad |= fuse_opt_add_opt(&list, flag.c_str());
   }

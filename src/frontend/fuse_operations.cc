@@ -337,9 +337,9 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
   });
 }
 
-void FuseOperations::StatFs(fuse_req_t req, fuse_ino_t) {
+void FuseOperations::StatFs(fuse_req_t req, fuse_ino_t node) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const struct statvfs st, self.fs_.StatVfs());
+    XZFS_ASSIGN_OR_RETURN(const struct statvfs st, self.fs_.StatVfs(node));
     fuse_reply_statfs(request.End(), &st);
     return {};
   });
@@ -398,7 +398,7 @@ void FuseOperations::RunEntry(fuse_req_t req, Act act) {
 void FuseOperations::SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
                               size_t size, int flags) {
   RunStatus(req, [&](FuseOperations& self) {
-    return self.fs_.SetXattr(node, name, {value, size}, flags);
+    return self.fs_.SetXattr(node, name, {value, size}, flags, CallerOf(req));
   });
 }
 

@@ -60,6 +60,9 @@ struct FileFigures {
   uint64_t stored_size = 0;
   uint64_t allocated_bytes = 0;
   std::optional<std::string> damage;
+  std::optional<std::string> unsupported;  // what this liblzma can't read of it
+  bool has_index = true;
+  std::optional<std::string> stays_plain;  // why, of a plain file
   // kCompressed and not damaged:
   uint64_t stream_count = 0;
   uint64_t block_count = 0;

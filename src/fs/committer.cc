@@ -89,6 +89,9 @@ bool Committer::Enter(NodeId id, uint64_t plain_bytes) {
   entry.plain_bytes = plain_bytes;
   entry.again = entry.running;
   entry.failures = 0;
+  if (is_new) {
+    entry.error.reset();
+  }
   last_entered_ = Clock::now();
   entry.entered = is_new ? last_entered_ : entry.entered;
   Schedule(id, entry, last_entered_ + settle_);
@@ -161,6 +164,9 @@ Status Committer::WaitForAttempt(NodeId id, uint64_t enough, const Interrupted& 
   Status status;
   for (;;) {
     Entry& entry = entries_.at(id);
+    if (entry.finished && entry.error) {
+      status = tl::unexpected(*entry.error);
+    }
     if (entry.finished || ending_) {
       break;
     }
@@ -246,10 +252,11 @@ void Committer::Run() {
     } catch (const std::bad_alloc&) {
       result = Fail(ENOMEM, "no memory to commit a file");
     }
+    const bool is_final = !result && calls_.has_given_up && calls_.has_given_up(id);
     mutex_.Lock();
     --running_;
     const auto it = entries_.find(id);
-    const bool gone = Finish(id, it->second, std::move(result));
+    const bool gone = Finish(id, it->second, std::move(result), is_final);
     if (gone && it->second.waiters == 0) {
       entries_.erase(it);
     }
@@ -267,13 +274,18 @@ void Committer::Run() {
   mutex_.Unlock();
 }
 
-bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result) {
+bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final) {
   entry.running = false;
   ++entry.attempts;
   const Clock::time_point now = Clock::now();
   if (!result) {
     last_error_ = result.error().message;
     entry.error = std::move(result.error());
+    if (is_final && !entry.again) {
+      entry.finished = true;
+      --pending_;
+      return true;
+    }
     ++entry.failures;
     Schedule(id, entry, now + DelayAfter(entry.failures));
     if (IsDiskFull(entry.error->code)) {
@@ -335,6 +347,11 @@ std::vector<NodeId> Committer::Pending() {
     }
   }
   return ids;
+}
+
+bool Committer::is_idle() {
+  MutexLock lock(mutex_);
+  return pending_ == 0;
 }
 
 Committer::Figures Committer::figures() {

@@ -22,8 +22,8 @@ namespace xzfs {
 //
 // A file waits until it has settled, and while others are being written one after the other a bit
 // longer: the syncs of commits would be in the way of who copies a tree. One whose commit failed is
-// tried again, later each time; after ENOSPC and EDQUOT the whole queue waits, as others would
-// fail, too.
+// tried again, later each time, unless that would be in vain; after ENOSPC and EDQUOT the whole
+// queue waits, as others would fail, too.
 class Committer {
  public:
   enum class Outcome {
@@ -40,6 +40,9 @@ class Committer {
     std::function<void(NodeId)> unpin;
     // Nothing is pending any more.
     std::function<void()> on_idle;
+    // Whether the commit that has just failed is not to be tried again. Called without a lock.
+    // Null: all are.
+    std::function<bool(NodeId)> has_given_up = nullptr;
   };
   struct Figures {
     uint64_t pending = 0;
@@ -75,6 +78,7 @@ class Committer {
   void Park() EXCLUDES(mutex_);
 
   std::vector<NodeId> Pending() EXCLUDES(mutex_);
+  bool is_idle() EXCLUDES(mutex_);
   Figures figures() EXCLUDES(mutex_);
 
  private:
@@ -106,7 +110,7 @@ class Committer {
   std::optional<NodeId> NextDue(Clock::time_point* until) REQUIRES(mutex_);
   void Schedule(NodeId id, Entry& entry, Clock::time_point due) REQUIRES(mutex_);
   // Returns whether the node is pending no more.
-  bool Finish(NodeId id, Entry& entry, Result<Outcome> result) REQUIRES(mutex_);
+  bool Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final) REQUIRES(mutex_);
   // Keeps the entry until WaitForAttempt. Returns how many attempts will have ended when one that
   // begins after this call has; or nothing: the node isn't pending.
   std::optional<uint64_t> BeginWait(NodeId id) REQUIRES(mutex_);

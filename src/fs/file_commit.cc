@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "store/names.h"
 #include "store/plain_commit.h"
 #include "store/records.h"
+#include "store/replace_rights.h"
 #include "store/xz_writer.h"
 #include "xz/block_decoder.h"
 
@@ -26,6 +28,43 @@ namespace {
 
 // The Checks that can be written.
 bool CanEncode(uint8_t check) { return check == 0 || check == 1 || check == 4 || check == 10; }
+
+// What somebody must change before a commit can succeed: rights, names, where file systems are
+// mounted. Whatever passes by itself (a full disk, a file that is in use, a server that is away) is
+// none of it.
+bool IsFinal(const Error& error) {
+  switch (error.code) {
+    case EACCES:
+    case EFBIG:
+    case ENAMETOOLONG:
+    case EOPNOTSUPP:
+    case EPERM:
+    case EROFS:
+    case EXDEV:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The decoded bytes of a base. `is_damaged` becomes true when there are some that can't be had.
+class DecodedBase : public RandomAccessFile {
+ public:
+  DecodedBase(ReadEngine& engine, XzReader::Source source, std::atomic<bool>& is_damaged)
+      : reader_(engine, std::move(source)), is_damaged_(is_damaged) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    auto got = reader_.ReadAt(offset, out);
+    if (!got && !got.error().of_the_source && got.error().code == EIO) {
+      is_damaged_ = true;
+    }
+    return got;
+  }
+  uint64_t size() const override { return reader_.size(); }
+
+ private:
+  const XzReader reader_;
+  std::atomic<bool>& is_damaged_;
+};
 
 // The decoded bytes of a cold file with its pending edits.
 class EditedFile : public RandomAccessFile {
@@ -68,33 +107,51 @@ Result<Committer::Outcome> FileCommit::Run() {
   if (!Begin()) {
     return Outcome::kLeft;
   }
+  Result<Outcome> outcome = Attempt();
+  // Whoever changed it meanwhile is not to be told of errors that come of that.
+  const bool done = outcome && *outcome == Outcome::kDone;
+  if (job_->cancelled && !done) {
+    return Outcome::kCancelled;
+  }
+  NoteAttempt(outcome);
+  return outcome;
+}
+
+Result<Committer::Outcome> FileCommit::Attempt() {
   if (overlay_ != nullptr && fs_.options_.compress == Compress::kOff) {
     XZFS_RETURN_IF_ERROR(fs_.SyncNode(node_, /*only_data=*/false));
     return Outcome::kLeft;
   }
-  const auto attempt = [&]() -> Result<Outcome> {
-    XZFS_ASSIGN_OR_RETURN(const bool has_place, FindPlace());
-    if (!has_place) {
-      return overlay_ == nullptr ? LeaveHot() : Result<Outcome>(Outcome::kLeft);
-    }
-    XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
-    if (!eligible) {
+  XZFS_ASSIGN_OR_RETURN(const bool has_place, FindPlace());
+  if (!has_place) {
+    return overlay_ == nullptr ? LeaveHot() : Result<Outcome>(Outcome::kLeft);
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool eligible, OpenTruth());
+  if (!eligible) {
+    return LeaveHot();
+  }
+  XZFS_RETURN_IF_ERROR(Encode());
+  if (fs_.cold_ != nullptr && overlay_ == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
+    if (!shrinks) {
+      fs_.cold_->NoteUnshrinkable(attributes_);
       return LeaveHot();
     }
-    XZFS_RETURN_IF_ERROR(Encode());
-    if (fs_.cold_ != nullptr && overlay_ == nullptr) {
-      XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
-      if (!shrinks) {
-        fs_.cold_->NoteUnshrinkable(attributes_);
-        return LeaveHot();
-      }
-    }
-    return overlay_ == nullptr ? PublishHot() : PublishEdited();
-  };
-  Result<Outcome> outcome = attempt();
-  // Whoever changed it meanwhile is not to be told of errors that come of that.
-  const bool done = outcome && *outcome == Outcome::kDone;
-  return job_->cancelled && !done ? Outcome::kCancelled : outcome;
+  }
+  return overlay_ == nullptr ? PublishHot() : PublishEdited();
+}
+
+// What is in vain is not tried again until the file changes.
+void FileCommit::NoteAttempt(const Result<Outcome>& outcome) {
+  const bool is_tried_again = !outcome && may_split_ && outcome.error().code == EXDEV;
+  if (outcome || is_tried_again || (!IsFinal(outcome.error()) && !is_base_damaged_)) {
+    return;
+  }
+  MutexLock lock(state_->mutex);
+  if (!job_->cancelled) {
+    state_->changed = false;
+    has_given_up_ = true;
+  }
 }
 
 // Where the compressed file is made. False if that can't be, and it was said.
@@ -125,9 +182,11 @@ bool FileCommit::Begin() {
   node_ = fs_.nodes_.Find(id_);
   overlay_ = state_->overlay;
   const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
-  const bool is_broken = state_->sync_error || fs_.IsHalfOverwritten(FileId::Of(node_->identity)) ||
-                         (overlay_ != nullptr && overlay_->has_sync_error());
-  if (!pending || state_->unlinked || is_broken || state_->changing != 0) {
+  if (!pending || state_->unlinked || state_->changing != 0) {
+    return false;
+  }
+  why_left_ = WhyBroken();
+  if (why_left_) {
     return false;
   }
   // Who closed the last descriptor and waits has no writer any more, though the kernel may not have
@@ -139,6 +198,21 @@ bool FileCommit::Begin() {
   job_ = std::make_shared<CommitJob>();
   state_->job = job_;
   return true;
+}
+
+// Why nothing may be made of what is there.
+std::optional<Error> FileCommit::WhyBroken() {
+  const std::string path = fs_.nodes_.PathOf(id_);
+  if (state_->sync_error) {
+    return *state_->sync_error;
+  }
+  if (overlay_ != nullptr && overlay_->has_sync_error()) {
+    return Error{EIO, path + ": a sync of its pending changes failed"};
+  }
+  if (fs_.IsHalfOverwritten(FileId::Of(node_->identity))) {
+    return Filesystem::FailHalfOverwritten(path).value();
+  }
+  return std::nullopt;
 }
 
 // It stays plain until it is changed again. What a commit that was cut off left beside it goes.
@@ -157,6 +231,7 @@ Result<Committer::Outcome> FileCommit::LeaveHot() {
   entry.attributes = attributes_;
   XZFS_RETURN_IF_ERROR(fs_.RemoveHiddenTwin(parent->descriptor.get(), entry));
   state_->changed = false;
+  fs_.ForgetNote(id_);
   return Outcome::kLeft;
 }
 
@@ -209,28 +284,57 @@ Result<bool> FileCommit::TryOpenTruth() {
       XZFS_RETURN_IF_ERROR(fs_.RefreshFrom(node_, attributes_, name_));
       XZFS_ASSIGN_OR_RETURN(node_, fs_.FindNode(id_));
     }
+    is_in_place_ = attributes_.st_nlink > 1 || !MayReplace(os(), parent->descriptor.get(), name_);
+    if (is_in_place_) {
+      XZFS_RETURN_IF_ERROR(MayChange(os(), parent->descriptor.get(), name_));
+    }
     XZFS_RETURN_IF_ERROR(PlanEdited());
     return true;
   }
-  if (!S_ISREG(attributes_.st_mode) || fs_.IsMountPoint(*zone_, parent->descriptor.get(), name_)) {
-    return false;  // likewise; or its name can't be taken away
+  return PlanHot(parent->descriptor.get());
+}
+
+// False if it stays as it is.
+Result<bool> FileCommit::PlanHot(int dir) {
+  if (!S_ISREG(attributes_.st_mode) || fs_.IsMountPoint(*zone_, dir, name_)) {
+    return false;  // somebody else put something in its place, or its name can't be taken away
   }
   if (!Filesystem::IsNode(*node_, attributes_)) {
     return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");
   }
   if (fs_.options_.compress == Compress::kOff || !fs_.MayCommit(node_, attributes_)) {
+    ReportLongName();
     return false;
   }
+  const std::string escaped = HotNameOf(StripEscape(name_).value_or(name_));
+  struct stat other = {};
+  if (escaped != name_ && os().StatAt(dir, escaped, &other) == 0) {
+    why_left_ = Error{EEXIST, fs_.nodes_.PathOf(id_) + " stays uncompressed: '" + escaped +
+                                  "' is in its way; remove or rename that"};
+    return false;
+  }
+  // Before it is encoded for nothing.
+  XZFS_RETURN_IF_ERROR(MayReplace(os(), dir, name_));
   if (const Status claimed = ClaimHot(); !claimed) {
     if (fs_.cold_ != nullptr && claimed.error().code == EBUSY) {
       return false;  // in use, so not cold; the search comes here again
     }
     return tl::unexpected(claimed.error());
   }
-  plain_ = std::make_unique<StoredFile>(os(), fd, identity_.size_bytes);
+  plain_ = std::make_unique<StoredFile>(os(), truth_.get(), identity_.size_bytes);
   request_.plain = plain_.get();
   request_.plan = XzPlan(identity_.size_bytes, fs_.encoders_.block_bytes());
   return true;
+}
+
+void FileCommit::ReportLongName() {
+  if (ColdNameOfPlain(name_).size() > NAME_MAX) {
+    const std::string path = fs_.nodes_.PathOf(id_);
+    fs_.collisions_.Report(LogLevel::kWarning, "long " + path,
+                           path +
+                               " stays uncompressed: its name is too long to be stored with "
+                               ".xz behind it");
+  }
 }
 
 // Of several mounts one commits a plain file: its twin is nobody else's as long as the file is
@@ -276,7 +380,8 @@ Status FileCommit::PlanEdited() {
   if (checks.size() == 1 && CanEncode(checks[0])) {
     request_.options.check = checks[0];
   }
-  plain_ = std::make_unique<EditedFile>(*overlay_, std::make_unique<XzReader>(fs_.engine_, source));
+  plain_ = std::make_unique<EditedFile>(
+      *overlay_, std::make_unique<DecodedBase>(fs_.engine_, source, is_base_damaged_));
   request_.plain = plain_.get();
   request_.base = truth_.get();
   request_.plan =
@@ -288,6 +393,7 @@ Status FileCommit::PlanEdited() {
 // Makes the compressed file, complete, verified and synced, under a name of our own.
 Status FileCommit::Encode() {
   XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
+  XZFS_RETURN_IF_ERROR(ClaimOwner());
   const int out = temp_.file.get();
   const MemoryCharge charge = fs_.engine_.cache.Reserve(
       BlockEncoder::MemoryBytes(request_.options, fs_.encoders_.block_bytes()));
@@ -299,6 +405,18 @@ Status FileCommit::Encode() {
     return FailErrno(-error, "sync the compressed form of " + fs_.nodes_.PathOf(id_));
   }
   return {};
+}
+
+// Whether the new file can be given its owner shows before it is encoded for nothing.
+Status FileCommit::ClaimOwner() {
+  struct stat made = {};
+  int error = os().FStat(temp_.file.get(), &made);
+  if (error == 0 && (made.st_uid != attributes_.st_uid || made.st_gid != attributes_.st_gid)) {
+    error = os().FChangeOwner(temp_.file.get(), attributes_.st_uid, attributes_.st_gid);
+  }
+  return error < 0 ? FailErrno(-error, "give the compressed form of " + fs_.nodes_.PathOf(id_) +
+                                           " its owner and group")
+                   : Status();
 }
 
 Status FileCommit::GiveMetadata() {

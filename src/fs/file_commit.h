@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,11 +20,16 @@ namespace xzfs {
 // One attempt. Made, run and dropped by one thread.
 class FileCommit {
  public:
-  FileCommit(Filesystem& fs, NodeId id, bool is_awaited)
-      : fs_(fs), id_(id), is_awaited_(is_awaited) {}
+  // `may_split`: after EXDEV the caller looks for a border of zones and tries again.
+  FileCommit(Filesystem& fs, NodeId id, bool is_awaited, bool may_split)
+      : fs_(fs), id_(id), is_awaited_(is_awaited), may_split_(may_split) {}
   ~FileCommit();
 
   Result<Committer::Outcome> Run();
+  // After an error: it would come again, whatever is tried, until the file changes.
+  bool has_given_up() const { return has_given_up_; }
+  // After kLeft: why, if it should have been committed.
+  const std::optional<Error>& why_left() const { return why_left_; }
 
  private:
   using Outcome = Committer::Outcome;
@@ -31,7 +37,13 @@ class FileCommit {
 
   bool Begin();
   Result<bool> FindPlace();
+  Result<Outcome> Attempt();
   Result<Outcome> LeaveHot();
+  void NoteAttempt(const Result<Outcome>& outcome);
+  std::optional<Error> WhyBroken() REQUIRES(state_->mutex);
+  Result<bool> PlanHot(int dir);
+  Status ClaimOwner();
+  void ReportLongName();
   Result<bool> OpenTruth();
   Result<bool> TryOpenTruth();
   Status ClaimHot();
@@ -58,6 +70,7 @@ class FileCommit {
   Filesystem& fs_;
   const NodeId id_;
   const bool is_awaited_;
+  const bool may_split_;
   NodePtr node_;
   std::shared_ptr<FileState> state_;
   std::shared_ptr<CommitJob> job_;
@@ -68,6 +81,12 @@ class FileCommit {
   Identity identity_;                 // of the stored file when it began
   struct stat attributes_ = {};
   Descriptor truth_;  // the stored file
+  // The base keeps its inode: it has several names, or can't be replaced in its directory.
+  bool is_in_place_ = false;
+  // Reading the base met what no second attempt will mend.
+  std::atomic<bool> is_base_damaged_{false};
+  bool has_given_up_ = false;
+  std::optional<Error> why_left_;
   std::unique_ptr<RandomAccessFile> plain_;
   std::shared_ptr<const XzFile> base_;  // that Blocks are reused of
   XzWriteRequest request_;

@@ -123,10 +123,9 @@ Result<bool> FileCommit::PublishTwin() {
   XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.twins_, plain, parent->descriptor.get(),
                                                  name, *session_, temp_));
   if (!twin_) {
-    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + plain.path,
-                               plain.path +
-                                   " stays uncompressed: " + Quoted(ColdNameOfPlain(name)) +
-                                   " is in its way; remove or rename that")) {
+    why_left_ = Error{EEXIST, plain.path + " stays uncompressed: " + Quoted(ColdNameOfPlain(name)) +
+                                  " is in its way; remove or rename that"};
+    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + plain.path, why_left_->message)) {
       fs_.engine_.stats.collisions.Add();
     }
     return false;
@@ -167,6 +166,7 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
       return Outcome::kCancelled;  // a writer has come: there is something new to commit
     }
     state_->changed = false;
+    fs_.ForgetNote(id_);
     return Outcome::kLeft;
   }
   const AtNormalPriority normal;  // others wait for the locks
@@ -199,13 +199,13 @@ Status FileCommit::BecomeCold(const std::string& name) {
   struct stat before = attributes_;
   const Status shown = fs_.ShowAttributes(*node_, overlay_.get(), &before);
   state_->changed = false;
+  fs_.ForgetNote(id_);
   state_->hot = nullptr;
   fs_.DetachOverlay(id_, *state_);
   state_->job = nullptr;
   fs_.files_.Unpin(id_);  // of what the file has been
   struct stat st = {};
-  const int file =
-      attributes_.st_nlink > 1 && overlay_ != nullptr ? truth_.get() : temp_.file.get();
+  const int file = is_in_place_ ? truth_.get() : temp_.file.get();
   if (const int error = os().FStat(file, &st); error < 0) {
     return FailErrno(-error, "stat " + Quoted(name));
   }
@@ -255,9 +255,8 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     return FailErrno(-error, "stat a compressed file");
   }
   const AtNormalPriority normal;  // others wait for the locks
-  const bool in_place = attributes_.st_nlink > 1;
   StoredKey as = StoredKey::Of(made);
-  if (in_place) {
+  if (is_in_place_) {
     const OverlayBase base = overlay_->base();
     as.inode = base.inode;
     as.birth_ns = base.birth_ns;
@@ -271,7 +270,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
                                                  .mtime_ns = as.mtime_ns,
                                                  .birth_ns = as.birth_ns},
                                                 content));
-  if (!in_place) {
+  if (!is_in_place_) {
     XZFS_RETURN_IF_ERROR(ClaimPlace(Claim::Kind::kAside));
   }
   DescriptorPtr parent;
@@ -287,7 +286,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     if (job_->cancelled || !current) {
       return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
     }
-    if (in_place) {
+    if (is_in_place_) {
       XZFS_RETURN_IF_ERROR(OverwriteBase(dir, name));
     } else {
       XZFS_RETURN_IF_ERROR(ReplaceBase(dir, name));
@@ -322,7 +321,8 @@ Status FileCommit::ReplaceBase(int dir, const std::string& name) {
   return {};
 }
 
-// A file with several names must stay one file: its bytes are replaced. The new ones are on the
+// A file with several names must stay one file, and where a directory only grows no other file can
+// take its name: its bytes are replaced. The new ones are on the
 // disk under a name of our own, and an intent says so, until that is done. Should it fail half way
 // the next mount completes it, and until then nothing is read from it or written to it.
 Status FileCommit::OverwriteBase(int dir, const std::string& name) {

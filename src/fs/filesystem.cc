@@ -105,7 +105,12 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
           {.commit = [this](NodeId id, bool is_awaited) { return CommitNode(id, is_awaited); },
            .pin = [this](NodeId id) { return nodes_.Pin(id); },
            .unpin = [this](NodeId id) { Forget(id, 1); },
-           .on_idle = [this] { ForgetPending(); }}) {
+           .on_idle = [this] { ForgetPending(); },
+           .has_given_up =
+               [this](NodeId id) {
+                 const auto failure = failures_.Find(id);
+                 return failure && failure->is_given_up;
+               }}) {
   MakeRootZone();
   MakeColdSearch();
 }
@@ -225,9 +230,6 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (node->is_removed) {
     return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
   }
-  if (node->is_removed) {
-    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
-  }
   UndoHalfDone();
   XZFS_RETURN_IF_ERROR(EnterDirectory(parent));
   SharedLock names(namespace_);
@@ -235,8 +237,15 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   if (IsPrivate(parent, dir->descriptor.get(), name)) {
     return Fail(ENOENT, "the mount's own folder is not reachable");
   }
-  XZFS_ASSIGN_OR_RETURN(StoredEntry entry, names_.Lookup(dir->descriptor.get(), name));
-  return Register(parent, std::move(entry));
+  auto entry = names_.Lookup(dir->descriptor.get(), name);
+  if (!entry && entry.error().code == ENOENT &&
+      name.size() > LongestNameIn(*node, dir->descriptor.get()) && !IsLongNameKnown(name)) {
+    return Fail(ENAMETOOLONG, "'" + name + "' is longer than statfs says that a name may be");
+  }
+  if (!entry) {
+    return tl::unexpected(std::move(entry.error()));
+  }
+  return Register(parent, std::move(*entry));
 }
 
 // Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
@@ -253,6 +262,7 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
   if (IsHalfOverwritten(FileId::Of(entry.attributes))) {
     return FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
   }
+  NoteLongName(entry.logical_name);
   const NodeTable::Location location{parent, entry.stored_name};
   const bool may_be_orphans_base = has_orphans_ && entry.kind == StoredKind::kCompressed;
   std::vector<NodeId> gone;
@@ -318,11 +328,13 @@ Status Filesystem::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   const std::string key =
       std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
   const std::string what = nodes_.PathIn(parent, entry.stored_name) + ": " + error.message;
-  const std::string line =
-      error.code == EFBIG
-          ? "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size"
-          : "damaged: " + what + "; opening it fails with EIO until it is replaced";
-  if (settled && damaged_files_.Report(LogLevel::kError, key, line)) {
+  std::string line = "damaged: " + what + "; opening it fails with EIO until it is replaced";
+  if (error.code == EFBIG) {
+    line = "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size";
+  } else if (error.is_unsupported) {
+    line = "unsupported: " + what + "; opening it fails with EIO";
+  }
+  if (settled && damaged_files_.Report(LogLevel::kError, key, line) && !error.is_unsupported) {
     engine_.stats.damaged_files.Add();
   }
   node.damage = std::move(error);
@@ -430,6 +442,16 @@ Result<struct stat> Filesystem::StatNode(const NodePtr& node) {
   }
   if (const DescriptorPtr kept = KeptDescriptor(node)) {
     if (os_.FStat(kept->descriptor.get(), &st) == 0) {
+      return st;
+    }
+  }
+  if (node->state != nullptr && node->kind == StoredKind::kPlain) {
+    DescriptorPtr hot;  // somebody else has taken its name away
+    {
+      MutexLock lock(node->state->mutex);
+      hot = node->state->hot;
+    }
+    if (hot != nullptr && os_.FStat(hot->descriptor.get(), &st) == 0) {
       return st;
     }
   }

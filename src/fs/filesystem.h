@@ -30,6 +30,7 @@
 #include "cache/xz_reader.h"
 #include "fs/answers.h"
 #include "fs/cold_search.h"
+#include "fs/commit_failures.h"
 #include "fs/committer.h"
 #include "fs/file_state.h"
 #include "fs/inode_numbers.h"
@@ -142,10 +143,13 @@ class Filesystem {
   // `file`: the handle it was asked through; may be null.
   Result<struct stat> SetAttributes(NodeId node, const AttributeChange& change,
                                     const OpenFile* file);
-  Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags);
+  // `caller`: whose set-group-id bits don't outlive an ACL of somebody who isn't in the group.
+  Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags,
+                  const Caller& caller);
   Status RemoveXattr(NodeId node, const std::string& key);
 
-  // Waits until nothing is pending, without the time to settle. The error of a commit that failed.
+  // Waits until nothing is pending, without the time to settle. Fails if a file is left that should
+  // have been committed: the message says how many, which is the first, and why.
   Status SyncCommits(const std::function<bool()>& interrupted = nullptr);
   // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
   // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
@@ -153,6 +157,17 @@ class Filesystem {
   // Makes EndCommits stop at once, while another thread is in it.
   void ParkCommits();
   Committer::Figures commit_figures() { return committer_.figures(); }
+  // Files whose changes can't be compressed: those that wait for another attempt, and those that
+  // are given up until they change or the source is mounted again.
+  struct Uncommitted {
+    std::string path;
+    std::string reason;
+    bool is_given_up = false;
+  };
+  // At most `most` of them.
+  std::vector<Uncommitted> uncommitted(size_t most);
+  size_t uncommitted_count() { return failures_.count(); }
+  size_t given_up_count() { return failures_.given_up(); }
   // With compress=cold.
   std::optional<ColdSearch::Figures> cold_figures();
 
@@ -165,7 +180,8 @@ class Filesystem {
   Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, bool with_lookup,
                        size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 
-  Result<struct statvfs> StatVfs();
+  // Of the file system that the node lies in.
+  Result<struct statvfs> StatVfs(NodeId node);
   // `caller`: who asks; of no account but for the mount's own attributes.
   Result<std::string> GetXattr(NodeId node, const std::string& key, const Caller& caller);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
@@ -337,7 +353,10 @@ class Filesystem {
   Status EscapeName(NodeId id);
   Status KeepPlainLook(const Writable& to, const std::function<void(Head&)>& change);
   Status RequireChangeable(const NodePtr& node);
-  bool NotePending(const NodePtr& node);
+  bool NotePending(const NodePtr& node, bool moved = false);
+  void ForgetNote(NodeId id) EXCLUDES(noted_mutex_);
+  bool IsNoted(NodeId id) EXCLUDES(noted_mutex_);
+  std::vector<std::string> NotedPaths(const Zone& zone) EXCLUDES(noted_mutex_);
   void ForgetPending();
 
   // filesystem_names.cc
@@ -410,6 +429,11 @@ class Filesystem {
   void NotePath(const NodePtr& node);
   mode_t MaskedMode(const Place& place, mode_t mode, const Caller& caller);
   Status RequireFree(const Place& place);
+  Status RequireShort(const Place& place);
+  size_t LongestNameIn(const Node& dir, int fd) EXCLUDES(limits_mutex_);
+  static size_t LongestName(const struct statvfs& st, bool read_only);
+  void NoteLongName(const std::string& name) EXCLUDES(limits_mutex_);
+  bool IsLongNameKnown(const std::string& name) EXCLUDES(limits_mutex_);
   Status PrepareMove(const Place& from, const StoredEntry& entry);
   Status RemoveHiddenTwin(int dir, const StoredEntry& entry);
   void DropOverlay(NodeId id, FileState& state) REQUIRES(state.mutex);
@@ -438,8 +462,11 @@ class Filesystem {
   uint64_t PlainSize(const NodePtr& node);
   void EndSessions(Zone& zone, bool idle);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
+  void NoteCommitError(NodeId id, Error& error, bool is_given_up);
+  bool NoteFailure(NodeId id, const Error& error, bool is_given_up);
+  void ClearFailure(NodeId id);
   bool MayCommit(const NodePtr& node, const struct stat& st);
-  bool StaysPlain(const std::string& stored, const struct stat& st) const;
+  std::optional<std::string> WhyPlain(const std::string& stored, const struct stat& st) const;
 
   // filesystem_cold.cc
   void MakeColdSearch();
@@ -520,6 +547,13 @@ class Filesystem {
   std::vector<DoneIntent> done_intents_ GUARDED_BY(done_intents_mutex_);
   Mutex closing_mutex_;
   std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
+  // How long names may be, by device: asking may take a network.
+  Mutex limits_mutex_;
+  std::unordered_map<uint64_t, size_t> longest_names_ GUARDED_BY(limits_mutex_);
+  std::unordered_set<std::string> long_names_ GUARDED_BY(limits_mutex_);
+  // Plain files that the list of pending ones in our session has.
+  Mutex noted_mutex_;
+  std::unordered_set<NodeId> noted_ GUARDED_BY(noted_mutex_);
   // Files with an overlay, by what it is laid over.
   Mutex edited_mutex_;
   std::unordered_map<FileId, NodeId, FileIdHash> edited_ GUARDED_BY(edited_mutex_);
@@ -532,6 +566,7 @@ class Filesystem {
   std::atomic<bool> has_orphans_{false};
   ReportOnce collisions_;
   ReportOnce damaged_files_;
+  CommitFailures failures_;
   // Held shared by whatever looks at names or changes one, exclusively by operations that take two
   // steps on names, or change the identity that names a node's version.
   SharedMutex namespace_;

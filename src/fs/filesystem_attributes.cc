@@ -19,6 +19,13 @@ namespace {
 
 bool IsControlKey(std::string_view key) { return key.starts_with("user.xzfs."); }
 
+// Who isn't in the group of a program may not let others run it in that group. The caller's
+// supplementary groups aren't known here, so they don't count.
+bool LosesSetGid(const struct stat& st, const Caller& caller) {
+  return S_ISREG(st.st_mode) && (st.st_mode & S_ISGID) != 0 && caller.uid != 0 &&
+         caller.gid != st.st_gid;
+}
+
 }  // namespace
 
 // The identity and the attributes that the stored file has now.
@@ -175,17 +182,32 @@ Result<struct stat> Filesystem::SetAttributes(NodeId id, const AttributeChange& 
 }
 
 Status Filesystem::SetXattr(NodeId id, const std::string& key, std::span<const char> value,
-                            int flags) {
+                            int flags, const Caller& caller) {
   if (IsControlKey(key)) {
     return Fail(EPERM, "the attributes user.xzfs.* are the mount's own");
   }
   XZFS_RETURN_IF_ERROR(RequireWritableAt(id));
-  return ChangeByNameOrFd(id,
-                          {.by_name =
-                               [&](int dir, const std::string& name) {
-                                 return os_.SetXattrAt(dir, name, key, value, flags);
-                               },
-                           .by_fd = [&](int fd) { return os_.FSetXattr(fd, key, value, flags); }});
+  const bool is_acl = key == "system.posix_acl_access";
+  return ChangeByNameOrFd(
+      id, {.by_name =
+               [&](int dir, const std::string& name) {
+                 int error = os_.SetXattrAt(dir, name, key, value, flags);
+                 struct stat st = {};
+                 if (error == 0 && is_acl && os_.StatAt(dir, name, &st) == 0 &&
+                     LosesSetGid(st, caller)) {
+                   error = os_.ChangeMode(dir, name, st.st_mode & 07777 & ~S_ISGID);
+                 }
+                 return error;
+               },
+           .by_fd =
+               [&](int fd) {
+                 int error = os_.FSetXattr(fd, key, value, flags);
+                 struct stat st = {};
+                 if (error == 0 && is_acl && os_.FStat(fd, &st) == 0 && LosesSetGid(st, caller)) {
+                   error = os_.FChangeMode(fd, st.st_mode & 07777 & ~S_ISGID);
+                 }
+                 return error;
+               }});
 }
 
 Status Filesystem::RemoveXattr(NodeId id, const std::string& key) {

@@ -24,7 +24,7 @@ void Filesystem::MakeColdSearch() {
       os_, source, options_.cold_after_s,
       ColdSearch::Calls{
           .stays_plain = [this](const std::string& path,
-                                const struct stat& st) { return StaysPlain(path, st); },
+                                const struct stat& st) { return WhyPlain(path, st).has_value(); },
           .compress = [this](const std::string& path,
                              const struct stat& st) { return CommitCold(path, st); },
           .cancel = [this] { CancelCold(); },

@@ -21,6 +21,18 @@
 #include "xz/block_decoder.h"
 
 namespace xzfs {
+namespace {
+
+// The path of the file that is stored at `stored`. Names have a length that paths may exceed.
+std::string AsShown(const std::string& stored, bool is_compressed) {
+  const size_t begin = stored.rfind('/') + 1;
+  const std::string name = stored.substr(begin);
+  const auto stripped = is_compressed ? StripSuffix(name) : std::nullopt;
+  return stored.substr(0, begin) +
+         (stripped ? stripped->logical : StripEscape(name).value_or(name));
+}
+
+}  // namespace
 
 // Queues a file whose last writer is gone.
 void Filesystem::QueueCommit(const NodePtr& node, bool is_awaited) {
@@ -40,58 +52,119 @@ uint64_t Filesystem::PlainSize(const NodePtr& node) {
 }
 
 bool Filesystem::MayCommit(const NodePtr& node, const struct stat& st) {
-  return (cold_ == nullptr || cold_->IsCold(st)) && !StaysPlain(nodes_.FullPathOf(node->id), st);
+  return (cold_ == nullptr || cold_->IsCold(st)) && !WhyPlain(nodes_.FullPathOf(node->id), st);
 }
 
-// By the rules, for the plain file at the path `stored`.
-bool Filesystem::StaysPlain(const std::string& stored, const struct stat& st) const {
-  if (st.st_nlink > 1 || (st.st_mode & (S_ISUID | S_ISGID)) != 0 ||
-      static_cast<uint64_t>(st.st_size) < options_.min_size_bytes) {
-    return true;
+// The rule by which the plain file at the path `stored` isn't compressed, or nothing.
+std::optional<std::string> Filesystem::WhyPlain(const std::string& stored,
+                                                const struct stat& st) const {
+  if (st.st_nlink > 1) {
+    return "it has several names";
   }
-  const std::string path = StripEscape(stored).value_or(stored);
+  if ((st.st_mode & (S_ISUID | S_ISGID)) != 0) {
+    return "it has a set-id bit";
+  }
+  if (static_cast<uint64_t>(st.st_size) < options_.min_size_bytes) {
+    return "it is smaller than min_size";
+  }
+  const std::string path = AsShown(stored, /*is_compressed=*/false);
   const std::string file = path.substr(path.rfind('/') + 1);
+  if (ColdNameOf(file, Format::kXz).size() > NAME_MAX) {
+    return "its name is too long to be stored with .xz behind it";
+  }
   for (const std::string& glob : options_.excludes) {
     // A glob with a slash is meant for the path, one without for the name.
     const std::string& subject = glob.find('/') == std::string::npos ? file : path;
     const char* const pattern = glob.c_str() + (glob.starts_with('/') ? 1 : 0);
     if (fnmatch(pattern, subject.c_str(), FNM_PATHNAME) == 0) {
-      return true;
+      return "exclude=" + glob;
     }
   }
-  return false;
+  return std::nullopt;
 }
 
 Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
+  using Outcome = Committer::Outcome;
+  Result<Outcome> outcome = Outcome::kLeft;
+  bool has_given_up = false;
+  std::optional<Error> why_left;
   const ZonePtr zone = nodes_.ZoneOf(id);
-  auto outcome = FileCommit(*this, id, is_awaited).Run();
-  if (!outcome && outcome.error().code == EXDEV) {
+  for (int tries = 1; tries <= 2; ++tries) {
+    FileCommit commit(*this, id, is_awaited, /*may_split=*/tries == 1);
+    outcome = commit.Run();
+    has_given_up = commit.has_given_up();
+    why_left = commit.why_left();
+    if (outcome || outcome.error().code != EXDEV || tries == 2) {
+      break;
+    }
     SplitZone(id, zone);
-    outcome = FileCommit(*this, id, is_awaited).Run();
   }
   if (!outcome) {
-    std::string& message = outcome.error().message;
-    if (const std::string path = nodes_.PathOf(id); message.find(path) == std::string::npos) {
-      message = path + ": " + message;
-    }
-    engine_.stats.commits_failed.Add();
-    const NodePtr node = nodes_.Find(id);
-    const bool is_edited = node != nullptr && FindEdited(node->identity) == node;
-    // Not if its changes went to lost+found, or the next mount has to complete it.
-    const bool is_tried_again = node != nullptr &&
-                                (is_edited || node->kind == StoredKind::kPlain) &&
-                                !IsHalfOverwritten(FileId::Of(node->identity));
-    Log(LogLevel::kError,
-        "commit: " + message +
-            (is_tried_again ? "; the file is readable as it is and the commit is tried again"
-                            : ""));
-    if (is_edited) {
-      (void)SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
-    }
-  } else if (*outcome == Committer::Outcome::kCancelled) {
+    NoteCommitError(id, outcome.error(), has_given_up);
+  } else if (*outcome == Outcome::kCancelled) {
     engine_.stats.commits_cancelled.Add();
+  } else if (why_left) {
+    NoteFailure(id, *why_left, /*is_given_up=*/true);  // logged where it was found
+  } else {
+    ClearFailure(id);
   }
   return outcome;
+}
+
+void Filesystem::NoteCommitError(NodeId id, Error& error, bool is_given_up) {
+  if (const std::string path = nodes_.PathOf(id); error.message.find(path) == std::string::npos) {
+    error.message = path + ": " + error.message;
+  }
+  engine_.stats.commits_failed.Add();
+  const NodePtr node = nodes_.Find(id);
+  const bool is_edited = node != nullptr && FindEdited(node->identity) == node;
+  // Not if its changes went to lost+found, or the next mount has to complete it.
+  const bool is_left = node != nullptr && (is_edited || node->kind == StoredKind::kPlain) &&
+                       !IsHalfOverwritten(FileId::Of(node->identity));
+  const char* const what_next =
+      is_given_up ? "; the file is readable as it is, and stays uncompressed until it is changed "
+                    "or mounted again"
+                  : "; the file is readable as it is and the commit is tried again";
+  const bool is_new = !is_left || NoteFailure(id, error, is_given_up);
+  // An error that comes again and again is one line.
+  Log(is_new ? LogLevel::kError : LogLevel::kDebug,
+      "commit: " + error.message + (is_left ? what_next : ""));
+  if (is_edited) {
+    (void)SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
+  }
+}
+
+// Returns whether that was not known of the file.
+bool Filesystem::NoteFailure(NodeId id, const Error& error, bool is_given_up) {
+  // Its path is to be told as long as it's given up, though nobody else may know it.
+  const bool is_pinned = is_given_up && nodes_.Pin(id);
+  const auto before = failures_.Note({id, error.code, error.message, is_given_up});
+  if (is_pinned && before && before->is_given_up) {
+    Forget(id, 1);
+  }
+  return !before || before->message != error.message;
+}
+
+void Filesystem::ClearFailure(NodeId id) {
+  if (const auto failure = failures_.Clear(id); failure && failure->is_given_up) {
+    Forget(id, 1);
+  }
+}
+
+std::vector<Filesystem::Uncommitted> Filesystem::uncommitted(size_t most) {
+  std::vector<Uncommitted> files;
+  for (CommitFailures::Failure& failure : failures_.First(most)) {
+    if (const auto st = GetAttributes(failure.node); !st && st.error().code == ESTALE) {
+      ClearFailure(failure.node);  // somebody else took it away
+      ForgetNote(failure.node);
+      continue;
+    }
+    const NodePtr node = nodes_.Find(failure.node);
+    std::string path = AsShown(nodes_.FullPathOf(failure.node),
+                               node != nullptr && node->kind == StoredKind::kCompressed);
+    files.push_back({std::move(path), std::move(failure.message), failure.is_given_up});
+  }
+  return files;
 }
 
 Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std::string& path,
@@ -144,7 +217,18 @@ void Filesystem::QueueClosing() {
 
 Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
   QueueClosing();
-  return committer_.Sync(interrupted);
+  Status synced = committer_.Sync(interrupted);
+  if (!synced && synced.error().code == EINTR) {
+    return synced;
+  }
+  const auto all = uncommitted(failures_.count());
+  if (all.empty()) {
+    return synced;
+  }
+  return Fail(synced ? EIO : synced.error().code,
+              (all.size() == 1 ? "1 file is not compressed: "
+                               : std::to_string(all.size()) + " files are not compressed, as ") +
+                  all[0].reason);
 }
 
 // Once nobody asks any more all handles are as good as closed, and what was removed has no user.
@@ -197,7 +281,7 @@ void Filesystem::EndSessions(Zone& zone, bool idle) {
   }
   const KeptTimes times(os_, zone.top == kRootNode ? -1 : zone.directory->descriptor.get());
   if (zone.session != nullptr) {
-    zone.session->ClearPendingIf([idle] { return idle; });
+    zone.session->KeepPendingIf([idle] { return idle; }, [&] { return NotedPaths(zone); });
     zone.session->RemoveIfEmpty();
   }
   for (const auto& session : zone.adopted) {

@@ -124,6 +124,7 @@ Status Filesystem::AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor
                              Reply& reply) {
   std::vector<RawLine> lines;
   for (std::string& name : reply.listing->Missed()) {
+    SharedLock names(namespace_);  // no file is between two names
     auto entry = names_.Lookup(descriptor->descriptor.get(), name);
     if (entry && entry->logical_name == name) {
       lines.push_back({std::move(entry->stored_name), offset, entry->attributes.st_ino, DT_REG});

@@ -218,7 +218,9 @@ Result<NodePtr> Filesystem::CountOpen(NodeId id, bool may_write, bool may_note_u
   const struct stat st = stated ? *stated : node->attributes;
   // Not before that: what was replaced while a lookup read it looks damaged.
   if (node->damage) {
-    return Fail(node->damage->code, nodes_.PathOf(id) + ": " + node->damage->message);
+    const bool is_unsupported = may_write && node->damage->is_unsupported;
+    return Fail(is_unsupported ? EOPNOTSUPP : node->damage->code,
+                nodes_.PathOf(id) + ": " + node->damage->message);
   }
   const bool compressed = node->kind == StoredKind::kCompressed;
   // The stored bytes of a small file may be here since the lookup.
@@ -430,17 +432,6 @@ void Filesystem::RemoveOpen(const NodePtr& node) {
   }
 }
 
-Result<struct statvfs> Filesystem::StatVfs() {
-  struct statvfs st = {};
-  if (const int error = os_.StatVfs(root_->descriptor.get(), &st); error < 0) {
-    return FailErrno(-error, "statfs the source");
-  }
-  // A logical name must still be a name when it is stored with its suffix.
-  const size_t reserve = options_.read_only ? kSuffixReserveBytes : kWritableReserveBytes;
-  st.f_namemax -= std::min<unsigned long>(st.f_namemax, reserve);
-  return st;
-}
-
 Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key, const Caller& caller) {
   if (IsControlKey(key)) {
     XZFS_RETURN_IF_ERROR(FindNode(id));
@@ -535,11 +526,17 @@ Result<FileFigures> Filesystem::Describe(NodeId id) {
     MutexLock lock(node->state->mutex);
     figures.edited = node->state->overlay != nullptr;
   }
+  const auto failure = failures_.Find(id);
+  if (node->kind == StoredKind::kPlain && options_.compress != Compress::kOff) {
+    figures.stays_plain =
+        failure ? std::optional(failure->message) : WhyPlain(nodes_.FullPathOf(id), st);
+  }
   if (node->kind != StoredKind::kCompressed) {
     return figures;
   }
   if (node->damage) {
-    figures.damage = node->damage->message;
+    (node->damage->is_unsupported ? figures.unsupported : figures.damage) = node->damage->message;
+    figures.has_index = false;
     return figures;
   }
   const XzReader::Source source = SourceOf(node);
@@ -556,7 +553,13 @@ Result<FileFigures> Filesystem::Describe(NodeId id) {
   }
   if (index.block_count() != 0) {
     auto filters = DescribeFilters(*source.stored, index, index.Block(0));
-    figures.filters = filters ? *filters : "damaged: " + filters.error().message;
+    if (filters) {
+      figures.filters = *filters;
+    } else if (filters.error().is_unsupported) {
+      figures.unsupported = filters.error().message;
+    } else {
+      figures.filters = "damaged: " + filters.error().message;
+    }
   }
   return figures;
 }

@@ -1,4 +1,4 @@
-// Making names.
+// Making names, and how long they may be.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -58,15 +58,14 @@ Result<std::string> Filesystem::StoredNameFor(const Place& place, const StoredEn
   }
   const std::string hot = HotNameOf(logical);
   std::string stored = logical;
-  size_t longest = 0;
   switch (entry.kind) {
     case StoredKind::kPlain:
-    case StoredKind::kCompressed: {
-      const std::string cold = ColdNameOf(logical, entry.format);
-      longest = std::max(hot.size(), cold.size());  // each may become the other
-      stored = entry.kind == StoredKind::kPlain ? hot : cold;
+      // A name without room for the suffix is one that the source has, and so has its content.
+      stored = hot.size() > NAME_MAX && entry.stored_name == logical ? logical : hot;
       break;
-    }
+    case StoredKind::kCompressed:
+      stored = ColdNameOf(logical, entry.format);
+      break;
     case StoredKind::kStrippedLink:
       stored = ColdNameOf(logical, Format::kXz);
       break;
@@ -85,10 +84,89 @@ Result<std::string> Filesystem::StoredNameFor(const Place& place, const StoredEn
       break;
     }
   }
-  if (std::max(longest, stored.size()) > NAME_MAX) {
+  if (stored.size() > NAME_MAX) {
     return Fail(ENAMETOOLONG, "'" + logical + "' would be stored under too long a name");
   }
   return stored;
+}
+
+size_t Filesystem::LongestName(const struct statvfs& st, bool read_only) {
+  const size_t reserve = read_only ? kSuffixReserveBytes : kWritableReserveBytes;
+  return st.f_namemax - std::min<size_t>(st.f_namemax, reserve);
+}
+
+// `fd` is of the directory `dir`, or of any file of its file system.
+size_t Filesystem::LongestNameIn(const Node& dir, int fd) {
+  const uint64_t device = dir.identity.device;
+  {
+    MutexLock lock(limits_mutex_);
+    const auto known = longest_names_.find(device);
+    if (known != longest_names_.end()) {
+      return known->second;
+    }
+  }
+  struct statvfs st = {};
+  if (os_.StatVfs(fd, &st) < 0) {
+    return NAME_MAX;  // the source says what is too long
+  }
+  const size_t longest = LongestName(st, options_.read_only);
+  MutexLock lock(limits_mutex_);
+  longest_names_.emplace(device, longest);
+  return longest;
+}
+
+// Names that are longer than new ones may be, and are there. A rename or link that keeps one looks
+// it up where it goes to, and must be told that it's free there; who looks up another one is told
+// that it's too long.
+void Filesystem::NoteLongName(const std::string& name) {
+  constexpr size_t kShortest = NAME_MAX - kWritableReserveBytes;  // shorter ones are never too long
+  constexpr size_t kMostNames = 4096;
+  if (name.size() > kShortest) {
+    MutexLock lock(limits_mutex_);
+    if (long_names_.size() >= kMostNames) {
+      long_names_.clear();
+    }
+    long_names_.insert(name);
+  }
+}
+
+bool Filesystem::IsLongNameKnown(const std::string& name) {
+  MutexLock lock(limits_mutex_);
+  return long_names_.contains(name);
+}
+
+// For a name that is new. What the source has may be longer.
+Status Filesystem::RequireShort(const Place& place) {
+  if (place.name.size() > LongestNameIn(*place.dir, place.fd())) {
+    return Fail(ENAMETOOLONG, "'" + place.name + "' is longer than statfs says that a name may be");
+  }
+  return {};
+}
+
+Result<struct statvfs> Filesystem::StatVfs(NodeId id) {
+  const auto ask = [&]() -> Result<struct statvfs> {
+    SharedLock names(namespace_);
+    XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, node->kind == StoredKind::kDirectory
+                                                       ? OpenNode(node)
+                                                       : OpenParent(node, &name));
+    struct statvfs st = {};
+    const int error = os_.StatVfs(dir->descriptor.get(), &st);
+    return error < 0 ? Result<struct statvfs>(FailErrno(-error, "statfs")) : st;
+  };
+  Result<struct statvfs> st = ask();
+  if (!st && st.error().code == ESTALE) {  // it is used without a name
+    struct statvfs of_source = {};
+    if (const int error = os_.StatVfs(root_->descriptor.get(), &of_source); error < 0) {
+      return FailErrno(-error, "statfs the source");
+    }
+    st = of_source;
+  }
+  XZFS_RETURN_IF_ERROR(st);
+  // A logical name must still be a name when it is stored with its suffix.
+  st->f_namemax = LongestName(*st, options_.read_only);
+  return st;
 }
 
 Result<LookupResult> Filesystem::RegisterNew(const Place& place, const std::string& stored_name) {
@@ -124,6 +202,7 @@ Result<LookupResult> Filesystem::Create(NodeId parent, const std::string& name, 
     if (entry) {
       XZFS_ASSIGN_OR_RETURN(found, Register(parent, std::move(*entry)));
     } else {
+      XZFS_RETURN_IF_ERROR(RequireShort(place));
       XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, {}, nullptr));
       const mode_t masked = MaskedMode(place, mode & 07777, caller);
       const AsCaller as_caller(caller);
@@ -135,6 +214,11 @@ Result<LookupResult> Filesystem::Create(NodeId parent, const std::string& name, 
       Descriptor made(os_, fd);
       XZFS_ASSIGN_OR_RETURN(found, RegisterNew(place, stored));
       hot = std::make_shared<SharedDescriptor>(std::move(made));
+      const NodePtr node = nodes_.Find(found.node);
+      if ((flags & O_ACCMODE) == O_RDONLY && node != nullptr && !OpenNode(node)) {
+        // Its mode doesn't let us open it again: the descriptor that made it serves the reads, too.
+        files_.Keep(found.node, hot, node->content);
+      }
     }
   }
   const int open_flags = flags & ~(O_CREAT | O_EXCL | (hot != nullptr ? O_TRUNC : 0));
@@ -206,7 +290,7 @@ Result<LookupResult> Filesystem::MakeSymlink(NodeId parent, const std::string& n
 
 Status Filesystem::RequireFree(const Place& place) {
   XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
-  return entry ? Status(Fail(EEXIST, "'" + place.name + "' exists")) : Status();
+  return entry ? Status(Fail(EEXIST, "'" + place.name + "' exists")) : RequireShort(place);
 }
 
 Result<LookupResult> Filesystem::Link(NodeId id, NodeId parent, const std::string& name) {
@@ -214,14 +298,22 @@ Result<LookupResult> Filesystem::Link(NodeId id, NodeId parent, const std::strin
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
-  XZFS_RETURN_IF_ERROR(RequireFree(place));
+  XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
+  if (entry) {
+    return Fail(EEXIST, "'" + name + "' exists");
+  }
   if (nodes_.ZoneOf(id) != nodes_.ZoneOf(parent)) {
     return Fail(EXDEV, "'" + name + "' would be on another file system");
   }
   std::string from;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenParent(node, &from));
+  const auto stripped = node->kind == StoredKind::kCompressed ? StripSuffix(from) : std::nullopt;
+  if (name != (stripped ? stripped->logical : StripEscape(from).value_or(from))) {
+    XZFS_RETURN_IF_ERROR(RequireShort(place));
+  }
   XZFS_RETURN_IF_ERROR(StatName(*node, dir->descriptor.get(), from));
   StoredEntry kind;
+  kind.stored_name = from;
   kind.kind = node->kind;
   kind.format = node->format;
   XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, kind, nullptr));

@@ -20,6 +20,7 @@
 #include "store/kept_times.h"
 #include "store/names.h"
 #include "store/replace_rights.h"
+#include "xz/block_decoder.h"
 
 namespace xzfs {
 namespace {
@@ -37,28 +38,69 @@ bool IsNoReasonToFail(int code) {
 
 }  // namespace
 
-// A hint for the next mount, so its failure is no reason to fail. Returns whether it was noted.
-bool Filesystem::NotePending(const NodePtr& node) {
+// A hint for the next mount, so its failure is no reason to fail. Returns whether it is noted. A
+// file is noted once, until it isn't pending any more. `moved`: under a new path.
+bool Filesystem::NotePending(const NodePtr& node, bool moved) {
   if (options_.compress != Compress::kClose) {
     return false;
   }
-  auto session = SessionFor(node->id);
+  {
+    MutexLock lock(noted_mutex_);
+    if (!noted_.insert(node->id).second && !moved) {
+      return true;
+    }
+  }
+  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  auto session = SessionFor(zone);
   const Status noted =
-      session ? (*session)->NotePending(PathInZone(node->id)) : tl::unexpected(session.error());
+      session ? (*session)->NotePending(PathInZone(node->id), [&] { return NotedPaths(*zone); })
+              : tl::unexpected(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
+    ForgetNote(node->id);
   }
   return noted.has_value();
 }
 
-// The hints are of no use any more, unless somebody writes who will need one.
+// The file isn't pending any more.
+void Filesystem::ForgetNote(NodeId id) {
+  MutexLock lock(noted_mutex_);
+  noted_.erase(id);
+}
+
+bool Filesystem::IsNoted(NodeId id) {
+  MutexLock lock(noted_mutex_);
+  return noted_.contains(id);
+}
+
+std::vector<std::string> Filesystem::NotedPaths(const Zone& zone) {
+  std::vector<NodeId> ids;
+  {
+    MutexLock lock(noted_mutex_);
+    ids.assign(noted_.begin(), noted_.end());
+  }
+  std::vector<std::string> paths;
+  for (const NodeId id : ids) {
+    std::string path;
+    const ZonePtr its = nodes_.ZoneOf(id, &path);
+    if (its == nullptr) {
+      ForgetNote(id);
+    } else if (its.get() == &zone) {
+      paths.push_back(std::move(path));
+    }
+  }
+  return paths;
+}
+
+// The hints are of no use any more, but for those of files that were given up, unless somebody
+// writes who will need one.
 void Filesystem::ForgetPending() {
   RemoveDoneIntents(1);
   for (const ZonePtr& zone : Zones()) {
     MutexLock lock(zone->mutex);
     if (zone->session != nullptr) {
-      zone->session->ClearPendingIf(
-          [this] { return writers_ == 0 && committer_.figures().pending == 0; });
+      zone->session->KeepPendingIf([this] { return writers_ == 0 && committer_.is_idle(); },
+                                   [&] { return NotedPaths(*zone); });
     }
   }
 }
@@ -116,13 +158,19 @@ Status Filesystem::PrepareHot(const NodePtr& node, FileState& state, bool append
     return {};
   }
   std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
+  const auto parent = OpenParent(node, &name);
+  const auto st = parent ? StatName(*node, (*parent)->descriptor.get(), name)
+                         : Result<struct stat>(tl::unexpected(parent.error()));
+  if (!st) {
+    // Somebody else has taken its name away: it goes on without one.
+    return st.error().code == ESTALE ? Status() : tl::unexpected(st.error());
+  }
   StoredEntry entry;
-  XZFS_ASSIGN_OR_RETURN(entry.attributes, StatName(*node, parent->descriptor.get(), name));
+  entry.attributes = *st;
   entry.stored_name = name;
   entry.logical_name = StripEscape(name).value_or(name);
   // Once the file has changed it would be taken for another one.
-  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin(parent->descriptor.get(), entry));
+  XZFS_RETURN_IF_ERROR(RemoveHiddenTwin((*parent)->descriptor.get(), entry));
   NotePending(node);
   state.is_prepared = true;
   return {};
@@ -147,10 +195,11 @@ Status Filesystem::EscapeName(NodeId id) {
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
   std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
-  const int dir = parent->descriptor.get();
-  if (node->kind != StoredKind::kPlain || !NeedsEscape(name) || !StatName(*node, dir, name)) {
-    return {};
+  const auto parent = OpenParent(node, &name);
+  const int dir = parent ? (*parent)->descriptor.get() : -1;
+  if (!parent || node->kind != StoredKind::kPlain || !NeedsEscape(name) ||
+      !StatName(*node, dir, name)) {
+    return {};  // it has no name any more, or one that is good
   }
   const std::string escaped = HotNameOf(name);
   const NodeId dir_id = nodes_.LocationOf(id).parent;
@@ -209,6 +258,17 @@ Status Filesystem::RequireChangeable(const NodePtr& node) {
   if (!MayGiveOwner(st)) {
     return Fail(EPERM, nodes_.PathOf(node->id) +
                            " is somebody else's, and the daemon has not the right to make it anew");
+  }
+  // Its Blocks are those of one encoder: what the first one needs the others do, too.
+  const XzReader::Source source = SourceOf(node);
+  XZFS_ASSIGN_OR_RETURN(const auto file,
+                        engine_.files.Get(source.identity, source.format, source.file_id,
+                                          *source.stored, source.name));
+  if (file->index().block_count() != 0) {
+    const auto filters = DescribeFilters(*source.stored, file->index(), file->index().Block(0));
+    if (!filters && filters.error().is_unsupported) {
+      return Fail(EOPNOTSUPP, nodes_.PathOf(node->id) + ": " + filters.error().message);
+    }
   }
   return {};
 }

@@ -103,6 +103,8 @@ void Filesystem::FinishRemoval(const Victim& victim) {
     return;
   }
   nodes_.Unkey(id);
+  ClearFailure(id);
+  ForgetNote(id);
   if (victim.node->kind == StoredKind::kDirectory) {
     nodes_.Update(id, [&](Node& removed) {
       removed.is_removed = true;

@@ -193,6 +193,9 @@ Result<bool> Filesystem::RenameEntry(const Place& from, const Place& to, unsigne
   if (target && IsSameFile(*moved, *target)) {
     return true;  // two names of one file: POSIX says that nothing happens
   }
+  if (!target && to.name != from.name) {
+    XZFS_RETURN_IF_ERROR(RequireShort(to));
+  }
   if ((flags & RENAME_EXCHANGE) != 0) {
     return Exchange(from, *moved, to, *target, prepared);
   }
@@ -465,8 +468,8 @@ void Filesystem::NotePath(const NodePtr& node) {
     if (const Status noted = path ? node->state->overlay->NotePath(*path) : Status(); !noted) {
       Log(LogLevel::kDebug, noted.error().message);
     }
-  } else if (node->state->changed) {
-    NotePending(node);
+  } else if (node->state->changed || IsNoted(node->id)) {
+    NotePending(node, /*moved=*/true);
   }
 }
 

@@ -35,8 +35,7 @@ Result<bool> Filesystem::RenameWhiteout::IsReady(const Place& from, const Place&
   XZFS_ASSIGN_OR_RETURN(stored_name, fs.StoredNameFor(from, device, &*moved));
   std::vector<IntentStep> wanted = {
       {IntentStep::Kind::kRename, moved->attributes.st_ino,
-       fs.PathInZone(from.dir->id, moved->stored_name),
-       fs.PathInZone(to.dir->id, new_name)},
+       fs.PathInZone(from.dir->id, moved->stored_name), fs.PathInZone(to.dir->id, new_name)},
       {IntentStep::Kind::kRename, 0, {}, fs.PathInZone(from.dir->id, stored_name)}};
   if (!intent.empty()) {
     wanted[1].inode = steps[1].inode;
@@ -86,8 +85,8 @@ Status Filesystem::RenameWhiteout::PutInto(const Place& from) {
   if (error < 0) {
     temp.clear();  // the intent's
     intent.clear();
-    Log(LogLevel::kError, "the whiteout of '" + from.name +
-                              "' could not get its name; the next mount gives it that");
+    Log(LogLevel::kError,
+        "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
   fs.FinishIntent({session, std::exchange(intent, {}), {from.descriptor}});

@@ -87,7 +87,8 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
     }
     if (node->damage) {
-      return Fail(node->damage->code, nodes_.PathOf(id) + ": " + node->damage->message);
+      return Fail(node->damage->is_unsupported ? EOPNOTSUPP : node->damage->code,
+                  nodes_.PathOf(id) + ": " + node->damage->message);
     }
     if (node->kind == StoredKind::kCompressed && node->format != Format::kXz) {
       return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");
@@ -149,7 +150,9 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
     MutexLock lock(state.mutex);
     NoteClosing(node->id, state);
   }
-  --writers_;
+  if (--writers_ == 0 && committer_.is_idle()) {
+    ForgetPending();  // it became idle while there was a writer
+  }
   Forget(node->id, 1);
 }
 

@@ -393,7 +393,7 @@ bool Filesystem::RemoveHome(const Place& place, const StoredEntry& entry) {
       session->RemoveIfEmpty();
     }
     if (auto session = std::exchange(zone->session, nullptr)) {
-      session->ClearPendingIf([] { return true; });
+      session->KeepPendingIf([] { return true; }, [] { return std::vector<std::string>(); });
       session->RemoveIfEmpty();
     }
   }

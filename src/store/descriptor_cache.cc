@@ -19,7 +19,10 @@ DescriptorPtr DescriptorCache::Find(uint64_t id, unsigned content) {
 }
 
 DescriptorPtr DescriptorCache::Add(uint64_t id, Descriptor descriptor, unsigned content) {
-  auto added = std::make_shared<SharedDescriptor>(std::move(descriptor));
+  return Keep(id, std::make_shared<SharedDescriptor>(std::move(descriptor)), content);
+}
+
+DescriptorPtr DescriptorCache::Keep(uint64_t id, DescriptorPtr added, unsigned content) {
   std::list<Entry> dropped;  // closed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = by_id_.find(id); it != by_id_.end()) {

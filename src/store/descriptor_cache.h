@@ -36,6 +36,8 @@ class DescriptorCache {
   // Keeps `descriptor` under `id`, unless there is one already of this content or a later one.
   // Returns what is kept of this content, else `descriptor`.
   DescriptorPtr Add(uint64_t id, Descriptor descriptor, unsigned content = 0) EXCLUDES(mutex_);
+  // The same of one that is shared already.
+  DescriptorPtr Keep(uint64_t id, DescriptorPtr descriptor, unsigned content) EXCLUDES(mutex_);
   void Drop(uint64_t id) EXCLUDES(mutex_);
   // But not the one that is pinned.
   void Close(uint64_t id) EXCLUDES(mutex_);

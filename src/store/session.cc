@@ -292,7 +292,7 @@ Result<TempFile> Session::MakeTemp() {
 
 void Session::Unlink(const std::string& file) { os_.Unlink(folder(), file, 0); }
 
-Status Session::NotePending(const std::string& path) {
+Status Session::NotePending(const std::string& path, const Paths& alive) {
   const std::string record = Sealed(path);
   MutexLock lock(mutex_);
   if (!pending_.valid()) {
@@ -305,14 +305,51 @@ Status Session::NotePending(const std::string& path) {
   // At the end that we know: what a failed write left there is overwritten.
   XZFS_RETURN_IF_ERROR(WriteAll(os_, pending_.get(), record, pending_bytes_));
   pending_bytes_ += record.size();
+  if (pending_bytes_ > rewrite_pending_at_) {
+    const Status rewritten = RewritePending(alive());  // an error: it stays as it is
+    rewrite_pending_at_ = std::max(kLeastRewriteBytes, 2 * pending_bytes_);
+    return rewritten;
+  }
   return {};
 }
 
-void Session::ClearPendingIf(const std::function<bool()>& idle) {
+void Session::KeepPendingIf(const std::function<bool()>& idle, const Paths& alive) {
   MutexLock lock(mutex_);
-  if (pending_.valid() && pending_bytes_ != 0 && idle() && os_.Truncate(pending_.get(), 0) == 0) {
+  if (!pending_.valid() || pending_bytes_ == 0 || !idle()) {
+    return;
+  }
+  const std::vector<std::string> paths = alive();
+  if (!paths.empty()) {
+    static_cast<void>(RewritePending(paths));  // more of them do no harm
+  } else if (os_.Truncate(pending_.get(), 0) == 0) {
     pending_bytes_ = 0;
   }
+}
+
+// The old list has the name until the new one is complete.
+Status Session::RewritePending(const std::vector<std::string>& paths) {
+  std::string bytes;
+  for (const std::string& path : paths) {
+    PutRecord(bytes, path);
+  }
+  const std::string fresh = std::string(kPendingName) + ".tmp";  // the next mount would remove it
+  const int fd = os_.OpenBeneath(folder(), fresh, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  if (fd < 0) {
+    return FailErrno(-fd, "make .xzfs/" + name_ + "/" + fresh);
+  }
+  Descriptor file(os_, fd);
+  Status made = WriteAll(os_, fd, bytes, 0);
+  if (made) {
+    const int error = os_.Rename(folder(), fresh, folder(), kPendingName, 0);
+    made = error < 0 ? Status(FailErrno(-error, "rename .xzfs/" + name_ + "/" + fresh)) : Status();
+  }
+  if (!made) {
+    Unlink(fresh);
+    return made;
+  }
+  pending_ = std::move(file);
+  pending_bytes_ = bytes.size();
+  return {};
 }
 
 Result<std::vector<std::string>> Session::ReadPending() {

@@ -112,9 +112,12 @@ class Session {
 
   // Notes, as a hint for the next mount, that the plain file `path` is to be committed. Costs a
   // write; not synced: what is lost with it is only that a file stays plain.
-  Status NotePending(const std::string& path) EXCLUDES(mutex_);
-  // Forgets all paths if `idle` says, while no path can be added, that none is of use.
-  void ClearPendingIf(const std::function<bool()>& idle) EXCLUDES(mutex_);
+  // `alive` names, while no path can be added, those that are still of use: the file is written
+  // anew when it is large and most of it is not.
+  using Paths = std::function<std::vector<std::string>()>;
+  Status NotePending(const std::string& path, const Paths& alive) EXCLUDES(mutex_);
+  // Keeps the paths that `alive` names, if `idle` says that nothing else is of use.
+  void KeepPendingIf(const std::function<bool()>& idle, const Paths& alive) EXCLUDES(mutex_);
   Result<std::vector<std::string>> ReadPending();
   // Of a session that was adopted: whether it has paths that nobody has taken over.
   bool has_pending();
@@ -138,6 +141,9 @@ class Session {
   void RemoveIfEmpty();
 
  private:
+  // A list of pending files of this size is no burden to anybody.
+  static constexpr uint64_t kLeastRewriteBytes = uint64_t{1} << 20;
+
   static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source, const SessionUse& use);
   static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int source, int home,
                                                    const std::string& name);
@@ -147,6 +153,7 @@ class Session {
   bool IsDone();
   Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
   Result<std::string> ReadWhole(const std::string& name);
+  Status RewritePending(const std::vector<std::string>& paths) REQUIRES(mutex_);
 
   Os& os_;
   const int source_;
@@ -159,6 +166,7 @@ class Session {
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;
   Descriptor pending_ GUARDED_BY(mutex_);
   uint64_t pending_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t rewrite_pending_at_ GUARDED_BY(mutex_) = kLeastRewriteBytes;
 };
 
 }  // namespace xzfs

@@ -53,7 +53,9 @@ std::string VersionText(uint32_t version) {
 }  // namespace
 
 tl::unexpected<Error> FailLzma(lzma_ret ret, const std::string& what) {
-  return Fail(ErrnoOf(ret), what + ": " + Reason(ret));
+  auto error = Fail(ErrnoOf(ret), what + ": " + Reason(ret));
+  error.value().is_unsupported = ret == LZMA_OPTIONS_ERROR;
+  return error;
 }
 
 tl::unexpected<Error> FailMemoryLimit(uint64_t needed_bytes, uint64_t limit_bytes) {

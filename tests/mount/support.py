@@ -146,13 +146,14 @@ class Mount:
     """
 
     def __init__(self, source, options="", flags=(), descriptor_limit=None, deadline_s=240.0,
-                 environment=None):
+                 environment=None, prefix=()):
         self.source = source
         self.options = options
         self.flags = list(flags)
         self.descriptor_limit = descriptor_limit
         self.deadline_s = deadline_s * SLOWNESS
         self.environment = environment
+        self.prefix = prefix  # of the command, as setpriv
         self.timed_out = False
         self.path = None
         self.process = None
@@ -217,7 +218,7 @@ class Mount:
         return self
 
     def _start(self):
-        argv = [BINARY, "-f", *self.flags, self.source, self.path]
+        argv = [*self.prefix, BINARY, "-f", *self.flags, self.source, self.path]
         if self.options:
             argv += ["-o", self.options]
 

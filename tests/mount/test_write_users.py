@@ -6,6 +6,7 @@ Each test runs on the mount and, which shows that it asks for what Linux does, o
 import json
 import os
 import stat
+import struct
 import sys
 import unittest
 
@@ -71,6 +72,20 @@ class Calls:
             os.chmod(path, mode)
             self.assert_state(name, state)
             yield name, path, state
+
+    def test_an_acl_of_who_is_not_in_the_group_takes_the_set_group_id_bit(self):
+        acl = struct.pack("<I", 2) + b"".join(
+            struct.pack("<HHI", tag, bits, who) for tag, bits, who in
+            ((1, 7, 2**32 - 1), (2, 4, 1), (4, 7, 2**32 - 1), (16, 7, 2**32 - 1),
+             (32, 7, 2**32 - 1)))
+        code = f"os.setxattr(NAME, 'system.posix_acl_access', {acl!r})"
+        for name, path, _ in self.for_each_state(0o2777, gid=0):
+            self.as_user(ALICE, code.replace("NAME", repr(name)))
+            self.assertEqual(os.stat(path).st_mode & 0o7777, 0o777, name)
+            os.unlink(path)
+        for name, path, _ in self.for_each_state(0o2777):  # her own group
+            self.as_user(ALICE, code.replace("NAME", repr(name)))
+            self.assertEqual(os.stat(path).st_mode & 0o7777, 0o2777, name)
 
     def test_what_a_user_makes_is_theirs(self):
         os.chmod(self.root, 0o777)

@@ -276,6 +276,13 @@ class WriteMount(Mount):
         if answer != b"ok":
             raise AssertionError(f"cmd.sync answers {answer!r}")
 
+    def sync_error(self):
+        """What a sync that fails says."""
+        answer = os.getxattr(self.path, "user.xzfs.cmd.sync").decode()
+        if not answer.startswith("error: "):
+            raise AssertionError(f"cmd.sync answers {answer!r}")
+        return answer[len("error: "):]
+
     def commits(self):
         return self.stats()["commits"]
 

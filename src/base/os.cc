@@ -43,6 +43,8 @@ std::string ProcPath(int dir, const std::string& name) {
   return "/proc/self/fd/" + std::to_string(dir) + "/" + name;
 }
 
+constexpr decltype(statfs::f_type) kOverlayFs = 0x794C7630;
+
 struct timespec TimeOf(const struct statx_timestamp& time) {
   return {.tv_sec = static_cast<time_t>(time.tv_sec), .tv_nsec = time.tv_nsec};
 }
@@ -113,6 +115,10 @@ class RealOs : public Os {
     });
     if (result == 0) {
       *out = FactsOf(found);
+      struct statfs fs = {};
+      if (out->birth_ns != 0 && ::fstatfs(dir, &fs) == 0 && fs.f_type == kOverlayFs) {
+        out->birth_ns = 0;  // a change may copy the file to another layer, where it is younger
+      }
     }
     return result;
   }

@@ -461,6 +461,7 @@ class Filesystem {
   Status FindNameOf(const NodePtr& node);
   uint64_t PlainSize(const NodePtr& node);
   void EndSessions(Zone& zone, bool idle);
+  void RetryGivenUp();
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   void NoteCommitError(NodeId id, Error& error, bool is_given_up);
   bool NoteFailure(NodeId id, const Error& error, bool is_given_up);

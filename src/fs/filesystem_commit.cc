@@ -215,7 +215,26 @@ void Filesystem::QueueClosing() {
   }
 }
 
+// Somebody asks for it: what stood in the way of files that were given up may be gone.
+void Filesystem::RetryGivenUp() {
+  for (const CommitFailures::Failure& failure : failures_.First(failures_.count())) {
+    const NodePtr node = failure.is_given_up ? nodes_.Find(failure.node) : nullptr;
+    if (node == nullptr || node->state == nullptr) {
+      continue;
+    }
+    {
+      MutexLock lock(node->state->mutex);
+      if (node->state->unlinked || node->state->job != nullptr) {
+        continue;
+      }
+      node->state->changed = true;
+    }
+    QueueCommit(node, /*is_awaited=*/true);
+  }
+}
+
 Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
+  RetryGivenUp();
   QueueClosing();
   Status synced = committer_.Sync(interrupted);
   if (!synced && synced.error().code == EINTR) {

@@ -96,7 +96,9 @@ class Foreign(support.MountTest):
                     os.listdir(mount.path)
                     for name, change in changes.items():
                         change(mount / f"{name}.db")
-                    mount.sync()
+                    # Those that were written to are named: their `.xz` is another file.
+                    with contextlib.suppress(write_support.SyncFailed):
+                        mount.sync()
                     os.listdir(mount.path)
                 now = stored(source)
                 for name in changes:
@@ -147,7 +149,7 @@ class Foreign(support.MountTest):
                 os.utime(path, ns=(TIME, TIME))
                 os.utime(cold, ns=(TIME, TIME))
             before = stored(self.source)
-            mount.sync()
+            self.assertIn("'file.xz' is in its way", mount.sync_error())
             self.assertEqual(stored(self.source), before)
             self.assertEqual(mount.stats()["commits"]["done"], 0)
 

@@ -155,13 +155,14 @@ class Rights(MountTest):
     def test_what_lies_on_a_read_only_file_system_is_not_changed(self):
         below = os.path.join(self.source, "below")
         os.mkdir(below)
+        with WriteMount(self.source, OPTIONS) as mount:
+            names = self.make(mount, "below")
+            plain = os.path.join(below, "plain")
+            write_file(plain, CONTENT)
         support.run(["mount", "--bind", below, below])
         try:
+            support.run(["mount", "-o", "remount,bind,ro", below])
             with WriteMount(self.source, OPTIONS) as mount:
-                names = self.make(mount, "below")
-                plain = os.path.join(below, "plain")
-                write_file(plain, CONTENT)
-                support.run(["mount", "-o", "remount,bind,ro", below])
                 self.assert_refused(mount, names, plain)
                 for name in names.values():
                     self.assertEqual(outcome(append, mount / name), "EROFS")

@@ -6,6 +6,7 @@ long each random test lasts; by default what the test says, times XZFS_TEST_SCAL
 
 import collections
 import contextlib
+import errno
 import hashlib
 import lzma
 import os
@@ -260,6 +261,15 @@ def stored_path(source, name):
 # Mounts.
 
 
+class SyncFailed(OSError):
+    """What cmd.sync says of files that are not committed. `errno` is that of the first one, as far as
+    the text tells it."""
+
+    def __init__(self, text):
+        code = next((code for code in errno.errorcode if text.endswith(os.strerror(code))), errno.EIO)
+        super().__init__(code, text)
+
+
 class WriteMount(Mount):
     """A mount that is written to. Unless the options say when, nothing is committed before sync().
     """
@@ -274,7 +284,7 @@ class WriteMount(Mount):
         """Waits until nothing is pending."""
         answer = os.getxattr(self.path, "user.xzfs.cmd.sync")
         if answer != b"ok":
-            raise AssertionError(f"cmd.sync answers {answer!r}")
+            raise SyncFailed(answer.decode(errors="replace"))
 
     def sync_error(self):
         """What a sync that fails says."""

@@ -32,6 +32,7 @@ class OnePair : public TwinRecords {
     return Identity::Of(plain.attributes) == Identity::Of(plain_.attributes) &&
            Identity::Of(compressed.attributes) == Identity::Of(compressed_.attributes);
   }
+  Result<bool> RemoveHidden(int, const std::string&, const std::string&) override { return false; }
   std::function<void()> on_ask;
 
  private:

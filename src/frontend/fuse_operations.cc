@@ -9,11 +9,12 @@
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "base/log.h"
-#include "frontend/request.h"
 
 namespace xzfs {
 namespace {
@@ -29,27 +30,33 @@ constexpr unsigned kMostSlowReads = 16;
 // may be 1 MiB, and so much for each of many threads would be outside of all accounting.
 constexpr size_t kKeptBufferBytes = 128 << 10;
 
+constexpr std::string_view kCommandPrefix = "user.xzfs.cmd.";
+
 // The size of a control attribute may change between the call that asks for it and the one that
 // fetches: so much is added to the first answer.
 constexpr size_t kControlSlack = 256;
 
 Caller CallerOf(fuse_req_t req) {
   const struct fuse_ctx* const context = fuse_req_ctx(req);
-  return {context->uid, context->gid, context->umask,
-          [req] { return fuse_req_interrupted(req) != 0; }};
+  return {context->uid, context->gid, context->umask};
 }
 
 FuseOperations& Of(fuse_req_t req) { return *static_cast<FuseOperations*>(fuse_req_userdata(req)); }
 
 }  // namespace
 
+WaitingRequests& FuseOperations::WaitingOf(fuse_req_t req) { return Of(req).waiting_; }
+
 template <class Act>
-void FuseOperations::Run(fuse_req_t req, Act act) {
+bool FuseOperations::TryOnce(fuse_req_t req, Act& act, bool is_last) {
   FuseOperations& self = Of(req);
   Request request(req);
   try {
     const Status status = act(self, request);
     if (!status) {
+      if (status.error().code == EWOULDBLOCK && !is_last) {
+        return false;
+      }
       LogFailure(status.error());
       request.Error(status.error().code);
     }
@@ -59,6 +66,46 @@ void FuseOperations::Run(fuse_req_t req, Act act) {
     Log(LogLevel::kError, std::string("internal error: ") + e.what());
     request.Error(EIO);
   }
+  return true;
+}
+
+template <class Act>
+void FuseOperations::Run(fuse_req_t req, Act act) {
+  TryOnce(req, act, /*is_last=*/true);
+}
+
+template <class Act>
+void FuseOperations::RunRetried(fuse_req_t req, Act act) {
+  if (!TryOnce(req, act, /*is_last=*/false)) {
+    WaitingOf(req).Retry(req, [act = std::move(act)](fuse_req_t again, bool is_last) mutable {
+      return TryOnce(again, act, is_last);
+    });
+  }
+}
+
+template <class Begin>
+void FuseOperations::ParkFor(Request& request, WaitingRequests::Reply on_interrupt, Begin begin) {
+  const WaitingRequests::Ticket ticket = waiting_.Park(request.get(), std::move(on_interrupt));
+  request.End();
+  try {
+    begin(ticket);
+  } catch (const std::bad_alloc&) {
+    waiting_.End(ticket, [](fuse_req_t req) { fuse_reply_err(req, ENOMEM); });
+  }
+}
+
+void FuseOperations::ReplyWhenStored(Request& request, NodeId node, WaitingRequests::Reply reply,
+                                     WaitingRequests::Reply on_interrupt) {
+  if (!filler_->IsStoring(node)) {
+    reply(request.End());
+    return;
+  }
+  ParkFor(request, std::move(on_interrupt), [&](WaitingRequests::Ticket ticket) {
+    const auto end = [this, ticket, reply] { waiting_.End(ticket, reply); };
+    if (!filler_->WhenStored(node, end)) {
+      end();
+    }
+  });
 }
 
 struct fuse_entry_param FuseOperations::EntryOf(const LookupResult& found) const {
@@ -138,15 +185,27 @@ void FuseOperations::ReadLink(fuse_req_t req, fuse_ino_t node) {
 }
 
 void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+  RunRetried(req, [node, info = *fi](FuseOperations& self, Request& request) mutable -> Status {
     bool keep_cache = false;
     XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file,
-                          self.fs_.Open(node, fi->flags, &keep_cache));
+                          self.fs_.Open(node, info.flags, &keep_cache));
     OpenFile* const opened = file.get();
-    self.Hand(std::move(file), keep_cache, fi);
-    if (fuse_reply_open(request.End(), fi) == -ENOENT) {
-      self.fs_.Close(self.TakeBack(opened));  // the caller was interrupted: no release will come
+    const bool may_write = file->may_write();
+    self.Hand(std::move(file), keep_cache, &info);
+    const auto reply = [&self, opened, info](fuse_req_t ending) {
+      if (fuse_reply_open(ending, &info) == -ENOENT) {
+        // The caller was interrupted: no release will come.
+        self.fs_.Close(self.TakeBack(opened));
+      }
+    };
+    if (!may_write) {
+      reply(request.End());
+      return {};
     }
+    self.ReplyWhenStored(request, node, reply, [&self, opened](fuse_req_t interrupted) {
+      self.fs_.Close(self.TakeBack(opened));
+      fuse_reply_err(interrupted, EINTR);
+    });
     return {};
   });
 }
@@ -359,10 +418,34 @@ void FuseOperations::ReplyXattr(fuse_req_t req, const std::string& value, size_t
 void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     const std::string key(name);
-    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key, CallerOf(req)));
+    if (key.starts_with(kCommandPrefix)) {
+      self.RunCommand(request, node, key, size);
+      return {};
+    }
+    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key));
     ReplyXattr(request.End(), value, size, key.starts_with("user.xzfs.") ? kControlSlack : 0);
     return {};
   });
+}
+
+// It may wait for commits.
+void FuseOperations::RunCommand(Request& request, NodeId node, const std::string& key,
+                                size_t size) {
+  const Caller caller = CallerOf(request.get());
+  ParkFor(
+      request, [](fuse_req_t interrupted) { fuse_reply_err(interrupted, EINTR); },
+      [&](WaitingRequests::Ticket ticket) {
+        fs_.RunCommand(node, key, caller, [this, ticket, size](const Result<std::string>& value) {
+          waiting_.End(ticket, [&](fuse_req_t ending) {
+            if (value) {
+              ReplyXattr(ending, *value, size, kControlSlack);
+            } else {
+              LogFailure(value.error());
+              fuse_reply_err(ending, ReplyCode(value.error().code));
+            }
+          });
+        });
+      });
 }
 
 void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
@@ -408,33 +491,42 @@ void FuseOperations::RemoveXattr(fuse_req_t req, fuse_ino_t node, const char* na
 
 void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
                              struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+  const std::optional<struct fuse_file_info> info =
+      fi == nullptr ? std::nullopt : std::optional(*fi);
+  RunRetried(req, [=, asked = *attr](FuseOperations& self, Request& request) -> Status {
     const struct timespec now = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
     Filesystem::AttributeChange change;
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
-      change.mode = attr->st_mode;
+      change.mode = asked.st_mode;
     }
     if ((to_set & FUSE_SET_ATTR_UID) != 0) {
-      change.uid = attr->st_uid;
+      change.uid = asked.st_uid;
     }
     if ((to_set & FUSE_SET_ATTR_GID) != 0) {
-      change.gid = attr->st_gid;
+      change.gid = asked.st_gid;
     }
     if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
-      change.size = static_cast<uint64_t>(attr->st_size);
+      change.size = static_cast<uint64_t>(asked.st_size);
     }
     if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
-      change.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) != 0 ? now : attr->st_atim;
+      change.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) != 0 ? now : asked.st_atim;
     }
     if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
-      change.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0 ? now : attr->st_mtim;
+      change.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0 ? now : asked.st_mtim;
     }
     OpenFile* file = nullptr;
-    if (fi != nullptr) {
-      XZFS_ASSIGN_OR_RETURN(file, self.FileOf(fi));
+    if (info) {
+      XZFS_ASSIGN_OR_RETURN(file, self.FileOf(&*info));
     }
     XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.SetAttributes(node, change, file));
-    fuse_reply_attr(request.End(), &st, self.fs_.options().attr_timeout_s);
+    const auto reply = [st, timeout = self.fs_.options().attr_timeout_s](fuse_req_t ending) {
+      fuse_reply_attr(ending, &st, timeout);
+    };
+    if (change.size) {
+      self.ReplyWhenStored(request, node, reply, nullptr);
+    } else {
+      reply(request.End());
+    }
     return {};
   });
 }
@@ -481,19 +573,32 @@ void FuseOperations::Rename(fuse_req_t req, fuse_ino_t parent, const char* name,
 
 void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                             struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    std::unique_ptr<OpenFile> file;
-    XZFS_ASSIGN_OR_RETURN(const LookupResult found,
-                          self.fs_.Create(parent, name, mode, fi->flags, CallerOf(req), &file));
-    OpenFile* const opened = file.get();
-    self.Hand(std::move(file), /*keep_cache=*/false, fi);
-    const struct fuse_entry_param entry = self.EntryOf(found);
-    if (fuse_reply_create(request.End(), &entry, fi) == -ENOENT) {
-      self.fs_.Close(self.TakeBack(opened));
-      self.fs_.Forget(found.node, 1);
-    }
-    return {};
-  });
+  RunRetried(req,
+             [parent, file_name = std::string(name), mode, info = *fi](
+                 FuseOperations& self, Request& request) mutable -> Status {
+               std::unique_ptr<OpenFile> file;
+               XZFS_ASSIGN_OR_RETURN(const LookupResult found,
+                                     self.fs_.Create(parent, file_name, mode, info.flags,
+                                                     CallerOf(request.get()), &file));
+               OpenFile* const opened = file.get();
+               self.Hand(std::move(file), /*keep_cache=*/false, &info);
+               const auto give_up = [&self, opened, node = found.node] {
+                 self.fs_.Close(self.TakeBack(opened));
+                 self.fs_.Forget(node, 1);
+               };
+               self.ReplyWhenStored(
+                   request, found.node,
+                   [give_up, entry = self.EntryOf(found), info](fuse_req_t ending) {
+                     if (fuse_reply_create(ending, &entry, &info) == -ENOENT) {
+                       give_up();
+                     }
+                   },
+                   [give_up](fuse_req_t interrupted) {
+                     give_up();
+                     fuse_reply_err(interrupted, EINTR);
+                   });
+               return {};
+             });
 }
 
 void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t size, off_t offset,
@@ -521,10 +626,27 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
   });
 }
 
+// With sync_close it waits for the commit. A signal doesn't end the wait: programs take a close
+// that fails for lost data.
 void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) -> Status {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Flush(*file);
+    XZFS_ASSIGN_OR_RETURN(const bool must_wait, self.fs_.Flush(*file));
+    if (!must_wait) {
+      request.Error(0);
+      return {};
+    }
+    self.ParkFor(request, nullptr, [&](WaitingRequests::Ticket ticket) {
+      self.fs_.CommitNow(file->id(), [&self, ticket](const Status& committed) {
+        self.waiting_.End(ticket, [&](fuse_req_t ending) {
+          if (!committed) {
+            LogFailure(committed.error());
+          }
+          fuse_reply_err(ending, committed ? 0 : ReplyCode(committed.error().code));
+        });
+      });
+    });
+    return {};
   });
 }
 

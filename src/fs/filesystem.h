@@ -79,6 +79,13 @@ struct DecodedRange {
   std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
 };
 
+// Of a file, as the kernel caches it. `length` 0: to the end.
+struct PageRange {
+  NodeId node = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+};
+
 // What `user.xzfs.info` tells of a file.
 struct FileFigures {
   std::string stored_name;
@@ -124,6 +131,9 @@ class Filesystem {
   Result<struct stat> GetAttributes(NodeId node);
   Result<std::string> ReadLink(NodeId node);
 
+  // Open, Create and SetAttributes fail with EWOULDBLOCK while another mount keeps those away who
+  // want to write to a file, because it's at the last steps of its commit: to be tried again.
+
   // `flags` as open(2) takes them. `keep_cache`: what the kernel has cached of the file is still
   // good.
   Result<std::unique_ptr<OpenFile>> Open(NodeId node, int flags, bool* keep_cache);
@@ -140,7 +150,8 @@ class Filesystem {
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
   struct Appended {
     size_t bytes = 0;
-    // If they are not where the kernel takes them to be: what it has from here on is not the file's.
+    // If they are not where the kernel takes them to be: what it has from here on is not the
+    // file's.
     std::optional<uint64_t> stale_from = std::nullopt;
   };
   // The same at the end that the file really has, whoever else appends to it. `expected`: where the
@@ -151,9 +162,10 @@ class Filesystem {
   Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
   // As lseek(2) with SEEK_DATA and SEEK_HOLE.
   Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
-  // A descriptor of it is about to be closed. With sync_close, and if it's the last handle that may
-  // write, waits until the file is committed.
-  Status Flush(const OpenFile& file);
+  // A descriptor of it is about to be closed. True, with sync_close and if it's the last handle
+  // that may write: close is to wait until CommitNow says that the file is committed.
+  Result<bool> Flush(const OpenFile& file);
+  void CommitNow(NodeId id, Committer::Done done);
   Status Sync(const OpenFile& file, bool only_data);
   Status SyncDirectory(NodeId node);
 
@@ -189,8 +201,11 @@ class Filesystem {
   Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags);
   Status RemoveXattr(NodeId node, const std::string& key);
 
-  // Waits until nothing is pending, without the time to settle. The error of a commit that failed.
-  Status SyncCommits(const std::function<bool()>& interrupted = nullptr);
+  // Commits what is pending, without the time to settle, and tells `done` when that is through,
+  // with the error of a commit that failed.
+  void SyncCommits(Committer::Done done);
+  // The same, and waits. Not for request threads.
+  Status SyncCommits();
   // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
   // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
   void EndCommits(bool finish);
@@ -210,31 +225,38 @@ class Filesystem {
                        size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 
   Result<struct statvfs> StatVfs();
-  // `caller`: who asks; of no account but for the mount's own attributes.
-  Result<std::string> GetXattr(NodeId node, const std::string& key, const Caller& caller);
+  Result<std::string> GetXattr(NodeId node, const std::string& key);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
   Result<std::string> ListXattr(NodeId node, bool with_trusted);
 
   // Answers the extended attributes "user.xzfs.*": nullopt if there is no such key on that node.
-  using ControlXattrs = std::function<std::optional<Result<std::string>>(
-      NodeId node, const std::string& key, const Caller& caller)>;
+  using ControlXattrs =
+      std::function<std::optional<Result<std::string>>(NodeId node, const std::string& key)>;
   // Not thread-safe: before Start.
   void SetControlXattrs(ControlXattrs control) { control_ = std::move(control); }
+
+  // Attributes whose reading does something ("user.xzfs.cmd.*"): false if there is none such, else
+  // `done` is called once, on any thread, maybe before it returns.
+  using CommandDone = std::function<void(const Result<std::string>&)>;
+  using ControlCommands = std::function<bool(NodeId node, const std::string& key,
+                                             const Caller& caller, const CommandDone& done)>;
+  // Not thread-safe: before Start.
+  void SetControlCommands(ControlCommands commands) { commands_ = std::move(commands); }
+  void RunCommand(NodeId node, const std::string& key, const Caller& caller,
+                  const CommandDone& done);
 
   // Is told what was decoded before anybody asked for it, on any thread. Returns at once. Null:
   // nobody.
   using DecodedListener = std::function<void(std::vector<DecodedRange>)>;
   // Not thread-safe: no file is open.
-  // `await` returns when nothing of the node is on its way to the kernel that was found to be still
-  // good before the call.
-  void SetDecodedListener(DecodedListener listener, std::function<void(NodeId)> await) {
-    decoded_ = std::move(listener);
-    await_stores_ = std::move(await);
-  }
+  void SetDecodedListener(DecodedListener listener) { decoded_ = std::move(listener); }
 
-  // Is asked to make the kernel drop what it has cached of a file. Null: nobody.
+  // Has the kernel drop what it has cached of files, on another thread, and calls `done`, which may
+  // be null. Returns at once: false if it can't. Null: nobody can.
+  using PageDropper =
+      std::function<bool(std::vector<PageRange> ranges, std::function<void()> done)>;
   // Not thread-safe: before Start.
-  void SetPageDropper(std::function<void(NodeId)> dropper) { drop_pages_ = std::move(dropper); }
+  void SetPageDropper(PageDropper dropper) { drop_pages_ = std::move(dropper); }
 
   // Is told, after the reply, that the pages that the kernel has of a file from `offset` on are not
   // what is stored. Returns at once. Null: nobody.
@@ -253,8 +275,8 @@ class Filesystem {
   Status SetLive(const std::string& option) EXCLUDES(live_mutex_);
   // The options as they are now.
   Options live_options() EXCLUDES(live_mutex_);
-  // Drops what was decoded, here and in the kernel's page cache.
-  void DropCaches();
+  // Drops what was decoded, here and in the kernel's page cache, then calls `done`.
+  void DropCaches(std::function<void()> done);
   // What was read, and how long it took.
   const ReadTimes& read_times() const { return read_times_; }
   History& history() { return history_; }
@@ -360,7 +382,6 @@ class Filesystem {
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
-  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file, bool appends);
   void AttachOverlay(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
                      std::shared_ptr<Session> session) REQUIRES(state.mutex);
   void NoteHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
@@ -508,8 +529,8 @@ class Filesystem {
   DescriptorCache files_;
   ControlXattrs control_;
   DecodedListener decoded_;
-  std::function<void(NodeId)> await_stores_;
-  std::function<void(NodeId)> drop_pages_;
+  ControlCommands commands_;
+  PageDropper drop_pages_;
   std::function<void(NodeId, uint64_t)> stale_;
   OpenOrder open_order_;
   ListingTable listings_;

@@ -138,9 +138,14 @@ void Filesystem::QueueClosing() {
   }
 }
 
-Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
+void Filesystem::SyncCommits(Committer::Done done) {
   QueueClosing();
-  return committer_.Sync(interrupted);
+  committer_.Sync(std::move(done));
+}
+
+Status Filesystem::SyncCommits() {
+  QueueClosing();
+  return committer_.Sync();
 }
 
 // Once nobody asks any more all handles are as good as closed, and what was removed has no user.

@@ -438,11 +438,11 @@ Result<struct statvfs> Filesystem::StatVfs() {
   return st;
 }
 
-Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key, const Caller& caller) {
+Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
   if (IsControlKey(key)) {
     XZFS_RETURN_IF_ERROR(FindNode(id));
     if (control_) {
-      if (auto answer = control_(id, key, caller)) {
+      if (auto answer = control_(id, key)) {
         return std::move(*answer);
       }
     }

@@ -10,8 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -24,21 +22,6 @@
 
 namespace xzfs {
 namespace {
-
-// Calls `act` again while another mount, which is just making the file cold, keeps those away who
-// want to write to it. No lock is held meanwhile.
-template <class Act>
-auto WhileLeased(Act act) {
-  constexpr std::chrono::milliseconds kPause(2);
-  constexpr int kMostPauses = 30'000;  // a minute: the kernel breaks leases after 45 s
-  for (int pauses = 0;; ++pauses) {
-    auto result = act();
-    if (result || result.error().code != EWOULDBLOCK || pauses == kMostPauses) {
-      return result;
-    }
-    std::this_thread::sleep_for(kPause);
-  }
-}
 
 // For where holes are looked for: the bytes of a compressed file are data.
 Result<uint64_t> SeekInData(uint64_t offset, uint64_t size, int whence) {
@@ -79,8 +62,9 @@ Result<NodePtr> Filesystem::WithState(NodeId id) {
 }
 
 // Counts a writer, which EndWriting takes back. From here on no commit touches the file, and
-// nothing stale reaches the kernel's page cache. `new_file`: the plain file, if it was made just
-// now.
+// nothing more of it is put into the kernel's page cache: what is just being put there may be of
+// before, so the kernel is not to be told of success before that has ended (FuseOperations).
+// `new_file`: the plain file, if it was made just now.
 Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new_file) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
   XZFS_ASSIGN_OR_RETURN(NodePtr node, WithState(id));
@@ -118,12 +102,9 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
     state.may_differ = true;
     return {};
   };
-  if (const Status prepared = WhileLeased(prepare); !prepared) {
+  if (const Status prepared = prepare(); !prepared) {
     --writers_;
     return tl::unexpected(prepared.error());
-  }
-  if (await_stores_) {
-    await_stores_(id);
   }
   return node;
 }
@@ -290,14 +271,7 @@ void Filesystem::SyncOverlays() {
 // What a change goes to. REQUIRES: a writer is counted.
 Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file,
                                                        bool appends) {
-  return WhileLeased([&]() -> Result<Writable> {
-    XZFS_RETURN_IF_ERROR(EscapeName(id));
-    return TryPrepareChange(id, file, appends);
-  });
-}
-
-Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenFile* file,
-                                                          bool appends) {
+  XZFS_RETURN_IF_ERROR(EscapeName(id));
   SharedLock names(namespace_);  // its name may be needed
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->state == nullptr) {
@@ -355,8 +329,8 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
   return done;
 }
 
-// The offset that the kernel sends is made of the size that it knows, which is not the real one when
-// somebody else writes to the file.
+// The offset that the kernel sends is made of the size that it knows, which is not the real one
+// when somebody else writes to the file.
 Result<Filesystem::Appended> Filesystem::Append(const OpenFile& file, uint64_t expected,
                                                 std::span<const std::byte> bytes) {
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
@@ -418,7 +392,8 @@ Status Filesystem::Allocate(const OpenFile& file, int mode, uint64_t offset, uin
   const bool appends = (file.flags() & O_APPEND) != 0;
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, appends));
   if (to.overlay == nullptr) {
-    XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
+    XZFS_RETURN_IF_ERROR(
+        KeepPlainLook(to, [&](Head& head) { head.Allocate(mode, offset, length); }));
     const int error = os_.Allocate(to.hot->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
   }
@@ -463,23 +438,22 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
 
 // The release comes later than this, and after close has returned. So this is what counts for who
 // waits for a commit; a write through another descriptor of the handle takes it back.
-// A signal doesn't end the wait: programs take a close that fails for lost data.
-Status Filesystem::Flush(const OpenFile& file) {
+Result<bool> Filesystem::Flush(const OpenFile& file) {
   if (!file.may_write()) {
-    return {};
+    return false;
   }
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, WithState(file.id()));
-  {
-    FileState& state = *node->state;
-    MutexLock lock(state.mutex);
-    state.closing += std::exchange(file.closing_, true) ? 0 : 1;
-    NoteClosing(file.id(), state);
-    const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
-    if (!is_last || !options_.sync_close || options_.compress == Compress::kOff) {
-      return {};
-    }
-  }
-  return committer_.CommitNow(file.id(), PlainSize(node));
+  FileState& state = *node->state;
+  MutexLock lock(state.mutex);
+  state.closing += std::exchange(file.closing_, true) ? 0 : 1;
+  NoteClosing(file.id(), state);
+  const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
+  return is_last && options_.sync_close && options_.compress != Compress::kOff;
+}
+
+void Filesystem::CommitNow(NodeId id, Committer::Done done) {
+  const NodePtr node = nodes_.Find(id);
+  committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), std::move(done));
 }
 
 Status Filesystem::Sync(const OpenFile& file, bool only_data) {

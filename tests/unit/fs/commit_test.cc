@@ -309,11 +309,9 @@ TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
 // What was decoded before a change must not reach the kernel after it.
 TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
   std::vector<DecodedRange> decoded;
-  fs_->SetDecodedListener(
-      [&](std::vector<DecodedRange> ranges) {
-        std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
-      },
-      [](NodeId) {});
+  fs_->SetDecodedListener([&](std::vector<DecodedRange> ranges) {
+    std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
+  });
   EXPECT_EQ(At(12'345, id_), 'c');
   ASSERT_FALSE(decoded.empty());
   const std::function<bool()> still_good = decoded[0].still_good;

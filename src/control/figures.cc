@@ -137,6 +137,7 @@ std::string StatsJson(Filesystem& fs, int end_note) {
                      {"blocks_stored", stats.blocks_stored.Get()},
                      {"blocks_reused", stats.blocks_reused.Get()},
                      {"overlays_lost", stats.overlays_lost.Get()},
+                     {"syncs_failed", stats.syncs_failed.Get()},
                      {"last_error", commits.last_error}};
   if (const auto cold = fs.cold_figures()) {
     json["cold"] = ColdJson(*cold, fs.options(), stats);

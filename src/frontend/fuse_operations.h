@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -16,6 +15,7 @@
 #include "base/mutex.h"
 #include "frontend/page_cache_filler.h"
 #include "frontend/request.h"
+#include "frontend/slow_requests.h"
 #include "frontend/waiting_requests.h"
 #include "fs/filesystem.h"
 
@@ -57,6 +57,8 @@ class FuseOperations {
                        WaitingRequests::Reply on_interrupt);
 
   struct fuse_entry_param EntryOf(const LookupResult& found) const;
+
+  void ReplyEntry(fuse_req_t req, const LookupResult& found);
 
   static void Init(void* userdata, struct fuse_conn_info* conn);
   static void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
@@ -111,7 +113,21 @@ class FuseOperations {
   static void RunStatus(fuse_req_t req, Act act);
   static void ReplyXattr(fuse_req_t req, const std::string& value, size_t size, size_t slack);
 
-  // A read that is being worked on or waits for its turn.
+  // Reads of files with giant Blocks that are worked on at the same time: each may take seconds.
+  // Further ones queue and are done by the threads that become free, so that they never take all
+  // request threads.
+  static constexpr unsigned kMostSlowReads = 16;
+  // Looks at files of the older formats that may have to be decoded whole: minutes.
+  static constexpr unsigned kMostSlowLooks = 4;
+  // Parks the request, and runs `act`, which returns how it is answered and what takes that back if
+  // nobody wants it any more, when there is a thread for it.
+  struct LateReply {
+    WaitingRequests::Reply reply;
+    std::function<void()> undo = nullptr;
+  };
+  void RunSlowly(Request& request, std::function<LateReply()> act);
+
+  // A read.
   struct PendingRead {
     fuse_req_t req;
     const OpenFile* file;  // the kernel releases it after the read was answered
@@ -135,9 +151,8 @@ class FuseOperations {
   const std::shared_ptr<PageCacheFiller> filler_;
   const std::function<void()> on_ready_;
   WaitingRequests waiting_;
-  Mutex reads_mutex_;
-  unsigned slow_reads_ GUARDED_BY(reads_mutex_) = 0;  // threads that work on them
-  std::deque<PendingRead> pending_reads_ GUARDED_BY(reads_mutex_);
+  SlowRequests slow_reads_{kMostSlowReads};
+  SlowRequests slow_looks_{kMostSlowLooks};
   Mutex files_mutex_;
   std::unordered_map<OpenFile*, std::unique_ptr<OpenFile>> files_ GUARDED_BY(files_mutex_);
   uint64_t last_listing_ GUARDED_BY(files_mutex_) = 0;

@@ -91,13 +91,13 @@ WaitingRequests::Ticket WaitingRequests::Park(fuse_req_t req, Reply on_interrupt
   return Add({.req = req, .on_interrupt = std::move(on_interrupt)});
 }
 
-void WaitingRequests::End(Ticket ticket, const Reply& reply) {
+bool WaitingRequests::End(Ticket ticket, const Reply& reply) {
   Parked ended;
   {
     MutexLock lock(mutex_);
     auto found = parked_.extract(ticket);
     if (found.empty()) {
-      return;
+      return false;
     }
     ended = std::move(found.mapped());
     ++answering_;
@@ -106,6 +106,7 @@ void WaitingRequests::End(Ticket ticket, const Reply& reply) {
   MutexLock lock(mutex_);
   --answering_;
   changed_.NotifyAll();
+  return true;
 }
 
 void WaitingRequests::Retry(fuse_req_t req, Attempt attempt) {
@@ -124,9 +125,9 @@ void WaitingRequests::Retry(fuse_req_t req, Attempt attempt) {
        .begun = Clock::now()});
 }
 
-size_t WaitingRequests::size() {
+bool WaitingRequests::IsParked(Ticket ticket) {
   MutexLock lock(mutex_);
-  return parked_.size();
+  return parked_.contains(ticket);
 }
 
 void WaitingRequests::AnswerInterrupted() {

@@ -36,14 +36,15 @@ class WaitingRequests {
   // From here on End is to be called once. `on_interrupt` answers the request when it's interrupted
   // before; null: a signal doesn't end the wait.
   Ticket Park(fuse_req_t req, Reply on_interrupt) EXCLUDES(mutex_);
-  // Answers the request, unless it was interrupted. On the calling thread.
-  void End(Ticket ticket, const Reply& reply) EXCLUDES(mutex_);
+  // Answers the request, on the calling thread. False: it was interrupted, and has been answered.
+  bool End(Ticket ticket, const Reply& reply) EXCLUDES(mutex_);
 
   // Attempts it again and again, on a thread of our own, until it's answered; for the last time a
   // minute from now. EINTR when it's interrupted.
   void Retry(fuse_req_t req, Attempt attempt) EXCLUDES(mutex_);
 
-  size_t size() EXCLUDES(mutex_);
+  // Nobody has answered it yet.
+  bool IsParked(Ticket ticket) EXCLUDES(mutex_);
 
   // Before the first request.
   void Start() EXCLUDES(mutex_);

@@ -28,6 +28,8 @@ class FileCommit {
   using Outcome = Committer::Outcome;
   class KeptDirectory;
 
+  Status MendSync();
+  unsigned WritersOf(const FileState& state) const REQUIRES(state.mutex);
   bool Begin();
   Result<Outcome> LeaveHot();
   Result<bool> OpenTruth();

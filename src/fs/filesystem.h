@@ -27,8 +27,10 @@
 #include "base/unique_fd.h"
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
+#include "fs/answers.h"
 #include "fs/cold_search.h"
 #include "fs/committer.h"
+#include "fs/descriptor_shares.h"
 #include "fs/file_state.h"
 #include "fs/inode_numbers.h"
 #include "fs/listing.h"
@@ -46,63 +48,6 @@
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// A file as lookup and readdirplus report it. Each one handed out counts as one lookup of its node,
-// which Forget takes back.
-struct LookupResult {
-  NodeId node = 0;
-  struct stat attributes = {};
-  // A compressed file that is decoded in well under a millisecond.
-  bool small = false;
-};
-
-// One line of a directory.
-struct DirectoryLine {
-  std::string name;
-  uint64_t next_offset =
-      0;  // where to go on after this line; valid as long as the directory exists
-  uint64_t inode = 0;
-  uint8_t type = 0;                    // DT_*
-  std::optional<LookupResult> lookup;  // if asked for; not for "." and ".."
-  // It's a regular file that is stored as it is: a commit gives it another line.
-  bool may_move = false;
-};
-
-// Decoded bytes of a file, whole pages of it.
-struct DecodedRange {
-  NodeId node = 0;
-  uint64_t offset = 0;
-  std::span<const std::byte> bytes;
-  std::shared_ptr<const void> owner;  // of bytes
-  // False when the file may have been changed since they were decoded.
-  std::function<bool()> still_good;
-  std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
-};
-
-// Of a file, as the kernel caches it. `length` 0: to the end.
-struct PageRange {
-  NodeId node = 0;
-  uint64_t offset = 0;
-  uint64_t length = 0;
-};
-
-// What `user.xzfs.info` tells of a file.
-struct FileFigures {
-  std::string stored_name;
-  StoredKind kind = StoredKind::kPlain;
-  bool edited = false;
-  Format format = Format::kXz;
-  uint64_t plain_size = 0;
-  uint64_t stored_size = 0;
-  uint64_t allocated_bytes = 0;
-  std::optional<std::string> damage;
-  // kCompressed and not damaged:
-  uint64_t stream_count = 0;
-  uint64_t block_count = 0;
-  uint64_t largest_block = 0;
-  std::vector<std::string> checks;
-  std::string filters;  // of the first Block; empty without Blocks
-};
 
 // An open file.
 class OpenFile;
@@ -126,7 +71,9 @@ class Filesystem {
   // Takes up what earlier mounts left unfinished, and starts the threads. Nobody asks before that.
   void Start();
 
-  Result<LookupResult> Lookup(NodeId parent, const std::string& name);
+  // A file of an older format may have to be decoded whole for its size, which takes minutes: with
+  // `may_decode` false the call fails with EINPROGRESS instead.
+  Result<LookupResult> Lookup(NodeId parent, const std::string& name, bool may_decode = true);
   void Forget(NodeId node, uint64_t count);
   Result<struct stat> GetAttributes(NodeId node);
   Result<std::string> ReadLink(NodeId node);
@@ -226,6 +173,8 @@ class Filesystem {
 
   Result<struct statvfs> StatVfs();
   Result<std::string> GetXattr(NodeId node, const std::string& key);
+  // Whether that may take as long as Lookup with `may_decode`.
+  bool MayDecodeFor(NodeId node, const std::string& key);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
   Result<std::string> ListXattr(NodeId node, bool with_trusted);
 
@@ -287,8 +236,10 @@ class Filesystem {
   const Options& options() const { return options_; }
   size_t known_nodes() { return nodes_.size(); }
   // Descriptors that are kept open now, and at most.
-  size_t open_descriptors() { return files_.size() + directories_.size(); }
-  size_t descriptor_limit() const { return files_.capacity() + directories_.capacity(); }
+  size_t open_descriptors() {
+    return files_.size() + directories_.size() + 2 * overlay_files_->size() + held_.used();
+  }
+  size_t descriptor_limit() const { return shares_.cached + shares_.overlays + shares_.held; }
 
  private:
   friend class NodeFile;
@@ -316,7 +267,11 @@ class Filesystem {
   Status ShowAttributes(const Node& node, struct stat* st) const;
   // `overlay`: that of the node, or null.
   Status ShowAttributes(const Node& node, const Overlay* overlay, struct stat* st) const;
-  Result<LookupResult> Register(NodeId parent, StoredEntry entry);
+  // `looked_into`: what LookInto has made of that version; may be null.
+  Result<LookupResult> Register(NodeId parent, StoredEntry entry,
+                                const Node* looked_into = nullptr);
+  static Node NodeOf(const StoredEntry& entry);
+  bool IsUnknownLegacy(const StoredEntry& entry);
   Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
   Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
   void Drop(const std::vector<NodeId>& gone);
@@ -359,13 +314,32 @@ class Filesystem {
   // One that is used though the file has no name any more, or null.
   DescriptorPtr KeptDescriptor(const NodePtr& node);
 
-  // What a change of a file goes to. No commit begins while it is there.
+  // Counts a change of a file that is on its way: no commit begins while it lives.
+  class Changing {
+   public:
+    explicit Changing(std::shared_ptr<FileState> state) REQUIRES(state->mutex)
+        : state_(std::move(state)) {
+      ++state_->changing;
+    }
+    Changing(Changing&& other) noexcept = default;
+    Changing& operator=(Changing&&) = delete;
+    ~Changing() {
+      if (state_ != nullptr) {
+        MutexLock lock(state_->mutex);
+        --state_->changing;
+      }
+    }
+
+   private:
+    std::shared_ptr<FileState> state_;
+  };
+  // What a change of a file goes to.
   struct Writable {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
-    int keeps_name = 0;                // FileState::keeps_name
-    std::shared_ptr<FileState> counted = nullptr;
+    int keeps_name;                    // FileState::keeps_name
+    Changing counted;
   };
 
   // filesystem_write.cc
@@ -373,6 +347,8 @@ class Filesystem {
   Result<NodePtr> WithState(NodeId id);
   Result<NodePtr> BeginWriting(NodeId id, int flags, DescriptorPtr new_file = nullptr);
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
+  Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
+  void LetDescriptorsGo(FileState& state) REQUIRES(state.mutex);
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex)
       EXCLUDES(closing_mutex_);
   void QueueClosing() EXCLUDES(closing_mutex_);
@@ -391,6 +367,7 @@ class Filesystem {
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
+  void NoteSyncFailed(const NodePtr& node, const Error& error);
   Result<std::shared_ptr<Session>> OurSession() EXCLUDES(session_mutex_);
 
   // filesystem_plain.cc
@@ -446,6 +423,7 @@ class Filesystem {
   Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
+  Status PinNameless(NodeId id, const DescriptorPtr& open);
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);
@@ -524,9 +502,12 @@ class Filesystem {
   SourceDir names_;
   InodeNumbers numbers_;
   NodeTable nodes_;
+  const DescriptorShares shares_;
   // Apart, so that walking through directories doesn't close the files that are open.
   DescriptorCache directories_;
   DescriptorCache files_;
+  const std::shared_ptr<OverlayFileCache> overlay_files_;
+  DescriptorQuota held_;
   ControlXattrs control_;
   DecodedListener decoded_;
   ControlCommands commands_;
@@ -569,6 +550,9 @@ class Filesystem {
   EncodePool encoders_;
   // Its threads use all of the above.
   Committer committer_;
+  // No commit begins any more. Set without a lock, before it's looked for commits to cancel; looked
+  // at under the mutex of the file under which its commit is made known.
+  std::atomic<bool> is_parking_{false};
   // What the search for cold files waits for; 0: nothing.
   std::atomic<NodeId> cold_node_{0};
   // Null unless compress=cold. Last: its thread uses all of the above.

@@ -142,8 +142,7 @@ Status Filesystem::ChangeTimes(const NodePtr& node, const AttributeChange& chang
          if (parent && KeptDescriptor(node) == nullptr) {  // else it has no name
            const bool to_now = change.atime && change.atime->tv_nsec == UTIME_NOW && change.mtime &&
                                change.mtime->tv_nsec == UTIME_NOW;
-           XZFS_RETURN_IF_ERROR(
-               MayChangeTimes(os_, (*parent)->descriptor.get(), name, to_now));
+           XZFS_RETURN_IF_ERROR(MayChangeTimes(os_, (*parent)->descriptor.get(), name, to_now));
          }
          return overlay.SetTimes(times);
        }});

@@ -105,9 +105,19 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   const Descriptor file(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
   os_.Sync(fd, false);
-  XZFS_RETURN_IF_ERROR(overlay.MoveTo(lost.get(), name));
-  os_.Sync(lost.get(), false);
+  XZFS_ASSIGN_OR_RETURN(const Overlay::Moved moved, overlay.MoveTo(lost.get(), name));
   engine_.stats.overlays_lost.Add();
+  if (moved == Overlay::Moved::kNothing) {
+    const std::string lost_note = "Pending changes of " + path + " are lost: " + why +
+                                  ", and the file in .xzfs that held them is not there any more.\n";
+    os_.Truncate(fd, 0);
+    (void)WriteFully(os_, fd, BytesOf(lost_note), 0);
+    Log(LogLevel::kError, path + ": " + why +
+                              "; its pending changes are lost: somebody has removed them from "
+                              ".xzfs");
+    return {};
+  }
+  os_.Sync(lost.get(), false);
   Log(LogLevel::kError,
       path + ": " + why + "; its pending changes are kept in .xzfs/lost+found/" + name + ".data");
   return {};
@@ -198,6 +208,7 @@ void Filesystem::EndCommits(bool finish) {
 }
 
 void Filesystem::ParkCommits() {
+  is_parking_ = true;
   committer_.Park();
   for (const NodeId id : committer_.Pending()) {
     const NodePtr node = nodes_.Find(id);

@@ -48,6 +48,11 @@ Status Filesystem::SetLive(const std::string& option) {
   return {};
 }
 
+bool Filesystem::MayDecodeFor(NodeId id, const std::string& key) {
+  const NodePtr node = key == "user.xzfs.info" ? nodes_.Find(id) : nullptr;
+  return node != nullptr && node->kind == StoredKind::kCompressed && node->format != Format::kXz;
+}
+
 void Filesystem::RunCommand(NodeId node, const std::string& key, const Caller& caller,
                             const CommandDone& done) {
   if (const auto known = FindNode(node); !known) {

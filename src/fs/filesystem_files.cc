@@ -421,6 +421,7 @@ void Filesystem::RemoveOpen(const NodePtr& node) {
       MutexLock lock(node->state->mutex);
       if (node->state->unlinked && node->state->writers == 0) {
         node->state->hot = nullptr;
+        LetDescriptorsGo(*node->state);
         ReleaseNode(node->id, *node->state);
       }
     }

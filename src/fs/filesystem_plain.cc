@@ -125,8 +125,8 @@ Status Filesystem::PrepareHot(const NodePtr& node, FileState& state, bool append
   return {};
 }
 
-// Before the first change of a plain file. Nobody looks at names meanwhile: who had seen the old one
-// would go by it.
+// Before the first change of a plain file. Nobody looks at names meanwhile: who had seen the old
+// one would go by it.
 Status Filesystem::EscapeName(NodeId id) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->kind != StoredKind::kPlain || known->state == nullptr) {

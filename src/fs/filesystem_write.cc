@@ -84,6 +84,7 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
       return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");
     }
     XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
+    XZFS_RETURN_IF_ERROR(HoldDescriptors(node, state));
     if (new_file != nullptr) {
       // Its mode may not allow us to open it again.
       state.hot = std::move(new_file);
@@ -103,10 +104,36 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
     return {};
   };
   if (const Status prepared = prepare(); !prepared) {
+    MutexLock lock(state.mutex);
+    if (state.writers == 0 && !state.unlinked) {
+      state.hot = nullptr;
+    }
+    LetDescriptorsGo(state);
     --writers_;
     return tl::unexpected(prepared.error());
   }
   return node;
+}
+
+// Of those that writers need. Refused is who opens, not who has opened already.
+Status Filesystem::HoldDescriptors(const NodePtr& node, FileState& state) {
+  if (state.held.empty()) {
+    const size_t count = node->kind == StoredKind::kPlain ? 1 : 2;
+    XZFS_ASSIGN_OR_RETURN(state.held, held_.Hold(count));
+  }
+  return state.overlay != nullptr && state.writers == 0 ? state.overlay->KeepOpen() : Status();
+}
+
+void Filesystem::LetDescriptorsGo(FileState& state) {
+  if (state.writers != 0) {
+    return;
+  }
+  if (state.overlay != nullptr) {
+    state.overlay->LetClose();
+  }
+  if (state.hot == nullptr) {
+    state.held = {};
+  }
 }
 
 // `file`: the handle that goes; null if it was counted without one.
@@ -124,6 +151,7 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
         state.is_prepared = false;
         queue = state.changed && state.job == nullptr;
       }
+      LetDescriptorsGo(state);
       const NodePtr now = nodes_.Find(node->id);
       state.may_differ =
           state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
@@ -191,9 +219,12 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
                                                        .mtime_ns = identity.mtime_ns,
                                                        .plain_size = node->plain_size,
                                                        .path = nodes_.FullPathOf(node->id)},
-                                                      boot_id_, times));
+                                                      boot_id_, times, overlay_files_));
   if (state.unlinked) {
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
+  }
+  if (state.writers != 0) {
+    XZFS_RETURN_IF_ERROR(overlay->KeepOpen());
   }
   nodes_.Pin(node->id);  // until DetachOverlay
   AttachOverlay(*node, state, std::move(overlay), session);
@@ -250,24 +281,6 @@ NodePtr Filesystem::FindEdited(const Identity& identity) {
   return identity.HasContentOf(node->identity) ? node : nullptr;
 }
 
-// What was not committed must survive that this was another boot.
-void Filesystem::SyncOverlays() {
-  std::vector<NodeId> ids;
-  {
-    MutexLock lock(edited_mutex_);
-    for (const auto& [file, id] : edited_) {
-      ids.push_back(id);
-    }
-  }
-  for (const NodeId id : ids) {
-    const NodePtr node = nodes_.Find(id);
-    const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
-    if (!synced) {
-      Log(LogLevel::kError, synced.error().message);
-    }
-  }
-}
-
 // What a change goes to. REQUIRES: a writer is counted.
 Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file,
                                                        bool appends) {
@@ -289,22 +302,18 @@ Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile
     --state.closing;
     NoteClosing(id, state);
   }
-  Writable to{node, nullptr, nullptr};
+  DescriptorPtr hot;
+  std::shared_ptr<Overlay> overlay;
   if (node->kind == StoredKind::kPlain) {
     XZFS_RETURN_IF_ERROR(PrepareHot(node, state, appends));
-    to.hot = state.hot;
-    to.keeps_name = state.keeps_name;
+    hot = state.hot;
   } else {
-    XZFS_ASSIGN_OR_RETURN(to.overlay, EditedOverlay(node, state));
+    XZFS_ASSIGN_OR_RETURN(overlay, EditedOverlay(node, state));
     state.may_differ = true;
   }
   state.changed = true;
-  ++state.changing;
-  to.counted = std::shared_ptr<FileState>(&state, [keep = known->state](FileState* counted) {
-    MutexLock done(counted->mutex);
-    --counted->changing;
-  });
-  return to;
+  return Writable{node, std::move(hot), std::move(overlay), state.keeps_name,
+                  Changing(known->state)};
 }
 
 Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
@@ -454,92 +463,6 @@ Result<bool> Filesystem::Flush(const OpenFile& file) {
 void Filesystem::CommitNow(NodeId id, Committer::Done done) {
   const NodePtr node = nodes_.Find(id);
   committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), std::move(done));
-}
-
-Status Filesystem::Sync(const OpenFile& file, bool only_data) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
-  return SyncNode(node, only_data);
-}
-
-Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
-  if (options_.read_only) {
-    return {};
-  }
-  if (node->state == nullptr) {
-    DescriptorPtr open;
-    {
-      SharedLock names(namespace_);
-      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
-      XZFS_ASSIGN_OR_RETURN(open, OpenNode(now));
-    }
-    const int error = os_.Sync(open->descriptor.get(), only_data);
-    return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
-  }
-  FileState& state = *node->state;
-  DescriptorPtr hot;
-  std::shared_ptr<Overlay> overlay;
-  std::shared_ptr<Session> session;
-  bool name_is_unsynced = false;
-  {
-    MutexLock lock(state.mutex);
-    if (state.sync_error) {
-      return tl::unexpected(*state.sync_error);
-    }
-    hot = state.hot;
-    overlay = state.overlay;
-    session = state.overlay_is_durable ? nullptr : state.session;
-    name_is_unsynced = state.name_is_unsynced;
-  }
-  DescriptorPtr dir;
-  if (name_is_unsynced) {
-    SharedLock names(namespace_);
-    std::string name;
-    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
-  }
-  Status synced;
-  if (overlay != nullptr) {
-    // It remembers itself what can't be made good.
-    XZFS_RETURN_IF_ERROR(overlay->Sync(only_data));
-    if (session != nullptr) {
-      const int error = os_.Sync(session->folder(), false);
-      synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
-    }
-    if (synced && dir != nullptr) {  // else the plain file could be back, and hide the base
-      const int error = os_.Sync(dir->descriptor.get(), false);
-      synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
-    }
-  } else {
-    if (hot == nullptr) {
-      SharedLock names(namespace_);
-      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
-      XZFS_ASSIGN_OR_RETURN(hot, OpenNode(now));
-    }
-    int error = os_.Sync(hot->descriptor.get(), only_data);
-    if (error == 0 && dir != nullptr) {
-      error = os_.Sync(dir->descriptor.get(), false);
-    }
-    synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
-  }
-  MutexLock lock(state.mutex);
-  if (!synced) {
-    // The kernel drops what it could not write and calls the pages clean: nothing may be built on
-    // them, and no later sync may say that they are safe.
-    state.sync_error = synced.error();
-    Log(LogLevel::kError, synced.error().message + "; the file stays uncommitted");
-  } else if (overlay == state.overlay) {
-    state.overlay_is_durable = true;
-  }
-  return synced;
-}
-
-Status Filesystem::SyncDirectory(NodeId id) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(id));
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
-  if (options_.read_only) {
-    return {};
-  }
-  const int error = os_.Sync(dir->descriptor.get(), false);
-  return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
 }
 
 }  // namespace xzfs

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <unordered_set>
 #include <utility>
 
 #include "base/log.h"
@@ -73,7 +74,8 @@ class Recovery {
   Filesystem& fs_;
   Os& os_;
   const int source_;
-  std::vector<Orphan> orphans_;  // whose base isn't where it was seen last
+  std::vector<Orphan> orphans_;          // whose base isn't where it was seen last
+  std::unordered_set<uint64_t> wanted_;  // inode numbers of these, and of more
   bool searched_all_ = true;
 };
 
@@ -112,8 +114,9 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
   for (const std::string& id : WithSuffix(*files, ".log")) {
     LoadOverlay(session, id);
   }
+  const std::unordered_set<std::string> names(files->begin(), files->end());
   for (const std::string& id : WithSuffix(*files, ".data")) {
-    if (std::find(files->begin(), files->end(), id + ".log") == files->end()) {
+    if (!names.contains(id + ".log")) {
       session->Unlink(id + ".data");  // never had a log, or lost it when it was removed
     }
   }
@@ -153,7 +156,7 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
 }
 
 void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id) {
-  auto overlay = Overlay::Load(os_, session->folder(), id, fs_.boot_id_);
+  auto overlay = Overlay::Load(os_, session->folder(), id, fs_.boot_id_, fs_.overlay_files_);
   if (!overlay) {
     if (overlay.error().of_the_source) {
       Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
@@ -304,6 +307,12 @@ Result<NodePtr> Recovery::NodeAt(const std::string& path) {
 
 // A directory above may have been renamed in a way that no note tells.
 void Recovery::SearchBases() {
+  for (const Orphan& orphan : orphans_) {
+    wanted_.insert(orphan.overlay->base().inode);
+    if (const auto as = orphan.overlay->published_as()) {
+      wanted_.insert(as->inode);
+    }
+  }
   std::vector<std::string> dirs = {""};
   while (!dirs.empty() && !orphans_.empty()) {
     const std::string dir = std::move(dirs.back());
@@ -331,6 +340,9 @@ void Recovery::SearchDirectory(const std::string& dir, std::vector<std::string>&
     const std::string path = JoinPath(dir, line.name);
     if (IsDirectory(open->get(), line) && path != kPrivateFolder) {
       below.push_back(path);
+    }
+    if (!wanted_.contains(line.inode)) {
+      continue;
     }
     std::erase_if(orphans_, [&](const Orphan& orphan) {
       const auto as = orphan.overlay->published_as();

@@ -28,28 +28,31 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kMostSize = std::numeric_limits<int64_t>::max();
-constexpr mode_t kFileMode = 0600;
-// Random writes make a record each; so much is read back in a few milliseconds.
-constexpr uint64_t kLeastCompaction = uint64_t{1} << 20;
-constexpr uint64_t kMostLogBytes = uint64_t{1} << 30;
+// Of the log's limit one part in so many.
+constexpr uint64_t kLogReserve = 64;
+constexpr uint64_t kExtentRecordBytes = 33;
 
 }  // namespace
 
-Status Overlay::OpenFile(const char* suffix, int flags, Descriptor& out) {
-  const mode_t mode = (flags & O_CREAT) != 0 ? kFileMode : 0;
-  const int fd = os_.OpenBeneath(folder_, id_ + suffix, flags, mode);
-  if (fd < 0) {
-    return FailSource(-fd, "open the overlay " + id_ + suffix);
+Overlay::Overlay(Os& os, int folder, std::string id, std::shared_ptr<OverlayFileCache> cache)
+    : os_(os),
+      folder_(folder),
+      id_(std::move(id)),
+      cache_(std::move(cache)),
+      files_(std::make_shared<OverlayFiles>(os, folder, id_, cache_)) {}
+
+Overlay::~Overlay() {
+  if (cache_ != nullptr) {
+    cache_->Remove(*files_);
   }
-  out = Descriptor(os_, fd);
-  return {};
 }
 
 Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string id,
                                                  const OverlayBase& base, std::string_view boot_id,
-                                                 const struct timespec times[2]) {
-  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id)));
-  XZFS_RETURN_IF_ERROR(overlay->OpenFile(".data", O_RDWR | O_CREAT | O_EXCL, overlay->data_));
+                                                 const struct timespec times[2],
+                                                 std::shared_ptr<OverlayFileCache> cache) {
+  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id), std::move(cache)));
+  XZFS_RETURN_IF_ERROR(overlay->files_->Create(OverlayFiles::kData));
   if (const Status begun = overlay->Begin(base, boot_id, times); !begun) {
     (void)overlay->Remove();
     return tl::unexpected(begun.error());
@@ -60,7 +63,8 @@ Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string
 Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
                       const struct timespec times[2]) {
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(OpenFile(".log", O_RDWR | O_CREAT | O_EXCL, log_));
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
+  XZFS_RETURN_IF_ERROR(files_->Create(OverlayFiles::kLog));
   header_ = {.boot_id = std::string(boot_id),
              .inode = base.inode,
              .size_bytes = base.size_bytes,
@@ -70,10 +74,10 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
   size_ = base.plain_size;
   base_limit_ = base.plain_size;
   compact_at_ = kLeastCompaction;
-  if (const int error = os_.Truncate(data_.get(), base.plain_size); error < 0) {
+  if (const int error = os_.Truncate(data->get(), base.plain_size); error < 0) {
     return FailErrno(-error, "make an overlay");
   }
-  if (const int error = os_.FSetTimes(data_.get(), times); error < 0) {
+  if (const int error = os_.FSetTimes(data->get(), times); error < 0) {
     return FailErrno(-error, "make an overlay");
   }
   XZFS_RETURN_IF_ERROR(Append(header_));
@@ -81,9 +85,12 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
 }
 
 Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string id,
-                                               std::string_view boot_id) {
-  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id)));
-  os.Unlink(folder, overlay->id_ + ".log.new", 0);  // of a compaction that did not end
+                                               std::string_view boot_id,
+                                               std::shared_ptr<OverlayFileCache> cache) {
+  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id), std::move(cache)));
+  // Of what did not end.
+  os.Unlink(folder, overlay->id_ + ".log.new", 0);
+  os.Unlink(folder, overlay->id_ + ".data.new", 0);
   if (Status opened = overlay->OpenBoth(); !opened) {
     // The log is made after the data and removed before it.
     opened.error().of_the_source = opened.error().code != ENOENT;
@@ -94,22 +101,23 @@ Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string i
 }
 
 Status Overlay::OpenBoth() {
-  MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(OpenFile(".data", O_RDWR, data_));
-  return OpenFile(".log", O_RDWR, log_);
+  XZFS_RETURN_IF_ERROR(files_->Open(OverlayFiles::kData));
+  XZFS_RETURN_IF_ERROR(files_->Open(OverlayFiles::kLog));
+  return {};
 }
 
 Result<std::vector<std::byte>> Overlay::LogBytes() const {
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(OverlayFiles::kLog));
   struct stat st = {};
-  if (const int error = os_.FStat(log_.get(), &st); error < 0) {
+  if (const int error = os_.FStat(file->get(), &st); error < 0) {
     return FailSource(-error, "stat the overlay's log " + id_);
   }
-  if (static_cast<uint64_t>(st.st_size) > kMostLogBytes) {
+  if (static_cast<uint64_t>(st.st_size) > most_log_bytes_) {
     return FailSource(EFBIG, "the overlay's log " + id_ + " is too large");
   }
   std::vector<std::byte> bytes(static_cast<size_t>(st.st_size));
   for (size_t done = 0; done < bytes.size();) {
-    const ssize_t got = os_.PRead(log_.get(), std::span(bytes).subspan(done), done);
+    const ssize_t got = os_.PRead(file->get(), std::span(bytes).subspan(done), done);
     if (got < 0) {
       return FailSource(static_cast<int>(-got), "read the overlay's log " + id_);
     }
@@ -150,7 +158,8 @@ Status Overlay::ReadLog(std::string_view boot_id) {
   compact_at_ = kLeastCompaction;
   header_.boot_id = boot_id;
   // What follows a torn record must not come back when that has been overwritten.
-  const bool is_torn = log.end < bytes.size() && os_.Truncate(log_.get(), log.end) < 0;
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(OverlayFiles::kLog));
+  const bool is_torn = log.end < bytes.size() && os_.Truncate(file->get(), log.end) < 0;
   log_is_stale_ = !is_of_this_boot || is_torn;
   // After a power cut that holds if the size was ever synced: before that the file may have none.
   if (is_of_this_boot || end > log.lines.front().end) {
@@ -165,7 +174,7 @@ Status Overlay::ReadLog(std::string_view boot_id) {
 // Sees whether the data file was cut and the log doesn't tell of it.
 Status Overlay::ReadCut() {
   struct stat st = {};
-  if (const int error = os_.FStat(data_.get(), &st); error < 0) {
+  if (const int error = files_->Stat(&st); error < 0) {
     return FailSource(-error, "stat the overlay " + id_ + ".data");
   }
   if (const auto size = static_cast<uint64_t>(st.st_size); size < size_) {
@@ -208,13 +217,36 @@ Status Overlay::PrepareLog() {
   return {};
 }
 
+// A log that is too large can't be read back: what it doesn't take must not be acknowledged. What
+// is left of it is for notes, and for what a change that was begun may need.
+Status Overlay::RequireRoom() {
+  const uint64_t most = most_log_bytes_ - most_log_bytes_ / kLogReserve;
+  if (log_end_ < most) {
+    return {};
+  }
+  // Not again and again if that gives nothing.
+  const bool may_shrink = written_.size() * kExtentRecordBytes < log_end_ / 4 * 3;
+  if (may_shrink && !syncing_) {
+    (void)CompactLog();
+  }
+  return log_end_ < most ? Status()
+                         : Fail(ENOSPC, "the overlay " + id_ +
+                                            " has too many separate changes: they are "
+                                            "taken again when it was committed");
+}
+
 // At the end that we know. What an append that failed left there goes, as a shorter record in its
 // place would leave a rest of it.
 Status Overlay::Append(const LogRecord& record) {
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref log, files_->Open(OverlayFiles::kLog));
+  changes_ += std::holds_alternative<LogSynced>(record) ? 0 : 1;
   std::string bytes;
   AppendRecord(record, bytes);
-  if (Status written = WriteFully(log_.get(), BytesOf(bytes), log_end_); !written) {
-    if (os_.Truncate(log_.get(), log_end_) < 0) {
+  if (log_end_ + bytes.size() > most_log_bytes_) {
+    return Fail(ENOSPC, "the overlay's log " + id_ + " is full");
+  }
+  if (Status written = WriteFully(log->get(), BytesOf(bytes), log_end_); !written) {
+    if (os_.Truncate(log->get(), log_end_) < 0) {
       log_is_stale_ = true;
     }
     return written;
@@ -232,69 +264,6 @@ Status Overlay::AppendAndReplay(const LogRecord& record) {
     (void)CompactLog();
   }
   return {};
-}
-
-std::string Overlay::FreshLog() const {
-  std::string bytes;
-  AppendRecord(header_, bytes);
-  AppendRecord(LogPath{path_}, bytes);
-  if (base_limit_ < header_.plain_size) {
-    AppendRecord(LogResize{base_limit_}, bytes);
-  }
-  for (const auto& [begin, end] : written_) {
-    AppendRecord(LogExtent{begin, end - begin}, bytes);
-  }
-  AppendRecord(LogResize{size_}, bytes);
-  if (dropped_) {
-    AppendRecord(LogDropped{}, bytes);
-  }
-  if (published_as_) {
-    AppendRecord(*published_as_, bytes);
-  }
-  AppendRecord(LogSynced{bytes.size()}, bytes);
-  return bytes;
-}
-
-// Replaces the log by a shorter one. It is complete, and the data with it on the disk, before it
-// has the log's name; so there always is one whole log. A failure leaves the old one. REQUIRES:
-// nobody else is syncing.
-Status Overlay::CompactLog() {
-  if (removed_) {
-    return Fail(ENOENT, "the overlay " + id_ + " was removed");
-  }
-  if (sync_error_) {
-    return tl::unexpected(*sync_error_);
-  }
-  const std::string bytes = FreshLog();
-  const std::string name = id_ + ".log.new";
-  const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
-  if (fd < 0) {
-    return FailErrno(-fd, "make the overlay's log " + name);
-  }
-  Descriptor fresh(os_, fd);
-  Status made = WriteFully(fd, BytesOf(bytes), 0);
-  if (made) {
-    made = NoteSync(os_.Sync(data_.get(), /*only_data=*/true));
-  }
-  if (made) {  // of a file that nobody relies on yet
-    const int error = os_.Sync(fd, /*only_data=*/false);
-    made = error < 0 ? FailErrno(-error, "sync the overlay's log " + name) : Status();
-  }
-  if (made) {
-    const int error = os_.Rename(folder_, name, folder_, id_ + ".log", 0);
-    made = error < 0 ? FailErrno(-error, "rename the overlay's log " + name) : Status();
-  }
-  if (!made) {
-    os_.Unlink(folder_, name, 0);
-    return made;
-  }
-  log_ = std::move(fresh);
-  log_end_ = bytes.size();
-  log_is_stale_ = false;
-  owed_.reset();
-  compact_at_ = std::max(kLeastCompaction, 2 * log_end_);
-  // What is synced from here on is in the new log only.
-  return NoteSync(os_.Sync(folder_, /*only_data=*/false));
 }
 
 Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
@@ -322,6 +291,7 @@ Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
       at = run.end;
     }
   }
+  OverlayFiles::Ref data;
   for (const Run& run : runs) {
     std::span<std::byte> part = out.subspan(run.begin - offset, run.end - run.begin);
     if (run.where == Where::kBase) {
@@ -329,8 +299,11 @@ Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
       continue;
     }
     uint64_t at = run.begin;
+    if (run.where == Where::kData && data == nullptr) {
+      XZFS_ASSIGN_OR_RETURN(data, files_->Open(OverlayFiles::kData));
+    }
     while (run.where == Where::kData && !part.empty()) {
-      const ssize_t got = os_.PRead(data_.get(), part, at);
+      const ssize_t got = os_.PRead(data->get(), part, at);
       if (got < 0) {
         return FailErrno(static_cast<int>(-got), "read the overlay " + id_);
       }
@@ -357,8 +330,12 @@ Status Overlay::WriteFully(int fd, std::span<const std::byte> bytes, uint64_t of
   return {};
 }
 
+bool Overlay::IsNoted(uint64_t begin, uint64_t end) const {
+  return written_.Covers(begin, end) && end <= size_;
+}
+
 Status Overlay::AddExtent(uint64_t begin, uint64_t end) {
-  if (written_.Covers(begin, end) && end <= size_) {
+  if (IsNoted(begin, end)) {
     return {};
   }
   return AppendAndReplay(LogExtent{begin, end - begin});
@@ -385,12 +362,17 @@ Status Overlay::WriteLocked(uint64_t offset, std::span<const std::byte> bytes) {
   }
   const uint64_t end = offset + bytes.size();
   XZFS_RETURN_IF_ERROR(PrepareLog());
-  Status written = WriteFully(data_.get(), bytes, offset);
+  if (!IsNoted(offset, end)) {
+    XZFS_RETURN_IF_ERROR(RequireRoom());
+  }
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
+  ++changes_;
+  Status written = WriteFully(data->get(), bytes, offset);
   if (written) {
     written = AddExtent(offset, end);
   }
   if (!written && end > size_) {
-    os_.Truncate(data_.get(), size_);  // gives back the space that it took
+    os_.Truncate(data->get(), size_);  // gives back the space that it took
   }
   return written;
 }
@@ -401,8 +383,11 @@ Status Overlay::Truncate(uint64_t size) {
   }
   MutexLock lock(mutex_);
   XZFS_RETURN_IF_ERROR(PrepareLog());
+  XZFS_RETURN_IF_ERROR(RequireRoom());
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref log, files_->Open(OverlayFiles::kLog));
   const bool shrinks = size < size_;
-  if (const int error = os_.Truncate(data_.get(), size); error < 0) {
+  if (const int error = os_.Truncate(data->get(), size); error < 0) {
     return FailErrno(-error, "truncate the overlay " + id_);
   }
   Status noted = AppendAndReplay(LogResize{size});
@@ -410,19 +395,21 @@ Status Overlay::Truncate(uint64_t size) {
     owed_ = LogResize{size};
     Replay(*owed_);
   } else if (!noted) {
-    os_.Truncate(data_.get(), size_);
+    os_.Truncate(data->get(), size_);
   }
   return noted;
 }
 
 Status Overlay::ZeroData(uint64_t offset, uint64_t length) {
+  ++changes_;
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
   const int error =
-      os_.Allocate(data_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+      os_.Allocate(data->get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
   if (error == -EOPNOTSUPP || error == -ENOSYS) {
     const std::vector<std::byte> zeros(std::min<uint64_t>(length, uint64_t{1} << 20));
     for (uint64_t done = 0; done < length;) {
       const size_t part = std::min<uint64_t>(zeros.size(), length - done);
-      XZFS_RETURN_IF_ERROR(WriteFully(data_.get(), std::span(zeros).first(part), offset + done));
+      XZFS_RETURN_IF_ERROR(WriteFully(data->get(), std::span(zeros).first(part), offset + done));
       done += part;
     }
     return {};
@@ -437,58 +424,11 @@ Status Overlay::Zero(uint64_t offset, uint64_t length) {
   }
   length = std::min(length, size_ - offset);
   XZFS_RETURN_IF_ERROR(PrepareLog());
+  if (!IsNoted(offset, offset + length)) {
+    XZFS_RETURN_IF_ERROR(RequireRoom());
+  }
   XZFS_RETURN_IF_ERROR(ZeroData(offset, length));
   return AddExtent(offset, offset + length);
-}
-
-Status Overlay::TakeSyncTurn() {
-  while (syncing_) {
-    sync_ended_.Wait(mutex_);
-  }
-  if (sync_error_) {
-    return tl::unexpected(*sync_error_);
-  }
-  syncing_ = true;
-  return {};
-}
-
-void Overlay::EndSyncTurn() {
-  syncing_ = false;
-  sync_ended_.NotifyAll();
-}
-
-// `error`: what a sync of something that was acknowledged gave.
-Status Overlay::NoteSync(int error) {
-  if (error == 0) {
-    return {};
-  }
-  sync_error_ = Error{-error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
-  return tl::unexpected(*sync_error_);
-}
-
-// The lock is not held meanwhile; what is written then is not covered. REQUIRES: it is our turn.
-Status Overlay::SyncFile(const Descriptor& file, bool only_data) {
-  const int fd = file.get();
-  mutex_.Unlock();
-  const int error = os_.Sync(fd, only_data);
-  mutex_.Lock();
-  return NoteSync(error);
-}
-
-Status Overlay::Sync(bool only_data) {
-  MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(PrepareLog());
-  XZFS_RETURN_IF_ERROR(TakeSyncTurn());
-  const uint64_t end = log_end_;
-  Status synced = SyncFile(data_, only_data);
-  if (synced) {
-    synced = Append(LogSynced{end});
-  }
-  if (synced) {
-    synced = SyncFile(log_, /*only_data=*/true);
-  }
-  EndSyncTurn();
-  return synced;
 }
 
 uint64_t Overlay::size() const {
@@ -499,7 +439,7 @@ uint64_t Overlay::size() const {
 Result<struct stat> Overlay::Stat() const {
   struct stat st = {};
   MutexLock lock(mutex_);
-  if (const int error = os_.FStat(data_.get(), &st); error < 0) {
+  if (const int error = files_->Stat(&st); error < 0) {
     return FailErrno(-error, "stat the overlay " + id_);
   }
   st.st_size = static_cast<off_t>(size_);
@@ -507,11 +447,15 @@ Result<struct stat> Overlay::Stat() const {
 }
 
 Status Overlay::SetTimes(const struct timespec times[2]) {
-  const int error = os_.FSetTimes(data_.get(), times);
+  ++changes_;
+  const int error = files_->SetTimes(times);
   return error < 0 ? FailErrno(-error, "set the times of the overlay " + id_) : Status();
 }
 
-void Overlay::TouchCtime() { os_.FChangeMode(data_.get(), kFileMode); }
+void Overlay::TouchCtime() {
+  ++changes_;
+  files_->ChangeMode(kFileMode);
+}
 
 bool Overlay::IsBase(uint64_t begin, uint64_t end) const {
   MutexLock lock(mutex_);
@@ -541,23 +485,16 @@ Status Overlay::NoteDropped() { return NoteAndSync(LogDropped{}); }
 
 Status Overlay::NotePublishing(const LogPublishing& as) { return NoteAndSync(as); }
 
-Status Overlay::NoteAndSync(const LogRecord& record) {
-  MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(Note(record));
-  XZFS_RETURN_IF_ERROR(TakeSyncTurn());
-  Status synced = SyncFile(log_, /*only_data=*/true);
-  EndSyncTurn();
-  return synced;
-}
-
 bool Overlay::dropped() const {
   MutexLock lock(mutex_);
   return dropped_;
 }
 
-bool Overlay::has_sync_error() const {
+bool Overlay::has_sync_error() const { return sync_error().has_value(); }
+
+std::optional<Error> Overlay::sync_error() const {
   MutexLock lock(mutex_);
-  return sync_error_.has_value();
+  return sync_error_;
 }
 
 bool Overlay::lost_changes() const {
@@ -570,21 +507,10 @@ std::optional<LogPublishing> Overlay::published_as() const {
   return published_as_;
 }
 
-Status Overlay::MoveTo(int folder, const std::string& name) {
-  MutexLock lock(mutex_);
-  removed_ = true;
-  for (const char* suffix : {".data", ".log"}) {
-    const int error = os_.Rename(folder_, id_ + suffix, folder, name + suffix, 0);
-    if (error < 0 && error != -ENOENT) {
-      return FailErrno(-error, "move the overlay " + id_);
-    }
-  }
-  return {};
-}
-
 Status Overlay::Remove() {
   MutexLock lock(mutex_);
   removed_ = true;
+  files_->Forget();
   for (const char* suffix : {".log", ".data"}) {
     const int error = os_.Unlink(folder_, id_ + suffix, 0);
     if (error < 0 && error != -ENOENT) {

@@ -3,8 +3,6 @@
 
 #include <sys/types.h>
 
-#include <functional>
-
 namespace xzfs {
 
 // Who asks, and the bits that he doesn't want in the mode of what he makes.
@@ -12,8 +10,6 @@ struct Caller {
   uid_t uid = 0;
   gid_t gid = 0;
   mode_t umask = 0;
-  // Whether it has met a signal and should not wait any longer. Null: never.
-  std::function<bool()> interrupted = nullptr;
 };
 
 // Whether the calling thread has a capability, one of linux/capability.h.

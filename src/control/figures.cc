@@ -152,6 +152,7 @@ std::string StatsJson(Filesystem& fs, int end_note) {
                      {"overlays_lost", stats.overlays_lost.Get()},
                      {"given_up", fs.given_up_count()},
                      {"uncommitted", UncommittedJson(fs, kMostUncommitted)},
+                     {"syncs_failed", stats.syncs_failed.Get()},
                      {"last_error", commits.last_error}};
   if (const auto cold = fs.cold_figures()) {
     json["cold"] = ColdJson(*cold, fs.options(), stats);
@@ -225,41 +226,41 @@ std::string InfoJson(const FileFigures& file) {
 // The mount is the caller's own to command.
 bool MayCommand(const Caller& caller) { return caller.uid == 0 || caller.uid == geteuid(); }
 
-std::optional<Result<std::string>> Command(Filesystem& fs, std::string_view command,
-                                           const Caller& caller) {
+bool Command(Filesystem& fs, NodeId node, const std::string& key, const Caller& caller,
+             const Filesystem::CommandDone& done) {
+  constexpr std::string_view kPrefix = "user.xzfs.cmd.";
   constexpr std::string_view kSet = "set.";
+  if (node != kRootNode || !key.starts_with(kPrefix)) {
+    return false;
+  }
+  const std::string_view command = std::string_view(key).substr(kPrefix.size());
   if (command == "sync") {
-    const Status synced = fs.SyncCommits(caller.interrupted);
-    if (!synced && synced.error().code == EINTR) {
-      return tl::unexpected(synced.error());
-    }
-    return synced ? "ok" : "error: " + synced.error().message;
+    fs.SyncCommits([done](const Status& synced) {
+      done(synced ? std::string("ok") : "error: " + synced.error().message);
+    });
+    return true;
   }
   if (command != "drop-cache" && !command.starts_with(kSet)) {
-    return std::nullopt;
+    return false;
   }
   if (!MayCommand(caller)) {
-    return Fail(EPERM, "only root and who mounted it may command the mount");
+    done(Fail(EPERM, "only root and who mounted it may command the mount"));
+  } else if (command == "drop-cache") {
+    fs.DropCaches([done] { done(std::string("ok")); });
+  } else {
+    const Status set = fs.SetLive(std::string(command.substr(kSet.size())));
+    done(set ? std::string("ok") : "error: " + set.error().message);
   }
-  if (command == "drop-cache") {
-    fs.DropCaches();
-    return "ok";
-  }
-  const Status set = fs.SetLive(std::string(command.substr(kSet.size())));
-  return set ? "ok" : "error: " + set.error().message;
+  return true;
 }
 
 std::optional<Result<std::string>> Answer(Filesystem& fs, int end_note, NodeId node,
-                                          const std::string& key, const Caller& caller) {
-  constexpr std::string_view kCommand = "user.xzfs.cmd.";
+                                          const std::string& key) {
   if (key == "user.xzfs.stats" && node == kRootNode) {
     return StatsJson(fs, end_note);
   }
   if (key == "user.xzfs.history" && node == kRootNode) {
     return HistoryJson(fs);
-  }
-  if (key.starts_with(kCommand) && node == kRootNode) {
-    return Command(fs, std::string_view(key).substr(kCommand.size()), caller);
   }
   if (key == "user.xzfs.info") {
     return fs.Describe(node).map(InfoJson);
@@ -270,10 +271,14 @@ std::optional<Result<std::string>> Answer(Filesystem& fs, int end_note, NodeId n
 }  // namespace
 
 void InstallControl(Filesystem& filesystem, int end_note) {
-  filesystem.SetControlXattrs(
-      [&filesystem, end_note](NodeId node, const std::string& key, const Caller& caller) {
-        return Answer(filesystem, end_note, node, key, caller);
-      });
+  filesystem.SetControlXattrs([&filesystem, end_note](NodeId node, const std::string& key) {
+    return Answer(filesystem, end_note, node, key);
+  });
+  filesystem.SetControlCommands([&filesystem](NodeId node, const std::string& key,
+                                              const Caller& caller,
+                                              const Filesystem::CommandDone& done) {
+    return Command(filesystem, node, key, caller, done);
+  });
 }
 
 std::string CommittingNote(Filesystem& filesystem) {

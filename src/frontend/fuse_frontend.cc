@@ -19,7 +19,6 @@
 #include "base/mutex.h"
 #include "frontend/fuse_operations.h"
 #include "frontend/page_cache_filler.h"
-#include "frontend/page_dropper.h"
 
 namespace xzfs {
 namespace {
@@ -63,17 +62,16 @@ class FuseFrontend::Impl {
   Impl(Filesystem& filesystem, const Options& fs_options, Config frontend_config)
       : options(fs_options),
         config(std::move(frontend_config)),
-        operations(filesystem, config.on_ready) {
+        operations(filesystem, filler_, config.on_ready) {
+    filler_->SetStoreHook(config.before_store);
     filesystem.SetDecodedListener(
-        [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); },
-        [filler = filler_](NodeId node) { filler->Await(node); });
+        [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); });
+    filesystem.SetPageDropper(
+        [filler = filler_](std::vector<PageRange> ranges, std::function<void()> done) {
+          return filler->Invalidate(std::move(ranges), std::move(done));
+        });
     filesystem.SetStaleListener(
-        [dropper = dropper_](NodeId node, uint64_t offset) { dropper->Drop(node, offset); });
-    if (config.fill_page_cache) {
-      // Errors: the kernel has nothing of it.
-      filesystem.SetPageDropper(
-          [this](NodeId node) { fuse_lowlevel_notify_inval_inode(session, node, 0, 0); });
-    }
+        [filler = filler_](NodeId node, uint64_t offset) { filler->DropFrom(node, offset); });
   }
   ~Impl();
 
@@ -83,14 +81,17 @@ class FuseFrontend::Impl {
 
   const Options options;
   const Config config;
+
+ private:
+  // Shared, because the filesystem's threads outlive the session.
+  const std::shared_ptr<PageCacheFiller> filler_ = std::make_shared<PageCacheFiller>();
+
+ public:
   FuseOperations operations;
   struct fuse_session* session = nullptr;
   bool mounted = false;
 
  private:
-  // Shared, because the filesystem's threads outlive the session.
-  const std::shared_ptr<PageCacheFiller> filler_ = std::make_shared<PageCacheFiller>();
-  const std::shared_ptr<PageDropper> dropper_ = std::make_shared<PageDropper>();
   Mutex mutex_;
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread waker_;
@@ -158,8 +159,8 @@ Status FuseFrontend::Impl::Serve() {
 
   if (config.fill_page_cache) {
     filler_->Start(session);
-    dropper_->Start(session);
   }
+  operations.waiting().Start();
   serving_thread_ = pthread_self();
   serving_ = true;
   int result = 0;
@@ -173,7 +174,8 @@ Status FuseFrontend::Impl::Serve() {
   }
   served_ = true;
   filler_->Stop();
-  dropper_->Stop();
+  // Those that are parked are being answered, too: their commits go on.
+  operations.waiting().Stop();
   MutexLock lock(mutex_);  // the waker may be about to use serving_thread_
   serving_ = false;
   if (result < 0) {
@@ -188,10 +190,12 @@ void FuseFrontend::Impl::Stop() {
     return;
   }
   stopping_ = true;
-  fuse_session_exit(session);
-  // libfuse looks at the exit flag and then waits; a signal that arrives in between is lost. So it
-  // is sent until Serve has returned.
+  // The filler first, while requests are answered: the kernel may make it wait for one. libfuse
+  // looks at the exit flag and then waits; a signal that arrives in between is lost. So it is sent
+  // until Serve has returned.
   waker_ = std::thread([this] {
+    filler_->Stop();
+    fuse_session_exit(session);
     while (!served_) {
       {
         MutexLock wake_lock(mutex_);

@@ -1,6 +1,7 @@
 // The FUSE side: takes requests from the kernel, asks the Filesystem, replies.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -29,6 +30,9 @@ class FuseFrontend {
     // Called once, when the kernel's INIT request has arrived: from then on the mount answers.
     // Runs on a request thread; must not block on the mount.
     std::function<void()> on_ready;
+    // For tests: called before decoded bytes of a node are put into the kernel's page cache, on the
+    // thread that does it.
+    std::function<void(uint64_t node)> before_store = nullptr;
   };
 
   // `filesystem` outlives the frontend. Errors: a message with the reason.

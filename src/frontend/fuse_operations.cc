@@ -9,57 +9,29 @@
 #include <cerrno>
 #include <exception>
 #include <new>
+#include <optional>
+#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "base/log.h"
-#include "frontend/request.h"
+#include "frontend/fuse_run.h"
 
 namespace xzfs {
 namespace {
 
 static_assert(kRootNode == FUSE_ROOT_ID);
 
-// Reads of files with giant Blocks that are worked on at the same time: each may take seconds.
-// Further ones queue and are done by the threads that become free, so that they never take all
-// request threads.
-constexpr unsigned kMostSlowReads = 16;
-
 // What a thread keeps for its next read: the kernel's buffered reads come in 128 KiB. Direct ones
 // may be 1 MiB, and so much for each of many threads would be outside of all accounting.
 constexpr size_t kKeptBufferBytes = 128 << 10;
+
+constexpr std::string_view kCommandPrefix = "user.xzfs.cmd.";
 
 // The size of a control attribute may change between the call that asks for it and the one that
 // fetches: so much is added to the first answer.
 constexpr size_t kControlSlack = 256;
 
-Caller CallerOf(fuse_req_t req) {
-  const struct fuse_ctx* const context = fuse_req_ctx(req);
-  return {context->uid, context->gid, context->umask,
-          [req] { return fuse_req_interrupted(req) != 0; }};
-}
-
-FuseOperations& Of(fuse_req_t req) { return *static_cast<FuseOperations*>(fuse_req_userdata(req)); }
-
 }  // namespace
-
-template <class Act>
-void FuseOperations::Run(fuse_req_t req, Act act) {
-  FuseOperations& self = Of(req);
-  Request request(req);
-  try {
-    const Status status = act(self, request);
-    if (!status) {
-      LogFailure(status.error());
-      request.Error(status.error().code);
-    }
-  } catch (const std::bad_alloc&) {
-    request.Error(ENOMEM);
-  } catch (const std::exception& e) {
-    Log(LogLevel::kError, std::string("internal error: ") + e.what());
-    request.Error(EIO);
-  }
-}
 
 struct fuse_entry_param FuseOperations::EntryOf(const LookupResult& found) const {
   struct fuse_entry_param entry = {};
@@ -100,23 +72,60 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
 
 void FuseOperations::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const LookupResult found, self.fs_.Lookup(parent, name));
-    const struct fuse_entry_param entry = self.EntryOf(found);
-    if (fuse_reply_entry(request.End(), &entry) == -ENOENT) {
-      self.fs_.Forget(found.node, 1);  // the caller was interrupted and never learned of it
+    const auto found = self.fs_.Lookup(parent, name, /*may_decode=*/false);
+    if (!found && found.error().code == EINPROGRESS) {
+      self.RunSlowly(request, [&self, parent, key = std::string(name)]() -> LateReply {
+        const auto late = self.fs_.Lookup(parent, key, /*may_decode=*/true);
+        if (!late) {
+          return {[code = ReplyCode(late.error().code)](fuse_req_t r) { fuse_reply_err(r, code); }};
+        }
+        return {[&self, found = *late](fuse_req_t r) { self.ReplyEntry(r, found); },
+                [&self, node = late->node] { self.fs_.Forget(node, 1); }};
+      });
+      return {};
     }
+    XZFS_RETURN_IF_ERROR(found);
+    self.ReplyEntry(request.End(), *found);
     return {};
   });
 }
 
+void FuseOperations::ReplyEntry(fuse_req_t req, const LookupResult& found) {
+  const struct fuse_entry_param entry = EntryOf(found);
+  if (fuse_reply_entry(req, &entry) == -ENOENT) {
+    fs_.Forget(found.node, 1);  // the caller was interrupted and never learned of it
+  }
+}
+
+void FuseOperations::RunSlowly(Request& request, std::function<LateReply()> act) {
+  ParkFor(
+      request, [](fuse_req_t interrupted) { fuse_reply_err(interrupted, EINTR); },
+      [&](WaitingRequests::Ticket ticket) {
+        slow_looks_.Run([this, ticket, act = std::move(act)] {
+          if (!waiting_.IsParked(ticket)) {
+            return;
+          }
+          LateReply late;
+          try {
+            late = act();
+          } catch (const std::bad_alloc&) {
+            late = {[](fuse_req_t req) { fuse_reply_err(req, ENOMEM); }};
+          }
+          if (!waiting_.End(ticket, late.reply) && late.undo) {
+            late.undo();
+          }
+        });
+      });
+}
+
 void FuseOperations::Forget(fuse_req_t req, fuse_ino_t node, uint64_t count) {
-  Of(req).fs_.Forget(node, count);
+  OperationsOf(req).fs_.Forget(node, count);
   fuse_reply_none(req);
 }
 
 void FuseOperations::ForgetMulti(fuse_req_t req, size_t count, struct fuse_forget_data* forgets) {
   for (size_t i = 0; i < count; ++i) {
-    Of(req).fs_.Forget(forgets[i].ino, forgets[i].nlookup);
+    OperationsOf(req).fs_.Forget(forgets[i].ino, forgets[i].nlookup);
   }
   fuse_reply_none(req);
 }
@@ -138,15 +147,27 @@ void FuseOperations::ReadLink(fuse_req_t req, fuse_ino_t node) {
 }
 
 void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+  RunRetried(req, [node, info = *fi](FuseOperations& self, Request& request) mutable -> Status {
     bool keep_cache = false;
     XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file,
-                          self.fs_.Open(node, fi->flags, &keep_cache));
+                          self.fs_.Open(node, info.flags, &keep_cache));
     OpenFile* const opened = file.get();
-    self.Hand(std::move(file), keep_cache, fi);
-    if (fuse_reply_open(request.End(), fi) == -ENOENT) {
-      self.fs_.Close(self.TakeBack(opened));  // the caller was interrupted: no release will come
+    const bool may_write = file->may_write();
+    self.Hand(std::move(file), keep_cache, &info);
+    const auto reply = [&self, opened, info](fuse_req_t ending) {
+      if (fuse_reply_open(ending, &info) == -ENOENT) {
+        // The caller was interrupted: no release will come.
+        self.fs_.Close(self.TakeBack(opened));
+      }
+    };
+    if (!may_write) {
+      reply(request.End());
+      return {};
     }
+    self.ReplyWhenStored(request, node, reply, [&self, opened](fuse_req_t interrupted) {
+      self.fs_.Close(self.TakeBack(opened));
+      fuse_reply_err(interrupted, EINTR);
+    });
     return {};
   });
 }
@@ -163,7 +184,7 @@ void FuseOperations::Hand(std::unique_ptr<OpenFile> opened, bool keep_cache,
 
 void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
                           struct fuse_file_info* fi) {
-  FuseOperations& self = Of(req);
+  FuseOperations& self = OperationsOf(req);
   if (offset < 0) {
     fuse_reply_err(req, EINVAL);
     return;
@@ -173,29 +194,12 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
     fuse_reply_err(req, file.error().code);
     return;
   }
-  PendingRead next{req, *file, static_cast<uint64_t>(offset), size};
+  const PendingRead next{req, *file, static_cast<uint64_t>(offset), size};
   if (!next.file->node()->has_giant_blocks) {
     ReadNow(next);
     return;
   }
-  {
-    MutexLock lock(self.reads_mutex_);
-    if (self.slow_reads_ == kMostSlowReads) {
-      self.pending_reads_.push_back(next);
-      return;
-    }
-    ++self.slow_reads_;
-  }
-  for (;;) {
-    ReadNow(next);
-    MutexLock lock(self.reads_mutex_);
-    if (self.pending_reads_.empty()) {
-      --self.slow_reads_;
-      return;
-    }
-    next = self.pending_reads_.front();
-    self.pending_reads_.pop_front();
-  }
+  self.slow_reads_.Run([next] { ReadNow(next); });
 }
 
 void FuseOperations::ReadNow(const PendingRead& read) {
@@ -218,7 +222,7 @@ void FuseOperations::ReadNow(const PendingRead& read) {
 }
 
 void FuseOperations::Release(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  FuseOperations& self = Of(req);
+  FuseOperations& self = OperationsOf(req);
   if (std::unique_ptr<OpenFile> file = self.TakeBack(reinterpret_cast<OpenFile*>(fi->fh))) {
     self.fs_.Close(std::move(file));
   }
@@ -248,7 +252,7 @@ std::unique_ptr<OpenFile> FuseOperations::TakeBack(OpenFile* file) {
 
 void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
   // Without this operation the kernel would cache listings for ever.
-  FuseOperations& self = Of(req);
+  FuseOperations& self = OperationsOf(req);
   fi->fh = 0;
   if (std::shared_ptr<Listing> listing = self.fs_.OpenListing(node)) {
     MutexLock lock(self.files_mutex_);
@@ -262,7 +266,7 @@ void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_i
 }
 
 void FuseOperations::ReleaseDir(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  Of(req).DropListing(fi->fh);
+  OperationsOf(req).DropListing(fi->fh);
   fuse_reply_err(req, 0);
 }
 
@@ -359,10 +363,46 @@ void FuseOperations::ReplyXattr(fuse_req_t req, const std::string& value, size_t
 void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     const std::string key(name);
-    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key, CallerOf(req)));
+    if (key.starts_with(kCommandPrefix)) {
+      self.RunCommand(request, node, key, size);
+      return {};
+    }
+    if (self.fs_.MayDecodeFor(node, key)) {
+      self.RunSlowly(request, [&self, node, key, size]() -> LateReply {
+        return {[value = self.fs_.GetXattr(node, key), size](fuse_req_t r) {
+          if (value) {
+            ReplyXattr(r, *value, size, kControlSlack);
+          } else {
+            fuse_reply_err(r, ReplyCode(value.error().code));
+          }
+        }};
+      });
+      return {};
+    }
+    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key));
     ReplyXattr(request.End(), value, size, key.starts_with("user.xzfs.") ? kControlSlack : 0);
     return {};
   });
+}
+
+// It may wait for commits.
+void FuseOperations::RunCommand(Request& request, NodeId node, const std::string& key,
+                                size_t size) {
+  const Caller caller = CallerOf(request.get());
+  ParkFor(
+      request, [](fuse_req_t interrupted) { fuse_reply_err(interrupted, EINTR); },
+      [&](WaitingRequests::Ticket ticket) {
+        fs_.RunCommand(node, key, caller, [this, ticket, size](const Result<std::string>& value) {
+          waiting_.End(ticket, [&](fuse_req_t ending) {
+            if (value) {
+              ReplyXattr(ending, *value, size, kControlSlack);
+            } else {
+              LogFailure(value.error());
+              fuse_reply_err(ending, ReplyCode(value.error().code));
+            }
+          });
+        });
+      });
 }
 
 void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
@@ -371,180 +411,6 @@ void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
                           self.fs_.ListXattr(node, CallerOf(req).uid == 0));
     ReplyXattr(request.End(), names, size, 0);
     return {};
-  });
-}
-
-template <class Act>
-void FuseOperations::RunStatus(fuse_req_t req, Act act) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_RETURN_IF_ERROR(act(self));
-    request.Error(0);
-    return {};
-  });
-}
-
-template <class Act>
-void FuseOperations::RunEntry(fuse_req_t req, Act act) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const LookupResult found, act(self, CallerOf(request.get())));
-    const struct fuse_entry_param entry = self.EntryOf(found);
-    if (fuse_reply_entry(request.End(), &entry) == -ENOENT) {
-      self.fs_.Forget(found.node, 1);
-    }
-    return {};
-  });
-}
-
-void FuseOperations::SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
-                              size_t size, int flags) {
-  RunStatus(req, [&](FuseOperations& self) {
-    return self.fs_.SetXattr(node, name, {value, size}, flags, CallerOf(req));
-  });
-}
-
-void FuseOperations::RemoveXattr(fuse_req_t req, fuse_ino_t node, const char* name) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveXattr(node, name); });
-}
-
-void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
-                             struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    const struct timespec now = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
-    Filesystem::AttributeChange change;
-    if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
-      change.mode = attr->st_mode;
-    }
-    if ((to_set & FUSE_SET_ATTR_UID) != 0) {
-      change.uid = attr->st_uid;
-    }
-    if ((to_set & FUSE_SET_ATTR_GID) != 0) {
-      change.gid = attr->st_gid;
-    }
-    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
-      change.size = static_cast<uint64_t>(attr->st_size);
-    }
-    if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
-      change.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) != 0 ? now : attr->st_atim;
-    }
-    if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
-      change.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0 ? now : attr->st_mtim;
-    }
-    OpenFile* file = nullptr;
-    if (fi != nullptr) {
-      XZFS_ASSIGN_OR_RETURN(file, self.FileOf(fi));
-    }
-    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.SetAttributes(node, change, file));
-    fuse_reply_attr(request.End(), &st, self.fs_.options().attr_timeout_s);
-    return {};
-  });
-}
-
-void FuseOperations::MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
-                           dev_t device) {
-  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.fs_.MakeNode(parent, name, mode, device, caller);
-  });
-}
-
-void FuseOperations::MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
-  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.fs_.MakeDirectory(parent, name, mode, caller);
-  });
-}
-
-void FuseOperations::SymLink(fuse_req_t req, const char* target, fuse_ino_t parent,
-                             const char* name) {
-  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.fs_.MakeSymlink(parent, name, target, caller);
-  });
-}
-
-void FuseOperations::Link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name) {
-  RunEntry(req,
-           [&](FuseOperations& self, const Caller&) { return self.fs_.Link(node, parent, name); });
-}
-
-void FuseOperations::Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Unlink(parent, name); });
-}
-
-void FuseOperations::RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveDirectory(parent, name); });
-}
-
-void FuseOperations::Rename(fuse_req_t req, fuse_ino_t parent, const char* name,
-                            fuse_ino_t new_parent, const char* new_name, unsigned flags) {
-  RunStatus(req, [&](FuseOperations& self) {
-    return self.fs_.Rename(parent, name, new_parent, new_name, flags);
-  });
-}
-
-void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
-                            struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    std::unique_ptr<OpenFile> file;
-    XZFS_ASSIGN_OR_RETURN(const LookupResult found,
-                          self.fs_.Create(parent, name, mode, fi->flags, CallerOf(req), &file));
-    OpenFile* const opened = file.get();
-    self.Hand(std::move(file), /*keep_cache=*/false, fi);
-    const struct fuse_entry_param entry = self.EntryOf(found);
-    if (fuse_reply_create(request.End(), &entry, fi) == -ENOENT) {
-      self.fs_.Close(self.TakeBack(opened));
-      self.fs_.Forget(found.node, 1);
-    }
-    return {};
-  });
-}
-
-void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t size, off_t offset,
-                           struct fuse_file_info* fi) {
-  Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    if (offset < 0) {
-      return Fail(EINVAL, "a negative offset");
-    }
-    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    const auto at = static_cast<uint64_t>(offset);
-    const auto content = std::as_bytes(std::span(bytes, size));
-    // What is written back of a mapping has its place.
-    if ((fi->flags & O_APPEND) == 0 || fi->writepage != 0) {
-      XZFS_ASSIGN_OR_RETURN(const size_t written, self.fs_.Write(*file, at, content));
-      fuse_reply_write(request.End(), written);
-      return {};
-    }
-    const NodeId node = file->id();
-    XZFS_ASSIGN_OR_RETURN(const Filesystem::Appended done, self.fs_.Append(*file, at, content));
-    fuse_reply_write(request.End(), done.bytes);
-    if (done.stale_from) {
-      self.fs_.TellStale(node, *done.stale_from);  // not before: the kernel has them by now
-    }
-    return {};
-  });
-}
-
-void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Flush(*file);
-  });
-}
-
-void FuseOperations::FSync(fuse_req_t req, fuse_ino_t, int only_data, struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Sync(*file, only_data != 0);
-  });
-}
-
-void FuseOperations::FSyncDir(fuse_req_t req, fuse_ino_t node, int, struct fuse_file_info*) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.SyncDirectory(node); });
-}
-
-void FuseOperations::FAllocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length,
-                               struct fuse_file_info* fi) {
-  RunStatus(req, [&](FuseOperations& self) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Allocate(*file, mode, static_cast<uint64_t>(offset),
-                             static_cast<uint64_t>(length));
   });
 }
 

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,6 +13,10 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "frontend/page_cache_filler.h"
+#include "frontend/request.h"
+#include "frontend/slow_requests.h"
+#include "frontend/waiting_requests.h"
 #include "fs/filesystem.h"
 
 namespace xzfs {
@@ -23,18 +26,39 @@ namespace xzfs {
 class FuseOperations {
  public:
   // `on_ready` is called when the kernel's INIT has arrived.
-  FuseOperations(Filesystem& filesystem, std::function<void()> on_ready)
-      : fs_(filesystem), on_ready_(std::move(on_ready)) {}
+  FuseOperations(Filesystem& filesystem, std::shared_ptr<PageCacheFiller> filler,
+                 std::function<void()> on_ready)
+      : fs_(filesystem), filler_(std::move(filler)), on_ready_(std::move(on_ready)) {}
 
   // For fuse_session_new, with this object as its userdata.
   static struct fuse_lowlevel_ops Table();
+
+  // Those that hold no thread while they wait.
+  WaitingRequests& waiting() { return waiting_; }
+  static WaitingRequests& WaitingOf(fuse_req_t req);
 
  private:
   // Runs one operation: `act` replies itself on success, an Error that it returns is replied here.
   template <class Act>
   static void Run(fuse_req_t req, Act act);
+  // The same, but if another mount has the file for the last steps of a commit (EWOULDBLOCK) it's
+  // tried again, later. `act` owns what it needs.
+  template <class Act>
+  static void RunRetried(fuse_req_t req, Act act);
+  // False if it's to be tried again.
+  template <class Act>
+  static bool TryOnce(fuse_req_t req, Act& act, bool is_last);
+  // Parks the request and calls `begin` with its ticket, which has it answered.
+  template <class Begin>
+  void ParkFor(Request& request, WaitingRequests::Reply on_interrupt, Begin begin);
+  // Calls `reply` when nothing of the node is being stored in the kernel's page cache that was
+  // decoded before the file could change.
+  void ReplyWhenStored(Request& request, NodeId node, WaitingRequests::Reply reply,
+                       WaitingRequests::Reply on_interrupt);
 
   struct fuse_entry_param EntryOf(const LookupResult& found) const;
+
+  void ReplyEntry(fuse_req_t req, const LookupResult& found);
 
   static void Init(void* userdata, struct fuse_conn_info* conn);
   static void Lookup(fuse_req_t req, fuse_ino_t parent, const char* name);
@@ -56,6 +80,7 @@ class FuseOperations {
                    const struct fuse_file_info* fi, bool plus);
   static void StatFs(fuse_req_t req, fuse_ino_t node);
   static void GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
+  void RunCommand(Request& request, NodeId node, const std::string& key, size_t size);
   static void ListXattr(fuse_req_t req, fuse_ino_t node, size_t size);
   static void SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
                        size_t size, int flags);
@@ -88,7 +113,21 @@ class FuseOperations {
   static void RunStatus(fuse_req_t req, Act act);
   static void ReplyXattr(fuse_req_t req, const std::string& value, size_t size, size_t slack);
 
-  // A read that is being worked on or waits for its turn.
+  // Reads of files with giant Blocks that are worked on at the same time: each may take seconds.
+  // Further ones queue and are done by the threads that become free, so that they never take all
+  // request threads.
+  static constexpr unsigned kMostSlowReads = 16;
+  // Looks at files of the older formats that may have to be decoded whole: minutes.
+  static constexpr unsigned kMostSlowLooks = 4;
+  // Parks the request, and runs `act`, which returns how it is answered and what takes that back if
+  // nobody wants it any more, when there is a thread for it.
+  struct LateReply {
+    WaitingRequests::Reply reply;
+    std::function<void()> undo = nullptr;
+  };
+  void RunSlowly(Request& request, std::function<LateReply()> act);
+
+  // A read.
   struct PendingRead {
     fuse_req_t req;
     const OpenFile* file;  // the kernel releases it after the read was answered
@@ -109,10 +148,11 @@ class FuseOperations {
   std::unique_ptr<OpenFile> TakeBack(OpenFile* file) EXCLUDES(files_mutex_);
 
   Filesystem& fs_;
+  const std::shared_ptr<PageCacheFiller> filler_;
   const std::function<void()> on_ready_;
-  Mutex reads_mutex_;
-  unsigned slow_reads_ GUARDED_BY(reads_mutex_) = 0;  // threads that work on them
-  std::deque<PendingRead> pending_reads_ GUARDED_BY(reads_mutex_);
+  WaitingRequests waiting_;
+  SlowRequests slow_reads_{kMostSlowReads};
+  SlowRequests slow_looks_{kMostSlowLooks};
   Mutex files_mutex_;
   std::unordered_map<OpenFile*, std::unique_ptr<OpenFile>> files_ GUARDED_BY(files_mutex_);
   uint64_t last_listing_ GUARDED_BY(files_mutex_) = 0;

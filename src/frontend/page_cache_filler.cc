@@ -3,6 +3,7 @@
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 
@@ -35,6 +36,7 @@ void PageCacheFiller::Start(fuse_session* session) {
     MutexLock lock(mutex_);
     running_ = true;
   }
+  MutexLock joining(join_mutex_);
   try {
     thread_ = std::thread([this, session] { Run(session); });
   } catch (const std::system_error&) {
@@ -44,40 +46,87 @@ void PageCacheFiller::Start(fuse_session* session) {
 }
 
 void PageCacheFiller::Run(fuse_session* session) {
-  for (;;) {
-    DecodedRange range;
-    {
-      MutexLock lock(mutex_);
-      while (running_ && waiting_.empty()) {
-        changed_.Wait(mutex_);
-      }
-      if (!running_) {
-        return;
-      }
-      range = std::move(waiting_.front());
-      waiting_.pop_front();
-      waiting_bytes_ -= range.bytes.size();
-      storing_ = range.node;
+  MutexLock lock(mutex_);
+  while (running_) {
+    if (!stale_.empty()) {
+      DropStale(session);
+    } else if (!invalidations_.empty()) {
+      InvalidateNext(session);
+    } else if (!waiting_.empty()) {
+      StoreNext(session);
+    } else {
+      changed_.Wait(mutex_);
     }
-    // After storing_ was set: whoever is about to change the file and doesn't see it there has said
-    // so already.
-    if (range.still_good()) {
-      Store(session, range);
-    }
-    MutexLock lock(mutex_);
-    storing_ = 0;
-    changed_.NotifyAll();
   }
 }
 
+void PageCacheFiller::DropStale(fuse_session* session) {
+  const auto stale = std::exchange(stale_, {});
+  mutex_.Unlock();
+  for (const auto& [node, offset] : stale) {
+    // An error means that the kernel has forgotten the file.
+    fuse_lowlevel_notify_inval_inode(session, node, static_cast<off_t>(offset), /*len=*/0);
+  }
+  mutex_.Lock();
+}
+
+void PageCacheFiller::InvalidateNext(fuse_session* session) {
+  const Invalidation next = std::move(invalidations_.front());
+  invalidations_.pop_front();
+  mutex_.Unlock();
+  for (const PageRange& range : next.ranges) {
+    // An error: the kernel has nothing of it.
+    fuse_lowlevel_notify_inval_inode(session, range.node, static_cast<off_t>(range.offset),
+                                     static_cast<off_t>(range.length));
+  }
+  if (next.done) {
+    next.done();
+  }
+  mutex_.Lock();
+}
+
+void PageCacheFiller::StoreNext(fuse_session* session) {
+  DecodedRange range = std::move(waiting_.front());
+  waiting_.pop_front();
+  waiting_bytes_ -= range.bytes.size();
+  storing_ = range.node;
+  mutex_.Unlock();
+  // After storing_ was set: whoever is about to change the file and doesn't see it there has said
+  // so already.
+  if (range.still_good()) {
+    if (store_hook_) {
+      store_hook_(range.node);
+    }
+    Store(session, range);
+  }
+  range = {};
+  mutex_.Lock();
+  storing_ = 0;
+  const auto ended = std::exchange(when_stored_, {});
+  mutex_.Unlock();
+  for (const auto& then : ended) {
+    then();
+  }
+  mutex_.Lock();
+}
+
+// Who waits for an invalidation is told that there will be none: nothing is cached any more.
 void PageCacheFiller::Stop() {
+  std::deque<Invalidation> dropped;
   {
     MutexLock lock(mutex_);
     running_ = false;
     waiting_.clear();
     waiting_bytes_ = 0;
+    dropped.swap(invalidations_);
     changed_.NotifyAll();
   }
+  for (const Invalidation& one : dropped) {
+    if (one.done) {
+      one.done();
+    }
+  }
+  MutexLock joining(join_mutex_);
   if (thread_.joinable()) {
     thread_.join();
   }
@@ -97,11 +146,37 @@ void PageCacheFiller::Offer(std::vector<DecodedRange> ranges) {
   }
 }
 
-void PageCacheFiller::Await(NodeId node) {
+bool PageCacheFiller::WhenStored(NodeId node, std::function<void()> then) {
   MutexLock lock(mutex_);
-  while (storing_ == node) {
-    changed_.Wait(mutex_);
+  if (storing_ != node) {
+    return false;
   }
+  when_stored_.push_back(std::move(then));
+  return true;
+}
+
+bool PageCacheFiller::IsStoring(NodeId node) {
+  MutexLock lock(mutex_);
+  return storing_ == node;
+}
+
+void PageCacheFiller::DropFrom(NodeId node, uint64_t offset) {
+  MutexLock lock(mutex_);
+  if (running_) {
+    const auto [at, is_new] = stale_.emplace(node, offset);
+    at->second = std::min(at->second, offset);
+    changed_.NotifyAll();
+  }
+}
+
+bool PageCacheFiller::Invalidate(std::vector<PageRange> ranges, std::function<void()> done) {
+  MutexLock lock(mutex_);
+  if (!running_) {
+    return false;
+  }
+  invalidations_.push_back({std::move(ranges), std::move(done)});
+  changed_.NotifyAll();
+  return true;
 }
 
 }  // namespace xzfs

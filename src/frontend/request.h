@@ -1,6 +1,7 @@
 // A request of the kernel.
 #pragma once
 
+#define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fuse_lowlevel.h>
 
 #include <cerrno>
@@ -11,6 +12,13 @@
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+// The kernel refuses a reply with any other code, and who asked would wait for ever. File systems
+// below the source have been seen to return such ones (ENOTSUPP, 524).
+inline int ReplyCode(int code) {
+  constexpr int kMostCode = 511;
+  return code >= 0 && code <= kMostCode ? code : EIO;
+}
 
 // A request that is to be answered once.
 class Request {
@@ -23,7 +31,7 @@ class Request {
   fuse_req_t get() const { return req_; }
   void Error(int code) {
     if (req_ != nullptr) {
-      fuse_reply_err(End(), code);
+      fuse_reply_err(End(), ReplyCode(code));
     }
   }
 

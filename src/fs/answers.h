@@ -15,6 +15,7 @@
 #include "fs/node.h"
 #include "store/source_dir.h"
 #include "xzfs/block_index.h"
+#include "xzfs/result.h"
 
 namespace xzfs {
 
@@ -48,6 +49,13 @@ struct DecodedRange {
   // False when the file may have been changed since they were decoded.
   std::function<bool()> still_good;
   std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
+};
+
+// Of a file, as the kernel caches it. `length` 0: to the end.
+struct PageRange {
+  NodeId node = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
 };
 
 // What `user.xzfs.info` tells of a file.

@@ -2,6 +2,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <future>
+#include <limits>
+#include <memory>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -18,13 +22,22 @@ seconds DelayAfter(unsigned failures) {
   return seconds(int64_t{2} << std::min(failures - 1, kMostDoublings));
 }
 
-// So often who waits looks whether it was interrupted.
-constexpr std::chrono::milliseconds kInterruptInterval{100};
-
 // So many times longer than it settles a file waits at most for others that are being written.
 constexpr int kMostSettles = 10;
 
 bool IsDiskFull(int code) { return code == ENOSPC || code == EDQUOT; }
+
+Error IsEnding() {
+  return {ESHUTDOWN, "the mount is ending: what is pending is committed at the next one"};
+}
+
+// Calls `wait` with what is to be told, and waits for that.
+template <class Wait>
+Status AwaitDone(Wait wait) {
+  const auto told = std::make_shared<std::promise<Status>>();
+  wait([told](const Status& status) { told->set_value(status); });
+  return told->get_future().get();
+}
 
 }  // namespace
 
@@ -83,18 +96,17 @@ bool Committer::Enter(NodeId id, uint64_t plain_bytes) {
   if (ending_) {
     return false;
   }
-  Entry& entry = entries_[id];
-  const bool is_new = std::exchange(entry.finished, false);
-  pending_ += is_new ? 1 : 0;
+  const auto [found, is_new] = entries_.try_emplace(id);
+  Entry& entry = found->second;
   entry.plain_bytes = plain_bytes;
   entry.again = entry.running;
   entry.failures = 0;
-  if (is_new) {
-    entry.error.reset();
-  }
   last_entered_ = Clock::now();
-  entry.entered = is_new ? last_entered_ : entry.entered;
-  Schedule(id, entry, last_entered_ + settle_);
+  if (is_new) {
+    entry.entered = last_entered_;
+    entry.owes_since = ++now_;
+  }
+  Schedule(id, entry, IsWaitedFor(entry) ? Clock::time_point() : last_entered_ + settle_);
   return is_new;
 }
 
@@ -106,94 +118,114 @@ void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
   }
 }
 
-Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
+void Committer::CommitNow(NodeId id, uint64_t plain_bytes, Done done) {
   if (!calls_.pin(id)) {
-    return {};
+    done({});
+    return;
   }
   bool is_new = false;
-  Status status;
+  bool waits = false;
   {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
-    if (ending_) {
-      status = Fail(ESHUTDOWN, "the mount is ending: the file is committed at the next one");
-    } else if (const auto enough = BeginWait(id)) {
-      status = WaitForAttempt(id, *enough, nullptr);
+    if (!ending_) {
+      waits = true;
+      Entry& entry = entries_.at(id);
+      entry.waiters.push_back({++now_, std::move(done)});
+      entry.again |= entry.running;
+      Schedule(id, entry, {});
+      changed_.NotifyAll();
     }
   }
   if (!is_new) {
     calls_.unpin(id);
   }
-  return status;
+  if (!waits) {
+    done(tl::unexpected(IsEnding()));
+  }
 }
 
-Status Committer::Sync(const Interrupted& interrupted) {
-  const std::vector<NodeId> ids = Pending();
+// Who asks while nothing has happened since the last one waits with that one: many may ask, and
+// many files may be pending.
+void Committer::Sync(Done done) {
   Status status;
-  MutexLock lock(mutex_);
-  // All of them before the first is waited for: what is begun meanwhile began after the call.
-  std::vector<std::pair<NodeId, uint64_t>> awaited;
-  for (const NodeId id : ids) {
-    if (const auto enough = BeginWait(id)) {
-      awaited.emplace_back(id, *enough);
-    }
-  }
-  for (const auto& [id, enough] : awaited) {
-    const Status one = WaitForAttempt(id, enough, interrupted);
-    if (status && !one) {
-      status = one;
-    }
-  }
-  return status;
-}
-
-std::optional<uint64_t> Committer::BeginWait(NodeId id) {
-  const auto found = entries_.find(id);
-  if (found == entries_.end() || found->second.finished) {
-    return std::nullopt;
-  }
-  Entry& entry = found->second;
-  ++entry.waiters;
-  entry.again |= entry.running;
-  Schedule(id, entry, {});
-  changed_.NotifyAll();
-  return entry.attempts + (entry.running ? 2 : 1);
-}
-
-Status Committer::WaitForAttempt(NodeId id, uint64_t enough, const Interrupted& interrupted) {
-  Status status;
-  for (;;) {
-    Entry& entry = entries_.at(id);
-    if (entry.finished && entry.error) {
-      status = tl::unexpected(*entry.error);
-    }
-    if (entry.finished || ending_) {
-      break;
-    }
-    if (entry.attempts >= enough && !entry.running) {
-      if (entry.error) {
-        status = tl::unexpected(*entry.error);
-        break;
+  {
+    MutexLock lock(mutex_);
+    if (ending_ && !entries_.empty()) {
+      status = tl::unexpected(IsEnding());
+    } else if (!entries_.empty()) {
+      if (syncs_.empty() || syncs_.rbegin()->first != now_) {
+        SyncWait& wait = syncs_[++now_];
+        wait.owed = entries_.size();
+        for (auto& [id, entry] : entries_) {
+          entry.again |= entry.running;
+          if (entry.due != Clock::time_point()) {
+            Schedule(id, entry, {});
+          }
+        }
+        changed_.NotifyAll();
       }
-    }
-    if (entry.due != Clock::time_point()) {
-      Schedule(id, entry, {});
-      changed_.NotifyAll();
-    }
-    if (interrupted == nullptr) {
-      changed_.Wait(mutex_);
-    } else if (interrupted()) {
-      status = Fail(EINTR, "interrupted; the commits go on");
-      break;
-    } else {
-      changed_.WaitUntil(mutex_, Clock::now() + kInterruptInterval);
+      syncs_.rbegin()->second.done.push_back(std::move(done));
+      return;
     }
   }
-  const auto it = entries_.find(id);
-  if (--it->second.waiters == 0 && it->second.finished) {
-    entries_.erase(it);
+  done(status);
+}
+
+Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
+  return AwaitDone([&](Done done) { CommitNow(id, plain_bytes, std::move(done)); });
+}
+
+Status Committer::Sync() {
+  return AwaitDone([&](Done done) { Sync(std::move(done)); });
+}
+
+bool Committer::IsWaitedFor(const Entry& entry) const {
+  return !entry.waiters.empty() || (!syncs_.empty() && syncs_.rbegin()->first > entry.owes_since);
+}
+
+void Committer::EndWaits(Entry& entry, Moment until, const Status& status, Ended& ended) {
+  const auto stays =
+      std::partition(entry.waiters.begin(), entry.waiters.end(),
+                     [until](const Waiter& waiter) { return waiter.since >= until; });
+  for (auto it = stays; it != entry.waiters.end(); ++it) {
+    ended.emplace_back(std::move(it->done), status);
   }
-  return status;
+  entry.waiters.erase(stays, entry.waiters.end());
+  for (auto it = syncs_.upper_bound(entry.owes_since); it != syncs_.end() && it->first < until;) {
+    SyncWait& wait = it->second;
+    if (wait.status && !status) {
+      wait.status = status;
+    }
+    if (--wait.owed != 0) {
+      ++it;
+      continue;
+    }
+    for (Done& done : wait.done) {
+      ended.emplace_back(std::move(done), wait.status);
+    }
+    it = syncs_.erase(it);
+  }
+  entry.owes_since = std::max(entry.owes_since, until);
+}
+
+void Committer::EndAllWaits(Ended& ended) {
+  for (auto& [id, entry] : entries_) {
+    for (Waiter& waiter : std::exchange(entry.waiters, {})) {
+      ended.emplace_back(std::move(waiter.done), tl::unexpected(IsEnding()));
+    }
+  }
+  for (auto& [moment, wait] : std::exchange(syncs_, {})) {
+    for (Done& done : wait.done) {
+      ended.emplace_back(std::move(done), tl::unexpected(IsEnding()));
+    }
+  }
+}
+
+void Committer::Tell(Ended& ended) {
+  for (auto& [done, status] : std::exchange(ended, {})) {
+    done(status);
+  }
 }
 
 Committer::Clock::time_point Committer::BeginOf(const Entry& entry) const {
@@ -241,10 +273,11 @@ void Committer::Run() {
     Entry& taken = entries_.at(id);
     schedule_.erase({taken.due, id});
     taken.running = true;
+    taken.began = ++now_;
     ++running_;
     taken.again = false;
     const bool is_awaited =
-        std::exchange(taken.is_awaited, false) || taken.waiters != 0 || finishing_;
+        std::exchange(taken.is_awaited, false) || IsWaitedFor(taken) || finishing_;
     mutex_.Unlock();
     Result<Outcome> result = Outcome::kLeft;
     try {
@@ -253,18 +286,22 @@ void Committer::Run() {
       result = Fail(ENOMEM, "no memory to commit a file");
     }
     const bool is_final = !result && calls_.has_given_up && calls_.has_given_up(id);
+    Ended ended;
     mutex_.Lock();
     --running_;
     const auto it = entries_.find(id);
-    const bool gone = Finish(id, it->second, std::move(result), is_final);
-    if (gone && it->second.waiters == 0) {
+    const bool gone = Finish(id, it->second, std::move(result), is_final, ended);
+    if (gone) {
       entries_.erase(it);
     }
-    const bool idle = gone && pending_ == 0;
+    const bool idle = gone && entries_.empty();
     changed_.NotifyAll();
-    if (gone) {
+    if (gone || !ended.empty()) {
       mutex_.Unlock();
-      calls_.unpin(id);
+      Tell(ended);
+      if (gone) {
+        calls_.unpin(id);
+      }
       if (idle) {
         calls_.on_idle();
       }
@@ -274,50 +311,50 @@ void Committer::Run() {
   mutex_.Unlock();
 }
 
-bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final) {
+bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final,
+                       Ended& ended) {
   entry.running = false;
-  ++entry.attempts;
   const Clock::time_point now = Clock::now();
   if (!result) {
-    last_error_ = result.error().message;
-    entry.error = std::move(result.error());
+    const Error& error = result.error();
+    last_error_ = error.message;
     if (is_final && !entry.again) {
-      entry.finished = true;
-      --pending_;
+      EndWaits(entry, std::numeric_limits<Moment>::max(), tl::unexpected(error), ended);
       return true;
     }
     ++entry.failures;
-    Schedule(id, entry, now + DelayAfter(entry.failures));
-    if (IsDiskFull(entry.error->code)) {
+    if (IsDiskFull(error.code)) {
       ++pauses_;
       paused_until_ = now + DelayAfter(pauses_);
     }
+    EndWaits(entry, entry.began, tl::unexpected(error), ended);
+    Schedule(id, entry,
+             IsWaitedFor(entry) ? Clock::time_point() : now + DelayAfter(entry.failures));
     return false;
   }
-  entry.error.reset();
   entry.failures = 0;
   if (*result == Outcome::kDone) {
     pauses_ = 0;
     paused_until_ = {};
   }
   if (*result == Outcome::kCancelled || entry.again) {
-    Schedule(id, entry, now + settle_);
+    Schedule(id, entry, IsWaitedFor(entry) ? Clock::time_point() : now + settle_);
     return false;
   }
-  entry.finished = true;
-  --pending_;
+  EndWaits(entry, std::numeric_limits<Moment>::max(), {}, ended);
   return true;
 }
 
 void Committer::End(bool finish) {
   std::vector<std::thread> threads;
+  Ended ended;
   {
     MutexLock lock(mutex_);
     finishing_ = finish;
     changed_.NotifyAll();
     const auto busy = [this]() REQUIRES(mutex_) {
       return std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) {
-        return !entry.second.finished && (entry.second.running || entry.second.failures == 0);
+        return entry.second.running || entry.second.failures == 0;
       });
     };
     while (finish && !ending_ && !threads_.empty() && busy()) {
@@ -326,40 +363,45 @@ void Committer::End(bool finish) {
     ending_ = true;
     changed_.NotifyAll();
     threads.swap(threads_);
+    EndAllWaits(ended);
   }
+  Tell(ended);
   for (std::thread& thread : threads) {
     thread.join();
   }
 }
 
 void Committer::Park() {
-  MutexLock lock(mutex_);
-  ending_ = true;
-  changed_.NotifyAll();
+  Ended ended;
+  {
+    MutexLock lock(mutex_);
+    ending_ = true;
+    changed_.NotifyAll();
+    EndAllWaits(ended);
+  }
+  Tell(ended);
 }
 
 std::vector<NodeId> Committer::Pending() {
   std::vector<NodeId> ids;
   MutexLock lock(mutex_);
   for (const auto& [id, entry] : entries_) {
-    if (!entry.finished) {
-      ids.push_back(id);
-    }
+    ids.push_back(id);
   }
   return ids;
 }
 
 bool Committer::is_idle() {
   MutexLock lock(mutex_);
-  return pending_ == 0;
+  return entries_.empty();
 }
 
 Committer::Figures Committer::figures() {
   Figures figures;
   MutexLock lock(mutex_);
-  figures.pending = pending_;
+  figures.pending = entries_.size();
   for (const auto& [id, entry] : entries_) {
-    figures.pending_bytes += entry.finished ? 0 : entry.plain_bytes;
+    figures.pending_bytes += entry.plain_bytes;
   }
   figures.last_error = last_error_;
   return figures;

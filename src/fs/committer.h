@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -50,7 +51,8 @@ class Committer {
     std::string last_error;  // empty: none
   };
 
-  using Interrupted = std::function<bool()>;
+  // Told once how a wait has ended, on any thread, without a lock, maybe before the call returns.
+  using Done = std::function<void(const Status&)>;
 
   Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls);
   ~Committer() { End(/*finish=*/false); }
@@ -66,11 +68,14 @@ class Committer {
   // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as
   // if somebody waited for it.
   void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
-  // Commits the node and waits. Returns its error.
+  // Commits the node, and says when an attempt has ended that began after this call: its error, or
+  // that nothing is pending any more. ESHUTDOWN: the mount is ending.
+  void CommitNow(NodeId id, uint64_t plain_bytes, Done done) EXCLUDES(mutex_);
+  // Commits what is pending now. The error of one that failed.
+  void Sync(Done done) EXCLUDES(mutex_);
+  // The same, and wait. Not for request threads.
   Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
-  // Commits what is pending now and waits. Returns the error of one that failed, or EINTR once
-  // `interrupted`, if not null, says so: they are committed all the same.
-  Status Sync(const Interrupted& interrupted = nullptr) EXCLUDES(mutex_);
+  Status Sync() EXCLUDES(mutex_);
   // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
   // fail. What is left stays pending.
   void End(bool finish) EXCLUDES(mutex_);
@@ -84,6 +89,15 @@ class Committer {
  private:
   using Clock = std::chrono::steady_clock;
 
+  // What happens one after the other has a number: attempts that begin, files that become pending,
+  // waits.
+  using Moment = uint64_t;
+
+  struct Waiter {
+    Moment since;
+    Done done;
+  };
+  // Pending.
   struct Entry {
     Clock::time_point entered;
     Clock::time_point due;
@@ -91,15 +105,24 @@ class Committer {
     unsigned failures = 0;
     bool running = false;
     bool is_awaited = false;
-    // Added again while it was running.
+    // Added, or waited for, while it was running.
     bool again = false;
-    // Attempts that ended; and the error of the last one.
-    uint64_t attempts = 0;
-    std::optional<Error> error;
-    unsigned waiters = 0;  // keeps the entry
-    bool finished = true;
+    Moment began = 0;  // the attempt that is running, or was last
+    // Who began to wait before that doesn't wait for this file: it wasn't pending then, or an
+    // attempt that began later has failed.
+    Moment owes_since = 0;
+    std::vector<Waiter> waiters = {};  // for this file alone
   };
   using Entries = std::unordered_map<NodeId, Entry>;
+
+  // Those who wait for all that was pending at one moment.
+  struct SyncWait {
+    uint64_t owed = 0;  // files that are still waited for
+    Status status = {};
+    std::vector<Done> done = {};
+  };
+  // Waits that have ended: told when no lock is held.
+  using Ended = std::vector<std::pair<Done, Status>>;
 
   // When a file whose time has come is really begun.
   Clock::time_point BeginOf(const Entry& entry) const REQUIRES(mutex_);
@@ -110,12 +133,13 @@ class Committer {
   std::optional<NodeId> NextDue(Clock::time_point* until) REQUIRES(mutex_);
   void Schedule(NodeId id, Entry& entry, Clock::time_point due) REQUIRES(mutex_);
   // Returns whether the node is pending no more.
-  bool Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final) REQUIRES(mutex_);
-  // Keeps the entry until WaitForAttempt. Returns how many attempts will have ended when one that
-  // begins after this call has; or nothing: the node isn't pending.
-  std::optional<uint64_t> BeginWait(NodeId id) REQUIRES(mutex_);
-  Status WaitForAttempt(NodeId id, uint64_t enough, const Interrupted& interrupted)
+  bool Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final, Ended& ended)
       REQUIRES(mutex_);
+  bool IsWaitedFor(const Entry& entry) const REQUIRES(mutex_);
+  // The file isn't waited for any more by who began before `until`.
+  void EndWaits(Entry& entry, Moment until, const Status& status, Ended& ended) REQUIRES(mutex_);
+  void EndAllWaits(Ended& ended) REQUIRES(mutex_);
+  static void Tell(Ended& ended);
 
   void StartThreads() REQUIRES(mutex_);
 
@@ -128,7 +152,8 @@ class Committer {
   Entries entries_ GUARDED_BY(mutex_);
   // Those that neither run nor are finished, by their time.
   std::set<std::pair<Clock::time_point, NodeId>> schedule_ GUARDED_BY(mutex_);
-  uint64_t pending_ GUARDED_BY(mutex_) = 0;  // entries that aren't finished
+  Moment now_ GUARDED_BY(mutex_) = 0;
+  std::map<Moment, SyncWait> syncs_ GUARDED_BY(mutex_);
   Clock::time_point last_entered_ GUARDED_BY(mutex_);
   Clock::time_point paused_until_ GUARDED_BY(mutex_);
   unsigned pauses_ GUARDED_BY(mutex_) = 0;

@@ -104,8 +104,9 @@ FileCommit::~FileCommit() {
 }
 
 Result<Committer::Outcome> FileCommit::Run() {
+  XZFS_RETURN_IF_ERROR(MendSync());
   if (!Begin()) {
-    return Outcome::kLeft;
+    return fs_.is_parking_ ? Outcome::kCancelled : Outcome::kLeft;
   }
   Result<Outcome> outcome = Attempt();
   // Whoever changed it meanwhile is not to be told of errors that come of that.
@@ -168,6 +169,43 @@ Result<bool> FileCommit::FindPlace() {
   return tl::unexpected(session.error());
 }
 
+// A sync failed, and all who had the file open then have closed it. What can be read of the changes
+// is written anew, so that what comes later rests on bytes that are on the disk: those of an
+// overlay here, those of a plain file by its commit. (One that stays plain is as it would be in the
+// source.)
+Status FileCommit::MendSync() {
+  const NodePtr node = fs_.nodes_.Find(id_);
+  if (node == nullptr || node->state == nullptr) {
+    return {};
+  }
+  FileState& state = *node->state;
+  std::shared_ptr<Overlay> overlay;
+  {
+    MutexLock lock(state.mutex);
+    const bool failed =
+        state.sync_error || (state.overlay != nullptr && state.overlay->has_sync_error());
+    if (!failed || WritersOf(state) != 0 || state.unlinked) {
+      return {};
+    }
+    overlay = state.overlay;
+  }
+  if (overlay != nullptr) {
+    XZFS_RETURN_IF_ERROR(overlay->Renew());
+  }
+  MutexLock lock(state.mutex);
+  if (WritersOf(state) == 0 && state.overlay == overlay) {
+    state.sync_error.reset();
+    state.overlay_is_durable = false;
+  }
+  return {};
+}
+
+// Who closed the last descriptor and waits has no writer any more, though the kernel may not have
+// told us. For all others a handle that is there is one that may be written to.
+unsigned FileCommit::WritersOf(const FileState& state) const {
+  return state.writers - (is_awaited_ ? state.closing : 0);
+}
+
 // Takes the job, if there is something to commit.
 bool FileCommit::Begin() {
   const NodePtr node = fs_.nodes_.Find(id_);
@@ -189,10 +227,7 @@ bool FileCommit::Begin() {
   if (why_left_) {
     return false;
   }
-  // Who closed the last descriptor and waits has no writer any more, though the kernel may not have
-  // told us. For all others a handle that is there is one that may be written to.
-  const unsigned writers = state_->writers - (is_awaited_ ? state_->closing : 0);
-  if (writers != 0) {
+  if (WritersOf(*state_) != 0 || fs_.is_parking_) {
     return false;
   }
   job_ = std::make_shared<CommitJob>();

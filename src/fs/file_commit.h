@@ -35,6 +35,8 @@ class FileCommit {
   using Outcome = Committer::Outcome;
   class KeptDirectory;
 
+  Status MendSync();
+  unsigned WritersOf(const FileState& state) const REQUIRES(state.mutex);
   bool Begin();
   Result<bool> FindPlace();
   Result<Outcome> Attempt();

@@ -8,6 +8,7 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
+#include "fs/descriptor_shares.h"
 #include "store/descriptor_cache.h"
 #include "store/overlay.h"
 #include "store/session.h"
@@ -41,6 +42,8 @@ struct FileState {
   FileState& operator=(const FileState&) = delete;
 
   Mutex mutex;
+  // For `hot`, or the overlay's two: while there are writers, and as long as `hot` is there.
+  DescriptorQuota::Held held GUARDED_BY(mutex);
   // Handles that may write.
   unsigned writers GUARDED_BY(mutex) = 0;
   // Of these, handles of which a descriptor was closed since they wrote: the kernel tells of their
@@ -76,7 +79,8 @@ struct FileState {
   bool name_is_unsynced GUARDED_BY(mutex) = false;
   // The last name is gone: nothing is committed any more.
   bool unlinked GUARDED_BY(mutex) = false;
-  // A sync failed: the kernel took pages for written that are lost, so no later one may succeed.
+  // A sync failed: the kernel took pages for written that are lost, so no later one may succeed for
+  // who has the file open now. When all have closed it, it's written anew, by a commit.
   std::optional<Error> sync_error GUARDED_BY(mutex);
   std::shared_ptr<CommitJob> job GUARDED_BY(mutex);
 

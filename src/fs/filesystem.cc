@@ -1,7 +1,6 @@
 #include "fs/filesystem.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -16,23 +15,8 @@
 namespace xzfs {
 namespace {
 
-// What else may be open: /dev/fuse, the log, and the file and directory that each request thread is
-// looking at.
-constexpr uint64_t kReservedDescriptors = 128;
-constexpr uint64_t kMostCachedDescriptors = 512;
-
 // More findings than these are a state of the source, not an accident in it.
 constexpr size_t kMostReports = 1000;
-
-size_t DescriptorCapacity() {
-  struct rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
-    return kMostCachedDescriptors;
-  }
-  const uint64_t spare =
-      limit.rlim_cur > kReservedDescriptors ? limit.rlim_cur - kReservedDescriptors : 0;
-  return std::clamp<uint64_t>(spare, 16, kMostCachedDescriptors);
-}
 
 // Of the memory for KnownFiles: 16 MiB are 300,000 files.
 constexpr uint64_t kMostKnownFilesBytes = uint64_t{16} << 20;
@@ -85,8 +69,11 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       names_(os, known_, &twins_),
       numbers_(root.st_dev),
       nodes_(root, numbers_),
-      directories_(DescriptorCapacity() / 2),
-      files_(DescriptorCapacity() / 2),
+      shares_(DescriptorShares::Of(DescriptorLimit(), options.threads + options.compress_threads)),
+      directories_(shares_.cached / 2),
+      files_(shares_.cached / 2),
+      overlay_files_(std::make_shared<OverlayFileCache>(shares_.overlays / 2)),
+      held_(shares_.held),
       collisions_(kMostReports),
       damaged_files_(kMostReports),
       copies_(kMostReports),
@@ -216,7 +203,7 @@ Result<DescriptorPtr> Filesystem::OpenParent(const NodePtr& node, std::string* s
   return OpenNode(parent);
 }
 
-Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) {
+Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name, bool may_decode) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(parent));
   if (node->kind != StoredKind::kDirectory) {
     return Fail(ENOTDIR, nodes_.PathOf(parent) + " is not a directory");
@@ -232,33 +219,61 @@ Result<LookupResult> Filesystem::Lookup(NodeId parent, const std::string& name) 
   }
   UndoHalfDone();
   XZFS_RETURN_IF_ERROR(EnterDirectory(parent));
-  SharedLock names(namespace_);
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
-  if (IsPrivate(parent, dir->descriptor.get(), name)) {
+  std::optional<Node> looked_into;
+  for (;;) {
+    StoredEntry entry;
+    {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, OpenNode(node));
+      XZFS_ASSIGN_OR_RETURN(entry, LookupIn(*node, dir->descriptor.get(), name));
+      if (looked_into || !IsUnknownLegacy(entry)) {
+        return Register(parent, std::move(entry), looked_into ? &*looked_into : nullptr);
+      }
+    }
+    if (!may_decode) {
+      return Fail(EINPROGRESS, "'" + name + "' may have to be decoded for its size");
+    }
+    // Not under the lock, which would keep all others from their names.
+    looked_into = NodeOf(entry);
+    XZFS_RETURN_IF_ERROR(LookInto(parent, entry, *looked_into));
+  }
+}
+
+// The rules for names, and what is found by them.
+Result<StoredEntry> Filesystem::LookupIn(const Node& parent, int dir, const std::string& name) {
+  if (IsPrivate(parent.id, dir, name)) {
     return Fail(ENOENT, "the mount's own folder is not reachable");
   }
-  auto entry = names_.Lookup(dir->descriptor.get(), name);
-  if (!entry && entry.error().code == ENOENT &&
-      name.size() > LongestNameIn(*node, dir->descriptor.get()) && !IsLongNameKnown(name)) {
+  auto entry = names_.Lookup(dir, name);
+  if (!entry && entry.error().code == ENOENT && name.size() > LongestNameIn(parent, dir) &&
+      !IsLongNameKnown(name)) {
     return Fail(ENAMETOOLONG, "'" + name + "' is longer than statfs says that a name may be");
   }
-  if (!entry) {
-    return tl::unexpected(std::move(entry.error()));
-  }
-  return Register(parent, std::move(*entry));
+  return entry;
+}
+
+Node Filesystem::NodeOf(const StoredEntry& entry) {
+  Node node;
+  node.kind = entry.kind;
+  node.format = entry.format;
+  node.identity = Identity::Of(entry.attributes);
+  node.attributes = entry.attributes;
+  node.mount_id = entry.mount_id;
+  return node;
+}
+
+bool Filesystem::IsUnknownLegacy(const StoredEntry& entry) {
+  return entry.kind == StoredKind::kCompressed && entry.format != Format::kXz && !entry.known &&
+         KnownNode(entry) == nullptr;
 }
 
 // Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
-Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
+Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry,
+                                          const Node* looked_into) {
   if (!entry.lost_to.empty()) {
     ReportCollision(parent, entry);
   }
-  Node candidate;
-  candidate.kind = entry.kind;
-  candidate.format = entry.format;
-  candidate.identity = Identity::Of(entry.attributes);
-  candidate.attributes = entry.attributes;
-  candidate.mount_id = entry.mount_id;
+  Node candidate = NodeOf(entry);
   if (IsHalfOverwritten(FileId::Of(entry.attributes))) {
     return FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
   }
@@ -276,7 +291,9 @@ Result<LookupResult> Filesystem::Register(NodeId parent, StoredEntry entry) {
     }
   }
   if (node == nullptr) {
-    if (entry.kind == StoredKind::kCompressed) {
+    if (looked_into != nullptr && looked_into->identity == candidate.identity) {
+      candidate = *looked_into;
+    } else if (entry.kind == StoredKind::kCompressed) {
       XZFS_RETURN_IF_ERROR(LookInto(parent, entry, candidate));
     }
     node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);

@@ -32,6 +32,7 @@
 #include "fs/cold_search.h"
 #include "fs/commit_failures.h"
 #include "fs/committer.h"
+#include "fs/descriptor_shares.h"
 #include "fs/file_state.h"
 #include "fs/inode_numbers.h"
 #include "fs/listing.h"
@@ -75,10 +76,15 @@ class Filesystem {
   // Takes up what earlier mounts left unfinished, and starts the threads. Nobody asks before that.
   void Start();
 
-  Result<LookupResult> Lookup(NodeId parent, const std::string& name);
+  // A file of an older format may have to be decoded whole for its size, which takes minutes: with
+  // `may_decode` false the call fails with EINPROGRESS instead.
+  Result<LookupResult> Lookup(NodeId parent, const std::string& name, bool may_decode = true);
   void Forget(NodeId node, uint64_t count);
   Result<struct stat> GetAttributes(NodeId node);
   Result<std::string> ReadLink(NodeId node);
+
+  // Open, Create and SetAttributes fail with EWOULDBLOCK while another mount keeps those away who
+  // want to write to a file, because it's at the last steps of its commit: to be tried again.
 
   // `flags` as open(2) takes them. `keep_cache`: what the kernel has cached of the file is still
   // good.
@@ -108,9 +114,10 @@ class Filesystem {
   Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
   // As lseek(2) with SEEK_DATA and SEEK_HOLE.
   Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
-  // A descriptor of it is about to be closed. With sync_close, and if it's the last handle that may
-  // write, waits until the file is committed.
-  Status Flush(const OpenFile& file);
+  // A descriptor of it is about to be closed. True, with sync_close and if it's the last handle
+  // that may write: close is to wait until CommitNow says that the file is committed.
+  Result<bool> Flush(const OpenFile& file);
+  void CommitNow(NodeId id, Committer::Done done);
   Status Sync(const OpenFile& file, bool only_data);
   Status SyncDirectory(NodeId node);
 
@@ -148,9 +155,12 @@ class Filesystem {
                   const Caller& caller);
   Status RemoveXattr(NodeId node, const std::string& key);
 
-  // Waits until nothing is pending, without the time to settle. Fails if a file is left that should
-  // have been committed: the message says how many, which is the first, and why.
-  Status SyncCommits(const std::function<bool()>& interrupted = nullptr);
+  // Commits what is pending, without the time to settle, and tells `done` when that is through.
+  // Fails if a file is left that should have been committed: the message says how many, which is
+  // the first, and why.
+  void SyncCommits(Committer::Done done);
+  // The same, and waits. Not for request threads.
+  Status SyncCommits();
   // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
   // committed is parked: the next mount goes on. Nothing is asked of the file system any more.
   void EndCommits(bool finish);
@@ -182,31 +192,40 @@ class Filesystem {
 
   // Of the file system that the node lies in.
   Result<struct statvfs> StatVfs(NodeId node);
-  // `caller`: who asks; of no account but for the mount's own attributes.
-  Result<std::string> GetXattr(NodeId node, const std::string& key, const Caller& caller);
+  Result<std::string> GetXattr(NodeId node, const std::string& key);
+  // Whether that may take as long as Lookup with `may_decode`.
+  bool MayDecodeFor(NodeId node, const std::string& key);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
   Result<std::string> ListXattr(NodeId node, bool with_trusted);
 
   // Answers the extended attributes "user.xzfs.*": nullopt if there is no such key on that node.
-  using ControlXattrs = std::function<std::optional<Result<std::string>>(
-      NodeId node, const std::string& key, const Caller& caller)>;
+  using ControlXattrs =
+      std::function<std::optional<Result<std::string>>(NodeId node, const std::string& key)>;
   // Not thread-safe: before Start.
   void SetControlXattrs(ControlXattrs control) { control_ = std::move(control); }
+
+  // Attributes whose reading does something ("user.xzfs.cmd.*"): false if there is none such, else
+  // `done` is called once, on any thread, maybe before it returns.
+  using CommandDone = std::function<void(const Result<std::string>&)>;
+  using ControlCommands = std::function<bool(NodeId node, const std::string& key,
+                                             const Caller& caller, const CommandDone& done)>;
+  // Not thread-safe: before Start.
+  void SetControlCommands(ControlCommands commands) { commands_ = std::move(commands); }
+  void RunCommand(NodeId node, const std::string& key, const Caller& caller,
+                  const CommandDone& done);
 
   // Is told what was decoded before anybody asked for it, on any thread. Returns at once. Null:
   // nobody.
   using DecodedListener = std::function<void(std::vector<DecodedRange>)>;
   // Not thread-safe: no file is open.
-  // `await` returns when nothing of the node is on its way to the kernel that was found to be still
-  // good before the call.
-  void SetDecodedListener(DecodedListener listener, std::function<void(NodeId)> await) {
-    decoded_ = std::move(listener);
-    await_stores_ = std::move(await);
-  }
+  void SetDecodedListener(DecodedListener listener) { decoded_ = std::move(listener); }
 
-  // Is asked to make the kernel drop what it has cached of a file. Null: nobody.
+  // Has the kernel drop what it has cached of files, on another thread, and calls `done`, which may
+  // be null. Returns at once: false if it can't. Null: nobody can.
+  using PageDropper =
+      std::function<bool(std::vector<PageRange> ranges, std::function<void()> done)>;
   // Not thread-safe: before Start.
-  void SetPageDropper(std::function<void(NodeId)> dropper) { drop_pages_ = std::move(dropper); }
+  void SetPageDropper(PageDropper dropper) { drop_pages_ = std::move(dropper); }
 
   // Is told, after the reply, that the pages that the kernel has of a file from `offset` on are not
   // what is stored. Returns at once. Null: nobody.
@@ -225,8 +244,8 @@ class Filesystem {
   Status SetLive(const std::string& option) EXCLUDES(live_mutex_);
   // The options as they are now.
   Options live_options() EXCLUDES(live_mutex_);
-  // Drops what was decoded, here and in the kernel's page cache.
-  void DropCaches();
+  // Drops what was decoded, here and in the kernel's page cache, then calls `done`.
+  void DropCaches(std::function<void()> done);
   // What was read, and how long it took.
   const ReadTimes& read_times() const { return read_times_; }
   History& history() { return history_; }
@@ -237,8 +256,10 @@ class Filesystem {
   const Options& options() const { return options_; }
   size_t known_nodes() { return nodes_.size(); }
   // Descriptors that are kept open now, and at most.
-  size_t open_descriptors() { return files_.size() + directories_.size(); }
-  size_t descriptor_limit() const { return files_.capacity() + directories_.capacity(); }
+  size_t open_descriptors() {
+    return files_.size() + directories_.size() + 2 * overlay_files_->size() + held_.used();
+  }
+  size_t descriptor_limit() const { return shares_.cached + shares_.overlays + shares_.held; }
 
  private:
   friend class NodeFile;
@@ -266,7 +287,11 @@ class Filesystem {
   Status ShowAttributes(const Node& node, struct stat* st) const;
   // `overlay`: that of the node, or null.
   Status ShowAttributes(const Node& node, const Overlay* overlay, struct stat* st) const;
-  Result<LookupResult> Register(NodeId parent, StoredEntry entry);
+  // `looked_into`: what LookInto has made of that version; may be null.
+  Result<LookupResult> Register(NodeId parent, StoredEntry entry,
+                                const Node* looked_into = nullptr);
+  static Node NodeOf(const StoredEntry& entry);
+  bool IsUnknownLegacy(const StoredEntry& entry);
   Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
   Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
   void Drop(const std::vector<NodeId>& gone);
@@ -309,13 +334,32 @@ class Filesystem {
   // One that is used though the file has no name any more, or null.
   DescriptorPtr KeptDescriptor(const NodePtr& node);
 
-  // What a change of a file goes to. No commit begins while it is there.
+  // Counts a change of a file that is on its way: no commit begins while it lives.
+  class Changing {
+   public:
+    explicit Changing(std::shared_ptr<FileState> state) REQUIRES(state->mutex)
+        : state_(std::move(state)) {
+      ++state_->changing;
+    }
+    Changing(Changing&& other) noexcept = default;
+    Changing& operator=(Changing&&) = delete;
+    ~Changing() {
+      if (state_ != nullptr) {
+        MutexLock lock(state_->mutex);
+        --state_->changing;
+      }
+    }
+
+   private:
+    std::shared_ptr<FileState> state_;
+  };
+  // What a change of a file goes to.
   struct Writable {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
-    int keeps_name = 0;                // FileState::keeps_name
-    std::shared_ptr<FileState> counted = nullptr;
+    int keeps_name;                    // FileState::keeps_name
+    Changing counted;
   };
 
   // filesystem_write.cc
@@ -323,6 +367,8 @@ class Filesystem {
   Result<NodePtr> WithState(NodeId id);
   Result<NodePtr> BeginWriting(NodeId id, int flags, DescriptorPtr new_file = nullptr);
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
+  Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
+  void LetDescriptorsGo(FileState& state) REQUIRES(state.mutex);
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex)
       EXCLUDES(closing_mutex_);
   void QueueClosing() EXCLUDES(closing_mutex_);
@@ -332,7 +378,6 @@ class Filesystem {
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
-  Result<Writable> TryPrepareChange(NodeId id, const OpenFile* file, bool appends);
   void AttachOverlay(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
                      std::shared_ptr<Session> session, ZonePtr zone) REQUIRES(state.mutex);
   void NoteHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
@@ -343,6 +388,7 @@ class Filesystem {
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
   Status SyncNode(const NodePtr& node, bool only_data);
+  void NoteSyncFailed(const NodePtr& node, const Error& error);
 
   // filesystem_plain.cc
   struct Head;
@@ -402,6 +448,7 @@ class Filesystem {
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
   void DropRead(const Node& node);
+  Status PinNameless(NodeId id, const DescriptorPtr& open);
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
   void LoseName(const Victim& victim);
@@ -462,6 +509,7 @@ class Filesystem {
   uint64_t PlainSize(const NodePtr& node);
   void EndSessions(Zone& zone, bool idle);
   void RetryGivenUp();
+  Status WithUncommitted(const Status& synced);
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
   void NoteCommitError(NodeId id, Error& error, bool is_given_up);
   bool NoteFailure(NodeId id, const Error& error, bool is_given_up);
@@ -494,6 +542,7 @@ class Filesystem {
   std::vector<ZonePtr> Zones() EXCLUDES(zones_mutex_);
   void KeepZone(const ZonePtr& zone, const DescriptorPtr& top) REQUIRES(zone->mutex);
   // Our session in the zone of a file or directory, made if there is none.
+  Result<StoredEntry> LookupIn(const Node& parent, int dir, const std::string& name);
   // Null if it isn't known any more.
   DescriptorPtr OpenTop(NodeId top);
   Result<std::shared_ptr<Session>> SessionFor(NodeId id);
@@ -531,13 +580,16 @@ class Filesystem {
   SourceDir names_;
   InodeNumbers numbers_;
   NodeTable nodes_;
+  const DescriptorShares shares_;
   // Apart, so that walking through directories doesn't close the files that are open.
   DescriptorCache directories_;
   DescriptorCache files_;
+  const std::shared_ptr<OverlayFileCache> overlay_files_;
+  DescriptorQuota held_;
   ControlXattrs control_;
   DecodedListener decoded_;
-  std::function<void(NodeId)> await_stores_;
-  std::function<void(NodeId)> drop_pages_;
+  ControlCommands commands_;
+  PageDropper drop_pages_;
   std::function<void(NodeId, uint64_t)> stale_;
   OpenOrder open_order_;
   ListingTable listings_;
@@ -595,6 +647,9 @@ class Filesystem {
   EncodePool encoders_;
   // Its threads use all of the above.
   Committer committer_;
+  // No commit begins any more. Set without a lock, before it's looked for commits to cancel; looked
+  // at under the mutex of the file under which its commit is made known.
+  std::atomic<bool> is_parking_{false};
   // What the search for cold files waits for; 0: nothing.
   std::atomic<NodeId> cold_node_{0};
   // Null unless compress=cold. Last: its thread uses all of the above.

@@ -182,9 +182,19 @@ Status Filesystem::KeepLostOverlay(Session& session, Overlay& overlay, const std
   const Descriptor file(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
   os_.Sync(fd, false);
-  XZFS_RETURN_IF_ERROR(overlay.MoveTo(lost.get(), name));
-  os_.Sync(lost.get(), false);
+  XZFS_ASSIGN_OR_RETURN(const Overlay::Moved moved, overlay.MoveTo(lost.get(), name));
   engine_.stats.overlays_lost.Add();
+  if (moved == Overlay::Moved::kNothing) {
+    const std::string lost_note = "Pending changes of " + path + " are lost: " + why +
+                                  ", and the file in .xzfs that held them is not there any more.\n";
+    os_.Truncate(fd, 0);
+    (void)WriteFully(os_, fd, BytesOf(lost_note), 0);
+    Log(LogLevel::kError, path + ": " + why +
+                              "; its pending changes are lost: somebody has removed them from "
+                              ".xzfs");
+    return {};
+  }
+  os_.Sync(lost.get(), false);
   Log(LogLevel::kError, path + ": " + why + "; its pending changes are kept in " + HomeOf(session) +
                             "/lost+found/" + name + ".data");
   return {};
@@ -233,13 +243,8 @@ void Filesystem::RetryGivenUp() {
   }
 }
 
-Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
-  RetryGivenUp();
-  QueueClosing();
-  Status synced = committer_.Sync(interrupted);
-  if (!synced && synced.error().code == EINTR) {
-    return synced;
-  }
+// What is left counts, too: who waits is not to be told that all is well.
+Status Filesystem::WithUncommitted(const Status& synced) {
   const auto all = uncommitted(failures_.count());
   if (all.empty()) {
     return synced;
@@ -248,6 +253,19 @@ Status Filesystem::SyncCommits(const std::function<bool()>& interrupted) {
               (all.size() == 1 ? "1 file is not compressed: "
                                : std::to_string(all.size()) + " files are not compressed, as ") +
                   all[0].reason);
+}
+
+void Filesystem::SyncCommits(Committer::Done done) {
+  RetryGivenUp();
+  QueueClosing();
+  committer_.Sync(
+      [this, done = std::move(done)](const Status& synced) { done(WithUncommitted(synced)); });
+}
+
+Status Filesystem::SyncCommits() {
+  RetryGivenUp();
+  QueueClosing();
+  return WithUncommitted(committer_.Sync());
 }
 
 // Once nobody asks any more all handles are as good as closed, and what was removed has no user.
@@ -312,6 +330,7 @@ void Filesystem::EndSessions(Zone& zone, bool idle) {
 }
 
 void Filesystem::ParkCommits() {
+  is_parking_ = true;
   committer_.Park();
   for (const NodeId id : committer_.Pending()) {
     const NodePtr node = nodes_.Find(id);

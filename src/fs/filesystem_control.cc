@@ -1,6 +1,7 @@
 // What can be asked of a mount while it runs.
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <string_view>
 
@@ -47,15 +48,34 @@ Status Filesystem::SetLive(const std::string& option) {
   return {};
 }
 
-void Filesystem::DropCaches() {
-  if (drop_pages_) {
-    // Before our own: pages that are dropped may be asked for again at once.
-    for (const NodeId id : nodes_.FileIds()) {
-      drop_pages_(id);
-    }
+bool Filesystem::MayDecodeFor(NodeId id, const std::string& key) {
+  const NodePtr node = key == "user.xzfs.info" ? nodes_.Find(id) : nullptr;
+  return node != nullptr && node->kind == StoredKind::kCompressed && node->format != Format::kXz;
+}
+
+void Filesystem::RunCommand(NodeId node, const std::string& key, const Caller& caller,
+                            const CommandDone& done) {
+  if (const auto known = FindNode(node); !known) {
+    done(tl::unexpected(known.error()));
+  } else if (!commands_ || !commands_(node, key, caller, done)) {
+    done(Fail(ENODATA, "no attribute " + key));
   }
-  engine_.cache.DropAll();
-  engine_.small_files.DropAll();
+}
+
+void Filesystem::DropCaches(std::function<void()> done) {
+  // Our own after the kernel's: pages that are dropped may be asked for again at once.
+  const auto drop_ours = [this, done = std::move(done)] {
+    engine_.cache.DropAll();
+    engine_.small_files.DropAll();
+    done();
+  };
+  std::vector<PageRange> all;
+  for (const NodeId id : nodes_.FileIds()) {
+    all.push_back({.node = id});
+  }
+  if (!drop_pages_ || !drop_pages_(std::move(all), drop_ours)) {
+    drop_ours();
+  }
 }
 
 }  // namespace xzfs

@@ -232,7 +232,8 @@ Result<std::optional<DirectoryLine>> Filesystem::MakeLine(const NodePtr& dir,
   line.may_move = raw.name != (*entry)->stored_name || (*entry)->kind == StoredKind::kPlain;
   line.inode = ShownInode(**entry);
   line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
-  if (with_lookup) {
+  // What has to be decoded for its size is looked at when somebody asks for it.
+  if (with_lookup && !IsUnknownLegacy(**entry)) {
     auto found = Register(dir->id, std::move(**entry));
     if (!found) {
       return WithoutLook(std::move(line), found.error());

@@ -426,17 +426,18 @@ void Filesystem::RemoveOpen(const NodePtr& node) {
       }
       if (node->state->unlinked && node->state->writers == 0) {
         node->state->hot = nullptr;
+        LetDescriptorsGo(*node->state);
         ReleaseNode(node->id, *node->state);
       }
     }
   }
 }
 
-Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key, const Caller& caller) {
+Result<std::string> Filesystem::GetXattr(NodeId id, const std::string& key) {
   if (IsControlKey(key)) {
     XZFS_RETURN_IF_ERROR(FindNode(id));
     if (control_) {
-      if (auto answer = control_(id, key, caller)) {
+      if (auto answer = control_(id, key)) {
         return std::move(*answer);
       }
     }

@@ -68,7 +68,7 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
     return victim;
   }
   if (victim.open != nullptr) {
-    files_.Pin(node->id, victim.open);
+    XZFS_RETURN_IF_ERROR(PinNameless(node->id, victim.open));
   }
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
@@ -90,6 +90,17 @@ void Filesystem::DropRead(const Node& node) {
     engine_.small_files.Drop(node.identity);
     engine_.cache.DropFile(node.file_id);
   }
+}
+
+// Who has it open goes on by the descriptor. There is room for so many of them: if there is none, a
+// file that is open keeps its name. (Who has only looked it up meets ESTALE.)
+Status Filesystem::PinNameless(NodeId id, const DescriptorPtr& open) {
+  auto held = held_.Hold(1);
+  if (!held) {
+    return nodes_.IsOpen(id) ? tl::unexpected(held.error()) : Status();
+  }
+  files_.Pin(id, open, std::make_shared<DescriptorQuota::Held>(std::move(*held)));
+  return {};
 }
 
 void Filesystem::FinishRemoval(const Victim& victim) {

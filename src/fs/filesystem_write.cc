@@ -10,8 +10,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
-#include <thread>
 #include <utility>
 
 #include "base/log.h"
@@ -25,21 +23,6 @@
 
 namespace xzfs {
 namespace {
-
-// Calls `act` again while another mount, which is just making the file cold, keeps those away who
-// want to write to it. No lock is held meanwhile.
-template <class Act>
-auto WhileLeased(Act act) {
-  constexpr std::chrono::milliseconds kPause(2);
-  constexpr int kMostPauses = 30'000;  // a minute: the kernel breaks leases after 45 s
-  for (int pauses = 0;; ++pauses) {
-    auto result = act();
-    if (result || result.error().code != EWOULDBLOCK || pauses == kMostPauses) {
-      return result;
-    }
-    std::this_thread::sleep_for(kPause);
-  }
-}
 
 // For where holes are looked for: the bytes of a compressed file are data.
 Result<uint64_t> SeekInData(uint64_t offset, uint64_t size, int whence) {
@@ -72,8 +55,9 @@ Result<NodePtr> Filesystem::WithState(NodeId id) {
 }
 
 // Counts a writer, which EndWriting takes back. From here on no commit touches the file, and
-// nothing stale reaches the kernel's page cache. `new_file`: the plain file, if it was made just
-// now.
+// nothing more of it is put into the kernel's page cache: what is just being put there may be of
+// before, so the kernel is not to be told of success before that has ended (FuseOperations).
+// `new_file`: the plain file, if it was made just now.
 Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new_file) {
   XZFS_RETURN_IF_ERROR(RequireWritableAt(id));
   XZFS_ASSIGN_OR_RETURN(NodePtr node, WithState(id));
@@ -94,6 +78,7 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
       return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");
     }
     XZFS_RETURN_IF_ERROR(CancelCommit(node, state));
+    XZFS_RETURN_IF_ERROR(HoldDescriptors(node, state));
     if (new_file != nullptr) {
       // Its mode may not allow us to open it again.
       state.hot = std::move(new_file);
@@ -112,14 +97,37 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
     state.may_differ = true;
     return {};
   };
-  if (const Status prepared = WhileLeased(prepare); !prepared) {
+  if (const Status prepared = prepare(); !prepared) {
+    MutexLock lock(state.mutex);
+    if (state.writers == 0 && !state.unlinked) {
+      state.hot = nullptr;
+    }
+    LetDescriptorsGo(state);
     --writers_;
     return tl::unexpected(prepared.error());
   }
-  if (await_stores_) {
-    await_stores_(id);
-  }
   return node;
+}
+
+// Of those that writers need. Refused is who opens, not who has opened already.
+Status Filesystem::HoldDescriptors(const NodePtr& node, FileState& state) {
+  if (state.held.empty()) {
+    const size_t count = node->kind == StoredKind::kPlain ? 1 : 2;
+    XZFS_ASSIGN_OR_RETURN(state.held, held_.Hold(count));
+  }
+  return state.overlay != nullptr && state.writers == 0 ? state.overlay->KeepOpen() : Status();
+}
+
+void Filesystem::LetDescriptorsGo(FileState& state) {
+  if (state.writers != 0) {
+    return;
+  }
+  if (state.overlay != nullptr) {
+    state.overlay->LetClose();
+  }
+  if (state.hot == nullptr) {
+    state.held = {};
+  }
 }
 
 // `file`: the handle that goes; null if it was counted without one.
@@ -137,6 +145,7 @@ void Filesystem::EndWriting(const NodePtr& node, const OpenFile* file) {
         state.is_prepared = false;
         queue = state.changed && state.job == nullptr;
       }
+      LetDescriptorsGo(state);
       const NodePtr now = nodes_.Find(node->id);
       state.may_differ =
           state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
@@ -195,9 +204,12 @@ Result<std::shared_ptr<Overlay>> Filesystem::EditedOverlay(const NodePtr& node, 
                                                        .plain_size = node->plain_size,
                                                        .path = PathInZone(node->id),
                                                        .content = content},
-                                                      boot_id_, times));
+                                                      boot_id_, times, overlay_files_));
   if (state.unlinked) {
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
+  }
+  if (state.writers != 0) {
+    XZFS_RETURN_IF_ERROR(overlay->KeepOpen());
   }
   nodes_.Pin(node->id);  // until DetachOverlay
   AttachOverlay(*node, state, std::move(overlay), session, zone);
@@ -264,28 +276,10 @@ std::vector<NodeId> Filesystem::EditedFiles() {
   return ids;
 }
 
-// What was not committed must survive that this was another boot.
-void Filesystem::SyncOverlays() {
-  for (const NodeId id : EditedFiles()) {
-    const NodePtr node = nodes_.Find(id);
-    const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
-    if (!synced) {
-      Log(LogLevel::kError, synced.error().message);
-    }
-  }
-}
-
 // What a change goes to. REQUIRES: a writer is counted.
 Result<Filesystem::Writable> Filesystem::PrepareChange(NodeId id, const OpenFile* file,
                                                        bool appends) {
-  return WhileLeased([&]() -> Result<Writable> {
-    XZFS_RETURN_IF_ERROR(EscapeName(id));
-    return TryPrepareChange(id, file, appends);
-  });
-}
-
-Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenFile* file,
-                                                          bool appends) {
+  XZFS_RETURN_IF_ERROR(EscapeName(id));
   SharedLock names(namespace_);  // its name may be needed
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, FindNode(id));
   if (known->state == nullptr) {
@@ -303,22 +297,18 @@ Result<Filesystem::Writable> Filesystem::TryPrepareChange(NodeId id, const OpenF
     --state.closing;
     NoteClosing(id, state);
   }
-  Writable to{node, nullptr, nullptr};
+  DescriptorPtr hot;
+  std::shared_ptr<Overlay> overlay;
   if (node->kind == StoredKind::kPlain) {
     XZFS_RETURN_IF_ERROR(PrepareHot(node, state, appends));
-    to.hot = state.hot;
-    to.keeps_name = state.keeps_name;
+    hot = state.hot;
   } else {
-    XZFS_ASSIGN_OR_RETURN(to.overlay, EditedOverlay(node, state));
+    XZFS_ASSIGN_OR_RETURN(overlay, EditedOverlay(node, state));
     state.may_differ = true;
   }
   state.changed = true;
-  ++state.changing;
-  to.counted = std::shared_ptr<FileState>(&state, [keep = known->state](FileState* counted) {
-    MutexLock done(counted->mutex);
-    --counted->changing;
-  });
-  return to;
+  return Writable{node, std::move(hot), std::move(overlay), state.keeps_name,
+                  Changing(known->state)};
 }
 
 Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
@@ -452,99 +442,22 @@ Result<uint64_t> Filesystem::Seek(const OpenFile& file, uint64_t offset, int whe
 
 // The release comes later than this, and after close has returned. So this is what counts for who
 // waits for a commit; a write through another descriptor of the handle takes it back.
-// A signal doesn't end the wait: programs take a close that fails for lost data.
-Status Filesystem::Flush(const OpenFile& file) {
+Result<bool> Filesystem::Flush(const OpenFile& file) {
   if (!file.may_write()) {
-    return {};
+    return false;
   }
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, WithState(file.id()));
-  {
-    FileState& state = *node->state;
-    MutexLock lock(state.mutex);
-    state.closing += std::exchange(file.closing_, true) ? 0 : 1;
-    NoteClosing(file.id(), state);
-    const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
-    if (!is_last || !options_.sync_close || options_.compress == Compress::kOff) {
-      return {};
-    }
-  }
-  return committer_.CommitNow(file.id(), PlainSize(node));
-}
-
-Status Filesystem::Sync(const OpenFile& file, bool only_data) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
-  return SyncNode(node, only_data);
-}
-
-Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
-  if (options_.read_only) {
-    return {};
-  }
-  if (node->state == nullptr) {
-    DescriptorPtr open;
-    {
-      SharedLock names(namespace_);
-      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
-      XZFS_ASSIGN_OR_RETURN(open, OpenNode(now));
-    }
-    const int error = os_.Sync(open->descriptor.get(), only_data);
-    return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
-  }
   FileState& state = *node->state;
-  DescriptorPtr hot;
-  std::shared_ptr<Overlay> overlay;
-  std::shared_ptr<Session> session;
-  bool name_is_unsynced = false;
-  {
-    MutexLock lock(state.mutex);
-    if (state.sync_error) {
-      return tl::unexpected(*state.sync_error);
-    }
-    hot = state.hot;
-    overlay = state.overlay;
-    session = state.overlay_is_durable ? nullptr : state.session;
-    name_is_unsynced = state.name_is_unsynced;
-  }
-  DescriptorPtr dir;
-  if (name_is_unsynced) {
-    SharedLock names(namespace_);
-    std::string name;
-    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
-  }
-  Status synced;
-  if (overlay != nullptr) {
-    // It remembers itself what can't be made good.
-    XZFS_RETURN_IF_ERROR(overlay->Sync(only_data));
-    if (session != nullptr) {
-      const int error = os_.Sync(session->folder(), false);
-      synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
-    }
-    if (synced && dir != nullptr) {  // else the plain file could be back, and hide the base
-      const int error = os_.Sync(dir->descriptor.get(), false);
-      synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
-    }
-  } else {
-    if (hot == nullptr) {
-      SharedLock names(namespace_);
-      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
-      XZFS_ASSIGN_OR_RETURN(hot, OpenNode(now));
-    }
-    int error = os_.Sync(hot->descriptor.get(), only_data);
-    if (error == 0 && dir != nullptr) {
-      error = os_.Sync(dir->descriptor.get(), false);
-    }
-    synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
-  }
   MutexLock lock(state.mutex);
-  if (!synced) {
-    // The kernel drops what it could not write and calls the pages clean: nothing may be built on
-    // them, and no later sync may say that they are safe.
-    state.sync_error = synced.error();
-    Log(LogLevel::kError, synced.error().message + "; the file stays uncommitted");
-  } else if (overlay == state.overlay) {
-    state.overlay_is_durable = true;
-  }
-  return synced;
+  state.closing += std::exchange(file.closing_, true) ? 0 : 1;
+  NoteClosing(file.id(), state);
+  const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
+  return is_last && options_.sync_close && options_.compress != Compress::kOff;
+}
+
+void Filesystem::CommitNow(NodeId id, Committer::Done done) {
+  const NodePtr node = nodes_.Find(id);
+  committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), std::move(done));
 }
 
 }  // namespace xzfs

@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <unordered_set>
 #include <utility>
 
 #include "base/log.h"
@@ -77,6 +78,8 @@ class Recovery {
   void SearchBases();
   void VisitDirectory(const std::string& dir, std::vector<std::string>& below,
                       const std::function<void(const std::string&, uint64_t)>& visit);
+  void NoteWanted(const std::vector<Orphan>& orphans);
+  bool IsWanted(uint64_t inode) const { return wants_all_ || wanted_.contains(inode); }
   static bool MayBe(const Orphan& orphan, uint64_t inode);
   void SettleInBackground(const Orphan& orphan, const std::string& path);
   void SettleOrphans();
@@ -90,8 +93,10 @@ class Recovery {
   Os& os_;
   const ZonePtr zone_;
   const DescriptorPtr top_;
-  const int source_;             // the top: paths are those below it
-  std::vector<Orphan> orphans_;  // whose base isn't where it was seen last
+  const int source_;                     // the top: paths are those below it
+  std::vector<Orphan> orphans_;          // whose base isn't where it was seen last
+  std::unordered_set<uint64_t> wanted_;  // inode numbers of these, and of more
+  bool wants_all_ = false;
   bool searched_all_ = true;
 };
 
@@ -145,8 +150,9 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
   for (const std::string& id : WithSuffix(*files, ".log")) {
     LoadOverlay(session, id);
   }
+  const std::unordered_set<std::string> names(files->begin(), files->end());
   for (const std::string& id : WithSuffix(*files, ".data")) {
-    if (std::find(files->begin(), files->end(), id + ".log") == files->end()) {
+    if (!names.contains(id + ".log")) {
       session->Unlink(id + ".data");  // never had a log, or lost it when it was removed
     }
   }
@@ -270,7 +276,7 @@ Result<std::string> Recovery::PathOf(uint64_t inode, int64_t birth_ns) {
 }
 
 void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id) {
-  auto overlay = Overlay::Load(os_, session->folder(), id, fs_.boot_id_);
+  auto overlay = Overlay::Load(os_, session->folder(), id, fs_.boot_id_, fs_.overlay_files_);
   if (!overlay) {
     if (overlay.error().of_the_source) {
       Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
@@ -447,12 +453,30 @@ Result<LookupResult> Recovery::LookIn(NodeId parent, const std::string& stored) 
 }
 
 // A directory above may have been renamed in a way that no note tells.
+// So that not every orphan is looked at for every file.
+void Recovery::NoteWanted(const std::vector<Orphan>& orphans) {
+  wanted_.clear();
+  wants_all_ = false;
+  for (const Orphan& orphan : orphans) {
+    const OverlayBase base = orphan.overlay->base();
+    wants_all_ = wants_all_ || base.content != 0;
+    wanted_.insert(base.inode);
+    if (const auto as = orphan.overlay->published_as()) {
+      wanted_.insert(as->inode);
+    }
+  }
+}
+
 void Recovery::SearchBases() {
+  NoteWanted(orphans_);
   std::vector<std::string> dirs = {""};
   while (!dirs.empty() && !orphans_.empty()) {
     const std::string dir = std::move(dirs.back());
     dirs.pop_back();
     VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
+      if (!IsWanted(inode)) {
+        return;
+      }
       std::erase_if(orphans_, [&](const Orphan& orphan) {
         return MayBe(orphan, inode) && Settle(orphan, path);
       });
@@ -505,10 +529,14 @@ void Recovery::Search() {
     const uint64_t moves = fs_.directory_moves_;
     std::vector<std::string> dirs = {""};
     searched_all_ = true;
+    NoteWanted(fs_.OrphansOf(zone_));
     while (!dirs.empty() && !fs_.searches_end_) {
       const std::string dir = std::move(dirs.back());
       dirs.pop_back();
       VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
+        if (!IsWanted(inode)) {
+          return;
+        }
         for (const Orphan& orphan : fs_.OrphansOf(zone_)) {
           if (MayBe(orphan, inode)) {
             SettleInBackground(orphan, path);

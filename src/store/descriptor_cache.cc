@@ -8,7 +8,7 @@ namespace xzfs {
 DescriptorPtr DescriptorCache::Find(uint64_t id, unsigned content) {
   MutexLock lock(mutex_);
   if (const auto pinned = pinned_.find(id); pinned != pinned_.end()) {
-    return pinned->second;
+    return pinned->second.descriptor;
   }
   const auto it = by_id_.find(id);
   if (it == by_id_.end() || it->second->content != content) {
@@ -56,13 +56,14 @@ void DescriptorCache::Drop(uint64_t id) {
   Close(id);
 }
 
-void DescriptorCache::Pin(uint64_t id, DescriptorPtr descriptor) {
+void DescriptorCache::Pin(uint64_t id, DescriptorPtr descriptor,
+                          std::shared_ptr<const void> counted) {
   MutexLock lock(mutex_);
-  pinned_.try_emplace(id, std::move(descriptor));
+  pinned_.try_emplace(id, Pinned{std::move(descriptor), std::move(counted)});
 }
 
 void DescriptorCache::Unpin(uint64_t id) {
-  DescriptorPtr unpinned;  // closed after the lock is released
+  Pinned unpinned;  // closed after the lock is released
   MutexLock lock(mutex_);
   if (auto pinned = pinned_.extract(id)) {
     unpinned = std::move(pinned.mapped());
@@ -72,7 +73,7 @@ void DescriptorCache::Unpin(uint64_t id) {
 DescriptorPtr DescriptorCache::FindPinned(uint64_t id) {
   MutexLock lock(mutex_);
   const auto it = pinned_.find(id);
-  return it == pinned_.end() ? nullptr : it->second;
+  return it == pinned_.end() ? nullptr : it->second.descriptor;
 }
 
 size_t DescriptorCache::size() {

@@ -44,7 +44,9 @@ class DescriptorCache {
 
   // Keeps it until it's dropped, beyond the capacity: of a file without a name there will be no
   // other.
-  void Pin(uint64_t id, DescriptorPtr descriptor) EXCLUDES(mutex_);
+  // `counted` goes with it.
+  void Pin(uint64_t id, DescriptorPtr descriptor, std::shared_ptr<const void> counted = nullptr)
+      EXCLUDES(mutex_);
   // It has a name again, or is another file now.
   void Unpin(uint64_t id) EXCLUDES(mutex_);
   // The one that was pinned, or null.
@@ -64,7 +66,11 @@ class DescriptorCache {
   Mutex mutex_;
   std::list<Entry> entries_ GUARDED_BY(mutex_);  // most recently used first
   std::unordered_map<uint64_t, std::list<Entry>::iterator> by_id_ GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, DescriptorPtr> pinned_ GUARDED_BY(mutex_);
+  struct Pinned {
+    DescriptorPtr descriptor;
+    std::shared_ptr<const void> counted;
+  };
+  std::unordered_map<uint64_t, Pinned> pinned_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

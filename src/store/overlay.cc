@@ -28,28 +28,31 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kMostSize = std::numeric_limits<int64_t>::max();
-constexpr mode_t kFileMode = 0600;
-// Random writes make a record each; so much is read back in a few milliseconds.
-constexpr uint64_t kLeastCompaction = uint64_t{1} << 20;
-constexpr uint64_t kMostLogBytes = uint64_t{1} << 30;
+// Of the log's limit one part in so many.
+constexpr uint64_t kLogReserve = 64;
+constexpr uint64_t kExtentRecordBytes = 33;
 
 }  // namespace
 
-Status Overlay::OpenFile(const char* suffix, int flags, Descriptor& out) {
-  const mode_t mode = (flags & O_CREAT) != 0 ? kFileMode : 0;
-  const int fd = os_.OpenBeneath(folder_, id_ + suffix, flags, mode);
-  if (fd < 0) {
-    return FailSource(-fd, "open the overlay " + id_ + suffix);
+Overlay::Overlay(Os& os, int folder, std::string id, std::shared_ptr<OverlayFileCache> cache)
+    : os_(os),
+      folder_(folder),
+      id_(std::move(id)),
+      cache_(std::move(cache)),
+      files_(std::make_shared<OverlayFiles>(os, folder, id_, cache_)) {}
+
+Overlay::~Overlay() {
+  if (cache_ != nullptr) {
+    cache_->Remove(*files_);
   }
-  out = Descriptor(os_, fd);
-  return {};
 }
 
 Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string id,
                                                  const OverlayBase& base, std::string_view boot_id,
-                                                 const struct timespec times[2]) {
-  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id)));
-  XZFS_RETURN_IF_ERROR(overlay->OpenFile(".data", O_RDWR | O_CREAT | O_EXCL, overlay->data_));
+                                                 const struct timespec times[2],
+                                                 std::shared_ptr<OverlayFileCache> cache) {
+  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id), std::move(cache)));
+  XZFS_RETURN_IF_ERROR(overlay->files_->Create(OverlayFiles::kData));
   if (const Status begun = overlay->Begin(base, boot_id, times); !begun) {
     (void)overlay->Remove();
     return tl::unexpected(begun.error());
@@ -60,7 +63,8 @@ Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string
 Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
                       const struct timespec times[2]) {
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(OpenFile(".log", O_RDWR | O_CREAT | O_EXCL, log_));
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
+  XZFS_RETURN_IF_ERROR(files_->Create(OverlayFiles::kLog));
   header_ = {.boot_id = std::string(boot_id),
              .inode = base.inode,
              .size_bytes = base.size_bytes,
@@ -71,10 +75,10 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
   size_ = base.plain_size;
   base_limit_ = base.plain_size;
   compact_at_ = kLeastCompaction;
-  if (const int error = os_.Truncate(data_.get(), base.plain_size); error < 0) {
+  if (const int error = os_.Truncate(data->get(), base.plain_size); error < 0) {
     return FailErrno(-error, "make an overlay");
   }
-  if (const int error = os_.FSetTimes(data_.get(), times); error < 0) {
+  if (const int error = os_.FSetTimes(data->get(), times); error < 0) {
     return FailErrno(-error, "make an overlay");
   }
   content_ = base.content;
@@ -86,9 +90,12 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
 }
 
 Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string id,
-                                               std::string_view boot_id) {
-  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id)));
-  os.Unlink(folder, overlay->id_ + ".log.new", 0);  // of a compaction that did not end
+                                               std::string_view boot_id,
+                                               std::shared_ptr<OverlayFileCache> cache) {
+  auto overlay = std::unique_ptr<Overlay>(new Overlay(os, folder, std::move(id), std::move(cache)));
+  // Of what did not end.
+  os.Unlink(folder, overlay->id_ + ".log.new", 0);
+  os.Unlink(folder, overlay->id_ + ".data.new", 0);
   if (Status opened = overlay->OpenBoth(); !opened) {
     // The log is made after the data and removed before it.
     opened.error().of_the_source = opened.error().code != ENOENT;
@@ -100,27 +107,29 @@ Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string i
 
 Status Overlay::OpenBoth() {
   MutexLock lock(mutex_);
-  Status opened = OpenFile(".data", O_RDWR, data_);
-  read_only_ = !opened && opened.error().code == EROFS;
-  const int flags = read_only_ ? O_RDONLY : O_RDWR;
+  Result<OverlayFiles::Ref> data = files_->Open(OverlayFiles::kData);
+  read_only_ = !data && data.error().code == EROFS;
   if (read_only_) {
-    opened = OpenFile(".data", flags, data_);
+    files_->OnlyRead();
+    data = files_->Open(OverlayFiles::kData);
   }
-  XZFS_RETURN_IF_ERROR(opened);
-  return OpenFile(".log", flags, log_);
+  XZFS_RETURN_IF_ERROR(data);
+  XZFS_RETURN_IF_ERROR(files_->Open(OverlayFiles::kLog));
+  return {};
 }
 
 Result<std::vector<std::byte>> Overlay::LogBytes() const {
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(OverlayFiles::kLog));
   struct stat st = {};
-  if (const int error = os_.FStat(log_.get(), &st); error < 0) {
+  if (const int error = os_.FStat(file->get(), &st); error < 0) {
     return FailSource(-error, "stat the overlay's log " + id_);
   }
-  if (static_cast<uint64_t>(st.st_size) > kMostLogBytes) {
+  if (static_cast<uint64_t>(st.st_size) > most_log_bytes_) {
     return FailSource(EFBIG, "the overlay's log " + id_ + " is too large");
   }
   std::vector<std::byte> bytes(static_cast<size_t>(st.st_size));
   for (size_t done = 0; done < bytes.size();) {
-    const ssize_t got = os_.PRead(log_.get(), std::span(bytes).subspan(done), done);
+    const ssize_t got = os_.PRead(file->get(), std::span(bytes).subspan(done), done);
     if (got < 0) {
       return FailSource(static_cast<int>(-got), "read the overlay's log " + id_);
     }
@@ -162,7 +171,8 @@ Status Overlay::ReadLog(std::string_view boot_id) {
   compact_at_ = kLeastCompaction;
   header_.boot_id = boot_id;
   // What follows a torn record must not come back when that has been overwritten.
-  const bool is_torn = log.end < bytes.size() && os_.Truncate(log_.get(), log.end) < 0;
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(OverlayFiles::kLog));
+  const bool is_torn = log.end < bytes.size() && os_.Truncate(file->get(), log.end) < 0;
   log_is_stale_ = !is_of_this_boot || is_torn;
   // After a power cut that holds if the size was ever synced: before that the file may have none.
   if (is_of_this_boot || end > log.lines.front().end) {
@@ -177,7 +187,7 @@ Status Overlay::ReadLog(std::string_view boot_id) {
 // Sees whether the data file was cut and the log doesn't tell of it.
 Status Overlay::ReadCut() {
   struct stat st = {};
-  if (const int error = os_.FStat(data_.get(), &st); error < 0) {
+  if (const int error = files_->Stat(&st); error < 0) {
     return FailSource(-error, "stat the overlay " + id_ + ".data");
   }
   if (const auto size = static_cast<uint64_t>(st.st_size); size < size_) {
@@ -225,13 +235,36 @@ Status Overlay::PrepareLog() {
   return {};
 }
 
+// A log that is too large can't be read back: what it doesn't take must not be acknowledged. What
+// is left of it is for notes, and for what a change that was begun may need.
+Status Overlay::RequireRoom() {
+  const uint64_t most = most_log_bytes_ - most_log_bytes_ / kLogReserve;
+  if (log_end_ < most) {
+    return {};
+  }
+  // Not again and again if that gives nothing.
+  const bool may_shrink = written_.size() * kExtentRecordBytes < log_end_ / 4 * 3;
+  if (may_shrink && !syncing_) {
+    (void)CompactLog();
+  }
+  return log_end_ < most ? Status()
+                         : Fail(ENOSPC, "the overlay " + id_ +
+                                            " has too many separate changes: they are "
+                                            "taken again when it was committed");
+}
+
 // At the end that we know. What an append that failed left there goes, as a shorter record in its
 // place would leave a rest of it.
 Status Overlay::Append(const LogRecord& record) {
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref log, files_->Open(OverlayFiles::kLog));
+  changes_ += std::holds_alternative<LogSynced>(record) ? 0 : 1;
   std::string bytes;
   AppendRecord(record, bytes);
-  if (Status written = WriteFully(log_.get(), BytesOf(bytes), log_end_); !written) {
-    if (os_.Truncate(log_.get(), log_end_) < 0) {
+  if (log_end_ + bytes.size() > most_log_bytes_) {
+    return Fail(ENOSPC, "the overlay's log " + id_ + " is full");
+  }
+  if (Status written = WriteFully(log->get(), BytesOf(bytes), log_end_); !written) {
+    if (os_.Truncate(log->get(), log_end_) < 0) {
       log_is_stale_ = true;
     }
     return written;
@@ -249,75 +282,6 @@ Status Overlay::AppendAndReplay(const LogRecord& record) {
     (void)CompactLog();
   }
   return {};
-}
-
-std::string Overlay::FreshLog() const {
-  std::string bytes;
-  AppendRecord(header_, bytes);
-  if (content_ != 0) {
-    AppendRecord(LogContent{.is_published = 0, .hash = content_}, bytes);
-  }
-  AppendRecord(LogPath{path_}, bytes);
-  if (base_limit_ < header_.plain_size) {
-    AppendRecord(LogResize{base_limit_}, bytes);
-  }
-  for (const auto& [begin, end] : written_) {
-    AppendRecord(LogExtent{begin, end - begin}, bytes);
-  }
-  AppendRecord(LogResize{size_}, bytes);
-  if (dropped_) {
-    AppendRecord(LogDropped{}, bytes);
-  }
-  if (published_as_) {
-    AppendRecord(*published_as_, bytes);
-  }
-  if (published_content_ != 0) {
-    AppendRecord(LogContent{.is_published = 1, .hash = published_content_}, bytes);
-  }
-  AppendRecord(LogSynced{bytes.size()}, bytes);
-  return bytes;
-}
-
-// Replaces the log by a shorter one. It is complete, and the data with it on the disk, before it
-// has the log's name; so there always is one whole log. A failure leaves the old one. REQUIRES:
-// nobody else is syncing.
-Status Overlay::CompactLog() {
-  if (removed_) {
-    return Fail(ENOENT, "the overlay " + id_ + " was removed");
-  }
-  if (sync_error_) {
-    return tl::unexpected(*sync_error_);
-  }
-  const std::string bytes = FreshLog();
-  const std::string name = id_ + ".log.new";
-  const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
-  if (fd < 0) {
-    return FailErrno(-fd, "make the overlay's log " + name);
-  }
-  Descriptor fresh(os_, fd);
-  Status made = WriteFully(fd, BytesOf(bytes), 0);
-  if (made) {
-    made = NoteSync(os_.Sync(data_.get(), /*only_data=*/true));
-  }
-  if (made) {  // of a file that nobody relies on yet
-    const int error = os_.Sync(fd, /*only_data=*/false);
-    made = error < 0 ? FailErrno(-error, "sync the overlay's log " + name) : Status();
-  }
-  if (made) {
-    const int error = os_.Rename(folder_, name, folder_, id_ + ".log", 0);
-    made = error < 0 ? FailErrno(-error, "rename the overlay's log " + name) : Status();
-  }
-  if (!made) {
-    os_.Unlink(folder_, name, 0);
-    return made;
-  }
-  log_ = std::move(fresh);
-  log_end_ = bytes.size();
-  log_is_stale_ = false;
-  owed_.reset();
-  compact_at_ = std::max(kLeastCompaction, 2 * log_end_);
-  // What is synced from here on is in the new log only.
-  return NoteSync(os_.Sync(folder_, /*only_data=*/false));
 }
 
 Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
@@ -345,6 +309,7 @@ Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
       at = run.end;
     }
   }
+  OverlayFiles::Ref data;
   for (const Run& run : runs) {
     std::span<std::byte> part = out.subspan(run.begin - offset, run.end - run.begin);
     if (run.where == Where::kBase) {
@@ -352,8 +317,11 @@ Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
       continue;
     }
     uint64_t at = run.begin;
+    if (run.where == Where::kData && data == nullptr) {
+      XZFS_ASSIGN_OR_RETURN(data, files_->Open(OverlayFiles::kData));
+    }
     while (run.where == Where::kData && !part.empty()) {
-      const ssize_t got = os_.PRead(data_.get(), part, at);
+      const ssize_t got = os_.PRead(data->get(), part, at);
       if (got < 0) {
         return FailErrno(static_cast<int>(-got), "read the overlay " + id_);
       }
@@ -380,8 +348,12 @@ Status Overlay::WriteFully(int fd, std::span<const std::byte> bytes, uint64_t of
   return {};
 }
 
+bool Overlay::IsNoted(uint64_t begin, uint64_t end) const {
+  return written_.Covers(begin, end) && end <= size_;
+}
+
 Status Overlay::AddExtent(uint64_t begin, uint64_t end) {
-  if (written_.Covers(begin, end) && end <= size_) {
+  if (IsNoted(begin, end)) {
     return {};
   }
   return AppendAndReplay(LogExtent{begin, end - begin});
@@ -408,12 +380,17 @@ Status Overlay::WriteLocked(uint64_t offset, std::span<const std::byte> bytes) {
   }
   const uint64_t end = offset + bytes.size();
   XZFS_RETURN_IF_ERROR(PrepareLog());
-  Status written = WriteFully(data_.get(), bytes, offset);
+  if (!IsNoted(offset, end)) {
+    XZFS_RETURN_IF_ERROR(RequireRoom());
+  }
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
+  ++changes_;
+  Status written = WriteFully(data->get(), bytes, offset);
   if (written) {
     written = AddExtent(offset, end);
   }
   if (!written && end > size_) {
-    os_.Truncate(data_.get(), size_);  // gives back the space that it took
+    os_.Truncate(data->get(), size_);  // gives back the space that it took
   }
   return written;
 }
@@ -424,8 +401,11 @@ Status Overlay::Truncate(uint64_t size) {
   }
   MutexLock lock(mutex_);
   XZFS_RETURN_IF_ERROR(PrepareLog());
+  XZFS_RETURN_IF_ERROR(RequireRoom());
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref log, files_->Open(OverlayFiles::kLog));
   const bool shrinks = size < size_;
-  if (const int error = os_.Truncate(data_.get(), size); error < 0) {
+  if (const int error = os_.Truncate(data->get(), size); error < 0) {
     return FailErrno(-error, "truncate the overlay " + id_);
   }
   Status noted = AppendAndReplay(LogResize{size});
@@ -433,19 +413,21 @@ Status Overlay::Truncate(uint64_t size) {
     owed_ = LogResize{size};
     Replay(*owed_);
   } else if (!noted) {
-    os_.Truncate(data_.get(), size_);
+    os_.Truncate(data->get(), size_);
   }
   return noted;
 }
 
 Status Overlay::ZeroData(uint64_t offset, uint64_t length) {
+  ++changes_;
+  XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
   const int error =
-      os_.Allocate(data_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
+      os_.Allocate(data->get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, length);
   if (error == -EOPNOTSUPP || error == -ENOSYS) {
     const std::vector<std::byte> zeros(std::min<uint64_t>(length, uint64_t{1} << 20));
     for (uint64_t done = 0; done < length;) {
       const size_t part = std::min<uint64_t>(zeros.size(), length - done);
-      XZFS_RETURN_IF_ERROR(WriteFully(data_.get(), std::span(zeros).first(part), offset + done));
+      XZFS_RETURN_IF_ERROR(WriteFully(data->get(), std::span(zeros).first(part), offset + done));
       done += part;
     }
     return {};
@@ -460,61 +442,11 @@ Status Overlay::Zero(uint64_t offset, uint64_t length) {
   }
   length = std::min(length, size_ - offset);
   XZFS_RETURN_IF_ERROR(PrepareLog());
+  if (!IsNoted(offset, offset + length)) {
+    XZFS_RETURN_IF_ERROR(RequireRoom());
+  }
   XZFS_RETURN_IF_ERROR(ZeroData(offset, length));
   return AddExtent(offset, offset + length);
-}
-
-Status Overlay::TakeSyncTurn() {
-  while (syncing_) {
-    sync_ended_.Wait(mutex_);
-  }
-  if (sync_error_) {
-    return tl::unexpected(*sync_error_);
-  }
-  syncing_ = true;
-  return {};
-}
-
-void Overlay::EndSyncTurn() {
-  syncing_ = false;
-  sync_ended_.NotifyAll();
-}
-
-// `error`: what a sync of something that was acknowledged gave.
-Status Overlay::NoteSync(int error) {
-  if (error == 0) {
-    return {};
-  }
-  sync_error_ = Error{-error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
-  return tl::unexpected(*sync_error_);
-}
-
-// The lock is not held meanwhile; what is written then is not covered. REQUIRES: it is our turn.
-Status Overlay::SyncFile(const Descriptor& file, bool only_data) {
-  const int fd = file.get();
-  mutex_.Unlock();
-  const int error = os_.Sync(fd, only_data);
-  mutex_.Lock();
-  return NoteSync(error);
-}
-
-Status Overlay::Sync(bool only_data) {
-  MutexLock lock(mutex_);
-  if (read_only_) {
-    return {};  // nothing was changed
-  }
-  XZFS_RETURN_IF_ERROR(PrepareLog());
-  XZFS_RETURN_IF_ERROR(TakeSyncTurn());
-  const uint64_t end = log_end_;
-  Status synced = SyncFile(data_, only_data);
-  if (synced) {
-    synced = Append(LogSynced{end});
-  }
-  if (synced) {
-    synced = SyncFile(log_, /*only_data=*/true);
-  }
-  EndSyncTurn();
-  return synced;
 }
 
 uint64_t Overlay::size() const {
@@ -525,7 +457,7 @@ uint64_t Overlay::size() const {
 Result<struct stat> Overlay::Stat() const {
   struct stat st = {};
   MutexLock lock(mutex_);
-  if (const int error = os_.FStat(data_.get(), &st); error < 0) {
+  if (const int error = files_->Stat(&st); error < 0) {
     return FailErrno(-error, "stat the overlay " + id_);
   }
   st.st_size = static_cast<off_t>(size_);
@@ -533,11 +465,15 @@ Result<struct stat> Overlay::Stat() const {
 }
 
 Status Overlay::SetTimes(const struct timespec times[2]) {
-  const int error = os_.FSetTimes(data_.get(), times);
+  ++changes_;
+  const int error = files_->SetTimes(times);
   return error < 0 ? FailErrno(-error, "set the times of the overlay " + id_) : Status();
 }
 
-void Overlay::TouchCtime() { os_.FChangeMode(data_.get(), kFileMode); }
+void Overlay::TouchCtime() {
+  ++changes_;
+  files_->ChangeMode(kFileMode);
+}
 
 bool Overlay::IsBase(uint64_t begin, uint64_t end) const {
   MutexLock lock(mutex_);
@@ -586,23 +522,16 @@ uint64_t Overlay::published_content() const {
   return published_content_;
 }
 
-Status Overlay::NoteAndSync(const LogRecord& record) {
-  MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(Note(record));
-  XZFS_RETURN_IF_ERROR(TakeSyncTurn());
-  Status synced = SyncFile(log_, /*only_data=*/true);
-  EndSyncTurn();
-  return synced;
-}
-
 bool Overlay::dropped() const {
   MutexLock lock(mutex_);
   return dropped_;
 }
 
-bool Overlay::has_sync_error() const {
+bool Overlay::has_sync_error() const { return sync_error().has_value(); }
+
+std::optional<Error> Overlay::sync_error() const {
   MutexLock lock(mutex_);
-  return sync_error_.has_value();
+  return sync_error_;
 }
 
 bool Overlay::lost_changes() const {
@@ -615,21 +544,10 @@ std::optional<LogPublishing> Overlay::published_as() const {
   return published_as_;
 }
 
-Status Overlay::MoveTo(int folder, const std::string& name) {
-  MutexLock lock(mutex_);
-  removed_ = true;
-  for (const char* suffix : {".data", ".log"}) {
-    const int error = os_.Rename(folder_, id_ + suffix, folder, name + suffix, 0);
-    if (error < 0 && error != -ENOENT) {
-      return FailErrno(-error, "move the overlay " + id_);
-    }
-  }
-  return {};
-}
-
 Status Overlay::Remove() {
   MutexLock lock(mutex_);
   removed_ = true;
+  files_->Forget();
   for (const char* suffix : {".log", ".data"}) {
     const int error = os_.Unlink(folder_, id_ + suffix, 0);
     if (error < 0 && error != -ENOENT) {

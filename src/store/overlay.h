@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/os.h"
 #include "store/extent_map.h"
+#include "store/overlay_files.h"
 #include "store/overlay_log.h"
 #include "store/stored_key.h"
 #include "xzfs/random_access_file.h"
@@ -44,16 +46,22 @@ struct OverlayBase {
 // after a power cut.
 class Overlay {
  public:
-  // `folder` and `os` outlive it. `times`: atime and mtime that the logical file has.
+  // `folder` and `os` outlive it. `times`: atime and mtime that the logical file has. `cache`: of
+  // the descriptors; null: they stay open.
   static Result<std::unique_ptr<Overlay>> Create(Os& os, int folder, std::string id,
                                                  const OverlayBase& base, std::string_view boot_id,
-                                                 const struct timespec times[2]);
+                                                 const struct timespec times[2],
+                                                 std::shared_ptr<OverlayFileCache> cache = nullptr);
 
   // One that an earlier process left. If the log was begun in another boot than `boot_id`, only
   // what was synced counts. Errors: of_the_source if it could not be read, or is damaged so that
   // nothing can be told: it stays as it is. Else nothing in it was acknowledged.
   static Result<std::unique_ptr<Overlay>> Load(Os& os, int folder, std::string id,
-                                               std::string_view boot_id);
+                                               std::string_view boot_id,
+                                               std::shared_ptr<OverlayFileCache> cache = nullptr);
+  ~Overlay();
+  Overlay(const Overlay&) = delete;
+  Overlay& operator=(const Overlay&) = delete;
 
   // Of the logical file: what was written, else what `base`, the decoded stored file, has.
   Result<size_t> ReadAt(const RandomAccessFile& base, uint64_t offset,
@@ -67,9 +75,18 @@ class Overlay {
   Status Truncate(uint64_t size) EXCLUDES(mutex_);
   // Doesn't change the size.
   Status Zero(uint64_t offset, uint64_t length) EXCLUDES(mutex_);
-  // Once a file could not be synced it fails for ever: what the kernel could not write it drops.
+  // Once a file could not be synced it fails until Renew: what the kernel could not write it drops.
   // Blocks: on I/O, and while another thread syncs.
   Status Sync(bool only_data) EXCLUDES(mutex_);
+
+  // After a Sync that failed: writes both files anew from what can be read, and syncs them; then
+  // Sync works again. For when nobody is left who must see it fail.
+  Status Renew() EXCLUDES(mutex_);
+
+  // Somebody may write, who relies on being told of every error at the next Sync: until LetClose
+  // the descriptors stay open.
+  Status KeepOpen() { return files_->KeepOpen(); }
+  void LetClose() { files_->LetClose(); }
 
   uint64_t size() const EXCLUDES(mutex_);
   // Of the data file: size, times and allocated blocks are the logical file's.
@@ -96,21 +113,35 @@ class Overlay {
   void NoteInode(uint64_t inode) EXCLUDES(mutex_);
   uint64_t published_content() const EXCLUDES(mutex_);
   bool dropped() const EXCLUDES(mutex_);
-  // A Sync failed for ever.
+  // A Sync failed, and there was no Renew since.
   bool has_sync_error() const EXCLUDES(mutex_);
+  std::optional<Error> sync_error() const EXCLUDES(mutex_);
   // Load found changes that were not synced before the power was cut: they don't count.
   bool lost_changes() const EXCLUDES(mutex_);
   std::optional<LogPublishing> published_as() const EXCLUDES(mutex_);
 
-  // Removes the files. Who holds the overlay can still read.
+  // Removes the files. Who holds the overlay can still read, or is told ESTALE.
   Status Remove() EXCLUDES(mutex_);
-  // Gives the files to somebody else, as `name` with their suffixes.
-  Status MoveTo(int folder, const std::string& name) EXCLUDES(mutex_);
+  // Gives the files to somebody else, as `name` with their suffixes. kNothing: the data was there
+  // no more.
+  enum class Moved { kAll, kNothing };
+  Result<Moved> MoveTo(int folder, const std::string& name) EXCLUDES(mutex_);
+
+  // For tests: a log takes no more than that.
+  void LimitLog(uint64_t bytes) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    most_log_bytes_ = bytes;
+  }
 
  private:
-  Overlay(Os& os, int folder, std::string id) : os_(os), folder_(folder), id_(std::move(id)) {}
+  static constexpr mode_t kFileMode = 0600;
+  // Random writes make a record each; so much is read back in a few milliseconds.
+  static constexpr uint64_t kLeastCompaction = uint64_t{1} << 20;
+  // A larger one isn't read back.
+  static constexpr uint64_t kMostLogBytes = uint64_t{1} << 30;
 
-  Status OpenFile(const char* suffix, int flags, Descriptor& out);
+  Overlay(Os& os, int folder, std::string id, std::shared_ptr<OverlayFileCache> cache);
+
   Status Begin(const OverlayBase& base, std::string_view boot_id, const struct timespec times[2])
       EXCLUDES(mutex_);
   Status OpenBoth() EXCLUDES(mutex_);
@@ -119,6 +150,8 @@ class Overlay {
   Status ReadCut() REQUIRES(mutex_);
   void Replay(const LogRecord& record) REQUIRES(mutex_);
   Status PrepareLog() REQUIRES(mutex_);
+  Status RequireRoom() REQUIRES(mutex_);
+  bool IsNoted(uint64_t begin, uint64_t end) const REQUIRES(mutex_);
   Status Append(const LogRecord& record) REQUIRES(mutex_);
   Status AppendAndReplay(const LogRecord& record) REQUIRES(mutex_);
   Status Note(const LogRecord& record) REQUIRES(mutex_);
@@ -130,16 +163,22 @@ class Overlay {
   Status TakeSyncTurn() REQUIRES(mutex_);
   void EndSyncTurn() REQUIRES(mutex_);
   Status NoteSync(int error) REQUIRES(mutex_);
-  Status SyncFile(const Descriptor& file, bool only_data) REQUIRES(mutex_);
+  Status SyncFile(OverlayFiles::Which which, bool only_data) REQUIRES(mutex_);
   std::string FreshLog() const REQUIRES(mutex_);
   Status CompactLog() REQUIRES(mutex_);
+  void TakeFreshLog(Descriptor fresh, uint64_t size) REQUIRES(mutex_);
+  Status WriteAnew() REQUIRES(mutex_);
+  Status CopyBytes(int from, int to, uint64_t begin, uint64_t end,
+                   std::vector<std::byte>& buffer) const;
+  Status CopyFile(const Descriptor& from, int folder, const std::string& to);
 
   Os& os_;
   const int folder_;
   const std::string id_;
-  Descriptor data_;
+  const std::shared_ptr<OverlayFileCache> cache_;
+  const std::shared_ptr<OverlayFiles> files_;
   mutable Mutex mutex_;
-  Descriptor log_ GUARDED_BY(mutex_);
+  uint64_t most_log_bytes_ GUARDED_BY(mutex_) = kMostLogBytes;
   LogHeader header_ GUARDED_BY(mutex_);
   std::string path_ GUARDED_BY(mutex_);
   bool dropped_ GUARDED_BY(mutex_) = false;
@@ -149,6 +188,9 @@ class Overlay {
   uint64_t log_end_ GUARDED_BY(mutex_) = 0;
   // The log has records that don't count: nothing may be appended to it before it was rewritten.
   bool log_is_stale_ GUARDED_BY(mutex_) = false;
+  // Changes so far, times included, and how many of them a Sync has covered.
+  std::atomic<uint64_t> changes_{1};
+  uint64_t synced_changes_ GUARDED_BY(mutex_) = 0;
   // What the data file was cut to, and the log doesn't tell of yet: goes before the next record.
   std::optional<LogResize> owed_ GUARDED_BY(mutex_);
   bool removed_ GUARDED_BY(mutex_) = false;
@@ -162,7 +204,7 @@ class Overlay {
   uint64_t base_limit_ GUARDED_BY(mutex_) = 0;
   ExtentMap written_ GUARDED_BY(mutex_);
   std::optional<Error> sync_error_ GUARDED_BY(mutex_);
-  // One thread syncs at a time, and meanwhile log_ is not replaced. The kernel tells of an error
+  // One thread syncs at a time, and meanwhile the log is not replaced. The kernel tells of an error
   // once: a second one would be told that all is well.
   bool syncing_ GUARDED_BY(mutex_) = false;
   CondVar sync_ended_;

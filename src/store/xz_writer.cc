@@ -13,6 +13,7 @@
 #include <span>
 #include <utility>
 
+#include "store/task_group.h"
 #include "xz/block_decoder.h"
 #include "xz/stream_builder.h"
 #include "xzfs/check.h"
@@ -95,7 +96,12 @@ Result<Encoded> EncodePiece(EncodePool& pool, const XzWriteRequest& request,
 class Writer {
  public:
   Writer(Os& os, EncodePool& pool, const XzWriteRequest& request, int out)
-      : os_(os), pool_(pool), request_(request), out_(out), stream_(request.options.check) {}
+      : os_(os),
+        pool_(pool),
+        request_(request),
+        out_(out),
+        stream_(request.options.check),
+        tasks_(pool) {}
 
   Result<XzWriteResult> Run();
 
@@ -117,6 +123,7 @@ class Writer {
   uint64_t started_ = 0;  // so much is on its way to the disk
   std::deque<Pending> window_;
   XzWriteResult result_;
+  TaskGroup tasks_;  // last: they use the above, and the request
 };
 
 void Writer::Submit(const XzPiece& piece) {
@@ -128,8 +135,10 @@ void Writer::Submit(const XzPiece& piece) {
                                      : EncodePiece(pool, request, piece));
     };
     // The only piece of a small file isn't worth waking a thread for.
-    if (request_.plan.piece_count() == 1 || !pool_.TrySubmit(encode)) {
+    if (request_.plan.piece_count() == 1) {
       encode();
+    } else {
+      tasks_.Run(encode);
     }
   }
   window_.push_back(std::move(pending));
@@ -193,12 +202,6 @@ Result<XzWriteResult> Writer::Run() {
   }
   while (status && !window_.empty()) {
     status = WriteFront();
-  }
-  // After an error: tasks use what the caller owns.
-  for (; !window_.empty(); window_.pop_front()) {
-    if (window_.front().slot != nullptr) {
-      (void)window_.front().slot->Take();
-    }
   }
   XZFS_RETURN_IF_ERROR(status);
   const uint64_t end = stream_.position();
@@ -321,6 +324,7 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
     }
   };
   XzPlan::Cursor pieces(request.plan);
+  TaskGroup tasks(pool);
   for (uint64_t i = 0; i < request.plan.piece_count() && status; ++i) {
     if (pieces.Next()->reused) {
       continue;
@@ -335,8 +339,10 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
           VerifyPiece(pool, request, stored, index, index.Block(i), written.plain_crcs[i]);
       slot->Set(piece ? Result<bool>(true) : tl::unexpected(piece.error()));
     };
-    if (request.plan.piece_count() == 1 || !pool.TrySubmit(verify)) {
+    if (request.plan.piece_count() == 1) {
       verify();
+    } else {
+      tasks.Run(verify);
     }
     window.push_back(std::move(slot));
     if (window.size() > pool.threads() + 2) {

@@ -47,6 +47,9 @@ TestSession::TestSession(const TempDir& source, Setup setup) {
   options.cache_size_bytes = uint64_t{64} << 20;
   options.threads = 2;
   options.read_only = setup.read_only;
+  if (setup.options) {
+    setup.options(options);
+  }
   EXPECT_TRUE(ResolveDefaults(options));
   UniqueFd root(open(source.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   auto fs = Filesystem::Create(std::move(root), options, *setup.os);
@@ -63,7 +66,8 @@ TestSession::TestSession(const TempDir& source, Setup setup) {
                             .single_threaded = setup.single_threaded,
                             // It would run into the replies on a byte stream.
                             .fill_page_cache = setup.transport != FakeKernel::Transport::kStream,
-                            .on_ready = std::move(setup.on_ready)});
+                            .on_ready = std::move(setup.on_ready),
+                            .before_store = std::move(setup.before_store)});
   if (!frontend) {
     throw std::runtime_error(frontend.error().message);
   }

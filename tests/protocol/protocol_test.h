@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -33,6 +35,30 @@ bool Eventually(const std::function<bool()>& condition);
 // A directory of /proc/self/fd has so many entries.
 size_t OpenDescriptors();
 
+// Holds whoever passes until it's opened.
+class Gate {
+ public:
+  void Pass() {
+    ++arrived_;
+    std::unique_lock<std::mutex> lock(mutex_);
+    opened_.wait(lock, [this] { return is_open_; });
+  }
+  void Open() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    is_open_ = true;
+    opened_.notify_all();
+  }
+  bool AwaitArrival() {
+    return Eventually([this] { return arrived_ != 0; });
+  }
+
+ private:
+  std::atomic<int> arrived_ = 0;
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool is_open_ = false;
+};
+
 // One FUSE session over a socket pair, from Create to the end of Serve.
 class TestSession {
  public:
@@ -45,6 +71,10 @@ class TestSession {
     std::function<void()> on_ready = nullptr;
     bool with_init = true;
     bool read_only = false;
+    // Changes what the test's sessions have.
+    std::function<void(Options&)> options = nullptr;
+    // As FuseFrontend::Config.
+    std::function<void(uint64_t node)> before_store = nullptr;
   };
 
   TestSession(const TempDir& source, Setup setup);

@@ -147,11 +147,9 @@ TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
 // What was decoded before a change must not reach the kernel after it.
 TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
   std::vector<DecodedRange> decoded;
-  fs_->SetDecodedListener(
-      [&](std::vector<DecodedRange> ranges) {
-        std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
-      },
-      [](NodeId) {});
+  fs_->SetDecodedListener([&](std::vector<DecodedRange> ranges) {
+    std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
+  });
   EXPECT_EQ(At(12'345, id_), 'c');
   ASSERT_FALSE(decoded.empty());
   const std::function<bool()> still_good = decoded[0].still_good;
@@ -239,6 +237,62 @@ TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheN
   fs_->EndCommits(/*finish=*/true);
   Mount();
   EXPECT_EQ(At(12'345, id_), 'Y');
+}
+
+// A thread has taken the file from the queue and hasn't begun yet: nobody could cancel it.
+TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
+  Edit();
+  os_.BeforeNext("Rename", [this] {
+    commit_ = std::thread([this] { committed_ = fs_->SyncCommits(); });
+    EXPECT_TRUE(WaitUntilAllOthersWait());
+    fs_->ParkCommits();
+    return 0;
+  });
+  EXPECT_TRUE(fs_->Rename(kRootNode, "cold", kRootNode, "moved", 0));
+  fs_->EndCommits(/*finish=*/false);
+  commit_.join();
+  EXPECT_FALSE(committed_) << "who waits is told that it's for the next mount";
+  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 0U);
+  EXPECT_EQ(fs_->engine().stats.blocks_encoded.Get(), 0U);
+  EXPECT_EQ(fs_->commit_figures().pending, 1U);
+}
+
+TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAnewWhenAllHaveClosedIt) {
+  bool keep_cache = false;
+  auto file = fs_->Open(id_, O_RDWR, &keep_cache);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(fs_->Write(**file, 12'345, BytesOf("X")));
+  os_.BeforeNext("Sync", [] { return -ENOTCONN; });
+  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN) << "who has it open is not told less";
+  EXPECT_EQ(fs_->engine().stats.syncs_failed.Get(), 1U);
+  (void)fs_->SyncCommits();
+  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 0U) << "nothing rests on it";
+  fs_->Close(std::move(*file));
+  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 1U);
+  EXPECT_EQ(At(12'345, id_), 'X');
+  file = fs_->Open(id_, O_RDWR, &keep_cache);
+  ASSERT_TRUE(file);
+  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), 0);
+  fs_->Close(std::move(*file));
+}
+
+TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenAllHaveClosedIt) {
+  source_.Write("plain", std::string(10'000, 'p'));
+  const auto plain = fs_->Lookup(kRootNode, "plain");
+  ASSERT_TRUE(plain);
+  bool keep_cache = false;
+  auto file = fs_->Open(plain->node, O_RDWR, &keep_cache);
+  ASSERT_TRUE(file);
+  ASSERT_TRUE(fs_->Write(**file, 0, BytesOf("X")));
+  os_.BeforeNext("Sync", [] { return -ENOTCONN; });
+  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN);
+  fs_->Close(std::move(*file));
+  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 1U);
+  EXPECT_EQ(At(0, plain->node), 'X');
 }
 
 }  // namespace

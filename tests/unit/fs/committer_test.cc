@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace xzfs {
@@ -187,25 +188,99 @@ TEST_F(CommitterTest, WhoWaitsIsToldOfAFullDiskAtOnceHoweverManyFilesFail) {
   EXPECT_TRUE(committer->CommitNow(7, 1)) << "there is room again";
 }
 
-TEST_F(CommitterTest, WhoIsInterruptedWaitsNoLonger) {
-  std::promise<void> may_go;
-  const std::shared_future<void> gate = may_go.get_future();
-  Committer committer(1, kNever,
-                      {.commit = [&](NodeId, bool) -> Result<Outcome> {
-                         gate.wait();
-                         return Outcome::kDone;
-                       },
-                       .pin = [](NodeId) { return true; },
-                       .unpin = [](NodeId) {},
-                       .on_idle = [] {}});
-  committer.Start();
-  committer.Add(1, 1);
-  std::atomic<int> asked = 0;
-  const auto interrupted = [&] { return ++asked > 2; };
-  EXPECT_EQ(committer.Sync(interrupted).error().code, EINTR);
-  EXPECT_EQ(committer.figures().pending, 1U);
-  may_go.set_value();
-  EXPECT_TRUE(committer.Sync());
+// Holds each commit until it's opened.
+class HeldCommitter {
+ public:
+  explicit HeldCommitter(unsigned threads)
+      : committer(threads, std::chrono::hours(1),
+                  {.commit = [this](NodeId id, bool) -> Result<Outcome> {
+                     ++begun;
+                     may_go_.wait();
+                     return id == failing ? Result<Outcome>(Fail(EIO, "no")) : Outcome::kDone;
+                   },
+                   .pin = [](NodeId) { return true; },
+                   .unpin = [](NodeId) {},
+                   .on_idle = [] {}}) {
+    committer.Start();
+  }
+  ~HeldCommitter() { Open(); }
+  void Open() {
+    if (!std::exchange(is_open_, true)) {
+      gate_.set_value();
+    }
+  }
+
+ private:
+  bool is_open_ = false;
+  std::promise<void> gate_;
+  const std::shared_future<void> may_go_ = gate_.get_future();
+
+ public:
+  std::atomic<int> begun = 0;
+  NodeId failing = 0;
+  Committer committer;
+};
+
+TEST_F(CommitterTest, ManyWaitWithoutAThreadAndEachIsToldOnce) {
+  constexpr int kWaiters = 1000;
+  HeldCommitter held(2);
+  std::atomic<int> synced = 0;
+  std::atomic<int> committed = 0;
+  for (int i = 0; i < kWaiters; ++i) {
+    held.committer.CommitNow(static_cast<NodeId>(1 + i % 10), 1, [&](const Status& status) {
+      EXPECT_TRUE(status);
+      ++committed;
+    });
+    held.committer.Sync([&](const Status& status) {
+      EXPECT_TRUE(status);
+      ++synced;
+    });
+  }
+  WaitUntil([&] { return held.begun == 2; });
+  EXPECT_EQ(synced, 0);
+  EXPECT_EQ(committed, 0);
+  held.Open();
+  WaitUntil([&] { return synced == kWaiters && committed == kWaiters; });
+  EXPECT_EQ(held.committer.figures().pending, 0U);
+}
+
+TEST_F(CommitterTest, WhoWaitsIsToldOfTheAttemptsThatBeganLaterAlone) {
+  HeldCommitter held(1);
+  held.failing = 1;
+  held.committer.Add(1, 1, /*is_awaited=*/true);
+  std::atomic<int> told = 0;
+  std::vector<int> codes(3);
+  const auto note = [&](size_t at) {
+    return [&, at](const Status& status) {
+      codes[at] = status ? 0 : status.error().code;
+      ++told;
+    };
+  };
+  held.committer.CommitNow(1, 1, note(0));
+  WaitUntil([&] { return held.begun == 1; });
+  held.committer.Sync(note(1));  // while the attempt is under way, so it waits for another one
+  held.committer.CommitNow(2, 1, note(2));
+  held.Open();
+  WaitUntil([&] { return told == 3; });
+  EXPECT_EQ(codes, (std::vector<int>{EIO, EIO, 0}));
+  EXPECT_EQ(held.begun, 3) << "two attempts of the first file, one of the other";
+}
+
+TEST_F(CommitterTest, TheEndTellsAllWhoStillWait) {
+  HeldCommitter held(1);
+  std::atomic<int> told = 0;
+  const auto note = [&](const Status& status) {
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code, ESHUTDOWN);
+    ++told;
+  };
+  held.committer.CommitNow(1, 1, note);
+  held.committer.Sync(note);
+  held.committer.Park();
+  EXPECT_EQ(told, 2);
+  held.committer.Sync(note);
+  held.committer.CommitNow(2, 1, note);
+  EXPECT_EQ(told, 4);
 }
 
 TEST_F(CommitterTest, TheEndCommitsWhatIsPendingButForWhatFails) {

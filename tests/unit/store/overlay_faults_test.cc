@@ -202,5 +202,115 @@ TEST_F(OverlayTest, ReadersAndWritersAtOnceSeeOldOrNewBytes) {
   ExpectIs(*overlay, model);
 }
 
+TEST_F(OverlayTest, WhatCouldNotBeSyncedIsGoodAgainWhenItWasWrittenAnew) {
+  for (const int call : {0, 2}) {  // the data file, the log
+    const TempDir dir;
+    FaultyOs os;
+    const auto overlay = *Overlay::Create(os, dir.fd(), "1", BaseOf(), "boot", kTimes);
+    ASSERT_TRUE(overlay->Write(3, BytesOf("abc")));
+    ASSERT_TRUE(overlay->Truncate(120));
+    ASSERT_TRUE(overlay->Write(300, BytesOf("behind")));
+    ASSERT_TRUE(overlay->SetTimes(kTimes));
+    const std::string model = ContentOf(*overlay);
+    os.FailAt(call, EIO, FaultyOs::Fault::kOnce);
+    ASSERT_FALSE(overlay->Sync(false));
+    ASSERT_TRUE(overlay->has_sync_error());
+    EXPECT_EQ(overlay->sync_error()->code, EIO);
+    ASSERT_TRUE(overlay->Renew());
+    EXPECT_FALSE(overlay->has_sync_error());
+    EXPECT_TRUE(overlay->Sync(false));
+    ExpectIs(*overlay, model);
+    EXPECT_EQ(overlay->Stat()->st_mtim.tv_sec, kTimes[1].tv_sec);
+    ASSERT_TRUE(overlay->Write(0, BytesOf("z")));
+    ExpectIs(*LoadFrom(dir.fd()), "z" + model.substr(1));
+    ExpectIs(*LoadFrom(dir.fd(), "another boot"), model);
+  }
+}
+
+TEST_F(OverlayTest, WritingAnewThatIsCutOffOrFailsCostsNothing) {
+  for (int k = 0; k < 16; ++k) {
+    for (const auto fault : {FaultyOs::Fault::kOnce, FaultyOs::Fault::kCrash}) {
+      SCOPED_TRACE(k);
+      const TempDir dir;
+      FaultyOs os;
+      auto overlay = *Overlay::Create(os, dir.fd(), "1", BaseOf(), "boot", kTimes);
+      ASSERT_TRUE(overlay->Write(3, BytesOf("abc")));
+      ASSERT_TRUE(overlay->Truncate(120));
+      ASSERT_TRUE(overlay->Write(300, BytesOf("behind")));
+      const std::string model = ContentOf(*overlay);
+      os.FailAt(0, EIO, FaultyOs::Fault::kOnce);
+      ASSERT_FALSE(overlay->Sync(false));
+      os.FailAt(k, EIO, fault);
+      (void)overlay->Renew();
+      os.Stop();
+      ASSERT_NO_FATAL_FAILURE(ExpectIs(*overlay, model));
+      overlay.reset();
+      ASSERT_NO_FATAL_FAILURE(ExpectIs(*LoadFrom(dir.fd()), model));
+    }
+  }
+}
+
+TEST_F(OverlayTest, ALogThatCouldNotBeReadBackTakesNoMoreChanges) {
+  const auto overlay = Make();
+  ASSERT_TRUE(overlay->Truncate(100'000));
+  overlay->LimitLog(4000);
+  std::string model = ContentOf(*overlay);
+  uint64_t at = 0;
+  Status written;
+  for (; written && at < 99'000; at += 10) {
+    written = overlay->Write(at, BytesOf("x"));
+    model[at] = written ? 'x' : model[at];
+  }
+  ASSERT_FALSE(written);
+  EXPECT_EQ(written.error().code, ENOSPC);
+  EXPECT_LE(LogSize(), 4000U);
+  EXPECT_EQ(overlay->Truncate(5).error().code, ENOSPC);
+  EXPECT_EQ(overlay->Zero(at, 5).error().code, ENOSPC);
+  EXPECT_TRUE(overlay->Write(0, BytesOf("y"))) << "what is there may be changed";
+  model[0] = 'y';
+  EXPECT_TRUE(overlay->NoteDropped()) << "there is room for notes";
+  EXPECT_TRUE(overlay->Sync(true));
+  ExpectIs(*overlay, model);
+  ExpectIs(*Load(), model);
+}
+
+TEST_F(OverlayTest, ALogIsMadeShorterBeforeAChangeIsRefused) {
+  const auto overlay = Make();
+  overlay->LimitLog(4000);
+  for (int i = 0; i < 1000; ++i) {
+    ASSERT_TRUE(overlay->Write(0, BytesOf(std::string(150, 'x')))) << i;
+    ASSERT_TRUE(overlay->Truncate(0)) << i;
+  }
+}
+
+TEST_F(OverlayTest, WhatSomebodyHasTakenAwayIsCopiedAsLongAsItIsOpen) {
+  const TempDir lost;
+  const auto overlay = Make();
+  ASSERT_TRUE(overlay->Write(7, BytesOf("abc")));
+  std::filesystem::remove(dir_ / "1.data");
+  std::filesystem::remove(dir_ / "1.log");
+  const auto moved = overlay->MoveTo(lost.fd(), "kept");
+  ASSERT_TRUE(moved) << moved.error().message;
+  EXPECT_EQ(*moved, Overlay::Moved::kAll);
+  std::ifstream file(lost / "kept.data", std::ios::binary);
+  const std::string data(std::istreambuf_iterator<char>(file), {});
+  EXPECT_EQ(data.substr(7, 3), "abc");
+  EXPECT_TRUE(std::filesystem::exists(lost / "kept.log"));
+}
+
+TEST_F(OverlayTest, WhatSomebodyHasTakenAwayThatIsNotOpenIsNotSaidToBeKept) {
+  const TempDir lost;
+  const auto cache = std::make_shared<OverlayFileCache>(1);
+  const auto overlay =
+      *Overlay::Create(Os::Real(), dir_.fd(), "1", BaseOf(), "boot", kTimes, cache);
+  ASSERT_TRUE(overlay->Write(7, BytesOf("abc")));
+  ASSERT_TRUE(cache->CloseOldest());
+  std::filesystem::remove(dir_ / "1.data");
+  const auto moved = overlay->MoveTo(lost.fd(), "kept");
+  ASSERT_TRUE(moved) << moved.error().message;
+  EXPECT_EQ(*moved, Overlay::Moved::kNothing);
+  EXPECT_FALSE(std::filesystem::exists(lost / "kept.data"));
+}
+
 }  // namespace
 }  // namespace xzfs

@@ -1,0 +1,221 @@
+// What the kernel asks that changes something, and what waits for that.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "frontend/fuse_run.h"
+
+namespace xzfs {
+
+WaitingRequests& FuseOperations::WaitingOf(fuse_req_t req) { return OperationsOf(req).waiting_; }
+
+void FuseOperations::ReplyWhenStored(Request& request, NodeId node, WaitingRequests::Reply reply,
+                                     WaitingRequests::Reply on_interrupt) {
+  if (!filler_->IsStoring(node)) {
+    reply(request.End());
+    return;
+  }
+  ParkFor(request, std::move(on_interrupt), [&](WaitingRequests::Ticket ticket) {
+    const auto end = [this, ticket, reply] { waiting_.End(ticket, reply); };
+    if (!filler_->WhenStored(node, end)) {
+      end();
+    }
+  });
+}
+
+void FuseOperations::SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
+                              size_t size, int flags) {
+  RunStatus(req, [&](FuseOperations& self) {
+    return self.fs_.SetXattr(node, name, {value, size}, flags, CallerOf(req));
+  });
+}
+
+void FuseOperations::RemoveXattr(fuse_req_t req, fuse_ino_t node, const char* name) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveXattr(node, name); });
+}
+
+void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
+                             struct fuse_file_info* fi) {
+  const std::optional<struct fuse_file_info> info =
+      fi == nullptr ? std::nullopt : std::optional(*fi);
+  RunRetried(req, [=, asked = *attr](FuseOperations& self, Request& request) -> Status {
+    const struct timespec now = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
+    Filesystem::AttributeChange change;
+    if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
+      change.mode = asked.st_mode;
+    }
+    if ((to_set & FUSE_SET_ATTR_UID) != 0) {
+      change.uid = asked.st_uid;
+    }
+    if ((to_set & FUSE_SET_ATTR_GID) != 0) {
+      change.gid = asked.st_gid;
+    }
+    if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+      change.size = static_cast<uint64_t>(asked.st_size);
+    }
+    if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+      change.atime = (to_set & FUSE_SET_ATTR_ATIME_NOW) != 0 ? now : asked.st_atim;
+    }
+    if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
+      change.mtime = (to_set & FUSE_SET_ATTR_MTIME_NOW) != 0 ? now : asked.st_mtim;
+    }
+    OpenFile* file = nullptr;
+    if (info) {
+      XZFS_ASSIGN_OR_RETURN(file, self.FileOf(&*info));
+    }
+    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.SetAttributes(node, change, file));
+    const auto reply = [st, timeout = self.fs_.options().attr_timeout_s](fuse_req_t ending) {
+      fuse_reply_attr(ending, &st, timeout);
+    };
+    if (change.size) {
+      self.ReplyWhenStored(request, node, reply, nullptr);
+    } else {
+      reply(request.End());
+    }
+    return {};
+  });
+}
+
+void FuseOperations::MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                           dev_t device) {
+  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
+    return self.fs_.MakeNode(parent, name, mode, device, caller);
+  });
+}
+
+void FuseOperations::MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
+  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
+    return self.fs_.MakeDirectory(parent, name, mode, caller);
+  });
+}
+
+void FuseOperations::SymLink(fuse_req_t req, const char* target, fuse_ino_t parent,
+                             const char* name) {
+  RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
+    return self.fs_.MakeSymlink(parent, name, target, caller);
+  });
+}
+
+void FuseOperations::Link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name) {
+  RunEntry(req,
+           [&](FuseOperations& self, const Caller&) { return self.fs_.Link(node, parent, name); });
+}
+
+void FuseOperations::Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Unlink(parent, name); });
+}
+
+void FuseOperations::RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveDirectory(parent, name); });
+}
+
+void FuseOperations::Rename(fuse_req_t req, fuse_ino_t parent, const char* name,
+                            fuse_ino_t new_parent, const char* new_name, unsigned flags) {
+  RunStatus(req, [&](FuseOperations& self) {
+    return self.fs_.Rename(parent, name, new_parent, new_name, flags);
+  });
+}
+
+void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
+                            struct fuse_file_info* fi) {
+  RunRetried(req,
+             [parent, file_name = std::string(name), mode, info = *fi](
+                 FuseOperations& self, Request& request) mutable -> Status {
+               std::unique_ptr<OpenFile> file;
+               XZFS_ASSIGN_OR_RETURN(const LookupResult found,
+                                     self.fs_.Create(parent, file_name, mode, info.flags,
+                                                     CallerOf(request.get()), &file));
+               OpenFile* const opened = file.get();
+               self.Hand(std::move(file), /*keep_cache=*/false, &info);
+               const auto give_up = [&self, opened, node = found.node] {
+                 self.fs_.Close(self.TakeBack(opened));
+                 self.fs_.Forget(node, 1);
+               };
+               self.ReplyWhenStored(
+                   request, found.node,
+                   [give_up, entry = self.EntryOf(found), info](fuse_req_t ending) {
+                     if (fuse_reply_create(ending, &entry, &info) == -ENOENT) {
+                       give_up();
+                     }
+                   },
+                   [give_up](fuse_req_t interrupted) {
+                     give_up();
+                     fuse_reply_err(interrupted, EINTR);
+                   });
+               return {};
+             });
+}
+
+void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t size, off_t offset,
+                           struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    if (offset < 0) {
+      return Fail(EINVAL, "a negative offset");
+    }
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    const auto at = static_cast<uint64_t>(offset);
+    const auto content = std::as_bytes(std::span(bytes, size));
+    // What is written back of a mapping has its place.
+    if ((fi->flags & O_APPEND) == 0 || fi->writepage != 0) {
+      XZFS_ASSIGN_OR_RETURN(const size_t written, self.fs_.Write(*file, at, content));
+      fuse_reply_write(request.End(), written);
+      return {};
+    }
+    const NodeId node = file->id();
+    XZFS_ASSIGN_OR_RETURN(const Filesystem::Appended done, self.fs_.Append(*file, at, content));
+    fuse_reply_write(request.End(), done.bytes);
+    if (done.stale_from) {
+      self.fs_.TellStale(node, *done.stale_from);  // not before: the kernel has them by now
+    }
+    return {};
+  });
+}
+
+// With sync_close it waits for the commit. A signal doesn't end the wait: programs take a close
+// that fails for lost data.
+void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
+  Run(req, [&](FuseOperations& self, Request& request) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    XZFS_ASSIGN_OR_RETURN(const bool must_wait, self.fs_.Flush(*file));
+    if (!must_wait) {
+      request.Error(0);
+      return {};
+    }
+    self.ParkFor(request, nullptr, [&](WaitingRequests::Ticket ticket) {
+      self.fs_.CommitNow(file->id(), [&self, ticket](const Status& committed) {
+        self.waiting_.End(ticket, [&](fuse_req_t ending) {
+          if (!committed) {
+            LogFailure(committed.error());
+          }
+          fuse_reply_err(ending, committed ? 0 : ReplyCode(committed.error().code));
+        });
+      });
+    });
+    return {};
+  });
+}
+
+void FuseOperations::FSync(fuse_req_t req, fuse_ino_t, int only_data, struct fuse_file_info* fi) {
+  RunStatus(req, [&](FuseOperations& self) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    return self.fs_.Sync(*file, only_data != 0);
+  });
+}
+
+void FuseOperations::FSyncDir(fuse_req_t req, fuse_ino_t node, int, struct fuse_file_info*) {
+  RunStatus(req, [&](FuseOperations& self) { return self.fs_.SyncDirectory(node); });
+}
+
+void FuseOperations::FAllocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length,
+                               struct fuse_file_info* fi) {
+  RunStatus(req, [&](FuseOperations& self) -> Status {
+    XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
+    return self.fs_.Allocate(*file, mode, static_cast<uint64_t>(offset),
+                             static_cast<uint64_t>(length));
+  });
+}
+
+}  // namespace xzfs

@@ -1,0 +1,114 @@
+// Getting files to the disk, and what becomes of those that could not be.
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "fs/filesystem.h"
+
+namespace xzfs {
+
+Status Filesystem::Sync(const OpenFile& file, bool only_data) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, FindNode(file.id()));
+  return SyncNode(node, only_data);
+}
+
+Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
+  if (options_.read_only) {
+    return {};
+  }
+  if (node->state == nullptr) {
+    DescriptorPtr open;
+    {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
+      XZFS_ASSIGN_OR_RETURN(open, OpenNode(now));
+    }
+    const int error = os_.Sync(open->descriptor.get(), only_data);
+    return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+  }
+  FileState& state = *node->state;
+  DescriptorPtr hot;
+  std::shared_ptr<Overlay> overlay;
+  std::shared_ptr<Session> session;
+  bool name_is_unsynced = false;
+  {
+    MutexLock lock(state.mutex);
+    if (state.writers == 0 && state.overlay == nullptr) {
+      state.sync_error.reset();  // as the source's own, when all have closed it
+    }
+    if (state.sync_error) {
+      return tl::unexpected(*state.sync_error);
+    }
+    hot = state.hot;
+    overlay = state.overlay;
+    session = state.overlay_is_durable ? nullptr : state.session;
+    name_is_unsynced = state.name_is_unsynced;
+  }
+  DescriptorPtr dir;
+  if (name_is_unsynced) {
+    SharedLock names(namespace_);
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(dir, OpenParent(node, &name));
+  }
+  Status synced;
+  if (overlay != nullptr) {
+    // It remembers itself what can't be made good.
+    const bool failed_before = overlay->has_sync_error();
+    if (Status data = overlay->Sync(only_data); !data) {
+      if (!failed_before && overlay->has_sync_error()) {
+        NoteSyncFailed(node, data.error());
+      }
+      return data;
+    }
+    if (session != nullptr) {
+      const int error = os_.Sync(session->folder(), false);
+      synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
+    }
+    if (synced && dir != nullptr) {  // else the plain file could be back, and hide the base
+      const int error = os_.Sync(dir->descriptor.get(), false);
+      synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+    }
+  } else {
+    if (hot == nullptr) {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
+      XZFS_ASSIGN_OR_RETURN(hot, OpenNode(now));
+    }
+    int error = os_.Sync(hot->descriptor.get(), only_data);
+    if (error == 0 && dir != nullptr) {
+      error = os_.Sync(dir->descriptor.get(), false);
+    }
+    synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+  }
+  MutexLock lock(state.mutex);
+  if (!synced) {
+    // The kernel drops what it could not write and calls the pages clean: nothing may be built on
+    // them, and no later sync may say that they are safe.
+    state.sync_error = synced.error();
+    NoteSyncFailed(node, synced.error());
+  } else if (overlay == state.overlay) {
+    state.overlay_is_durable = true;
+  }
+  return synced;
+}
+
+void Filesystem::NoteSyncFailed(const NodePtr& node, const Error& error) {
+  engine_.stats.syncs_failed.Add();
+  Log(LogLevel::kError, nodes_.PathOf(node->id) + ": " + error.message +
+                            "; syncs of it fail, and it's not compressed, until all have closed "
+                            "it: then it is written anew");
+}
+
+// What was not committed must survive that this was another boot.
+void Filesystem::SyncOverlays() {
+  for (const NodeId id : EditedFiles()) {
+    const NodePtr node = nodes_.Find(id);
+    const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
+    if (!synced) {
+      Log(LogLevel::kError, synced.error().message);
+    }
+  }
+}
+
+}  // namespace xzfs

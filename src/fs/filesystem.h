@@ -30,6 +30,7 @@
 #include "fs/cold_search.h"
 #include "fs/commit_failures.h"
 #include "fs/committer.h"
+#include "fs/file_figures.h"
 #include "fs/file_state.h"
 #include "fs/inode_numbers.h"
 #include "fs/listing.h"
@@ -78,27 +79,6 @@ struct DecodedRange {
   // False when the file may have been changed since they were decoded.
   std::function<bool()> still_good;
   std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
-};
-
-// What `user.xzfs.info` tells of a file.
-struct FileFigures {
-  std::string stored_name;
-  StoredKind kind = StoredKind::kPlain;
-  bool edited = false;
-  Format format = Format::kXz;
-  uint64_t plain_size = 0;
-  uint64_t stored_size = 0;
-  uint64_t allocated_bytes = 0;
-  std::optional<std::string> damage;
-  std::optional<std::string> unsupported;  // what this liblzma can't read of it
-  bool has_index = true;
-  std::optional<std::string> stays_plain;  // why, of a plain file
-  // kCompressed and not damaged:
-  uint64_t stream_count = 0;
-  uint64_t block_count = 0;
-  uint64_t largest_block = 0;
-  std::vector<std::string> checks;
-  std::string filters;  // of the first Block; empty without Blocks
 };
 
 // An open file.
@@ -205,14 +185,7 @@ class Filesystem {
   // Makes EndCommits stop at once, while another thread is in it.
   void ParkCommits();
   Committer::Figures commit_figures() { return committer_.figures(); }
-  // Files whose changes can't be compressed: those that wait for another attempt, and those that
-  // are given up until they change or the source is mounted again.
-  struct Uncommitted {
-    std::string path;
-    std::string reason;
-    bool is_given_up = false;
-  };
-  // At most `most` of them.
+  // At most `most` of those that can't be committed.
   std::vector<Uncommitted> uncommitted(size_t most);
   size_t uncommitted_count() { return failures_.count(); }
   size_t given_up_count() { return failures_.given_up(); }

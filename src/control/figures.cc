@@ -106,7 +106,7 @@ constexpr size_t kMostUncommitted = 20;
 
 Json UncommittedJson(Filesystem& fs, size_t most) {
   Json files = Json::array();
-  for (const Filesystem::Uncommitted& file : fs.uncommitted(most)) {
+  for (const Uncommitted& file : fs.uncommitted(most)) {
     files.push_back({{"path", file.path},
                      {"reason", file.reason},
                      {"state", file.is_given_up ? "given_up" : "waits"}});

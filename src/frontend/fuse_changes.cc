@@ -43,7 +43,7 @@ void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr,
       fi == nullptr ? std::nullopt : std::optional(*fi);
   RunRetried(req, [=, asked = *attr](FuseOperations& self, Request& request) -> Status {
     const struct timespec now = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
-    Filesystem::AttributeChange change;
+    AttributeChange change;
     if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
       change.mode = asked.st_mode;
     }
@@ -165,7 +165,7 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
       return {};
     }
     const NodeId node = file->id();
-    XZFS_ASSIGN_OR_RETURN(const Filesystem::Appended done, self.fs_.Append(*file, at, content));
+    XZFS_ASSIGN_OR_RETURN(const Appended done, self.fs_.Append(*file, at, content));
     fuse_reply_write(request.End(), done.bytes);
     if (done.stale_from) {
       self.fs_.TellStale(node, *done.stale_from);  // not before: the kernel has them by now

@@ -1,7 +1,8 @@
-// What operations on a mount answer.
+// What operations on a mount are told and answer.
 #pragma once
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -58,25 +59,21 @@ struct PageRange {
   uint64_t length = 0;
 };
 
-// What `user.xzfs.info` tells of a file.
-struct FileFigures {
-  std::string stored_name;
-  StoredKind kind = StoredKind::kPlain;
-  bool edited = false;
-  Format format = Format::kXz;
-  uint64_t plain_size = 0;
-  uint64_t stored_size = 0;
-  uint64_t allocated_bytes = 0;
-  std::optional<std::string> damage;
-  std::optional<std::string> unsupported;  // what this liblzma can't read of it
-  bool has_index = true;
-  std::optional<std::string> stays_plain;  // why, of a plain file
-  // kCompressed and not damaged:
-  uint64_t stream_count = 0;
-  uint64_t block_count = 0;
-  uint64_t largest_block = 0;
-  std::vector<std::string> checks;
-  std::string filters;  // of the first Block; empty without Blocks
+struct Appended {
+  size_t bytes = 0;
+  // If they are not where the kernel takes them to be: what it has from here on is not the
+  // file's.
+  std::optional<uint64_t> stale_from = std::nullopt;
+};
+
+// What is not set stays. Times may be UTIME_NOW.
+struct AttributeChange {
+  std::optional<mode_t> mode;
+  std::optional<uid_t> uid;
+  std::optional<gid_t> gid;
+  std::optional<uint64_t> size;
+  std::optional<struct timespec> atime;
+  std::optional<struct timespec> mtime;
 };
 
 }  // namespace xzfs

@@ -33,11 +33,14 @@
 #include "fs/commit_failures.h"
 #include "fs/committer.h"
 #include "fs/descriptor_shares.h"
+#include "fs/file_figures.h"
 #include "fs/file_state.h"
+#include "fs/half_done.h"
 #include "fs/inode_numbers.h"
 #include "fs/listing.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
+#include "fs/open_file.h"
 #include "fs/open_order.h"
 #include "fs/options.h"
 #include "fs/zone_twins.h"
@@ -53,9 +56,6 @@
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// An open file.
-class OpenFile;
 
 // All operations on a mount, in terms of node ids. Thread-safe. Error codes are what the caller of
 // the system call gets. Operations block on I/O and decoding; no lock is held meanwhile.
@@ -100,12 +100,6 @@ class Filesystem {
   // Writes all of `bytes`, or returns how many were written before the error. REQUIRES: the file
   // was opened for writing.
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
-  struct Appended {
-    size_t bytes = 0;
-    // If they are not where the kernel takes them to be: what it has from here on is not the
-    // file's.
-    std::optional<uint64_t> stale_from = std::nullopt;
-  };
   // The same at the end that the file really has, whoever else appends to it. `expected`: where the
   // kernel takes that to be. REQUIRES: the handle appends.
   Result<Appended> Append(const OpenFile& file, uint64_t expected,
@@ -138,15 +132,6 @@ class Filesystem {
   Status Rename(NodeId parent, const std::string& name, NodeId new_parent,
                 const std::string& new_name, unsigned flags);
 
-  // What is not set stays. Times may be UTIME_NOW.
-  struct AttributeChange {
-    std::optional<mode_t> mode;
-    std::optional<uid_t> uid;
-    std::optional<gid_t> gid;
-    std::optional<uint64_t> size;
-    std::optional<struct timespec> atime;
-    std::optional<struct timespec> mtime;
-  };
   // `file`: the handle it was asked through; may be null.
   Result<struct stat> SetAttributes(NodeId node, const AttributeChange& change,
                                     const OpenFile* file);
@@ -167,14 +152,7 @@ class Filesystem {
   // Makes EndCommits stop at once, while another thread is in it.
   void ParkCommits();
   Committer::Figures commit_figures() { return committer_.figures(); }
-  // Files whose changes can't be compressed: those that wait for another attempt, and those that
-  // are given up until they change or the source is mounted again.
-  struct Uncommitted {
-    std::string path;
-    std::string reason;
-    bool is_given_up = false;
-  };
-  // At most `most` of them.
+  // At most `most` of those that can't be committed.
   std::vector<Uncommitted> uncommitted(size_t most);
   size_t uncommitted_count() { return failures_.count(); }
   size_t given_up_count() { return failures_.given_up(); }
@@ -299,13 +277,7 @@ class Filesystem {
   template <class ByName, class ByFd>
   Result<size_t> AskByNameOrFd(NodeId id, const std::string& what, ByName by_name, ByFd by_fd);
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
-  // Where a listing goes to.
-  struct Reply {
-    Listing* listing = nullptr;  // may be null
-    bool with_lookup = false;
-    const std::function<bool(const DirectoryLine&)>& add;
-    bool any = false;  // something was added
-  };
+  struct Reply;
   Result<bool> AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
                         const std::vector<RawLine>& lines, Reply& reply);
   bool AddLine(const DirectoryLine& line, Reply& reply);
@@ -354,13 +326,8 @@ class Filesystem {
     std::shared_ptr<FileState> state_;
   };
   // What a change of a file goes to.
-  struct Writable {
-    NodePtr node;
-    DescriptorPtr hot;                 // of a plain file, or
-    std::shared_ptr<Overlay> overlay;  // of a compressed one
-    int keeps_name;                    // FileState::keeps_name
-    Changing counted;
-  };
+  struct Changer;
+  struct Writable;
 
   // filesystem_write.cc
   Status RequireWritable() const;
@@ -411,26 +378,6 @@ class Filesystem {
   struct RenameStep;
   struct RenameWhiteout;
   struct PreparedRename;
-  // The steps that were done of an operation that failed, the last one first.
-  struct HalfDone {
-    struct Step {
-      DescriptorPtr from;
-      std::string from_name;
-      DescriptorPtr to;
-      std::string to_name;
-      uint64_t inode = 0;
-    };
-    std::vector<Step> steps;
-    std::shared_ptr<Session> session;
-    std::string intent;
-    std::vector<DescriptorPtr> dirs;  // that the steps change
-  };
-  // An intent that is of no use as soon as `dirs` are on the disk.
-  struct DoneIntent {
-    std::shared_ptr<Session> session;
-    std::string name;
-    std::vector<DescriptorPtr> dirs;
-  };
   Status PrepareToName(NodeId parent);
   Result<Place> PlaceAt(NodeId parent, const std::string& name);
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
@@ -493,12 +440,6 @@ class Filesystem {
   Status ChangeTimes(const NodePtr& node, const AttributeChange& change);
   Status Refresh(const NodePtr& node);
   Status RefreshFrom(const NodePtr& node, const struct stat& st, const std::string& name);
-  // How attributes of a file are changed. Each returns -errno.
-  struct Changer {
-    std::function<int(int dir, const std::string& name)> by_name;
-    std::function<int(int fd)> by_fd;                      // of one that has no name any more
-    std::function<Status(Overlay&)> of_overlay = nullptr;  // instead, if it has one; may be null
-  };
   Status ChangeByNameOrFd(NodeId id, const Changer& changer);
   Status ChangeWith(const NodePtr& node, const Changer& changer);
 
@@ -654,29 +595,6 @@ class Filesystem {
   std::atomic<NodeId> cold_node_{0};
   // Null unless compress=cold. Last: its thread uses all of the above.
   std::unique_ptr<ColdSearch> cold_;
-};
-
-class OpenFile {
- public:
-  OpenFile(NodePtr node, int flags) : node_(std::move(node)), flags_(flags) {}
-  // As it was when the file was opened.
-  const NodePtr& node() const { return node_; }
-  NodeId id() const { return node_->id; }
-  int flags() const { return flags_; }
-  bool may_write() const { return (flags_ & O_ACCMODE) != O_RDONLY; }
-
- private:
-  friend class Filesystem;
-
-  const NodePtr node_;
-  const int flags_;
-  // It counts among FileState::closing, whose mutex guards it.
-  mutable bool closing_ = false;
-  // The content of the node as it was at the last read: a handle belongs to the node, not to a
-  // stored file.
-  mutable Mutex mutex_;
-  mutable NodePtr seen_ GUARDED_BY(mutex_);
-  mutable std::shared_ptr<const RandomAccessFile> content_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

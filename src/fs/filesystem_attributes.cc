@@ -28,6 +28,13 @@ bool LosesSetGid(const struct stat& st, const Caller& caller) {
 
 }  // namespace
 
+// How attributes of a file are changed. Each returns -errno.
+struct Filesystem::Changer {
+  std::function<int(int dir, const std::string& name)> by_name;
+  std::function<int(int fd)> by_fd;                      // of one that has no name any more
+  std::function<Status(Overlay&)> of_overlay = nullptr;  // instead, if it has one; may be null
+};
+
 // The identity and the attributes that the stored file has now.
 Status Filesystem::Refresh(const NodePtr& node) {
   if (node->kind != StoredKind::kCompressed) {

@@ -151,7 +151,7 @@ void Filesystem::ClearFailure(NodeId id) {
   }
 }
 
-std::vector<Filesystem::Uncommitted> Filesystem::uncommitted(size_t most) {
+std::vector<Uncommitted> Filesystem::uncommitted(size_t most) {
   std::vector<Uncommitted> files;
   for (CommitFailures::Failure& failure : failures_.First(most)) {
     if (const auto st = GetAttributes(failure.node); !st && st.error().code == ESTALE) {

@@ -69,6 +69,14 @@ bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 
 }  // namespace
 
+// Where a listing goes to.
+struct Filesystem::Reply {
+  Listing* listing = nullptr;  // may be null
+  bool with_lookup = false;
+  const std::function<bool(const DirectoryLine&)>& add;
+  bool any = false;  // something was added
+};
+
 std::shared_ptr<Listing> Filesystem::OpenListing(NodeId dir) {
   return options_.read_only ? nullptr : listings_.Open(dir);
 }

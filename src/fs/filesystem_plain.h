@@ -14,6 +14,14 @@
 
 namespace xzfs {
 
+struct Filesystem::Writable {
+  NodePtr node;
+  DescriptorPtr hot;                 // of a plain file, or
+  std::shared_ptr<Overlay> overlay;  // of a compressed one
+  int keeps_name;                    // FileState::keeps_name
+  Changing counted;
+};
+
 // How a plain file begins, as far as that tells its format, and its size. Changed as the file is
 // about to be.
 struct Filesystem::Head {

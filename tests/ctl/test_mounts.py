@@ -15,7 +15,7 @@ import support
 import xzformat
 from ctl_support import MountCtlTest
 from support import MIB, Mount, make_cold, wait_until
-from write_support import WriteMount, assert_valid, noise, read_file, write_file
+from write_support import (WriteMount, assert_valid, attribute, noise, read_file, write_file)
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\\\|\\"|\\n)*)"(?:,|$)')
@@ -196,6 +196,30 @@ class Control(MountCtlTest):
             write_file(mount / "file", content)
             self.ctl("sync", mount.path)
             assert_valid(self, os.path.join(self.source, "file.xz"), content)
+
+    def test_sync_and_umount_wait_say_which_file_is_left_and_why(self):
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            write_file(mount / "file", xzformat.text(2, MIB))
+            write_file(os.path.join(self.source, "file.xz"), b"of somebody else")
+            _, err = self.ctl("sync", mount.path, code=1)
+            self.assertIn("1 file is not compressed: file stays uncompressed: 'file.xz'", err)
+            self.assertNotIn("only root", err)
+            out, _ = self.ctl("stats", mount.path)
+            self.assertRegex(out, r"Left uncompressed +1\b")
+            self.assertIn("Left uncompressed: file (file stays", out)
+            _, err = self.ctl("umount", "--wait", mount.path, code=2)
+            self.assertIn("1 file is not compressed yet (file stays uncompressed", err)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_a_right_that_a_commit_lacks_is_not_taken_for_one_of_who_asks(self):
+        os.mkdir(os.path.join(self.source, "d"))
+        with WriteMount(self.source, "settle=1000,preset=0") as mount, \
+                attribute("a", os.path.join(self.source, "d")):
+            write_file(mount / "d/file", xzformat.text(2, MIB))
+            _, err = self.ctl("sync", mount.path, code=1)
+            self.assertIn("d/file", err)
+            self.assertIn("appended to", err)
+            self.assertNotIn("only root", err)
 
     def test_drop_cache_makes_the_next_read_decode(self):
         content = xzformat.text(3, MIB)

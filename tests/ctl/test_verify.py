@@ -23,6 +23,16 @@ def blocked(content, size):
 
 
 class Verify(CtlTest):
+    def test_a_file_of_a_newer_xz_is_not_called_damaged(self):
+        plain = self.path("plain")
+        write(plain, b"some text " * 1000)
+        write(self.path("new.xz"), write_support.without_a_filter(plain))
+        out, err = self.ctl("verify", self.path("new.xz"), code=1)
+        self.assertIn("a newer liblzma may read it", err)
+        self.assertNotIn("damaged", out + err)
+        self.assertIn("1 could not be checked", err)
+        self.assertIn("liblzma", self.json("info", self.path("new.xz"))["file"]["unsupported"])
+
     def test_each_damaged_block_is_named_with_its_bytes(self):
         content = xzformat.text(1, 500 * KIB)
         data = bytearray(blocked(content, 100 * KIB))

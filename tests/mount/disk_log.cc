@@ -2,8 +2,8 @@
 //
 //   disk_log IMAGE LOG DIR
 //
-// What is written to DIR/disk goes into IMAGE, and is appended to LOG in the order in which it came.
-// From a copy of IMAGE and the log, all that the disk has ever been can be made again: see
+// What is written to DIR/disk goes into IMAGE, and is appended to LOG in the order in which it
+// came. From a copy of IMAGE and the log, all that the disk has ever been can be made again: see
 // disk_log.py. A record is three numbers of 8 bytes in the machine's order, what it is, where, and
 // how long, and for a write its bytes:
 //

@@ -11,9 +11,8 @@ import zlib
 import support
 import xzformat
 from support import MountTest
-from test_write_rights import attribute, outcome
-from write_support import (Strace, WriteMount, assert_valid, leftovers, read_file, stored_path,
-                           write_at, write_file)
+from write_support import (Strace, WriteMount, assert_valid, attribute, in_threads, leftovers,
+                           outcome, read_file, stored_path, without_a_filter, write_at, write_file)
 
 CONTENT = xzformat.text(1, 100_000)
 # Python has one name for two of the same number.
@@ -268,17 +267,6 @@ class Names(Failures):
             self.assertEqual(read_file(mount / "x.xz.xzhot"), b"of somebody else")
 
 
-def without_a_filter(plain):
-    """Of the file `plain` an .xz whose filter no liblzma before 5.6 has: arm64's (0x0A) became RISC-V's (0x0B)."""
-    packed = bytearray(support.xz_output(plain, ("xz", "-c", "--arm64", "--lzma2=preset=1")))
-    size = (packed[12] + 1) * 4
-    header = packed[12:8 + size]
-    header[header.index(0x0A, 2)] = 0x3F
-    packed[12:8 + size] = header
-    packed[8 + size:12 + size] = struct.pack("<I", zlib.crc32(bytes(header)))
-    return bytes(packed)
-
-
 class Unsupported(Failures):
     def test_a_file_of_a_newer_xz_is_called_unsupported_and_takes_no_changes(self):
         write_file(self.at("plain"), CONTENT)
@@ -399,7 +387,6 @@ class Unchanged(Failures):
         for name in names:
             write_file(self.at(name), b"no xz at all " * 100)
         with WriteMount(self.source, OPTIONS) as mount:
-            from write_support import in_threads  # pylint: disable=import-outside-toplevel
             done = []
 
             def work(what):

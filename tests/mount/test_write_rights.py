@@ -4,19 +4,15 @@ and where a file could not be replaced afterwards nothing is encoded or publishe
 The oracle is the same call on a plain file of the same source.
 """
 
-import contextlib
-import errno
 import lzma
 import os
-import subprocess
-import time
 import unittest
 
 import support
 import xzformat
 from support import MountTest
-from write_support import (STATES, Strace, WriteMount, assert_valid, leftovers, patched, read_file,
-                           stored_path, write_at, write_file)
+from write_support import (STATES, WriteMount, assert_valid, attribute, leftovers, outcome, patched,
+                           read_file, stored_path, write_at, write_file)
 
 CONTENT = xzformat.text(1, 100_000)
 APPEND = os.O_WRONLY | os.O_APPEND
@@ -49,25 +45,6 @@ CHANGES = {
     "rename": lambda path: os.rename(path, path + "-moved"),
     "unlink": os.unlink,
 }
-
-
-def outcome(change, path):
-    try:
-        change(path)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return "ok"
-
-
-@contextlib.contextmanager
-def attribute(flag, *paths):
-    """chattr +FLAG."""
-    if subprocess.run(["chattr", "+" + flag, *paths], capture_output=True, check=False).returncode:
-        raise unittest.SkipTest("this file system has no such attributes")
-    try:
-        yield
-    finally:
-        subprocess.run(["chattr", "-" + flag, *paths], check=True)
 
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")

@@ -15,12 +15,14 @@ import re
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import unittest
+import zlib
 
 import support
 from support import Mount, MountTest, run, temp_dir, wait_until
@@ -256,6 +258,40 @@ def leftovers(source):
 
 def stored_path(source, name):
     return os.path.join(source, name + (b".xz" if isinstance(name, bytes) else ".xz"))
+
+
+# What may be done with a file.
+
+
+def outcome(change, path):
+    """Of change(path): "ok", or the name of its error."""
+    try:
+        change(path)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return "ok"
+
+
+@contextlib.contextmanager
+def attribute(flag, *paths):
+    """chattr +FLAG."""
+    if subprocess.run(["chattr", "+" + flag, *paths], capture_output=True, check=False).returncode:
+        raise unittest.SkipTest("this file system has no such attributes")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-" + flag, *paths], check=True)
+
+
+def without_a_filter(plain):
+    """Of the file `plain` an .xz whose filter no liblzma before 5.6 has: arm64's (0x0A) became RISC-V's (0x0B)."""
+    packed = bytearray(support.xz_output(plain, ("xz", "-c", "--arm64", "--lzma2=preset=1")))
+    size = (packed[12] + 1) * 4
+    header = packed[12:8 + size]
+    header[header.index(0x0A, 2)] = 0x3F
+    packed[12:8 + size] = header
+    packed[8 + size:12 + size] = struct.pack("<I", zlib.crc32(bytes(header)))
+    return bytes(packed)
 
 
 # Mounts.

@@ -1,0 +1,75 @@
+// Taking up what earlier mounts have left in a zone.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "fs/filesystem.h"
+#include "fs/zones.h"
+#include "store/directory_reader.h"
+
+namespace xzfs {
+
+class Recovery {
+ public:
+  // `top`: that of the zone, open.
+  Recovery(Filesystem& fs, ZonePtr zone, DescriptorPtr top)
+      : fs_(fs),
+        os_(fs.os_),
+        zone_(std::move(zone)),
+        top_(std::move(top)),
+        source_(top_->descriptor.get()) {}
+
+  // `is_start`: nobody asks yet, so all of the zone can be searched.
+  void Run(bool is_start);
+  // Looks for what Run has left to Filesystem::orphans_.
+  void Search();
+  // Looks everywhere for a name of the stored file. ENOENT if there is none.
+  Status FindName(const FileId& file);
+
+ private:
+  enum class Found { kBase, kPublished, kNothing, kUnknown };
+
+  void Adopt(const std::shared_ptr<Session>& session);
+  bool CompleteIntents(Session& session, const std::vector<std::string>& files);
+  Status CompleteMoved(Session& session, std::vector<IntentStep> steps);
+  bool EndClaims(Session& session);
+  // Looks everywhere. ENOENT if it surely has no name.
+  Result<std::string> PathOf(uint64_t inode, int64_t birth_ns);
+  void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
+  bool FinishMove(const Session& session, const std::string& id);
+  FileId FileAt(const std::string& path, uint64_t inode);
+  Found LookAt(Overlay& overlay, const std::string& path);
+  bool Settle(const Orphan& orphan, const std::string& path);
+  Status Attach(const Orphan& orphan, const std::string& path);
+  bool IsDirectory(int dir, const RawLine& line);
+  void SearchBases();
+  void VisitDirectory(const std::string& dir, std::vector<std::string>& below,
+                      const std::function<void(const std::string&, uint64_t)>& visit);
+  void NoteWanted(const std::vector<Orphan>& orphans);
+  bool IsWanted(uint64_t inode) const { return wants_all_ || wanted_.contains(inode); }
+  static bool MayBe(const Orphan& orphan, uint64_t inode);
+  void SettleInBackground(const Orphan& orphan, const std::string& path);
+  void SettleOrphans();
+  bool RequeuePending(const std::string& path);
+  void DropAdopted();
+  Result<NodePtr> NodeAt(const std::string& path);
+  Result<LookupResult> LookIn(NodeId parent, const std::string& stored);
+  bool IsElsewhere(const Result<Descriptor>& dir);
+
+  Filesystem& fs_;
+  Os& os_;
+  const ZonePtr zone_;
+  const DescriptorPtr top_;
+  const int source_;                     // the top: paths are those below it
+  std::vector<Orphan> orphans_;          // whose base isn't where it was seen last
+  std::unordered_set<uint64_t> wanted_;  // inode numbers of these, and of more
+  bool wants_all_ = false;
+  bool searched_all_ = true;
+};
+
+}  // namespace xzfs

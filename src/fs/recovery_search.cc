@@ -1,0 +1,224 @@
+// Where the files are that are not where they were: a directory above them may have been renamed in
+// a way that no note tells.
+#include <fcntl.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <unordered_set>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/recovery.h"
+#include "store/content_hash.h"
+#include "store/directory_reader.h"
+#include "store/home.h"
+#include "store/intents.h"
+#include "store/names.h"
+#include "store/settle_claims.h"
+
+namespace xzfs {
+
+bool Recovery::IsDirectory(int dir, const RawLine& line) {
+  struct stat st = {};
+  return line.type == DT_DIR ||
+         (line.type == DT_UNKNOWN && os_.StatAt(dir, line.name, &st) == 0 && S_ISDIR(st.st_mode));
+}
+
+// A directory above may have been renamed in a way that no note tells.
+// So that not every orphan is looked at for every file.
+void Recovery::NoteWanted(const std::vector<Orphan>& orphans) {
+  wanted_.clear();
+  wants_all_ = false;
+  for (const Orphan& orphan : orphans) {
+    const OverlayBase base = orphan.overlay->base();
+    wants_all_ = wants_all_ || base.content != 0;
+    wanted_.insert(base.inode);
+    if (const auto as = orphan.overlay->published_as()) {
+      wanted_.insert(as->inode);
+    }
+  }
+}
+
+void Recovery::SearchBases() {
+  NoteWanted(orphans_);
+  std::vector<std::string> dirs = {""};
+  while (!dirs.empty() && !orphans_.empty()) {
+    const std::string dir = std::move(dirs.back());
+    dirs.pop_back();
+    VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
+      if (!IsWanted(inode)) {
+        return;
+      }
+      std::erase_if(orphans_, [&](const Orphan& orphan) {
+        return MayBe(orphan, inode) && Settle(orphan, path);
+      });
+    });
+  }
+}
+
+// Calls `visit` for each name in a directory of the zone, and adds the directories to `below`.
+void Recovery::VisitDirectory(const std::string& dir, std::vector<std::string>& below,
+                              const std::function<void(const std::string&, uint64_t)>& visit) {
+  const auto open = OpenDirectoryAt(os_, source_, dir);
+  if (IsElsewhere(open)) {
+    return;
+  }
+  const auto lines = open ? ReadAllLines(os_, open->get())
+                          : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+  if (!lines) {
+    Log(LogLevel::kWarning, "recovery: " + lines.error().message);
+    searched_all_ = false;
+    return;
+  }
+  for (const RawLine& line : *lines) {
+    const std::string path = JoinPath(dir, line.name);
+    if (line.name != kPrivateFolder && IsDirectory(open->get(), line)) {
+      below.push_back(path);
+    }
+    visit(path, line.inode);
+  }
+}
+
+// In the background. Whose base is looked up gets its overlay by that (Filesystem::AttachOrphan),
+// be it here.
+void Recovery::Search() {
+  constexpr int kTries = 4;
+  for (int tries = 0; tries < kTries && !fs_.searches_end_; ++tries) {
+    const uint64_t moves = fs_.directory_moves_;
+    std::vector<std::string> dirs = {""};
+    searched_all_ = true;
+    NoteWanted(fs_.OrphansOf(zone_));
+    while (!dirs.empty() && !fs_.searches_end_) {
+      const std::string dir = std::move(dirs.back());
+      dirs.pop_back();
+      VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
+        if (!IsWanted(inode)) {
+          return;
+        }
+        for (const Orphan& orphan : fs_.OrphansOf(zone_)) {
+          if (MayBe(orphan, inode)) {
+            SettleInBackground(orphan, path);
+          }
+        }
+      });
+    }
+    if (dirs.empty() && moves == fs_.directory_moves_) {
+      for (Orphan& orphan : fs_.OrphansOf(zone_)) {
+        if (searched_all_ && fs_.TakeOrphan(orphan)) {
+          orphans_.push_back(std::move(orphan));
+        }
+      }
+      SettleOrphans();
+      break;
+    }
+    // One may have been moved from where we were not yet to where we had been.
+  }
+  DropAdopted();
+}
+
+void Recovery::SettleInBackground(const Orphan& orphan, const std::string& path) {
+  const Found found = LookAt(*orphan.overlay, path);
+  if (found == Found::kBase) {
+    if (const auto node = NodeAt(path)) {
+      fs_.Forget((*node)->id, 1);
+    }
+  } else if (found == Found::kPublished && fs_.TakeOrphan(orphan)) {
+    Settle(orphan, path);
+  }
+}
+
+bool Recovery::MayBe(const Orphan& orphan, uint64_t inode) {
+  const auto as = orphan.overlay->published_as();
+  const OverlayBase base = orphan.overlay->base();
+  return inode == base.inode || base.content != 0 || (as && inode == as->inode);
+}
+
+void Recovery::SettleOrphans() {
+  if (orphans_.empty()) {
+    return;
+  }
+  if (!searched_all_) {
+    Log(LogLevel::kError,
+        "recovery: the files of some pending changes were not found; they stay in "
+        ".xzfs for the next mount");
+    return;
+  }
+  for (const Orphan& orphan : std::exchange(orphans_, {})) {
+    Status settled;
+    if (orphan.overlay->dropped()) {
+      settled = orphan.overlay->Remove();
+    } else {
+      settled = fs_.KeepLostOverlay(*orphan.session, *orphan.overlay, orphan.overlay->base().path,
+                                    "the compressed file was removed or changed by somebody else");
+    }
+    if (!settled) {
+      Log(LogLevel::kError, "recovery: " + settled.error().message);
+    }
+  }
+}
+
+Result<std::string> Recovery::PathOf(uint64_t inode, int64_t birth_ns) {
+  IntentStep wanted;
+  wanted.inode = inode;
+  wanted.birth_ns = birth_ns;
+  bool looked_at_all = true;
+  std::vector<std::string> dirs = {""};
+  while (!dirs.empty()) {
+    const std::string dir = std::move(dirs.back());
+    dirs.pop_back();
+    const auto open = OpenDirectoryAt(os_, source_, dir);
+    const auto lines = open ? ReadAllLines(os_, open->get())
+                            : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    looked_at_all = looked_at_all && lines.has_value();
+    for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
+      const std::string path = JoinPath(dir, line.name);
+      if (IsDirectory(open->get(), line)) {
+        if (path != kPrivateFolder) {
+          dirs.push_back(path);
+        }
+        continue;
+      }
+      FileFacts facts;
+      if (line.inode == inode && os_.FactsAt(open->get(), line.name, &facts) == 0 &&
+          wanted.IsOf(facts)) {
+        return path;
+      }
+    }
+  }
+  return looked_at_all ? Fail(ENOENT, "the file has no name any more")
+                       : Fail(EIO, "a file was not found, but not all directories could be read");
+}
+
+// ENOENT only if it surely has no name.
+Status Recovery::FindName(const FileId& file) {
+  std::vector<std::string> dirs = {""};
+  while (!dirs.empty()) {
+    const std::string dir = std::move(dirs.back());
+    dirs.pop_back();
+    const auto open = OpenDirectoryAt(os_, source_, dir);
+    if (IsElsewhere(open)) {
+      continue;
+    }
+    const auto lines = open ? ReadAllLines(os_, open->get())
+                            : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    searched_all_ = searched_all_ && lines.has_value();
+    for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
+      const std::string path = JoinPath(dir, line.name);
+      if (line.inode == file.inode && line.type != DT_DIR && FileAt(path, file.inode) == file) {
+        if (const auto node = NodeAt(path)) {
+          fs_.Forget((*node)->id, 1);
+          return {};
+        }
+        searched_all_ = false;  // it is being renamed
+      }
+      if (line.name != kPrivateFolder && IsDirectory(open->get(), line)) {
+        dirs.push_back(path);
+      }
+    }
+  }
+  return searched_all_ ? Fail(ENOENT, "the file has no name any more")
+                       : Fail(EIO, "the file was not found, but not all directories could be read");
+}
+
+}  // namespace xzfs

@@ -336,7 +336,7 @@ Result<size_t> Filesystem::Write(const OpenFile& file, uint64_t offset,
 // The offset that the kernel sends is made of the size that it knows, which is not the real one
 // when somebody else writes to the file.
 Result<Appended> Filesystem::Append(const OpenFile& file, uint64_t expected,
-                                                std::span<const std::byte> bytes) {
+                                    std::span<const std::byte> bytes) {
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
   Appended done;
   if (to.overlay != nullptr) {

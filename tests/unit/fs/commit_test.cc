@@ -14,6 +14,8 @@
 #include <vector>
 
 #include "commit_fixture.h"
+#include "store/records.h"
+#include "xzfs/bytes.h"
 
 namespace xzfs {
 namespace {

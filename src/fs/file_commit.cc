@@ -331,8 +331,14 @@ Result<bool> FileCommit::TryOpenTruth() {
 
 // False if it stays as it is.
 Result<bool> FileCommit::PlanHot(int dir) {
-  if (!S_ISREG(attributes_.st_mode) || fs_.IsMountPoint(*zone_, dir, name_)) {
-    return false;  // somebody else put something in its place, or its name can't be taken away
+  if (!S_ISREG(attributes_.st_mode)) {
+    return false;  // somebody else put something in its place
+  }
+  if (fs_.IsMountPoint(*zone_, dir, name_)) {
+    why_left_ = Error{EBUSY, fs_.nodes_.PathOf(id_) +
+                                 " stays uncompressed: it is a mount point, which nothing can "
+                                 "replace"};
+    return false;
   }
   if (!Filesystem::IsNode(*node_, attributes_)) {
     return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");

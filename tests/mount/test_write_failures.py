@@ -57,12 +57,11 @@ class Directories(Failures):
             with Strace(mount.pid, "trace=openat2,renameat2,unlinkat") as strace:
                 write_file(mount / "d/new", CONTENT)
                 self.assert_given_up(mount, "d/new", "may only be appended to")
-                self.assert_given_up(mount, "d/new")  # nothing is tried anew
+                self.assert_given_up(mount, "d/new")  # who asks has it looked at again, not encoded
                 calls = strace.calls()
             self.assertTrue(any('"new"' in call.text for call in calls))
-            self.assertFalse([call for call in calls if ".tmp" in call.text])
+            self.assertFalse([call for call in calls if re.search(r"\d\.tmp", call.text)])
             self.assertEqual(os.listdir(self.at("d")), ["new"])
-            self.assertEqual(mount.commits()["failed"], 1)
             self.assertIn("may only be appended to", mount.info("d/new")["stays_plain"])
 
     def test_it_is_committed_when_it_changes_after_the_reason_has_gone(self):
@@ -92,11 +91,12 @@ class Directories(Failures):
     def test_what_is_opened_and_not_changed_is_not_tried_again(self):
         with WriteMount(self.source, OPTIONS) as mount, attribute("a", self.at("d")):
             write_file(mount / "d/new", CONTENT)
-            self.assert_given_up(mount, "d/new")
+            failed = self.assert_given_up(mount, "d/new")["failed"]
             for _ in range(3):
                 os.close(os.open(mount / "d/new", os.O_RDWR))
-            self.assert_given_up(mount, "d/new")
-            self.assertEqual(mount.commits()["failed"], 1)
+            commits = mount.commits()
+            self.assertEqual((commits["pending"], commits["given_up"], commits["failed"]),
+                             (0, 1, failed))
 
     def test_a_file_that_is_removed_is_told_of_no_more(self):
         with WriteMount(self.source, OPTIONS) as mount:
@@ -105,7 +105,7 @@ class Directories(Failures):
                 write_file(mount / "d/two", CONTENT)
                 self.assertIn("2 files", mount.sync_error())
             os.unlink(mount / "d/one")
-            self.assert_given_up(mount, "d/two")
+            self.assertEqual([file["path"] for file in mount.commits()["uncommitted"]], ["d/two"])
             os.unlink(self.at("d/two"))
             self.assert_all_committed(mount)
         self.assertEqual(leftovers(self.source), [])
@@ -311,7 +311,6 @@ class Unsupported(Failures):
         write_file(self.at("file.xz"), bytes(stored))
         with WriteMount(self.source, OPTIONS) as mount:
             write_at(mount / "file", 50_000, b"in the damaged one")
-            self.assert_given_up(mount, "file")
             self.assert_given_up(mount, "file")
             self.assertEqual(mount.commits()["failed"], 1)
             self.assertEqual(mount.state("file"), "edited")

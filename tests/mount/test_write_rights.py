@@ -6,6 +6,7 @@ The oracle is the same call on a plain file of the same source.
 
 import lzma
 import os
+import subprocess
 import unittest
 
 import support
@@ -161,7 +162,11 @@ class Rights(MountTest):
                 self.assertEqual(outcome(CHANGES["truncate"], mount / "cold"), "EROFS")
                 self.assertEqual(read_file(mount / "cold"), CONTENT)
             finally:
-                support.run(["umount", stored])
+                # Who has closed a file isn't told when the daemon has.
+                support.wait_until(
+                    lambda: subprocess.run(["umount", stored], check=False,
+                                           stderr=subprocess.DEVNULL).returncode == 0,
+                    "the file can be unmounted")
             mount.sync()
             self.assertEqual({mount.state(name) for name in names}, {"cold"})
 

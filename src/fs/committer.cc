@@ -318,9 +318,13 @@ bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_
   if (!result) {
     const Error& error = result.error();
     last_error_ = error.message;
-    if (is_final && !entry.again) {
-      EndWaits(entry, std::numeric_limits<Moment>::max(), tl::unexpected(error), ended);
-      return true;
+    if (is_final) {
+      EndWaits(entry, entry.again ? entry.began : std::numeric_limits<Moment>::max(),
+               tl::unexpected(error), ended);
+      if (entry.again) {
+        Schedule(id, entry, {});  // there may be something new
+      }
+      return !entry.again;
     }
     ++entry.failures;
     if (IsDiskFull(error.code)) {

@@ -28,6 +28,8 @@ class FileCommit {
   Result<Committer::Outcome> Run();
   // After an error: it would come again, whatever is tried, until the file changes.
   bool has_given_up() const { return has_given_up_; }
+  // There was something to commit.
+  bool has_begun() const { return job_ != nullptr; }
   // After kLeft: why, if it should have been committed.
   const std::optional<Error>& why_left() const { return why_left_; }
 

@@ -87,12 +87,14 @@ Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
   using Outcome = Committer::Outcome;
   Result<Outcome> outcome = Outcome::kLeft;
   bool has_given_up = false;
+  bool has_begun = false;
   std::optional<Error> why_left;
   const ZonePtr zone = nodes_.ZoneOf(id);
   for (int tries = 1; tries <= 2; ++tries) {
     FileCommit commit(*this, id, is_awaited, /*may_split=*/tries == 1);
     outcome = commit.Run();
     has_given_up = commit.has_given_up();
+    has_begun = commit.has_begun();
     why_left = commit.why_left();
     if (outcome || outcome.error().code != EXDEV || tries == 2) {
       break;
@@ -105,7 +107,7 @@ Result<Committer::Outcome> Filesystem::CommitNode(NodeId id, bool is_awaited) {
     engine_.stats.commits_cancelled.Add();
   } else if (why_left) {
     NoteFailure(id, *why_left, /*is_given_up=*/true);  // logged where it was found
-  } else {
+  } else if (has_begun) {
     ClearFailure(id);
   }
   return outcome;

@@ -203,6 +203,10 @@ Result<LookupResult> Filesystem::Create(NodeId parent, const std::string& name, 
       XZFS_ASSIGN_OR_RETURN(found, Register(parent, std::move(*entry)));
     } else {
       XZFS_RETURN_IF_ERROR(RequireShort(place));
+      if ((flags & O_ACCMODE) != O_RDONLY) {
+        // Before there is a file that could not be opened.
+        XZFS_RETURN_IF_ERROR(held_.Hold(1));
+      }
       XZFS_ASSIGN_OR_RETURN(const std::string stored, StoredNameFor(place, {}, nullptr));
       const mode_t masked = MaskedMode(place, mode & 07777, caller);
       const AsCaller as_caller(caller);

@@ -302,7 +302,7 @@ class SyncFailed(OSError):
     the text tells it."""
 
     def __init__(self, text):
-        code = next((code for code in errno.errorcode if text.endswith(os.strerror(code))), errno.EIO)
+        code = next((code for code in errno.errorcode if os.strerror(code) in text), errno.EIO)
         super().__init__(code, text)
 
 
@@ -317,17 +317,18 @@ class WriteMount(Mount):
         self.ended = False
 
     def sync(self):
-        """Waits until nothing is pending."""
+        """Waits until nothing is pending. Fails if a file is left that should have been committed."""
         answer = os.getxattr(self.path, "user.xzfs.cmd.sync")
         if answer != b"ok":
             raise SyncFailed(answer.decode(errors="replace"))
 
     def sync_error(self):
         """What a sync that fails says."""
-        answer = os.getxattr(self.path, "user.xzfs.cmd.sync").decode()
-        if not answer.startswith("error: "):
-            raise AssertionError(f"cmd.sync answers {answer!r}")
-        return answer[len("error: "):]
+        try:
+            self.sync()
+        except OSError as error:
+            return error.strerror.removeprefix("error: ")
+        raise AssertionError("cmd.sync answers ok")
 
     def commits(self):
         return self.stats()["commits"]

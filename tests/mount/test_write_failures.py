@@ -428,7 +428,7 @@ class Notes(Failures):
             finally:
                 os.close(log)
             mount.sync()
-            self.assertEqual(self.pending_size(), 0)
+            support.wait_until(lambda: self.pending_size() == 0, "nothing is noted any more")
 
     def test_it_is_empty_when_the_last_writer_of_an_idle_mount_goes(self):
         with WriteMount(self.source, OPTIONS + ",settle=0") as mount:

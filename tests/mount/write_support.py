@@ -284,7 +284,7 @@ def attribute(flag, *paths):
 
 
 def without_a_filter(plain):
-    """Of the file `plain` an .xz whose filter no liblzma before 5.6 has: arm64's (0x0A) became RISC-V's (0x0B)."""
+    """The file `plain` as an .xz with a filter that no liblzma has: the ID of arm64's is changed."""
     packed = bytearray(support.xz_output(plain, ("xz", "-c", "--arm64", "--lzma2=preset=1")))
     size = (packed[12] + 1) * 4
     header = packed[12:8 + size]

@@ -284,7 +284,7 @@ def attribute(flag, *paths):
 
 
 def without_a_filter(plain):
-    """Of the file `plain` an .xz whose filter no liblzma before 5.6 has: arm64's (0x0A) became RISC-V's (0x0B)."""
+    """The file `plain` as an .xz with a filter that no liblzma has: the ID of arm64's is changed."""
     packed = bytearray(support.xz_output(plain, ("xz", "-c", "--arm64", "--lzma2=preset=1")))
     size = (packed[12] + 1) * 4
     header = packed[12:8 + size]
@@ -302,7 +302,7 @@ class SyncFailed(OSError):
     the text tells it."""
 
     def __init__(self, text):
-        code = next((code for code in errno.errorcode if text.endswith(os.strerror(code))), errno.EIO)
+        code = next((code for code in errno.errorcode if os.strerror(code) in text), errno.EIO)
         super().__init__(code, text)
 
 
@@ -317,17 +317,18 @@ class WriteMount(Mount):
         self.ended = False
 
     def sync(self):
-        """Waits until nothing is pending."""
+        """Waits until nothing is pending. Fails if a file is left that should have been committed."""
         answer = os.getxattr(self.path, "user.xzfs.cmd.sync")
         if answer != b"ok":
             raise SyncFailed(answer.decode(errors="replace"))
 
     def sync_error(self):
         """What a sync that fails says."""
-        answer = os.getxattr(self.path, "user.xzfs.cmd.sync").decode()
-        if not answer.startswith("error: "):
-            raise AssertionError(f"cmd.sync answers {answer!r}")
-        return answer[len("error: "):]
+        try:
+            self.sync()
+        except OSError as error:
+            return error.strerror.removeprefix("error: ")
+        raise AssertionError("cmd.sync answers ok")
 
     def commits(self):
         return self.stats()["commits"]

@@ -27,7 +27,8 @@ class CommitterTest : public testing::Test {
             .commit = [this](NodeId id, bool is_awaited) { return Commit(id, is_awaited); },
             .pin = [this](NodeId) { return ++pins_ > 0; },
             .unpin = [this](NodeId) { --pins_; },
-            .on_idle = [this] { ++idle_; }});
+            .on_idle = [this] { ++idle_; },
+            .has_given_up = [this](NodeId) { return gives_up_.load(); }});
     committer->Start();
     return committer;
   }
@@ -73,6 +74,7 @@ class CommitterTest : public testing::Test {
   static constexpr std::chrono::hours kNever{1};
   std::atomic<int> pins_ = 0;
   std::atomic<int> idle_ = 0;
+  std::atomic<bool> gives_up_ = false;
   bool needs_waiter_ = false;
   int yields_ = 0;  // in each commit
 
@@ -83,6 +85,21 @@ class CommitterTest : public testing::Test {
   std::map<NodeId, bool> awaited_;
   std::map<NodeId, int> errors_;
 };
+
+TEST_F(CommitterTest, WhatIsGivenUpIsToldToWhoWaitsAndTriedAgainWhenItIsAddedAnew) {
+  const auto committer = Make(kNever);
+  SetError(1, EPERM);
+  gives_up_ = true;
+  EXPECT_EQ(committer->CommitNow(1, 100).error().code, EPERM);
+  EXPECT_EQ(committer->figures().pending, 0U);
+  EXPECT_TRUE(committer->Pending().empty());
+  EXPECT_TRUE(committer->Sync());
+  EXPECT_EQ(TriesOf(1), 1);
+  WaitUntil([this] { return pins_ == 0; });
+  SetError(1, 0);
+  EXPECT_TRUE(committer->CommitNow(1, 100));
+  EXPECT_EQ(DoneOf(1), 1);
+}
 
 TEST_F(CommitterTest, AFileIsCommittedOnceWhenItHasSettled) {
   const auto committer = Make(std::chrono::milliseconds(1));

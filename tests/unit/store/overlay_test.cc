@@ -70,6 +70,17 @@ TEST_F(OverlayTest, AnyChangesReadAsOnAPlainFileAndAfterReloading) {
   }
 }
 
+TEST_F(OverlayTest, AnAppendGoesToTheEndThatThereIs) {
+  const TempDir dir;
+  auto overlay = *Overlay::Create(Os::Real(), dir.fd(), "1", BaseOf(), "boot", kTimes);
+  const uint64_t size = overlay->size();
+  EXPECT_EQ(*overlay->Append(BytesOf("ab")), size);
+  EXPECT_EQ(*overlay->Append(BytesOf("c")), size + 2);
+  ASSERT_TRUE(overlay->Truncate(1));
+  EXPECT_EQ(*overlay->Append(BytesOf("d")), 1U);
+  EXPECT_EQ(overlay->size(), 2U);
+}
+
 TEST_F(OverlayTest, WhatWasCutOffComesBackAsZeros) {
   auto overlay = Make();
   ASSERT_TRUE(overlay->Write(20, BytesOf("overlay")));

@@ -1,0 +1,65 @@
+// The list of pending files.
+#include "store/session.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/temp_dir.h"
+
+namespace xzfs {
+namespace {
+
+class PendingTest : public testing::Test {
+ protected:
+  uint64_t Size() const {
+    return std::filesystem::file_size(dir_.path() / ".xzfs" / session_->name() / "pending");
+  }
+
+  const TempDir dir_;
+  const std::unique_ptr<Session> session_ = *Session::Create(Os::Real(), dir_.fd());
+};
+
+TEST_F(PendingTest, IsWrittenAnewWhenMostOfItIsOfNoUse) {
+  const std::vector<std::string> alive = {"one", "two"};
+  uint64_t largest = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    ASSERT_TRUE(session_->NotePending("a/path/of/" + std::string(200, 'x'), [&] { return alive; }));
+    largest = std::max(largest, Size());
+  }
+  EXPECT_GT(largest, uint64_t{1} << 20);
+  EXPECT_LT(largest, (uint64_t{1} << 20) + 1000);
+  ASSERT_TRUE(session_->NotePending("three", [&] { return alive; }));
+  const std::vector<std::string> paths = *session_->ReadPending();
+  EXPECT_EQ(paths.front(), "one");
+  EXPECT_EQ(paths[1], "two");
+  EXPECT_EQ(paths.back(), "three");
+}
+
+TEST_F(PendingTest, GrowsToTwiceWhatIsOfUse) {
+  std::vector<std::string> alive;
+  for (int i = 0; i < 15'000; ++i) {
+    alive.push_back(std::string(200, 'x') + std::to_string(i));
+    ASSERT_TRUE(session_->NotePending(alive.back(), [&] { return alive; }));
+  }
+  EXPECT_EQ(*session_->ReadPending(), alive);
+}
+
+TEST_F(PendingTest, KeepsWhatIsOfUseWhenNothingElseIs) {
+  const auto none = [] { return std::vector<std::string>(); };
+  const auto one = [] { return std::vector<std::string>{"one"}; };
+  ASSERT_TRUE(session_->NotePending("one", none));
+  ASSERT_TRUE(session_->NotePending("two", none));
+  session_->KeepPendingIf([] { return false; }, none);
+  EXPECT_EQ(session_->ReadPending()->size(), 2U);
+  session_->KeepPendingIf([] { return true; }, one);
+  EXPECT_EQ(*session_->ReadPending(), one());
+  session_->KeepPendingIf([] { return true; }, none);
+  EXPECT_EQ(Size(), 0U);
+}
+
+}  // namespace
+}  // namespace xzfs

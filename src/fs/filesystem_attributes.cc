@@ -202,7 +202,7 @@ Status Filesystem::SetXattr(NodeId id, const std::string& key, std::span<const c
                  struct stat st = {};
                  if (error == 0 && is_acl && os_.StatAt(dir, name, &st) == 0 &&
                      LosesSetGid(st, caller)) {
-                   error = os_.ChangeMode(dir, name, st.st_mode & 07777 & ~S_ISGID);
+                   error = os_.ChangeMode(dir, name, st.st_mode & 07777 & ~mode_t{S_ISGID});
                  }
                  return error;
                },
@@ -211,7 +211,7 @@ Status Filesystem::SetXattr(NodeId id, const std::string& key, std::span<const c
                  int error = os_.FSetXattr(fd, key, value, flags);
                  struct stat st = {};
                  if (error == 0 && is_acl && os_.FStat(fd, &st) == 0 && LosesSetGid(st, caller)) {
-                   error = os_.FChangeMode(fd, st.st_mode & 07777 & ~S_ISGID);
+                   error = os_.FChangeMode(fd, st.st_mode & 07777 & ~mode_t{S_ISGID});
                  }
                  return error;
                }});

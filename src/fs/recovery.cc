@@ -256,7 +256,7 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
   if (as && as->key().Matches(there)) {
     return Found::kPublished;
   }
-  const auto has = [&](uint64_t content, uint64_t size, int64_t mtime_ns) {
+  const auto has = [&, &name = name](uint64_t content, uint64_t size, int64_t mtime_ns) {
     return content != 0 && there.size_bytes == size && there.mtime_ns == mtime_ns &&
            ContentHashAt(os_, dir->get(), name).value_or(0) == content;
   };

@@ -209,7 +209,7 @@ Status Overlay::WriteAnew() {
   Descriptor data(os_, os_.OpenBeneath(folder_, data_name, kFlags, kFileMode));
   Descriptor log(os_, os_.OpenBeneath(folder_, log_name, kFlags, kFileMode));
   const std::string bytes = FreshLog();
-  const auto make = [&]() -> Status {
+  const auto make = [&]() REQUIRES(mutex_) -> Status {
     const auto check = [&](int error) -> Status {
       return error < 0 ? FailErrno(-error, "make the overlay " + id_ + " anew") : Status();
     };

@@ -253,7 +253,7 @@ TEST_F(OverlayTest, WritingAnewThatIsCutOffOrFailsCostsNothing) {
 TEST_F(OverlayTest, ALogThatCouldNotBeReadBackTakesNoMoreChanges) {
   const auto overlay = Make();
   ASSERT_TRUE(overlay->Truncate(100'000));
-  overlay->LimitLog(4000);
+  overlay->LimitLog(16'000);
   std::string model = ContentOf(*overlay);
   uint64_t at = 0;
   Status written;
@@ -263,7 +263,7 @@ TEST_F(OverlayTest, ALogThatCouldNotBeReadBackTakesNoMoreChanges) {
   }
   ASSERT_FALSE(written);
   EXPECT_EQ(written.error().code, ENOSPC);
-  EXPECT_LE(LogSize(), 4000U);
+  EXPECT_LE(LogSize(), 16'000U);
   EXPECT_EQ(overlay->Truncate(5).error().code, ENOSPC);
   EXPECT_EQ(overlay->Zero(at, 5).error().code, ENOSPC);
   EXPECT_TRUE(overlay->Write(0, BytesOf("y"))) << "what is there may be changed";

@@ -124,14 +124,12 @@ void Committer::CommitNow(NodeId id, uint64_t plain_bytes, Done done) {
     return;
   }
   bool is_new = false;
-  bool waits = false;
   {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
     if (!ending_) {
-      waits = true;
       Entry& entry = entries_.at(id);
-      entry.waiters.push_back({++now_, std::move(done)});
+      entry.waiters.push_back({++now_, std::exchange(done, nullptr)});
       entry.again |= entry.running;
       Schedule(id, entry, {});
       changed_.NotifyAll();
@@ -140,7 +138,7 @@ void Committer::CommitNow(NodeId id, uint64_t plain_bytes, Done done) {
   if (!is_new) {
     calls_.unpin(id);
   }
-  if (!waits) {
+  if (done) {
     done(tl::unexpected(IsEnding()));
   }
 }

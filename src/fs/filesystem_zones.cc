@@ -174,7 +174,7 @@ Status Filesystem::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& 
     return {};
   }
   zone->is_adopted = true;
-  const Status recovered = RecoverZone(zone, top);
+  Status recovered = RecoverZone(zone, top);
   MutexLock lock(zone->mutex);
   if (!zone->is_border && zone->session == nullptr && zone->adopted.empty()) {
     nodes_.DropZone(id);  // nothing is left of it

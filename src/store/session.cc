@@ -306,7 +306,7 @@ Status Session::NotePending(const std::string& path, const Paths& alive) {
   XZFS_RETURN_IF_ERROR(WriteAll(os_, pending_.get(), record, pending_bytes_));
   pending_bytes_ += record.size();
   if (pending_bytes_ > rewrite_pending_at_) {
-    const Status rewritten = RewritePending(alive());  // an error: it stays as it is
+    Status rewritten = RewritePending(alive());  // an error: it stays as it is
     rewrite_pending_at_ = std::max(kLeastRewriteBytes, 2 * pending_bytes_);
     return rewritten;
   }

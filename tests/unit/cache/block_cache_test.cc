@@ -122,7 +122,7 @@ TEST_F(BlockCacheTest, AUnitThatIsReadPastTheKernelIsKept) {
 TEST_F(BlockCacheTest, OfAFileThatIsDroppedNothingStaysAndAllOfOthers) {
   const UnitKey other{2, 0};
   cache_.Insert(other, Make(0));
-  for (const uint64_t offset : {0, 1000, 2000}) {
+  for (const uint64_t offset : {0U, 1000U, 2000U}) {
     ASSERT_TRUE(Load(offset));
   }
   const auto pinned = Load(1000);

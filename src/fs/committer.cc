@@ -118,18 +118,20 @@ void Committer::Schedule(NodeId id, Entry& entry, Clock::time_point due) {
   }
 }
 
-void Committer::CommitNow(NodeId id, uint64_t plain_bytes, Done done) {
+void Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) {
   if (!calls_.pin(id)) {
     done({});
     return;
   }
   bool is_new = false;
+  bool is_ending = false;
   {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
-    if (!ending_) {
+    is_ending = ending_;
+    if (!is_ending) {
       Entry& entry = entries_.at(id);
-      entry.waiters.push_back({++now_, std::exchange(done, nullptr)});
+      entry.waiters.push_back({++now_, done});
       entry.again |= entry.running;
       Schedule(id, entry, {});
       changed_.NotifyAll();
@@ -138,7 +140,7 @@ void Committer::CommitNow(NodeId id, uint64_t plain_bytes, Done done) {
   if (!is_new) {
     calls_.unpin(id);
   }
-  if (done) {
+  if (is_ending) {
     done(tl::unexpected(IsEnding()));
   }
 }
@@ -171,7 +173,7 @@ void Committer::Sync(Done done) {
 }
 
 Status Committer::CommitNow(NodeId id, uint64_t plain_bytes) {
-  return AwaitDone([&](Done done) { CommitNow(id, plain_bytes, std::move(done)); });
+  return AwaitDone([&](const Done& done) { CommitNow(id, plain_bytes, done); });
 }
 
 Status Committer::Sync() {

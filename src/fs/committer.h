@@ -70,7 +70,7 @@ class Committer {
   void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
   // Commits the node, and says when an attempt has ended that began after this call: its error, or
   // that nothing is pending any more. ESHUTDOWN: the mount is ending.
-  void CommitNow(NodeId id, uint64_t plain_bytes, Done done) EXCLUDES(mutex_);
+  void CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) EXCLUDES(mutex_);
   // Commits what is pending now. The error of one that failed.
   void Sync(Done done) EXCLUDES(mutex_);
   // The same, and wait. Not for request threads.

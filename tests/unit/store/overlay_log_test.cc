@@ -183,12 +183,12 @@ TEST(OverlayLogTest, ALogWithoutBirthTimesIsRead) {
   std::string log;
   std::string body(1, '\1');
   PutText(body, "boot");
-  for (const uint64_t number : {7, 100, 5, 1000}) {
+  for (const uint64_t number : {7U, 100U, 5U, 1000U}) {
     PutNumber(body, number);
   }
   PutRecord(log, body);
   body = "\7";
-  for (const uint64_t number : {9, 8, 6}) {
+  for (const uint64_t number : {9U, 8U, 6U}) {
     PutNumber(body, number);
   }
   PutRecord(log, body);

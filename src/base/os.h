@@ -48,8 +48,9 @@ class Os {
   virtual int StatAt(int dir, const std::string& name, struct stat* out) = 0;
   // Likewise, and more; of `dir` itself if `name` is empty.
   virtual int FactsAt(int dir, const std::string& name, FileFacts* out) = 0;
-  // 0 if we may write to `name`, else what the system says to who opens it for that: EROFS, EPERM
-  // of one that is immutable, EACCES. It is not opened, so nobody who watches it hears of that.
+  // 0 if we may write to `name`, else what the system says to a program that opens it for that:
+  // EROFS, EPERM of one that is immutable, EACCES. It is not opened, so nobody who watches it hears
+  // of that.
   virtual int MayWriteAt(int dir, const std::string& name) = 0;
   // FUSE or a network: the same file may come back with another inode number.
   virtual bool IsRemote(int fd) = 0;

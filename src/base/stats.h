@@ -46,7 +46,7 @@ struct Stats {
   Counter cold_plain_bytes;
   Counter cold_stored_bytes;
   Counter overlays_lost;  // put into lost+found
-  Counter syncs_failed;   // files, each until it was written anew
+  Counter syncs_failed;   // files, each until it was written again
   Counter collisions;     // stored names that fight for one logical name, each once
 };
 

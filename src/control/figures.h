@@ -18,7 +18,8 @@ class Filesystem;
 // The last two are for root and for who mounted it; others get EPERM. Commands are read, not
 // written: a value can say what was wrong, and it works on a read-only mount.
 // `filesystem` must not be started yet. `end_note`: a descriptor, told in user.xzfs.stats, of a
-// file that is to hold the notes below, a line each, for who waits for the end; -1: there is none.
+// file that is to hold the notes below, a line each, for the program that waits for the end; -1:
+// there is none.
 void InstallControl(Filesystem& filesystem, int end_note);
 
 // Nothing is asked any more and the commits are being finished, as JSON: of how many files,

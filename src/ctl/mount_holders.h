@@ -1,4 +1,4 @@
-// Who keeps a mount alive that is unmounted here.
+// The program that keeps a mount alive that is unmounted here.
 #pragma once
 
 #include <sys/types.h>

@@ -110,7 +110,8 @@ void PageCacheFiller::StoreNext(fuse_session* session) {
   mutex_.Lock();
 }
 
-// Who waits for an invalidation is told that there will be none: nothing is cached any more.
+// A thread that waits for an invalidation is told that there will be none: nothing is cached any
+// more.
 void PageCacheFiller::Stop() {
   std::deque<Invalidation> dropped;
   {

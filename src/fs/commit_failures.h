@@ -12,7 +12,8 @@
 
 namespace xzfs {
 
-// What is told of them by the log, the figures, and to who waits for commits. Thread-safe.
+// What is told of them by the log, the figures, and to a program that waits for commits.
+// Thread-safe.
 class CommitFailures {
  public:
   struct Failure {

@@ -145,8 +145,8 @@ void Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) {
   }
 }
 
-// Who asks while nothing has happened since the last one waits with that one: many may ask, and
-// many files may be pending.
+// A caller that asks while nothing has happened since the last one waits with that one: many may
+// ask, and many files may be pending.
 void Committer::Sync(Done done) {
   Status status;
   {

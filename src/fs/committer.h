@@ -108,8 +108,8 @@ class Committer {
     // Added, or waited for, while it was running.
     bool again = false;
     Moment began = 0;  // the attempt that is running, or was last
-    // Who began to wait before that doesn't wait for this file: it wasn't pending then, or an
-    // attempt that began later has failed.
+    // A caller that began to wait before that doesn't wait for this file: it wasn't pending then,
+    // or an attempt that began later has failed.
     Moment owes_since = 0;
     std::vector<Waiter> waiters = {};  // for this file alone
   };

@@ -1,4 +1,4 @@
-// Who may have how many descriptors open.
+// Which part of us may have how many descriptors open.
 #pragma once
 
 #include <atomic>

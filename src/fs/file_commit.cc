@@ -170,7 +170,7 @@ Result<bool> FileCommit::FindPlace() {
 }
 
 // A sync failed, and all who had the file open then have closed it. What can be read of the changes
-// is written anew, so that what comes later rests on bytes that are on the disk: those of an
+// is written again, so that what comes later rests on bytes that are on the disk: those of an
 // overlay here, those of a plain file by its commit. (One that stays plain is as it would be in the
 // source.)
 Status FileCommit::MendSync() {
@@ -200,8 +200,8 @@ Status FileCommit::MendSync() {
   return {};
 }
 
-// Who closed the last descriptor and waits has no writer any more, though the kernel may not have
-// told us. For all others a handle that is there is one that may be written to.
+// A program that closed the last descriptor and waits has no writer any more, though the kernel may
+// not have told us. For all others a handle that is there is one that may be written to.
 unsigned FileCommit::WritersOf(const FileState& state) const {
   return state.writers - (is_awaited_ ? state.closing : 0);
 }

@@ -80,7 +80,7 @@ struct FileState {
   // The last name is gone: nothing is committed any more.
   bool unlinked GUARDED_BY(mutex) = false;
   // A sync failed: the kernel took pages for written that are lost, so no later one may succeed for
-  // who has the file open now. When all have closed it, it's written anew, by a commit.
+  // who has the file open now. When all have closed it, it's written again, by a commit.
   std::optional<Error> sync_error GUARDED_BY(mutex);
   std::shared_ptr<CommitJob> job GUARDED_BY(mutex);
 

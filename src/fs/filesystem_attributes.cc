@@ -19,8 +19,8 @@ namespace {
 
 bool IsControlKey(std::string_view key) { return key.starts_with("user.xzfs."); }
 
-// Who isn't in the group of a program may not let others run it in that group. The caller's
-// supplementary groups aren't known here, so they don't count.
+// A caller that isn't in the group of a program may not let others run it in that group. The
+// caller's supplementary groups aren't known here, so they don't count.
 bool LosesSetGid(const struct stat& st, const Caller& caller) {
   return S_ISREG(st.st_mode) && (st.st_mode & S_ISGID) != 0 && caller.uid != 0 &&
          caller.gid != st.st_gid;

@@ -92,7 +92,7 @@ std::vector<std::string> Filesystem::NotedPaths(const Zone& zone) {
   return paths;
 }
 
-// The hints are of no use any more, but for those of files that were given up, unless somebody
+// The hints are of no use any more, except those of files that were given up, unless somebody
 // writes who will need one.
 void Filesystem::ForgetPending() {
   RemoveDoneIntents(1);

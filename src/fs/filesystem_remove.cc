@@ -92,8 +92,8 @@ void Filesystem::DropRead(const Node& node) {
   }
 }
 
-// Who has it open goes on by the descriptor. There is room for so many of them: if there is none, a
-// file that is open keeps its name. (Who has only looked it up meets ESTALE.)
+// A program that has it open goes on by the descriptor. There is room for so many of them: if there
+// is none, a file that is open keeps its name. (Who has only looked it up meets ESTALE.)
 Status Filesystem::PinNameless(NodeId id, const DescriptorPtr& open) {
   auto held = held_.Hold(1);
   if (!held) {

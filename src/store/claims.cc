@@ -239,7 +239,7 @@ Status Claims::Sync(uint64_t id) {
 
 bool Claims::IsTooLong() const { return end_ > kLeastRewrite && end_ > 2 * rewritten_; }
 
-// The file anew, with what still holds. It is complete and on the disk before it has the name.
+// The file again, with what still holds. It is complete and on the disk before it has the name.
 Status Claims::Rewrite() {
   while (syncing_) {
     sync_ended_.Wait(mutex_);

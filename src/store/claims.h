@@ -135,7 +135,7 @@ class Claims {
   uint64_t synced_id_ GUARDED_BY(mutex_) = 0;     // up to this one they are on the disk
   bool is_named_ GUARDED_BY(mutex_) = false;      // and so is the file's name
   bool syncing_ GUARDED_BY(mutex_) = false;       // one thread does, for all
-  bool must_rewrite_ GUARDED_BY(mutex_) = false;  // a sync failed: what it lost is written anew
+  bool must_rewrite_ GUARDED_BY(mutex_) = false;  // a sync failed: what it lost is written again
   std::map<uint64_t, Live> live_ GUARDED_BY(mutex_);
 };
 

@@ -293,8 +293,8 @@ Result<Descriptor> LockHome(Os& os, int home) {
   return lock;
 }
 
-// Who waits for the lock sees that it has gone, and begins anew; who makes another one meanwhile
-// finds no marker, and the folder stays.
+// A process that waits for the lock sees that it has gone, and begins again; a process that makes
+// another one meanwhile finds no marker, and the folder stays.
 void RemoveUnusedHome(Os& os, int top, int home) {
   const auto lines = ReadAllLines(os, home);
   const bool is_unused =

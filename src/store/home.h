@@ -45,8 +45,8 @@ Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make);
 
 bool HasMarker(Os& os, int home);
 
-// The same for who doesn't know where the root of a source is: a folder without a marker is ours if
-// it has a lock, as those of older versions do.
+// The same for a caller that doesn't know where the root of a source is: a folder without a marker
+// is ours if it has a lock, as those of older versions do.
 Result<Home> LookAtAnyHome(Os& os, int dir);
 
 // Held while sessions are made, adopted and removed. Waits for whoever has it: only for as long as

@@ -79,7 +79,7 @@ class Overlay {
   // Blocks: on I/O, and while another thread syncs.
   Status Sync(bool only_data) EXCLUDES(mutex_);
 
-  // After a Sync that failed: writes both files anew from what can be read, and syncs them; then
+  // After a Sync that failed: writes both files again from what can be read, and syncs them; then
   // Sync works again. For when nobody is left who must see it fail.
   Status Renew() EXCLUDES(mutex_);
 

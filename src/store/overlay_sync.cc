@@ -1,5 +1,5 @@
 // What an overlay does beside its changes: getting them to the disk, keeping its log short, writing
-// its files anew, moving them.
+// its files again, moving them.
 #include <fcntl.h>
 
 #include <algorithm>

@@ -113,7 +113,7 @@ class Session {
   // Notes, as a hint for the next mount, that the plain file `path` is to be committed. Costs a
   // write; not synced: what is lost with it is only that a file stays plain.
   // `alive` names, while no path can be added, those that are still of use: the file is written
-  // anew when it is large and most of it is not.
+  // again when it is large and most of it is not.
   using Paths = std::function<std::vector<std::string>()>;
   Status NotePending(const std::string& path, const Paths& alive) EXCLUDES(mutex_);
   // Keeps the paths that `alive` names, if `idle` says that nothing else is of use.

@@ -111,7 +111,7 @@ class Filesystem {
   // A descriptor of it is about to be closed. True, with sync_close and if it's the last handle
   // that may write: close is to wait until CommitNow says that the file is committed.
   Result<bool> Flush(const OpenFile& file);
-  void CommitNow(NodeId id, Committer::Done done);
+  void CommitNow(NodeId id, const Committer::Done& done);
   Status Sync(const OpenFile& file, bool only_data);
   Status SyncDirectory(NodeId node);
 

@@ -455,9 +455,9 @@ Result<bool> Filesystem::Flush(const OpenFile& file) {
   return is_last && options_.sync_close && options_.compress != Compress::kOff;
 }
 
-void Filesystem::CommitNow(NodeId id, Committer::Done done) {
+void Filesystem::CommitNow(NodeId id, const Committer::Done& done) {
   const NodePtr node = nodes_.Find(id);
-  committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), std::move(done));
+  committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), done);
 }
 
 }  // namespace xzfs

@@ -1,65 +1,99 @@
 #include "base/idle_priority.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <set>
+#include <system_error>
+#include <thread>
 
 #include "base/mutex.h"
 
 namespace xzfs {
 namespace {
 
+constexpr int kLowNice = 10;
+
 bool SetPolicy(pid_t thread, int policy) {
   const sched_param none = {};
   return sched_setscheduler(thread, policy, &none) == 0;
 }
 
-// As linux/ioprio.h has them: a thread is IOPRIO_WHO_PROCESS of a thread id.
+// As linux/ioprio.h has them: a thread is IOPRIO_WHO_PROCESS of a thread id. Whoever has no rights
+// may leave the idle class again.
 void SetIoClass(pid_t thread, int io_class) { syscall(SYS_ioprio_set, 1, thread, io_class << 13); }
 constexpr int kIoIdle = 3;
 constexpr int kIoByPolicy = 0;
 
-// The threads at idle priority, and whether there may be any.
+// Asked of a thread of its own, which may have to stay where it is.
+bool CanRise() {
+  bool rises = false;
+  try {
+    std::thread([&rises] { rises = SetPolicy(0, SCHED_IDLE) && SetPolicy(0, SCHED_OTHER); }).join();
+  } catch (const std::system_error&) {
+    // No thread to be had: the safe answer.
+  }
+  return rises;
+}
+
+// The threads that would be at idle priority, and how many wait for them.
 class IdleThreads {
  public:
-  bool Lower(pid_t thread) EXCLUDES(mutex_) {
+  void Enter(pid_t thread) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    if (ended_ || !SetPolicy(thread, SCHED_IDLE)) {
-      return false;
-    }
-    SetIoClass(thread, kIoIdle);
     threads_.insert(thread);
-    return true;
-  }
-  bool Raise(pid_t thread) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    if (!SetPolicy(thread, SCHED_OTHER)) {
-      return false;
+    if (waits_ == 0) {
+      Lower(thread);
     }
-    SetIoClass(thread, kIoByPolicy);
-    threads_.erase(thread);
-    return true;
   }
-  void Forget(pid_t thread) EXCLUDES(mutex_) {
+  void Leave(pid_t thread) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     threads_.erase(thread);
+    if (waits_ == 0) {
+      Raise(thread);
+    }
   }
-  void End() EXCLUDES(mutex_) {
+  void BeginWait() EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
-    ended_ = true;
+    if (++waits_ != 1) {
+      return;
+    }
     for (const pid_t thread : threads_) {
-      SetPolicy(thread, SCHED_OTHER);
-      SetIoClass(thread, kIoByPolicy);
+      Raise(thread);
     }
-    threads_.clear();
+  }
+  void EndWait() EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (--waits_ != 0) {
+      return;
+    }
+    for (const pid_t thread : threads_) {
+      Lower(thread);
+    }
   }
 
  private:
+  void Lower(pid_t thread) REQUIRES(mutex_) {
+    if (can_rise_) {
+      SetPolicy(thread, SCHED_IDLE);
+    } else {
+      setpriority(PRIO_PROCESS, static_cast<id_t>(thread), kLowNice);
+    }
+    SetIoClass(thread, kIoIdle);
+  }
+  void Raise(pid_t thread) REQUIRES(mutex_) {
+    if (can_rise_) {
+      SetPolicy(thread, SCHED_OTHER);
+    }
+    SetIoClass(thread, kIoByPolicy);
+  }
+
+  const bool can_rise_ = CanRise();
   Mutex mutex_;
   std::set<pid_t> threads_ GUARDED_BY(mutex_);
-  bool ended_ GUARDED_BY(mutex_) = false;
+  unsigned waits_ GUARDED_BY(mutex_) = 0;
 };
 
 IdleThreads& Idle() {
@@ -67,31 +101,41 @@ IdleThreads& Idle() {
   return threads;
 }
 
-// What the calling thread is. Its id may be another thread's when it has ended.
-struct ThisThread {
-  ~ThisThread() {
-    if (is_idle) {
-      Idle().Forget(gettid());
-    }
-  }
-  bool is_idle = false;
-};
-thread_local ThisThread this_thread;
+thread_local bool is_idle = false;
 
 }  // namespace
 
-void UseIdlePriority() { this_thread.is_idle = Idle().Lower(gettid()); }
+IdlePriority::IdlePriority() {
+  is_idle = true;
+  Idle().Enter(gettid());
+}
 
-AtNormalPriority::AtNormalPriority() : raised_(this_thread.is_idle && Idle().Raise(gettid())) {
-  this_thread.is_idle = this_thread.is_idle && !raised_;
+IdlePriority::~IdlePriority() {
+  is_idle = false;
+  Idle().Leave(gettid());
+}
+
+AtNormalPriority::AtNormalPriority() : raised_(is_idle) {
+  if (raised_) {
+    is_idle = false;
+    Idle().Leave(gettid());
+  }
 }
 
 AtNormalPriority::~AtNormalPriority() {
   if (raised_) {
-    UseIdlePriority();
+    is_idle = true;
+    Idle().Enter(gettid());
   }
 }
 
-void EndIdlePriority() { Idle().End(); }
+AwaitedWork::AwaitedWork() { Idle().BeginWait(); }
+
+AwaitedWork::~AwaitedWork() { Idle().EndWait(); }
+
+void UseLowPriority() {
+  setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), kLowNice);
+  SetIoClass(gettid(), kIoIdle);
+}
 
 }  // namespace xzfs

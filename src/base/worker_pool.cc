@@ -6,8 +6,8 @@
 
 namespace xzfs {
 
-WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit, std::function<void()> on_start)
-    : queue_limit_(queue_limit), on_start_(std::move(on_start)), thread_count_(thread_count) {}
+WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit)
+    : queue_limit_(queue_limit), thread_count_(thread_count) {}
 
 WorkerPool::~WorkerPool() {
   std::vector<std::thread> threads;
@@ -70,9 +70,6 @@ void WorkerPool::WaitIdle() {
 }
 
 void WorkerPool::Run() {
-  if (on_start_) {
-    on_start_();
-  }
   mutex_.Lock();
   for (;;) {
     while ((tasks_.empty() || running_ >= thread_count_) && !stopping_) {

@@ -16,8 +16,7 @@ class WorkerPool {
  public:
   // Threads start at Start, not before: a program that forks into the background must have none
   // until then. At most `queue_limit` tasks wait.
-  // `on_start` runs first on each of them; may be null.
-  WorkerPool(unsigned thread_count, size_t queue_limit, std::function<void()> on_start = nullptr);
+  WorkerPool(unsigned thread_count, size_t queue_limit);
   // Drops the tasks that wait and waits for those that run.
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -37,7 +36,6 @@ class WorkerPool {
   void StartThreads() REQUIRES(mutex_);
 
   const size_t queue_limit_;
-  const std::function<void()> on_start_;
   Mutex mutex_;
   CondVar work_;  // a task was added, or stopping_ was set
   CondVar idle_;  // the last task ended

@@ -65,7 +65,7 @@ ColdSearch::ColdSearch(Os& os, int source, double cold_after_s, Calls calls)
 void ColdSearch::Start() {
   try {
     thread_ = std::thread([this] {
-      UseIdlePriority();
+      UseLowPriority();
       Run();
     });
   } catch (const std::system_error& error) {

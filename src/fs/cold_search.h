@@ -18,7 +18,7 @@
 
 namespace xzfs {
 
-// One thread at idle priority that walks through the source, again and again, and has each plain
+// One thread at low priority that walks through the source, again and again, and has each plain
 // file compressed that was neither modified nor read for a time; one after the other. It lists
 // directories and stats plain files, nothing else: names with a compressed suffix are taken for
 // what they say. It doesn't leave the source's file system, where nothing can be renamed to. Where

@@ -9,8 +9,6 @@
 #include <system_error>
 #include <utility>
 
-#include "base/idle_priority.h"
-
 namespace xzfs {
 namespace {
 
@@ -52,10 +50,7 @@ void Committer::Start() {
 void Committer::StartThreads() {
   try {
     while (threads_.size() < thread_count_) {
-      threads_.emplace_back([this] {
-        UseIdlePriority();
-        Run();
-      });
+      threads_.emplace_back([this] { Run(); });
     }
   } catch (const std::system_error&) {
     // No more threads to be had: those that there are do it, if there are any.
@@ -131,7 +126,7 @@ void Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) {
     is_ending = ending_;
     if (!is_ending) {
       Entry& entry = entries_.at(id);
-      entry.waiters.push_back({++now_, done});
+      entry.waiters.push_back({++now_, done, std::make_unique<AwaitedWork>()});
       entry.again |= entry.running;
       Schedule(id, entry, {});
       changed_.NotifyAll();

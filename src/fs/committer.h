@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/idle_priority.h"
 #include "base/mutex.h"
 #include "fs/node.h"
 #include "xzfs/result.h"
@@ -96,6 +98,7 @@ class Committer {
   struct Waiter {
     Moment since;
     Done done;
+    std::unique_ptr<const AwaitedWork> awaited;
   };
   // Pending.
   struct Entry {
@@ -120,6 +123,7 @@ class Committer {
     uint64_t owed = 0;  // files that are still waited for
     Status status = {};
     std::vector<Done> done = {};
+    const AwaitedWork awaited = {};
   };
   // Waits that have ended: told when no lock is held.
   using Ended = std::vector<std::pair<Done, Status>>;

@@ -13,7 +13,6 @@
 #include <thread>
 #include <utility>
 
-#include "base/idle_priority.h"
 #include "base/log.h"
 #include "fs/file_commit.h"
 #include "store/content_hash.h"
@@ -169,7 +168,6 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
     fs_.ForgetNote(id_);
     return Outcome::kLeft;
   }
-  const AtNormalPriority normal;  // others wait for the locks
   // The new name is on the disk before the old one goes.
   std::string name;
   XZFS_ASSIGN_OR_RETURN(dir_, fs_.OpenParent(node_, &name));
@@ -254,7 +252,6 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   if (const int error = os().FactsAt(temp_.file.get(), "", &made); error < 0) {
     return FailErrno(-error, "stat a compressed file");
   }
-  const AtNormalPriority normal;  // others wait for the locks
   StoredKey as = StoredKey::Of(made);
   if (is_in_place_) {
     const OverlayBase base = overlay_->base();

@@ -291,7 +291,7 @@ void Filesystem::EndHandles() {
 }
 
 void Filesystem::EndCommits(bool finish) {
-  EndIdlePriority();
+  const AwaitedWork awaited;
   if (cold_ != nullptr) {
     cold_->Stop();
   }

@@ -29,7 +29,7 @@ void Filesystem::AddOrphans(const ZonePtr& zone, std::vector<Orphan> orphans) {
   MutexLock lock(zones_mutex_);
   if (!searches_end_) {
     searches_.emplace_back([this, zone, top] {
-      UseIdlePriority();
+      UseLowPriority();
       SearchZone(zone, top);
     });
   }

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "base/idle_priority.h"
-
 namespace xzfs {
 namespace {
 
@@ -16,8 +14,8 @@ bool SameOptions(const EncodeOptions& a, const EncodeOptions& b) {
 EncodePool::EncodePool(unsigned threads, uint64_t block_bytes, Priority priority)
     : threads_(threads),
       block_bytes_(block_bytes),
-      pool_(threads, threads,
-            priority == Priority::kIdle ? std::function<void()>(UseIdlePriority) : nullptr) {}
+      priority_(priority),
+      pool_(threads, threads) {}
 
 void EncodePool::Start() { pool_.Start(); }
 

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "base/idle_priority.h"
 #include "base/mutex.h"
 #include "base/worker_pool.h"
 #include "xz/block_encoder.h"
@@ -29,7 +32,7 @@ class EncodePool {
 
   enum class Priority {
     kIdle,    // for what nobody waits for
-    kNormal,  // that of whoever starts the threads
+    kNormal,
   };
 
   // `block_bytes`: how large the Blocks that it makes are.
@@ -38,6 +41,11 @@ class EncodePool {
   void Start();
   // Returns false if all threads have enough to do: the caller does it itself.
   bool TrySubmit(std::function<void()> task) { return pool_.TrySubmit(std::move(task)); }
+
+  // For as long as a thread, of the pool or not, computes for it and holds no lock.
+  std::optional<IdlePriority> Lower() const {
+    return priority_ == Priority::kIdle ? std::optional<IdlePriority>(std::in_place) : std::nullopt;
+  }
 
   // For Blocks with the options' Check and preset.
   std::unique_ptr<Workspace> Take(const EncodeOptions& options) EXCLUDES(mutex_);
@@ -55,6 +63,7 @@ class EncodePool {
 
   std::atomic<unsigned> threads_;
   const uint64_t block_bytes_;
+  const Priority priority_;
   Mutex mutex_;
   std::vector<Idle> idle_ GUARDED_BY(mutex_);
   // Last: its tasks use the above.

@@ -80,12 +80,15 @@ Result<Encoded> EncodePiece(EncodePool& pool, const XzWriteRequest& request,
                             const XzPiece& piece) try {
   std::unique_ptr<EncodePool::Workspace> workspace = pool.Take(request.options);
   workspace->plain.resize(piece.end - piece.begin);
-  XZFS_RETURN_IF_ERROR(ReadFully(*request.plain, piece.begin, workspace->plain));
   Encoded encoded;
-  XZFS_ASSIGN_OR_RETURN(encoded.block,
-                        workspace->encoder.Encode(workspace->plain, request.cancelled));
-  const auto own = CheckOf(request.options.check, encoded.block.bytes);
-  encoded.plain_crc = own ? *own : Crc64(workspace->plain);
+  {
+    const auto idle = pool.Lower();
+    XZFS_RETURN_IF_ERROR(ReadFully(*request.plain, piece.begin, workspace->plain));
+    XZFS_ASSIGN_OR_RETURN(encoded.block,
+                          workspace->encoder.Encode(workspace->plain, request.cancelled));
+    const auto own = CheckOf(request.options.check, encoded.block.bytes);
+    encoded.plain_crc = own ? *own : Crc64(workspace->plain);
+  }
   pool.Give(std::move(workspace), request.options);
   return encoded;
 } catch (const std::bad_alloc&) {
@@ -218,15 +221,20 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
                    const BlockIndex& index, const BlockInfo& block, uint64_t plain_crc) try {
   std::unique_ptr<EncodePool::Workspace> workspace = pool.Take(request.options);
   workspace->plain.resize(block.plain_size);
-  XZFS_ASSIGN_OR_RETURN(const auto decoder, BlockDecoder::Open(stored, index, block, kVerifyMemory,
-                                                               std::move(workspace->arena)));
-  XZFS_RETURN_IF_ERROR(decoder->Decode(stored, workspace->plain));
-  workspace->arena = decoder->TakeArena();
-  std::array<std::byte, sizeof(uint64_t)> tail;
-  const uint64_t end = block.compressed_offset + (block.unpadded_size + 3) / 4 * 4;
-  XZFS_RETURN_IF_ERROR(ReadFully(stored, end - tail.size(), tail));
-  const auto own = CheckOf(block.check, tail);
-  const bool same = (own ? *own : Crc64(workspace->plain)) == plain_crc;
+  bool same = false;
+  {
+    const auto idle = pool.Lower();
+    XZFS_ASSIGN_OR_RETURN(const auto decoder,
+                          BlockDecoder::Open(stored, index, block, kVerifyMemory,
+                                             std::move(workspace->arena)));
+    XZFS_RETURN_IF_ERROR(decoder->Decode(stored, workspace->plain));
+    workspace->arena = decoder->TakeArena();
+    std::array<std::byte, sizeof(uint64_t)> tail;
+    const uint64_t end = block.compressed_offset + (block.unpadded_size + 3) / 4 * 4;
+    XZFS_RETURN_IF_ERROR(ReadFully(stored, end - tail.size(), tail));
+    const auto own = CheckOf(block.check, tail);
+    same = (own ? *own : Crc64(workspace->plain)) == plain_crc;
+  }
   pool.Give(std::move(workspace), request.options);
   return same ? Status()
               : Fail(EIO, "Block " + std::to_string(block.number) +

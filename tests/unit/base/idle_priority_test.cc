@@ -2,44 +2,74 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <future>
+#include <memory>
+#include <optional>
 #include <thread>
 
 namespace xzfs {
 namespace {
 
-int Policy() { return sched_getscheduler(0); }
+int PolicyOf(pid_t thread) { return sched_getscheduler(thread); }
+int Policy() { return PolicyOf(0); }
 
-// EndIdlePriority is for the whole process and for ever, so all of it is one test.
-TEST(IdlePriorityTest, LastsUntilItIsEndedAndIsLeftWhereOthersWait) {
-  const int before = Policy();
-  std::promise<void> lowered;
-  std::promise<void> ended;
-  std::thread waits([&] {
-    UseIdlePriority();
-    EXPECT_EQ(Policy(), SCHED_IDLE);
+// Without the right to rise nobody gets there.
+bool MayRise() { return geteuid() == 0; }
+int Lowest() { return MayRise() ? SCHED_IDLE : SCHED_OTHER; }
+
+TEST(IdlePriorityTest, LastsAsLongAsItsScopeAndIsLeftWhereOthersWait) {
+  std::thread([] {
     {
-      const AtNormalPriority normal;
-      // Without the right to rise it stays where it is.
-      EXPECT_TRUE(Policy() == SCHED_OTHER || geteuid() != 0);
+      const IdlePriority idle;
+      EXPECT_EQ(Policy(), Lowest());
+      {
+        const AtNormalPriority normal;
+        EXPECT_EQ(Policy(), SCHED_OTHER);
+      }
+      EXPECT_EQ(Policy(), Lowest());
     }
-    EXPECT_EQ(Policy(), SCHED_IDLE);
-    lowered.set_value();
-    ended.get_future().wait();
-    EXPECT_TRUE(Policy() == SCHED_OTHER || geteuid() != 0);
+    EXPECT_EQ(Policy(), SCHED_OTHER);
+    const AtNormalPriority normal;  // means nothing here
+    EXPECT_EQ(Policy(), SCHED_OTHER);
+  }).join();
+}
+
+TEST(IdlePriorityTest, AThreadThatComputesRisesWhenSomebodyBeginsToWaitAndFallsWhenAllHaveEnded) {
+  std::promise<pid_t> computes;
+  std::promise<void> ends;
+  std::thread thread([&] {
+    const IdlePriority idle;
+    computes.set_value(gettid());
+    ends.get_future().wait();
   });
-  lowered.get_future().wait();
-  EXPECT_EQ(Policy(), before) << "of another thread";
-  EndIdlePriority();
-  ended.set_value();
-  waits.join();
-  std::thread late([before] {
-    UseIdlePriority();
-    EXPECT_EQ(Policy(), before);
-  });
-  late.join();
+  const pid_t id = computes.get_future().get();
+  EXPECT_EQ(PolicyOf(id), Lowest());
+  auto first = std::make_unique<AwaitedWork>();
+  auto second = std::make_unique<AwaitedWork>();
+  EXPECT_EQ(PolicyOf(id), SCHED_OTHER);
+  first.reset();
+  EXPECT_EQ(PolicyOf(id), SCHED_OTHER) << "one still waits";
+  std::thread([] {
+    const IdlePriority idle;
+    EXPECT_EQ(Policy(), SCHED_OTHER) << "somebody waits already";
+  }).join();
+  second.reset();
+  EXPECT_EQ(PolicyOf(id), Lowest());
+  ends.set_value();
+  thread.join();
+}
+
+TEST(IdlePriorityTest, LowPriorityIsNotIdlePriorityAndOfOneThreadAlone) {
+  const int before = getpriority(PRIO_PROCESS, 0);
+  std::thread([before] {
+    UseLowPriority();
+    EXPECT_EQ(Policy(), SCHED_OTHER);
+    EXPECT_GT(getpriority(PRIO_PROCESS, 0), before);
+  }).join();
+  EXPECT_EQ(getpriority(PRIO_PROCESS, 0), before);
 }
 
 }  // namespace

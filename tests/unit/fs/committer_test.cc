@@ -1,6 +1,8 @@
 #include "fs/committer.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -11,6 +13,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "base/idle_priority.h"
 
 namespace xzfs {
 namespace {
@@ -211,6 +215,8 @@ class HeldCommitter {
   explicit HeldCommitter(unsigned threads)
       : committer(threads, std::chrono::hours(1),
                   {.commit = [this](NodeId id, bool) -> Result<Outcome> {
+                     const IdlePriority computes;
+                     thread = gettid();
                      ++begun;
                      may_go_.wait();
                      return id == failing ? Result<Outcome>(Fail(EIO, "no")) : Outcome::kDone;
@@ -234,6 +240,7 @@ class HeldCommitter {
 
  public:
   std::atomic<int> begun = 0;
+  std::atomic<pid_t> thread = 0;
   NodeId failing = 0;
   Committer committer;
 };
@@ -281,6 +288,24 @@ TEST_F(CommitterTest, WhoWaitsIsToldOfTheAttemptsThatBeganLaterAlone) {
   WaitUntil([&] { return told == 3; });
   EXPECT_EQ(codes, (std::vector<int>{EIO, EIO, 0}));
   EXPECT_EQ(held.begun, 3) << "two attempts of the first file, one of the other";
+}
+
+// At idle priority a commit may not end for minutes on a busy machine.
+TEST_F(CommitterTest, WhatSomebodyWaitsForIsNotDoneAtIdlePriority) {
+  const int lowest = geteuid() == 0 ? SCHED_IDLE : SCHED_OTHER;
+  for (const bool is_for_all : {false, true}) {
+    HeldCommitter held(1);
+    held.committer.SetSettle(std::chrono::nanoseconds(0));
+    held.committer.Add(1, 0);
+    WaitUntil([&] { return held.begun == 1; });
+    EXPECT_EQ(sched_getscheduler(held.thread), lowest);
+    std::promise<Status> told;
+    const auto tell = [&told](const Status& status) { told.set_value(status); };
+    is_for_all ? held.committer.Sync(tell) : held.committer.CommitNow(1, 0, tell);
+    EXPECT_EQ(sched_getscheduler(held.thread), SCHED_OTHER);
+    held.Open();
+    EXPECT_TRUE(told.get_future().get());
+  }
 }
 
 TEST_F(CommitterTest, TheEndTellsAllWhoStillWait) {

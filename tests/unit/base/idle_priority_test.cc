@@ -10,26 +10,24 @@
 #include <optional>
 #include <thread>
 
+#include "support/priority.h"
+
 namespace xzfs {
 namespace {
 
 int PolicyOf(pid_t thread) { return sched_getscheduler(thread); }
 int Policy() { return PolicyOf(0); }
 
-// Without the right to rise nobody gets there.
-bool MayRise() { return geteuid() == 0; }
-int Lowest() { return MayRise() ? SCHED_IDLE : SCHED_OTHER; }
-
 TEST(IdlePriorityTest, LastsAsLongAsItsScopeAndIsLeftWhereOthersWait) {
   std::thread([] {
     {
       const IdlePriority idle;
-      EXPECT_EQ(Policy(), Lowest());
+      EXPECT_EQ(Policy(), LowestPolicy());
       {
         const AtNormalPriority normal;
         EXPECT_EQ(Policy(), SCHED_OTHER);
       }
-      EXPECT_EQ(Policy(), Lowest());
+      EXPECT_EQ(Policy(), LowestPolicy());
     }
     EXPECT_EQ(Policy(), SCHED_OTHER);
     const AtNormalPriority normal;  // means nothing here
@@ -46,7 +44,7 @@ TEST(IdlePriorityTest, AThreadThatComputesRisesWhenSomebodyBeginsToWaitAndFallsW
     ends.get_future().wait();
   });
   const pid_t id = computes.get_future().get();
-  EXPECT_EQ(PolicyOf(id), Lowest());
+  EXPECT_EQ(PolicyOf(id), LowestPolicy());
   auto first = std::make_unique<AwaitedWork>();
   auto second = std::make_unique<AwaitedWork>();
   EXPECT_EQ(PolicyOf(id), SCHED_OTHER);
@@ -57,7 +55,7 @@ TEST(IdlePriorityTest, AThreadThatComputesRisesWhenSomebodyBeginsToWaitAndFallsW
     EXPECT_EQ(Policy(), SCHED_OTHER) << "somebody waits already";
   }).join();
   second.reset();
-  EXPECT_EQ(PolicyOf(id), Lowest());
+  EXPECT_EQ(PolicyOf(id), LowestPolicy());
   ends.set_value();
   thread.join();
 }

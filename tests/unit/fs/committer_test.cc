@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "base/idle_priority.h"
+#include "support/priority.h"
 
 namespace xzfs {
 namespace {
@@ -292,13 +293,12 @@ TEST_F(CommitterTest, WhoWaitsIsToldOfTheAttemptsThatBeganLaterAlone) {
 
 // At idle priority a commit may not end for minutes on a busy machine.
 TEST_F(CommitterTest, WhatSomebodyWaitsForIsNotDoneAtIdlePriority) {
-  const int lowest = geteuid() == 0 ? SCHED_IDLE : SCHED_OTHER;
   for (const bool is_for_all : {false, true}) {
     HeldCommitter held(1);
     held.committer.SetSettle(std::chrono::nanoseconds(0));
     held.committer.Add(1, 0);
     WaitUntil([&] { return held.begun == 1; });
-    EXPECT_EQ(sched_getscheduler(held.thread), lowest);
+    EXPECT_EQ(sched_getscheduler(held.thread), LowestPolicy());
     std::promise<Status> told;
     const auto tell = [&told](const Status& status) { told.set_value(status); };
     is_for_all ? held.committer.Sync(tell) : held.committer.CommitNow(1, 0, tell);

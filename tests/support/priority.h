@@ -1,0 +1,21 @@
+// What the system lets a thread do with its priority.
+#pragma once
+
+#include <sched.h>
+
+#include <thread>
+
+namespace xzfs {
+
+// The policy of a thread at idle priority: where none may rise again none gets there.
+inline int LowestPolicy() {
+  bool rises = false;
+  std::thread([&rises] {
+    const sched_param none = {};
+    rises = sched_setscheduler(0, SCHED_IDLE, &none) == 0 &&
+            sched_setscheduler(0, SCHED_OTHER, &none) == 0;
+  }).join();
+  return rises ? SCHED_IDLE : SCHED_OTHER;
+}
+
+}  // namespace xzfs

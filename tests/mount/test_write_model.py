@@ -3,16 +3,19 @@
 XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done and for how long.
 """
 
+import contextlib
 import os
 import random
 import sys
 import time
 
+import filesystems_support
 import support
 import write_model
 import write_support
 from support import make_cold, temp_dir
-from write_model import Model
+from write_model import BordersModel, Model
+from write_outsider import OutsiderModel
 from write_support import WriteMount, stored_snapshot
 
 
@@ -58,12 +61,13 @@ class Random(support.MountTest):
             print(f"--- the daemon's log:\n{self.mount.log()[-8000:]}", file=sys.stderr)
             self.stop(kill=True)
 
-    def run_model(self, options, largest, restarts=("umount",), final_options=None):
+    def run_model(self, options, largest, restarts=("umount",), final_options=None,
+                  make_model=Model):
         rng = random.Random(f"{write_support.SEED} {self.id()}")
         self.fill(rng)
         self.addCleanup(self.end_of_failure)
         self.start(options)
-        model = Model(self, rng, self.mounted, self.oracle, largest)
+        model = make_model(self, rng, self.mounted, self.oracle, largest)
         end = time.monotonic() + write_support.seconds(self.SECONDS)
         steps, commits = 0, 0
         while time.monotonic() < end or steps < 300:
@@ -121,6 +125,30 @@ class Random(support.MountTest):
     def test_without_compression(self):
         _, commits = self.run_model("compress=off,preset=0", 100_000, final_options="preset=0")
         self.assertEqual(commits, 0)
+
+    def test_while_a_second_program_works_in_the_source(self):
+        outside = self.enterContext(temp_dir("xzfs-outside-"))
+        counts, commits = self.run_model(
+            "settle=0,block_size=16KiB,preset=0,attr_timeout=0,entry_timeout=0", 60_000,
+            restarts=("kill", "umount"),
+            make_model=lambda *arguments: OutsiderModel(*arguments, outside))
+        self.assertGreater(commits, support.scaled(20, 5))
+        for act in ("append", "xz", "unxz"):
+            self.assertGreater(counts["outsider " + act], 0, counts)
+
+    def test_with_a_second_file_system_in_the_source(self):
+        """The same one in the oracle, so that nothing gets from the one to the other there, too."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        stack = self.enterContext(contextlib.ExitStack())
+        for folder in (self.source, self.oracle):
+            below = os.path.join(folder, "f")
+            os.mkdir(below)
+            filesystems_support.mount_at(stack, "tmpfs", below, "-t", "tmpfs", "-o", "size=64m")
+        _, commits = self.run_model("settle=0.05,block_size=16KiB,preset=0", 100_000,
+                                    restarts=("kill", "umount"), make_model=BordersModel)
+        self.assertGreater(commits, 10)
+        self.assertEqual(write_support.leftovers(os.path.join(self.source, "f")), [])
 
     def test_in_several_threads_at_once(self):
         """Each in a folder of its own, so that each knows what must be there."""

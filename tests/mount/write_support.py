@@ -136,11 +136,11 @@ def digest(content):
 
 
 def _walk(root, visit):
-    """Calls visit(relative path, absolute path) for everything beneath, `.xzfs` of the root left
-    out."""
+    """Calls visit(relative path, absolute path) for everything beneath, `.xzfs` left out where it is
+    xzfs's: at the root of each file system."""
     root = os.fsencode(root)
     for folder, folders, files in os.walk(root):
-        if folder == root and PRIVATE in folders:
+        if PRIVATE in folders and (folder == root or os.path.ismount(folder)):
             folders.remove(PRIVATE)
         for name in folders + files:
             path = os.path.join(folder, name)

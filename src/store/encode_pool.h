@@ -31,7 +31,7 @@ class EncodePool {
   };
 
   enum class Priority {
-    kIdle,    // for what nobody waits for
+    kIdle,  // for what nobody waits for
     kNormal,
   };
 

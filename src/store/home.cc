@@ -296,13 +296,13 @@ Result<Descriptor> LockHome(Os& os, int home) {
 // A process that waits for the lock sees that it has gone, and begins again; a process that makes
 // another one meanwhile finds no marker, and the folder stays.
 void RemoveUnusedHome(Os& os, int top, int home) {
+  os.Unlink(home, kNewMarkerName, 0);  // a power cut may have left it beside a marker that is whole
   const auto lines = ReadAllLines(os, home);
   const bool is_unused =
       lines && std::all_of(lines->begin(), lines->end(), [](const RawLine& line) {
-        return line.name == kLockName || line.name == kMarkerName || line.name == kNewMarkerName;
+        return line.name == kLockName || line.name == kMarkerName;
       });
   if (is_unused) {
-    os.Unlink(home, kNewMarkerName, 0);
     os.Unlink(home, kMarkerName, 0);
     os.Unlink(home, kLockName, 0);
     os.Unlink(top, std::string(kPrivateFolder), AT_REMOVEDIR);

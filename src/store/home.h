@@ -53,7 +53,8 @@ Result<Home> LookAtAnyHome(Os& os, int dir);
 // folders are looked at. ENOENT if that one removed `.xzfs`, as the last session did.
 Result<Descriptor> LockHome(Os& os, int home);
 
-// `.xzfs` goes with the last session. REQUIRES: the home's lock is held.
+// `.xzfs` goes with the last session, and what a power cut has left of a marker that was being
+// written. REQUIRES: the home's lock is held.
 void RemoveUnusedHome(Os& os, int top, int home);
 
 // What is in it beside sessions.

@@ -184,6 +184,9 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
       dead.push_back(std::move(*session));
     }
   }
+  if (dead.empty()) {
+    RemoveUnusedHome(os, source, home->get());
+  }
   return dead;
 }
 

@@ -224,9 +224,9 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
   bool same = false;
   {
     const auto idle = pool.Lower();
-    XZFS_ASSIGN_OR_RETURN(const auto decoder,
-                          BlockDecoder::Open(stored, index, block, kVerifyMemory,
-                                             std::move(workspace->arena)));
+    XZFS_ASSIGN_OR_RETURN(
+        const auto decoder,
+        BlockDecoder::Open(stored, index, block, kVerifyMemory, std::move(workspace->arena)));
     XZFS_RETURN_IF_ERROR(decoder->Decode(stored, workspace->plain));
     workspace->arena = decoder->TakeArena();
     std::array<std::byte, sizeof(uint64_t)> tail;

@@ -7,15 +7,14 @@ time enough every flush of every scenario has its turn.
 """
 
 import os
-import random
 import sys
 import time
-import uuid
 
 import disk_log
 import support
 import write_scenarios
 import write_support
+from power_support import Cuts, PowerTest
 from write_model import EXCHANGE, renameat2
 from write_scenarios import ONE, TWO, Scenario
 from write_support import STATES, patched, write_at, write_file
@@ -133,55 +132,7 @@ def ctl_runs():
                             [(run(command, "-q", *options), both)]))
 
 
-class Cuts:
-    """Counts what a test has seen."""
-
-    def __init__(self):
-        self.flushes = self.writes = self.kept_back = 0
-
-    def __str__(self):
-        return (f"{self.flushes} cuts after a flush, {self.writes} between, "
-                f"{self.kept_back} with writes kept back")
-
-
-class PowerCut(support.MountTest):
-
-    def setUp(self):
-        super().setUp()
-        refusal = disk_log.refusal()
-        if refusal is not None:
-            if support.REQUIRE_MOUNT and "loop" not in refusal:
-                self.fail(refusal)
-            self.skipTest(refusal)
-        self.rng = random.Random(f"{write_support.SEED} {self.id()}")
-
-    @classmethod
-    def setUpClass(cls):
-        """A power cut is another boot: what tells boots apart is replaced, for this process alone."""
-        super().setUpClass()
-        if disk_log.refusal() is not None:
-            return
-        cls._boot = cls.enterClassContext(support.temp_dir("xzfs-boot-")) + "/id"
-        cls.boot()
-        disk_log.unshare_mounts()
-        support.run(["mount", "--bind", cls._boot, "/proc/sys/kernel/random/boot_id"])
-        cls.addClassCleanup(support.run, ["umount", "/proc/sys/kernel/random/boot_id"])
-
-    @classmethod
-    def boot(cls):
-        with open(cls._boot, "w", encoding="ascii") as file:
-            file.write(f"{uuid.uuid4()}\n")
-
-    @staticmethod
-    def sync(disk, mount, names):
-        """These files, as their user does it, and then all that is on the disk."""
-        for name in names:
-            fd = os.open(mount / name, os.O_RDONLY)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        support.run(["sync", "-f", disk.path])
+class PowerCut(PowerTest):
 
     def record(self, disk, case):
         """Does the steps on `disk`, and returns the records of what they wrote."""
@@ -204,19 +155,6 @@ class PowerCut(support.MountTest):
             mount.kill()
             mount.__exit__(None, None, None)
         return end
-
-    def cuts(self, records):
-        """(what, number of records that were written, places of those that were kept back)."""
-        flushes = [i + 1 for i, record in enumerate(records) if record.kind == disk_log.FLUSH]
-        others = [i + 1 for i, record in enumerate(records) if record.kind != disk_log.FLUSH]
-        found = [("flushes", count, ()) for count in flushes]
-        found += [("writes", count, ()) for count in self.rng.sample(others, min(4, len(others)))]
-        for count in self.rng.sample(others, min(4, len(others))):
-            last = max([0] + [flush for flush in flushes if flush <= count])
-            back = [record.at for record in records[last:count] if self.rng.random() < 0.5]
-            found.append(("kept_back", count, tuple(back)))
-        self.rng.shuffle(found)
-        return found
 
     def check(self, disk, case, records, back, what):
         self.boot()

@@ -65,6 +65,7 @@ class Model:
         self.test, self.rng, self.mounted, self.oracle = test, rng, mounted, oracle
         self.largest = largest
         self.handles = []
+        self.used = None  # the handle that was last
         self.log = collections.deque(maxlen=160)
         self.counts = collections.Counter()
 
@@ -298,7 +299,7 @@ class Model:
         if not self.handles:
             self.open()
             return
-        handle = self.rng.choice(self.handles)
+        self.used = handle = self.rng.choice(self.handles)
         at, content = self.offset(), self.content()
         length = self.rng.randrange(1, self.largest)
         acts = {

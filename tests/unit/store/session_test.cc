@@ -1,9 +1,10 @@
-// The list of pending files.
+// The folder of a session, and what is left of it.
 #include "store/session.h"
 
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -59,6 +60,22 @@ TEST_F(PendingTest, KeepsWhatIsOfUseWhenNothingElseIs) {
   EXPECT_EQ(*session_->ReadPending(), one());
   session_->KeepPendingIf([] { return true; }, none);
   EXPECT_EQ(Size(), 0U);
+}
+
+// A power cut may leave any of the files of `.xzfs` that come and go.
+TEST(SessionTest, WhatIsLeftOfAMarkerThatWasBeingWrittenGoesWithTheNextMount) {
+  for (const bool has_finds : {false, true}) {
+    const TempDir dir;
+    const std::filesystem::path home = dir.path() / ".xzfs";
+    std::filesystem::create_directories(has_finds ? home / "lost+found" : home);
+    std::ofstream(home / "lock");
+    std::ofstream(home / "marker.new") << "xz";
+    const auto dead = Session::AdoptDead(Os::Real(), dir.fd());
+    ASSERT_TRUE(dead);
+    EXPECT_TRUE(dead->empty());
+    EXPECT_FALSE(std::filesystem::exists(home / "marker.new"));
+    EXPECT_EQ(std::filesystem::exists(home), has_finds) << "nothing is left in it";
+  }
 }
 
 }  // namespace

@@ -1,0 +1,231 @@
+"""Random operations, and the power fails: no name that was on the disk loses its content.
+
+The operations are the model's (write_model.py); the disk logs what is written (disk_log.py). Before
+them all is synced. What must hold of a name that was there all the time, after a cut:
+
+- It is there, and all of it can be read.
+- Its content is one that it has had since its file was last synced, whole. Only a file that was
+  written to in its place since then may be a mixture, as in the source. So may a plain file that
+  another plain file was renamed over whose content nobody synced, and what lay below a directory
+  that was renamed.
+
+Names that never were there are not there, except for the compressed form of a plain file that
+nobody synced. XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done
+and for how long.
+"""
+
+import collections
+import os
+import stat
+import sys
+import time
+
+import disk_log
+import support
+import write_support
+from power_support import Cuts, PowerTest
+from support import temp_dir
+from write_model import EXCHANGE, Model, renameat2
+
+LARGEST = 60_000
+
+File = collections.namedtuple("File", "inode digest mtime_ns")
+# `began` and `ended`: where the disk's log ended then. `wild`: the names whose content may be
+# anything from then on; `synced`: the inode of a file that was, or None.
+Step = collections.namedtuple("Step", "began ended files wild synced")
+
+
+def regular_files(root):
+    """{name: File} of a plain directory."""
+    found = {}
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(folder, name)
+            st = os.lstat(path)
+            if stat.S_ISREG(st.st_mode):
+                found[os.path.relpath(path, root)] = File(
+                    st.st_ino, write_support.digest(write_support.read_file(path)), st.st_mtime_ns)
+    return found
+
+
+class History(Model):
+    """Remembers what each name has been after each step."""
+
+    # The times that files have tell here who wrote to them.
+    OPERATIONS = tuple(operation for operation in Model.OPERATIONS if operation != "utime")
+
+    def __init__(self, test, rng, mounted, oracle, largest, position):
+        super().__init__(test, rng, mounted, oracle, largest)
+        self.position = position
+        self.steps = []
+        self._synced = None
+
+    @staticmethod
+    def may_differ(got, wanted):
+        """A file system may say either of a directory that isn't empty."""
+        return {got, wanted} == {"EEXIST", "ENOTEMPTY"}
+
+    def both(self, what, act, *arguments):
+        before = self.counts[what]
+        result = super().both(what, act, *arguments)
+        if what in ("fsync", "fdatasync") and self.counts[what] > before:
+            self._synced = os.fstat(self.used.fds[1]).st_ino
+        return result
+
+    def begin(self):
+        """All is on the disk now."""
+        place = self.position()
+        self.unsynced = set()
+        self.steps = [Step(place, place, regular_files(self.oracle), frozenset(), None)]
+
+    def _is_plain(self, name):
+        stored = os.path.join(self.test.source, name)
+        return os.path.lexists(stored) or os.path.lexists(stored + ".xzhot")
+
+    def step(self):
+        if self.rng.random() < 0.15:
+            self.replace()
+            return
+        operation = self.rng.choice(self.OPERATIONS)
+        self.remember(getattr(self, operation), operation == "rename_directory")
+
+    def replace(self):
+        """What editors do: a new file takes the name of an old one."""
+        names = sorted(self.steps[-1].files)
+        if not names:
+            return
+        new, old = "new", self.rng.choice(names)
+        content, flags = self.content(), self.rng.choice((0, 0, EXCHANGE))
+        self.remember(lambda: self.both("write anew", lambda side: write_support.write_file(
+            self.at(side, new), content)))
+        self.remember(lambda: self.both("replace", lambda side, old: renameat2(
+            self.at(side, new), self.at(side, old), flags), old))
+
+    def remember(self, act, moves_directories=False):
+        """Does it, and remembers what has become of each name."""
+        before = self.steps[-1].files
+        plain = {name for name in before if self._is_plain(name)}
+        began, self._synced = self.position(), None
+        act()
+        after = regular_files(self.oracle)
+        inodes = {file.inode: file for file in before.values()}
+        written = {file.inode for file in after.values()
+                   if file.inode in inodes and file != inodes[file.inode]}
+        written |= {file.inode for file in after.values() if file.inode not in inodes}
+        self.unsynced |= written
+        wild = {name for tree in (before, after) for name, file in tree.items()
+                if file.inode in written}
+        for name, file in after.items():
+            moved = name in before and file.inode != before[name].inode
+            if moved and file.inode in self.unsynced and (
+                    name in plain or moves_directories):
+                wild.add(name)
+        if self._synced is not None:
+            self.unsynced.discard(self._synced)
+        self.steps.append(Step(began, self.position(), after, frozenset(wild), self._synced))
+
+    def pairs(self, got):
+        """The compressed forms that are shown beside a plain file: that was committed, but nobody has
+        ever synced it (docs/design.md, section 6)."""
+        wild = set().union(*(step.wild for step in self.steps))
+        return {name + ".xz" for name in wild & set(got)} & set(got)
+
+    def judge(self, got, end):
+        """What is wrong with `got`, {name: digest}, after a cut at `end`, as lines."""
+        begun = self.steps[:1] + [step for step in self.steps[1:] if step.began <= end]
+        ever = set().union(*(step.files for step in begun))
+        wrong = [f"{name}: never was there" for name in sorted(set(got) - ever - self.pairs(got))]
+        always = set(begun[0].files).intersection(*(step.files for step in begun))
+        for name in sorted(always):
+            if name not in got:
+                wrong.append(f"{name}: is gone")
+                continue
+            start = max([0] + [i for i, step in enumerate(begun) if step.synced is not None and
+                               step.ended <= end and step.synced == step.files[name].inode])
+            if any(name in step.wild for step in begun[start + 1:]):
+                continue
+            wanted = [step.files[name].digest for step in begun[start:]]
+            if got[name] not in wanted:
+                wrong.append(f"{name}: has a content that it never had since step {start}")
+        return wrong
+
+
+class PowerModel(PowerTest):
+    SECONDS = 24
+    OPTIONS = ("settle=0,preset=0,block_size=16KiB", "settle=0.1,preset=0,block_size=4KiB",
+               "settle=1000,preset=0,block_size=16KiB", "compress=off")
+
+    def run_round(self, filesystem, seen):
+        options = self.rng.choice(self.OPTIONS)
+        with temp_dir("xzfs-power-") as folder, temp_dir("xzfs-oracle-") as oracle:
+            disk = disk_log.LoggedDisk(folder, filesystem)
+            with disk:
+                self.source = os.path.join(disk.path, "source")
+                os.mkdir(self.source)
+                mount = write_support.WriteMount(self.source, options)
+                with mount:
+                    history = History(self, self.rng, lambda: mount.path, oracle, LARGEST,
+                                      disk.position)
+                    for _ in range(120):
+                        Model.step(history)
+                    history.close_all()
+                    if self.rng.random() < 0.7:
+                        mount.sync()
+                    self.sync(disk, mount, regular_files(oracle))
+                    disk.keep()
+                    history.begin()
+                    for _ in range(self.rng.randrange(10, 60)):
+                        history.step()
+                    history.close_all()
+                    support.run(["sync", "-f", disk.path])
+                    end = disk.position()
+                    mount.kill()
+            records = disk.records(end)
+            for kind, count, back in self.cuts(records)[:8]:
+                setattr(seen, kind, getattr(seen, kind) + 1)
+                what = (f"seed {write_support.SEED}: {filesystem.name}, {options}: {kind} {count} of "
+                        f"{len(records)}")
+                self.check(disk, history, records[:count], back, what)
+        return len(history.steps)
+
+    def check(self, disk, history, records, back, what):
+        self.boot()
+        end = records[-1].end if records else disk.begin
+        with disk.cut(records, back) as path:
+            source = os.path.join(path, "source")
+            with write_support.WriteMount(source, "preset=0") as mount:
+                got = {name: file.digest for name, file in regular_files(mount.path).items()}
+                wrong = history.judge(got, end)
+                if wrong:
+                    lines = "\n".join(map(str, history.log))
+                    self.fail(f"{what}:\n" + "\n".join(wrong) + f"\nafter\n{lines}\n"
+                              f"stored: {sorted(os.listdir(source))}\n{mount.log()[-3000:]}")
+                mount.sync()
+                after = {name: file.digest for name, file in regular_files(mount.path).items()}
+                self.assertEqual(after, got, f"{what}: after a sync")
+            if not history.pairs(got):
+                write_support.stored_snapshot(source)
+            self.assertEqual(write_support.leftovers(source), [], what)
+
+    def run_rounds(self, filesystem):
+        if not disk_log.has_mkfs(filesystem):
+            self.fail(f"{filesystem.mkfs[0]} is not installed")
+        end = time.monotonic() + write_support.seconds(self.SECONDS / 3) * support.SLOWNESS
+        seen, rounds, steps = Cuts(), 0, 0
+        while not rounds or time.monotonic() < end:
+            steps += self.run_round(filesystem, seen)
+            rounds += 1
+        print(f"{self.id()}: {rounds} rounds, {steps} operations, {seen}", file=sys.stderr)
+
+    def test_on_ext4(self):
+        self.run_rounds(disk_log.EXT4)
+
+    def test_on_xfs(self):
+        self.run_rounds(disk_log.XFS)
+
+    def test_on_btrfs(self):
+        self.run_rounds(disk_log.BTRFS)
+
+
+if __name__ == "__main__":
+    support.main()

@@ -11,6 +11,7 @@ import time
 import unittest
 
 import ctl_support
+import own_mounts
 import support
 import xzformat
 from ctl_support import MountCtlTest
@@ -275,7 +276,8 @@ class Control(MountCtlTest):
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_umount_wait_says_who_has_a_copy_of_the_mount_in_another_namespace(self):
         with WriteMount(self.source) as mount:
-            holder = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; read line"],
+            holder = subprocess.Popen(own_mounts.in_own_namespace("sh", "-c", "echo; read line",
+                                                                  keep=(mount.path,)),
                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             self.addCleanup(holder.wait)
             self.addCleanup(holder.kill)

@@ -10,11 +10,9 @@ import collections
 import contextlib
 import ctypes
 import os
-import re
 import shutil
 import struct
 import subprocess
-import tempfile
 
 import support
 
@@ -33,24 +31,6 @@ BTRFS = FileSystem("btrfs", ("mkfs.btrfs", "-q", "-f"), 160 << 20, "")
 
 # A record: where it begins in the log, what it is, and where its bytes are.
 Record = collections.namedtuple("Record", "at kind offset length data_at end")
-
-
-CLONE_NEWNS = 0x00020000
-MNT_DETACH = 2
-
-
-def unshare_mounts():
-    """What this process mounts from now on nobody else sees. It keeps no copy of what other tests have
-    mounted just now: that would stay mounted for as long as we run."""
-    if _libc.unshare(CLONE_NEWNS) != 0:
-        raise OSError(ctypes.get_errno(), "unshare")
-    support.run(["mount", "--make-rprivate", "/"])
-    with open("/proc/self/mountinfo", "rb") as table:
-        paths = [line.split()[4] for line in table]
-    for path in reversed(paths):
-        if path.startswith(os.fsencode(tempfile.gettempdir()) + b"/"):
-            path = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), path)
-            _libc.umount2(path, MNT_DETACH)
 
 
 def _unmount(path):

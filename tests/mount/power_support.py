@@ -5,6 +5,7 @@ import random
 import uuid
 
 import disk_log
+import own_mounts
 import support
 import write_support
 
@@ -39,7 +40,7 @@ class PowerTest(support.MountTest):
             return
         cls._boot = cls.enterClassContext(support.temp_dir("xzfs-boot-")) + "/id"
         cls.boot()
-        disk_log.unshare_mounts()
+        own_mounts.unshare_mounts()
         support.run(["mount", "--bind", cls._boot, "/proc/sys/kernel/random/boot_id"])
         cls.addClassCleanup(support.run, ["umount", "/proc/sys/kernel/random/boot_id"])
 

@@ -9,6 +9,7 @@ import tempfile
 
 import support
 from filesystems_support import OPTIONS, Case, mount_at, names_below, tree_of
+from own_mounts import in_own_namespace
 from support import run, temp_dir, wait_until
 from test_write_disk import disk, mount_image, unmount
 from write_support import (WriteMount, assert_valid, leftovers, patched, read_file,
@@ -265,8 +266,7 @@ class OtherSources(Case):
             with temp_dir() as place:
                 # In a namespace that sees no mount of xzfs.
                 done = subprocess.run(
-                    ["unshare", "-m", "sh", "-c", 'umount -l "$0"; exec "$1" "$2" "$3"', mount.path,
-                     support.BINARY, self.inner, place],
+                    in_own_namespace(support.BINARY, self.inner, place),
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
                 self.assertEqual(done.returncode, 32, done.stdout)
                 self.assertIn(b"lies in the source of another mount", done.stdout)
@@ -280,8 +280,7 @@ class OtherSources(Case):
         with temp_dir() as place:
             # Where the first one isn't seen, so that it isn't refused.
             outer = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", 'umount -l "$0"; exec "$1" -f "$2" "$3"', inner.path,
-                 support.BINARY, self.source, place],
+                in_own_namespace(support.BINARY, "-f", self.source, place),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             try:
                 root = f"/proc/{outer.pid}/root{place}"

@@ -17,6 +17,7 @@ import support
 from cli import (BINARY, CONTENT, FSTAB_WORDS, INTERNAL, INTERRUPTED, LANDLOCK_CREATE_RULESET,
                  MOUNT_FAILED, OK, ROOT_ONLY, SETSID, SYSTEM, USAGE, X86_64, CommandLineTest,
                  mounts_at, processes_with, seccomp_kill)
+from own_mounts import in_own_namespace
 from support import SLOWNESS, scaled, wait_until
 
 
@@ -152,9 +153,9 @@ class Refusals(CommandLineTest):
         # In a mount namespace of its own, where /dev is empty but for null.
         script = ("mkdir dev && mount -t tmpfs none dev && touch dev/null && "
                   "mount --bind /dev/null dev/null && mount --move dev /dev && exec \"$@\"")
-        done = subprocess.run(["unshare", "-m", "sh", "-c", script, "sh", BINARY, self.source,
-                               self.mnt], cwd=self.folder, capture_output=True, text=True,
-                              timeout=60, check=False)
+        done = subprocess.run(in_own_namespace("sh", "-c", script, "sh", BINARY, self.source, self.mnt),
+                              cwd=self.folder, capture_output=True, text=True, timeout=60,
+                              check=False)
         self.assert_refused(done, SYSTEM, "/dev/fuse", "modprobe fuse")
 
 
@@ -185,7 +186,7 @@ class OrdinaryUser(CommandLineTest):
             os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/fuse").st_rdev)
             os.chmod(node, 0o666)
         script = f"mount --bind {node} /dev/fuse && {script} exec \"$@\""
-        return ["unshare", "-m", "sh", "-c", script, "sh", *self.AS_NOBODY, self.copy, *arguments]
+        return in_own_namespace("sh", "-c", script, "sh", *self.AS_NOBODY, self.copy, *arguments)
 
     def run_in_namespace(self, script, *arguments):
         return subprocess.run(self.in_namespace(script, *arguments), capture_output=True, text=True,

@@ -17,6 +17,7 @@ import unittest
 import support
 from cli import (BINARY, CONTENT, FSTAB_WORDS, MOUNT_FAILED, OK, ROOT_ONLY, USAGE, CommandLineTest,
                  mounts_at, processes_with, thread_places, thread_states)
+from own_mounts import in_own_namespace
 from support import SLOWNESS, wait_until
 
 
@@ -254,7 +255,7 @@ class MountHelper(CommandLineTest):
         self.assertIn(b"nosuid", mounts_at(self.mnt)[0].options)
 
     def test_mounts_in_another_namespace(self):
-        holder = subprocess.Popen(["unshare", "-m", "sh", "-c", "echo; exec sleep 600"],
+        holder = subprocess.Popen(in_own_namespace("sh", "-c", "echo; exec sleep 600"),
                                   stdout=subprocess.PIPE)
         self.addCleanup(holder.wait)
         self.addCleanup(holder.kill)

@@ -205,7 +205,8 @@ class AtRandom(support.MountTest):
         writers = [Writer(number, random.Random(rng.random())) for number in range(3)]
         end = time.monotonic() + write_support.seconds(15)
         kills = in_flight = pending = commits = 0
-        while time.monotonic() < end or kills < 3:
+        # On a busy machine it takes longer until the daemon was killed in each of these states.
+        while time.monotonic() < end or kills < 3 or not (in_flight and pending and commits):
             options = f"{OPTIONS},settle={rng.choice((0, 0, 0.02, 1000))}"
             mount = WriteMount(self.source, options)
             with mount:
@@ -245,8 +246,6 @@ class AtRandom(support.MountTest):
         self.assertEqual(write_support.leftovers(self.source), [])
         print(f"{self.id()}: {kills} kills, {in_flight} calls in flight, {pending} pending, "
               f"{commits} commits", file=sys.stderr)
-        for count in (kills, in_flight, pending, commits):
-            self.assertGreater(count, 0)
 
     @staticmethod
     def write(writer, root):

@@ -386,13 +386,23 @@ bool Filesystem::RemoveHome(const Place& place, const StoredEntry& entry) {
   if (!home || home->kind != HomeKind::kOurs || !home->folder.valid()) {
     return false;
   }
-  const NodePtr node = KnownNode(entry);
-  if (const ZonePtr zone = node == nullptr ? nullptr : nodes_.ZoneAt(node->id)) {
+  // Found by the folder: where a directory's inode number comes from its path (mergerfs) its node
+  // may be another one since it was renamed, without a zone.
+  const auto is_there = [&](const Session& session) {
+    struct stat folder = {};
+    struct stat st = {};
+    return os_.FStat(home->folder.get(), &folder) == 0 && os_.FStat(session.home(), &st) == 0 &&
+           FileId::Of(st) == FileId::Of(folder);
+  };
+  for (const ZonePtr& zone : Zones()) {
     MutexLock lock(zone->mutex);
     for (const auto& session : zone->adopted) {
-      session->RemoveIfEmpty();
+      if (is_there(*session)) {
+        session->RemoveIfEmpty();
+      }
     }
-    if (auto session = std::exchange(zone->session, nullptr)) {
+    if (zone->session != nullptr && is_there(*zone->session)) {
+      const auto session = std::exchange(zone->session, nullptr);
       session->KeepPendingIf([] { return true; }, [] { return std::vector<std::string>(); });
       session->RemoveIfEmpty();
     }

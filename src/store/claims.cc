@@ -184,6 +184,11 @@ void Claims::Forget(uint64_t id) {
   }
 }
 
+void Claims::Close() {
+  MutexLock lock(mutex_);
+  file_ = Descriptor();
+}
+
 Status Claims::Open() {
   if (file_.valid()) {
     return {};

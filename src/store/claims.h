@@ -96,6 +96,8 @@ class Claims {
   };
   std::optional<Match> FindTwins(const FileFacts& a, const FileFacts& b) EXCLUDES(mutex_);
   void Forget(uint64_t id) EXCLUDES(mutex_);
+  // The file, if none holds any more.
+  void Close() EXCLUDES(mutex_);
 
   // What the file in `folder` says; nothing if there is none. What is torn ends the reading, as it
   // was never synced; what later versions say is left out.

@@ -503,6 +503,14 @@ void Session::RemoveIfEmptyLocked() {
       return;
     }
   }
+  // Closed before they lose their names: FUSE file systems and NFS keep a file that is open under
+  // another name, and then its folder doesn't go. Nobody adopts us: the home is locked.
+  claims_.Close();
+  lock_ = Descriptor();
+  {
+    MutexLock lock(mutex_);
+    pending_ = Descriptor();
+  }
   Unlink(kPendingName);
   Unlink(Claims::kName);
   Unlink(Claims::kNewName);

@@ -160,7 +160,7 @@ class Session {
   const Descriptor home_;  // .xzfs
   const std::string name_;
   const Descriptor folder_;
-  const Descriptor lock_;
+  Descriptor lock_;
   Claims claims_;
   Mutex mutex_;
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;

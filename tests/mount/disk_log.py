@@ -59,7 +59,7 @@ class LoggedDisk:
     def __enter__(self):
         with open(self.image, "wb") as out:
             out.truncate(self.filesystem.bytes)
-        support.run([*self.filesystem.mkfs, self.image])
+        support.make_filesystem(self.filesystem.mkfs, self.image)
         os.mkdir(self.path)
         os.mkdir(self._fuse)
         with contextlib.ExitStack() as undo:

@@ -501,6 +501,20 @@ def run(argv, deadline_s=120, **more):
     return done.stdout
 
 
+def make_filesystem(argv, image):
+    """mkfs. That of btrfs asks what all loop devices of the machine lie on, and gives up if one of
+    them is just going away: then it is asked again."""
+    def is_made():
+        try:
+            run([*argv, image])
+        except AssertionError as error:
+            if "cannot check mount status" not in str(error):
+                raise
+            return False
+        return True
+    wait_until(is_made, f"{argv[0]} has made a file system")
+
+
 class MountTest(unittest.TestCase):
     """Gives each test `self.source`, an empty folder to fill and mount."""
 

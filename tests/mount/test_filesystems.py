@@ -13,7 +13,7 @@ import tempfile
 import support
 from filesystems_support import OPTIONS, Case, mount_at, names_below, tree_of
 from support import run, temp_dir, wait_until
-from test_write_disk import disk
+from test_write_disk import disk, unmount
 from write_support import (WriteMount, assert_valid, leftovers, patched, read_file,
                            write_at, write_file)
 
@@ -353,6 +353,59 @@ class OverlayFs(Beyond, Case):
             mount.sync()
         self.assert_committed({"top/inner/below": b"Below"})
         self.assert_nothing_left()
+
+
+class OnFuse:
+    """The source is on a FUSE file system, and nobody else writes to it."""
+
+    def setUp(self):
+        Case.setUp(self)
+        self.branches = [self.enterContext(temp_dir(f"xzfs-branch{number}-")) for number in (1, 2)]
+        self.make_inner()
+        self.source = self.enterContext(temp_dir("xzfs-fuse-"))
+        self.mount_source()
+        self.stack.callback(unmount, self.source)
+        self.inner = os.path.join(self.source, "top/inner")
+        self.plain = b"".join(b"%d\n" % i for i in range(20_000))
+        os.makedirs(self.inner, exist_ok=True)
+        write_file(os.path.join(self.inner, "old.xz"), lzma.compress(self.plain, preset=0))
+
+    def make_inner(self):
+        pass
+
+    def mount_source(self):
+        raise NotImplementedError
+
+    def run_mount(self, options=OPTIONS):
+        return WriteMount(self.source, options + ",single_client")
+
+    def private_top(self):
+        return self.source
+
+    def between_mounts(self):
+        """Its inode numbers may be others afterwards."""
+        unmount(self.source)
+        self.mount_source()
+
+
+class Bindfs(OnFuse, Beyond, Case):
+
+    def mount_source(self):
+        # Else it shows a link count of before for a second, whoever asks.
+        run(["bindfs", "-o", "attr_timeout=0", self.branches[0], self.source])
+
+
+class Mergerfs(OnFuse, Beyond, Case):
+    """Two file systems are shown as one: what a rename reaches is not to be seen from outside."""
+
+    def make_inner(self):
+        mount_at(self.stack, "none", self.branches[1], "-t", "tmpfs", "-o", "size=64m")
+        for branch in self.branches:
+            os.makedirs(os.path.join(branch, "top"))
+        os.mkdir(os.path.join(self.branches[1], "top/inner"))
+
+    def mount_source(self):
+        run(["mergerfs", "-o", "use_ino,minfreespace=0", ":".join(self.branches), self.source])
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ def disk(make, size):
         image, path = os.path.join(folder, "image"), os.path.join(folder, "disk")
         with open(image, "wb") as out:
             out.truncate(size)
-        support.run([*make, image])
+        support.make_filesystem(make, image)
         os.mkdir(path)
         mount_image(image, path)
         try:

@@ -78,7 +78,7 @@ class Policy(Cold):
             cold = mount.stats()["cold"]
             # The walk may have met a file that was just made, and empty.
             self.assertEqual(cold["plain"]["files"],
-                             cold["waiting"]["files"] + cold["kept"]["files"])
+                             cold["waiting"]["files"] + cold["kept_plain"]["files"])
             self.assertGreaterEqual(cold["waiting"]["files"], 1)
             self.assertEqual(mount.stats()["commits"]["done"], 0)
         self.assertEqual(read_file(self.stored("file")), TEXT)

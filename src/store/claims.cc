@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "store/names.h"
 #include "store/record_file.h"
 #include "store/records.h"
 #include "store/xz_writer.h"
@@ -22,7 +23,6 @@ namespace {
 
 enum class Type : uint8_t { kClaim = 1, kDone = 2 };
 
-constexpr mode_t kFileMode = 0600;
 // A claim takes 200 bytes and its names: this are the claims of a batch of xzfsctl.
 constexpr uint64_t kLeastRewrite = uint64_t{64} << 10;
 constexpr uint64_t kLeastTruncation = uint64_t{16} << 10;
@@ -193,7 +193,7 @@ Status Claims::Open() {
   if (file_.valid()) {
     return {};
   }
-  const int fd = os_.OpenBeneath(folder_, kName, O_RDWR | O_CREAT | O_EXCL, kFileMode);
+  const int fd = os_.OpenBeneath(folder_, kName, O_RDWR | O_CREAT | O_EXCL, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make " + path_ + "/" + kName);
   }
@@ -257,7 +257,7 @@ Status Claims::Rewrite() {
   if (const int error = os_.Sync(folder_, /*only_data=*/false); error < 0) {
     return FailErrno(-error, what);
   }
-  const int fd = os_.OpenBeneath(folder_, kNewName, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  const int fd = os_.OpenBeneath(folder_, kNewName, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, what);
   }

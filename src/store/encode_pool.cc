@@ -12,10 +12,7 @@ bool SameOptions(const EncodeOptions& a, const EncodeOptions& b) {
 }  // namespace
 
 EncodePool::EncodePool(unsigned threads, uint64_t block_bytes, Priority priority)
-    : threads_(threads),
-      block_bytes_(block_bytes),
-      priority_(priority),
-      pool_(threads, threads) {}
+    : threads_(threads), block_bytes_(block_bytes), priority_(priority), pool_(threads, threads) {}
 
 void EncodePool::Start() { pool_.Start(); }
 

@@ -20,12 +20,8 @@
 namespace xzfs {
 namespace {
 
-constexpr const char* kLockName = "lock";
 constexpr const char* kMarkerName = "marker";
 constexpr const char* kNewMarkerName = "marker.new";
-constexpr const char* kLostAndFound = "lost+found";
-constexpr mode_t kFolderMode = 0700;
-constexpr mode_t kFileMode = 0600;
 // A marker has about 100 bytes, a session's lock a number.
 constexpr size_t kMostTextBytes = 4096;
 // Directories are not nested deeper in practice, and the walk upwards ends at the root anyway.
@@ -87,7 +83,8 @@ bool IsSame(const Marked& a, const Marked& b) {
 // As we make it.
 bool LooksMadeByUs(Os& os, int home) {
   struct stat st = {};
-  return os.FStat(home, &st) == 0 && (st.st_mode & 07777) == kFolderMode && st.st_uid == geteuid();
+  return os.FStat(home, &st) == 0 && (st.st_mode & 07777) == kPrivateFolderMode &&
+         st.st_uid == geteuid();
 }
 
 // What whoever was making or removing it may have left: the lock alone, or nothing.
@@ -128,7 +125,7 @@ Status WriteMarker(Os& os, int home) {
   const std::string text = "xzfs 1\nid " + NewMarkerId() + "\nfolder " + std::to_string(now.inode) +
                            " " + std::to_string(now.birth_ns) + "\n";
   const Descriptor file(
-      os, os.OpenBeneath(home, kNewMarkerName, O_RDWR | O_CREAT | O_TRUNC, kFileMode));
+      os, os.OpenBeneath(home, kNewMarkerName, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode));
   int error = file.get();
   if (file.valid()) {
     const ssize_t put = os.PWrite(file.get(), BytesOf(text), 0);
@@ -145,7 +142,7 @@ Status WriteMarker(Os& os, int home) {
 
 // The sessions of a copy go where nobody adopts them. REQUIRES: the home's lock is held.
 Status TakeOver(Os& os, int home) {
-  const int made = os.MakeDir(home, kLostAndFound, kFolderMode);
+  const int made = os.MakeDir(home, kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
   }
@@ -252,7 +249,7 @@ Result<Home> LookAtAnyHome(Os& os, int dir) {
 Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make) {
   const std::string name(kPrivateFolder);
   if (make) {
-    const int made = os.MakeDir(top, name, kFolderMode);
+    const int made = os.MakeDir(top, name, kPrivateFolderMode);
     if (made < 0 && made != -EEXIST) {
       return FailErrno(-made, "make the folder .xzfs in the source");
     }
@@ -275,7 +272,7 @@ Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make) {
 }
 
 Result<Descriptor> LockHome(Os& os, int home) {
-  int fd = os.OpenBeneath(home, kLockName, O_RDWR | O_CREAT, kFileMode);
+  int fd = os.OpenBeneath(home, kLockName, O_RDWR | O_CREAT, kPrivateFileMode);
   if (fd == -EROFS) {
     fd = os.OpenBeneath(home, kLockName, O_RDONLY);
   }

@@ -30,6 +30,10 @@ enum class HomeKind {
   kCopy,
 };
 
+// What is in it beside sessions: what daemons take turns with, and what is nobody's.
+inline constexpr const char* kLockName = "lock";  // in each session's folder, too
+inline constexpr const char* kLostAndFound = "lost+found";
+
 struct Home {
   HomeKind kind = HomeKind::kNone;
   Descriptor folder;  // of kOurs and kCopy, unless it may not be read
@@ -57,7 +61,7 @@ Result<Descriptor> LockHome(Os& os, int home);
 // written. REQUIRES: the home's lock is held.
 void RemoveUnusedHome(Os& os, int top, int home);
 
-// What is in it beside sessions.
+// No other name that we have in it.
 bool IsSessionName(const std::string& name);
 
 // A session whose process lives.

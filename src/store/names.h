@@ -1,6 +1,8 @@
 // Stored names and logical names: the rules that need no look at the files.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -52,5 +54,8 @@ inline constexpr size_t kWritableReserveBytes = kEscapeSuffix.size();
 
 // The source's own folder, at its root.
 inline constexpr std::string_view kPrivateFolder = ".xzfs";
+// Of all that is made in it: nobody but the owner looks in.
+inline constexpr mode_t kPrivateFolderMode = 0700;
+inline constexpr mode_t kPrivateFileMode = 0600;
 
 }  // namespace xzfs

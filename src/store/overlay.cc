@@ -22,6 +22,7 @@
 #include <limits>
 #include <utility>
 
+#include "store/names.h"
 #include "store/records.h"
 
 namespace xzfs {
@@ -472,7 +473,7 @@ Status Overlay::SetTimes(const struct timespec times[2]) {
 
 void Overlay::TouchCtime() {
   ++changes_;
-  files_->ChangeMode(kFileMode);
+  files_->ChangeMode(kPrivateFileMode);
 }
 
 bool Overlay::IsBase(uint64_t begin, uint64_t end) const {

@@ -134,7 +134,6 @@ class Overlay {
   }
 
  private:
-  static constexpr mode_t kFileMode = 0600;
   // Random writes make a record each; so much is read back in a few milliseconds.
   static constexpr uint64_t kLeastCompaction = uint64_t{1} << 20;
   // A larger one isn't read back.

@@ -6,13 +6,9 @@
 #include <iterator>
 #include <utility>
 
+#include "store/names.h"
+
 namespace xzfs {
-
-namespace {
-
-constexpr mode_t kFileMode = 0600;
-
-}  // namespace
 
 void OverlayFileCache::Touch(const std::shared_ptr<OverlayFiles>& files) {
   std::shared_ptr<OverlayFiles> oldest;
@@ -65,7 +61,7 @@ size_t OverlayFileCache::size() {
 }
 
 Result<OverlayFiles::Ref> OverlayFiles::OpenLocked(Which which, int flags) {
-  const mode_t mode = (flags & O_CREAT) != 0 ? kFileMode : 0;
+  const mode_t mode = (flags & O_CREAT) != 0 ? kPrivateFileMode : 0;
   int fd = os_.OpenBeneath(folder_, NameOf(which), flags, mode);
   while ((fd == -EMFILE || fd == -ENFILE) && cache_ != nullptr) {
     // The others' locks are never taken under this one.

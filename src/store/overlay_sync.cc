@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "store/names.h"
 #include "store/overlay.h"
 #include "store/records.h"
 
@@ -59,7 +60,7 @@ Status Overlay::CompactLog() {
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
   const std::string bytes = FreshLog();
   const std::string name = id_ + ".log.new";
-  const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make the overlay's log " + name);
   }
@@ -206,8 +207,8 @@ Status Overlay::WriteAnew() {
   const std::string data_name = id_ + ".data.new";
   const std::string log_name = id_ + ".log.new";
   constexpr int kFlags = O_RDWR | O_CREAT | O_TRUNC;
-  Descriptor data(os_, os_.OpenBeneath(folder_, data_name, kFlags, kFileMode));
-  Descriptor log(os_, os_.OpenBeneath(folder_, log_name, kFlags, kFileMode));
+  Descriptor data(os_, os_.OpenBeneath(folder_, data_name, kFlags, kPrivateFileMode));
+  Descriptor log(os_, os_.OpenBeneath(folder_, log_name, kFlags, kPrivateFileMode));
   const std::string bytes = FreshLog();
   const auto make = [&]() REQUIRES(mutex_) -> Status {
     const auto check = [&](int error) -> Status {
@@ -267,7 +268,7 @@ Status Overlay::CopyFile(const Descriptor& from, int folder, const std::string& 
   if (const int error = os_.FStat(from.get(), &st); error < 0) {
     return FailErrno(-error, "stat the overlay " + id_);
   }
-  const int fd = os_.OpenBeneath(folder, to, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  const int fd = os_.OpenBeneath(folder, to, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "copy the overlay " + id_);
   }

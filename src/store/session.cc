@@ -24,13 +24,9 @@
 namespace xzfs {
 namespace {
 
-constexpr const char* kLockName = "lock";
 constexpr const char* kPendingName = "pending";
-constexpr const char* kLostAndFound = "lost+found";
 // What an intent begins with instead of the number of its steps, if each has a birth time.
 constexpr uint64_t kIntentWithBirths = 0;
-constexpr mode_t kFolderMode = 0700;
-constexpr mode_t kFileMode = 0600;
 
 std::string Sealed(std::string_view body) {
   std::string record;
@@ -103,7 +99,7 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const Se
     return Fail(ENOENT, "the folder .xzfs is just being removed");
   }
   std::string name = NewName();
-  if (const int error = os.MakeDir(home.get(), name, kFolderMode); error < 0) {
+  if (const int error = os.MakeDir(home.get(), name, kPrivateFolderMode); error < 0) {
     return FailErrno(-error, "make .xzfs/" + name);
   }
   DropAcls(os, home.get(), name);
@@ -112,7 +108,8 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const Se
     return FailErrno(-folder_fd, "open .xzfs/" + name);
   }
   Descriptor folder(os, folder_fd);
-  const int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT | O_EXCL, kFileMode);
+  const int lock_fd =
+      os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT | O_EXCL, kPrivateFileMode);
   if (lock_fd < 0) {
     return FailErrno(-lock_fd, "make .xzfs/" + name + "/lock");
   }
@@ -136,7 +133,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
   }
   Descriptor folder(os, folder_fd);
   // One that was killed before it made its lock is dead as well.
-  int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kFileMode);
+  int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kPrivateFileMode);
   if (lock_fd == -EROFS) {
     lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDONLY);
   }
@@ -252,7 +249,7 @@ size_t Session::CountOverlays(Os& os, int source) {
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
   XZFS_ASSIGN_OR_RETURN(const Descriptor home,
                         OpenHome(os, source, /*is_root=*/true, /*make=*/true));
-  const int made = os.MakeDir(home.get(), kLostAndFound, kFolderMode);
+  const int made = os.MakeDir(home.get(), kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
   }
@@ -261,7 +258,7 @@ Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
 }
 
 Result<Descriptor> Session::OpenLostAndFound() {
-  const int made = os_.MakeDir(home(), kLostAndFound, kFolderMode);
+  const int made = os_.MakeDir(home(), kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
   }
@@ -286,7 +283,7 @@ std::string Session::NewId() {
 
 Result<TempFile> Session::MakeTemp() {
   std::string name = NewId() + ".tmp";
-  const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_EXCL, kFileMode);
+  const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_EXCL, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
   }
@@ -299,7 +296,7 @@ Status Session::NotePending(const std::string& path, const Paths& alive) {
   const std::string record = Sealed(path);
   MutexLock lock(mutex_);
   if (!pending_.valid()) {
-    const int fd = os_.OpenBeneath(folder(), kPendingName, O_RDWR | O_CREAT, kFileMode);
+    const int fd = os_.OpenBeneath(folder(), kPendingName, O_RDWR | O_CREAT, kPrivateFileMode);
     if (fd < 0) {
       return FailErrno(-fd, "open .xzfs/" + name_ + "/pending");
     }
@@ -336,7 +333,7 @@ Status Session::RewritePending(const std::vector<std::string>& paths) {
     PutRecord(bytes, path);
   }
   const std::string fresh = std::string(kPendingName) + ".tmp";  // the next mount would remove it
-  const int fd = os_.OpenBeneath(folder(), fresh, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  const int fd = os_.OpenBeneath(folder(), fresh, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + fresh);
   }
@@ -427,7 +424,7 @@ std::vector<IntentStep> Session::ReadIntent(const std::string& name) {
 }
 
 Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool durable) {
-  const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_TRUNC, kFileMode);
+  const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
   }

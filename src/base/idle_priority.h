@@ -3,8 +3,8 @@
 // On a busy machine a thread at idle priority may not run for minutes. So it is there only while it
 // computes: it holds no lock then, and it rises as soon as somebody waits for such work. The system
 // lets a thread rise that has root's rights, or a limit on nice values of 20 or more. Where it lets
-// none rise, a thread gets a nice value of 10 for good instead: about a tenth of what a busy program
-// gets, so that nobody waits for ever.
+// none rise, a thread gets a nice value of 10 for good instead: about a tenth of what a busy
+// program gets, so that nobody waits for ever.
 #pragma once
 
 namespace xzfs {

@@ -57,6 +57,23 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
   return OverwriteFile(os, fd, to.dir.get(), to.name, begun);
 }
 
+// The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
+// that the old one went, which lies in another directory: btrfs does so. Where the next step wasn't
+// taken the first one is undone: the file has its old name. (Where it was taken the user has made a
+// second name later.)
+Status UndoHalfRename(Os& os, int source, const IntentStep& first, const IntentStep& next) {
+  const auto from = Find(os, source, first.from);
+  const auto to = Find(os, source, first.to);
+  const auto other = Find(os, source, next.from);
+  if (!from || !to || !other || !from->Is(first) || !to->Is(first) || !other->Is(next)) {
+    return {};
+  }
+  int error = os.Sync(from->dir.get(), /*only_data=*/false);
+  error = error < 0 ? error : os.Unlink(to->dir.get(), to->name, 0);
+  error = error < 0 ? error : os.Sync(to->dir.get(), /*only_data=*/false);
+  return error < 0 ? FailErrno(-error, "undo a rename of " + first.from) : Status();
+}
+
 // Returns whether the step is done now.
 Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_first) {
   auto from = Find(os, source, step.from);
@@ -76,7 +93,9 @@ Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_first)
     error = os.Unlink(from->dir.get(), from->name, 0);
   } else {
     XZFS_ASSIGN_OR_RETURN(const Target to, Find(os, source, step.to));
-    error = RenameOverNothing(os, from->dir.get(), from->name, to.dir.get(), to.name);
+    error = to.Is(step)  // only the old name is still to go
+                ? os.Unlink(from->dir.get(), from->name, 0)
+                : RenameOverNothing(os, from->dir.get(), from->name, to.dir.get(), to.name);
     os.Sync(to.dir.get(), false);
   }
   if (error < 0) {
@@ -101,6 +120,9 @@ int RenameOverNothing(Os& os, int from_dir, const std::string& from, int to_dir,
 }
 
 Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps) {
+  if (steps.size() > 1 && steps[0].kind == IntentStep::Kind::kRename) {
+    XZFS_RETURN_IF_ERROR(UndoHalfRename(os, source, steps[0], steps[1]));
+  }
   bool is_first = true;
   for (const IntentStep& step : steps) {
     if (step.kind == IntentStep::Kind::kOverwrite) {

@@ -11,6 +11,7 @@ import time
 
 import filesystems_support
 import support
+import test_write_disk
 import write_model
 import write_support
 from support import make_cold, temp_dir
@@ -144,7 +145,9 @@ class Random(support.MountTest):
         for folder in (self.source, self.oracle):
             below = os.path.join(folder, "f")
             os.mkdir(below)
-            filesystems_support.mount_at(stack, "tmpfs", below, "-t", "tmpfs", "-o", "size=64m")
+            _, disk = stack.enter_context(test_write_disk.disk(test_write_disk.EXT4, 64 << 20))
+            os.rmdir(os.path.join(disk, "lost+found"))
+            filesystems_support.mount_at(stack, disk, below, "--bind")
         _, commits = self.run_model("settle=0.05,block_size=16KiB,preset=0", 100_000,
                                     restarts=("kill", "umount"), make_model=BordersModel)
         self.assertGreater(commits, 10)

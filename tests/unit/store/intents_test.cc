@@ -1,0 +1,94 @@
+// What becomes of an operation that was cut off between its steps, by what is in the source.
+#include "store/intents.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/temp_dir.h"
+
+namespace xzfs {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A plain file `a/new` takes the place of the compressed `b/old.xz`: its name is `b/old` then.
+class IntentsTest : public testing::Test {
+ protected:
+  IntentsTest() {
+    fs::create_directory(Path("a"));
+    fs::create_directory(Path("b"));
+    std::ofstream(Path("a/new")) << "new";
+    std::ofstream(Path("b/old.xz")) << "old";
+    replaces_ = {{IntentStep::Kind::kRename, InodeOf("a/new"), "a/new", "b/old"},
+                 {IntentStep::Kind::kUnlink, InodeOf("b/old.xz"), "b/old.xz", {}}};
+    exchanges_ = replaces_;
+    exchanges_[1].kind = IntentStep::Kind::kRename;
+    exchanges_[1].to = "a/new.xz";
+  }
+  fs::path Path(const std::string& name) const { return dir_.path() / name; }
+  uint64_t InodeOf(const std::string& name) const {
+    struct stat st = {};
+    stat(Path(name).c_str(), &st);
+    return st.st_ino;
+  }
+  bool Has(const std::string& name) const { return fs::exists(Path(name)); }
+  void Complete(const std::vector<IntentStep>& steps) {
+    EXPECT_TRUE(CompleteIntent(Os::Real(), dir_.fd(), *session_, steps));
+  }
+
+  const TempDir dir_;
+  const std::unique_ptr<Session> session_ = *Session::Create(Os::Real(), dir_.fd());
+  std::vector<IntentStep> replaces_;
+  std::vector<IntentStep> exchanges_;
+};
+
+TEST_F(IntentsTest, WhatWasNotBegunStaysAsItIs) {
+  for (const auto& steps : {replaces_, exchanges_}) {
+    Complete(steps);
+    EXPECT_TRUE(Has("a/new") && Has("b/old.xz") && !Has("b/old"));
+  }
+}
+
+TEST_F(IntentsTest, TheFirstStepIsFollowedByTheSecond) {
+  fs::rename(Path("a/new"), Path("b/old"));
+  Complete(replaces_);
+  EXPECT_TRUE(Has("b/old") && !Has("b/old.xz"));
+}
+
+TEST_F(IntentsTest, AnExchangeIsCompleted) {
+  fs::rename(Path("a/new"), Path("b/old"));
+  Complete(exchanges_);
+  EXPECT_TRUE(Has("b/old") && Has("a/new.xz") && !Has("b/old.xz"));
+}
+
+TEST_F(IntentsTest, ARenameOfWhichTheDiskKeptTheNewNameAloneIsUndone) {
+  for (const auto& steps : {replaces_, exchanges_}) {
+    fs::create_hard_link(Path("a/new"), Path("b/old"));
+    Complete(steps);
+    EXPECT_TRUE(Has("a/new") && Has("b/old.xz") && !Has("b/old"));
+  }
+}
+
+TEST_F(IntentsTest, ASecondRenameOfWhichTheDiskKeptTheNewNameAloneIsCompleted) {
+  fs::rename(Path("a/new"), Path("b/old"));
+  fs::create_hard_link(Path("b/old.xz"), Path("a/new.xz"));
+  Complete(exchanges_);
+  EXPECT_TRUE(Has("b/old") && Has("a/new.xz") && !Has("b/old.xz"));
+}
+
+TEST_F(IntentsTest, AnotherNameThatTheFileGotLaterStays) {
+  fs::rename(Path("a/new"), Path("b/old"));
+  fs::remove(Path("b/old.xz"));
+  fs::create_hard_link(Path("b/old"), Path("a/new"));
+  Complete(replaces_);
+  EXPECT_TRUE(Has("a/new") && Has("b/old"));
+}
+
+}  // namespace
+}  // namespace xzfs

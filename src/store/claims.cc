@@ -96,6 +96,12 @@ bool Claim::IsOld(const FileFacts& facts) const {
          (old_ctime_ns == 0 || old_ctime_ns == Identity::Of(facts.attributes).ctime_ns);
 }
 
+bool Claim::IsEarlierOld(const FileFacts& facts) const {
+  return facts.attributes.st_ino == old.inode && facts.birth_ns == old.birth_ns &&
+         old.birth_ns != 0 && !HasContentOfOld(facts) && old_ctime_ns != 0 &&
+         Identity::Of(facts.attributes).ctime_ns <= old_ctime_ns;
+}
+
 Result<Claim> ClaimOn(Os& os, Claim::Kind kind, int old_file, int made_file) {
   Claim claim;
   claim.kind = kind;

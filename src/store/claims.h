@@ -38,6 +38,9 @@ struct Claim {
   bool IsOld(const FileFacts& facts) const;
   // Its content hasn't.
   bool HasContentOfOld(const FileFacts& facts) const { return old.Matches(StoredKey::Of(facts)); }
+  // It is the old file in a state of before the claim: of what was never synced a power cut has
+  // left that. Its content is another one. Not told where there are no birth times.
+  bool IsEarlierOld(const FileFacts& facts) const;
   // It is of kind kTwin, one of the two is the new file and the other one the old.
   bool NamesBoth(const FileFacts& a, const FileFacts& b) const {
     return kind == Kind::kTwin && ((IsMade(a) && IsOld(b)) || (IsMade(b) && IsOld(a)));

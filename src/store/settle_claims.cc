@@ -1,7 +1,7 @@
 // What is removed here is what a claim names, and nothing else: of twins the new file, made from
-// the old one, as long as both are what they were; of what was put aside the old file, whose place
-// the new one has, or the new one, which never got a name. A file with which somebody has replaced
-// the old one at the last moment is neither.
+// the old one, as long as both are what they were, or the old one, if a power cut has left less of
+// it; of what was put aside the old file, whose place the new one has, or the new one, which never
+// got a name. A file with which somebody has replaced the old one at the last moment is neither.
 #include "store/settle_claims.h"
 
 #include <fcntl.h>
@@ -25,7 +25,26 @@ std::string PathOf(const Session& session, const std::string& file) {
   return JoinPath(JoinPath(std::string(kPrivateFolder), session.name()), file);
 }
 
-Status SettleTwins(Os& os, int dir, const Claim& claim) {
+// The new file has all that was compressed, and is on the disk: it takes the place of a state of
+// the old one that came before. That is kept if there is something in it: if the clock was set back
+// it might be a later one.
+Status ReplaceEarlier(Os& os, Session& session, int dir, const Claim& claim, const FileFacts& old) {
+  const KeptTimes times(os, dir);
+  if (old.attributes.st_size == 0) {
+    const int error = os.Unlink(dir, claim.name, 0);
+    return error < 0 ? FailErrno(-error, "remove " + claim.name) : Status();
+  }
+  const std::string aside = session.NewId() + std::string(kAsideSuffix);
+  const int error = RenameOverNothing(os, dir, claim.name, session.folder(), aside);
+  if (error < 0) {
+    return FailErrno(-error, "put " + claim.name + " aside");
+  }
+  return KeepInLostAndFound(os, session, aside,
+                            "What a power cut has left of " + JoinPath(claim.dir, claim.name) +
+                                ", of which " + claim.other + " has the whole content");
+}
+
+Status SettleTwins(Os& os, Session& session, int dir, const Claim& claim) {
   FileFacts old;
   FileFacts made;
   int error = dir < 0 ? -ENOENT : os.FactsAt(dir, claim.name, &old);
@@ -35,6 +54,8 @@ Status SettleTwins(Os& os, int dir, const Claim& claim) {
   if (error == 0 && claim.IsOld(old) && claim.IsMade(made)) {
     const KeptTimes times(os, dir);
     error = os.Unlink(dir, claim.other, 0);
+  } else if (error == 0 && claim.IsEarlierOld(old) && claim.IsMade(made)) {
+    return ReplaceEarlier(os, session, dir, claim, old);
   }
   return error < 0 && error != -ENOENT ? FailErrno(-error, "settle " + claim.other) : Status();
 }
@@ -83,7 +104,7 @@ Status SettleAside(Os& os, Session& session, int dir, const Claim& claim) {
 }  // namespace
 
 Status SettleClaim(Os& os, Session& session, int dir, const Claim& claim) {
-  return claim.kind == Claim::Kind::kTwin ? SettleTwins(os, dir, claim)
+  return claim.kind == Claim::Kind::kTwin ? SettleTwins(os, session, dir, claim)
                                           : SettleAside(os, session, dir, claim);
 }
 

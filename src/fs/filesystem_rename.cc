@@ -147,6 +147,15 @@ Status Filesystem::PrepareRename(PreparedRename& prepared) {
   }
   if (!prepared.to_write.empty()) {
     prepared.DropIntent();
+    // What the disk has of one operation on a name must not be of two before.
+    const bool is_used_again = [&] {
+      MutexLock lock(done_intents_mutex_);
+      return std::any_of(done_intents_.begin(), done_intents_.end(),
+                         [&](const DoneIntent& done) { return done.Concerns(prepared.to_write); });
+    }();
+    if (is_used_again) {
+      RemoveDoneIntents(1);
+    }
     XZFS_ASSIGN_OR_RETURN(prepared.session, SessionFor(prepared.zone));
     XZFS_ASSIGN_OR_RETURN(prepared.intent,
                           prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));
@@ -308,7 +317,7 @@ bool Filesystem::Undo(const HalfDone& half) {
       return false;
     }
   }
-  FinishIntent({half.session, half.intent, half.dirs});
+  FinishIntent({half.session, half.intent, half.dirs, half.intended});
   return true;
 }
 
@@ -402,7 +411,7 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
     if (error < 0) {
       // The first step changed nothing yet; a later one is undone by going back. If that fails,
       // too, the next lookup tries it again, or else the next mount completes the operation.
-      HalfDone half{{}, prepared.session, prepared.intent, DirectoriesOf(steps)};
+      HalfDone half{{}, prepared.session, prepared.intent, DirectoriesOf(steps), prepared.steps};
       for (size_t done = i; done-- > 0;) {
         half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
                               steps[done].to->descriptor, steps[done].to_name, steps[done].inode});
@@ -422,7 +431,8 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
       }
     }
   }
-  FinishIntent({prepared.session, std::exchange(prepared.intent, {}), DirectoriesOf(steps)});
+  FinishIntent({prepared.session, std::exchange(prepared.intent, {}), DirectoriesOf(steps),
+                std::exchange(prepared.steps, {})});
   return {};
 }
 

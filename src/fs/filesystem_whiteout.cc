@@ -89,7 +89,8 @@ Status Filesystem::RenameWhiteout::PutInto(const Place& from) {
         "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
-  fs.FinishIntent({session, std::exchange(intent, {}), {from.descriptor}});
+  fs.FinishIntent(
+      {session, std::exchange(intent, {}), {from.descriptor}, std::exchange(steps, {})});
   return {};
 }
 

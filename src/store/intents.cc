@@ -58,20 +58,31 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
 }
 
 // The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
-// that the old one went, which lies in another directory: btrfs does so. Where the next step wasn't
-// taken the first one is undone: the file has its old name. (Where it was taken the user has made a
-// second name later.)
-Status UndoHalfRename(Os& os, int source, const IntentStep& first, const IntentStep& next) {
+// that the old one went, which lies in another directory: btrfs does so. Then the file has both. If
+// the next step wasn't taken the new name goes, and nothing was begun. If that is a rename, and was
+// taken, the old name goes. (Where a removal was taken the user may have made the second name.)
+Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentStep& next) {
   const auto from = Find(os, source, first.from);
   const auto to = Find(os, source, first.to);
-  const auto other = Find(os, source, next.from);
-  if (!from || !to || !other || !from->Is(first) || !to->Is(first) || !other->Is(next)) {
+  if (!from || !to || !from->Is(first) || !to->Is(first)) {
     return {};
   }
-  int error = os.Sync(from->dir.get(), /*only_data=*/false);
-  error = error < 0 ? error : os.Unlink(to->dir.get(), to->name, 0);
-  error = error < 0 ? error : os.Sync(to->dir.get(), /*only_data=*/false);
-  return error < 0 ? FailErrno(-error, "undo a rename of " + first.from) : Status();
+  const auto is_at = [&](const std::string& path) {
+    const auto found = Find(os, source, path);
+    return found && found->Is(next);
+  };
+  const Target* const kept =
+      is_at(next.from)
+          ? &*from
+          : (next.kind == IntentStep::Kind::kRename && is_at(next.to) ? &*to : nullptr);
+  if (kept == nullptr) {
+    return {};
+  }
+  const Target& other = kept == &*from ? *to : *from;
+  int error = os.Sync(kept->dir.get(), /*only_data=*/false);
+  error = error < 0 ? error : os.Unlink(other.dir.get(), other.name, 0);
+  error = error < 0 ? error : os.Sync(other.dir.get(), /*only_data=*/false);
+  return error < 0 ? FailErrno(-error, "end a rename of " + first.from) : Status();
 }
 
 // Returns whether the step is done now.
@@ -82,8 +93,9 @@ Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_first)
     if (!is_first || step.kind == IntentStep::Kind::kUnlink) {
       return true;
     }
+    // What has the new name may be another file that took it later.
     const auto to = Find(os, source, step.to);
-    return to && to->Is(step);
+    return to && to->facts;
   }
   if (is_first) {
     return false;  // it was never begun
@@ -121,7 +133,7 @@ int RenameOverNothing(Os& os, int from_dir, const std::string& from, int to_dir,
 
 Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps) {
   if (steps.size() > 1 && steps[0].kind == IntentStep::Kind::kRename) {
-    XZFS_RETURN_IF_ERROR(UndoHalfRename(os, source, steps[0], steps[1]));
+    XZFS_RETURN_IF_ERROR(EndHalfRename(os, source, steps[0], steps[1]));
   }
   bool is_first = true;
   for (const IntentStep& step : steps) {

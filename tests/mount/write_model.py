@@ -60,6 +60,7 @@ class Model:
     """
 
     MOST_HANDLES = 12
+    COMMITS_MAY_FAIL = False
 
     def __init__(self, test, rng, mounted, oracle, largest):
         self.test, self.rng, self.mounted, self.oracle = test, rng, mounted, oracle
@@ -108,6 +109,10 @@ class Model:
                           for path in (self.test.source, self.mounted(), self.oracle))
         lines = "\n".join(map(str, self.log))
         self.test.fail(f"seed {write_support.SEED}: {why}\nafter\n{lines}\n{trees}")
+
+    def settle(self):
+        """Waits until nothing is pending."""
+        self.test.mount.sync()
 
     # Choices.
 

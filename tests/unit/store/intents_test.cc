@@ -61,6 +61,20 @@ TEST_F(IntentsTest, TheFirstStepIsFollowedByTheSecond) {
   EXPECT_TRUE(Has("b/old") && !Has("b/old.xz"));
 }
 
+TEST_F(IntentsTest, TheFirstStepIsFollowedByTheSecondThoughAThirdFileHasTheNameNow) {
+  fs::rename(Path("a/new"), Path("b/old"));
+  std::ofstream(Path("a/newer")) << "newer";
+  fs::rename(Path("a/newer"), Path("b/old"));
+  Complete(replaces_);
+  EXPECT_TRUE(Has("b/old") && !Has("b/old.xz"));
+}
+
+TEST_F(IntentsTest, WhatIsUnderTheOldNameStaysIfNothingHasTheNewOne) {
+  fs::rename(Path("a/new"), Path("a/elsewhere"));
+  Complete(replaces_);
+  EXPECT_TRUE(Has("b/old.xz"));
+}
+
 TEST_F(IntentsTest, AnExchangeIsCompleted) {
   fs::rename(Path("a/new"), Path("b/old"));
   Complete(exchanges_);
@@ -73,6 +87,13 @@ TEST_F(IntentsTest, ARenameOfWhichTheDiskKeptTheNewNameAloneIsUndone) {
     Complete(steps);
     EXPECT_TRUE(Has("a/new") && Has("b/old.xz") && !Has("b/old"));
   }
+}
+
+TEST_F(IntentsTest, ItIsCompletedIfTheNextOneWasTaken) {
+  fs::create_hard_link(Path("a/new"), Path("b/old"));
+  fs::rename(Path("b/old.xz"), Path("a/new.xz"));
+  Complete(exchanges_);
+  EXPECT_TRUE(!Has("a/new") && Has("a/new.xz") && Has("b/old"));
 }
 
 TEST_F(IntentsTest, ASecondRenameOfWhichTheDiskKeptTheNewNameAloneIsCompleted) {

@@ -5,15 +5,19 @@ them all is synced. What must hold of a name that was there all the time, after 
 
 - It is there, and all of it can be read.
 - Its content is one that it has had since its file was last synced, whole. Only a file that was
-  written to in its place since then may be a mixture, as in the source. So may a plain file that
-  another plain file was renamed over whose content nobody synced, and what lay below a directory
-  that was renamed.
+  written to in its place since then may be a mixture, as in the source.
+- Where a plain file whose content nobody synced took the very name of another plain file, and below a
+  directory that was renamed, all is as in the source.
 
-Names that never were there are not there. XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done
-and for how long.
+Names that never were there are not there. On btrfs a name may be shown twice, though, plain and
+compressed: of several changes of names it may keep a later one and not an earlier one
+(docs/guarantees.md). That is counted, and such names aren't judged. Run by hand, as it asks
+more than each file system keeps: ext4 itself has shown damage after a cut with writes kept back.
+XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done and for how long.
 """
 
 import collections
+import glob
 import os
 import stat
 import sys
@@ -31,7 +35,8 @@ LARGEST = 60_000
 File = collections.namedtuple("File", "inode digest mtime_ns")
 # `began` and `ended`: where the disk's log ended then. `wild`: the names whose content may be
 # anything from then on; `synced`: the inode of a file that was, or None.
-Step = collections.namedtuple("Step", "began ended files wild synced")
+# `loose`: those that may be gone, too.
+Step = collections.namedtuple("Step", "began ended files wild loose synced")
 
 
 def regular_files(root):
@@ -75,7 +80,8 @@ class History(Model):
         """All is on the disk now."""
         place = self.position()
         self.unsynced = set()
-        self.steps = [Step(place, place, regular_files(self.oracle), frozenset(), None)]
+        self.steps = [Step(place, place, regular_files(self.oracle), frozenset(), frozenset(),
+                           None)]
 
     def _is_plain(self, name):
         stored = os.path.join(self.test.source, name)
@@ -114,22 +120,29 @@ class History(Model):
         self.unsynced |= written
         wild = {name for tree in (before, after) for name, file in tree.items()
                 if file.inode in written}
-        for name, file in after.items():
-            moved = name in before and file.inode != before[name].inode
-            if moved and file.inode in self.unsynced and (
-                    name in plain or moves_directories):
-                wild.add(name)
+        loose = {name for name, file in after.items()
+                 if name in before and file.inode != before[name].inode
+                 and file.inode in self.unsynced and (name in plain or moves_directories)}
         if self._synced is not None:
             self.unsynced.discard(self._synced)
-        self.steps.append(Step(began, self.position(), after, frozenset(wild), self._synced))
+        self.steps.append(Step(began, self.position(), after, frozenset(wild), frozenset(loose),
+                               self._synced))
 
-    def judge(self, got, end):
+    def doubles(self, got):
+        """The compressed forms that are shown as files of their own, beside the plain ones, and the
+        names that they hide."""
+        ever = set().union(*(step.files for step in self.steps))
+        found = {name for name in set(got) - ever
+                 if name.endswith(".xz") and name.removesuffix(".xz") in got}
+        return found | {name.removesuffix(".xz") for name in found}
+
+    def judge(self, got, end, unjudged=frozenset()):
         """What is wrong with `got`, {name: digest}, after a cut at `end`, as lines."""
         begun = self.steps[:1] + [step for step in self.steps[1:] if step.began <= end]
         ever = set().union(*(step.files for step in begun))
-        wrong = [f"{name}: never was there" for name in sorted(set(got) - ever)]
+        wrong = [f"{name}: never was there" for name in sorted(set(got) - ever - unjudged)]
         always = set(begun[0].files).intersection(*(step.files for step in begun))
-        for name in sorted(always):
+        for name in sorted(always.difference(unjudged, *(step.loose for step in begun))):
             if name not in got:
                 wrong.append(f"{name}: is gone")
                 continue
@@ -178,10 +191,10 @@ class PowerModel(PowerTest):
                 setattr(seen, kind, getattr(seen, kind) + 1)
                 what = (f"seed {write_support.SEED}: {filesystem.name}, {options}: {kind} {count} of "
                         f"{len(records)}")
-                self.check(disk, history, records[:count], back, what)
+                self.check(disk, history, records[:count], back, seen, what)
         return len(history.steps)
 
-    def check(self, disk, history, records, back, what):
+    def check(self, disk, history, records, back, seen, what):
         self.boot()
         end = records[-1].end if records else disk.begin
         with disk.cut(records, back) as path:
@@ -189,7 +202,9 @@ class PowerModel(PowerTest):
             found = self.stored_files(source)
             with write_support.WriteMount(source, "preset=0") as mount:
                 got = {name: file.digest for name, file in regular_files(mount.path).items()}
-                wrong = history.judge(got, end)
+                doubles = history.doubles(got) if disk.filesystem.name == "btrfs" else set()
+                seen.doubles += bool(doubles)
+                wrong = history.judge(got, end, doubles)
                 if wrong:
                     lines = "\n".join(map(str, history.log))
                     self.fail(f"{what}:\n" + "\n".join(wrong) + f"\nafter\n{lines}\n"
@@ -198,20 +213,22 @@ class PowerModel(PowerTest):
                 mount.sync()
                 after = {name: file.digest for name, file in regular_files(mount.path).items()}
                 self.assertEqual(after, got, f"{what}: after a sync")
-            write_support.stored_snapshot(source)
-            self.drop_torn_files(source)
+            if not doubles:
+                write_support.stored_snapshot(source)
+            self.drop_finds(source)
             self.assertEqual(write_support.leftovers(source), [], f"{what}\n{found}")
 
     @staticmethod
-    def drop_torn_files(source):
-        """A plain file that nobody synced, and that was just committed: what is left of it is kept."""
+    def drop_finds(source):
+        """What is kept though nobody may need it: what is left of a plain file that nobody synced, and
+        that was just committed; and changes of a file that was replaced or removed since."""
         lost = os.path.join(source, ".xzfs/lost+found")
         for note in os.listdir(lost) if os.path.isdir(lost) else ():
             path = os.path.join(lost, note)
             if note.endswith(".note") and write_support.read_file(path).startswith(
-                    b"What a power cut has left of"):
-                os.unlink(path)
-                os.unlink(path.removesuffix(".note"))
+                    (b"What a power cut has left of", b"Pending changes of")):
+                for kept in glob.glob(path.removesuffix(".note") + "*"):
+                    os.unlink(kept)
 
     @staticmethod
     def stored_files(source):

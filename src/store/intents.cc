@@ -58,9 +58,9 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
 }
 
 // The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
-// that the old one went, which lies in another directory: btrfs does so. Then the file has both. If
-// the next step wasn't taken the new name goes, and nothing was begun. If that is a rename, and was
-// taken, the old name goes. (Where a removal was taken the user may have made the second name.)
+// that the old one went, which lies in another directory: btrfs does so. Then the file has both,
+// and the old one goes: something else may have it by rights since. (Where the next step was a
+// removal that was taken the user may have made the second name later: it stays.)
 Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentStep& next) {
   const auto from = Find(os, source, first.from);
   const auto to = Find(os, source, first.to);
@@ -71,17 +71,12 @@ Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentSt
     const auto found = Find(os, source, path);
     return found && found->Is(next);
   };
-  const Target* const kept =
-      is_at(next.from)
-          ? &*from
-          : (next.kind == IntentStep::Kind::kRename && is_at(next.to) ? &*to : nullptr);
-  if (kept == nullptr) {
+  if (!is_at(next.from) && (next.kind != IntentStep::Kind::kRename || !is_at(next.to))) {
     return {};
   }
-  const Target& other = kept == &*from ? *to : *from;
-  int error = os.Sync(kept->dir.get(), /*only_data=*/false);
-  error = error < 0 ? error : os.Unlink(other.dir.get(), other.name, 0);
-  error = error < 0 ? error : os.Sync(other.dir.get(), /*only_data=*/false);
+  int error = os.Sync(to->dir.get(), /*only_data=*/false);
+  error = error < 0 ? error : os.Unlink(from->dir.get(), from->name, 0);
+  error = error < 0 ? error : os.Sync(from->dir.get(), /*only_data=*/false);
   return error < 0 ? FailErrno(-error, "end a rename of " + first.from) : Status();
 }
 

@@ -293,12 +293,18 @@ Result<Descriptor> LockHome(Os& os, int home) {
 // A process that waits for the lock sees that it has gone, and begins again; a process that makes
 // another one meanwhile finds no marker, and the folder stays.
 void RemoveUnusedHome(Os& os, int top, int home) {
-  os.Unlink(home, kNewMarkerName, 0);  // a power cut may have left it beside a marker that is whole
   const auto lines = ReadAllLines(os, home);
-  const bool is_unused =
-      lines && std::all_of(lines->begin(), lines->end(), [](const RawLine& line) {
-        return line.name == kLockName || line.name == kMarkerName;
-      });
+  if (!lines) {
+    return;
+  }
+  bool is_unused = true;
+  for (const RawLine& line : *lines) {
+    if (line.name == kNewMarkerName) {
+      os.Unlink(home, kNewMarkerName, 0);  // a power cut may have left it beside a whole marker
+    } else if (line.name != kLockName && line.name != kMarkerName) {
+      is_unused = false;
+    }
+  }
   if (is_unused) {
     os.Unlink(home, kMarkerName, 0);
     os.Unlink(home, kLockName, 0);

@@ -42,7 +42,8 @@ class AwaitedWork {
   AwaitedWork& operator=(const AwaitedWork&) = delete;
 };
 
-// The calling thread goes behind others until it ends, though not as far: it may hold locks.
+// The calling thread gets a nice value of 10 and the idle I/O class until it ends. It may hold
+// locks.
 void UseLowPriority();
 
 }  // namespace xzfs

@@ -38,8 +38,8 @@ struct Claim {
   bool IsOld(const FileFacts& facts) const;
   // Its content hasn't.
   bool HasContentOfOld(const FileFacts& facts) const { return old.Matches(StoredKey::Of(facts)); }
-  // It is the old file in a state of before the claim: of what was never synced a power cut has
-  // left that. Its content is another one. Not told where there are no birth times.
+  // It is the old file with less than the claim saw: a power cut took what was never synced. False
+  // where the file system has no birth times.
   bool IsEarlierOld(const FileFacts& facts) const;
   // It is of kind kTwin, one of the two is the new file and the other one the old.
   bool NamesBoth(const FileFacts& a, const FileFacts& b) const {
@@ -99,7 +99,7 @@ class Claims {
   };
   std::optional<Match> FindTwins(const FileFacts& a, const FileFacts& b) EXCLUDES(mutex_);
   void Forget(uint64_t id) EXCLUDES(mutex_);
-  // The file, if none holds any more.
+  // Closes the file. No claim holds any more.
   void Close() EXCLUDES(mutex_);
 
   // What the file in `folder` says; nothing if there is none. What is torn ends the reading, as it

@@ -61,7 +61,7 @@ Result<Descriptor> LockHome(Os& os, int home);
 // written. REQUIRES: the home's lock is held.
 void RemoveUnusedHome(Os& os, int top, int home);
 
-// No other name that we have in it.
+// Whether it is a session's folder, and none of the other names that we have in `.xzfs`.
 bool IsSessionName(const std::string& name);
 
 // A session whose process lives.

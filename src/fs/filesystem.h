@@ -375,6 +375,7 @@ class Filesystem {
   // filesystem_names.cc
   struct Place;
   struct Victim;
+  class RemovalNote;
   struct RenameStep;
   struct RenameWhiteout;
   struct PreparedRename;
@@ -394,6 +395,7 @@ class Filesystem {
   Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
+  static void NoteDropped(Overlay& overlay);
   void DropRead(const Node& node);
   Status PinNameless(NodeId id, const DescriptorPtr& open);
   void FinishRemoval(const Victim& victim);
@@ -410,7 +412,7 @@ class Filesystem {
   bool IsContentDurable(const Place& place, const StoredEntry& moved, PreparedRename& prepared)
       REQUIRES(namespace_);
   bool HasIntent(const std::vector<RenameStep>& steps, PreparedRename& prepared);
-  Status RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared, bool sync_between)
+  Status RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared)
       REQUIRES(namespace_);
   bool Undo(const HalfDone& half) EXCLUDES(done_intents_mutex_);
   void FinishIntent(DoneIntent done) EXCLUDES(done_intents_mutex_);
@@ -469,6 +471,7 @@ class Filesystem {
                          const std::string& why);
 
   // filesystem_zones.cc
+  bool HasEditedFiles() EXCLUDES(edited_mutex_);
   NodePtr KnownNode(const StoredEntry& entry);
   void MakeRootZone();
   // Before a name in the directory `id` is looked at. Blocks: on what an earlier mount left there.

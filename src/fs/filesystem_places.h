@@ -29,6 +29,25 @@ struct Filesystem::Victim {
   DescriptorPtr open;  // of a regular file that has other names, or is used without one
 };
 
+// Tells the overlay of an edited file, before the lock is taken that all names wait for, that its
+// base is about to go: that is on the disk then. Takes it back when it goes out of scope, if the
+// file is still there. Not thread-safe.
+class Filesystem::RemovalNote {
+ public:
+  explicit RemovalNote(Filesystem& fs) : fs_(fs) {}
+  ~RemovalNote();
+  RemovalNote(const RemovalNote&) = delete;
+  RemovalNote& operator=(const RemovalNote&) = delete;
+
+  // For the last name of an edited file; does nothing for another one. Blocks: until it is on the
+  // disk. No lock is held.
+  void Make(NodeId parent, const std::string& name);
+
+ private:
+  Filesystem& fs_;
+  NodePtr node_;  // null: nothing was noted
+};
+
 struct Filesystem::RenameStep {
   const Place* from = nullptr;
   std::string from_name;

@@ -72,15 +72,58 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
   }
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
-    if (node->state->overlay != nullptr) {
-      // Should the removal fail, the base is still there, and the note means nothing.
-      // And a full disk is no reason not to remove: at worst the changes turn up in lost+found.
-      if (const Status noted = node->state->overlay->NoteDropped(); !noted) {
-        Log(LogLevel::kDebug, noted.error().message);
-      }
+    if (node->state->overlay != nullptr && !node->state->overlay->dropped()) {
+      NoteDropped(*node->state->overlay);  // it got another name since RemovalNote saw it
     }
   }
   return victim;
+}
+
+// Should the removal fail, the base is still there, and the note means nothing. And a full disk is
+// no reason not to remove: at worst the changes turn up in lost+found.
+void Filesystem::NoteDropped(Overlay& overlay) {
+  if (const Status noted = overlay.NoteDropped(); !noted) {
+    Log(LogLevel::kDebug, noted.error().message);
+  }
+}
+
+void Filesystem::RemovalNote::Make(NodeId parent, const std::string& name) {
+  if (!fs_.HasEditedFiles()) {
+    return;
+  }
+  std::shared_ptr<Overlay> overlay;
+  {
+    SharedLock names(fs_.namespace_);
+    const auto place = fs_.PlaceAt(parent, name);
+    const auto entry = place ? fs_.EntryAt(*place) : std::optional<StoredEntry>();
+    if (!entry || !*entry || (*entry)->attributes.st_nlink > 1) {
+      return;  // what is wrong with it the removal tells
+    }
+    node_ = fs_.KnownNode(**entry);
+    if (node_ != nullptr && node_->state != nullptr) {
+      MutexLock lock(node_->state->mutex);
+      overlay = node_->state->overlay;
+    }
+  }
+  if (overlay == nullptr) {
+    node_ = nullptr;
+    return;
+  }
+  NoteDropped(*overlay);
+}
+
+Filesystem::RemovalNote::~RemovalNote() {
+  if (node_ == nullptr) {
+    return;
+  }
+  {
+    MutexLock lock(node_->state->mutex);
+    const std::shared_ptr<Overlay>& overlay = node_->state->overlay;
+    if (node_->state->unlinked || overlay == nullptr || !overlay->dropped()) {
+      return;
+    }
+  }
+  fs_.NotePath(node_);
 }
 
 // Nobody will ask for this version of a file again.
@@ -207,6 +250,8 @@ void Filesystem::DetachOverlay(NodeId id, FileState& state) {
 
 Status Filesystem::Unlink(NodeId parent, const std::string& name) {
   XZFS_RETURN_IF_ERROR(PrepareToName(parent));
+  RemovalNote note(*this);
+  note.Make(parent, name);
   ExclusiveLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));

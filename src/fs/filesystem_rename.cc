@@ -84,6 +84,10 @@ Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_par
   constexpr int kTries = 8;
   PreparedRename prepared;
   RenameWhiteout whiteout(*this);
+  RemovalNote note(*this);
+  if ((flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)) == 0) {
+    note.Make(new_parent, new_name);
+  }
   Result<bool> renamed = false;
   for (int tries = 0; renamed && !*renamed && tries < kTries; ++tries) {
     Status made = PrepareRename(prepared);
@@ -243,11 +247,7 @@ Result<bool> Filesystem::RenameEntry(const Place& from, const Place& to, unsigne
     }
     XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
     XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
-    // A plain file has its name after the first step, whatever else there is. Another one has it
-    // only when the second step is done.
-    if (const Status replaced =
-            RunSteps(steps, prepared, /*sync_between=*/moved->kind != StoredKind::kPlain);
-        !replaced) {
+    if (const Status replaced = RunSteps(steps, prepared); !replaced) {
       UndoRemoval(victim);
       return tl::unexpected(replaced.error());
     }
@@ -297,7 +297,7 @@ Result<bool> Filesystem::Exchange(const Place& from, const StoredEntry& a, const
       return FailErrno(-error, "exchange '" + a.stored_name + "' and '" + b.stored_name + "'");
     }
   } else {
-    XZFS_RETURN_IF_ERROR(RunSteps(steps, prepared, /*sync_between=*/true));
+    XZFS_RETURN_IF_ERROR(RunSteps(steps, prepared));
   }
   Moved(from, to, a, a_name);
   Moved(to, from, b, b_name);
@@ -397,11 +397,10 @@ std::vector<DescriptorPtr> Filesystem::DirectoriesOf(const std::vector<RenameSte
   return dirs;
 }
 
-// Steps 4 and 5. Takes the steps one after the other, so that either none or all of them are done
-// after a crash. `sync_between`: each is on the disk before the next one; else it is enough that
-// the file system keeps their order. REQUIRES: HasIntent.
-Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared,
-                            bool sync_between) {
+// Steps 4 and 5. Takes the steps one after the other. After a crash none or all of them are done:
+// the intent says so, and the file system keeps their order. Nothing is synced between them, since
+// all names would wait for the disk. REQUIRES: HasIntent.
+Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared) {
   for (size_t i = 0; i < steps.size(); ++i) {
     const RenameStep& step = steps[i];
     const int error =
@@ -424,11 +423,6 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
       }
       prepared.intent.clear();  // it is gone, or stays
       return FailErrno(-error, "rename '" + step.from_name + "'");
-    }
-    if (sync_between && i + 1 < steps.size()) {
-      if (const int synced = os_.Sync(step.to->fd(), false); synced < 0) {
-        Log(LogLevel::kWarning, "sync of a directory in the middle of a rename failed");
-      }
     }
   }
   FinishIntent({prepared.session, std::exchange(prepared.intent, {}), DirectoriesOf(steps),

@@ -267,6 +267,11 @@ NodePtr Filesystem::FindEdited(const Identity& identity) {
   return identity.HasContentOf(node->identity) ? node : nullptr;
 }
 
+bool Filesystem::HasEditedFiles() {
+  MutexLock lock(edited_mutex_);
+  return !edited_.empty();
+}
+
 std::vector<NodeId> Filesystem::EditedFiles() {
   std::vector<NodeId> ids;
   MutexLock lock(edited_mutex_);

@@ -54,7 +54,10 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
                             ".xzfs/" + session.name() + "/" + step.from);
   }
   bool begun = false;
-  return OverwriteFile(os, fd, to.dir.get(), to.name, begun);
+  XZFS_ASSIGN_OR_RETURN(const Descriptor written,
+                        OverwriteFile(os, fd, to.dir.get(), to.name, begun));
+  const int error = os.Sync(written.get(), /*only_data=*/false);
+  return error < 0 ? FailErrno(-error, "sync " + step.to) : Status();
 }
 
 // The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
@@ -80,20 +83,32 @@ Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentSt
   return error < 0 ? FailErrno(-error, "end a rename of " + first.from) : Status();
 }
 
-// Returns whether the step is done now.
-Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_first) {
+// Of an exchange the disk may have heard of the second rename alone. Then the first is still to be
+// taken, unless something else has the name since.
+bool IsBegunBySecond(Os& os, int source, const IntentStep& first, const IntentStep& second) {
+  if (first.kind != IntentStep::Kind::kRename || second.kind != IntentStep::Kind::kRename) {
+    return false;
+  }
+  const auto free = Find(os, source, first.to);
+  const auto from = Find(os, source, second.from);
+  const auto to = Find(os, source, second.to);
+  return free && from && to && !free->facts && !from->Is(second) && to->Is(second);
+}
+
+// Returns whether the step is done now. `is_begun`: if it isn't done it is to be.
+Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_begun) {
   auto from = Find(os, source, step.from);
   const bool there = from && from->Is(step);
   if (!there) {
-    if (!is_first || step.kind == IntentStep::Kind::kUnlink) {
+    if (is_begun || step.kind == IntentStep::Kind::kUnlink) {
       return true;
     }
     // What has the new name may be another file that took it later.
     const auto to = Find(os, source, step.to);
     return to && to->facts;
   }
-  if (is_first) {
-    return false;  // it was never begun
+  if (!is_begun) {
+    return false;
   }
   int error = 0;
   if (step.kind == IntentStep::Kind::kUnlink) {
@@ -130,27 +145,27 @@ Status CompleteIntent(Os& os, int source, Session& session, const std::vector<In
   if (steps.size() > 1 && steps[0].kind == IntentStep::Kind::kRename) {
     XZFS_RETURN_IF_ERROR(EndHalfRename(os, source, steps[0], steps[1]));
   }
-  bool is_first = true;
+  bool is_begun = steps.size() > 1 && IsBegunBySecond(os, source, steps[0], steps[1]);
   for (const IntentStep& step : steps) {
     if (step.kind == IntentStep::Kind::kOverwrite) {
       XZFS_RETURN_IF_ERROR(CompleteOverwrite(os, source, session, step));
       continue;
     }
-    XZFS_ASSIGN_OR_RETURN(const bool done, Complete(os, source, step, is_first));
+    XZFS_ASSIGN_OR_RETURN(const bool done, Complete(os, source, step, is_begun));
     if (!done) {
       return {};
     }
-    is_first = false;
+    is_begun = true;
   }
   return {};
 }
 
-Status OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun) {
+Result<Descriptor> OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun) {
   const int fd = os.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
   if (fd < 0) {
     return FailErrno(-fd, "open '" + name + "' to overwrite it");
   }
-  const Descriptor to(os, fd);
+  Descriptor to(os, fd);
   struct stat st = {};
   struct stat before = {};
   int error = os.FStat(from, &st);
@@ -174,10 +189,10 @@ Status OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& b
   if (error == 0) {
     error = os.FSetTimes(fd, times);
   }
-  if (error == 0) {
-    error = os.Sync(fd, false);
+  if (error < 0) {
+    return FailErrno(-error, "overwrite '" + name + "'");
   }
-  return error < 0 ? FailErrno(-error, "overwrite '" + name + "'") : Status();
+  return to;
 }
 
 }  // namespace xzfs

@@ -100,6 +100,19 @@ TEST_F(IntentsTest, ItIsCompletedIfTheNextOneWasTaken) {
   EXPECT_TRUE(!Has("a/new") && Has("a/new.xz") && Has("b/old"));
 }
 
+TEST_F(IntentsTest, AnExchangeOfWhichTheDiskKeptTheSecondRenameAloneIsCompleted) {
+  fs::rename(Path("b/old.xz"), Path("a/new.xz"));
+  Complete(exchanges_);
+  EXPECT_TRUE(!Has("a/new") && Has("a/new.xz") && Has("b/old"));
+}
+
+TEST_F(IntentsTest, ButNotOverWhatHasTheNameSince) {
+  fs::rename(Path("b/old.xz"), Path("a/new.xz"));
+  std::ofstream(Path("b/old")) << "a third one";
+  Complete(exchanges_);
+  EXPECT_TRUE(Has("a/new") && Has("a/new.xz") && Has("b/old"));
+}
+
 TEST_F(IntentsTest, ASecondRenameOfWhichTheDiskKeptTheNewNameAloneIsCompleted) {
   fs::rename(Path("a/new"), Path("b/old"));
   fs::create_hard_link(Path("b/old.xz"), Path("a/new.xz"));

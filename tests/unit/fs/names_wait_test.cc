@@ -1,0 +1,124 @@
+// Nobody waits for a name while an operation on names waits for the disk.
+#include <gtest/gtest.h>
+#include <linux/fs.h>
+
+#include <chrono>
+#include <future>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "commit_fixture.h"
+
+namespace xzfs {
+namespace {
+
+// Calls `look` on another thread in the midst of each sync, and counts those in which it didn't
+// end. Thread-safe.
+class SlowDiskOs : public ForwardingOs {
+ public:
+  void Watch(std::function<void()> look) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    look_ = std::move(look);
+  }
+  // Blocks until every look has ended.
+  void EndWatch() {
+    Watch(nullptr);
+    const std::lock_guard<std::mutex> lock(mutex_);
+    looks_.clear();
+  }
+  int syncs() const { return syncs_; }
+  int waited() const { return waited_; }
+
+ protected:
+  int Before(std::string_view call, const std::string& /*name*/) override {
+    if (call != "Sync") {
+      return 0;
+    }
+    std::shared_future<void> ended;
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      if (look_ == nullptr) {
+        return 0;
+      }
+      ended = std::async(std::launch::async, look_).share();
+      looks_.push_back(ended);
+    }
+    ++syncs_;
+    if (ended.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
+      ++waited_;
+      Watch(nullptr);  // once is enough
+    }
+    return 0;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::function<void()> look_;
+  std::vector<std::shared_future<void>> looks_;
+  std::atomic<int> syncs_{0};
+  std::atomic<int> waited_{0};
+};
+
+struct Operation {
+  const char* name;
+  bool edits_first;
+  std::function<Status(Filesystem&)> run;
+};
+
+class NamesWaitTest : public CommitTest, public testing::WithParamInterface<Operation> {
+ protected:
+  void SetUp() override {
+    source_.Write("plain", "plain\n");
+    source_.Write("bystander", "somebody else's\n");
+    CommitTest::SetUp();
+    fs_ = MakeFilesystem(slow_);
+    id_ = fs_->Lookup(kRootNode, "cold")->node;
+    if (GetParam().edits_first) {
+      Edit();
+    }
+  }
+  void TearDown() override {
+    CommitTest::TearDown();
+    fs_ = nullptr;
+  }
+
+  SlowDiskOs slow_;
+};
+
+TEST_P(NamesWaitTest, ANameIsLookedUpWhileTheDiskIsWaitedFor) {
+  slow_.Watch([this] { EXPECT_TRUE(fs_->Lookup(kRootNode, "bystander")); });
+  const Status done = GetParam().run(*fs_);
+  slow_.EndWatch();
+  EXPECT_TRUE(done) << done.error().message;
+  EXPECT_GT(slow_.syncs(), 0) << "nothing was synced";
+  EXPECT_EQ(slow_.waited(), 0);
+}
+
+Status Rename(Filesystem& fs, const char* from, const char* to, unsigned flags = 0) {
+  return fs.Rename(kRootNode, from, kRootNode, to, flags);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Operations, NamesWaitTest,
+    testing::Values(
+        Operation{"CompressedOverPlain", false,
+                  [](Filesystem& fs) { return Rename(fs, "cold", "plain"); }},
+        Operation{"PlainOverCompressed", false,
+                  [](Filesystem& fs) { return Rename(fs, "plain", "cold"); }},
+        Operation{"EditedOverPlain", true,
+                  [](Filesystem& fs) { return Rename(fs, "cold", "plain"); }},
+        Operation{"PlainOverEdited", true,
+                  [](Filesystem& fs) { return Rename(fs, "plain", "cold"); }},
+        Operation{"Exchange", false,
+                  [](Filesystem& fs) { return Rename(fs, "plain", "cold", RENAME_EXCHANGE); }},
+        Operation{"Whiteout", false,
+                  [](Filesystem& fs) { return Rename(fs, "plain", "cold", RENAME_WHITEOUT); }},
+        Operation{"RemovalOfAnEditedFile", true,
+                  [](Filesystem& fs) { return fs.Unlink(kRootNode, "cold"); }},
+        Operation{"CommitOfAnEditedFile", true, [](Filesystem& fs) { return fs.SyncCommits(); }}),
+    [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace xzfs

@@ -83,7 +83,9 @@ Result<Format> FormatOf(const Input& input) {
   if (IsInMount(input.descriptor.get())) {
     return tl::unexpected(InMountError(input.path));
   }
-  return Fail(EINVAL, input.path + " is not compressed: neither .xz nor .lzma nor .lz");
+  return Fail(EINVAL, input.path +
+                          " is not compressed: neither .xz nor .lzma nor .lz. (If its first "
+                          "bytes are damaged 'xzfsctl salvage' finds what is whole behind them.)");
 }
 
 Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format) {

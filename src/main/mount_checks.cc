@@ -37,11 +37,14 @@ tl::unexpected<Refusal> RefuseStale(const std::string& path) {
                         path + " (as root: umount " + path + ")");
 }
 
-tl::unexpected<Refusal> RefuseErrno(int code, const std::string& path, const char* role) {
+// `if_missing`: what to do where there is no such file.
+tl::unexpected<Refusal> RefuseErrno(int code, const std::string& path, const char* role,
+                                    const std::string& if_missing = {}) {
   if (code == ENOTCONN) {
     return RefuseStale(path);
   }
-  return RefusePath(path, std::string(role) + ": " + std::strerror(code));
+  return RefusePath(path, std::string(role) + ": " + std::strerror(code) +
+                              (code == ENOENT && !if_missing.empty() ? "; " + if_missing : ""));
 }
 
 // The absolute path without symlinks, or "" with errno set.
@@ -130,8 +133,11 @@ tl::expected<void, Refusal> LookAtSource(const std::string& source, MountPaths& 
   const int fd = paths.source.get();
   if (fd < 0) {
     return errno == ENOTDIR && access(source.c_str(), F_OK) == 0
-               ? RefusePath(source, "not a directory; xzfs mounts directories only")
-               : RefuseErrno(errno, source, "the source can't be opened");
+               ? RefusePath(
+                     source,
+                     "not a directory; xzfs mounts directories only: give the one that it is in")
+               : RefuseErrno(errno, source, "the source can't be opened",
+                             "give the directory of the stored files first, then the mountpoint");
   }
   // Opening with O_PATH asks nothing of the file system, and stat may be answered by the kernel:
   // that a mount's daemon is gone is sure to show in statfs only.
@@ -165,7 +171,8 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
   struct statfs mount;
   if (paths.mountpoint.empty() || statfs(paths.mountpoint.c_str(), &mount) != 0 ||
       stat(paths.mountpoint.c_str(), &st) != 0) {
-    return RefuseErrno(errno, mountpoint, "the mountpoint can't be used");
+    return RefuseErrno(errno, mountpoint, "the mountpoint can't be used",
+                       "make it first: mkdir " + mountpoint);
   }
   if (!S_ISDIR(st.st_mode)) {
     return RefusePath(mountpoint, "the mountpoint is not a directory");

@@ -15,11 +15,10 @@ class Cuts:
 
     def __init__(self):
         self.flushes = self.writes = self.kept_back = 0
-        self.doubles = 0  # of which a name was shown twice after so many
 
     def __str__(self):
         return (f"{self.flushes} cuts after a flush, {self.writes} between, "
-                f"{self.kept_back} with writes kept back, {self.doubles} with a name shown twice")
+                f"{self.kept_back} with writes kept back")
 
 
 class PowerTest(support.MountTest):

@@ -1,8 +1,9 @@
 """What the mount tests share: a mounted xzfs that is watched for leaks, and checked reads.
 
 Environment: XZFS_BINARY (the daemon under test), XZFS_REQUIRE_MOUNT=1 (a machine without FUSE is a
-failure, not a skip), XZFS_TEST_SCALE (1.0; scales iteration counts), TMPDIR (needs a file system
-with hard links and user.* attributes).
+failure, not a skip), XZFS_TEST_SCALE (1.0; scales iteration counts), XZFS_TEST_SLOWNESS (1; how many
+times longer a test waits before it gives up), TMPDIR (needs a file system with hard links and user.*
+attributes).
 """
 
 import contextlib
@@ -48,7 +49,7 @@ def _sanitizer():
 # Sanitized daemons are slower and larger: figures of time get SLOWNESS, figures of memory are only
 # printed (`check_rss`).
 SANITIZER = _sanitizer()
-SLOWNESS = 10 if SANITIZER else 1
+SLOWNESS = (10 if SANITIZER else 1) * int(os.environ.get("XZFS_TEST_SLOWNESS", "1"))
 
 
 def scaled(count, least=1):

@@ -71,14 +71,21 @@ TEST_F(CheckPathsTest, RefuseOneInsideTheOther) {
 
 TEST_F(CheckPathsTest, RefuseWhatIsMissing) {
   EXPECT_EQ(MessageOf("none", "mnt"),
-            (folder_ / "none") + ": the source can't be opened: No such file or directory");
+            (folder_ / "none") +
+                ": the source can't be opened: No such file or directory; give the "
+                "directory of the stored files first, then the mountpoint");
   EXPECT_EQ(MessageOf("source", "none"),
-            (folder_ / "none") + ": the mountpoint can't be used: No such file or directory");
+            (folder_ / "none") +
+                ": the mountpoint can't be used: No such file or directory; make it "
+                "first: mkdir " +
+                (folder_ / "none"));
 }
 
 TEST_F(CheckPathsTest, RefuseFiles) {
   EXPECT_EQ(MessageOf("file.xz", "mnt"),
-            (folder_ / "file.xz") + ": not a directory; xzfs mounts directories only");
+            (folder_ / "file.xz") +
+                ": not a directory; xzfs mounts directories only: give the one that it "
+                "is in");
   EXPECT_EQ(MessageOf("source", "file.xz"),
             (folder_ / "file.xz") + ": the mountpoint is not a directory");
 }

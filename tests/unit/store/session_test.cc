@@ -2,6 +2,7 @@
 #include "store/session.h"
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "support/forwarding_os.h"
 #include "support/temp_dir.h"
 
 namespace xzfs {
@@ -76,6 +78,59 @@ TEST(SessionTest, WhatIsLeftOfAMarkerThatWasBeingWrittenGoesWithTheNextMount) {
     EXPECT_FALSE(std::filesystem::exists(home / "marker.new"));
     EXPECT_EQ(std::filesystem::exists(home), has_finds) << "nothing is left in it";
   }
+}
+
+// Sees what an unlink would meet on NFS: a file that is open there gets another name and stays.
+class OpenFilesOs : public ForwardingOs {
+ public:
+  // Those of a session.
+  std::vector<std::string> unlinked_open;
+
+  int Unlink(int dir, const std::string& name, int flags) override {
+    struct stat st = {};
+    if (StatAt(dir, name, &st) == 0 && S_ISREG(st.st_mode) && !IsHome(dir) && IsOpen(st)) {
+      unlinked_open.push_back(name);
+    }
+    return ForwardingOs::Unlink(dir, name, flags);
+  }
+
+ protected:
+  int Before(std::string_view /*call*/, const std::string& /*name*/) override { return 0; }
+
+ private:
+  static bool IsHome(int dir) {
+    return std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(dir)).filename() ==
+           ".xzfs";
+  }
+  static bool IsOpen(const struct stat& file) {
+    for (const auto& fd : std::filesystem::directory_iterator("/proc/self/fd")) {
+      struct stat st = {};
+      if (stat(fd.path().c_str(), &st) == 0 && st.st_ino == file.st_ino &&
+          st.st_dev == file.st_dev) {
+        return true;
+      }
+    }
+    return false;
+  }
+};
+
+TEST(SessionTest, ItsFilesAreClosedBeforeTheyLoseTheirNames) {
+  const TempDir dir;
+  OpenFilesOs os;
+  const auto session = *Session::Create(os, dir.fd());
+  const Session::Paths none = [] { return std::vector<std::string>(); };
+  ASSERT_TRUE(session->NotePending("a file", none));
+  session->KeepPendingIf([] { return true; }, none);
+  Claim claim;
+  claim.kind = Claim::Kind::kTwin;
+  claim.name = "a file";
+  claim.other = "a file.xz";
+  auto held = session->claims().Add(std::move(claim));
+  ASSERT_TRUE(held);
+  held->Done();
+  session->RemoveIfEmpty();
+  EXPECT_EQ(os.unlinked_open, std::vector<std::string>()) << "were open";
+  EXPECT_FALSE(std::filesystem::exists(dir.path() / ".xzfs"));
 }
 
 }  // namespace

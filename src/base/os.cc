@@ -133,6 +133,11 @@ class RealOs : public Os {
     return ::fstatfs(fd, &st) == 0 && !SharedFilesystem(st.f_type).empty();
   }
 
+  bool KeepsOrder(int fd) override {
+    struct statfs st = {};
+    return ::fstatfs(fd, &st) != 0 || static_cast<uint32_t>(st.f_type) != BTRFS_SUPER_MAGIC;
+  }
+
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     return Retry([&] { return ::pread(fd, out.data(), out.size(), static_cast<off_t>(offset)); });
   }

@@ -262,6 +262,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   if (os().IsRemote(session_->folder())) {
     XZFS_ASSIGN_OR_RETURN(content, ContentHash(os(), temp_.file.get()));
   }
+  XZFS_RETURN_IF_ERROR(fs_.SyncName(node_));
   XZFS_RETURN_IF_ERROR(overlay_->NotePublishing({.inode = as.inode,
                                                  .size_bytes = as.size_bytes,
                                                  .mtime_ns = as.mtime_ns,

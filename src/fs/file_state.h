@@ -74,6 +74,10 @@ struct FileState {
   std::shared_ptr<Zone> zone GUARDED_BY(mutex);
   // The overlay's names are on the disk.
   bool overlay_is_durable GUARDED_BY(mutex) = false;
+  // How often the stored file has got a name, or may have, since it has a state, and how many of
+  // that Filesystem::SyncName has covered.
+  uint64_t name_changes GUARDED_BY(mutex) = 0;
+  uint64_t synced_name_changes GUARDED_BY(mutex) = 0;
   // It has just become cold, and on the disk it may still be plain: a sync of the file syncs its
   // directory, too.
   bool name_is_unsynced GUARDED_BY(mutex) = false;

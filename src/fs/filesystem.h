@@ -354,6 +354,7 @@ class Filesystem {
   std::vector<NodeId> EditedFiles() EXCLUDES(edited_mutex_);
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
+  Status SyncName(const NodePtr& node);
   Status SyncNode(const NodePtr& node, bool only_data);
   void NoteSyncFailed(const NodePtr& node, const Error& error);
 
@@ -395,7 +396,6 @@ class Filesystem {
   Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
-  static void NoteDropped(Overlay& overlay);
   void DropRead(const Node& node);
   Status PinNameless(NodeId id, const DescriptorPtr& open);
   void FinishRemoval(const Victim& victim);
@@ -416,9 +416,7 @@ class Filesystem {
       REQUIRES(namespace_);
   bool Undo(const HalfDone& half) EXCLUDES(done_intents_mutex_);
   void FinishIntent(DoneIntent done) EXCLUDES(done_intents_mutex_);
-  // Does nothing if there are fewer than `least`.
-  void RemoveDoneIntents(size_t least) EXCLUDES(done_intents_mutex_);
-  static std::vector<DescriptorPtr> DirectoriesOf(const std::vector<RenameStep>& steps);
+  void RemoveDoneIntents(size_t at_least) EXCLUDES(done_intents_mutex_);
   void UndoHalfDone();
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,
              const std::string& stored_name);
@@ -427,7 +425,6 @@ class Filesystem {
   Status RequireFree(const Place& place);
   Status RequireShort(const Place& place);
   size_t LongestNameIn(const Node& dir, int fd) EXCLUDES(limits_mutex_);
-  static size_t LongestName(const struct statvfs& st, bool read_only);
   void NoteLongName(const std::string& name) EXCLUDES(limits_mutex_);
   bool IsLongNameKnown(const std::string& name) EXCLUDES(limits_mutex_);
   Status PrepareMove(const Place& from, const StoredEntry& entry);

@@ -11,6 +11,14 @@
 #include "store/names.h"
 
 namespace xzfs {
+namespace {
+
+size_t LongestName(const struct statvfs& st, bool read_only) {
+  const size_t reserve = read_only ? kSuffixReserveBytes : kWritableReserveBytes;
+  return st.f_namemax - std::min<size_t>(st.f_namemax, reserve);
+}
+
+}  // namespace
 
 // A name in the directory is about to be made, changed or removed. REQUIRES: no lock is held.
 Status Filesystem::PrepareToName(NodeId parent) {
@@ -88,11 +96,6 @@ Result<std::string> Filesystem::StoredNameFor(const Place& place, const StoredEn
     return Fail(ENAMETOOLONG, "'" + logical + "' would be stored under too long a name");
   }
   return stored;
-}
-
-size_t Filesystem::LongestName(const struct statvfs& st, bool read_only) {
-  const size_t reserve = read_only ? kSuffixReserveBytes : kWritableReserveBytes;
-  return st.f_namemax - std::min<size_t>(st.f_namemax, reserve);
 }
 
 // `fd` is of the directory `dir`, or of any file of its file system.

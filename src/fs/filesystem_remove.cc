@@ -11,6 +11,17 @@
 #include "store/names.h"
 
 namespace xzfs {
+namespace {
+
+// Should the removal fail, the base is still there, and the note means nothing. And a full disk is
+// no reason not to remove: at worst the changes turn up in lost+found.
+void NoteDropped(Overlay& overlay) {
+  if (const Status noted = overlay.NoteDropped(); !noted) {
+    Log(LogLevel::kDebug, noted.error().message);
+  }
+}
+
+}  // namespace
 
 // Whoever has the file open goes on with a descriptor, and an overlay is told that its base goes.
 // A name that another file takes over is never missing, not even to who has looked it up just
@@ -77,14 +88,6 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
     }
   }
   return victim;
-}
-
-// Should the removal fail, the base is still there, and the note means nothing. And a full disk is
-// no reason not to remove: at worst the changes turn up in lost+found.
-void Filesystem::NoteDropped(Overlay& overlay) {
-  if (const Status noted = overlay.NoteDropped(); !noted) {
-    Log(LogLevel::kDebug, noted.error().message);
-  }
 }
 
 void Filesystem::RemovalNote::Make(NodeId parent, const std::string& name) {

@@ -38,6 +38,16 @@ bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
   return FileId::Of(a.attributes) == FileId::Of(b.attributes);
 }
 
+// Each once. Blocks: on the disk.
+Status SyncDirectories(Os& os, const std::vector<DescriptorPtr>& dirs) {
+  for (const DescriptorPtr& dir : std::set<DescriptorPtr>(dirs.begin(), dirs.end())) {
+    if (const int error = os.Sync(dir->descriptor.get(), /*only_data=*/false); error < 0) {
+      return FailErrno(-error, "sync a directory for a rename");
+    }
+  }
+  return {};
+}
+
 }  // namespace
 
 // What a rename needs on the disk before its first step. It is made while no lock is held.
@@ -57,7 +67,22 @@ struct Filesystem::PreparedRename {
   // What is missing.
   std::vector<Content> to_sync;
   std::vector<IntentStep> to_write;
+  // Where a compressed file has lost a name a plain one may get it now. That is not to be on the disk
+  // before the loss: there would be two files of the name.
+  bool awaits_disk = false;
+  // Both files of an exchange have to be under their names on the disk before that.
+  std::vector<DescriptorPtr> dirs_to_sync;
 
+  static std::vector<DescriptorPtr> DirectoriesOf(const std::vector<RenameStep>& steps) {
+    std::vector<DescriptorPtr> dirs;
+    for (const RenameStep& step : steps) {
+      dirs.push_back(step.from->descriptor);
+      if (step.to != nullptr) {
+        dirs.push_back(step.to->descriptor);
+      }
+    }
+    return dirs;
+  }
   bool IsDurable(const Identity& file) const {
     return std::any_of(durable.begin(), durable.end(), [&](const Identity& other) {
       return other.device == file.device && other.inode == file.inode;
@@ -101,7 +126,7 @@ Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_par
   }
   whiteout.Drop();
   prepared.DropIntent();  // unless a step of it was taken, which makes it another's
-  RemoveDoneIntents(kMostDoneIntents);
+  RemoveDoneIntents(prepared.awaits_disk ? 1 : kMostDoneIntents);
   if (!renamed) {
     return tl::unexpected(renamed.error());
   }
@@ -160,6 +185,7 @@ Status Filesystem::PrepareRename(PreparedRename& prepared) {
     if (is_used_again) {
       RemoveDoneIntents(1);
     }
+    XZFS_RETURN_IF_ERROR(SyncDirectories(os_, std::exchange(prepared.dirs_to_sync, {})));
     XZFS_ASSIGN_OR_RETURN(prepared.session, SessionFor(prepared.zone));
     XZFS_ASSIGN_OR_RETURN(prepared.intent,
                           prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));
@@ -247,6 +273,7 @@ Result<bool> Filesystem::RenameEntry(const Place& from, const Place& to, unsigne
     }
     XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
     XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(to, *target, /*is_replaced=*/true));
+    prepared.awaits_disk = moved->kind != StoredKind::kPlain;
     if (const Status replaced = RunSteps(steps, prepared); !replaced) {
       UndoRemoval(victim);
       return tl::unexpected(replaced.error());
@@ -297,6 +324,7 @@ Result<bool> Filesystem::Exchange(const Place& from, const StoredEntry& a, const
       return FailErrno(-error, "exchange '" + a.stored_name + "' and '" + b.stored_name + "'");
     }
   } else {
+    prepared.awaits_disk = true;
     XZFS_RETURN_IF_ERROR(RunSteps(steps, prepared));
   }
   Moved(from, to, a, a_name);
@@ -329,26 +357,23 @@ void Filesystem::FinishIntent(DoneIntent done) {
   done_intents_.push_back(std::move(done));
 }
 
-// Blocks: on the disk.
-void Filesystem::RemoveDoneIntents(size_t least) {
+// Does nothing if there are fewer. Blocks: on the disk.
+void Filesystem::RemoveDoneIntents(size_t at_least) {
   std::vector<DoneIntent> intents;
   {
     MutexLock lock(done_intents_mutex_);
-    if (done_intents_.size() < least) {
+    if (done_intents_.size() < at_least) {
       return;
     }
     intents.swap(done_intents_);
   }
-  std::set<DescriptorPtr> dirs;
+  std::vector<DescriptorPtr> dirs;
   for (const DoneIntent& intent : intents) {
-    dirs.insert(intent.dirs.begin(), intent.dirs.end());
+    dirs.insert(dirs.end(), intent.dirs.begin(), intent.dirs.end());
   }
-  for (const DescriptorPtr& dir : dirs) {
-    if (const int error = os_.Sync(dir->descriptor.get(), false); error < 0) {
-      Log(LogLevel::kError,
-          "sync of a directory after a rename failed; the next mount looks at it");
-      return;  // the intents stay
-    }
+  if (!SyncDirectories(os_, dirs)) {
+    Log(LogLevel::kError, "sync of a directory after a rename failed; the next mount looks at it");
+    return;  // the intents stay
   }
   for (const DoneIntent& intent : intents) {
     intent.session->Unlink(intent.name);
@@ -383,18 +408,10 @@ bool Filesystem::HasIntent(const std::vector<RenameStep>& steps, PreparedRename&
     return true;
   }
   prepared.to_write = std::move(intent);
-  return false;
-}
-
-std::vector<DescriptorPtr> Filesystem::DirectoriesOf(const std::vector<RenameStep>& steps) {
-  std::vector<DescriptorPtr> dirs;
-  for (const RenameStep& step : steps) {
-    dirs.push_back(step.from->descriptor);
-    if (step.to != nullptr) {
-      dirs.push_back(step.to->descriptor);
-    }
+  if (steps.back().to != nullptr) {
+    prepared.dirs_to_sync = PreparedRename::DirectoriesOf(steps);
   }
-  return dirs;
+  return false;
 }
 
 // Steps 4 and 5. Takes the steps one after the other. After a crash none or all of them are done:
@@ -410,7 +427,11 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
     if (error < 0) {
       // The first step changed nothing yet; a later one is undone by going back. If that fails,
       // too, the next lookup tries it again, or else the next mount completes the operation.
-      HalfDone half{{}, prepared.session, prepared.intent, DirectoriesOf(steps), prepared.steps};
+      HalfDone half{{},
+                    prepared.session,
+                    prepared.intent,
+                    PreparedRename::DirectoriesOf(steps),
+                    prepared.steps};
       for (size_t done = i; done-- > 0;) {
         half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
                               steps[done].to->descriptor, steps[done].to_name, steps[done].inode});
@@ -425,8 +446,8 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
       return FailErrno(-error, "rename '" + step.from_name + "'");
     }
   }
-  FinishIntent({prepared.session, std::exchange(prepared.intent, {}), DirectoriesOf(steps),
-                std::exchange(prepared.steps, {})});
+  FinishIntent({prepared.session, std::exchange(prepared.intent, {}),
+                PreparedRename::DirectoriesOf(steps), std::exchange(prepared.steps, {})});
   return {};
 }
 
@@ -466,6 +487,7 @@ void Filesystem::NotePath(const NodePtr& node) {
     return;
   }
   MutexLock lock(node->state->mutex);
+  ++node->state->name_changes;
   if (node->state->overlay != nullptr) {
     // Where it was seen last may be another way to the same file.
     const auto path = nodes_.PathBelow(node->id, node->state->zone->top);

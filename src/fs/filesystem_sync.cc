@@ -1,6 +1,8 @@
 // Getting files to the disk, and what becomes of those that could not be.
+#include <algorithm>
 #include <cerrno>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -27,6 +29,7 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
     const int error = os_.Sync(open->descriptor.get(), only_data);
     return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
+  XZFS_RETURN_IF_ERROR(SyncName(node));
   FileState& state = *node->state;
   DescriptorPtr hot;
   std::shared_ptr<Overlay> overlay;
@@ -91,6 +94,44 @@ Status Filesystem::SyncNode(const NodePtr& node, bool only_data) {
     state.overlay_is_durable = true;
   }
   return synced;
+}
+
+// A file that was synced is not to be on the disk under a name that it had before, nor beside
+// another stored file that had its name before: where the file system doesn't see to that its name
+// is synced first. The changes of an edited file and its name are in two files, and so are the
+// plain file and the compressed one that was removed or renamed before it was made.
+Status Filesystem::SyncName(const NodePtr& node) {
+  FileState& state = *node->state;
+  uint64_t changes = 0;
+  {
+    MutexLock lock(state.mutex);
+    if (state.name_changes == state.synced_name_changes || state.unlinked) {
+      return {};
+    }
+    changes = state.name_changes;
+  }
+  DescriptorPtr file;
+  {
+    SharedLock names(namespace_);
+    XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
+    std::string name;
+    auto open = OpenParent(now, &name);
+    if (open && now->kind == StoredKind::kCompressed &&
+        !os_.KeepsOrder((*open)->descriptor.get())) {
+      open = OpenNode(now);  // which may be in its old directory, too
+    }
+    if (!open && open.error().code == ESTALE) {
+      return {};  // somebody has moved it: its content is safe all the same
+    }
+    XZFS_ASSIGN_OR_RETURN(file, std::move(open));
+  }
+  const int fd = file->descriptor.get();
+  if (const int error = os_.KeepsOrder(fd) ? 0 : os_.Sync(fd, /*only_data=*/false); error < 0) {
+    return FailErrno(-error, "sync the name of " + nodes_.PathOf(node->id));
+  }
+  MutexLock lock(state.mutex);
+  state.synced_name_changes = std::max(state.synced_name_changes, changes);
+  return {};
 }
 
 void Filesystem::NoteSyncFailed(const NodePtr& node, const Error& error) {

@@ -82,6 +82,7 @@ Result<NodePtr> Filesystem::BeginWriting(NodeId id, int flags, DescriptorPtr new
     if (new_file != nullptr) {
       // Its mode may not allow us to open it again.
       state.hot = std::move(new_file);
+      ++state.name_changes;
       state.changed = true;
       state.is_prepared = true;
       NotePending(node);
@@ -228,6 +229,7 @@ void Filesystem::AttachOverlay(const Node& node, FileState& state, std::shared_p
   state.zone = std::move(zone);
   state.overlay_holds_node = true;
   state.overlay_is_durable = false;
+  ++state.name_changes;  // perhaps it was renamed just before
   state.overlay = std::move(overlay);
 }
 

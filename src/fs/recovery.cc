@@ -117,10 +117,11 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
   bool complete = true;
   for (const std::string& id : WithSuffix(files, ".intent")) {
     const std::string name = id + ".intent";
-    const std::vector<IntentStep> steps = session.ReadIntent(name);
+    const Intent intent = session.ReadIntent(name);
+    const std::vector<IntentStep>& steps = intent.steps;
     Status done = [&] {
       ExclusiveLock names(fs_.namespace_);
-      return CompleteIntent(os_, source_, session, steps);
+      return CompleteIntent(os_, source_, session, intent);
     }();
     const int code = done ? 0 : done.error().code;
     const bool is_moved = code == ENOENT || code == ENOTDIR || code == ESTALE;
@@ -149,7 +150,7 @@ Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) 
   const Result<std::string> path = PathOf(step.inode, step.birth_ns);
   if (path) {
     step.to = *path;
-    return CompleteIntent(os_, source_, session, {step});
+    return CompleteIntent(os_, source_, session, {{step}});
   }
   if (path.error().code != ENOENT) {
     return tl::unexpected(path.error());

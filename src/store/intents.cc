@@ -7,8 +7,10 @@
 
 #include <cerrno>
 #include <optional>
+#include <tuple>
 
 #include "store/directory_reader.h"
+#include "store/settle_claims.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {
@@ -95,6 +97,32 @@ bool IsBegunBySecond(Os& os, int source, const IntentStep& first, const IntentSt
   return free && from && to && !free->facts && !from->Is(second) && to->Is(second);
 }
 
+bool IsLater(const struct timespec& a, const struct timespec& b) {
+  return std::tie(a.tv_sec, a.tv_nsec) > std::tie(b.tv_sec, b.tv_nsec);
+}
+
+// What was to be removed may itself have taken the name of an earlier file, in one rename that the
+// disk has lost, though it has kept the later ones: btrfs does so. It would be shown beside the new
+// file. Its ctime tells it from one that somebody has put there since.
+Status PutEarlierAside(Os& os, int source, Session& session, const IntentStep& removal,
+                       const struct timespec& written) {
+  const auto there = Find(os, source, removal.from);
+  if (!there || !there->facts || there->Is(removal) || !S_ISREG(there->facts->attributes.st_mode) ||
+      IsLater(there->facts->attributes.st_ctim, written)) {
+    return {};
+  }
+  const std::string aside = session.NewId() + std::string(kAsideSuffix);
+  const int error =
+      os.Rename(there->dir.get(), there->name, session.folder(), aside, RENAME_NOREPLACE);
+  if (error < 0) {
+    return FailErrno(-error, "put aside an earlier " + removal.from);
+  }
+  return KeepInLostAndFound(os, session, aside,
+                            "An earlier " + removal.from +
+                                ", of which a power cut has kept the name though another file had "
+                                "taken its place");
+}
+
 // Returns whether the step is done now. `is_begun`: if it isn't done it is to be.
 Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_begun) {
   auto from = Find(os, source, step.from);
@@ -141,7 +169,8 @@ int RenameOverNothing(Os& os, int from_dir, const std::string& from, int to_dir,
   return error;
 }
 
-Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps) {
+Status CompleteIntent(Os& os, int source, Session& session, const Intent& intent) {
+  const std::vector<IntentStep>& steps = intent.steps;
   if (steps.size() > 1 && steps[0].kind == IntentStep::Kind::kRename) {
     XZFS_RETURN_IF_ERROR(EndHalfRename(os, source, steps[0], steps[1]));
   }
@@ -154,6 +183,9 @@ Status CompleteIntent(Os& os, int source, Session& session, const std::vector<In
     XZFS_ASSIGN_OR_RETURN(const bool done, Complete(os, source, step, is_begun));
     if (!done) {
       return {};
+    }
+    if (is_begun && step.kind == IntentStep::Kind::kUnlink) {
+      XZFS_RETURN_IF_ERROR(PutEarlierAside(os, source, session, step, intent.written));
     }
     is_begun = true;
   }

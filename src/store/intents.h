@@ -12,7 +12,7 @@ namespace xzfs {
 
 // Completes an operation of which the first step was taken, or the second one if that is a rename,
 // and does nothing about one that was never begun. May be interrupted and run again. Blocks.
-Status CompleteIntent(Os& os, int source, Session& session, const std::vector<IntentStep>& steps);
+Status CompleteIntent(Os& os, int source, Session& session, const Intent& intent);
 
 // Puts the bytes and the mtime of the open file `from` in the place of those of the file `name`.
 // Returns that one, open: what was written is on the disk when the caller has synced it. Not

@@ -393,10 +393,11 @@ Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, b
   return name;
 }
 
-std::vector<IntentStep> Session::ReadIntent(const std::string& name) {
+Intent Session::ReadIntent(const std::string& name) {
   const Result<std::string> bytes = ReadWhole(name);
   std::string body;
-  if (!bytes || !RecordParser(*bytes).Record(body)) {
+  struct stat st = {};
+  if (!bytes || !RecordParser(*bytes).Record(body) || os_.StatAt(folder(), name, &st) < 0) {
     return {};
   }
   RecordParser parser(body);
@@ -420,7 +421,7 @@ std::vector<IntentStep> Session::ReadIntent(const std::string& name) {
     step.kind = static_cast<IntentStep::Kind>(kind);
     steps.push_back(std::move(step));
   }
-  return steps;
+  return {std::move(steps), st.st_mtim};
 }
 
 Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool durable) {

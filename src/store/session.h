@@ -1,6 +1,8 @@
 // The folder under `.xzfs/` where one running daemon keeps what is pending.
 #pragma once
 
+#include <time.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -32,6 +34,12 @@ struct IntentStep {
     return facts.attributes.st_ino == inode &&
            (birth_ns == 0 || facts.birth_ns == 0 || facts.birth_ns == birth_ns);
   }
+};
+
+// What an operation on names was about to do.
+struct Intent {
+  std::vector<IntentStep> steps;
+  struct timespec written = {};  // when, by the source's clock
 };
 
 // A file without content that is being made.
@@ -126,8 +134,8 @@ class Session {
   // Writes an intent and returns its name, for Unlink when all is done. `durable`: it is on the
   // disk before this returns.
   Result<std::string> WriteIntent(const std::vector<IntentStep>& steps, bool durable);
-  // Nothing if the intent was not written completely: then no step of it was taken.
-  std::vector<IntentStep> ReadIntent(const std::string& name);
+  // Without steps if the intent was not written completely: then none of them was taken.
+  Intent ReadIntent(const std::string& name);
 
   Result<std::vector<std::string>> ListFiles();
 

@@ -15,10 +15,13 @@ class Cuts:
 
     def __init__(self):
         self.flushes = self.writes = self.kept_back = 0
+        self.unordered = 0  # of which names had an order that btrfs alone keeps
+        self.unmountable = 0
 
     def __str__(self):
         return (f"{self.flushes} cuts after a flush, {self.writes} between, "
-                f"{self.kept_back} with writes kept back")
+                f"{self.kept_back} with writes kept back; {self.unordered} after which names were out "
+                f"of order, {self.unmountable} that the file system couldn't mount")
 
 
 class PowerTest(support.MountTest):

@@ -34,6 +34,7 @@ class ForwardingOs : public Os {
     return error != 0 ? error : real_.MayWriteAt(dir, name);
   }
   bool IsRemote(int fd) override { return real_.IsRemote(fd); }
+  bool KeepsOrder(int fd) override { return real_.KeepsOrder(fd); }
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {
     const int error = Before("PRead", std::string());
     return error != 0 ? error : real_.PRead(fd, out, offset);

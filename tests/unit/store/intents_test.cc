@@ -39,13 +39,14 @@ class IntentsTest : public testing::Test {
   }
   bool Has(const std::string& name) const { return fs::exists(Path(name)); }
   void Complete(const std::vector<IntentStep>& steps) {
-    EXPECT_TRUE(CompleteIntent(Os::Real(), dir_.fd(), *session_, steps));
+    EXPECT_TRUE(CompleteIntent(Os::Real(), dir_.fd(), *session_, {steps, written_}));
   }
 
   const TempDir dir_;
   const std::unique_ptr<Session> session_ = *Session::Create(Os::Real(), dir_.fd());
   std::vector<IntentStep> replaces_;
   std::vector<IntentStep> exchanges_;
+  struct timespec written_ = {};  // long before anything that is there
 };
 
 TEST_F(IntentsTest, WhatWasNotBegunStaysAsItIs) {
@@ -118,6 +119,25 @@ TEST_F(IntentsTest, ASecondRenameOfWhichTheDiskKeptTheNewNameAloneIsCompleted) {
   fs::create_hard_link(Path("b/old.xz"), Path("a/new.xz"));
   Complete(exchanges_);
   EXPECT_TRUE(Has("b/old") && Has("a/new.xz") && !Has("b/old.xz"));
+}
+
+// A rename put the file that was to be removed in the place of an earlier one, and the disk has
+// lost that: the earlier one is there again.
+TEST_F(IntentsTest, AnEarlierFileUnderTheNameThatWasToGoIsKeptInLostAndFound) {
+  fs::rename(Path("a/new"), Path("b/old"));
+  replaces_[1].inode += 1'000'000;
+  Complete(replaces_);
+  EXPECT_TRUE(Has("b/old.xz")) << "what came after the intent is somebody else's";
+  struct stat st = {};
+  stat(Path("b/old.xz").c_str(), &st);
+  written_ = st.st_ctim;
+  Complete(replaces_);
+  EXPECT_TRUE(Has("b/old") && !Has("b/old.xz"));
+  int found = 0;
+  for (const auto& file : fs::directory_iterator(Path(".xzfs/lost+found"))) {
+    found += file.path().extension() == ".aside" ? 1 : 0;
+  }
+  EXPECT_EQ(found, 1);
 }
 
 TEST_F(IntentsTest, AnotherNameThatTheFileGotLaterStays) {

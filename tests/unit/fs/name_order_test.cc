@@ -1,0 +1,94 @@
+// What is synced first on a file system that may keep a file and lose an earlier change of names.
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <mutex>
+#include <vector>
+
+#include "commit_fixture.h"
+
+namespace xzfs {
+namespace {
+
+class UnorderedOs : public ForwardingOs {
+ public:
+  bool KeepsOrder(int /*fd*/) override { return false; }
+  int Sync(int fd, bool only_data) override {
+    struct stat st = {};
+    if (fstat(fd, &st) == 0) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      synced_.push_back(st.st_ino);
+    }
+    return ForwardingOs::Sync(fd, only_data);
+  }
+  std::vector<ino_t> TakeSynced() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return std::exchange(synced_, {});
+  }
+
+ protected:
+  int Before(std::string_view /*call*/, const std::string& /*name*/) override { return 0; }
+
+ private:
+  std::mutex mutex_;
+  std::vector<ino_t> synced_;
+};
+
+class NameOrderTest : public CommitTest {
+ protected:
+  void SetUp() override {
+    CommitTest::SetUp();
+    fs_ = MakeFilesystem(unordered_);
+    id_ = fs_->Lookup(kRootNode, "cold")->node;
+  }
+  void TearDown() override {
+    CommitTest::TearDown();
+    fs_ = nullptr;
+  }
+  ino_t InodeOf(const char* name) const {
+    struct stat st = {};
+    stat((source_.path() / name).c_str(), &st);
+    return st.st_ino;
+  }
+  // What a sync of the file syncs, in order.
+  std::vector<ino_t> Sync(NodeId id) {
+    bool keep_cache = false;
+    auto file = fs_->Open(id, O_RDONLY, &keep_cache);
+    EXPECT_TRUE(file);
+    unordered_.TakeSynced();
+    EXPECT_TRUE(fs_->Sync(**file, /*only_data=*/false));
+    fs_->Close(std::move(*file));
+    return unordered_.TakeSynced();
+  }
+
+  UnorderedOs unordered_;
+};
+
+// Else its changes could be shown under the name that the base had before.
+TEST_F(NameOrderTest, TheNameOfAnEditedFileIsSyncedBeforeItsChanges) {
+  ASSERT_TRUE(fs_->Rename(kRootNode, "cold", kRootNode, "renamed", 0));
+  Edit();
+  const ino_t base = InodeOf("renamed.xz");
+  EXPECT_EQ(Sync(id_).at(0), base);
+  Edit('Y');
+  EXPECT_NE(Sync(id_).at(0), base) << "once is enough";
+  ASSERT_TRUE(fs_->Rename(kRootNode, "renamed", kRootNode, "again", 0));
+  EXPECT_EQ(Sync(id_).at(0), base);
+}
+
+// Else it could be beside the compressed file that had the name before.
+TEST_F(NameOrderTest, TheDirectoryOfANewPlainFileIsSyncedBeforeIt) {
+  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
+  std::unique_ptr<OpenFile> file;
+  const auto made = fs_->Create(kRootNode, "cold", 0644, O_WRONLY, Caller{}, &file);
+  ASSERT_TRUE(made) << made.error().message;
+  fs_->Close(std::move(file));
+  const std::vector<ino_t> synced = Sync(made->node);
+  ASSERT_EQ(synced.size(), 2U);
+  EXPECT_EQ(synced[0], InodeOf(""));
+  EXPECT_EQ(synced[1], InodeOf("cold"));
+  EXPECT_EQ(Sync(made->node).size(), 1U) << "once is enough";
+}
+
+}  // namespace
+}  // namespace xzfs

@@ -67,8 +67,8 @@ struct Filesystem::PreparedRename {
   // What is missing.
   std::vector<Content> to_sync;
   std::vector<IntentStep> to_write;
-  // Where a compressed file has lost a name a plain one may get it now. That is not to be on the disk
-  // before the loss: there would be two files of the name.
+  // Where a compressed file has lost a name a plain one may get it now. That is not to be on the
+  // disk before the loss: there would be two files of the name.
   bool awaits_disk = false;
   // Both files of an exchange have to be under their names on the disk before that.
   std::vector<DescriptorPtr> dirs_to_sync;

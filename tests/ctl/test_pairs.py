@@ -50,7 +50,7 @@ class Pairs(MountCtlTest):
             ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
              f"inject={call}:signal=KILL:when={number}", CTL, command, "-T1",
              self.at("file" if command == "pack" else "file.xz")],
-            capture_output=True, check=False, timeout=60 * support.SLOWNESS, env=environment())
+            capture_output=True, check=False, timeout=support.HANGS_S * support.SLOWNESS, env=environment())
         self.assertNotEqual(ended.returncode, 0)
         self.assertEqual(self.left(), ["file", "file.xz"])
 

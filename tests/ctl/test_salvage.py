@@ -43,7 +43,7 @@ class SalvageTest(CtlTest):
             os.unlink(out)
         done = subprocess.run([CTL, "salvage", "--json", *words, "in.xz", "-o", "out"],
                               cwd=self.folder, env=environment(), capture_output=True, check=False,
-                              timeout=60 * support.SLOWNESS)
+                              timeout=support.HANGS_S * support.SLOWNESS)
         self.assertIn(done.returncode, (0, 1, 2), done.stderr)
         report = json.loads(done.stdout)
         self.assertEqual((report["schema"], report["command"]), (1, "salvage"))

@@ -10,7 +10,7 @@ import subprocess
 import unittest
 
 import support
-from support import SLOWNESS, temp_dir, wait_until
+from support import HANGS_S, SLOWNESS, temp_dir, wait_until
 
 BINARY = os.path.abspath(support.BINARY) if support.BINARY else ""
 CONTENT = b"a plain line\n" * 100
@@ -134,7 +134,7 @@ class CommandLineTest(support.MountTest):
         """Runs the program until it returns; the daemon must have let go of stdout and stderr."""
         return subprocess.run([program or BINARY, *arguments], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                              timeout=60 * SLOWNESS, check=False, **more)
+                              timeout=HANGS_S * SLOWNESS, check=False, **more)
 
     def start(self, *arguments, **more):
         """Runs `xzfs -f` and returns when the mount answers."""

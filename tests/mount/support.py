@@ -50,6 +50,8 @@ def _sanitizer():
 # printed (`check_rss`).
 SANITIZER = _sanitizer()
 SLOWNESS = (10 if SANITIZER else 1) * int(os.environ.get("XZFS_TEST_SLOWNESS", "1"))
+# Nothing takes so long, not on a machine that is busy with three more runs of these tests.
+HANGS_S = 120.0
 
 
 def scaled(count, least=1):
@@ -104,7 +106,7 @@ def threads_of(pid):
     return "\n".join(lines)
 
 
-def wait_until(condition, what, deadline_s=20.0):
+def wait_until(condition, what, deadline_s=HANGS_S):
     """Polls until `condition()` is true and returns its value; fails after the deadline."""
     end = time.monotonic() + deadline_s * SLOWNESS
     while True:
@@ -283,7 +285,7 @@ class Mount:
         if strangers:
             raise AssertionError(f"descriptors of a new kind: {strangers}")
 
-    def unmount(self, deadline_s=20.0):
+    def unmount(self, deadline_s=HANGS_S):
         """Unmounts and returns the daemon's exit code."""
         if os.geteuid() == 0:
             def gone():

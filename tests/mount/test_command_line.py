@@ -18,7 +18,7 @@ from cli import (BINARY, CONTENT, FSTAB_WORDS, INTERNAL, INTERRUPTED, LANDLOCK_C
                  MOUNT_FAILED, OK, ROOT_ONLY, SETSID, SYSTEM, USAGE, X86_64, CommandLineTest,
                  mounts_at, processes_with, seccomp_kill)
 from own_mounts import in_own_namespace
-from support import SLOWNESS, scaled, wait_until
+from support import HANGS_S, SLOWNESS, scaled, wait_until
 
 
 class Help(CommandLineTest):
@@ -190,7 +190,7 @@ class OrdinaryUser(CommandLineTest):
 
     def run_in_namespace(self, script, *arguments):
         return subprocess.run(self.in_namespace(script, *arguments), capture_output=True, text=True,
-                              timeout=60 * SLOWNESS, check=False)
+                              timeout=HANGS_S * SLOWNESS, check=False)
 
     def test_device_that_is_not_permitted_gets_a_hint(self):
         if os.stat("/dev/fuse").st_mode & 0o006:
@@ -253,7 +253,7 @@ class OrdinaryUser(CommandLineTest):
         self.addCleanup(watcher.stdout.close)
         watcher.stdout.readline()
         daemon.send_signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(30 * SLOWNESS), OK)
+        self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
         with open(f"/proc/{watcher.pid}/mountinfo", encoding="utf-8") as lines:
             self.assertFalse([line for line in lines if self.mnt in line])
 
@@ -361,7 +361,7 @@ class Starting(CommandLineTest):
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(delay_s)  # into the start, where it is to be interrupted
             process.send_signal((signal.SIGTERM, signal.SIGINT)[attempt % 2])
-            code = process.wait(30 * SLOWNESS)
+            code = process.wait(HANGS_S * SLOWNESS)
             codes.add(code)
             if code == OK:
                 delay_s *= 0.8

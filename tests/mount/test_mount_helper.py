@@ -18,7 +18,7 @@ import support
 from cli import (BINARY, CONTENT, FSTAB_WORDS, MOUNT_FAILED, OK, ROOT_ONLY, USAGE, CommandLineTest,
                  mounts_at, processes_with, thread_places, thread_states)
 from own_mounts import in_own_namespace
-from support import SLOWNESS, wait_until
+from support import HANGS_S, SLOWNESS, wait_until
 
 
 class Notify(CommandLineTest):
@@ -26,7 +26,7 @@ class Notify(CommandLineTest):
         super().setUp()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(self.socket.close)
-        self.socket.settimeout(20 * SLOWNESS)
+        self.socket.settimeout(HANGS_S * SLOWNESS)
         self.address = os.path.join(self.folder, "notify")
         self.socket.bind(self.address)
         self.environment = dict(os.environ, NOTIFY_SOCKET=self.address)
@@ -39,7 +39,7 @@ class Notify(CommandLineTest):
         self.assertEqual(self.next(), b"READY=1")
         daemon.terminate()
         self.assertEqual(self.next(), b"STOPPING=1")
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
+        self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
 
     def test_tells_readiness_and_the_end_by_umount_from_the_background(self):
         self.assert_mounted_by(self.xzfs(self.source, self.mnt, env=self.environment))
@@ -55,7 +55,7 @@ class Notify(CommandLineTest):
     def test_speaks_even_when_the_mount_hides_the_socket(self):
         address = os.path.join(self.source, "notify")
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as hidden:
-            hidden.settimeout(20 * SLOWNESS)
+            hidden.settimeout(HANGS_S * SLOWNESS)
             hidden.bind(address)
             done = self.xzfs(self.source, self.source, env=dict(os.environ, NOTIFY_SOCKET=address))
             self.assertEqual(done.returncode, OK, done.stderr)
@@ -70,7 +70,7 @@ class Ending(CommandLineTest):
                 daemon = self.start(self.source, self.mnt)
                 self.assert_reads()
                 daemon.send_signal(number)
-                self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
+                self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
                 self.assert_nothing_left()
 
     def test_signals_end_the_background_process_too(self):
@@ -85,7 +85,7 @@ class Ending(CommandLineTest):
         with open(self.mnt + "/file", "rb", buffering=0) as file:
             self.assertEqual(file.read(5), CONTENT[:5])
             daemon.terminate()
-            self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
+            self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
         self.assert_nothing_left()
 
     def test_signals_that_are_ignored_stay_so(self):
@@ -99,7 +99,7 @@ class Ending(CommandLineTest):
     def test_umount_ends_the_daemon(self):
         daemon = self.start(self.source, self.mnt)
         support.run(["umount", self.mnt])
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
+        self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
         self.assert_nothing_left()
 
     def test_umount_refuses_while_a_file_is_open(self):
@@ -110,7 +110,7 @@ class Ending(CommandLineTest):
             self.assertIn("busy", done.stderr)
             self.assertEqual(file.read(), CONTENT)
         support.run(["umount", self.mnt])
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
+        self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
 
     def test_lazy_umount_ends_the_daemon_with_the_last_file(self):
         daemon = self.start(self.source, self.mnt)
@@ -119,7 +119,7 @@ class Ending(CommandLineTest):
             self.assertEqual(mounts_at(self.mnt), [])
             self.assertEqual(file.read(), CONTENT)
             self.assertIsNone(daemon.poll())
-        self.assertEqual(daemon.wait(20 * SLOWNESS), OK)
+        self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
 
     def test_second_signal_ends_it_at_once(self):
         # A source that answers nothing: another FUSE file system, whose daemon is stopped.
@@ -153,7 +153,7 @@ class Ending(CommandLineTest):
         wait_until(lambda: not mounts_at(self.mnt), "the second one does not", 10)
         # Its end is sure only now: the kernel may have to close files below for it.
         lower.send_signal(signal.SIGCONT)
-        self.assertEqual(daemon.wait(10 * SLOWNESS), OK)
+        self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
 
 
 @ROOT_ONLY
@@ -180,7 +180,7 @@ class MountHelper(CommandLineTest):
 
     def mount(self, *arguments, **more):
         return subprocess.run(["mount", *arguments], capture_output=True, text=True,
-                              timeout=60 * SLOWNESS, check=False, **more)
+                              timeout=HANGS_S * SLOWNESS, check=False, **more)
 
     def test_mount_types(self):
         for kind in ("xzfs", "fuse.xzfs"):

@@ -39,7 +39,7 @@ def start_reader(path, seed):
 
 def end_reader(reader):
     reader.kill()
-    reader.wait(30 * support.SLOWNESS)
+    reader.wait(support.HANGS_S * support.SLOWNESS)
     reader.stdout.close()
 
 
@@ -138,7 +138,7 @@ class Readers(MountTest):
                 readers = [start_reader(mount / "file", n) for n in range(2)]
                 try:
                     mount.process.send_signal(number)
-                    self.assertEqual(mount.process.wait(20 * support.SLOWNESS), 0)
+                    self.assertEqual(mount.process.wait(support.HANGS_S * support.SLOWNESS), 0)
                 finally:
                     for reader in readers:
                         end_reader(reader)

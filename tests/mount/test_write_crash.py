@@ -291,7 +291,7 @@ class AtTheEnd(support.MountTest):
                    "the first signal makes it commit")
         self.assertTrue(mount.alive())
         mount.process.send_signal(signal.SIGTERM)
-        self.assertEqual(mount.process.wait(20 * support.SLOWNESS), 0)
+        self.assertEqual(mount.process.wait(support.HANGS_S * support.SLOWNESS), 0)
         mount.ended = True
         mount.__exit__(None, None, None)
         self.assertTrue(os.path.exists(os.path.join(self.source, "hot"))

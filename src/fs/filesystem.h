@@ -351,6 +351,7 @@ class Filesystem {
   bool IsHalfOverwritten(const FileId& file) EXCLUDES(edited_mutex_);
   static tl::unexpected<Error> FailHalfOverwritten(const std::string& path);
   NodePtr FindEdited(const Identity& identity) EXCLUDES(edited_mutex_);
+  bool HasEditedFiles() EXCLUDES(edited_mutex_);
   std::vector<NodeId> EditedFiles() EXCLUDES(edited_mutex_);
   void SyncOverlays() EXCLUDES(edited_mutex_);
   Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
@@ -468,7 +469,6 @@ class Filesystem {
                          const std::string& why);
 
   // filesystem_zones.cc
-  bool HasEditedFiles() EXCLUDES(edited_mutex_);
   NodePtr KnownNode(const StoredEntry& entry);
   void MakeRootZone();
   // Before a name in the directory `id` is looked at. Blocks: on what an earlier mount left there.

@@ -55,6 +55,7 @@ class LoggedDisk:
         self.log = os.path.join(folder, "log")
         self.path = os.path.join(folder, "disk")
         self._fuse = os.path.join(folder, "fuse")
+        self._cuts = 0
 
     def __enter__(self):
         with open(self.image, "wb") as out:
@@ -108,7 +109,10 @@ class LoggedDisk:
     def cut(self, records, left_out=()):
         """The file system mounted, as it is when the power fails after `records`, of which those
         whose place in the log is in `left_out` did not reach the disk."""
-        image = os.path.join(self.folder, "cut")
+        # A file of its own: mount takes a loop device that is about to let go of the last one for that
+        # of this one, with what it remembers of that.
+        self._cuts += 1
+        image = os.path.join(self.folder, f"cut{self._cuts}")
         support.run(["cp", "--sparse=always", self._base, image])
         with open(self.log, "rb") as log, open(image, "r+b") as out:
             for record in records:
@@ -128,6 +132,7 @@ class LoggedDisk:
             yield path
         finally:
             _unmount(path)
+            os.unlink(image)
 
 
 def refusal():

@@ -20,19 +20,25 @@ MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+def _unescaped(path):
+    return re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), path)
+
+
 def unshare_mounts(keep=()):
-    """What this process mounts from now on nobody else sees. Of the mounts in the folder of temporary
-    files it has those at the paths `keep` and below."""
+    """What this process mounts from now on nobody else sees. Of the mounts of xzfs, and of those in the
+    folder of temporary files, it has those that paths in `keep` need, and those below them."""
     if _libc.unshare(CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
     with open("/proc/self/mountinfo", "rb") as table:
-        paths = [line.split()[4] for line in table]
-    kept = tuple(os.fsencode(path) + b"/" for path in keep)
-    for path in reversed(paths):
-        path = re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), path)
-        if path.startswith(os.fsencode(tempfile.gettempdir()) + b"/") and not (
-                path + b"/").startswith(kept or b"//"):
+        mounts = [line.split() for line in table]
+    temporary = os.fsencode(tempfile.gettempdir()) + b"/"
+    kept = [os.fsencode(path) + b"/" for path in keep]
+    for mount in reversed(mounts):
+        path = _unescaped(mount[4])
+        is_others = path.startswith(temporary) or mount[mount.index(b"-") + 1] == b"fuse.xzfs"
+        is_kept = any((path + b"/").startswith(one) or one.startswith(path + b"/") for one in kept)
+        if is_others and not is_kept:
             _libc.umount2(path, MNT_DETACH)
 
 

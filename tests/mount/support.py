@@ -23,6 +23,8 @@ import threading
 import time
 import unittest
 
+import own_mounts
+
 MIB = 1 << 20
 BINARY = os.environ.get("XZFS_BINARY", "")
 REQUIRE_MOUNT = os.environ.get("XZFS_REQUIRE_MOUNT") == "1"
@@ -509,7 +511,7 @@ def make_filesystem(argv, image):
     if it can't tell (a dead FUSE mount, a loop device that is just going away). Nobody has mounted
     a new image: it sees an empty table of mounts."""
     unseen = 'mount --bind /dev/null "/proc/$$/mounts" && exec "$@"'
-    run(["unshare", "--mount", "sh", "-c", unseen, "sh", *argv, image])
+    run(own_mounts.in_own_namespace("sh", "-c", unseen, "sh", *argv, image, keep=(image,)))
 
 
 class MountTest(unittest.TestCase):

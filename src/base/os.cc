@@ -135,7 +135,8 @@ class RealOs : public Os {
 
   bool KeepsOrder(int fd) override {
     struct statfs st = {};
-    return ::fstatfs(fd, &st) != 0 || static_cast<uint32_t>(st.f_type) != BTRFS_SUPER_MAGIC;
+    const auto type = ::fstatfs(fd, &st) == 0 ? static_cast<uint32_t>(st.f_type) : 0;
+    return type == EXT4_SUPER_MAGIC || type == XFS_SUPER_MAGIC || type == TMPFS_MAGIC;
   }
 
   ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) override {

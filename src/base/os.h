@@ -55,7 +55,7 @@ class Os {
   // FUSE or a network: the same file may come back with another inode number.
   virtual bool IsRemote(int fd) = 0;
   // A file that was synced is on the disk there only if all changes of names before that are, too:
-  // btrfs keeps what concerns that file.
+  // known of ext4, XFS and tmpfs. btrfs keeps what concerns that file; others may do so.
   virtual bool KeepsOrder(int fd) = 0;
   virtual ssize_t PRead(int fd, std::span<std::byte> out, uint64_t offset) = 0;
   virtual ssize_t ReadLinkAt(int dir, const std::string& name, std::span<char> out) = 0;

@@ -66,8 +66,6 @@ class FileCommit {
   Status BecomeCold(const std::string& name) REQUIRES(state_->mutex);
   Status ReplaceBase(int dir, const std::string& name) REQUIRES(state_->mutex);
   Status OverwriteBase(int dir, const std::string& name) REQUIRES(state_->mutex);
-  tl::unexpected<Error> FailHalfWay(const Error& error);
-  Status SyncOverwritten();
   Status LoseOverlay(const std::string& why);
   void Count();
 
@@ -98,11 +96,6 @@ class FileCommit {
   XzWriteRequest request_;
   XzWriteResult written_;
   TempFile temp_;
-  // Once the base is overwritten, until that is on the disk: it, and what the next mount would
-  // complete it with.
-  Descriptor overwritten_;
-  std::string overwrite_intent_;
-  std::string overwrite_temp_;
   HeldClaim claim_;  // on the two files, until what is done with them is on the disk
   std::optional<PublishedTwin> twin_;
   DescriptorPtr dir_;  // that it was published in

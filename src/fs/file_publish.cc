@@ -291,7 +291,6 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
     }
     XZFS_RETURN_IF_ERROR(BecomeCold(name));
   }
-  XZFS_RETURN_IF_ERROR(SyncOverwritten());
   if (const int error = os().Sync(parent->descriptor.get(), false); error < 0) {
     // The overlay and the old base stay for the next mount: it tells from its notes what is done.
     Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
@@ -321,55 +320,31 @@ Status FileCommit::ReplaceBase(int dir, const std::string& name) {
 }
 
 // A file with several names must stay one file, and where a directory only grows no other file can
-// take its name: its bytes are replaced. The new ones are on the disk under a name of our own, and
-// an intent says so, until that is done (SyncOverwritten). Should it fail half way the next mount
-// completes it, and until then nothing is read from it or written to it.
+// take its name: its bytes are replaced. The new ones are on the
+// disk under a name of our own, and an intent says so, until that is done. Should it fail half way
+// the next mount completes it, and until then nothing is read from it or written to it.
 Status FileCommit::OverwriteBase(int dir, const std::string& name) {
   const std::string path = fs_.nodes_.PathBelow(id_, zone_->top).value_or(std::string());
-  XZFS_ASSIGN_OR_RETURN(std::string intent,
+  XZFS_ASSIGN_OR_RETURN(const std::string intent,
                         session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode,
                                                 temp_.name, path, overlay_->base().birth_ns}},
                                               /*durable=*/true));
-  std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
+  const std::string temp = std::exchange(temp_.name, std::string());  // it's the intent's now
   bool begun = false;
-  auto written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
-  if (written) {
-    overwritten_ = *std::move(written);
-    overwrite_intent_ = std::move(intent);
-    overwrite_temp_ = std::move(temp);
-    return {};
-  }
-  if (begun) {
-    return FailHalfWay(written.error());
+  Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
+  if (!written && begun) {
+    fs_.NoteHalfOverwritten(FileId::Of(identity_));
+    return Fail(written.error().code, written.error().message +
+                                          "; it is overwritten half way, and unusable until the "
+                                          "next mount completes that");
   }
   session_->Unlink(intent);
   session_->Unlink(temp);
   struct stat st = {};
-  if (os().FStat(truth_.get(), &st) == 0) {
+  if (!written && os().FStat(truth_.get(), &st) == 0) {
     (void)fs_.RefreshFrom(node_, st, name);  // its ctime has moved
   }
-  return tl::unexpected(written.error());
-}
-
-tl::unexpected<Error> FileCommit::FailHalfWay(const Error& error) {
-  fs_.NoteHalfOverwritten(FileId::Of(identity_));
-  return Fail(error.code, error.message +
-                              "; it is overwritten half way, and unusable until the "
-                              "next mount completes that");
-}
-
-// A large file takes its time: no lock is held.
-Status FileCommit::SyncOverwritten() {
-  if (!overwritten_.valid()) {
-    return {};
-  }
-  if (const int error = os().Sync(overwritten_.get(), /*only_data=*/false); error < 0) {
-    // The overlay stays, too.
-    return FailHalfWay(FailErrno(-error, "sync " + fs_.nodes_.PathOf(id_)).value());
-  }
-  session_->Unlink(overwrite_intent_);
-  session_->Unlink(overwrite_temp_);
-  return {};
+  return written;
 }
 
 // Keeps it, for the user to look at, where nobody will touch it.

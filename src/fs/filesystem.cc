@@ -74,6 +74,7 @@ Filesystem::Filesystem(Descriptor source, const struct stat& root, const Options
       files_(shares_.cached / 2),
       overlay_files_(std::make_shared<OverlayFileCache>(shares_.overlays / 2)),
       held_(shares_.held),
+      done_intents_(os),
       collisions_(kMostReports),
       damaged_files_(kMostReports),
       copies_(kMostReports),

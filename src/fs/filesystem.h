@@ -33,6 +33,7 @@
 #include "fs/commit_failures.h"
 #include "fs/committer.h"
 #include "fs/descriptor_shares.h"
+#include "fs/done_intents.h"
 #include "fs/file_figures.h"
 #include "fs/file_state.h"
 #include "fs/half_done.h"
@@ -415,9 +416,7 @@ class Filesystem {
   bool HasIntent(const std::vector<RenameStep>& steps, PreparedRename& prepared);
   Status RunSteps(const std::vector<RenameStep>& steps, PreparedRename& prepared)
       REQUIRES(namespace_);
-  bool Undo(const HalfDone& half) EXCLUDES(done_intents_mutex_);
-  void FinishIntent(DoneIntent done) EXCLUDES(done_intents_mutex_);
-  void RemoveDoneIntents(size_t at_least) EXCLUDES(done_intents_mutex_);
+  bool Undo(const HalfDone& half);
   void UndoHalfDone();
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,
              const std::string& stored_name);
@@ -537,8 +536,7 @@ class Filesystem {
   // Operations that failed half way, and could not be undone then.
   std::atomic<bool> has_half_done_{false};
   std::vector<HalfDone> half_done_ GUARDED_BY(namespace_);
-  Mutex done_intents_mutex_;
-  std::vector<DoneIntent> done_intents_ GUARDED_BY(done_intents_mutex_);
+  DoneIntents done_intents_;
   Mutex closing_mutex_;
   std::unordered_set<NodeId> closing_ GUARDED_BY(closing_mutex_);
   // How long names may be, by device: asking may take a network.

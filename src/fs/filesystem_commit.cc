@@ -300,7 +300,7 @@ void Filesystem::EndCommits(bool finish) {
   QueueClosing();
   committer_.End(finish);
   SyncOverlays();
-  RemoveDoneIntents(1);
+  done_intents_.Remove(1);
   const size_t pending = committer_.Pending().size();
   if (pending != 0) {
     Log(LogLevel::kInfo, std::to_string(pending) +

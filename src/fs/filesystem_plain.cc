@@ -95,7 +95,7 @@ std::vector<std::string> Filesystem::NotedPaths(const Zone& zone) {
 // The hints are of no use any more, except those of files that were given up, unless somebody
 // writes who will need one.
 void Filesystem::ForgetPending() {
-  RemoveDoneIntents(1);
+  done_intents_.Remove(1);
   for (const ZonePtr& zone : Zones()) {
     MutexLock lock(zone->mutex);
     if (zone->session != nullptr) {

@@ -84,7 +84,8 @@ Result<Filesystem::Victim> Filesystem::HoldVictim(const Place& place, const Stor
   if (node->state != nullptr) {
     MutexLock lock(node->state->mutex);
     if (node->state->overlay != nullptr && !node->state->overlay->dropped()) {
-      NoteDropped(*node->state->overlay);  // it got another name since RemovalNote saw it
+      // Something has come between since RemovalNote saw it, or there was nothing to be noted then.
+      NoteDropped(*node->state->overlay);
     }
   }
   return victim;

@@ -3,7 +3,7 @@
 // What is one step for the user may be two in the source, because a file's stored name depends on
 // whether it is hot or cold: renaming hot `a` over cold `b` is renaming `a` to `b` and removing
 // `b.xz`. Such operations write down what they are about to do (an intent) before the first step;
-// the next mount completes them if the first step was done. Everybody else is kept away meanwhile
+// the next mount completes them if they were begun (store/intents.h). Everybody else is kept away meanwhile
 // by the namespace lock.
 //
 // A name that is on the disk must not go to content that is not. So before the first step the
@@ -17,7 +17,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 #include <utility>
 
 #include "base/log.h"
@@ -36,16 +35,6 @@ constexpr size_t kMostDoneIntents = 64;
 
 bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
   return FileId::Of(a.attributes) == FileId::Of(b.attributes);
-}
-
-// Each once. Blocks: on the disk.
-Status SyncDirectories(Os& os, const std::vector<DescriptorPtr>& dirs) {
-  for (const DescriptorPtr& dir : std::set<DescriptorPtr>(dirs.begin(), dirs.end())) {
-    if (const int error = os.Sync(dir->descriptor.get(), /*only_data=*/false); error < 0) {
-      return FailErrno(-error, "sync a directory for a rename");
-    }
-  }
-  return {};
 }
 
 }  // namespace
@@ -126,7 +115,8 @@ Status Filesystem::Rename(NodeId parent, const std::string& name, NodeId new_par
   }
   whiteout.Drop();
   prepared.DropIntent();  // unless a step of it was taken, which makes it another's
-  RemoveDoneIntents(prepared.awaits_disk ? 1 : kMostDoneIntents);
+  // Step 6.
+  done_intents_.Remove(prepared.awaits_disk ? 1 : kMostDoneIntents);
   if (!renamed) {
     return tl::unexpected(renamed.error());
   }
@@ -177,14 +167,7 @@ Status Filesystem::PrepareRename(PreparedRename& prepared) {
   if (!prepared.to_write.empty()) {
     prepared.DropIntent();
     // What the disk has of one operation on a name must not be of two before.
-    const bool is_used_again = [&] {
-      MutexLock lock(done_intents_mutex_);
-      return std::any_of(done_intents_.begin(), done_intents_.end(),
-                         [&](const DoneIntent& done) { return done.Concerns(prepared.to_write); });
-    }();
-    if (is_used_again) {
-      RemoveDoneIntents(1);
-    }
+    done_intents_.RemoveBefore(prepared.to_write);
     XZFS_RETURN_IF_ERROR(SyncDirectories(os_, std::exchange(prepared.dirs_to_sync, {})));
     XZFS_ASSIGN_OR_RETURN(prepared.session, SessionFor(prepared.zone));
     XZFS_ASSIGN_OR_RETURN(prepared.intent,
@@ -345,39 +328,8 @@ bool Filesystem::Undo(const HalfDone& half) {
       return false;
     }
   }
-  FinishIntent({half.session, half.intent, half.dirs, half.intended});
+  done_intents_.Add({half.session, half.intent, half.dirs, half.intended});
   return true;
-}
-
-// Step 6 begins: its steps are taken, or undone. An intent that goes before they are on the disk
-// can't complete them after a power cut: btrfs may keep the one change and lose the other. Until
-// then it does no harm, so a directory is synced once for many.
-void Filesystem::FinishIntent(DoneIntent done) {
-  MutexLock lock(done_intents_mutex_);
-  done_intents_.push_back(std::move(done));
-}
-
-// Does nothing if there are fewer. Blocks: on the disk.
-void Filesystem::RemoveDoneIntents(size_t at_least) {
-  std::vector<DoneIntent> intents;
-  {
-    MutexLock lock(done_intents_mutex_);
-    if (done_intents_.size() < at_least) {
-      return;
-    }
-    intents.swap(done_intents_);
-  }
-  std::vector<DescriptorPtr> dirs;
-  for (const DoneIntent& intent : intents) {
-    dirs.insert(dirs.end(), intent.dirs.begin(), intent.dirs.end());
-  }
-  if (!SyncDirectories(os_, dirs)) {
-    Log(LogLevel::kError, "sync of a directory after a rename failed; the next mount looks at it");
-    return;  // the intents stay
-  }
-  for (const DoneIntent& intent : intents) {
-    intent.session->Unlink(intent.name);
-  }
 }
 
 void Filesystem::UndoHalfDone() {
@@ -408,7 +360,7 @@ bool Filesystem::HasIntent(const std::vector<RenameStep>& steps, PreparedRename&
     return true;
   }
   prepared.to_write = std::move(intent);
-  if (steps.back().to != nullptr) {
+  if (steps.back().to != nullptr && !os_.KeepsOrder(steps.back().to->fd())) {
     prepared.dirs_to_sync = PreparedRename::DirectoriesOf(steps);
   }
   return false;
@@ -446,8 +398,8 @@ Status Filesystem::RunSteps(const std::vector<RenameStep>& steps, PreparedRename
       return FailErrno(-error, "rename '" + step.from_name + "'");
     }
   }
-  FinishIntent({prepared.session, std::exchange(prepared.intent, {}),
-                PreparedRename::DirectoriesOf(steps), std::exchange(prepared.steps, {})});
+  done_intents_.Add({prepared.session, std::exchange(prepared.intent, {}),
+                     PreparedRename::DirectoriesOf(steps), std::exchange(prepared.steps, {})});
   return {};
 }
 

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -105,28 +104,31 @@ Status Filesystem::SyncName(const NodePtr& node) {
   uint64_t changes = 0;
   {
     MutexLock lock(state.mutex);
-    if (state.name_changes == state.synced_name_changes || state.unlinked) {
+    const bool is_unordered =
+        state.name_changes != state.synced_name_changes && !state.unlinked &&
+        !(state.hot != nullptr && os_.KeepsOrder(state.hot->descriptor.get())) &&
+        !(state.session != nullptr && os_.KeepsOrder(state.session->folder()));
+    if (!is_unordered) {
       return {};
     }
     changes = state.name_changes;
   }
+  int error = 0;
   DescriptorPtr file;
   {
     SharedLock names(namespace_);
     XZFS_ASSIGN_OR_RETURN(const NodePtr now, FindNode(node->id));
     std::string name;
-    auto open = OpenParent(now, &name);
-    if (open && now->kind == StoredKind::kCompressed &&
-        !os_.KeepsOrder((*open)->descriptor.get())) {
-      open = OpenNode(now);  // which may be in its old directory, too
-    }
-    if (!open && open.error().code == ESTALE) {
-      return {};  // somebody has moved it: its content is safe all the same
-    }
-    XZFS_ASSIGN_OR_RETURN(file, std::move(open));
+    // The base of an edited file may be in its old directory, too.
+    auto open = now->kind == StoredKind::kCompressed ? OpenNode(now) : OpenParent(now, &name);
+    error = open ? 0 : -open.error().code;
+    file = open ? *open : nullptr;
   }
-  const int fd = file->descriptor.get();
-  if (const int error = os_.KeepsOrder(fd) ? 0 : os_.Sync(fd, /*only_data=*/false); error < 0) {
+  if (file != nullptr && !os_.KeepsOrder(file->descriptor.get())) {
+    error = os_.Sync(file->descriptor.get(), /*only_data=*/false);
+  }
+  // What we may not read we can't sync; and what somebody has moved has its content all the same.
+  if (error < 0 && error != -EACCES && error != -EBADF && error != -ESTALE) {
     return FailErrno(-error, "sync the name of " + nodes_.PathOf(node->id));
   }
   MutexLock lock(state.mutex);

@@ -89,7 +89,7 @@ Status Filesystem::RenameWhiteout::PutInto(const Place& from) {
         "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
-  fs.FinishIntent(
+  fs.done_intents_.Add(
       {session, std::exchange(intent, {}), {from.descriptor}, std::exchange(steps, {})});
   return {};
 }

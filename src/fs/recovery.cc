@@ -2,7 +2,7 @@
 // the sessions of daemons that are dead are adopted. Each step
 // may be interrupted; the next mount does it again.
 //
-//   intents    completed, if their first step was taken
+//   intents    completed, if a step of them was taken (store/intents.h)
 //   claims     what a commit has left that was cut off is undone (store/settle_claims.h)
 //   N.tmp      removed
 //   overlays   attached to their files again, and queued. One whose base has what it says already

@@ -56,10 +56,7 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
                             ".xzfs/" + session.name() + "/" + step.from);
   }
   bool begun = false;
-  XZFS_ASSIGN_OR_RETURN(const Descriptor written,
-                        OverwriteFile(os, fd, to.dir.get(), to.name, begun));
-  const int error = os.Sync(written.get(), /*only_data=*/false);
-  return error < 0 ? FailErrno(-error, "sync " + step.to) : Status();
+  return OverwriteFile(os, fd, to.dir.get(), to.name, begun);
 }
 
 // The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
@@ -112,8 +109,7 @@ Status PutEarlierAside(Os& os, int source, Session& session, const IntentStep& r
     return {};
   }
   const std::string aside = session.NewId() + std::string(kAsideSuffix);
-  const int error =
-      os.Rename(there->dir.get(), there->name, session.folder(), aside, RENAME_NOREPLACE);
+  const int error = RenameOverNothing(os, there->dir.get(), there->name, session.folder(), aside);
   if (error < 0) {
     return FailErrno(-error, "put aside an earlier " + removal.from);
   }
@@ -192,12 +188,12 @@ Status CompleteIntent(Os& os, int source, Session& session, const Intent& intent
   return {};
 }
 
-Result<Descriptor> OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun) {
+Status OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun) {
   const int fd = os.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
   if (fd < 0) {
     return FailErrno(-fd, "open '" + name + "' to overwrite it");
   }
-  Descriptor to(os, fd);
+  const Descriptor to(os, fd);
   struct stat st = {};
   struct stat before = {};
   int error = os.FStat(from, &st);
@@ -221,10 +217,10 @@ Result<Descriptor> OverwriteFile(Os& os, int from, int dir, const std::string& n
   if (error == 0) {
     error = os.FSetTimes(fd, times);
   }
-  if (error < 0) {
-    return FailErrno(-error, "overwrite '" + name + "'");
+  if (error == 0) {
+    error = os.Sync(fd, false);
   }
-  return to;
+  return error < 0 ? FailErrno(-error, "overwrite '" + name + "'") : Status();
 }
 
 }  // namespace xzfs

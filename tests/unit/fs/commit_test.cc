@@ -179,16 +179,6 @@ class LinkedCommitTest : public CommitTest {
     std::filesystem::create_hard_link(source_.path() / "cold.xz", source_.path() / "link.xz");
     Mount();  // with nothing that is known of the file
   }
-
-  void BeforeSyncOfOverwritten(const std::function<int()>& hook) {
-    os_.BeforeNext("Allocate", [this, hook] {     // the first step of an overwrite
-      os_.BeforeNext("FSetTimes", [this, hook] {  // and the last
-        os_.BeforeNext("Sync", hook);
-        return 0;
-      });
-      return 0;
-    });
-  }
 };
 
 // fallocate moves the mtime even when it fails, and an overlay knows its base by that.
@@ -249,32 +239,6 @@ TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheN
   fs_->EndCommits(/*finish=*/true);
   Mount();
   EXPECT_EQ(At(12'345, id_), 'Y');
-}
-
-// What a large file costs: the copy of it to the page cache is made under the lock.
-TEST_F(LinkedCommitTest, ANameIsLookedUpWhileAnOverwrittenFileGoesToTheDisk) {
-  source_.Write("bystander", "somebody else's\n");
-  Edit();
-  bool looked = false;
-  BeforeSyncOfOverwritten([&] {
-    std::thread look([&] { EXPECT_TRUE(fs_->Lookup(kRootNode, "bystander")); });
-    look.join();
-    looked = true;
-    return 0;
-  });
-  EXPECT_TRUE(fs_->SyncCommits());
-  EXPECT_TRUE(looked);
-}
-
-TEST_F(LinkedCommitTest, AfterAnOverwriteThatTheDiskDidNotTakeTheNextMountCompletesIt) {
-  Edit();
-  BeforeSyncOfOverwritten([] { return -EIO; });
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), EIO);
-  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "link")), EIO);
-  fs_->EndCommits(/*finish=*/true);
-  Mount();
-  EXPECT_EQ(At(12'345, id_), 'X');
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
 }
 
 // A thread has taken the file from the queue and hasn't begun yet: nobody could cancel it.

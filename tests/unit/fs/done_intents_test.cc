@@ -1,5 +1,5 @@
 // Which intents must be off the disk before another one may name the same files.
-#include "fs/half_done.h"
+#include "fs/done_intents.h"
 
 #include <gtest/gtest.h>
 

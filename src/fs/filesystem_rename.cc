@@ -3,8 +3,8 @@
 // What is one step for the user may be two in the source, because a file's stored name depends on
 // whether it is hot or cold: renaming hot `a` over cold `b` is renaming `a` to `b` and removing
 // `b.xz`. Such operations write down what they are about to do (an intent) before the first step;
-// the next mount completes them if they were begun (store/intents.h). Everybody else is kept away meanwhile
-// by the namespace lock.
+// the next mount completes them if they were begun (store/intents.h). Everybody else is kept away
+// meanwhile by the namespace lock.
 //
 // A name that is on the disk must not go to content that is not. So before the first step the
 // intent is on the disk, and the content of a plain or edited file that moves. Both are made before

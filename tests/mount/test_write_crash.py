@@ -225,10 +225,11 @@ class AtRandom(support.MountTest):
                 figures = mount.commits()
                 commits += figures["done"]
                 pending += figures["pending"]
-                mount.kill()
+                mount.kill_daemon()
                 for thread in threads:
-                    thread.join(30)
+                    thread.join(support.HANGS_S)
                     self.assertFalse(thread.is_alive(), "a writer hangs after the daemon died")
+                mount.reap()
                 kills += 1
                 in_flight += sum(writer.pending is not None for writer in writers)
                 for writer in writers:

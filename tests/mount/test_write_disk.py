@@ -37,6 +37,9 @@ def disk(make, size):
 
 
 def mount_image(image, path):
+    # Else mount takes the loop device of the mount before, with what the kernel knows of it.
+    wait_until(lambda: not support.run(["losetup", "--associated", image]),
+               "the loop device has let go of the image")
     support.run(["mount", "-o", "loop", image, path])
 
 

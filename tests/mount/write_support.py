@@ -338,9 +338,15 @@ class WriteMount(Mount):
 
     def kill(self):
         """kill -9 of the daemon: what it left is as after a crash."""
+        self.kill_daemon()
+        self.reap()
+
+    def kill_daemon(self):
+        """The dead mount stays until `reap`: without it a writer that is at work would go on in the
+        folder that is below it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
-        self.reap()
+        self.process.wait(60)
 
     def reap(self):
         """After the daemon died of something else than umount."""

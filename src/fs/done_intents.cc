@@ -11,8 +11,7 @@ namespace xzfs {
 
 Status SyncDirectories(Os& os, const std::vector<DescriptorPtr>& dirs) {
   for (const DescriptorPtr& dir : std::set<DescriptorPtr>(dirs.begin(), dirs.end())) {
-    const int error = os.Sync(dir->descriptor.get(), /*only_data=*/false);
-    if (error < 0 && error != -EBADF) {  // of one that we may not read
+    if (const int error = os.Sync(dir->descriptor.get(), /*only_data=*/false); error < 0) {
       return FailErrno(-error, "sync a directory for a rename");
     }
   }
@@ -62,10 +61,14 @@ void DoneIntents::RemoveIf(const std::function<bool(const DoneIntent&)>& concern
   for (const DoneIntent& intent : taken) {
     dirs.insert(dirs.end(), intent.dirs.begin(), intent.dirs.end());
   }
-  if (!SyncDirectories(os_, dirs)) {
-    Log(LogLevel::kError, "sync of a directory after a rename failed; it is tried again");
-    MutexLock lock(mutex_);
-    intents_.insert(intents_.end(), taken.begin(), taken.end());
+  if (const Status synced = SyncDirectories(os_, dirs); !synced) {
+    const bool is_hopeless = synced.error().code == EBADF;
+    Log(LogLevel::kError, std::string("sync of a directory after a rename failed; ") +
+                              (is_hopeless ? "the next mount looks at it" : "it is tried again"));
+    if (!is_hopeless) {
+      MutexLock lock(mutex_);
+      intents_.insert(intents_.end(), taken.begin(), taken.end());
+    }
     return;
   }
   for (const DoneIntent& intent : taken) {

@@ -1,4 +1,4 @@
-// Intents of which all steps are taken, and are perhaps not on the disk.
+// Intents whose steps are all taken. The disk may not have the steps yet.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,8 @@
 
 namespace xzfs {
 
-// Each once. Blocks: until they are on the disk.
+// Syncs each directory once. Blocks: until they are on the disk. EBADF: of one that we may not
+// read.
 Status SyncDirectories(Os& os, const std::vector<DescriptorPtr>& dirs);
 
 // An intent that is of no use as soon as `dirs` are on the disk.
@@ -29,16 +30,17 @@ struct DoneIntent {
   bool Concerns(const std::vector<IntentStep>& others) const;
 };
 
-// An intent that goes before its steps are on the disk can't complete them after a power cut: btrfs
-// may keep the one change and lose the other. Until then it does no harm, so a directory is synced
-// once for many. Thread-safe.
+// An intent must stay until its steps are on the disk: after a power cut btrfs may have kept its
+// removal and lost a step. An intent that stays longer does no harm. So this collects them, and
+// syncs a directory once for many. Thread-safe.
 class DoneIntents {
  public:
   explicit DoneIntents(Os& os) : os_(os) {}
 
   void Add(DoneIntent done) EXCLUDES(mutex_);
-  // Removes all, if there are so many. Those that could not be synced stay. Blocks: on the disk.
-  // At least 1: on another thread that does the same, too; what that has taken is on the disk then.
+  // Removes all, if there are at least so many. If a directory could not be synced all stay.
+  // Blocks: on the disk; and, if `at_least` is 1, on another thread that is removing some: when
+  // this returns their steps are on the disk, too.
   void Remove(size_t at_least) EXCLUDES(mutex_, turn_);
   // Removes all, if one of them concerns an operation that is about to begin. Blocks likewise.
   void RemoveBefore(const std::vector<IntentStep>& steps) EXCLUDES(mutex_, turn_);

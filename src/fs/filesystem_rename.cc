@@ -168,7 +168,11 @@ Status Filesystem::PrepareRename(PreparedRename& prepared) {
     prepared.DropIntent();
     // What the disk has of one operation on a name must not be of two before.
     done_intents_.RemoveBefore(prepared.to_write);
-    XZFS_RETURN_IF_ERROR(SyncDirectories(os_, std::exchange(prepared.dirs_to_sync, {})));
+    // A directory that we may not read can't be synced: then it is as on the source.
+    if (const Status synced = SyncDirectories(os_, std::exchange(prepared.dirs_to_sync, {}));
+        !synced && synced.error().code != EBADF) {
+      return synced;
+    }
     XZFS_ASSIGN_OR_RETURN(prepared.session, SessionFor(prepared.zone));
     XZFS_ASSIGN_OR_RETURN(prepared.intent,
                           prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));

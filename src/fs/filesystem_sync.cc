@@ -127,7 +127,8 @@ Status Filesystem::SyncName(const NodePtr& node) {
   if (file != nullptr && !os_.KeepsOrder(file->descriptor.get())) {
     error = os_.Sync(file->descriptor.get(), /*only_data=*/false);
   }
-  // What we may not read we can't sync; and what somebody has moved has its content all the same.
+  // We can't sync what we may not read. A file that somebody has moved meanwhile (ESTALE) keeps its
+  // content all the same.
   if (error < 0 && error != -EACCES && error != -EBADF && error != -ESTALE) {
     return FailErrno(-error, "sync the name of " + nodes_.PathOf(node->id));
   }

@@ -98,9 +98,10 @@ bool IsLater(const struct timespec& a, const struct timespec& b) {
   return std::tie(a.tv_sec, a.tv_nsec) > std::tie(b.tv_sec, b.tv_nsec);
 }
 
-// What was to be removed may itself have taken the name of an earlier file, in one rename that the
-// disk has lost, though it has kept the later ones: btrfs does so. It would be shown beside the new
-// file. Its ctime tells it from one that somebody has put there since.
+// The file that was to be removed may have taken the name of an earlier file, by a rename that the
+// disk has lost: btrfs may lose it and keep later renames. Then the earlier file is there again,
+// and would be shown beside the new one. Its ctime is not later than the intent; the ctime of a
+// file that somebody has put there since then is later, and that file stays.
 Status PutEarlierAside(Os& os, int source, Session& session, const IntentStep& removal,
                        const struct timespec& written) {
   const auto there = Find(os, source, removal.from);

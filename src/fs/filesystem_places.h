@@ -69,7 +69,7 @@ struct Filesystem::RenameWhiteout {
   // Blocks: until it is on the disk. No lock is held.
   Status Prepare();
   // After the rename, under the same lock.
-  Status PutInto(const Place& from);
+  Status PutInto(const Place& from, const Place& to);
   // It was not needed.
   void Drop();
 

@@ -142,7 +142,8 @@ Result<bool> Filesystem::TryRename(NodeId parent, const std::string& name, NodeI
   }
   XZFS_ASSIGN_OR_RETURN(const bool renamed, RenameEntry(from, to, flags, prepared));
   if (renamed) {
-    XZFS_RETURN_IF_ERROR(whiteout.PutInto(from));
+    prepared.awaits_disk = true;  // the whiteout must not get the name before the file loses it
+    XZFS_RETURN_IF_ERROR(whiteout.PutInto(from, to));
   }
   return renamed;
 }
@@ -169,7 +170,7 @@ Status Filesystem::PrepareRename(PreparedRename& prepared) {
     // What the disk has of one operation on a name must not be of two before.
     done_intents_.RemoveBefore(prepared.to_write);
     // A directory that we may not read can't be synced: then it is as on the source.
-    if (const Status synced = SyncDirectories(os_, std::exchange(prepared.dirs_to_sync, {}));
+    if (Status synced = SyncDirectories(os_, std::exchange(prepared.dirs_to_sync, {}));
         !synced && synced.error().code != EBADF) {
       return synced;
     }

@@ -1,10 +1,11 @@
 // RENAME_WHITEOUT, without which overlayfs doesn't take the mount as its upper layer.
 //
 //   1  the device is made as a temp of the session, and an intent of two steps is written and
-//   synced 2  the file gets its new name, as by any rename 3  the device gets the old one
+//   synced 2  the file gets its new name, as by any rename 3  the device gets the old one 4  both
+//   directories are synced, and the intent is removed
 //
-// A crash before 2: the next mount finds the first step of the intent not done, so it drops both. A
-// crash after 2: it takes the second step.
+// A crash before 2: the next mount finds the first step of the intent not done, so it drops both.
+// A crash after 2: it takes the second step.
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -71,7 +72,7 @@ Status Filesystem::RenameWhiteout::Prepare() {
   return {};
 }
 
-Status Filesystem::RenameWhiteout::PutInto(const Place& from) {
+Status Filesystem::RenameWhiteout::PutInto(const Place& from, const Place& to) {
   if (!is_needed) {
     return {};
   }
@@ -89,8 +90,10 @@ Status Filesystem::RenameWhiteout::PutInto(const Place& from) {
         "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
-  fs.done_intents_.Add(
-      {session, std::exchange(intent, {}), {from.descriptor}, std::exchange(steps, {})});
+  fs.done_intents_.Add({session,
+                        std::exchange(intent, {}),
+                        {from.descriptor, to.descriptor},
+                        std::exchange(steps, {})});
   return {};
 }
 

@@ -133,15 +133,25 @@ class History(Model):
         self.steps.append(Step(began, self.position(), after, frozenset(wild), frozenset(loose),
                                self._synced))
 
-    def unordered(self, got):
-        """On btrfs: the compressed forms that are shown as files of their own, beside the plain ones,
-        and the names that they hide; and what may be in a directory that was renamed."""
+    def unordered(self, got, source):
+        """On btrfs: the names of compressed files that are shown as they are stored, beside the plain
+        ones, and the names that they hide; and what may be in a directory that was renamed. Nobody
+        writes compressed files through the mount here."""
         ever = set().union(*(step.files for step in self.steps))
-        found = {name for name in set(got) - ever
-                 if name.endswith(".xz") and name.removesuffix(".xz") in got}
+        found = {name for name in got if name.endswith(".xz") and name.removesuffix(".xz") in got
+                 and self._is_shown_as_stored(name, got[name], source)}
         if self._has_moved_directory:
             found |= {name for name in set(got) - ever if "/" in name}
         return found | {name.removesuffix(".xz") for name in found}
+
+    @staticmethod
+    def _is_shown_as_stored(name, digest, source):
+        """Whether the name is that of a compressed file in the source, and shows its bytes."""
+        try:
+            stored = write_support.read_file(os.path.join(source, name))
+        except FileNotFoundError:
+            return False
+        return stored.startswith(write_support.XZ_MAGIC) and write_support.digest(stored) == digest
 
     def judge(self, got, end, unjudged=frozenset()):
         """What is wrong with `got`, {name: digest}, after a cut at `end`, as lines."""
@@ -222,7 +232,7 @@ class PowerModel(PowerTest):
             with write_support.WriteMount(source, "preset=0") as mount:
                 got = {name: file.digest for name, file in regular_files(mount.path).items()}
                 is_btrfs = disk.filesystem.name == "btrfs"
-                unordered = history.unordered(got) if is_btrfs else set()
+                unordered = history.unordered(got, source) if is_btrfs else set()
                 seen.unordered += bool(unordered)
                 wrong = history.judge(got, end, unordered)
                 if wrong:

@@ -280,6 +280,46 @@ TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAnewWhenAllHaveClosedIt) {
   fs_->Close(std::move(*file));
 }
 
+// What was noted of the removal is taken back: when somebody else removes the file later, its
+// changes are kept.
+TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFile) {
+  source_.Write("plain", "plain\n");
+  const auto refuse = [this](const char* call, const char* name) {
+    return [this, call, name] {
+      os_.BeforeNext(
+          call, [] { return -EPERM; }, name);
+    };
+  };
+  struct Removal {
+    std::function<void()> prepare;
+    std::function<Status()> run;
+    int code;
+  };
+  const auto over = [this](const char* name) {
+    return [this, name] { return fs_->Rename(kRootNode, name, kRootNode, "cold", 0); };
+  };
+  const Removal removals[] = {
+      {refuse("Unlink", "cold.xz"), [this] { return fs_->Unlink(kRootNode, "cold"); }, EPERM},
+      {refuse("Rename", "cold"), over("plain"), EPERM},
+      {[] {}, over("nothing"), ENOENT},
+  };
+  for (const Removal& removal : removals) {
+    SCOPED_TRACE(&removal - removals);
+    Edit();
+    removal.prepare();
+    EXPECT_EQ(CodeOf(removal.run()), removal.code);
+    os_.Die();
+    fs_->EndCommits(/*finish=*/false);
+    fs_ = nullptr;
+    os_.Revive();
+    std::filesystem::remove(source_.path() / "cold.xz");
+    Start();
+    EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 1U);
+    fs_ = nullptr;
+    SetUp();
+  }
+}
+
 TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenAllHaveClosedIt) {
   source_.Write("plain", std::string(10'000, 'p'));
   const auto plain = fs_->Lookup(kRootNode, "plain");

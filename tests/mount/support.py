@@ -109,14 +109,16 @@ def threads_of(pid):
 
 
 def wait_until(condition, what, deadline_s=HANGS_S):
-    """Polls until `condition()` is true and returns its value; fails after the deadline."""
+    """Polls until `condition()` is true and returns its value; fails after the deadline. `what` may be
+    a function that tells what is there instead."""
     end = time.monotonic() + deadline_s * SLOWNESS
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"not within {deadline_s * SLOWNESS:.0f} s: {what}")
+            told = what() if callable(what) else what
+            raise AssertionError(f"not within {deadline_s * SLOWNESS:.0f} s: {told}")
         time.sleep(0.01)  # poll
 
 

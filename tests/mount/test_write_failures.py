@@ -31,7 +31,9 @@ class Failures(MountTest):
         """One file is, and everybody who asks is told so."""
         error = mount.sync_error()
         # What was closed while it was tried is looked at once more.
-        support.wait_until(lambda: mount.commits()["pending"] == 0, "nothing is pending")
+        support.wait_until(lambda: mount.commits()["pending"] == 0,
+                           lambda: f"nothing is pending, after {error!r}: {mount.commits()}\n"
+                                   f"{mount.log()[-3000:]}")
         commits = mount.commits()
         self.assertEqual(commits["given_up"], 1)
         self.assertEqual([(file["path"], file["state"]) for file in commits["uncommitted"]],

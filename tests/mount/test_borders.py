@@ -5,13 +5,12 @@ import lzma
 import os
 import shutil
 import subprocess
-import tempfile
 
 import support
 from filesystems_support import OPTIONS, Case, mount_at, names_below, tree_of
 from own_mounts import in_own_namespace
 from support import run, temp_dir, wait_until
-from test_write_disk import disk, mount_image, unmount
+from test_write_disk import disk, unmount
 from write_support import (WriteMount, assert_valid, leftovers, patched, read_file,
                            write_at, write_file)
 
@@ -111,6 +110,12 @@ class Borders(Case):
         self.assertEqual(read_file(os.path.join(self.inner, "new")),
                          patched(self.plain, 0, b"CHANGED"))
 
+    def attach(self, image):
+        """A loop device of it, until the test ends."""
+        loop = run(["losetup", "--find", "--show", image]).decode().strip()
+        self.stack.callback(run, ["losetup", "--detach", loop])
+        return loop
+
     def test_pending_changes_are_found_when_the_device_has_another_number(self):
         image, source = self.stack.enter_context(disk(["mkfs.ext4", "-q"], 32 << 20))
         self.store(os.path.join(source, "old.xz"))
@@ -120,11 +125,10 @@ class Borders(Case):
             write_file(mount / "new", self.plain)
             mount.kill()
         unmount(source)
-        blocker = self.enterContext(tempfile.NamedTemporaryFile())
-        blocker.truncate(1 << 20)
-        loop = run(["losetup", "-f", "--show", blocker.name]).decode().strip()
-        self.stack.callback(run, ["losetup", "-d", loop])
-        mount_image(image, source)
+        loop = self.attach(image)
+        if os.stat(loop).st_rdev == device:
+            loop = self.attach(image)  # another one, as the first stays
+        mount_at(self.stack, loop, source)
         self.assertNotEqual(os.stat(source).st_dev, device, "the test's own case")
         with WriteMount(source, OPTIONS) as mount:
             self.assertEqual(read_file(mount / "old"), patched(self.plain, 0, b"NEW"))

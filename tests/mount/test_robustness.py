@@ -116,7 +116,7 @@ class Readers(MountTest):
         for flags, options in (((), "threads=1"), (("-s",), ""), (("-s",), "threads=1"),
                                (("-s",), "threads=1,cache_size=32MiB")):
             with self.subTest(flags=flags, options=options), \
-                    Mount(self.source, options, flags, deadline_s=60) as mount:
+                    Mount(self.source, options, flags) as mount:
                 support.read_concurrently(self, mount / "file", Bytes(self.content), 1,
                                           readers=8, count=support.scaled(60))
 
@@ -279,7 +279,7 @@ class Hostile(MountTest):
         self.store("big-dict.lz", b"LZIP\1\x1d" + random.Random(2).randbytes(1000))
         shown = os.listdir(self.source)
         began = time.monotonic()
-        with Mount(self.source, f"cache_size={self.CACHE_MIB}MiB", deadline_s=60) as mount:
+        with Mount(self.source, f"cache_size={self.CACHE_MIB}MiB") as mount:
             refused = 0
             for name in os.listdir(mount.path):
                 for offset in (0, 4000, 10**12, 1 << 60):
@@ -330,7 +330,7 @@ class Hostile(MountTest):
         count = support.scaled(1_200_000, 1_000_100)
         self.store("blocks.xz", xzformat.stream((block,) * count, lzma.CHECK_CRC32))
         self.store("calm.xz", lzma.compress(b"calm"))
-        with Mount(self.source, "cache_size=128MiB", deadline_s=60) as mount:
+        with Mount(self.source, "cache_size=128MiB") as mount:
             self.assertEqual(os.stat(mount / "blocks").st_size, count)
             with open(mount / "blocks", "rb", buffering=0) as file:
                 for offset in (0, 1, count // 2, count - 2):

@@ -304,6 +304,7 @@ for turn in range(count):
 
 class Load(write_support.OnMount):
     options = "settle=0.1,preset=0,block_size=256KiB"
+    deadline_s = 600
 
     @needs("fio")
     def test_fio_verifies_what_it_wrote(self):

@@ -435,8 +435,7 @@ def read_calls(folder):
     for name in os.listdir(folder):
         with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as log:
             for line in log:
-                found = _CALL.match(line.rstrip("\n"))
-                if found:
+                if found := _CALL.match(line.rstrip("\n")):
                     begin = float(found[1])
                     calls.append(Call(name, found[2], found[3] + found[5], found[4] == "-1", begin,
                                       begin + float(found[6] or 0)))
@@ -455,12 +454,13 @@ class OnMount(MountTest):
 
     options = ""
     flags = ()
+    deadline_s = 240  # a mount that is held longer hangs
     check_end = True  # a test may say that what the mount showed last is not to be looked at
 
     def setUp(self):
         super().setUp()
-        self.mount = WriteMount(self.source, self.options, flags=self.flags,
-                                deadline_s=90 + 2 * seconds(0))
+        deadline_s = self.deadline_s + 2 * seconds(0)
+        self.mount = WriteMount(self.source, self.options, flags=self.flags, deadline_s=deadline_s)
         self.mount.__enter__()
         self.root = self.mount.path
         self.addCleanup(self.leave)

@@ -9,7 +9,7 @@ namespace xzfs {
 WorkerPool::WorkerPool(unsigned thread_count, size_t queue_limit)
     : queue_limit_(queue_limit), thread_count_(thread_count) {}
 
-WorkerPool::~WorkerPool() {
+void WorkerPool::Stop() {
   std::vector<std::thread> threads;
   {
     MutexLock lock(mutex_);

@@ -17,13 +17,14 @@ class WorkerPool {
   // Threads start at Start, not before: a program that forks into the background must have none
   // until then. At most `queue_limit` tasks wait.
   WorkerPool(unsigned thread_count, size_t queue_limit);
-  // Drops the tasks that wait and waits for those that run.
-  ~WorkerPool();
+  ~WorkerPool() { Stop(); }
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
   // With fewer threads, or none, if the system gives no more.
   void Start();
+  // Drops the tasks that wait and waits for those that run. None is taken any more.
+  void Stop() EXCLUDES(mutex_);
   // Of the threads that there are, or are started now, so many work. A task that runs is not ended.
   void SetThreads(unsigned count) EXCLUDES(mutex_);
   // Returns false, and does nothing, if the queue is full or the pool has not been started.

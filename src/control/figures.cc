@@ -10,7 +10,7 @@
 #include <string_view>
 #include <utility>
 
-#include "fs/filesystem.h"
+#include "fs/mount.h"
 #include "xz/format.h"
 
 namespace xzfs {
@@ -73,11 +73,11 @@ Json ColdJson(const ColdSearch::Figures& cold, const Options& options, const Sta
           {"failed", cold.failed}};
 }
 
-std::string HistoryJson(Filesystem& fs) {
+std::string HistoryJson(Mount& mount) {
   const auto steady_now = History::Clock::now();
   const auto now = std::chrono::system_clock::now();
   Json samples = Json::array();
-  for (const History::Sample& sample : fs.history().Samples(steady_now)) {
+  for (const History::Sample& sample : mount.reads.history().Samples(steady_now)) {
     const History::Figures& figures = sample.figures;
     uint64_t reads = 0;
     for (const uint64_t count : figures.reads) {
@@ -104,9 +104,9 @@ std::string HistoryJson(Filesystem& fs) {
 // So many files that can't be committed are told of; there may be many more.
 constexpr size_t kMostUncommitted = 20;
 
-Json UncommittedJson(Filesystem& fs, size_t most) {
+Json UncommittedJson(Mount& mount, size_t most) {
   Json files = Json::array();
-  for (const Uncommitted& file : fs.uncommitted(most)) {
+  for (const Uncommitted& file : mount.report.Files(most)) {
     files.push_back({{"path", file.path},
                      {"reason", file.reason},
                      {"state", file.is_given_up ? "given_up" : "waits"}});
@@ -114,8 +114,8 @@ Json UncommittedJson(Filesystem& fs, size_t most) {
   return files;
 }
 
-std::string StatsJson(Filesystem& fs, int end_note) {
-  const ReadEngine& engine = fs.engine();
+std::string StatsJson(Mount& mount, int end_note) {
+  const ReadEngine& engine = mount.engine;
   const Stats& stats = engine.stats;
   Json json;
   json["schema"] = kSchema;
@@ -128,7 +128,7 @@ std::string StatsJson(Filesystem& fs, int end_note) {
                    {"handed_over", stats.handed_over.Get()}};
   json["decoded_bytes"] = stats.decoded_bytes.Get();
   json["served_bytes"] = stats.served_bytes.Get();
-  json["reads"] = ReadsJson(fs.read_times());
+  json["reads"] = ReadsJson(mount.reads.times());
   json["decode_ahead"] = {{"useful", stats.ahead_useful.Get()},
                           {"wasted", stats.ahead_wasted.Get()},
                           {"files", stats.files_ahead.Get()},
@@ -138,7 +138,7 @@ std::string StatsJson(Filesystem& fs, int end_note) {
                             {"restored", stats.giant_restores.Get()}};
   json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
   json["name_collisions"] = stats.collisions.Get();
-  const Committer::Figures commits = fs.commit_figures();
+  const Committer::Figures commits = mount.committer.figures();
   json["commits"] = {{"pending", commits.pending},
                      {"pending_bytes", commits.pending_bytes},
                      {"done", stats.commits_done.Get()},
@@ -150,21 +150,21 @@ std::string StatsJson(Filesystem& fs, int end_note) {
                      {"blocks_stored", stats.blocks_stored.Get()},
                      {"blocks_reused", stats.blocks_reused.Get()},
                      {"overlays_lost", stats.overlays_lost.Get()},
-                     {"given_up", fs.given_up_count()},
-                     {"uncommitted", UncommittedJson(fs, kMostUncommitted)},
+                     {"given_up", mount.report.given_up()},
+                     {"uncommitted", UncommittedJson(mount, kMostUncommitted)},
                      {"syncs_failed", stats.syncs_failed.Get()},
                      {"last_error", commits.last_error}};
-  if (const auto cold = fs.cold_figures()) {
-    json["cold"] = ColdJson(*cold, fs.options(), stats);
+  if (const auto cold = mount.cold.figures()) {
+    json["cold"] = ColdJson(*cold, mount.options, stats);
   }
   json["budget"] = {{"bytes", engine.budget.total()},
                     {"used", engine.budget.used()},
                     {"peak", engine.budget.peak()}};
-  json["descriptors"] = {{"open", fs.open_descriptors()}, {"limit", fs.descriptor_limit()}};
-  json["nodes"] = fs.known_nodes();
-  json["settings"] = SettingsJson(fs.live_options());
-  json["threads"] = fs.options().threads;
-  json["whole_block_limit"] = fs.options().whole_block_limit_bytes;
+  json["descriptors"] = {{"open", mount.open_descriptors()}, {"limit", mount.descriptor_limit()}};
+  json["nodes"] = mount.tree.nodes().size();
+  json["settings"] = SettingsJson(mount.live.Get());
+  json["threads"] = mount.options.threads;
+  json["whole_block_limit"] = mount.options.whole_block_limit_bytes;
   return Dump(json);
 }
 
@@ -226,8 +226,8 @@ std::string InfoJson(const FileFigures& file) {
 // The mount is the caller's own to command.
 bool MayCommand(const Caller& caller) { return caller.uid == 0 || caller.uid == geteuid(); }
 
-bool Command(Filesystem& fs, NodeId node, const std::string& key, const Caller& caller,
-             const Filesystem::CommandDone& done) {
+bool Command(Mount& mount, NodeId node, const std::string& key, const Caller& caller,
+             const ControlAttributes::Done& done) {
   constexpr std::string_view kPrefix = "user.xzfs.cmd.";
   constexpr std::string_view kSet = "set.";
   if (node != kRootNode || !key.starts_with(kPrefix)) {
@@ -235,7 +235,7 @@ bool Command(Filesystem& fs, NodeId node, const std::string& key, const Caller& 
   }
   const std::string_view command = std::string_view(key).substr(kPrefix.size());
   if (command == "sync") {
-    fs.SyncCommits([done](const Status& synced) {
+    mount.commits.SyncCommits([done](const Status& synced) {
       done(synced ? std::string("ok") : "error: " + synced.error().message);
     });
     return true;
@@ -246,50 +246,51 @@ bool Command(Filesystem& fs, NodeId node, const std::string& key, const Caller& 
   if (!MayCommand(caller)) {
     done(Fail(EPERM, "only root and who mounted it may command the mount"));
   } else if (command == "drop-cache") {
-    fs.DropCaches([done] { done(std::string("ok")); });
+    mount.reads.DropCaches([done] { done(std::string("ok")); });
   } else {
-    const Status set = fs.SetLive(std::string(command.substr(kSet.size())));
+    const Status set = mount.live.SetLive(std::string(command.substr(kSet.size())));
     done(set ? std::string("ok") : "error: " + set.error().message);
   }
   return true;
 }
 
-std::optional<Result<std::string>> Answer(Filesystem& fs, int end_note, NodeId node,
+std::optional<Result<std::string>> Answer(Mount& mount, int end_note, NodeId node,
                                           const std::string& key) {
   if (key == "user.xzfs.stats" && node == kRootNode) {
-    return StatsJson(fs, end_note);
+    return StatsJson(mount, end_note);
   }
   if (key == "user.xzfs.history" && node == kRootNode) {
-    return HistoryJson(fs);
+    return HistoryJson(mount);
   }
   if (key == "user.xzfs.info") {
-    return fs.Describe(node).map(InfoJson);
+    return mount.Describe(node).map(InfoJson);
   }
   return std::nullopt;
 }
 
 }  // namespace
 
-void InstallControl(Filesystem& filesystem, int end_note) {
-  filesystem.SetControlXattrs([&filesystem, end_note](NodeId node, const std::string& key) {
-    return Answer(filesystem, end_note, node, key);
-  });
-  filesystem.SetControlCommands([&filesystem](NodeId node, const std::string& key,
-                                              const Caller& caller,
-                                              const Filesystem::CommandDone& done) {
-    return Command(filesystem, node, key, caller, done);
-  });
+void InstallControl(Mount& mount, int end_note) {
+  mount.control.Set({.answer =
+                         [&mount, end_note](NodeId node, const std::string& key) {
+                           return Answer(mount, end_note, node, key);
+                         },
+                     .run =
+                         [&mount](NodeId node, const std::string& key, const Caller& caller,
+                                  const ControlAttributes::Done& done) {
+                           return Command(mount, node, key, caller, done);
+                         }});
 }
 
-std::string CommittingNote(Filesystem& filesystem) {
-  return Dump({{"committing", filesystem.commit_figures().pending}});
+std::string CommittingNote(Mount& mount) {
+  return Dump({{"committing", mount.committer.figures().pending}});
 }
 
-std::string EndNote(Filesystem& filesystem) {
-  const Committer::Figures commits = filesystem.commit_figures();
+std::string EndNote(Mount& mount) {
+  const Committer::Figures commits = mount.committer.figures();
   return Dump({{"pending", commits.pending},
-               {"given_up", filesystem.given_up_count()},
-               {"uncommitted", UncommittedJson(filesystem, 1)},
+               {"given_up", mount.report.given_up()},
+               {"uncommitted", UncommittedJson(mount, 1)},
                {"last_error", commits.last_error}});
 }
 

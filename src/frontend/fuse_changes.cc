@@ -29,12 +29,13 @@ void FuseOperations::ReplyWhenStored(Request& request, NodeId node, WaitingReque
 void FuseOperations::SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
                               size_t size, int flags) {
   RunStatus(req, [&](FuseOperations& self) {
-    return self.fs_.SetXattr(node, name, {value, size}, flags, CallerOf(req));
+    return self.mount_.attributes.SetXattr(node, name, {value, size}, flags, CallerOf(req));
   });
 }
 
 void FuseOperations::RemoveXattr(fuse_req_t req, fuse_ino_t node, const char* name) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveXattr(node, name); });
+  RunStatus(req,
+            [&](FuseOperations& self) { return self.mount_.attributes.RemoveXattr(node, name); });
 }
 
 void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr, int to_set,
@@ -66,8 +67,9 @@ void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr,
     if (info) {
       XZFS_ASSIGN_OR_RETURN(file, self.FileOf(&*info));
     }
-    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.SetAttributes(node, change, file));
-    const auto reply = [st, timeout = self.fs_.options().attr_timeout_s](fuse_req_t ending) {
+    XZFS_ASSIGN_OR_RETURN(const struct stat st,
+                          self.mount_.writes.SetAttributes(node, change, file));
+    const auto reply = [st, timeout = self.mount_.options.attr_timeout_s](fuse_req_t ending) {
       fuse_reply_attr(ending, &st, timeout);
     };
     if (change.size) {
@@ -82,40 +84,43 @@ void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr,
 void FuseOperations::MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                            dev_t device) {
   RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.fs_.MakeNode(parent, name, mode, device, caller);
+    return self.mount_.new_names.MakeNode(parent, name, mode, device, caller);
   });
 }
 
 void FuseOperations::MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.fs_.MakeDirectory(parent, name, mode, caller);
+    return self.mount_.new_names.MakeDirectory(parent, name, mode, caller);
   });
 }
 
 void FuseOperations::SymLink(fuse_req_t req, const char* target, fuse_ino_t parent,
                              const char* name) {
   RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.fs_.MakeSymlink(parent, name, target, caller);
+    return self.mount_.new_names.MakeSymlink(parent, name, target, caller);
   });
 }
 
 void FuseOperations::Link(fuse_req_t req, fuse_ino_t node, fuse_ino_t parent, const char* name) {
-  RunEntry(req,
-           [&](FuseOperations& self, const Caller&) { return self.fs_.Link(node, parent, name); });
+  RunEntry(req, [&](FuseOperations& self, const Caller&) {
+    return self.mount_.new_names.Link(node, parent, name);
+  });
 }
 
 void FuseOperations::Unlink(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.Unlink(parent, name); });
+  RunStatus(req, [&](FuseOperations& self) { return self.mount_.removals.Unlink(parent, name); });
 }
 
 void FuseOperations::RmDir(fuse_req_t req, fuse_ino_t parent, const char* name) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.RemoveDirectory(parent, name); });
+  RunStatus(req, [&](FuseOperations& self) {
+    return self.mount_.removals.RemoveDirectory(parent, name);
+  });
 }
 
 void FuseOperations::Rename(fuse_req_t req, fuse_ino_t parent, const char* name,
                             fuse_ino_t new_parent, const char* new_name, unsigned flags) {
   RunStatus(req, [&](FuseOperations& self) {
-    return self.fs_.Rename(parent, name, new_parent, new_name, flags);
+    return self.mount_.renames.Rename(parent, name, new_parent, new_name, flags);
   });
 }
 
@@ -125,14 +130,15 @@ void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name,
              [parent, file_name = std::string(name), mode, info = *fi](
                  FuseOperations& self, Request& request) mutable -> Status {
                std::unique_ptr<OpenFile> file;
-               XZFS_ASSIGN_OR_RETURN(const LookupResult found,
-                                     self.fs_.Create(parent, file_name, mode, info.flags,
-                                                     CallerOf(request.get()), &file));
+               XZFS_ASSIGN_OR_RETURN(
+                   const LookupResult found,
+                   self.mount_.new_names.Create(parent, file_name, mode, info.flags,
+                                                CallerOf(request.get()), &file));
                OpenFile* const opened = file.get();
                self.Hand(std::move(file), /*keep_cache=*/false, &info);
                const auto give_up = [&self, opened, node = found.node] {
-                 self.fs_.Close(self.TakeBack(opened));
-                 self.fs_.Forget(node, 1);
+                 self.mount_.handles.Close(self.TakeBack(opened));
+                 self.mount_.tree.Forget(node, 1);
                };
                self.ReplyWhenStored(
                    request, found.node,
@@ -160,15 +166,16 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
     const auto content = std::as_bytes(std::span(bytes, size));
     // What is written back of a mapping has its place.
     if ((fi->flags & O_APPEND) == 0 || fi->writepage != 0) {
-      XZFS_ASSIGN_OR_RETURN(const size_t written, self.fs_.Write(*file, at, content));
+      XZFS_ASSIGN_OR_RETURN(const size_t written, self.mount_.writes.Write(*file, at, content));
       fuse_reply_write(request.End(), written);
       return {};
     }
     const NodeId node = file->id();
-    XZFS_ASSIGN_OR_RETURN(const Appended done, self.fs_.Append(*file, at, content));
+    XZFS_ASSIGN_OR_RETURN(const Appended done, self.mount_.writes.Append(*file, at, content));
     fuse_reply_write(request.End(), done.bytes);
     if (done.stale_from) {
-      self.fs_.TellStale(node, *done.stale_from);  // not before: the kernel has them by now
+      self.mount_.kernel.DropStale(node,
+                                   *done.stale_from);  // not before: the kernel has them by now
     }
     return {};
   });
@@ -179,13 +186,13 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
 void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    XZFS_ASSIGN_OR_RETURN(const bool must_wait, self.fs_.Flush(*file));
+    XZFS_ASSIGN_OR_RETURN(const bool must_wait, self.mount_.writes.Flush(*file));
     if (!must_wait) {
       request.Error(0);
       return {};
     }
     self.ParkFor(request, nullptr, [&](WaitingRequests::Ticket ticket) {
-      self.fs_.CommitNow(file->id(), [&self, ticket](const Status& committed) {
+      self.mount_.requests.CommitNow(file->id(), [&self, ticket](const Status& committed) {
         self.waiting_.End(ticket, [&](fuse_req_t ending) {
           if (!committed) {
             LogFailure(committed.error());
@@ -201,20 +208,20 @@ void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi
 void FuseOperations::FSync(fuse_req_t req, fuse_ino_t, int only_data, struct fuse_file_info* fi) {
   RunStatus(req, [&](FuseOperations& self) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Sync(*file, only_data != 0);
+    return self.mount_.syncs.Sync(file->id(), only_data != 0);
   });
 }
 
 void FuseOperations::FSyncDir(fuse_req_t req, fuse_ino_t node, int, struct fuse_file_info*) {
-  RunStatus(req, [&](FuseOperations& self) { return self.fs_.SyncDirectory(node); });
+  RunStatus(req, [&](FuseOperations& self) { return self.mount_.syncs.SyncDirectory(node); });
 }
 
 void FuseOperations::FAllocate(fuse_req_t req, fuse_ino_t, int mode, off_t offset, off_t length,
                                struct fuse_file_info* fi) {
   RunStatus(req, [&](FuseOperations& self) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.fs_.Allocate(*file, mode, static_cast<uint64_t>(offset),
-                             static_cast<uint64_t>(length));
+    return self.mount_.writes.Allocate(*file, mode, static_cast<uint64_t>(offset),
+                                       static_cast<uint64_t>(length));
   });
 }
 

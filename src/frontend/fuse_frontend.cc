@@ -59,19 +59,20 @@ std::string TakeFuseLog() {
 
 class FuseFrontend::Impl {
  public:
-  Impl(Filesystem& filesystem, const Options& fs_options, Config frontend_config)
+  Impl(Mount& mount, const Options& fs_options, Config frontend_config)
       : options(fs_options),
         config(std::move(frontend_config)),
-        operations(filesystem, filler_, config.on_ready) {
+        operations(mount, filler_, config.on_ready) {
     filler_->SetStoreHook(config.before_store);
-    filesystem.SetDecodedListener(
-        [filler = filler_](std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); });
-    filesystem.SetPageDropper(
-        [filler = filler_](std::vector<PageRange> ranges, std::function<void()> done) {
-          return filler->Invalidate(std::move(ranges), std::move(done));
-        });
-    filesystem.SetStaleListener(
-        [filler = filler_](NodeId node, uint64_t offset) { filler->DropFrom(node, offset); });
+    mount.kernel.Set(
+        {.offer = [filler = filler_](
+                      std::vector<DecodedRange> ranges) { filler->Offer(std::move(ranges)); },
+         .drop =
+             [filler = filler_](std::vector<PageRange> ranges, std::function<void()> done) {
+               return filler->Invalidate(std::move(ranges), std::move(done));
+             },
+         .drop_stale = [filler = filler_](NodeId node,
+                                          uint64_t offset) { filler->DropFrom(node, offset); }});
   }
   ~Impl();
 
@@ -83,7 +84,7 @@ class FuseFrontend::Impl {
   const Config config;
 
  private:
-  // Shared, because the filesystem's threads outlive the session.
+  // Shared, because the mount's threads outlive the session.
   const std::shared_ptr<PageCacheFiller> filler_ = std::make_shared<PageCacheFiller>();
 
  public:
@@ -212,14 +213,14 @@ FuseFrontend::FuseFrontend(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 
 FuseFrontend::~FuseFrontend() = default;
 
-Result<std::unique_ptr<FuseFrontend>> FuseFrontend::Create(Filesystem& filesystem,
-                                                           const Options& options, Config config) {
-  auto impl = std::make_unique<Impl>(filesystem, options, std::move(config));
+Result<std::unique_ptr<FuseFrontend>> FuseFrontend::Create(Mount& mount, const Options& options,
+                                                           Config config) {
+  auto impl = std::make_unique<Impl>(mount, options, std::move(config));
   XZFS_RETURN_IF_ERROR(impl->MakeSession());
   return std::unique_ptr<FuseFrontend>(new FuseFrontend(std::move(impl)));
 }
 
-Status FuseFrontend::Mount(const std::string& mountpoint) {
+Status FuseFrontend::MountAt(const std::string& mountpoint) {
   errno = 0;
   if (fuse_session_mount(impl_->session, mountpoint.c_str()) != 0) {
     const int code = errno;

@@ -1,4 +1,4 @@
-// The FUSE side: takes requests from the kernel, asks the Filesystem, replies.
+// The FUSE side: takes requests from the kernel, asks the Mount, replies.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace xzfs {
 
-class Filesystem;
+struct Mount;
 
 // One FUSE session. Create, Mount (or AttachSocket), Serve, Unmount, destroy, in that order and
 // from one thread, except for Stop.
@@ -35,16 +35,16 @@ class FuseFrontend {
     std::function<void(uint64_t node)> before_store = nullptr;
   };
 
-  // `filesystem` outlives the frontend. Errors: a message with the reason.
-  static Result<std::unique_ptr<FuseFrontend>> Create(Filesystem& filesystem,
-                                                      const Options& options, Config config);
+  // `mount` outlives the frontend. Errors: a message with the reason.
+  static Result<std::unique_ptr<FuseFrontend>> Create(Mount& mount, const Options& options,
+                                                      Config config);
   ~FuseFrontend();
   FuseFrontend(const FuseFrontend&) = delete;
   FuseFrontend& operator=(const FuseFrontend&) = delete;
 
   // Mounts on `mountpoint`. Errors: what libfuse or fusermount3 said; the code is the errno where
   // it is known, else EIO.
-  Status Mount(const std::string& mountpoint);
+  Status MountAt(const std::string& mountpoint);
 
   // Serves a kernel that a test plays on the other end of this SOCK_SEQPACKET socket. Takes the
   // descriptor.

@@ -1,5 +1,6 @@
-// Each operation is: take the request apart, ask the Filesystem, reply once. No lock of ours is
-// held across a reply, and the lookup count of a node is raised before the kernel can learn of it.
+// Each operation is: take the request apart, ask the part of the mount, reply once. No lock of ours
+// is held across a reply, and the lookup count of a node is raised before the kernel can learn of
+// it.
 #include "frontend/fuse_operations.h"
 
 #include <dirent.h>
@@ -37,8 +38,8 @@ struct fuse_entry_param FuseOperations::EntryOf(const LookupResult& found) const
   struct fuse_entry_param entry = {};
   entry.ino = found.node;
   entry.attr = found.attributes;
-  entry.attr_timeout = fs_.options().attr_timeout_s;
-  entry.entry_timeout = fs_.options().entry_timeout_s;
+  entry.attr_timeout = mount_.options.attr_timeout_s;
+  entry.entry_timeout = mount_.options.entry_timeout_s;
   return entry;
 }
 
@@ -57,7 +58,7 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
   // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.
   const FuseOperations& self = *static_cast<FuseOperations*>(userdata);
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_POSIX_ACL);
-  if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0 && self.fs_.options().acl) {
+  if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0 && self.mount_.options.acl) {
     conn->want |= FUSE_CAP_POSIX_ACL;
   }
   // A default ACL takes the place of the umask, so that is left to us.
@@ -72,15 +73,15 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
 
 void FuseOperations::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    const auto found = self.fs_.Lookup(parent, name, /*may_decode=*/false);
+    const auto found = self.mount_.lookups.Lookup(parent, name, /*may_decode=*/false);
     if (!found && found.error().code == EINPROGRESS) {
       self.RunSlowly(request, [&self, parent, key = std::string(name)]() -> LateReply {
-        const auto late = self.fs_.Lookup(parent, key, /*may_decode=*/true);
+        const auto late = self.mount_.lookups.Lookup(parent, key, /*may_decode=*/true);
         if (!late) {
           return {[code = ReplyCode(late.error().code)](fuse_req_t r) { fuse_reply_err(r, code); }};
         }
         return {[&self, found = *late](fuse_req_t r) { self.ReplyEntry(r, found); },
-                [&self, node = late->node] { self.fs_.Forget(node, 1); }};
+                [&self, node = late->node] { self.mount_.tree.Forget(node, 1); }};
       });
       return {};
     }
@@ -93,7 +94,7 @@ void FuseOperations::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
 void FuseOperations::ReplyEntry(fuse_req_t req, const LookupResult& found) {
   const struct fuse_entry_param entry = EntryOf(found);
   if (fuse_reply_entry(req, &entry) == -ENOENT) {
-    fs_.Forget(found.node, 1);  // the caller was interrupted and never learned of it
+    mount_.tree.Forget(found.node, 1);  // the caller was interrupted and never learned of it
   }
 }
 
@@ -119,28 +120,28 @@ void FuseOperations::RunSlowly(Request& request, std::function<LateReply()> act)
 }
 
 void FuseOperations::Forget(fuse_req_t req, fuse_ino_t node, uint64_t count) {
-  OperationsOf(req).fs_.Forget(node, count);
+  OperationsOf(req).mount_.tree.Forget(node, count);
   fuse_reply_none(req);
 }
 
 void FuseOperations::ForgetMulti(fuse_req_t req, size_t count, struct fuse_forget_data* forgets) {
   for (size_t i = 0; i < count; ++i) {
-    OperationsOf(req).fs_.Forget(forgets[i].ino, forgets[i].nlookup);
+    OperationsOf(req).mount_.tree.Forget(forgets[i].ino, forgets[i].nlookup);
   }
   fuse_reply_none(req);
 }
 
 void FuseOperations::GetAttr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info*) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.fs_.GetAttributes(node));
-    fuse_reply_attr(request.End(), &st, self.fs_.options().attr_timeout_s);
+    XZFS_ASSIGN_OR_RETURN(const struct stat st, self.mount_.tree.GetAttributes(node));
+    fuse_reply_attr(request.End(), &st, self.mount_.options.attr_timeout_s);
     return {};
   });
 }
 
 void FuseOperations::ReadLink(fuse_req_t req, fuse_ino_t node) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const std::string target, self.fs_.ReadLink(node));
+    XZFS_ASSIGN_OR_RETURN(const std::string target, self.mount_.tree.ReadLink(node));
     fuse_reply_readlink(request.End(), target.c_str());
     return {};
   });
@@ -150,14 +151,14 @@ void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info
   RunRetried(req, [node, info = *fi](FuseOperations& self, Request& request) mutable -> Status {
     bool keep_cache = false;
     XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file,
-                          self.fs_.Open(node, info.flags, &keep_cache));
+                          self.mount_.handles.Open(node, info.flags, &keep_cache));
     OpenFile* const opened = file.get();
     const bool may_write = file->may_write();
     self.Hand(std::move(file), keep_cache, &info);
     const auto reply = [&self, opened, info](fuse_req_t ending) {
       if (fuse_reply_open(ending, &info) == -ENOENT) {
         // The caller was interrupted: no release will come.
-        self.fs_.Close(self.TakeBack(opened));
+        self.mount_.handles.Close(self.TakeBack(opened));
       }
     };
     if (!may_write) {
@@ -165,7 +166,7 @@ void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info
       return {};
     }
     self.ReplyWhenStored(request, node, reply, [&self, opened](fuse_req_t interrupted) {
-      self.fs_.Close(self.TakeBack(opened));
+      self.mount_.handles.Close(self.TakeBack(opened));
       fuse_reply_err(interrupted, EINTR);
     });
     return {};
@@ -207,7 +208,7 @@ void FuseOperations::ReadNow(const PendingRead& read) {
     thread_local std::vector<std::byte> buffer;
     std::vector<XzReader::Piece> lent;
     XZFS_ASSIGN_OR_RETURN(const size_t got,
-                          self.fs_.Read(*read.file, read.offset, read.size, buffer, lent));
+                          self.mount_.reads.Read(*read.file, read.offset, read.size, buffer, lent));
     std::vector<struct iovec> reply{{buffer.data(), got}};
     for (const XzReader::Piece& piece : lent) {
       // libfuse only reads from it.
@@ -224,7 +225,7 @@ void FuseOperations::ReadNow(const PendingRead& read) {
 void FuseOperations::Release(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
   FuseOperations& self = OperationsOf(req);
   if (std::unique_ptr<OpenFile> file = self.TakeBack(reinterpret_cast<OpenFile*>(fi->fh))) {
-    self.fs_.Close(std::move(file));
+    self.mount_.handles.Close(std::move(file));
   }
   fuse_reply_err(req, 0);
 }
@@ -254,7 +255,7 @@ void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_i
   // Without this operation the kernel would cache listings for ever.
   FuseOperations& self = OperationsOf(req);
   fi->fh = 0;
-  if (std::shared_ptr<Listing> listing = self.fs_.OpenListing(node)) {
+  if (std::shared_ptr<Listing> listing = self.mount_.directories.OpenListing(node)) {
     MutexLock lock(self.files_mutex_);
     fi->fh = ++self.last_listing_;
     self.listings_.emplace(fi->fh, std::move(listing));
@@ -324,17 +325,17 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
       return true;
     };
     const std::shared_ptr<Listing> listing = self.ListingOf(fi);
-    Status listed =
-        self.fs_.ReadDirectory(node, listing.get(), static_cast<uint64_t>(offset), plus, size, add);
+    Status listed = self.mount_.directories.ReadDirectory(
+        node, listing.get(), static_cast<uint64_t>(offset), plus, size, add);
     if (!listed) {
       for (const NodeId id : counted) {
-        self.fs_.Forget(id, 1);
+        self.mount_.tree.Forget(id, 1);
       }
       return listed;
     }
     if (fuse_reply_buf(request.End(), reply.data(), used) == -ENOENT) {
       for (const NodeId id : counted) {
-        self.fs_.Forget(id, 1);
+        self.mount_.tree.Forget(id, 1);
       }
     }
     return {};
@@ -343,7 +344,7 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
 
 void FuseOperations::StatFs(fuse_req_t req, fuse_ino_t node) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    XZFS_ASSIGN_OR_RETURN(const struct statvfs st, self.fs_.StatVfs(node));
+    XZFS_ASSIGN_OR_RETURN(const struct statvfs st, self.mount_.attributes.StatVfs(node));
     fuse_reply_statfs(request.End(), &st);
     return {};
   });
@@ -367,9 +368,9 @@ void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name,
       self.RunCommand(request, node, key, size);
       return {};
     }
-    if (self.fs_.MayDecodeFor(node, key)) {
+    if (self.mount_.control.MayDecodeFor(node, key)) {
       self.RunSlowly(request, [&self, node, key, size]() -> LateReply {
-        return {[value = self.fs_.GetXattr(node, key), size](fuse_req_t r) {
+        return {[value = self.GetXattrNow(node, key), size](fuse_req_t r) {
           if (value) {
             ReplyXattr(r, *value, size, kControlSlack);
           } else {
@@ -379,10 +380,14 @@ void FuseOperations::GetXattr(fuse_req_t req, fuse_ino_t node, const char* name,
       });
       return {};
     }
-    XZFS_ASSIGN_OR_RETURN(const std::string value, self.fs_.GetXattr(node, key));
-    ReplyXattr(request.End(), value, size, key.starts_with("user.xzfs.") ? kControlSlack : 0);
+    XZFS_ASSIGN_OR_RETURN(const std::string value, self.GetXattrNow(node, key));
+    ReplyXattr(request.End(), value, size, IsControlKey(key) ? kControlSlack : 0);
     return {};
   });
+}
+
+Result<std::string> FuseOperations::GetXattrNow(NodeId node, const std::string& key) {
+  return IsControlKey(key) ? mount_.control.Get(node, key) : mount_.attributes.GetXattr(node, key);
 }
 
 // It may wait for commits.
@@ -392,23 +397,24 @@ void FuseOperations::RunCommand(Request& request, NodeId node, const std::string
   ParkFor(
       request, [](fuse_req_t interrupted) { fuse_reply_err(interrupted, EINTR); },
       [&](WaitingRequests::Ticket ticket) {
-        fs_.RunCommand(node, key, caller, [this, ticket, size](const Result<std::string>& value) {
-          waiting_.End(ticket, [&](fuse_req_t ending) {
-            if (value) {
-              ReplyXattr(ending, *value, size, kControlSlack);
-            } else {
-              LogFailure(value.error());
-              fuse_reply_err(ending, ReplyCode(value.error().code));
-            }
-          });
-        });
+        mount_.control.RunCommand(node, key, caller,
+                                  [this, ticket, size](const Result<std::string>& value) {
+                                    waiting_.End(ticket, [&](fuse_req_t ending) {
+                                      if (value) {
+                                        ReplyXattr(ending, *value, size, kControlSlack);
+                                      } else {
+                                        LogFailure(value.error());
+                                        fuse_reply_err(ending, ReplyCode(value.error().code));
+                                      }
+                                    });
+                                  });
       });
 }
 
 void FuseOperations::ListXattr(fuse_req_t req, fuse_ino_t node, size_t size) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     XZFS_ASSIGN_OR_RETURN(const std::string names,
-                          self.fs_.ListXattr(node, CallerOf(req).uid == 0));
+                          self.mount_.attributes.ListXattr(node, CallerOf(req).uid == 0));
     ReplyXattr(request.End(), names, size, 0);
     return {};
   });
@@ -419,7 +425,7 @@ void FuseOperations::LSeek(fuse_req_t req, fuse_ino_t, off_t offset, int whence,
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
     XZFS_ASSIGN_OR_RETURN(const uint64_t at,
-                          self.fs_.Seek(*file, static_cast<uint64_t>(offset), whence));
+                          self.mount_.writes.Seek(*file, static_cast<uint64_t>(offset), whence));
     fuse_reply_lseek(request.End(), static_cast<off_t>(at));
     return {};
   });

@@ -1,4 +1,4 @@
-// What the kernel asks, answered by the Filesystem.
+// What the kernel asks, answered by the parts of a Mount.
 #pragma once
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
@@ -17,18 +17,18 @@
 #include "frontend/request.h"
 #include "frontend/slow_requests.h"
 #include "frontend/waiting_requests.h"
-#include "fs/filesystem.h"
+#include "fs/mount.h"
 
 namespace xzfs {
 
-// The operations of one FUSE session: each takes the request apart, asks the Filesystem and replies
+// The operations of one FUSE session: each takes the request apart, asks the Mount and replies
 // once. Thread-safe. Outlives its session; open files that the session leaves behind go with it.
 class FuseOperations {
  public:
   // `on_ready` is called when the kernel's INIT has arrived.
-  FuseOperations(Filesystem& filesystem, std::shared_ptr<PageCacheFiller> filler,
+  FuseOperations(Mount& mount, std::shared_ptr<PageCacheFiller> filler,
                  std::function<void()> on_ready)
-      : fs_(filesystem), filler_(std::move(filler)), on_ready_(std::move(on_ready)) {}
+      : mount_(mount), filler_(std::move(filler)), on_ready_(std::move(on_ready)) {}
 
   // For fuse_session_new, with this object as its userdata.
   static struct fuse_lowlevel_ops Table();
@@ -80,6 +80,7 @@ class FuseOperations {
                    const struct fuse_file_info* fi, bool plus);
   static void StatFs(fuse_req_t req, fuse_ino_t node);
   static void GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
+  Result<std::string> GetXattrNow(NodeId node, const std::string& key);
   void RunCommand(Request& request, NodeId node, const std::string& key, size_t size);
   static void ListXattr(fuse_req_t req, fuse_ino_t node, size_t size);
   static void SetXattr(fuse_req_t req, fuse_ino_t node, const char* name, const char* value,
@@ -147,7 +148,7 @@ class FuseOperations {
   Result<OpenFile*> FileOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
   std::unique_ptr<OpenFile> TakeBack(OpenFile* file) EXCLUDES(files_mutex_);
 
-  Filesystem& fs_;
+  Mount& mount_;
   const std::shared_ptr<PageCacheFiller> filler_;
   const std::function<void()> on_ready_;
   WaitingRequests waiting_;

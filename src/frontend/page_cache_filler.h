@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "fs/filesystem.h"
+#include "fs/mount.h"
 
 struct fuse_session;
 

@@ -14,6 +14,8 @@
 
 #include "base/idle_priority.h"
 #include "base/log.h"
+#include "fs/file_state.h"
+#include "fs/plain_rules.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
@@ -88,8 +90,9 @@ FileCommit::~FileCommit() {
   if (job_ != nullptr) {
     MutexLock lock(state_->mutex);
     if (state_->job == job_) {
-      const NodePtr node = fs_.nodes_.Find(id_);
-      const Status removed = job_->twin.inode == 0 ? Status() : fs_.RemoveTwin(node, job_->twin);
+      const NodePtr node = parts_.tree.nodes().Find(id_);
+      const Status removed =
+          job_->twin.inode == 0 ? Status() : parts_.unfinished.RemoveTwin(node, job_->twin);
       if (!removed) {
         Log(LogLevel::kWarning, removed.error().message);
         claim_ = {};  // it stays hidden until somebody can
@@ -106,7 +109,7 @@ FileCommit::~FileCommit() {
 Result<Committer::Outcome> FileCommit::Run() {
   XZFS_RETURN_IF_ERROR(MendSync());
   if (!Begin()) {
-    return fs_.is_parking_ ? Outcome::kCancelled : Outcome::kLeft;
+    return parts_.requests.is_parking() ? Outcome::kCancelled : Outcome::kLeft;
   }
   Result<Outcome> outcome = Attempt();
   // Whoever changed it meanwhile is not to be told of errors that come of that.
@@ -119,8 +122,8 @@ Result<Committer::Outcome> FileCommit::Run() {
 }
 
 Result<Committer::Outcome> FileCommit::Attempt() {
-  if (overlay_ != nullptr && fs_.options_.compress == Compress::kOff) {
-    XZFS_RETURN_IF_ERROR(fs_.SyncNode(node_, /*only_data=*/false));
+  if (overlay_ != nullptr && parts_.options.compress == Compress::kOff) {
+    XZFS_RETURN_IF_ERROR(parts_.syncs.SyncNode(node_, /*only_data=*/false));
     return Outcome::kLeft;
   }
   XZFS_ASSIGN_OR_RETURN(const bool has_place, FindPlace());
@@ -132,10 +135,10 @@ Result<Committer::Outcome> FileCommit::Attempt() {
     return LeaveHot();
   }
   XZFS_RETURN_IF_ERROR(Encode());
-  if (fs_.cold_ != nullptr && overlay_ == nullptr) {
+  if (parts_.cold.is_on() && overlay_ == nullptr) {
     XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
     if (!shrinks) {
-      fs_.cold_->NoteUnshrinkable(attributes_);
+      parts_.cold.NoteUnshrinkable(attributes_);
       return LeaveHot();
     }
   }
@@ -157,13 +160,13 @@ void FileCommit::NoteAttempt(const Result<Outcome>& outcome) {
 
 // Where the compressed file is made. False if that can't be, and it was said.
 Result<bool> FileCommit::FindPlace() {
-  zone_ = fs_.nodes_.ZoneOf(id_);
-  auto session = fs_.SessionFor(zone_);
+  zone_ = parts_.tree.nodes().ZoneOf(id_);
+  auto session = parts_.zones.SessionFor(zone_);
   if (session) {
     session_ = std::move(*session);
     return true;
   }
-  if (zone_ != nullptr && fs_.IsRefused(*zone_)) {
+  if (zone_ != nullptr && parts_.zones.IsRefused(*zone_)) {
     return false;
   }
   return tl::unexpected(session.error());
@@ -174,7 +177,7 @@ Result<bool> FileCommit::FindPlace() {
 // overlay here, those of a plain file by its commit. (One that stays plain is as it would be in the
 // source.)
 Status FileCommit::MendSync() {
-  const NodePtr node = fs_.nodes_.Find(id_);
+  const NodePtr node = parts_.tree.nodes().Find(id_);
   if (node == nullptr || node->state == nullptr) {
     return {};
   }
@@ -208,16 +211,16 @@ unsigned FileCommit::WritersOf(const FileState& state) const {
 
 // Takes the job, if there is something to commit.
 bool FileCommit::Begin() {
-  const NodePtr node = fs_.nodes_.Find(id_);
+  const NodePtr node = parts_.tree.nodes().Find(id_);
   if (node == nullptr || node->state == nullptr) {
     return false;
   }
   state_ = node->state;
   // Not in the midst of a change of name or attributes, which has cancelled the commit that there
   // was already: this one would go on with what the node has been.
-  SharedLock names(fs_.namespace_);
+  SharedLock names(parts_.tree.namespace_lock());
   MutexLock lock(state_->mutex);
-  node_ = fs_.nodes_.Find(id_);
+  node_ = parts_.tree.nodes().Find(id_);
   overlay_ = state_->overlay;
   const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
   if (!pending || state_->unlinked || state_->changing != 0) {
@@ -227,7 +230,7 @@ bool FileCommit::Begin() {
   if (why_left_) {
     return false;
   }
-  if (WritersOf(*state_) != 0 || fs_.is_parking_) {
+  if (WritersOf(*state_) != 0 || parts_.requests.is_parking()) {
     return false;
   }
   job_ = std::make_shared<CommitJob>();
@@ -237,22 +240,22 @@ bool FileCommit::Begin() {
 
 // Why nothing may be made of what is there.
 std::optional<Error> FileCommit::WhyBroken() {
-  const std::string path = fs_.nodes_.PathOf(id_);
+  const std::string path = parts_.tree.nodes().PathOf(id_);
   if (state_->sync_error) {
     return *state_->sync_error;
   }
   if (overlay_ != nullptr && overlay_->has_sync_error()) {
     return Error{EIO, path + ": a sync of its pending changes failed"};
   }
-  if (fs_.IsHalfOverwritten(FileId::Of(node_->identity))) {
-    return Filesystem::FailHalfOverwritten(path).value();
+  if (parts_.edited.IsHalfOverwritten(FileId::Of(node_->identity))) {
+    return EditedFiles::FailHalfOverwritten(path).value();
   }
   return std::nullopt;
 }
 
 // It stays plain until it is changed again. What a commit that was cut off left beside it goes.
 Result<Committer::Outcome> FileCommit::LeaveHot() {
-  SharedLock names(fs_.namespace_);
+  SharedLock names(parts_.tree.namespace_lock());
   MutexLock lock(state_->mutex);
   if (job_->cancelled) {
     return Outcome::kCancelled;
@@ -260,13 +263,13 @@ Result<Committer::Outcome> FileCommit::LeaveHot() {
   if (const int locked = std::exchange(job_->locked, -1); locked >= 0) {
     os().Unlock(locked);  // the twin is ours to remove
   }
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, parts_.tree.OpenParent(node_, &name_));
   StoredEntry entry;
   entry.logical_name = StripEscape(name_).value_or(name_);
   entry.attributes = attributes_;
-  XZFS_RETURN_IF_ERROR(fs_.RemoveHiddenTwin(parent->descriptor.get(), entry));
+  XZFS_RETURN_IF_ERROR(parts_.unfinished.RemoveHidden(parent->descriptor.get(), entry));
   state_->changed = false;
-  fs_.ForgetNote(id_);
+  parts_.pending.Forget(id_);
   return Outcome::kLeft;
 }
 
@@ -275,7 +278,7 @@ Result<bool> FileCommit::OpenTruth() {
   Result<bool> opened = TryOpenTruth();
   if (!opened && opened.error().code == ENOENT && overlay_ != nullptr) {
     // Of its several names the one that was known is gone.
-    const Status found = fs_.FindNameOf(node_);
+    const Status found = parts_.recovery.FindNameOf(node_);
     if (!found && found.error().code == ENOENT && !job_->cancelled) {
       XZFS_RETURN_IF_ERROR(LoseOverlay("the stored file was removed by somebody else"));
     }
@@ -286,38 +289,38 @@ Result<bool> FileCommit::OpenTruth() {
 }
 
 Result<bool> FileCommit::TryOpenTruth() {
-  SharedLock names(fs_.namespace_);
+  SharedLock names(parts_.tree.namespace_lock());
   {
     MutexLock lock(state_->mutex);
     if (state_->unlinked || job_->cancelled) {  // while we waited for the names
       job_->cancelled = true;
-      return Fail(ECANCELED, fs_.nodes_.PathOf(id_) + " was removed");
+      return Fail(ECANCELED, parts_.tree.nodes().PathOf(id_) + " was removed");
     }
   }
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name_));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, parts_.tree.OpenParent(node_, &name_));
   // Whatever is there now, and whoever has a lease on it: names are held meanwhile.
   const int fd = os().OpenBeneath(parent->descriptor.get(), name_, O_RDONLY | O_NONBLOCK);
   if (fd == -ENOENT && overlay_ == nullptr) {
     return false;  // somebody else took it away
   }
   if (fd == -EWOULDBLOCK) {
-    return Fail(EBUSY, fs_.nodes_.PathOf(id_) + kOpenElsewhere);
+    return Fail(EBUSY, parts_.tree.nodes().PathOf(id_) + kOpenElsewhere);
   }
   if (fd < 0) {
-    return FailErrno(-fd, "open " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-fd, "open " + parts_.tree.nodes().PathOf(id_));
   }
   truth_ = Descriptor(os(), fd);
   if (const int error = os().FStat(fd, &attributes_); error < 0) {
-    return FailErrno(-error, "stat " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-error, "stat " + parts_.tree.nodes().PathOf(id_));
   }
   identity_ = Identity::Of(attributes_);
-  request_.options = fs_.encode_options();
+  request_.options = parts_.live.encode_options();
   request_.cancelled = &job_->cancelled;
   if (overlay_ != nullptr) {
-    if (identity_ != node_->identity && Filesystem::HasContentOf(*node_, attributes_)) {
+    if (identity_ != node_->identity && NodeTree::HasContentOf(*node_, attributes_)) {
       // Somebody else has changed its mode, or linked it.
-      XZFS_RETURN_IF_ERROR(fs_.RefreshFrom(node_, attributes_, name_));
-      XZFS_ASSIGN_OR_RETURN(node_, fs_.FindNode(id_));
+      XZFS_RETURN_IF_ERROR(parts_.tree.RefreshFrom(node_, attributes_, name_));
+      XZFS_ASSIGN_OR_RETURN(node_, parts_.tree.FindNode(id_));
     }
     is_in_place_ = attributes_.st_nlink > 1 || !MayReplace(os(), parent->descriptor.get(), name_);
     if (is_in_place_) {
@@ -334,47 +337,54 @@ Result<bool> FileCommit::PlanHot(int dir) {
   if (!S_ISREG(attributes_.st_mode)) {
     return false;  // somebody else put something in its place
   }
-  if (fs_.IsMountPoint(*zone_, dir, name_)) {
-    why_left_ = Error{EBUSY, fs_.nodes_.PathOf(id_) +
+  if (parts_.zones.IsMountPoint(*zone_, dir, name_)) {
+    why_left_ = Error{EBUSY, parts_.tree.nodes().PathOf(id_) +
                                  " stays uncompressed: it is a mount point, which nothing can "
                                  "replace"};
     return false;
   }
-  if (!Filesystem::IsNode(*node_, attributes_)) {
-    return Fail(ESTALE, fs_.nodes_.PathOf(id_) + " was replaced");
+  if (!NodeTree::IsNode(*node_, attributes_)) {
+    return Fail(ESTALE, parts_.tree.nodes().PathOf(id_) + " was replaced");
   }
-  if (fs_.options_.compress == Compress::kOff || !fs_.MayCommit(node_, attributes_)) {
+  if (parts_.options.compress == Compress::kOff || !MayCommit()) {
     ReportLongName();
     return false;
   }
   const std::string escaped = HotNameOf(StripEscape(name_).value_or(name_));
   struct stat other = {};
   if (escaped != name_ && os().StatAt(dir, escaped, &other) == 0) {
-    why_left_ = Error{EEXIST, fs_.nodes_.PathOf(id_) + " stays uncompressed: '" + escaped +
+    why_left_ = Error{EEXIST, parts_.tree.nodes().PathOf(id_) + " stays uncompressed: '" + escaped +
                                   "' is in its way; remove or rename that"};
     return false;
   }
   // Before it is encoded for nothing.
   XZFS_RETURN_IF_ERROR(MayReplace(os(), dir, name_));
   if (const Status claimed = ClaimHot(); !claimed) {
-    if (fs_.cold_ != nullptr && claimed.error().code == EBUSY) {
+    if (parts_.cold.is_on() && claimed.error().code == EBUSY) {
       return false;  // in use, so not cold; the search comes here again
     }
     return tl::unexpected(claimed.error());
   }
   plain_ = std::make_unique<StoredFile>(os(), truth_.get(), identity_.size_bytes);
   request_.plain = plain_.get();
-  request_.plan = XzPlan(identity_.size_bytes, fs_.encoders_.block_bytes());
+  request_.plan = XzPlan(identity_.size_bytes, parts_.encoders.block_bytes());
   return true;
+}
+
+// By the options, and with compress=cold by its times.
+bool FileCommit::MayCommit() const {
+  return parts_.cold.MayCommit(attributes_) &&
+         !WhyPlain(parts_.options, parts_.tree.nodes().FullPathOf(id_), attributes_);
 }
 
 void FileCommit::ReportLongName() {
   if (ColdNameOfPlain(name_).size() > NAME_MAX) {
-    const std::string path = fs_.nodes_.PathOf(id_);
-    fs_.collisions_.Report(LogLevel::kWarning, "long " + path,
-                           path +
-                               " stays uncompressed: its name is too long to be stored with "
-                               ".xz behind it");
+    const std::string path = parts_.tree.nodes().PathOf(id_);
+    parts_.lookups.collisions().Report(
+        LogLevel::kWarning, "long " + path,
+        path +
+            " stays uncompressed: its name is too long to be stored with "
+            ".xz behind it");
   }
 }
 
@@ -400,7 +410,7 @@ Status FileCommit::ClaimHot() {
 Result<bool> FileCommit::Shrinks() {
   struct stat made = {};
   if (const int error = os().FStat(temp_.file.get(), &made); error < 0) {
-    return FailErrno(-error, "stat the compressed form of " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-error, "stat the compressed form of " + parts_.tree.nodes().PathOf(id_));
   }
   return made.st_size < attributes_.st_size && made.st_blocks <= attributes_.st_blocks;
 }
@@ -408,26 +418,27 @@ Result<bool> FileCommit::Shrinks() {
 Status FileCommit::PlanEdited() {
   FileFacts facts;
   if (const int error = os().FactsAt(truth_.get(), "", &facts); error < 0) {
-    return FailErrno(-error, "stat " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-error, "stat " + parts_.tree.nodes().PathOf(id_));
   }
   if (!overlay_->base().key().Matches(StoredKey::Of(facts))) {
     return LoseOverlay("the stored file was replaced or changed by somebody else");
   }
-  const XzReader::Source source = fs_.SourceOf(node_);
-  XZFS_ASSIGN_OR_RETURN(base_, fs_.engine_.files.Get(source.identity, source.format, source.file_id,
-                                                     *source.stored, source.name));
+  const XzReader::Source source = parts_.reads.SourceOf(node_);
+  XZFS_ASSIGN_OR_RETURN(
+      base_, parts_.engine.files.Get(source.identity, source.format, source.file_id, *source.stored,
+                                     source.name));
   // Blocks can only be reused in a Stream with their Check.
   const std::vector<uint8_t> checks = base_->index().Checks();
   if (checks.size() == 1 && CanEncode(checks[0])) {
     request_.options.check = checks[0];
   }
   plain_ = std::make_unique<EditedFile>(
-      *overlay_, std::make_unique<DecodedBase>(fs_.engine_, source, is_base_damaged_));
+      *overlay_, std::make_unique<DecodedBase>(parts_.engine, source, is_base_damaged_));
   request_.plain = plain_.get();
   request_.base = truth_.get();
-  request_.plan =
-      XzPlan(overlay_->size(), fs_.encoders_.block_bytes(), request_.options.check, base_->index(),
-             [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
+  request_.plan = XzPlan(
+      overlay_->size(), parts_.encoders.block_bytes(), request_.options.check, base_->index(),
+      [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
   return {};
 }
 
@@ -436,14 +447,14 @@ Status FileCommit::Encode() {
   XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
   XZFS_RETURN_IF_ERROR(ClaimOwner());
   const int out = temp_.file.get();
-  const MemoryCharge charge = fs_.engine_.cache.Reserve(
-      BlockEncoder::MemoryBytes(request_.options, fs_.encoders_.block_bytes()));
-  XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os(), fs_.encoders_, request_, out));
+  const MemoryCharge charge = parts_.engine.cache.Reserve(
+      BlockEncoder::MemoryBytes(request_.options, parts_.encoders.block_bytes()));
+  XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os(), parts_.encoders, request_, out));
   // The disk writes meanwhile.
-  XZFS_RETURN_IF_ERROR(VerifyXz(os(), fs_.encoders_, request_, written_, out));
+  XZFS_RETURN_IF_ERROR(VerifyXz(os(), parts_.encoders, request_, written_, out));
   XZFS_RETURN_IF_ERROR(GiveMetadata());
   if (const int error = os().Sync(out, /*only_data=*/false); error < 0) {
-    return FailErrno(-error, "sync the compressed form of " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-error, "sync the compressed form of " + parts_.tree.nodes().PathOf(id_));
   }
   return {};
 }
@@ -455,8 +466,8 @@ Status FileCommit::ClaimOwner() {
   if (error == 0 && (made.st_uid != attributes_.st_uid || made.st_gid != attributes_.st_gid)) {
     error = os().FChangeOwner(temp_.file.get(), attributes_.st_uid, attributes_.st_gid);
   }
-  return error < 0 ? FailErrno(-error, "give the compressed form of " + fs_.nodes_.PathOf(id_) +
-                                           " its owner and group")
+  return error < 0 ? FailErrno(-error, "give the compressed form of " +
+                                           parts_.tree.nodes().PathOf(id_) + " its owner and group")
                    : Status();
 }
 
@@ -468,12 +479,12 @@ Status FileCommit::GiveMetadata() {
     times[1] = edited.st_mtim;
   }
   return CopyMetadata(os(), truth_.get(), attributes_, times, temp_.file.get(),
-                      fs_.nodes_.PathOf(id_));
+                      parts_.tree.nodes().PathOf(id_));
 }
 
 // The plain file, for the steps that all who commit one take.
 PlainFile FileCommit::Plain() const {
-  return {.fd = truth_.get(), .attributes = attributes_, .path = fs_.nodes_.PathOf(id_)};
+  return {.fd = truth_.get(), .attributes = attributes_, .path = parts_.tree.nodes().PathOf(id_)};
 }
 
 }  // namespace xzfs

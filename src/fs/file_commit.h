@@ -8,8 +8,8 @@
 #include <optional>
 #include <string>
 
+#include "fs/commits.h"
 #include "fs/committer.h"
-#include "fs/filesystem.h"
 #include "store/claims.h"
 #include "store/plain_commit.h"
 #include "store/session.h"
@@ -21,8 +21,8 @@ namespace xzfs {
 class FileCommit {
  public:
   // `may_split`: after EXDEV the caller looks for a border of zones and tries again.
-  FileCommit(Filesystem& fs, NodeId id, bool is_awaited, bool may_split)
-      : fs_(fs), id_(id), is_awaited_(is_awaited), may_split_(may_split) {}
+  FileCommit(const CommitParts& parts, NodeId id, bool is_awaited, bool may_split)
+      : parts_(parts), id_(id), is_awaited_(is_awaited), may_split_(may_split) {}
   ~FileCommit();
 
   Result<Committer::Outcome> Run();
@@ -47,6 +47,7 @@ class FileCommit {
   std::optional<Error> WhyBroken() REQUIRES(state_->mutex);
   Result<bool> PlanHot(int dir);
   Status ClaimOwner();
+  bool MayCommit() const;
   void ReportLongName();
   Result<bool> OpenTruth();
   Result<bool> TryOpenTruth();
@@ -69,9 +70,9 @@ class FileCommit {
   Status LoseOverlay(const std::string& why);
   void Count();
 
-  Os& os() { return fs_.os_; }
+  Os& os() { return parts_.os; }
 
-  Filesystem& fs_;
+  const CommitParts& parts_;
   const NodeId id_;
   const bool is_awaited_;
   const bool may_split_;

@@ -40,17 +40,18 @@ std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 class FileCommit::KeptDirectory {
  public:
   // Names are held exclusively while this lives. `dir` is open as `fd`.
-  KeptDirectory(Filesystem& fs, NodeId dir, int fd) : fs_(fs), dir_(dir), fd_(fd) {
+  KeptDirectory(NodeTree& tree, Os& os, NodeId dir, int fd)
+      : nodes_(tree.nodes()), os_(os), dir_(dir), fd_(fd) {
     struct stat st = {};
-    const NodePtr node = fs.nodes_.Find(dir);
-    if (node != nullptr && fs.os_.FStat(fd, &st) == 0) {
+    const NodePtr node = nodes_.Find(dir);
+    if (node != nullptr && os_.FStat(fd, &st) == 0) {
       shown_ = node->ShownCtime(st);
     }
   }
   ~KeptDirectory() {
     struct stat st = {};
-    if (shown_ && fs_.os_.FStat(fd_, &st) == 0) {
-      fs_.nodes_.Update(dir_, [&](Node& changed) {
+    if (shown_ && os_.FStat(fd_, &st) == 0) {
+      nodes_.Update(dir_, [&](Node& changed) {
         changed.kept_ctime = {.left = Identity::Of(st), .shown = *shown_};
       });
     }
@@ -59,7 +60,8 @@ class FileCommit::KeptDirectory {
   KeptDirectory& operator=(const KeptDirectory&) = delete;
 
  private:
-  Filesystem& fs_;
+  NodeTable& nodes_;
+  Os& os_;
   const NodeId dir_;
   const int fd_;
   std::optional<struct timespec> shown_;
@@ -87,8 +89,8 @@ void FileCommit::AwaitReads() {
 // with it is on the disk. No lock is held.
 Status FileCommit::ClaimPlace(Claim::Kind kind) {
   XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os(), kind, truth_.get(), temp_.file.get()));
-  const NodeTable::Location location = fs_.nodes_.LocationOf(id_);
-  claim.dir = fs_.PathInZone(location.parent);
+  const NodeTable::Location location = parts_.tree.nodes().LocationOf(id_);
+  claim.dir = parts_.zones.PathInZone(location.parent);
   claim.name = location.stored_name;
   claim.other = kind == Claim::Kind::kTwin ? ColdNameOfPlain(claim.name)
                                            : session_->NewId() + std::string(kAsideSuffix);
@@ -107,25 +109,27 @@ void FileCommit::EndClaim() {
 
 // Step 6: gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
-  ExclusiveLock names(fs_.namespace_);
+  ExclusiveLock names(parts_.tree.namespace_lock());
   MutexLock lock(state_->mutex);
   std::string name;
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, fs_.OpenParent(node_, &name));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, parts_.tree.OpenParent(node_, &name));
   if (job_->cancelled) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
   if (claim_.claim().name != name) {
     return Fail(ESTALE, Quoted(name) + " was renamed while it was compressed");
   }
-  const KeptDirectory kept(fs_, fs_.nodes_.LocationOf(id_).parent, parent->descriptor.get());
+  const KeptDirectory kept(parts_.tree, os(), parts_.tree.nodes().LocationOf(id_).parent,
+                           parent->descriptor.get());
   const PlainFile plain = Plain();
-  XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), fs_.twins_, plain, parent->descriptor.get(),
-                                                 name, *session_, temp_));
+  XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(os(), parts_.tree.twins(), plain,
+                                                 parent->descriptor.get(), name, *session_, temp_));
   if (!twin_) {
     why_left_ = Error{EEXIST, plain.path + " stays uncompressed: " + Quoted(ColdNameOfPlain(name)) +
                                   " is in its way; remove or rename that"};
-    if (fs_.collisions_.Report(LogLevel::kWarning, "commit " + plain.path, why_left_->message)) {
-      fs_.engine_.stats.collisions.Add();
+    if (parts_.lookups.collisions().Report(LogLevel::kWarning, "commit " + plain.path,
+                                           why_left_->message)) {
+      parts_.engine.stats.collisions.Add();
     }
     return false;
   }
@@ -145,7 +149,8 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
   // file looks after itself meanwhile.
   const int error = os().Sync(dir_->descriptor.get(), false);
   if (error < 0) {
-    Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+    Log(LogLevel::kError,
+        "sync of the directory of " + parts_.tree.nodes().PathOf(id_) + " failed");
     claim_ = {};
     return outcome;
   }
@@ -165,24 +170,24 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
       return Outcome::kCancelled;  // a writer has come: there is something new to commit
     }
     state_->changed = false;
-    fs_.ForgetNote(id_);
+    parts_.pending.Forget(id_);
     return Outcome::kLeft;
   }
   // The new name is on the disk before the old one goes.
   std::string name;
-  XZFS_ASSIGN_OR_RETURN(dir_, fs_.OpenParent(node_, &name));
+  XZFS_ASSIGN_OR_RETURN(dir_, parts_.tree.OpenParent(node_, &name));
   const int dir = dir_->descriptor.get();
   if (const int error = os().Sync(dir, false); error < 0) {
-    return FailErrno(-error, "sync the directory of " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-error, "sync the directory of " + parts_.tree.nodes().PathOf(id_));
   }
-  ExclusiveLock names(fs_.namespace_);
+  ExclusiveLock names(parts_.tree.namespace_lock());
   MutexLock lock(state_->mutex);
   if (job_->cancelled) {
     return Outcome::kCancelled;
   }
-  const NodeId dir_id = fs_.nodes_.LocationOf(id_).parent;
-  fs_.listings_.NoteMove(dir_id, StripEscape(name).value_or(name));
-  const KeptDirectory kept(fs_, dir_id, dir);
+  const NodeId dir_id = parts_.tree.nodes().LocationOf(id_).parent;
+  parts_.listings.NoteMove(dir_id, StripEscape(name).value_or(name));
+  const KeptDirectory kept(parts_.tree, os(), dir_id, dir);
   XZFS_RETURN_IF_ERROR(RemovePlain(os(), Plain(), dir, name, *twin_));
   job_->twin = {};
   XZFS_RETURN_IF_ERROR(BecomeCold(ColdNameOfPlain(name)));
@@ -195,13 +200,13 @@ Status FileCommit::BecomeCold(const std::string& name) {
   // As it was shown until now: the stored file has not been changed since. Nothing may fail here
   // for want of that, the new file has its name already.
   struct stat before = attributes_;
-  const Status shown = fs_.ShowAttributes(*node_, overlay_.get(), &before);
+  const Status shown = parts_.tree.ShowAttributes(*node_, overlay_.get(), &before);
   state_->changed = false;
-  fs_.ForgetNote(id_);
+  parts_.pending.Forget(id_);
   state_->hot = nullptr;
-  fs_.DetachOverlay(id_, *state_);
+  parts_.edited.Detach(id_, *state_);
   state_->job = nullptr;
-  fs_.files_.Unpin(id_);  // of what the file has been
+  parts_.tree.files().Unpin(id_);  // of what the file has been
   struct stat st = {};
   const int file = is_in_place_ ? truth_.get() : temp_.file.get();
   if (const int error = os().FStat(file, &st); error < 0) {
@@ -210,11 +215,11 @@ Status FileCommit::BecomeCold(const std::string& name) {
   const KnownFile known = {
       .format = Format::kXz,
       .plain_size = request_.plan.size(),
-      .file_id = fs_.engine_.files.NewId(),
-      .has_giant_blocks = request_.plan.largest_piece() > fs_.engine_.whole_block_bytes};
+      .file_id = parts_.engine.files.NewId(),
+      .has_giant_blocks = request_.plan.largest_piece() > parts_.engine.whole_block_bytes};
   const Identity identity = Identity::Of(st);
-  fs_.known_.Add(identity, Suffix::kXz, known);
-  fs_.nodes_.Update(
+  parts_.tree.known().Add(identity, Suffix::kXz, known);
+  parts_.tree.nodes().Update(
       id_,
       [&](Node& changed) {
         changed.kind = StoredKind::kCompressed;
@@ -226,16 +231,16 @@ Status FileCommit::BecomeCold(const std::string& name) {
         ++changed.content;
       },
       &name);
-  fs_.DropRead(*node_);  // of the old base
+  parts_.tree.DropRead(*node_);  // of the old base
   // Not before: what was decoded of the old base would seem to be of this file.
   state_->may_differ = state_->writers != 0;
   return {};
 }
 
 void FileCommit::Count() {
-  Stats& stats = fs_.engine_.stats;
+  Stats& stats = parts_.engine.stats;
   stats.commits_done.Add();
-  if (fs_.cold_ != nullptr && overlay_ == nullptr) {
+  if (parts_.cold.is_on() && overlay_ == nullptr) {
     stats.cold_files.Add();
     stats.cold_plain_bytes.Add(identity_.size_bytes);
     stats.cold_stored_bytes.Add(written_.stored_bytes);
@@ -262,7 +267,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   if (os().IsRemote(session_->folder())) {
     XZFS_ASSIGN_OR_RETURN(content, ContentHash(os(), temp_.file.get()));
   }
-  XZFS_RETURN_IF_ERROR(fs_.SyncName(node_));
+  XZFS_RETURN_IF_ERROR(parts_.syncs.SyncName(node_));
   XZFS_RETURN_IF_ERROR(overlay_->NotePublishing({.inode = as.inode,
                                                  .size_bytes = as.size_bytes,
                                                  .mtime_ns = as.mtime_ns,
@@ -273,12 +278,12 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   }
   DescriptorPtr parent;
   {
-    ExclusiveLock names(fs_.namespace_);
+    ExclusiveLock names(parts_.tree.namespace_lock());
     MutexLock lock(state_->mutex);
     std::string name;
-    XZFS_ASSIGN_OR_RETURN(parent, fs_.OpenParent(node_, &name));
+    XZFS_ASSIGN_OR_RETURN(parent, parts_.tree.OpenParent(node_, &name));
     const int dir = parent->descriptor.get();
-    const KeptDirectory kept(fs_, fs_.nodes_.LocationOf(id_).parent, dir);
+    const KeptDirectory kept(parts_.tree, os(), parts_.tree.nodes().LocationOf(id_).parent, dir);
     const KeptTimes times(os(), dir);
     XZFS_ASSIGN_OR_RETURN(const bool current, IsCurrent(os(), dir, name, identity_));
     if (job_->cancelled || !current) {
@@ -293,7 +298,8 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   }
   if (const int error = os().Sync(parent->descriptor.get(), false); error < 0) {
     // The overlay and the old base stay for the next mount: it tells from its notes what is done.
-    Log(LogLevel::kError, "sync of the directory of " + fs_.nodes_.PathOf(id_) + " failed");
+    Log(LogLevel::kError,
+        "sync of the directory of " + parts_.tree.nodes().PathOf(id_) + " failed");
     temp_.name.clear();
     claim_ = {};
   } else if (const Status removed = overlay_->Remove(); !removed) {
@@ -313,7 +319,7 @@ Status FileCommit::ReplaceBase(int dir, const std::string& name) {
     return swapped;
   }
   if (const int error = os().Rename(session_->folder(), temp_.name, dir, name, 0); error < 0) {
-    return FailErrno(-error, "rename the compressed form of " + fs_.nodes_.PathOf(id_));
+    return FailErrno(-error, "rename the compressed form of " + parts_.tree.nodes().PathOf(id_));
   }
   temp_.name.clear();
   return {};
@@ -324,7 +330,7 @@ Status FileCommit::ReplaceBase(int dir, const std::string& name) {
 // disk under a name of our own, and an intent says so, until that is done. Should it fail half way
 // the next mount completes it, and until then nothing is read from it or written to it.
 Status FileCommit::OverwriteBase(int dir, const std::string& name) {
-  const std::string path = fs_.nodes_.PathBelow(id_, zone_->top).value_or(std::string());
+  const std::string path = parts_.tree.nodes().PathBelow(id_, zone_->top).value_or(std::string());
   XZFS_ASSIGN_OR_RETURN(const std::string intent,
                         session_->WriteIntent({{IntentStep::Kind::kOverwrite, identity_.inode,
                                                 temp_.name, path, overlay_->base().birth_ns}},
@@ -333,7 +339,7 @@ Status FileCommit::OverwriteBase(int dir, const std::string& name) {
   bool begun = false;
   Status written = OverwriteFile(os(), temp_.file.get(), dir, name, begun);
   if (!written && begun) {
-    fs_.NoteHalfOverwritten(FileId::Of(identity_));
+    parts_.edited.NoteHalfOverwritten(FileId::Of(identity_));
     return Fail(written.error().code, written.error().message +
                                           "; it is overwritten half way, and unusable until the "
                                           "next mount completes that");
@@ -342,7 +348,7 @@ Status FileCommit::OverwriteBase(int dir, const std::string& name) {
   session_->Unlink(temp);
   struct stat st = {};
   if (!written && os().FStat(truth_.get(), &st) == 0) {
-    (void)fs_.RefreshFrom(node_, st, name);  // its ctime has moved
+    (void)parts_.tree.RefreshFrom(node_, st, name);  // its ctime has moved
   }
   return written;
 }
@@ -354,12 +360,13 @@ Status FileCommit::LoseOverlay(const std::string& why) {
     if (state_->overlay != overlay_) {
       return Fail(ESTALE, "the overlay is gone");
     }
-    XZFS_RETURN_IF_ERROR(
-        fs_.KeepLostOverlay(*state_->session, *overlay_, fs_.nodes_.PathOf(id_), why));
-    fs_.DetachOverlay(id_, *state_);
+    XZFS_RETURN_IF_ERROR(parts_.overlays.KeepLost(*state_->session, *overlay_,
+                                                  parts_.tree.nodes().PathOf(id_), why));
+    parts_.edited.Detach(id_, *state_);
     state_->changed = false;
   }
-  return Fail(EIO, fs_.nodes_.PathOf(id_) + ": " + why + "; its changes are in .xzfs/lost+found");
+  return Fail(
+      EIO, parts_.tree.nodes().PathOf(id_) + ": " + why + "; its changes are in .xzfs/lost+found");
 }
 
 }  // namespace xzfs

@@ -12,9 +12,12 @@
 
 namespace xzfs {
 
-// An open file. Thread-safe; what it reads from is the Filesystem's business.
+// An open file. It belongs to its node, not to a stored file: that may become another one.
+// Thread-safe.
 class OpenFile {
  public:
+  using Content = std::shared_ptr<const RandomAccessFile>;
+
   OpenFile(NodePtr node, int flags) : node_(std::move(node)), flags_(flags) {}
   // As it was when the file was opened.
   const NodePtr& node() const { return node_; }
@@ -22,18 +25,28 @@ class OpenFile {
   int flags() const { return flags_; }
   bool may_write() const { return (flags_ & O_ACCMODE) != O_RDONLY; }
 
- private:
-  friend class Filesystem;
+  // The content of what the node is now; `make` makes it, if the node was another one at the last
+  // read.
+  template <class Make>
+  Content ContentFor(const NodePtr& now, Make make) const EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    if (seen_ != now) {
+      content_ = make();
+      seen_ = now;
+    }
+    return content_;
+  }
 
+  // Whether it counts among FileState::closing, whose mutex guards this. Returns what it was.
+  bool SetClosing(bool closing) const { return std::exchange(is_closing_, closing); }
+
+ private:
   const NodePtr node_;
   const int flags_;
-  // It counts among FileState::closing, whose mutex guards it.
-  mutable bool closing_ = false;
-  // The content of the node as it was at the last read: a handle belongs to the node, not to a
-  // stored file.
+  mutable bool is_closing_ = false;
   mutable Mutex mutex_;
   mutable NodePtr seen_ GUARDED_BY(mutex_);
-  mutable std::shared_ptr<const RandomAccessFile> content_ GUARDED_BY(mutex_);
+  mutable Content content_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

@@ -51,7 +51,7 @@ void Recovery::Run(bool is_start) {
   }
   if (!dead->empty()) {
     MutexLock lock(zone_->mutex);
-    fs_.KeepZone(zone_, top_);
+    parts_.zones.KeepZone(zone_, top_);
   }
   for (auto& session : *dead) {
     Adopt(std::move(session));
@@ -60,7 +60,7 @@ void Recovery::Run(bool is_start) {
     SearchBases();
     SettleOrphans();
   }
-  fs_.AddOrphans(zone_, std::exchange(orphans_, {}));
+  runner_.AddOrphans(zone_, std::exchange(orphans_, {}));
   DropAdopted();
 }
 
@@ -120,7 +120,7 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
     const Intent intent = session.ReadIntent(name);
     const std::vector<IntentStep>& steps = intent.steps;
     Status done = [&] {
-      ExclusiveLock names(fs_.namespace_);
+      ExclusiveLock names(parts_.tree.namespace_lock());
       return CompleteIntent(os_, source_, session, intent);
     }();
     const int code = done ? 0 : done.error().code;
@@ -136,7 +136,7 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
     complete = false;
     for (const IntentStep& step : steps) {
       if (step.kind == IntentStep::Kind::kOverwrite) {
-        fs_.NoteHalfOverwritten(FileAt(step.to, step.inode));
+        parts_.edited.NoteHalfOverwritten(FileAt(step.to, step.inode));
       }
     }
   }
@@ -188,7 +188,7 @@ bool Recovery::EndClaims(Session& session) {
 }
 
 void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id) {
-  auto overlay = Overlay::Load(os_, session->folder(), id, fs_.boot_id_, fs_.overlay_files_);
+  auto overlay = parts_.overlays.Load(*session, id);
   if (!overlay) {
     if (overlay.error().of_the_source) {
       Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
@@ -204,7 +204,7 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
     return;
   }
   if (const OverlayBase base = (*overlay)->base();
-      fs_.IsHalfOverwritten(FileAt(base.path, base.inode))) {
+      parts_.edited.IsHalfOverwritten(FileAt(base.path, base.inode))) {
     Log(LogLevel::kError, "recovery: the changes of " + base.path + " stay for the next mount");
     return;
   }
@@ -309,7 +309,7 @@ bool Recovery::Settle(const Orphan& orphan, const std::string& path) {
 Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, NodeAt(path));
   if (node->kind != StoredKind::kCompressed) {
-    fs_.Forget(node->id, 1);
+    parts_.tree.Forget(node->id, 1);
     return Fail(EEXIST, path + " is hidden by another file");
   }
   bool is_first = false;
@@ -318,32 +318,32 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
     MutexLock lock(state.mutex);
     is_first = state.overlay == nullptr;
     if (is_first) {
-      fs_.AttachOverlay(*node, state, orphan.overlay, orphan.session, orphan.zone);
+      parts_.edited.Attach(*node, state, orphan.overlay, orphan.session, orphan.zone);
       state.changed = true;
       state.may_differ = true;
     }
   }
   if (!is_first) {
-    fs_.Forget(node->id, 1);
-    return fs_.KeepLostOverlay(*orphan.session, *orphan.overlay, path,
-                               "another mount had pending changes of the same file");
+    parts_.tree.Forget(node->id, 1);
+    return parts_.overlays.KeepLost(*orphan.session, *orphan.overlay, path,
+                                    "another mount had pending changes of the same file");
   }
   // The lookup that found it is the overlay's pin.
   (void)orphan.overlay->NotePath(path);
-  fs_.QueueCommit(node);
+  parts_.requests.Queue(node);
   return {};
 }
 
 // The node of the stored file `path`, with a state and one lookup counted.
 Result<NodePtr> Recovery::NodeAt(const std::string& path) {
-  SharedLock names(fs_.namespace_);
+  SharedLock names(parts_.tree.namespace_lock());
   NodeId at = zone_->top;
   Result<LookupResult> found = LookupResult{at, {}, false};
   for (size_t begin = 0; begin <= path.size() && found;) {
     const size_t end = std::min(path.find('/', begin), path.size());
     found = LookIn(at, path.substr(begin, end - begin));
     if (at != zone_->top) {
-      fs_.Forget(at, 1);
+      parts_.tree.Forget(at, 1);
     }
     at = found ? found->node : zone_->top;
     begin = end + 1;
@@ -351,17 +351,17 @@ Result<NodePtr> Recovery::NodeAt(const std::string& path) {
   if (!found) {
     return tl::unexpected(found.error());
   }
-  return fs_.WithState(at);
+  return parts_.tree.WithState(at);
 }
 
 Result<LookupResult> Recovery::LookIn(NodeId parent, const std::string& stored) {
-  XZFS_ASSIGN_OR_RETURN(const NodePtr dir, fs_.FindNode(parent));
-  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, fs_.OpenNode(dir));
-  XZFS_ASSIGN_OR_RETURN(auto entry, fs_.names_.Show(open->descriptor.get(), stored));
+  XZFS_ASSIGN_OR_RETURN(const NodePtr dir, parts_.tree.FindNode(parent));
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr open, parts_.tree.OpenNode(dir));
+  XZFS_ASSIGN_OR_RETURN(auto entry, parts_.tree.names().Show(open->descriptor.get(), stored));
   if (!entry) {
     return Fail(ENOENT, stored + " is no longer there");
   }
-  return fs_.Register(parent, std::move(*entry));
+  return parts_.lookups.Register(parent, std::move(*entry));
 }
 
 // In another zone, whose files are not ours to look at.
@@ -384,60 +384,11 @@ bool Recovery::RequeuePending(const std::string& path) {
       MutexLock lock((*node)->state->mutex);
       (*node)->state->changed = true;
     }
-    noted = fs_.NotePending(*node);
-    fs_.QueueCommit(*node);
+    noted = parts_.pending.Note(*node);
+    parts_.requests.Queue(*node);
   }
-  fs_.Forget((*node)->id, 1);
+  parts_.tree.Forget((*node)->id, 1);
   return noted;
-}
-
-// The node has lost the names that were known, and has others.
-Status Filesystem::FindNameOf(const NodePtr& node) {
-  ZonePtr zone = nodes_.ZoneOf(node->id);
-  while (zone != nullptr && !zone->is_border) {  // links reach further than a rename of ours
-    zone = nodes_.ZoneOf(nodes_.LocationOf(zone->top).parent);
-  }
-  if (zone == nullptr) {
-    return Fail(ESTALE, "the directories above are not known any more");
-  }
-  XZFS_ASSIGN_OR_RETURN(const NodePtr top, FindNode(zone->top));
-  XZFS_ASSIGN_OR_RETURN(DescriptorPtr open, OpenNode(top));
-  return Recovery(*this, zone, std::move(open)).FindName(FileId::Of(node->identity));
-}
-
-void Filesystem::SearchZone(const ZonePtr& zone, DescriptorPtr top) {
-  Recovery(*this, zone, std::move(top)).Search();
-}
-
-Status Filesystem::RecoverZone(const ZonePtr& zone, const DescriptorPtr& top) {
-  Recovery(*this, zone, top).Run(/*is_start=*/zone->top == kRootNode);
-  return {};
-}
-
-void Filesystem::Start() {
-  if (options_.read_only) {
-    const size_t count = Session::CountOverlays(os_, root_->descriptor.get());
-    if (count != 0) {
-      Log(LogLevel::kWarning,
-          std::to_string(count) + (count == 1 ? " file has" : " files have") +
-              " changes that are not committed and not shown on a read-only mount: mount without "
-              "ro, which completes what earlier mounts have left");
-    }
-  } else {
-    const ZonePtr zone = nodes_.ZoneAt(kRootNode);
-    const auto home = LookAtHome(os_, root_->descriptor.get(), /*is_root=*/true);
-    if (home && home->kind == HomeKind::kCopy) {
-      ReportCopy(kRootNode);
-    } else {
-      static_cast<void>(RecoverZone(zone, root_));
-    }
-  }
-  engine_.Start();
-  encoders_.Start();
-  committer_.Start();
-  if (cold_ != nullptr) {
-    cold_->Start();
-  }
 }
 
 }  // namespace xzfs

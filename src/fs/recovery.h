@@ -8,7 +8,7 @@
 #include <unordered_set>
 #include <vector>
 
-#include "fs/filesystem.h"
+#include "fs/zone_recovery.h"
 #include "fs/zones.h"
 #include "store/directory_reader.h"
 
@@ -17,16 +17,17 @@ namespace xzfs {
 class Recovery {
  public:
   // `top`: that of the zone, open.
-  Recovery(Filesystem& fs, ZonePtr zone, DescriptorPtr top)
-      : fs_(fs),
-        os_(fs.os_),
+  Recovery(ZoneRecovery& runner, const RecoveryParts& parts, ZonePtr zone, DescriptorPtr top)
+      : runner_(runner),
+        parts_(parts),
+        os_(parts.os),
         zone_(std::move(zone)),
         top_(std::move(top)),
         source_(top_->descriptor.get()) {}
 
   // `is_start`: nobody asks yet, so all of the zone can be searched.
   void Run(bool is_start);
-  // Looks for what Run has left to Filesystem::orphans_.
+  // Looks for what Run has left to Orphans.
   void Search();
   // Looks everywhere for a name of the stored file. ENOENT if there is none.
   Status FindName(const FileId& file);
@@ -61,7 +62,8 @@ class Recovery {
   Result<LookupResult> LookIn(NodeId parent, const std::string& stored);
   bool IsElsewhere(const Result<Descriptor>& dir);
 
-  Filesystem& fs_;
+  ZoneRecovery& runner_;
+  const RecoveryParts& parts_;
   Os& os_;
   const ZonePtr zone_;
   const DescriptorPtr top_;

@@ -80,32 +80,32 @@ void Recovery::VisitDirectory(const std::string& dir, std::vector<std::string>& 
   }
 }
 
-// In the background. Whose base is looked up gets its overlay by that (Filesystem::AttachOrphan),
+// In the background. Whose base is looked up gets its overlay by that (Orphans::Attach),
 // be it here.
 void Recovery::Search() {
   constexpr int kTries = 4;
-  for (int tries = 0; tries < kTries && !fs_.searches_end_; ++tries) {
-    const uint64_t moves = fs_.directory_moves_;
+  for (int tries = 0; tries < kTries && !runner_.searches_end(); ++tries) {
+    const uint64_t moves = parts_.orphans.directory_moves();
     std::vector<std::string> dirs = {""};
     searched_all_ = true;
-    NoteWanted(fs_.OrphansOf(zone_));
-    while (!dirs.empty() && !fs_.searches_end_) {
+    NoteWanted(parts_.orphans.Of(zone_));
+    while (!dirs.empty() && !runner_.searches_end()) {
       const std::string dir = std::move(dirs.back());
       dirs.pop_back();
       VisitDirectory(dir, dirs, [&](const std::string& path, uint64_t inode) {
         if (!IsWanted(inode)) {
           return;
         }
-        for (const Orphan& orphan : fs_.OrphansOf(zone_)) {
+        for (const Orphan& orphan : parts_.orphans.Of(zone_)) {
           if (MayBe(orphan, inode)) {
             SettleInBackground(orphan, path);
           }
         }
       });
     }
-    if (dirs.empty() && moves == fs_.directory_moves_) {
-      for (Orphan& orphan : fs_.OrphansOf(zone_)) {
-        if (searched_all_ && fs_.TakeOrphan(orphan)) {
+    if (dirs.empty() && moves == parts_.orphans.directory_moves()) {
+      for (Orphan& orphan : parts_.orphans.Of(zone_)) {
+        if (searched_all_ && parts_.orphans.Take(orphan)) {
           orphans_.push_back(std::move(orphan));
         }
       }
@@ -121,9 +121,9 @@ void Recovery::SettleInBackground(const Orphan& orphan, const std::string& path)
   const Found found = LookAt(*orphan.overlay, path);
   if (found == Found::kBase) {
     if (const auto node = NodeAt(path)) {
-      fs_.Forget((*node)->id, 1);
+      parts_.tree.Forget((*node)->id, 1);
     }
-  } else if (found == Found::kPublished && fs_.TakeOrphan(orphan)) {
+  } else if (found == Found::kPublished && parts_.orphans.Take(orphan)) {
     Settle(orphan, path);
   }
 }
@@ -149,8 +149,9 @@ void Recovery::SettleOrphans() {
     if (orphan.overlay->dropped()) {
       settled = orphan.overlay->Remove();
     } else {
-      settled = fs_.KeepLostOverlay(*orphan.session, *orphan.overlay, orphan.overlay->base().path,
-                                    "the compressed file was removed or changed by somebody else");
+      settled =
+          parts_.overlays.KeepLost(*orphan.session, *orphan.overlay, orphan.overlay->base().path,
+                                   "the compressed file was removed or changed by somebody else");
     }
     if (!settled) {
       Log(LogLevel::kError, "recovery: " + settled.error().message);
@@ -207,7 +208,7 @@ Status Recovery::FindName(const FileId& file) {
       const std::string path = JoinPath(dir, line.name);
       if (line.inode == file.inode && line.type != DT_DIR && FileAt(path, file.inode) == file) {
         if (const auto node = NodeAt(path)) {
-          fs_.Forget((*node)->id, 1);
+          parts_.tree.Forget((*node)->id, 1);
           return {};
         }
         searched_all_ = false;  // it is being renamed

@@ -22,7 +22,7 @@
 #include "base/unmount.h"
 #include "control/figures.h"
 #include "frontend/fuse_frontend.h"
-#include "fs/filesystem.h"
+#include "fs/mount.h"
 #include "main/mount_checks.h"
 #include "main/notify.h"
 #include "main/sandbox.h"
@@ -55,7 +55,7 @@ class MountService {
   UniqueFd end_note_{memfd_create("xzfs-end-note", MFD_CLOEXEC)};
   std::atomic<bool> ready_{false};
   Status served_;  // written by the serving thread, read after its end
-  std::unique_ptr<Filesystem> filesystem_;
+  std::unique_ptr<Mount> mount_;
   std::unique_ptr<FuseFrontend> frontend_;  // goes before the file system that it uses
 };
 
@@ -64,12 +64,12 @@ std::optional<Refusal> MountService::SetUp() {
   if (!serving_ended_.valid() || !end_note_.valid() || !sandbox_root_.valid()) {
     return Refusal{ExitCode::kSystem, std::string("descriptors: ") + std::strerror(errno)};
   }
-  auto filesystem = Filesystem::Create(std::move(request_.source), request_.options);
-  if (!filesystem) {
-    return Refusal{ExitCode::kMountFailed, filesystem.error().message};
+  auto mount = Mount::Create(std::move(request_.source), request_.options);
+  if (!mount) {
+    return Refusal{ExitCode::kMountFailed, mount.error().message};
   }
-  filesystem_ = std::move(*filesystem);
-  InstallControl(*filesystem_, end_note_.get());
+  mount_ = std::move(*mount);
+  InstallControl(*mount_, end_note_.get());
   FuseFrontend::Config config;
   config.fsname = request_.source_name;
   config.debug = request_.debug;
@@ -77,12 +77,12 @@ std::optional<Refusal> MountService::SetUp() {
   // The kernel may make the filler wait for a page of a read that nobody else could answer.
   config.fill_page_cache = !request_.single_threaded;
   config.on_ready = [this] { OnReady(); };
-  auto frontend = FuseFrontend::Create(*filesystem_, request_.options, std::move(config));
+  auto frontend = FuseFrontend::Create(*mount_, request_.options, std::move(config));
   if (!frontend) {
     return Refusal{ExitCode::kInternal, frontend.error().message};
   }
   frontend_ = std::move(*frontend);
-  if (const Status mounted = frontend_->Mount(request_.mountpoint); !mounted) {
+  if (const Status mounted = frontend_->MountAt(request_.mountpoint); !mounted) {
     return ExplainMountError(mounted.error(), request_.mountpoint);
   }
   return std::nullopt;
@@ -99,7 +99,7 @@ void MountService::OnReady() {
 void MountService::Serve() {
   EnterSandbox(sandbox_root_.get(), !request_.options.read_only);
   sandbox_root_.Reset();
-  filesystem_->Start();
+  mount_->Start();
   served_ = frontend_->Serve();
   const uint64_t one = 1;
   while (write(serving_ended_.get(), &one, sizeof one) < 0 && errno == EINTR) {
@@ -118,19 +118,19 @@ void MountService::Stop(int signal_fd) {
 
 // What is pending is committed; a signal (another one, if one ended the mount) parks it.
 void MountService::EndCommits(int signal_fd) {
-  NoteForWaiters(CommittingNote(*filesystem_));
+  NoteForWaiters(CommittingNote(*mount_));
   const UniqueFd ended(eventfd(0, EFD_CLOEXEC));
   std::thread finishing([this, &ended] {
-    filesystem_->EndCommits(/*finish=*/true);
+    mount_->commits.EndCommits(/*finish=*/true);
     const uint64_t one = 1;
     while (write(ended.get(), &one, sizeof one) < 0 && errno == EINTR) {
     }
   });
   if (!WaitForOther(signal_fd, ended.get())) {
-    filesystem_->ParkCommits();
+    mount_->commits.ParkCommits();
   }
   finishing.join();
-  NoteForWaiters(EndNote(*filesystem_));
+  NoteForWaiters(EndNote(*mount_));
 }
 
 // Of its lines the last one counts.

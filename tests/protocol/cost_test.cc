@@ -20,7 +20,7 @@ class CostTest : public ProtocolTest {
   void ForgetNode(uint64_t node) {
     kernel().Forget(node, 1);
     EXPECT_TRUE(kernel().GetAttr(FUSE_ROOT_ID));  // a fence: see ServeCounted
-    EXPECT_EQ(fs().known_nodes(), 1U);
+    EXPECT_EQ(mount().tree.nodes().size(), 1U);
     os_.Take();
   }
   // The first LOOKUP of "a", which takes `preads` reads, and the next one after it was forgotten.
@@ -100,7 +100,7 @@ TEST_F(CostTest, ASmallColdFileIsLookedUpOpenedReadAndClosedWithOneOpenAndOneRea
   EXPECT_EQ(counts.stats_found, 2) << "of the lookup and of the open";
   EXPECT_EQ(counts.stats_missing, 1);
   EXPECT_EQ(counts.others, 0);
-  EXPECT_EQ(fs().engine().small_files.kept_bytes(), 0U) << "they were used";
+  EXPECT_EQ(mount().engine.small_files.kept_bytes(), 0U) << "they were used";
 }
 
 TEST_F(CostTest, ASmallColdFileWhoseBytesWereDroppedCostsOneMoreOpenAndRead) {
@@ -245,8 +245,8 @@ TEST_F(CostTest, ThreeThousandOpenFilesReadRightWithFewDescriptors) {
     files[i].handle = OpenNode(files[i].node);
     ASSERT_NE(files[i].handle, 0U) << i;
   }
-  EXPECT_EQ(fs().known_nodes(), 1 + dirs.size() + kFiles);
-  EXPECT_LE(fs().open_descriptors(), fs().descriptor_limit());
+  EXPECT_EQ(mount().tree.nodes().size(), 1 + dirs.size() + kFiles);
+  EXPECT_LE(mount().open_descriptors(), mount().descriptor_limit());
   EXPECT_LT(OpenDescriptors(), kLimit);
 
   std::shuffle(files.begin(), files.end(), std::mt19937(5));

@@ -16,7 +16,7 @@ using ForgetTest = ProtocolTest;
 // With one request after the other, an answer proves that the FORGETs before it have happened.
 size_t NodesAfterForget(TestSession& session) {
   EXPECT_TRUE(session.kernel().StatFs());
-  return session.fs().known_nodes();
+  return session.mount().tree.nodes().size();
 }
 
 TEST_F(ForgetTest, ANodeLivesUntilItWasForgottenAsOftenAsLookedUp) {
@@ -26,7 +26,7 @@ TEST_F(ForgetTest, ANodeLivesUntilItWasForgottenAsOftenAsLookedUp) {
   for (int i = 0; i < 9; ++i) {
     EXPECT_EQ(NodeOf("a"), node);
   }
-  EXPECT_EQ(fs().known_nodes(), 2U);
+  EXPECT_EQ(mount().tree.nodes().size(), 2U);
   kernel().Forget(node, 4);
   EXPECT_EQ(NodesAfterForget(session()), 2U);
   kernel().Forget(node, 5);
@@ -46,7 +46,7 @@ TEST_F(ForgetTest, EveryKindOfFileIsForgotten) {
   ServeOneByOne();
   for (const char* name : {"cold", "hot", "dir", "link"}) {
     const uint64_t node = NodeOf(name);
-    EXPECT_EQ(fs().known_nodes(), 2U);
+    EXPECT_EQ(mount().tree.nodes().size(), 2U);
     kernel().Forget(node, 1);
     EXPECT_EQ(NodesAfterForget(session()), 1U) << name;
   }
@@ -71,7 +71,7 @@ TEST_F(ForgetTest, ReadDirPlusCountsEachLineOnceAndTheDotsNot) {
   ServeOneByOne();
   const auto lines = ListFrom(FUSE_ROOT_ID, 0, 4096, /*plus=*/true);
   ASSERT_EQ(lines.size(), 7U);
-  EXPECT_EQ(fs().known_nodes(), 6U);
+  EXPECT_EQ(mount().tree.nodes().size(), 6U);
   size_t left = 6;
   for (const auto& line : lines) {
     ASSERT_TRUE(line.entry);
@@ -100,7 +100,7 @@ TEST_F(ForgetTest, ReadDirPlusCountsOnlyTheLinesThatFit) {
       counted += line.entry->nodeid == 0 ? 0 : 1;
       offset = line.next_offset;
     }
-    EXPECT_EQ(fs().known_nodes(), 1 + counted) << "a reply of " << size << " bytes";
+    EXPECT_EQ(mount().tree.nodes().size(), 1 + counted) << "a reply of " << size << " bytes";
   }
   EXPECT_GT(counted, 5U);
 }
@@ -110,7 +110,7 @@ TEST_F(ForgetTest, ReadDirCountsNothing) {
   source().Write("b", "text");
   ServeOneByOne();
   EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 4096).size(), 4U);
-  EXPECT_EQ(fs().known_nodes(), 1U);
+  EXPECT_EQ(mount().tree.nodes().size(), 1U);
 }
 
 TEST_F(ForgetTest, ABatchForgetsAllOfItsNodes) {
@@ -174,7 +174,7 @@ TEST_F(ForgetTest, AForgottenDirectoryIsKeptForItsChildren) {
   const uint64_t d = NodeOf("d");
   const uint64_t e = NodeOf("e", d);
   const uint64_t a = NodeOf("a", e);
-  EXPECT_EQ(fs().known_nodes(), 4U);
+  EXPECT_EQ(mount().tree.nodes().size(), 4U);
   kernel().Forget(d, 1);
   kernel().Forget(e, 1);
   EXPECT_EQ(NodesAfterForget(session()), 4U);
@@ -206,7 +206,7 @@ TEST_F(ForgetTest, ANodeThatIsNotKnownIsESTALEForEveryOperation) {
     EXPECT_EQ(ErrorOf(kernel().GetXattrSize(node, "user.xzfs.stats")), ESTALE);
     EXPECT_EQ(ErrorOf(kernel().ListXattrSize(node)), ESTALE);
   }
-  EXPECT_EQ(fs().known_nodes(), 1U);
+  EXPECT_EQ(mount().tree.nodes().size(), 1U);
 }
 
 // No kernel does that; a handle must not depend on it.
@@ -264,7 +264,8 @@ TEST_F(ForgetTest, CountsAreRightAfterLookupsAndForgetsRaced) {
     thread.join();
   }
   EXPECT_EQ(used, kThreads * kRounds);
-  EXPECT_TRUE(Eventually([&] { return fs().known_nodes() == 1; })) << fs().known_nodes();
+  EXPECT_TRUE(Eventually([&] { return mount().tree.nodes().size() == 1; }))
+      << mount().tree.nodes().size();
 }
 
 TEST_F(ForgetTest, CountsAreRightAfterListingsAndForgetsRaced) {
@@ -292,7 +293,8 @@ TEST_F(ForgetTest, CountsAreRightAfterListingsAndForgetsRaced) {
   for (std::thread& thread : threads) {
     thread.join();
   }
-  EXPECT_TRUE(Eventually([&] { return fs().known_nodes() == 1; })) << fs().known_nodes();
+  EXPECT_TRUE(Eventually([&] { return mount().tree.nodes().size() == 1; }))
+      << mount().tree.nodes().size();
 }
 
 // The kernel holds what it asks about; a session must not fall over one that doesn't. Here the node
@@ -316,9 +318,9 @@ class ForgetDuringTest : public ProtocolTest {
   void ForgetOnReach(uint64_t node) {
     os_.SetHook([this, node](const std::string& name) {
       if (name.front() == 'a' && !hit_.exchange(true)) {
-        const size_t before = fs().known_nodes();
+        const size_t before = mount().tree.nodes().size();
         kernel().Forget(node, 1);
-        EXPECT_TRUE(Eventually([&] { return fs().known_nodes() < before; }));
+        EXPECT_TRUE(Eventually([&] { return mount().tree.nodes().size() < before; }));
       }
     });
   }

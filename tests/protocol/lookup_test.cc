@@ -125,7 +125,7 @@ TEST_F(LookupTest, WhatIsNotThereIsENOENT) {
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, "b")), ENOENT);
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, "b.xz")), ENOENT);
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, "a.xz")), ENOENT) << "a stored name";
-  EXPECT_EQ(fs().known_nodes(), 1U);
+  EXPECT_EQ(mount().tree.nodes().size(), 1U);
 }
 
 TEST_F(LookupTest, WhatIsNoNameIsRefused) {
@@ -139,7 +139,7 @@ TEST_F(LookupTest, WhatIsNoNameIsRefused) {
       EXPECT_EQ(ErrorOf(kernel().Lookup(parent, name)), EINVAL) << "'" << name << "'";
     }
   }
-  EXPECT_EQ(fs().known_nodes(), 2U);
+  EXPECT_EQ(mount().tree.nodes().size(), 2U);
 }
 
 TEST_F(LookupTest, ANameOf255BytesThatIsThereIsLookedUpAndALongerOneIsTooLong) {

@@ -141,7 +141,7 @@ TEST_F(OpenTest, TheBytesThatALookupLeftAreNotGivenForAReplacedOrRewrittenFile) 
   Serve();
   const uint64_t replaced = NodeOf("replaced");
   const uint64_t rewritten = NodeOf("rewritten");
-  ASSERT_GT(fs().engine().small_files.kept_bytes(), 0U);
+  ASSERT_GT(mount().engine.small_files.kept_bytes(), 0U);
   ReplaceStored("replaced.xz", MakeXz("new text", 4096));
   source().Write("rewritten.xz", MakeXz("new text", 4096));
   EXPECT_EQ(ErrorOf(kernel().Open(replaced)), ESTALE);
@@ -190,7 +190,7 @@ TEST_F(OpenTest, AFileThatIsReplacedWhileALookupReadsItIsNotRemembered) {
   os_.SetHook(nullptr);
   ASSERT_EQ(calls, 2);
   ASSERT_TRUE(raced);
-  EXPECT_EQ(fs().engine().small_files.kept_bytes(), 0U) << "under a version that they aren't of";
+  EXPECT_EQ(mount().engine.small_files.kept_bytes(), 0U) << "under a version that they aren't of";
   EXPECT_EQ(ErrorOf(kernel().Open(raced->nodeid)), ESTALE);
   const auto entry = kernel().Lookup(FUSE_ROOT_ID, "a");
   ASSERT_TRUE(entry);

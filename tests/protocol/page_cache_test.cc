@@ -49,11 +49,11 @@ TEST_F(PageCacheTest, ABlockThatTheKernelHasWholeIsNotKept) {
   ServeFile(64 << 10);
   Read(100 << 10, 4096);
   AwaitStored(1);
-  EXPECT_TRUE(Eventually([&] { return fs().engine().stats.handed_over.Get() == 1; }));
+  EXPECT_TRUE(Eventually([&] { return mount().engine.stats.handed_over.Get() == 1; }));
   // The kernel dropped it after all.
-  const uint64_t decoded = fs().engine().stats.decoded_bytes.Get();
+  const uint64_t decoded = mount().engine.stats.decoded_bytes.Get();
   Read(110 << 10, 4096);
-  EXPECT_EQ(fs().engine().stats.decoded_bytes.Get(), decoded + (64 << 10));
+  EXPECT_EQ(mount().engine.stats.decoded_bytes.Get(), decoded + (64 << 10));
 }
 
 TEST_F(PageCacheTest, OnlyWholePagesAreStoredAndTheEndOfTheFile) {
@@ -149,8 +149,8 @@ TEST_F(SmallFilesAheadTest, FilesOpenedInTheOrderOfTheListingFindTheNextOnesInTh
     ASSERT_EQ(stored[i].node, listed_[third ? 2 : 3].node);
     EXPECT_EQ(stored[i].bytes, listed_[third ? 2 : 3].text);
   }
-  EXPECT_TRUE(Eventually([&] { return fs().engine().stats.handed_over.Get() == 2; }));
-  EXPECT_EQ(fs().engine().stats.files_ahead.Get(), 2u);
+  EXPECT_TRUE(Eventually([&] { return mount().engine.stats.handed_over.Get() == 2; }));
+  EXPECT_EQ(mount().engine.stats.files_ahead.Get(), 2u);
 }
 
 TEST_F(SmallFilesAheadTest, AFileThatTheKernelMissedIsReadAllTheSame) {
@@ -166,7 +166,7 @@ TEST_F(SmallFilesAheadTest, FilesOpenedInAnotherOrderBringNothing) {
   for (const size_t i : {11U, 5U, 0U, 6U, 1U}) {
     OpenListed(i);
   }
-  EXPECT_EQ(fs().engine().stats.files_ahead.Get(), 0u);
+  EXPECT_EQ(mount().engine.stats.files_ahead.Get(), 0u);
   EXPECT_TRUE(kernel().stored_pages().empty());
 }
 

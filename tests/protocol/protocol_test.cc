@@ -52,15 +52,15 @@ TestSession::TestSession(const TempDir& source, Setup setup) {
   }
   EXPECT_TRUE(ResolveDefaults(options));
   UniqueFd root(open(source.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  auto fs = Filesystem::Create(std::move(root), options, *setup.os);
-  if (!fs) {
-    throw std::runtime_error(fs.error().message);
+  auto mount = Mount::Create(std::move(root), options, *setup.os);
+  if (!mount) {
+    throw std::runtime_error(mount.error().message);
   }
-  fs_ = std::move(*fs);
-  InstallControl(*fs_, /*end_note=*/-1);
-  fs_->Start();
+  mount_ = std::move(*mount);
+  InstallControl(*mount_, /*end_note=*/-1);
+  mount_->Start();
   auto frontend =
-      FuseFrontend::Create(*fs_, options,
+      FuseFrontend::Create(*mount_, options,
                            {.fsname = source.path(),
                             .debug = false,
                             .single_threaded = setup.single_threaded,

@@ -16,7 +16,7 @@
 
 #include "base/os.h"
 #include "frontend/fuse_frontend.h"
-#include "fs/filesystem.h"
+#include "fs/mount.h"
 #include "support/fake_kernel.h"
 #include "support/temp_dir.h"
 #include "support/xz_builder.h"
@@ -88,12 +88,12 @@ class TestSession {
   // up on.
   Status Join();
 
-  Filesystem& fs() { return *fs_; }
+  Mount& mount() { return *mount_; }
   FakeKernel& kernel() { return *kernel_; }
   FuseFrontend& frontend() { return *frontend_; }
 
  private:
-  std::unique_ptr<Filesystem> fs_;
+  std::unique_ptr<Mount> mount_;
   std::unique_ptr<FakeKernel> kernel_;
   std::unique_ptr<FuseFrontend> frontend_;
   Status served_;
@@ -113,7 +113,7 @@ class ProtocolTest : public testing::Test {
 
   const TempDir& source() const { return source_; }
   FakeKernel& kernel() { return session_->kernel(); }
-  Filesystem& fs() { return session_->fs(); }
+  Mount& mount() { return session_->mount(); }
   TestSession& session() { return *session_; }
 
   // Stores `plain` as `logical`.xz in Blocks of `block_bytes`.

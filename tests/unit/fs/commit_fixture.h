@@ -21,7 +21,7 @@
 #include <utility>
 #include <vector>
 
-#include "fs/filesystem.h"
+#include "fs/mount.h"
 #include "support/forwarding_os.h"
 #include "support/temp_dir.h"
 #include "support/xz_builder.h"
@@ -104,73 +104,73 @@ class CommitTest : public testing::Test {
  protected:
   void SetUp() override {
     source_.Write("cold.xz", XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
-    Mount();
+    MountAgain();
   }
 
-  void Mount() {
+  void MountAgain() {
     Start();
-    const auto found = fs_->Lookup(kRootNode, "cold");
+    const auto found = mount_->lookups.Lookup(kRootNode, "cold");
     ASSERT_TRUE(found) << found.error().message;
     id_ = found->node;
   }
 
   void Start() {
-    fs_ = nullptr;
-    fs_ = MakeFilesystem(os_);
+    mount_ = nullptr;
+    mount_ = MakeMount(os_);
   }
 
-  std::unique_ptr<Filesystem> MakeFilesystem(Os& os) {
+  std::unique_ptr<Mount> MakeMount(Os& os) {
     Options options;
     options.cache_size_bytes = uint64_t{64} << 20;
     options.threads = 2;
     options.settle_s = 3600;
     EXPECT_TRUE(ResolveDefaults(options));
     UniqueFd root(open(source_.path().c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-    auto fs = Filesystem::Create(std::move(root), options, os);
-    if (!fs) {
-      throw std::runtime_error(fs.error().message);
+    auto mount = Mount::Create(std::move(root), options, os);
+    if (!mount) {
+      throw std::runtime_error(mount.error().message);
     }
-    (*fs)->Start();
-    return std::move(*fs);
+    (*mount)->Start();
+    return std::move(*mount);
   }
 
   void TearDown() override {
     if (commit_.joinable()) {
       commit_.join();
     }
-    fs_->EndCommits(/*finish=*/false);
+    mount_->commits.EndCommits(/*finish=*/false);
   }
 
-  void Edit(char text = 'X', uint64_t offset = 12'345) { EditOn(*fs_, id_, text, offset); }
+  void Edit(char text = 'X', uint64_t offset = 12'345) { EditOn(*mount_, id_, text, offset); }
 
-  static void EditOn(Filesystem& fs, NodeId id, char text, uint64_t offset) {
+  static void EditOn(Mount& mount, NodeId id, char text, uint64_t offset) {
     bool keep_cache = false;
-    auto file = fs.Open(id, O_WRONLY, &keep_cache);
+    auto file = mount.handles.Open(id, O_WRONLY, &keep_cache);
     ASSERT_TRUE(file) << file.error().message;
     const std::byte byte{static_cast<uint8_t>(text)};
-    ASSERT_TRUE(fs.Write(**file, offset, {&byte, 1}));
-    fs.Close(std::move(*file));
+    ASSERT_TRUE(mount.writes.Write(**file, offset, {&byte, 1}));
+    mount.handles.Close(std::move(*file));
   }
 
   // The byte of the logical file at `offset`.
   char At(uint64_t offset, NodeId id) {
     bool keep_cache = false;
-    auto file = fs_->Open(id, O_RDONLY, &keep_cache);
+    auto file = mount_->handles.Open(id, O_RDONLY, &keep_cache);
     EXPECT_TRUE(file) << file.error().message;
     std::vector<std::byte> buffer;
     std::vector<XzReader::Piece> lent;
-    const auto got = file ? fs_->Read(**file, offset, 1, buffer, lent) : Result<size_t>(0);
+    const auto got = file ? mount_->reads.Read(**file, offset, 1, buffer, lent) : Result<size_t>(0);
     EXPECT_TRUE(got) << got.error().message;
     const std::byte byte = lent.empty() ? buffer.at(0) : lent.at(0).bytes[0];
     lent.clear();
-    fs_->Close(std::move(*file));
+    mount_->handles.Close(std::move(*file));
     return static_cast<char>(byte);
   }
 
   // Before the next call of a kind is made a commit begins, and gets as far as it can.
   void CommitBeforeNext(std::string_view call) {
     os_.BeforeNext(call, [this] {
-      commit_ = std::thread([this] { committed_ = fs_->SyncCommits(); });
+      commit_ = std::thread([this] { committed_ = mount_->commits.SyncCommits(); });
       EXPECT_TRUE(WaitUntilAllOthersWait());
       return 0;
     });
@@ -180,13 +180,13 @@ class CommitTest : public testing::Test {
     ASSERT_TRUE(commit_.joinable()) << "the call was not made";
     commit_.join();
     EXPECT_TRUE(committed_) << committed_.error().message;
-    EXPECT_EQ(fs_->engine().stats.commits_failed.Get(), 0U);
-    EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 1U);
+    EXPECT_EQ(mount_->engine.stats.commits_failed.Get(), 0U);
+    EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 1U);
   }
 
   HookedOs os_;
   TempDir source_;
-  std::unique_ptr<Filesystem> fs_;
+  std::unique_ptr<Mount> mount_;
   NodeId id_ = 0;
   std::thread commit_;
   Status committed_;

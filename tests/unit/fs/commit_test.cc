@@ -23,56 +23,56 @@ namespace {
 TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfALinkSucceeds) {
   Edit();
   CommitBeforeNext("Link");
-  EXPECT_TRUE(fs_->Link(id_, kRootNode, "link"));
+  EXPECT_TRUE(mount_->new_names.Link(id_, kRootNode, "link"));
   ExpectCommitted();
 }
 
 TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfARenameSucceeds) {
   Edit();
   CommitBeforeNext("Rename");
-  EXPECT_TRUE(fs_->Rename(kRootNode, "cold", kRootNode, "moved", 0));
+  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "cold", kRootNode, "moved", 0));
   ExpectCommitted();
 }
 
 TEST_F(CommitTest, AFileIsCommittedThoughSomebodyElseHasChangedItsMode) {
   Edit();
   std::filesystem::permissions(source_.path() / "cold.xz", std::filesystem::perms::owner_all);
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(At(12'345, id_), 'X');
 }
 
 TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
-  const auto other = MakeFilesystem(Os::Real());
-  const auto found = other->Lookup(kRootNode, "cold");
+  const auto other = MakeMount(Os::Real());
+  const auto found = other->lookups.Lookup(kRootNode, "cold");
   ASSERT_TRUE(found);
   Edit('X', 1);
   os_.BeforeNext("Rename", [&] {  // all looks have been taken
     EditOn(*other, found->node, 'O', 2);
-    EXPECT_EQ(CodeOf(other->SyncCommits()), 0);
+    EXPECT_EQ(CodeOf(other->commits.SyncCommits()), 0);
     return 0;
   });
-  EXPECT_NE(CodeOf(fs_->SyncCommits()), 0);
-  (void)fs_->SyncCommits();
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 1U) << "the changes are in lost+found";
-  const auto now = fs_->Lookup(kRootNode, "cold");
+  EXPECT_NE(CodeOf(mount_->commits.SyncCommits()), 0);
+  (void)mount_->commits.SyncCommits();
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 1U) << "the changes are in lost+found";
+  const auto now = mount_->lookups.Lookup(kRootNode, "cold");
   ASSERT_TRUE(now);
   EXPECT_EQ(At(1, now->node), 'c');
   EXPECT_EQ(At(2, now->node), 'O');
-  other->EndCommits(/*finish=*/false);
+  other->commits.EndCommits(/*finish=*/false);
 }
 
 TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
   for (const char* name : {"cold.xz", "plain"}) {
     source_.Write("plain", "text");
-    Mount();
-    const auto plain = fs_->Lookup(kRootNode, "plain");
+    MountAgain();
+    const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
     ASSERT_TRUE(plain);
     id_ = std::string(name) == "plain" ? plain->node : id_;
     Edit();
     std::filesystem::remove(source_.path() / name);
     ASSERT_EQ(mkfifo((source_.path() / name).c_str(), 0600), 0);
-    (void)fs_->SyncCommits();
-    EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 0U) << name;
+    (void)mount_->commits.SyncCommits();
+    EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U) << name;
     std::filesystem::remove(source_.path() / name);
     source_.Write("cold.xz", XzBuilder().AddStream("text", 10).bytes());
   }
@@ -81,17 +81,17 @@ TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
 // As through /proc/self/fd, or beside the removal.
 TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
   bool keep_cache = false;
-  auto reader = fs_->Open(id_, O_RDONLY, &keep_cache);
+  auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
   ASSERT_TRUE(reader);
-  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
   Edit();
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
-  EXPECT_EQ(fs_->engine().stats.commits_failed.Get(), 0U);
-  fs_->Close(std::move(*reader));
-  fs_->Forget(id_, 1);
-  fs_->EndCommits(/*finish=*/true);
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
+  EXPECT_EQ(mount_->engine.stats.commits_failed.Get(), 0U);
+  mount_->handles.Close(std::move(*reader));
+  mount_->tree.Forget(id_, 1);
+  mount_->commits.EndCommits(/*finish=*/true);
   Start();
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
@@ -99,47 +99,47 @@ TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
 TEST_F(CommitTest, AtTheEndNothingStaysOfRemovedFilesWhoseHandlesWereNeverReleased) {
   bool keep_cache = false;
   Edit();
-  auto reader = fs_->Open(id_, O_RDONLY, &keep_cache);
+  auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
   ASSERT_TRUE(reader);
-  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
-  fs_->EndCommits(/*finish=*/true);
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
+  mount_->commits.EndCommits(/*finish=*/true);
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
 TEST_F(CommitTest, AtTheEndFilesAreCommittedWhoseWritersWereNeverReleased) {
   source_.Write("plain", std::string(10'000, 'p'));
-  const auto plain = fs_->Lookup(kRootNode, "plain");
+  const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
   bool keep_cache = false;
-  auto writer = fs_->Open(plain->node, O_WRONLY, &keep_cache);
+  auto writer = mount_->handles.Open(plain->node, O_WRONLY, &keep_cache);
   ASSERT_TRUE(writer);
   const std::byte byte{'X'};
-  ASSERT_TRUE(fs_->Write(**writer, 1, {&byte, 1}));
-  fs_->EndCommits(/*finish=*/true);
+  ASSERT_TRUE(mount_->writes.Write(**writer, 1, {&byte, 1}));
+  mount_->commits.EndCommits(/*finish=*/true);
   EXPECT_TRUE(std::filesystem::exists(source_.path() / "plain.xz"));
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
 TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
   source_.Write("plain", std::string(10'000, 'p'));
-  const auto plain = fs_->Lookup(kRootNode, "plain");
+  const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
-  EditOn(*fs_, plain->node, 'X', 1);
+  EditOn(*mount_, plain->node, 'X', 1);
   std::vector<std::string> names;
   std::thread listing;
   os_.BeforeNext("Unlink", [&] {  // of the plain file: its compressed form has its name
     listing = std::thread([&] {
-      const auto shown = fs_->OpenListing(kRootNode);
-      EXPECT_TRUE(fs_->ReadDirectory(kRootNode, shown.get(), 0, /*with_lookup=*/false, 4096,
-                                     [&](const DirectoryLine& line) {
-                                       names.push_back(line.name);
-                                       return true;
-                                     }));
+      const auto shown = mount_->directories.OpenListing(kRootNode);
+      EXPECT_TRUE(mount_->directories.ReadDirectory(
+          kRootNode, shown.get(), 0, /*with_lookup=*/false, 4096, [&](const DirectoryLine& line) {
+            names.push_back(line.name);
+            return true;
+          }));
     });
     EXPECT_TRUE(WaitUntilAllOthersWait());
     return 0;
   });
-  EXPECT_TRUE(fs_->SyncCommits());
+  EXPECT_TRUE(mount_->commits.SyncCommits());
   ASSERT_TRUE(listing.joinable());
   listing.join();
   EXPECT_EQ(std::count(names.begin(), names.end(), "plain"), 1);
@@ -149,9 +149,9 @@ TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
 // What was decoded before a change must not reach the kernel after it.
 TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
   std::vector<DecodedRange> decoded;
-  fs_->SetDecodedListener([&](std::vector<DecodedRange> ranges) {
+  mount_->kernel.Set({.offer = [&](std::vector<DecodedRange> ranges) {
     std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
-  });
+  }});
   EXPECT_EQ(At(12'345, id_), 'c');
   ASSERT_FALSE(decoded.empty());
   const std::function<bool()> still_good = decoded[0].still_good;
@@ -166,7 +166,7 @@ TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
     return 0;
   };
   os_.BeforeNext("Rename", look);
-  EXPECT_TRUE(fs_->SyncCommits());
+  EXPECT_TRUE(mount_->commits.SyncCommits());
   os_.BeforeNext({}, nullptr);
   EXPECT_GT(looks, 2);
   EXPECT_FALSE(still_good());
@@ -177,7 +177,7 @@ class LinkedCommitTest : public CommitTest {
   void SetUp() override {
     CommitTest::SetUp();
     std::filesystem::create_hard_link(source_.path() / "cold.xz", source_.path() / "link.xz");
-    Mount();  // with nothing that is known of the file
+    MountAgain();  // with nothing that is known of the file
   }
 };
 
@@ -189,29 +189,30 @@ TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
                                      std::filesystem::file_time_type::clock::now());
     return -ENOSPC;
   });
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), ENOSPC);
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), ENOSPC);
   EXPECT_EQ(At(12'345, id_), 'X');
-  EXPECT_TRUE(fs_->SyncCommits());
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
+  EXPECT_TRUE(mount_->commits.SyncCommits());
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
   EXPECT_EQ(At(12'345, id_), 'X');
 }
 
 TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
   bool keep_cache = false;
-  auto reader = fs_->Open(id_, O_RDONLY, &keep_cache);
+  auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
   ASSERT_TRUE(reader);
-  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
-  fs_->Close(std::move(*reader));
-  const auto link = fs_->Lookup(kRootNode, "link");
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
+  mount_->handles.Close(std::move(*reader));
+  const auto link = mount_->lookups.Lookup(kRootNode, "link");
   ASSERT_TRUE(link) << link.error().message;
   EXPECT_EQ(link->node, id_);
   Edit();
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);  // it has one name, so the stored file is replaced
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()),
+            0);  // it has one name, so the stored file is replaced
   EXPECT_EQ(At(12'345, id_), 'X');
   Edit('Y');
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(At(12'345, id_), 'Y');
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
 }
 
 TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheNextMountWouldUndo) {
@@ -220,24 +221,24 @@ TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheN
     os_.BeforeNext("CopyRange", [] { return -EIO; });
     return 0;
   });
-  EXPECT_FALSE(fs_->SyncCommits());
+  EXPECT_FALSE(mount_->commits.SyncCommits());
   bool keep_cache = false;
-  EXPECT_EQ(CodeOf(fs_->Open(id_, O_WRONLY, &keep_cache)), EIO);
-  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "cold")), EIO);
-  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "link")), EIO);
-  fs_->EndCommits(/*finish=*/true);
+  EXPECT_EQ(CodeOf(mount_->handles.Open(id_, O_WRONLY, &keep_cache)), EIO);
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "cold")), EIO);
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "link")), EIO);
+  mount_->commits.EndCommits(/*finish=*/true);
   // Which fails to, once.
   os_.BeforeNext("CopyRange", [] { return -EIO; });
   Start();
-  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "cold")), EIO);
-  Mount();
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "cold")), EIO);
+  MountAgain();
   EXPECT_EQ(At(12'345, id_), 'X');
   EXPECT_EQ(At(12'346, id_), 'c');
   Edit('Y');
-  EXPECT_TRUE(fs_->SyncCommits());
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
-  fs_->EndCommits(/*finish=*/true);
-  Mount();
+  EXPECT_TRUE(mount_->commits.SyncCommits());
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
+  mount_->commits.EndCommits(/*finish=*/true);
+  MountAgain();
   EXPECT_EQ(At(12'345, id_), 'Y');
 }
 
@@ -245,39 +246,40 @@ TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheN
 TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
   Edit();
   os_.BeforeNext("Rename", [this] {
-    commit_ = std::thread([this] { committed_ = fs_->SyncCommits(); });
+    commit_ = std::thread([this] { committed_ = mount_->commits.SyncCommits(); });
     EXPECT_TRUE(WaitUntilAllOthersWait());
-    fs_->ParkCommits();
+    mount_->commits.ParkCommits();
     return 0;
   });
-  EXPECT_TRUE(fs_->Rename(kRootNode, "cold", kRootNode, "moved", 0));
-  fs_->EndCommits(/*finish=*/false);
+  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "cold", kRootNode, "moved", 0));
+  mount_->commits.EndCommits(/*finish=*/false);
   commit_.join();
   EXPECT_FALSE(committed_) << "who waits is told that it's for the next mount";
-  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 0U);
-  EXPECT_EQ(fs_->engine().stats.blocks_encoded.Get(), 0U);
-  EXPECT_EQ(fs_->commit_figures().pending, 1U);
+  EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U);
+  EXPECT_EQ(mount_->engine.stats.blocks_encoded.Get(), 0U);
+  EXPECT_EQ(mount_->committer.figures().pending, 1U);
 }
 
 TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAnewWhenAllHaveClosedIt) {
   bool keep_cache = false;
-  auto file = fs_->Open(id_, O_RDWR, &keep_cache);
+  auto file = mount_->handles.Open(id_, O_RDWR, &keep_cache);
   ASSERT_TRUE(file);
-  ASSERT_TRUE(fs_->Write(**file, 12'345, BytesOf("X")));
+  ASSERT_TRUE(mount_->writes.Write(**file, 12'345, BytesOf("X")));
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
-  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN);
-  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN) << "who has it open is not told less";
-  EXPECT_EQ(fs_->engine().stats.syncs_failed.Get(), 1U);
-  (void)fs_->SyncCommits();
-  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 0U) << "nothing rests on it";
-  fs_->Close(std::move(*file));
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
-  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 1U);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN)
+      << "who has it open is not told less";
+  EXPECT_EQ(mount_->engine.stats.syncs_failed.Get(), 1U);
+  (void)mount_->commits.SyncCommits();
+  EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U) << "nothing rests on it";
+  mount_->handles.Close(std::move(*file));
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
+  EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 1U);
   EXPECT_EQ(At(12'345, id_), 'X');
-  file = fs_->Open(id_, O_RDWR, &keep_cache);
+  file = mount_->handles.Open(id_, O_RDWR, &keep_cache);
   ASSERT_TRUE(file);
-  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), 0);
-  fs_->Close(std::move(*file));
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), 0);
+  mount_->handles.Close(std::move(*file));
 }
 
 // What was noted of the removal is taken back: when somebody else removes the file later, its
@@ -296,10 +298,11 @@ TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFi
     int code;
   };
   const auto over = [this](const char* name) {
-    return [this, name] { return fs_->Rename(kRootNode, name, kRootNode, "cold", 0); };
+    return [this, name] { return mount_->renames.Rename(kRootNode, name, kRootNode, "cold", 0); };
   };
   const Removal removals[] = {
-      {refuse("Unlink", "cold.xz"), [this] { return fs_->Unlink(kRootNode, "cold"); }, EPERM},
+      {refuse("Unlink", "cold.xz"), [this] { return mount_->removals.Unlink(kRootNode, "cold"); },
+       EPERM},
       {refuse("Rename", "cold"), over("plain"), EPERM},
       {[] {}, over("nothing"), ENOENT},
   };
@@ -309,31 +312,31 @@ TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFi
     removal.prepare();
     EXPECT_EQ(CodeOf(removal.run()), removal.code);
     os_.Die();
-    fs_->EndCommits(/*finish=*/false);
-    fs_ = nullptr;
+    mount_->commits.EndCommits(/*finish=*/false);
+    mount_ = nullptr;
     os_.Revive();
     std::filesystem::remove(source_.path() / "cold.xz");
     Start();
-    EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 1U);
-    fs_ = nullptr;
+    EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 1U);
+    mount_ = nullptr;
     SetUp();
   }
 }
 
 TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenAllHaveClosedIt) {
   source_.Write("plain", std::string(10'000, 'p'));
-  const auto plain = fs_->Lookup(kRootNode, "plain");
+  const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
   bool keep_cache = false;
-  auto file = fs_->Open(plain->node, O_RDWR, &keep_cache);
+  auto file = mount_->handles.Open(plain->node, O_RDWR, &keep_cache);
   ASSERT_TRUE(file);
-  ASSERT_TRUE(fs_->Write(**file, 0, BytesOf("X")));
+  ASSERT_TRUE(mount_->writes.Write(**file, 0, BytesOf("X")));
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
-  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN);
-  EXPECT_EQ(CodeOf(fs_->Sync(**file, false)), ENOTCONN);
-  fs_->Close(std::move(*file));
-  EXPECT_EQ(CodeOf(fs_->SyncCommits()), 0);
-  EXPECT_EQ(fs_->engine().stats.commits_done.Get(), 1U);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN);
+  mount_->handles.Close(std::move(*file));
+  EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
+  EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 1U);
   EXPECT_EQ(At(0, plain->node), 'X');
 }
 

@@ -38,12 +38,12 @@ class NameOrderTest : public CommitTest {
  protected:
   void SetUp() override {
     CommitTest::SetUp();
-    fs_ = MakeFilesystem(unordered_);
-    id_ = fs_->Lookup(kRootNode, "cold")->node;
+    mount_ = MakeMount(unordered_);
+    id_ = mount_->lookups.Lookup(kRootNode, "cold")->node;
   }
   void TearDown() override {
     CommitTest::TearDown();
-    fs_ = nullptr;
+    mount_ = nullptr;
   }
   ino_t InodeOf(const char* name) const {
     struct stat st = {};
@@ -53,11 +53,11 @@ class NameOrderTest : public CommitTest {
   // What a sync of the file syncs, in order.
   std::vector<ino_t> Sync(NodeId id) {
     bool keep_cache = false;
-    auto file = fs_->Open(id, O_RDONLY, &keep_cache);
+    auto file = mount_->handles.Open(id, O_RDONLY, &keep_cache);
     EXPECT_TRUE(file);
     unordered_.TakeSynced();
-    EXPECT_TRUE(fs_->Sync(**file, /*only_data=*/false));
-    fs_->Close(std::move(*file));
+    EXPECT_TRUE(mount_->syncs.Sync((*file)->id(), /*only_data=*/false));
+    mount_->handles.Close(std::move(*file));
     return unordered_.TakeSynced();
   }
 
@@ -66,23 +66,23 @@ class NameOrderTest : public CommitTest {
 
 // Else its changes could be shown under the name that the base had before.
 TEST_F(NameOrderTest, TheNameOfAnEditedFileIsSyncedBeforeItsChanges) {
-  ASSERT_TRUE(fs_->Rename(kRootNode, "cold", kRootNode, "renamed", 0));
+  ASSERT_TRUE(mount_->renames.Rename(kRootNode, "cold", kRootNode, "renamed", 0));
   Edit();
   const ino_t base = InodeOf("renamed.xz");
   EXPECT_EQ(Sync(id_).at(0), base);
   Edit('Y');
   EXPECT_NE(Sync(id_).at(0), base) << "once is enough";
-  ASSERT_TRUE(fs_->Rename(kRootNode, "renamed", kRootNode, "again", 0));
+  ASSERT_TRUE(mount_->renames.Rename(kRootNode, "renamed", kRootNode, "again", 0));
   EXPECT_EQ(Sync(id_).at(0), base);
 }
 
 // Else it could be beside the compressed file that had the name before.
 TEST_F(NameOrderTest, TheDirectoryOfANewPlainFileIsSyncedBeforeIt) {
-  ASSERT_TRUE(fs_->Unlink(kRootNode, "cold"));
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
   std::unique_ptr<OpenFile> file;
-  const auto made = fs_->Create(kRootNode, "cold", 0644, O_WRONLY, Caller{}, &file);
+  const auto made = mount_->new_names.Create(kRootNode, "cold", 0644, O_WRONLY, Caller{}, &file);
   ASSERT_TRUE(made) << made.error().message;
-  fs_->Close(std::move(file));
+  mount_->handles.Close(std::move(file));
   const std::vector<ino_t> synced = Sync(made->node);
   ASSERT_EQ(synced.size(), 2U);
   EXPECT_EQ(synced[0], InodeOf(""));

@@ -1,6 +1,6 @@
 // Nobody waits for a name while an operation on names waits for the disk.
 #include <gtest/gtest.h>
-#include <linux/fs.h>
+#include <linux/mount.h>
 
 #include <chrono>
 #include <future>
@@ -64,7 +64,7 @@ class SlowDiskOs : public ForwardingOs {
 struct Operation {
   const char* name;
   bool edits_first;
-  std::function<Status(Filesystem&)> run;
+  std::function<Status(Mount&)> run;
 };
 
 class NamesWaitTest : public CommitTest, public testing::WithParamInterface<Operation> {
@@ -73,51 +73,52 @@ class NamesWaitTest : public CommitTest, public testing::WithParamInterface<Oper
     source_.Write("plain", "plain\n");
     source_.Write("bystander", "somebody else's\n");
     CommitTest::SetUp();
-    fs_ = MakeFilesystem(slow_);
-    id_ = fs_->Lookup(kRootNode, "cold")->node;
+    mount_ = MakeMount(slow_);
+    id_ = mount_->lookups.Lookup(kRootNode, "cold")->node;
     if (GetParam().edits_first) {
       Edit();
     }
   }
   void TearDown() override {
     CommitTest::TearDown();
-    fs_ = nullptr;
+    mount_ = nullptr;
   }
 
   SlowDiskOs slow_;
 };
 
 TEST_P(NamesWaitTest, ANameIsLookedUpWhileTheDiskIsWaitedFor) {
-  slow_.Watch([this] { EXPECT_TRUE(fs_->Lookup(kRootNode, "bystander")); });
-  const Status done = GetParam().run(*fs_);
+  slow_.Watch([this] { EXPECT_TRUE(mount_->lookups.Lookup(kRootNode, "bystander")); });
+  const Status done = GetParam().run(*mount_);
   slow_.EndWatch();
   EXPECT_TRUE(done) << done.error().message;
   EXPECT_GT(slow_.syncs(), 0) << "nothing was synced";
   EXPECT_EQ(slow_.waited(), 0);
 }
 
-Status Rename(Filesystem& fs, const char* from, const char* to, unsigned flags = 0) {
-  return fs.Rename(kRootNode, from, kRootNode, to, flags);
+Status Rename(Mount& mount, const char* from, const char* to, unsigned flags = 0) {
+  return mount.renames.Rename(kRootNode, from, kRootNode, to, flags);
 }
 
 INSTANTIATE_TEST_SUITE_P(
     Operations, NamesWaitTest,
     testing::Values(
         Operation{"CompressedOverPlain", false,
-                  [](Filesystem& fs) { return Rename(fs, "cold", "plain"); }},
+                  [](Mount& mount) { return Rename(mount, "cold", "plain"); }},
         Operation{"PlainOverCompressed", false,
-                  [](Filesystem& fs) { return Rename(fs, "plain", "cold"); }},
+                  [](Mount& mount) { return Rename(mount, "plain", "cold"); }},
         Operation{"EditedOverPlain", true,
-                  [](Filesystem& fs) { return Rename(fs, "cold", "plain"); }},
+                  [](Mount& mount) { return Rename(mount, "cold", "plain"); }},
         Operation{"PlainOverEdited", true,
-                  [](Filesystem& fs) { return Rename(fs, "plain", "cold"); }},
+                  [](Mount& mount) { return Rename(mount, "plain", "cold"); }},
         Operation{"Exchange", false,
-                  [](Filesystem& fs) { return Rename(fs, "plain", "cold", RENAME_EXCHANGE); }},
+                  [](Mount& mount) { return Rename(mount, "plain", "cold", RENAME_EXCHANGE); }},
         Operation{"Whiteout", false,
-                  [](Filesystem& fs) { return Rename(fs, "plain", "cold", RENAME_WHITEOUT); }},
+                  [](Mount& mount) { return Rename(mount, "plain", "cold", RENAME_WHITEOUT); }},
         Operation{"RemovalOfAnEditedFile", true,
-                  [](Filesystem& fs) { return fs.Unlink(kRootNode, "cold"); }},
-        Operation{"CommitOfAnEditedFile", true, [](Filesystem& fs) { return fs.SyncCommits(); }}),
+                  [](Mount& mount) { return mount.removals.Unlink(kRootNode, "cold"); }},
+        Operation{"CommitOfAnEditedFile", true,
+                  [](Mount& mount) { return mount.commits.SyncCommits(); }}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -43,7 +43,7 @@ class PutAsideTest : public CommitTest {
       });
       return 0;
     });
-    EXPECT_FALSE(fs_->SyncCommits());
+    EXPECT_FALSE(mount_->commits.SyncCommits());
   }
 
   // What is in the sessions and in lost+found, by the end of the names.
@@ -61,8 +61,8 @@ class PutAsideTest : public CommitTest {
   }
 
   void Restart() {
-    fs_->EndCommits(/*finish=*/false);
-    fs_ = nullptr;
+    mount_->commits.EndCommits(/*finish=*/false);
+    mount_ = nullptr;
     os_.Revive();
     os_.BeforeNext({}, nullptr);
     Start();
@@ -85,7 +85,7 @@ TEST_F(PutAsideTest, AfterAKillBetweenTheExchangeAndItsUndoTheOthersFileIsThere)
   Restart();
   EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
   EXPECT_TRUE(Private(".aside").empty());
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 1U) << "the changes have no base";
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 1U) << "the changes have no base";
 }
 
 TEST_F(PutAsideTest, AnUndoThatFailsIsDoneByTheNextMount) {
@@ -136,14 +136,14 @@ TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseGone
     });
     return 0;
   });
-  (void)fs_->SyncCommits();
+  (void)mount_->commits.SyncCommits();
   EXPECT_EQ(Private(".aside").size(), 1U);
   Restart();
   EXPECT_TRUE(Private(".aside").empty());
-  const auto found = fs_->Lookup(kRootNode, "cold");
+  const auto found = mount_->lookups.Lookup(kRootNode, "cold");
   ASSERT_TRUE(found);
   EXPECT_EQ(At(12'345, found->node), 'X');
-  EXPECT_EQ(fs_->engine().stats.overlays_lost.Get(), 0U);
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
 }
 
 TEST_F(PutAsideTest, AFileInASessionThatNoRecordNamesIsKept) {
@@ -158,9 +158,9 @@ TEST_F(PutAsideTest, AFileInASessionThatNoRecordNamesIsKept) {
 
 TEST_F(PutAsideTest, APlainFileWhoseTwinCouldNotBeRemovedIsOneFileUntilItCan) {
   source_.Write("plain", std::string(10'000, 'p'));
-  const auto plain = fs_->Lookup(kRootNode, "plain");
+  const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
-  EditOn(*fs_, plain->node, 'X', 1);
+  EditOn(*mount_, plain->node, 'X', 1);
   os_.BeforeNext(
       "Unlink",
       [this] {
@@ -168,13 +168,13 @@ TEST_F(PutAsideTest, APlainFileWhoseTwinCouldNotBeRemovedIsOneFileUntilItCan) {
         return -EIO;
       },
       "plain");
-  EXPECT_FALSE(fs_->SyncCommits());
+  EXPECT_FALSE(mount_->commits.SyncCommits());
   EXPECT_TRUE(std::filesystem::exists(source_.path() / "plain.xz"));
   os_.Revive();
-  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "plain.xz")), ENOENT);
-  EXPECT_TRUE(fs_->Rename(kRootNode, "plain", kRootNode, "moved", 0));
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "plain.xz")), ENOENT);
+  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "plain", kRootNode, "moved", 0));
   EXPECT_FALSE(std::filesystem::exists(source_.path() / "plain.xz"));
-  EXPECT_EQ(CodeOf(fs_->Lookup(kRootNode, "plain")), ENOENT);
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "plain")), ENOENT);
 }
 
 class HalfOverwrittenTest : public CommitTest {
@@ -190,16 +190,16 @@ class HalfOverwrittenTest : public CommitTest {
       os_.BeforeNext("CopyRange", [] { return -EIO; });
       return 0;
     });
-    EXPECT_FALSE(fs_->SyncCommits());
-    fs_->EndCommits(/*finish=*/true);
-    fs_ = nullptr;
+    EXPECT_FALSE(mount_->commits.SyncCommits());
+    mount_->commits.EndCommits(/*finish=*/true);
+    mount_ = nullptr;
   }
 
   NodeId Find(const std::string& a, const std::string& b, const std::string& name) {
     NodeId at = kRootNode;
     for (const std::string& part : {a, b, name}) {
-      const auto found =
-          part.empty() ? Result<LookupResult>(LookupResult{.node = at}) : fs_->Lookup(at, part);
+      const auto found = part.empty() ? Result<LookupResult>(LookupResult{.node = at})
+                                      : mount_->lookups.Lookup(at, part);
       EXPECT_TRUE(found) << part;
       at = found ? found->node : 0;
     }
@@ -234,8 +234,8 @@ TEST_F(HalfOverwrittenTest, OfOneThatWasRemovedTheNewContentIsKept) {
   }
   EXPECT_EQ(kept, 1U);
   // And not said again at each mount.
-  fs_->EndCommits(/*finish=*/true);
-  fs_ = nullptr;
+  mount_->commits.EndCommits(/*finish=*/true);
+  mount_ = nullptr;
   Start();
   for (const auto& item : std::filesystem::recursive_directory_iterator(source_.path() / ".xzfs")) {
     EXPECT_FALSE(item.path().string().ends_with(".intent")) << item.path();

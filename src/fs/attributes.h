@@ -1,0 +1,64 @@
+// The attributes of files, other than the size.
+#pragma once
+
+#include <sys/statvfs.h>
+
+#include <functional>
+#include <span>
+#include <string>
+
+#include "base/caller.h"
+#include "base/os.h"
+#include "fs/answers.h"
+#include "fs/name_limits.h"
+#include "fs/node_tree.h"
+#include "fs/unfinished_commits.h"
+#include "fs/zone_table.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// They belong to the stored file, except the times of an edited one, which are its overlay's.
+// Thread-safe.
+class Attributes {
+ public:
+  Attributes(NodeTree& tree, ZoneTable& zones, UnfinishedCommits& unfinished, NameLimits& limits,
+             Os& os);
+
+  // Owner and mode.
+  Status ChangeStored(const NodePtr& node, const AttributeChange& change);
+  Status ChangeTimes(const NodePtr& node, const AttributeChange& change);
+
+  Result<std::string> GetXattr(NodeId node, const std::string& key);
+  // The names, each with its NUL. Those of "trusted." are for who may read them.
+  Result<std::string> ListXattr(NodeId node, bool with_trusted);
+  // `caller`: whose set-group-id bits don't outlive an ACL of somebody who isn't in the group.
+  Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags,
+                  const Caller& caller);
+  Status RemoveXattr(NodeId node, const std::string& key);
+
+  // Of the file system that the node lies in.
+  Result<struct statvfs> StatVfs(NodeId node);
+
+ private:
+  // How attributes of a file are changed. Each returns -errno.
+  struct Changer {
+    std::function<int(int dir, const std::string& name)> by_name;
+    std::function<int(int fd)> by_fd;                      // of one that has no name any more
+    std::function<Status(Overlay&)> of_overlay = nullptr;  // instead, if it has one; may be null
+  };
+  Status ChangeByNameOrFd(NodeId id, const Changer& changer);
+  Status ChangeWith(const NodePtr& node, const Changer& changer);
+  template <class ByName, class ByFd>
+  Result<size_t> AskByNameOrFd(NodeId id, const std::string& what, ByName by_name, ByFd by_fd);
+
+  NodeTree& tree_;
+  NodeTable& nodes_;
+  SharedMutex& namespace_;
+  ZoneTable& zones_;
+  UnfinishedCommits& unfinished_;
+  NameLimits& limits_;
+  Os& os_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,58 @@
+// Where one zone ends and another begins.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/mutex.h"
+#include "base/report_once.h"
+#include "fs/node_tree.h"
+#include "fs/options.h"
+#include "fs/zone_table.h"
+#include "fs/zones.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A source may span several file systems: mounts, subvolumes, and parts of one that a rename can't
+// leave. Whoever asks for a name in a directory has it looked at first. Thread-safe.
+class Borders {
+ public:
+  Borders(const Options& options, NodeTree& tree, ZoneTable& zones, Os& os);
+
+  // Takes over what earlier mounts left in a zone whose top is open. Blocks.
+  using Recover = std::function<Status(const ZonePtr& zone, const DescriptorPtr& top)>;
+  // Not thread-safe: before anybody asks.
+  void SetRecover(Recover recover) { recover_ = std::move(recover); }
+
+  // Before a name in the directory `id` is looked at. Blocks: on what an earlier mount left there.
+  // REQUIRES: names are not held.
+  Status EnterDirectory(NodeId id) EXCLUDES(mutex_);
+  // `name` in the directory `dir`, open as `fd`, is the mount's own folder.
+  bool IsPrivate(NodeId dir, int fd, const std::string& name);
+  // A directory has the folder of another source.
+  void ReportCopy(NodeId id);
+
+  // A rename from the zone's session to the directory of `file` said EXDEV though no border is
+  // seen: there is one, above the topmost directory from which one reaches it.
+  void SplitZone(NodeId file, const ZonePtr& zone) EXCLUDES(mutex_);
+
+ private:
+  Status TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& facts, int home)
+      EXCLUDES(mutex_);
+  bool IsOthersSource(int top, int home);
+  bool Reaches(Session& from, Session& to);
+
+  const Options& options_;
+  NodeTree& tree_;
+  NodeTable& nodes_;
+  ZoneTwins& twins_;
+  ZoneTable& zones_;
+  Os& os_;
+  Recover recover_;
+  ReportOnce copies_;
+  // Held while what earlier mounts left in a zone is taken over, and while one is made.
+  Mutex mutex_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,134 @@
+#include "fs/cold_files.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "fs/file_state.h"
+#include "fs/plain_rules.h"
+#include "store/names.h"
+#include "store/session.h"
+
+namespace xzfs {
+namespace {
+
+constexpr const char* kNotesName = "cold";
+
+}  // namespace
+
+ColdFiles::ColdFiles(const Options& options, NodeTree& tree, ZoneTable& zones, Lookups& lookups,
+                     UnfinishedCommits& unfinished, Committer& committer, Os& os)
+    : options_(options),
+      tree_(tree),
+      nodes_(tree.nodes()),
+      zones_(zones),
+      lookups_(lookups),
+      unfinished_(unfinished),
+      committer_(committer),
+      os_(os) {
+  MakeSearch();
+}
+
+void ColdFiles::Start() {
+  if (search_ != nullptr) {
+    search_->Start();
+  }
+}
+
+void ColdFiles::Stop() {
+  if (search_ != nullptr) {
+    search_->Stop();
+  }
+}
+
+bool ColdFiles::MayCommit(const struct stat& st) {
+  return search_ == nullptr || search_->IsCold(st);
+}
+
+void ColdFiles::NoteUnshrinkable(const struct stat& st) { search_->NoteUnshrinkable(st); }
+
+void ColdFiles::MakeSearch() {
+  if (options_.compress != Compress::kCold || options_.read_only) {
+    return;
+  }
+  const int source = tree_.root()->descriptor.get();
+  search_ = std::make_unique<ColdSearch>(
+      os_, source, options_.cold_after_s,
+      ColdSearch::Calls{
+          .stays_plain =
+              [this](const std::string& path, const struct stat& st) {
+                return WhyPlain(options_, path, st).has_value();
+              },
+          .compress = [this](const std::string& path,
+                             const struct stat& st) { return Commit(path, st); },
+          .cancel = [this] { Cancel(); },
+          .load = [this,
+                   source] { return Session::ReadShared(os_, source, kNotesName).value_or(""); },
+          .keep = [this](const std::string& notes) -> Status {
+            XZFS_ASSIGN_OR_RETURN(const auto session, zones_.SessionFor(kRootNode));
+            return session->WriteShared(kNotesName, notes);
+          }});
+}
+
+std::optional<ColdSearch::Figures> ColdFiles::figures() {
+  return search_ == nullptr ? std::nullopt : std::optional(search_->figures());
+}
+
+// Commits the plain file and waits; does nothing if it is in use, or not what `st` says.
+Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
+  const auto id = lookups_.LookupPath(path);
+  if (!id) {
+    return id.error().code == ENOENT ? Status() : tl::unexpected(id.error());
+  }
+  const auto commit = [&]() -> Status {
+    XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.WithState(*id));
+    if (node->kind != StoredKind::kPlain || FileId::Of(node->identity) != FileId::Of(st) ||
+        nodes_.IsOpen(*id)) {
+      return {};
+    }
+    {
+      MutexLock lock(node->state->mutex);
+      if (node->state->writers != 0 || node->state->unlinked) {
+        return {};
+      }
+      node->state->changed = true;  // that is: there is something to commit
+    }
+    cold_node_ = *id;
+    return committer_.CommitNow(*id, static_cast<uint64_t>(st.st_size));
+  };
+  Status committed = commit();
+  cold_node_ = 0;
+  tree_.Forget(*id, 1);
+  return committed;
+}
+
+// The search has ended, so the commit isn't begun again.
+void ColdFiles::Cancel() {
+  const NodePtr node = nodes_.Find(cold_node_);
+  if (node == nullptr || node->state == nullptr) {
+    return;
+  }
+  MutexLock lock(node->state->mutex);
+  static_cast<void>(unfinished_.Cancel(node, *node->state));
+}
+
+// Somebody opens a plain file to read it. We read with O_NOATIME, and where the source is mounted
+// with noatime nothing else would tell. What is being compressed isn't cold any more.
+void ColdFiles::NoteUse(const Node& node, int dir, const std::string& name, const struct stat& st) {
+  if (search_ == nullptr || node.kind != StoredKind::kPlain || !search_->IsUnnoted(st)) {
+    return;
+  }
+  if (node.state != nullptr) {
+    MutexLock lock(node.state->mutex);
+    if (node.state->job != nullptr) {
+      node.state->job->cancelled = true;
+    }
+  }
+  const struct timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_NOW},
+                                    {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
+  os_.SetTimes(dir, name, times);  // an error: it isn't ours, and whoever owns it decides
+}
+
+}  // namespace xzfs

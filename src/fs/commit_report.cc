@@ -1,0 +1,75 @@
+#include "fs/commit_report.h"
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+#include "fs/file_state.h"
+#include "fs/plain_rules.h"
+
+namespace xzfs {
+
+// Returns whether that was not known of the file.
+bool CommitReport::Note(NodeId id, const Error& error, bool is_given_up) {
+  // Its path is to be told as long as it's given up, though nobody else may know it.
+  const bool is_pinned = is_given_up && nodes_.Pin(id);
+  const auto before = failures_.Note({id, error.code, error.message, is_given_up});
+  if (is_pinned && before && before->is_given_up) {
+    tree_.Forget(id, 1);
+  }
+  return !before || before->message != error.message;
+}
+
+void CommitReport::Clear(NodeId id) {
+  if (const auto failure = failures_.Clear(id); failure && failure->is_given_up) {
+    tree_.Forget(id, 1);
+  }
+}
+
+std::vector<Uncommitted> CommitReport::Files(size_t most) {
+  std::vector<Uncommitted> files;
+  for (CommitFailures::Failure& failure : failures_.First(most)) {
+    if (const auto st = tree_.GetAttributes(failure.node); !st && st.error().code == ESTALE) {
+      Clear(failure.node);  // somebody else took it away
+      pending_.Forget(failure.node);
+      continue;
+    }
+    const NodePtr node = nodes_.Find(failure.node);
+    std::string path = AsShown(nodes_.FullPathOf(failure.node),
+                               node != nullptr && node->kind == StoredKind::kCompressed);
+    files.push_back({std::move(path), std::move(failure.message), failure.is_given_up});
+  }
+  return files;
+}
+
+// Somebody asks for it: what stood in the way of files that were given up may be gone.
+void CommitReport::RetryGivenUp() {
+  for (const CommitFailures::Failure& failure : failures_.First(failures_.count())) {
+    const NodePtr node = failure.is_given_up ? nodes_.Find(failure.node) : nullptr;
+    if (node == nullptr || node->state == nullptr) {
+      continue;
+    }
+    {
+      MutexLock lock(node->state->mutex);
+      if (node->state->unlinked || node->state->job != nullptr) {
+        continue;
+      }
+      node->state->changed = true;
+    }
+    requests_.Queue(node, /*is_awaited=*/true);
+  }
+}
+
+// What is left counts, too: who waits is not to be told that all is well.
+Status CommitReport::WithUncommitted(const Status& synced) {
+  const auto all = Files(failures_.count());
+  if (all.empty()) {
+    return synced;
+  }
+  return Fail(synced ? EIO : synced.error().code,
+              (all.size() == 1 ? "1 file is not compressed: "
+                               : std::to_string(all.size()) + " files are not compressed, as ") +
+                  all[0].reason);
+}
+
+}  // namespace xzfs

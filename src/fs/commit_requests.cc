@@ -1,0 +1,56 @@
+#include "fs/commit_requests.h"
+
+#include <sys/stat.h>
+
+#include <vector>
+
+namespace xzfs {
+
+// Queues a file whose last writer is gone.
+void CommitRequests::Queue(const NodePtr& node, bool is_awaited) {
+  if (options_.compress != Compress::kClose) {
+    MutexLock lock(node->state->mutex);
+    if (node->state->overlay == nullptr) {
+      return;
+    }
+  }
+  committer_.Add(node->id, PlainSize(node), is_awaited);
+}
+
+// 0 if it can't be told.
+uint64_t CommitRequests::PlainSize(const NodePtr& node) {
+  const Result<struct stat> st = tree_.GetAttributes(node->id);
+  return st ? static_cast<uint64_t>(st->st_size) : 0;
+}
+
+void CommitRequests::CommitNow(NodeId id, const Committer::Done& done) {
+  const NodePtr node = nodes_.Find(id);
+  committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), done);
+}
+
+// Remembers files of which every handle that may write is closing.
+void CommitRequests::NoteClosing(NodeId id, const FileState& state) {
+  const bool is_closing = state.writers != 0 && state.closing == state.writers && state.changed;
+  MutexLock lock(mutex_);
+  if (is_closing) {
+    closing_.insert(id);
+  } else {
+    closing_.erase(id);
+  }
+}
+
+// For who waits for all commits: they are as good as closed.
+void CommitRequests::QueueClosing() {
+  std::vector<NodeId> ids;
+  {
+    MutexLock lock(mutex_);
+    ids.assign(closing_.begin(), closing_.end());
+  }
+  for (const NodeId id : ids) {
+    if (const NodePtr node = nodes_.Find(id)) {
+      Queue(node, /*is_awaited=*/true);
+    }
+  }
+}
+
+}  // namespace xzfs

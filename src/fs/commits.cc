@@ -1,0 +1,138 @@
+// When files are committed, and what becomes of it at the end.
+#include "fs/commits.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/idle_priority.h"
+#include "base/log.h"
+#include "fs/file_commit.h"
+#include "fs/file_state.h"
+#include "store/kept_times.h"
+
+namespace xzfs {
+
+Result<Committer::Outcome> Commits::CommitNode(NodeId id, bool is_awaited) {
+  using Outcome = Committer::Outcome;
+  Result<Outcome> outcome = Outcome::kLeft;
+  bool has_given_up = false;
+  bool has_begun = false;
+  std::optional<Error> why_left;
+  const ZonePtr zone = nodes_.ZoneOf(id);
+  for (int tries = 1; tries <= 2; ++tries) {
+    FileCommit commit(parts_, id, is_awaited, /*may_split=*/tries == 1);
+    outcome = commit.Run();
+    has_given_up = commit.has_given_up();
+    has_begun = commit.has_begun();
+    why_left = commit.why_left();
+    if (outcome || outcome.error().code != EXDEV || tries == 2) {
+      break;
+    }
+    parts_.borders.SplitZone(id, zone);
+  }
+  if (!outcome) {
+    NoteCommitError(id, outcome.error(), has_given_up);
+  } else if (*outcome == Outcome::kCancelled) {
+    parts_.engine.stats.commits_cancelled.Add();
+  } else if (why_left) {
+    parts_.report.Note(id, *why_left, /*is_given_up=*/true);  // logged where it was found
+  } else if (has_begun) {
+    parts_.report.Clear(id);
+  }
+  return outcome;
+}
+
+void Commits::NoteCommitError(NodeId id, Error& error, bool is_given_up) {
+  if (const std::string path = nodes_.PathOf(id); error.message.find(path) == std::string::npos) {
+    error.message = path + ": " + error.message;
+  }
+  parts_.engine.stats.commits_failed.Add();
+  const NodePtr node = nodes_.Find(id);
+  const bool is_edited = node != nullptr && parts_.edited.Find(node->identity) == node;
+  // Not if its changes went to lost+found, or the next mount has to complete it.
+  const bool is_left = node != nullptr && (is_edited || node->kind == StoredKind::kPlain) &&
+                       !parts_.edited.IsHalfOverwritten(FileId::Of(node->identity));
+  const char* const what_next =
+      is_given_up ? "; the file is readable as it is, and stays uncompressed until it is changed "
+                    "or mounted again"
+                  : "; the file is readable as it is and the commit is tried again";
+  const bool is_new = !is_left || parts_.report.Note(id, error, is_given_up);
+  // An error that comes again and again is one line.
+  Log(is_new ? LogLevel::kError : LogLevel::kDebug,
+      "commit: " + error.message + (is_left ? what_next : ""));
+  if (is_edited) {
+    (void)parts_.syncs.SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
+  }
+}
+
+void Commits::SyncCommits(Committer::Done done) {
+  parts_.report.RetryGivenUp();
+  parts_.requests.QueueClosing();
+  parts_.committer.Sync([this, done = std::move(done)](const Status& synced) {
+    done(parts_.report.WithUncommitted(synced));
+  });
+}
+
+Status Commits::SyncCommits() {
+  parts_.report.RetryGivenUp();
+  parts_.requests.QueueClosing();
+  return parts_.report.WithUncommitted(parts_.committer.Sync());
+}
+
+void Commits::EndCommits(bool finish) {
+  const AwaitedWork awaited;
+  parts_.cold.Stop();
+  parts_.writes.EndHandles();
+  parts_.recovery.EndSearches();
+  parts_.requests.QueueClosing();
+  parts_.committer.End(finish);
+  parts_.syncs.SyncOverlays();
+  parts_.done_intents.Remove(1);
+  const size_t pending = parts_.committer.Pending().size();
+  if (pending != 0) {
+    Log(LogLevel::kInfo, std::to_string(pending) +
+                             " files are not compressed yet; the next mount goes on with them");
+  }
+  const bool idle = parts_.options.compress == Compress::kClose && pending == 0;
+  for (const ZonePtr& zone : parts_.zones.Zones()) {
+    EndSessions(*zone, idle);
+  }
+}
+
+// `idle`: nothing is pending.
+void Commits::EndSessions(Zone& zone, bool idle) {
+  MutexLock lock(zone.mutex);
+  if (zone.directory == nullptr) {
+    return;
+  }
+  const KeptTimes times(parts_.os, zone.top == kRootNode ? -1 : zone.directory->descriptor.get());
+  if (zone.session != nullptr) {
+    zone.session->KeepPendingIf([idle] { return idle; },
+                                [&] { return parts_.pending.Paths(zone); });
+    zone.session->RemoveIfEmpty();
+  }
+  for (const auto& session : zone.adopted) {
+    if (idle) {
+      session->ForgetPending();
+    }
+    session->RemoveIfEmpty();
+  }
+}
+
+void Commits::ParkCommits() {
+  parts_.requests.Park();
+  parts_.committer.Park();
+  for (const NodeId id : parts_.committer.Pending()) {
+    const NodePtr node = nodes_.Find(id);
+    if (node != nullptr && node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      if (const Status cancelled = parts_.unfinished.Cancel(node, *node->state); !cancelled) {
+        Log(LogLevel::kWarning, cancelled.error().message);
+      }
+    }
+  }
+}
+
+}  // namespace xzfs

@@ -1,0 +1,85 @@
+// Committing files, and the end of that.
+#pragma once
+
+#include <sys/stat.h>
+
+#include "fs/borders.h"
+#include "fs/cold_files.h"
+#include "fs/commit_report.h"
+#include "fs/commit_requests.h"
+#include "fs/committer.h"
+#include "fs/done_intents.h"
+#include "fs/edited_files.h"
+#include "fs/listing.h"
+#include "fs/live_options.h"
+#include "fs/lookups.h"
+#include "fs/node_tree.h"
+#include "fs/overlays.h"
+#include "fs/pending_notes.h"
+#include "fs/reads.h"
+#include "fs/syncs.h"
+#include "fs/unfinished_commits.h"
+#include "fs/writes.h"
+#include "fs/zone_recovery.h"
+#include "fs/zone_table.h"
+#include "store/encode_pool.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// What a commit works with.
+struct CommitParts {
+  const Options& options;
+  LiveOptions& live;
+  ReadEngine& engine;
+  EncodePool& encoders;
+  NodeTree& tree;
+  ZoneTable& zones;
+  Borders& borders;
+  Lookups& lookups;
+  EditedFiles& edited;
+  UnfinishedCommits& unfinished;
+  PendingNotes& pending;
+  ListingTable& listings;
+  DoneIntents& done_intents;
+  Reads& reads;
+  Overlays& overlays;
+  Syncs& syncs;
+  Writes& writes;
+  ColdFiles& cold;
+  ZoneRecovery& recovery;
+  CommitRequests& requests;
+  CommitReport& report;
+  Committer& committer;
+  Os& os;
+};
+
+// Thread-safe.
+class Commits {
+ public:
+  explicit Commits(const CommitParts& parts) : parts_(parts), nodes_(parts.tree.nodes()) {}
+
+  // For the queue: one attempt.
+  Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
+
+  // Commits what is pending, without the time to settle, and tells `done` when that is through.
+  // Fails if a file is left that should have been committed: the message says how many, which is
+  // the first, and why.
+  void SyncCommits(Committer::Done done);
+  // The same, and waits. Not for request threads.
+  Status SyncCommits();
+  // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
+  // committed is parked: the next mount goes on. Nothing is asked of the mount any more.
+  void EndCommits(bool finish);
+  // Makes EndCommits stop at once, while another thread is in it.
+  void ParkCommits();
+
+ private:
+  void NoteCommitError(NodeId id, Error& error, bool is_given_up);
+  void EndSessions(Zone& zone, bool idle);
+
+  const CommitParts parts_;
+  NodeTable& nodes_;
+};
+
+}  // namespace xzfs

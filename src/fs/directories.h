@@ -1,0 +1,71 @@
+// Listing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "base/os.h"
+#include "cache/read_engine.h"
+#include "fs/answers.h"
+#include "fs/borders.h"
+#include "fs/half_done.h"
+#include "fs/listing.h"
+#include "fs/lookups.h"
+#include "fs/node_tree.h"
+#include "fs/open_order.h"
+#include "fs/options.h"
+#include "fs/reads.h"
+#include "store/directory_reader.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// What listings work with.
+struct DirectoryParts {
+  const Options& options;
+  NodeTree& tree;
+  Borders& borders;
+  HalfDoneOperations& half_done;
+  Lookups& lookups;
+  Reads& reads;
+  ReadEngine& engine;
+  OpenOrder& open_order;
+  ListingTable& listings;
+  Os& os;
+};
+
+// Thread-safe.
+class Directories {
+ public:
+  explicit Directories(const DirectoryParts& parts)
+      : parts_(parts), names_(parts.tree.names()), namespace_(parts.tree.namespace_lock()) {}
+
+  // Null on a mount that is read-only, where nothing moves.
+  std::shared_ptr<Listing> OpenListing(NodeId dir);
+  // Calls `add` for each line from `offset` on (0 is the start) until it returns false: that line
+  // was not taken. `with_lookup` asks for DirectoryLine::lookup. `bytes_hint`: about how much the
+  // caller will take. A line's next_offset is the source's own; all that is kept between two calls
+  // is in `listing`, which may be null.
+  Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, bool with_lookup,
+                       size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
+
+ private:
+  struct Reply;
+  Result<bool> AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
+                        const std::vector<RawLine>& lines, Reply& reply);
+  bool AddLine(const DirectoryLine& line, Reply& reply);
+  Status AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor, uint64_t offset,
+                   Reply& reply);
+  Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
+                                                const RawLine& raw, bool with_lookup);
+
+  const DirectoryParts parts_;
+  SourceDir& names_;
+  SharedMutex& namespace_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,113 @@
+#include "fs/edited_files.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+
+namespace xzfs {
+
+// The node stays until DetachOverlay. REQUIRES: a lookup is counted for that.
+void EditedFiles::Attach(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
+                         std::shared_ptr<Session> session, ZonePtr zone) {
+  state.edited_file = FileId::Of(node.identity);
+  {
+    MutexLock lock(mutex_);
+    edited_.insert_or_assign(state.edited_file, node.id);
+  }
+  state.session = std::move(session);
+  state.zone = std::move(zone);
+  state.overlay_holds_node = true;
+  state.overlay_is_durable = false;
+  ++state.name_changes;  // perhaps it was renamed just before
+  state.overlay = std::move(overlay);
+}
+
+void EditedFiles::Drop(NodeId id, FileState& state) {
+  if (state.overlay != nullptr) {
+    if (const Status removed = state.overlay->Remove(); !removed) {
+      Log(LogLevel::kWarning, removed.error().message);
+    }
+    Detach(id, state);
+  }
+}
+
+// The node is not kept for it any more.
+void EditedFiles::Detach(NodeId id, FileState& state) {
+  if (state.overlay != nullptr) {
+    const bool held = std::exchange(state.overlay_holds_node, false);
+    Forget(id, state.edited_file);
+    state.overlay = nullptr;
+    state.session = nullptr;
+    state.zone = nullptr;
+    tree_.Forget(id, held ? 1 : 0);
+  }
+}
+
+// The overlay, if there is one, goes with the node.
+void EditedFiles::Release(NodeId id, FileState& state) {
+  if (state.overlay != nullptr && std::exchange(state.overlay_holds_node, false)) {
+    Forget(id, state.edited_file);
+    tree_.Forget(id, 1);
+  }
+}
+
+void EditedFiles::Forget(NodeId id, const FileId& file) {
+  MutexLock lock(mutex_);
+  const auto it = edited_.find(file);
+  if (it != edited_.end() && it->second == id) {
+    edited_.erase(it);
+  }
+}
+
+// The node of a stored file that has an overlay, though somebody else has changed its mode or given
+// it another name.
+NodePtr EditedFiles::Find(const Identity& identity) {
+  NodeId id = 0;
+  {
+    MutexLock lock(mutex_);
+    const auto it = edited_.find(FileId::Of(identity));
+    id = it == edited_.end() ? 0 : it->second;
+  }
+  const NodePtr node = id == 0 ? nullptr : nodes_.Find(id);
+  if (node == nullptr || node->kind != StoredKind::kCompressed) {
+    return nullptr;
+  }
+  return identity.HasContentOf(node->identity) ? node : nullptr;
+}
+
+bool EditedFiles::HasAny() {
+  MutexLock lock(mutex_);
+  return !edited_.empty();
+}
+
+std::vector<NodeId> EditedFiles::All() {
+  std::vector<NodeId> ids;
+  MutexLock lock(mutex_);
+  for (const auto& [file, id] : edited_) {
+    ids.push_back(id);
+  }
+  return ids;
+}
+
+void EditedFiles::NoteHalfOverwritten(const FileId& file) {
+  MutexLock lock(mutex_);
+  half_overwritten_.insert(file);
+  has_half_overwritten_ = true;
+}
+
+bool EditedFiles::IsHalfOverwritten(const FileId& file) {
+  if (!has_half_overwritten_) {
+    return false;
+  }
+  MutexLock lock(mutex_);
+  return half_overwritten_.contains(file);
+}
+
+tl::unexpected<Error> EditedFiles::FailHalfOverwritten(const std::string& path) {
+  return Fail(EIO, path +
+                       ": its commit failed while it was being overwritten; mount the source "
+                       "again, which completes that");
+}
+
+}  // namespace xzfs

@@ -1,0 +1,155 @@
+#include "fs/handles.h"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <ctime>
+#include <utility>
+
+#include "fs/file_state.h"
+
+namespace xzfs {
+namespace {
+
+// A plain file that changed so recently may change again without its times showing it.
+constexpr int64_t kSettledSeconds = 2;
+
+}  // namespace
+
+Handles::Handles(NodeTree& tree, EditedFiles& edited, Reads& reads, Writes& writes, ColdFiles& cold,
+                 ReadEngine& engine)
+    : tree_(tree),
+      nodes_(tree.nodes()),
+      namespace_(tree.namespace_lock()),
+      edited_(edited),
+      reads_(reads),
+      writes_(writes),
+      cold_(cold),
+      engine_(engine) {}
+
+Result<std::unique_ptr<OpenFile>> Handles::Open(NodeId id, int flags, bool* keep_cache) {
+  return OpenWith(id, flags, nullptr, keep_cache);
+}
+
+// `new_file`: open for writing, if it was made just now.
+Result<std::unique_ptr<OpenFile>> Handles::OpenWith(NodeId id, int flags,
+                                                    const DescriptorPtr& new_file,
+                                                    bool* keep_cache) {
+  // A commit may replace the stored file between two looks at it. The kernel would look the name up
+  // again, but only once.
+  constexpr int kTries = 4;
+  for (int tries = 1;; ++tries) {
+    auto opened = TryOpenWith(id, flags, new_file, keep_cache);
+    if (opened || opened.error().code != ESTALE || tries == kTries) {
+      return opened;
+    }
+  }
+}
+
+Result<std::unique_ptr<OpenFile>> Handles::TryOpenWith(NodeId id, int flags,
+                                                       const DescriptorPtr& new_file,
+                                                       bool* keep_cache) {
+  const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
+  const bool may_note_use = cold_.is_on() && !may_write && (flags & O_NOATIME) == 0;
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, CountOpen(id, may_write, may_note_use, keep_cache));
+  if (may_write) {
+    const Status begun = BeginWritingTo(id, flags, new_file);
+    if (!begun) {
+      RemoveOpen(node);
+      return tl::unexpected(begun.error());
+    }
+  } else if (node->kind == StoredKind::kCompressed && (flags & O_DIRECT) == 0) {
+    reads_.DecodeNextFiles(*node);
+  }
+  XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(id));
+  return std::make_unique<OpenFile>(now, flags);
+}
+
+Status Handles::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr writing, writes_.BeginWriting(id, flags, new_file));
+  if ((flags & O_TRUNC) != 0) {
+    if (Status truncated = writes_.Resize(id, 0); !truncated) {
+      writes_.EndWriting(writing);
+      return truncated;
+    }
+  }
+  return {};
+}
+
+// Sees that the node can be opened, and counts that it is; no name goes meanwhile, so that whoever
+// takes its last one sees that it's in use. RemoveOpen takes it back.
+Result<NodePtr> Handles::CountOpen(NodeId id, bool may_write, bool may_note_use, bool* keep_cache) {
+  SharedLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(NodePtr node, tree_.FindNode(id));
+  if (node->kind == StoredKind::kDirectory) {
+    return Fail(EISDIR, nodes_.PathOf(id) + " is a directory");
+  }
+  if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
+    return Fail(ENXIO, nodes_.PathOf(id) + " is not a regular file");
+  }
+  // A path that the kernel still remembers may lead to an old version: it is stated by name, an
+  // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
+  if (edited_.IsHalfOverwritten(FileId::Of(node->identity))) {
+    return EditedFiles::FailHalfOverwritten(nodes_.PathOf(id));
+  }
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, tree_.OpenParent(node, &name));
+  auto stated = tree_.StatName(*node, parent->descriptor.get(), name);
+  if (stated && may_note_use) {
+    cold_.NoteUse(*node, parent->descriptor.get(), name, *stated);
+    stated = tree_.StatName(*node, parent->descriptor.get(), name);
+  }
+  if (!stated && tree_.KeptDescriptor(node) == nullptr) {
+    return tl::unexpected(stated.error());
+  }
+  const struct stat st = stated ? *stated : node->attributes;
+  // Not before that: what was replaced while a lookup read it looks damaged.
+  if (node->damage) {
+    const bool is_unsupported = may_write && node->damage->is_unsupported;
+    return Fail(is_unsupported ? EOPNOTSUPP : node->damage->code,
+                nodes_.PathOf(id) + ": " + node->damage->message);
+  }
+  const bool compressed = node->kind == StoredKind::kCompressed;
+  // The stored bytes of a small file may be here since the lookup.
+  if (!may_write && (!compressed || engine_.small_files.Find(node->identity) == nullptr)) {
+    XZFS_RETURN_IF_ERROR(tree_.OpenNode(node));
+  }
+  const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
+  const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
+  *keep_cache = compressed || (unchanged && settled);
+  return node;
+}
+
+void Handles::Close(std::unique_ptr<OpenFile> file) {
+  const NodeId id = file->id();
+  const NodePtr node = nodes_.Find(id);
+  if (node == nullptr) {
+    return;  // those that may write keep it
+  }
+  if (file->may_write()) {
+    writes_.EndWriting(node, file.get());
+  }
+  file.reset();
+  RemoveOpen(node);
+}
+
+void Handles::RemoveOpen(const NodePtr& node) {
+  if (nodes_.RemoveOpen(node->id)) {
+    // What is pinned of one without a name goes with the node: somebody may be about to open it.
+    tree_.files().Close(node->id);
+    engine_.small_files.Drop(node->identity);
+    if (node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      if (node->state->unlinked) {
+        tree_.DropRead(*node);
+      }
+      if (node->state->unlinked && node->state->writers == 0) {
+        node->state->hot = nullptr;
+        writes_.LetDescriptorsGo(*node->state);
+        edited_.Release(node->id, *node->state);
+      }
+    }
+  }
+}
+
+}  // namespace xzfs

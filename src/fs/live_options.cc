@@ -1,0 +1,51 @@
+#include "fs/live_options.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <string_view>
+
+#include "base/log.h"
+
+namespace xzfs {
+namespace {
+
+constexpr std::array<std::string_view, 5> kLiveKeys = {"cache_size", "compress_threads", "settle",
+                                                       "preset", "log_level"};
+
+}  // namespace
+
+Options LiveOptions::Get() {
+  MutexLock lock(mutex_);
+  return live_;
+}
+
+EncodeOptions LiveOptions::encode_options() {
+  MutexLock lock(mutex_);
+  return {.preset = live_.preset, .extreme = live_.extreme, .check = live_.check};
+}
+
+Status LiveOptions::SetLive(const std::string& option) {
+  const std::string key = option.substr(0, option.find('='));
+  MutexLock lock(mutex_);
+  Options changed = live_;
+  XZFS_RETURN_IF_ERROR(ApplyOption(option, changed));
+  if (std::find(kLiveKeys.begin(), kLiveKeys.end(), key) == kLiveKeys.end()) {
+    return Fail(EINVAL, key +
+                            " can't change while the mount runs (cache_size, compress_threads, "
+                            "settle, preset and log_level can): unmount, then mount with it");
+  }
+  XZFS_RETURN_IF_ERROR(ResolveDefaults(changed));
+  live_ = changed;
+  // All of them: each costs nothing where nothing has changed.
+  engine_.cache.SetBudget(changed.cache_size_bytes);
+  encoders_.SetThreads(changed.compress_threads);
+  committer_.SetThreads(changed.compress_threads);
+  committer_.SetSettle(std::chrono::nanoseconds(static_cast<int64_t>(changed.settle_s * 1e9)));
+  SetLogLevel(changed.log_level);
+  Log(LogLevel::kInfo, "set " + option);
+  return {};
+}
+
+}  // namespace xzfs

@@ -1,0 +1,197 @@
+#include "fs/lookups.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <climits>
+#include <utility>
+
+#include "base/log.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// More findings than these are a state of the source, not an accident in it.
+constexpr size_t kMostReports = 1000;
+
+// Decoding it takes well under a millisecond, whatever its bytes expand to.
+bool IsSmall(const Node& node) {
+  constexpr uint64_t kMostPlainBytes = uint64_t{128} << 10;
+  return node.kind == StoredKind::kCompressed && !node.damage && node.plain_size != 0 &&
+         node.plain_size <= kMostPlainBytes &&
+         node.identity.size_bytes <= SmallFiles::kLargestFileBytes;
+}
+
+}  // namespace
+
+Lookups::Lookups(NodeTree& tree, Borders& borders, HalfDoneOperations& half_done,
+                 EditedFiles& edited, Orphans& orphans, VersionReader& versions, NameLimits& limits,
+                 Stats& stats)
+    : tree_(tree),
+      nodes_(tree.nodes()),
+      namespace_(tree.namespace_lock()),
+      borders_(borders),
+      half_done_(half_done),
+      edited_(edited),
+      orphans_(orphans),
+      versions_(versions),
+      limits_(limits),
+      stats_(stats),
+      collisions_(kMostReports) {}
+
+void Lookups::ReportCollision(NodeId parent, const StoredEntry& entry) {
+  const std::string loser = nodes_.PathIn(parent, entry.stored_name);
+  const std::string winner = nodes_.PathIn(parent, entry.lost_to);
+  std::string message = "'" + winner + "' and '" + loser +
+                        "' want the same name: the first gets it, the other is shown under its "
+                        "stored name; remove or rename one";
+  if (entry.lost_to_same_time) {
+    message += ". Both have the same time: if, in the source, xz -dc '" + loser + "' | cmp - '" +
+               winner + "' says nothing they have the same content, and either can be removed";
+  }
+  if (collisions_.Report(LogLevel::kWarning, loser, message)) {
+    stats_.collisions.Add();
+  }
+}
+
+Result<LookupResult> Lookups::Lookup(NodeId parent, const std::string& name, bool may_decode) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(parent));
+  if (node->kind != StoredKind::kDirectory) {
+    return Fail(ENOTDIR, nodes_.PathOf(parent) + " is not a directory");
+  }
+  if (name.size() > NAME_MAX) {
+    return Fail(ENAMETOOLONG, "a name of " + std::to_string(name.size()) + " bytes");
+  }
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+    return Fail(EINVAL, "'" + name + "' is no name");
+  }
+  if (node->is_removed) {
+    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
+  }
+  half_done_.UndoAll();
+  XZFS_RETURN_IF_ERROR(borders_.EnterDirectory(parent));
+  std::optional<Node> looked_into;
+  for (;;) {
+    StoredEntry entry;
+    {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, tree_.OpenNode(node));
+      XZFS_ASSIGN_OR_RETURN(entry, LookupIn(*node, dir->descriptor.get(), name));
+      if (looked_into || !IsUnknownLegacy(entry)) {
+        return Register(parent, std::move(entry), looked_into ? &*looked_into : nullptr);
+      }
+    }
+    if (!may_decode) {
+      return Fail(EINPROGRESS, "'" + name + "' may have to be decoded for its size");
+    }
+    // Not under the lock, which would keep all others from their names.
+    looked_into = NodeOf(entry);
+    XZFS_RETURN_IF_ERROR(versions_.LookInto(parent, entry, *looked_into));
+  }
+}
+
+// The rules for names, and what is found by them.
+Result<StoredEntry> Lookups::LookupIn(const Node& parent, int dir, const std::string& name) {
+  if (borders_.IsPrivate(parent.id, dir, name)) {
+    return Fail(ENOENT, "the mount's own folder is not reachable");
+  }
+  auto entry = tree_.names().Lookup(dir, name);
+  if (!entry && entry.error().code == ENOENT && name.size() > limits_.LongestIn(parent, dir) &&
+      !limits_.IsKnown(name)) {
+    return Fail(ENAMETOOLONG, "'" + name + "' is longer than statfs says that a name may be");
+  }
+  return entry;
+}
+
+Node Lookups::NodeOf(const StoredEntry& entry) {
+  Node node;
+  node.kind = entry.kind;
+  node.format = entry.format;
+  node.identity = Identity::Of(entry.attributes);
+  node.attributes = entry.attributes;
+  node.mount_id = entry.mount_id;
+  return node;
+}
+
+bool Lookups::IsUnknownLegacy(const StoredEntry& entry) {
+  return entry.kind == StoredKind::kCompressed && entry.format != Format::kXz && !entry.known &&
+         tree_.KnownNode(entry) == nullptr;
+}
+
+// Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
+Result<LookupResult> Lookups::Register(NodeId parent, StoredEntry entry, const Node* looked_into) {
+  if (!entry.lost_to.empty()) {
+    ReportCollision(parent, entry);
+  }
+  Node candidate = NodeOf(entry);
+  if (edited_.IsHalfOverwritten(FileId::Of(entry.attributes))) {
+    return EditedFiles::FailHalfOverwritten(nodes_.PathIn(parent, entry.stored_name));
+  }
+  limits_.Note(entry.logical_name);
+  const NodeTable::Location location{parent, entry.stored_name};
+  const bool may_be_orphans_base = orphans_.has_any() && entry.kind == StoredKind::kCompressed;
+  std::vector<NodeId> gone;
+  NodePtr node =
+      nodes_.Acquire(entry.kind, entry.format, candidate.identity, entry.mount_id, location, gone);
+  if (node == nullptr && entry.kind == StoredKind::kCompressed) {
+    if (const NodePtr edited = edited_.Find(candidate.identity)) {
+      XZFS_RETURN_IF_ERROR(tree_.RefreshFrom(edited, entry.attributes, entry.stored_name));
+      node = nodes_.Acquire(entry.kind, entry.format, candidate.identity, entry.mount_id, location,
+                            gone);
+    }
+  }
+  if (node == nullptr) {
+    if (looked_into != nullptr && looked_into->identity == candidate.identity) {
+      candidate = *looked_into;
+    } else if (entry.kind == StoredKind::kCompressed) {
+      XZFS_RETURN_IF_ERROR(versions_.LookInto(parent, entry, candidate));
+    }
+    node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);
+  } else if (entry.kind == StoredKind::kCompressed && !entry.known && !node->damage) {
+    tree_.known().Add(node->identity, entry.suffix, node->KnownAs());  // it had been dropped
+  }
+  tree_.Drop(gone);
+  if (node == nullptr) {
+    return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
+  }
+  if (may_be_orphans_base) {
+    node = orphans_.Attach(node);
+  }
+  tree_.files().Unpin(node->id);  // it was without a known name
+  LookupResult result{node->id, entry.attributes, IsSmall(*node)};
+  if (const Status shown = tree_.ShowAttributes(*node, &result.attributes); !shown) {
+    tree_.Forget(node->id, 1);
+    return tl::unexpected(shown.error());
+  }
+  return result;
+}
+
+Result<LookupResult> Lookups::RegisterNew(NodeId parent, int fd, const std::string& stored_name) {
+  XZFS_ASSIGN_OR_RETURN(auto entry, tree_.names().Show(fd, stored_name));
+  if (!entry) {
+    return Fail(ENOENT, "'" + stored_name + "' vanished");
+  }
+  return Register(parent, std::move(*entry));
+}
+
+Result<NodeId> Lookups::LookupPath(const std::string& path) {
+  NodeId at = kRootNode;
+  for (size_t begin = 0; begin < path.size();) {
+    const size_t end = std::min(path.find('/', begin), path.size());
+    const std::string stored = path.substr(begin, end - begin);
+    const auto found = Lookup(at, StripEscape(stored).value_or(stored));
+    if (at != kRootNode) {
+      tree_.Forget(at, 1);
+    }
+    if (!found) {
+      return tl::unexpected(found.error());
+    }
+    at = found->node;
+    begin = end + 1;
+  }
+  return at;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,133 @@
+// A mount, free of FUSE.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "base/os.h"
+#include "base/unique_fd.h"
+#include "fs/attributes.h"
+#include "fs/borders.h"
+#include "fs/cold_files.h"
+#include "fs/commit_failures.h"
+#include "fs/commit_report.h"
+#include "fs/commit_requests.h"
+#include "fs/commits.h"
+#include "fs/committer.h"
+#include "fs/control_attributes.h"
+#include "fs/descriptor_shares.h"
+#include "fs/directories.h"
+#include "fs/done_intents.h"
+#include "fs/edited_files.h"
+#include "fs/file_figures.h"
+#include "fs/half_done.h"
+#include "fs/handles.h"
+#include "fs/kernel_cache.h"
+#include "fs/listing.h"
+#include "fs/live_options.h"
+#include "fs/lookups.h"
+#include "fs/name_limits.h"
+#include "fs/new_names.h"
+#include "fs/node_tree.h"
+#include "fs/open_order.h"
+#include "fs/options.h"
+#include "fs/orphans.h"
+#include "fs/overlays.h"
+#include "fs/pending_notes.h"
+#include "fs/places.h"
+#include "fs/plain_files.h"
+#include "fs/reads.h"
+#include "fs/removals.h"
+#include "fs/renames.h"
+#include "fs/syncs.h"
+#include "fs/unfinished_commits.h"
+#include "fs/version_reader.h"
+#include "fs/writes.h"
+#include "fs/zone_recovery.h"
+#include "fs/zone_table.h"
+#include "store/encode_pool.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The parts of a mount, each after those that it uses. Whoever has a request asks the part. Node
+// ids are the kernel's; error codes are what the caller of the system call gets. Operations block
+// on I/O and decoding.
+//
+// All parts are thread-safe.
+struct Mount {
+  // `source` is the source's directory (O_PATH suffices) and is the only way by which it is
+  // reached. `options` have their defaults resolved.
+  static Result<std::unique_ptr<Mount>> Create(UniqueFd source, const Options& options);
+  // For tests: with the calls to the system replaced. `os` outlives the mount.
+  static Result<std::unique_ptr<Mount>> Create(UniqueFd source, const Options& options, Os& os);
+  ~Mount();
+  Mount(const Mount&) = delete;
+  Mount& operator=(const Mount&) = delete;
+
+  // Takes over what earlier mounts left unfinished, and starts the threads. Nobody asks before
+  // that.
+  void Start();
+
+  // What `user.xzfs.info` tells of a file.
+  Result<FileFigures> Describe(NodeId node);
+  // Descriptors that are kept open now, and at most.
+  size_t open_descriptors();
+  size_t descriptor_limit() const { return shares.cached + shares.overlays + shares.held; }
+
+  Os& os;
+  // As they were when it was mounted.
+  const Options options;
+  const DescriptorShares shares;
+  KernelCache kernel;
+
+  // Names, nodes, and what is known of them.
+  OpenOrder open_order;
+  ListingTable listings;
+  ReadEngine engine;
+  NodeTree tree;
+  const MemoryCharge known_charge;
+  DescriptorQuota held;
+  NameLimits limits;
+  ZoneTable zones;
+  EditedFiles edited;
+  DoneIntents done_intents;
+  HalfDoneOperations half_done;
+  VersionReader versions;
+  UnfinishedCommits unfinished;
+  Attributes attributes;
+  // The queue of commits.
+  EncodePool encoders;
+  CommitFailures failures;
+  Committer committer;
+  Orphans orphans;
+  Borders borders;
+  Lookups lookups;
+  PendingNotes pending;
+  CommitRequests requests;
+  CommitReport report;
+  // Content.
+  Syncs syncs;
+  Reads reads;
+  Overlays overlays;
+  PlainFiles plain_files;
+  Writes writes;
+  ColdFiles cold;
+  Handles handles;
+  // Changes of names, and listings.
+  Places places;
+  NewNames new_names;
+  Removals removals;
+  Renames renames;
+  Directories directories;
+  // What runs beside requests.
+  ControlAttributes control;
+  LiveOptions live;
+  ZoneRecovery recovery;
+  Commits commits;
+
+ private:
+  Mount(Descriptor source, const struct stat& root, const Options& mount_options, Os& mount_os);
+};
+
+}  // namespace xzfs

@@ -1,0 +1,56 @@
+#include "fs/name_limits.h"
+
+#include <algorithm>
+#include <climits>
+
+#include "base/mutex.h"
+#include "store/names.h"
+
+namespace xzfs {
+
+size_t NameLimits::LongestOn(const struct statvfs& st) const {
+  const size_t reserve = is_read_only_ ? kSuffixReserveBytes : kWritableReserveBytes;
+  return st.f_namemax - std::min<size_t>(st.f_namemax, reserve);
+}
+
+// `fd` is of the directory `dir`, or of any file of its file system.
+size_t NameLimits::LongestIn(const Node& dir, int fd) {
+  const uint64_t device = dir.identity.device;
+  {
+    MutexLock lock(mutex_);
+    const auto known = longest_names_.find(device);
+    if (known != longest_names_.end()) {
+      return known->second;
+    }
+  }
+  struct statvfs st = {};
+  if (os_.StatVfs(fd, &st) < 0) {
+    return NAME_MAX;  // the source says what is too long
+  }
+  const size_t longest = LongestOn(st);
+  MutexLock lock(mutex_);
+  longest_names_.emplace(device, longest);
+  return longest;
+}
+
+// Names that are longer than new ones may be, and are there. A rename or link that keeps one looks
+// it up where it goes to, and must be told that it's free there; who looks up another one is told
+// that it's too long.
+void NameLimits::Note(const std::string& name) {
+  constexpr size_t kShortest = NAME_MAX - kWritableReserveBytes;  // shorter ones are never too long
+  constexpr size_t kMostNames = 4096;
+  if (name.size() > kShortest) {
+    MutexLock lock(mutex_);
+    if (long_names_.size() >= kMostNames) {
+      long_names_.clear();
+    }
+    long_names_.insert(name);
+  }
+}
+
+bool NameLimits::IsKnown(const std::string& name) {
+  MutexLock lock(mutex_);
+  return long_names_.contains(name);
+}
+
+}  // namespace xzfs

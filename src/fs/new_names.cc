@@ -1,0 +1,155 @@
+#include "fs/new_names.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <climits>
+#include <utility>
+
+#include "fs/file_state.h"
+#include "store/names.h"
+
+namespace xzfs {
+
+NewNames::NewNames(NodeTree& tree, Places& places, Lookups& lookups, Handles& handles,
+                   UnfinishedCommits& unfinished, DescriptorQuota& held, Os& os)
+    : tree_(tree),
+      nodes_(tree.nodes()),
+      namespace_(tree.namespace_lock()),
+      places_(places),
+      lookups_(lookups),
+      handles_(handles),
+      unfinished_(unfinished),
+      held_(held),
+      os_(os) {}
+
+Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mode_t mode,
+                                      int flags, const Caller& caller,
+                                      std::unique_ptr<OpenFile>* file) {
+  XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
+  LookupResult found;
+  DescriptorPtr hot;  // if it is new
+  {
+    SharedLock names(namespace_);
+    XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+    XZFS_ASSIGN_OR_RETURN(auto entry, places_.EntryAt(place));
+    if (entry && (flags & O_EXCL) != 0) {
+      return Fail(EEXIST, "'" + name + "' exists");
+    }
+    if (entry) {
+      XZFS_ASSIGN_OR_RETURN(found, lookups_.Register(parent, std::move(*entry)));
+    } else {
+      XZFS_RETURN_IF_ERROR(places_.RequireShort(place));
+      if ((flags & O_ACCMODE) != O_RDONLY) {
+        // Before there is a file that could not be opened.
+        XZFS_RETURN_IF_ERROR(held_.Hold(1));
+      }
+      XZFS_ASSIGN_OR_RETURN(const std::string stored, places_.StoredNameFor(place, {}, nullptr));
+      const mode_t masked = places_.MaskedMode(place, mode & 07777, caller);
+      const AsCaller as_caller(caller);
+      const int fd =
+          os_.OpenBeneath(place.fd(), stored, O_RDWR | O_CREAT | O_EXCL | O_NONBLOCK, masked);
+      if (fd < 0) {
+        return FailErrno(-fd, "create '" + stored + "'");
+      }
+      Descriptor made(os_, fd);
+      XZFS_ASSIGN_OR_RETURN(found, lookups_.RegisterNew(place.dir->id, place.fd(), stored));
+      hot = std::make_shared<SharedDescriptor>(std::move(made));
+      const NodePtr node = nodes_.Find(found.node);
+      if ((flags & O_ACCMODE) == O_RDONLY && node != nullptr && !tree_.OpenNode(node)) {
+        // Its mode doesn't let us open it again: the descriptor that made it serves the reads, too.
+        tree_.files().Keep(found.node, hot, node->content);
+      }
+    }
+  }
+  const int open_flags = flags & ~(O_CREAT | O_EXCL | (hot != nullptr ? O_TRUNC : 0));
+  bool keep_cache = false;
+  auto opened = handles_.OpenWith(found.node, open_flags, hot, &keep_cache);
+  if (!opened) {
+    tree_.Forget(found.node, 1);
+    return tl::unexpected(opened.error());
+  }
+  *file = std::move(*opened);
+  return found;
+}
+
+Result<LookupResult> NewNames::Make(
+    NodeId parent, const std::string& name, StoredKind kind, const char* what,
+    const std::function<int(const Place&, const std::string&)>& make) {
+  XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
+  SharedLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+  XZFS_RETURN_IF_ERROR(places_.RequireFree(place));
+  StoredEntry made;
+  made.kind = kind;
+  XZFS_ASSIGN_OR_RETURN(const std::string stored, places_.StoredNameFor(place, made, nullptr));
+  if (const int error = make(place, stored); error < 0) {
+    return FailErrno(-error, std::string(what) + " '" + stored + "'");
+  }
+  return lookups_.RegisterNew(place.dir->id, place.fd(), stored);
+}
+
+Result<LookupResult> NewNames::MakeNode(NodeId parent, const std::string& name, mode_t mode,
+                                        dev_t device, const Caller& caller) {
+  const StoredKind kind = S_ISREG(mode) ? StoredKind::kPlain : StoredKind::kSpecial;
+  return Make(parent, name, kind, "mknod", [&](const Place& place, const std::string& stored) {
+    const AsCaller as_caller(S_ISCHR(mode) || S_ISBLK(mode) ? Caller{} : caller);
+    return os_.MakeNode(place.fd(), stored, places_.MaskedMode(place, mode, caller), device);
+  });
+}
+
+Result<LookupResult> NewNames::MakeDirectory(NodeId parent, const std::string& name, mode_t mode,
+                                             const Caller& caller) {
+  return Make(parent, name, StoredKind::kDirectory, "mkdir",
+              [&](const Place& place, const std::string& stored) {
+                const AsCaller as_caller(caller);
+                return os_.MakeDir(place.fd(), stored, places_.MaskedMode(place, mode, caller));
+              });
+}
+
+Result<LookupResult> NewNames::MakeSymlink(NodeId parent, const std::string& name,
+                                           const std::string& target, const Caller& caller) {
+  return Make(parent, name, StoredKind::kSymlink, "symlink",
+              [&](const Place& place, const std::string& stored) {
+                const AsCaller as_caller(caller);
+                return os_.MakeSymlink(target, place.fd(), stored);
+              });
+}
+
+Result<LookupResult> NewNames::Link(NodeId id, NodeId parent, const std::string& name) {
+  XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
+  ExclusiveLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(id));
+  XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const auto entry, places_.EntryAt(place));
+  if (entry) {
+    return Fail(EEXIST, "'" + name + "' exists");
+  }
+  if (nodes_.ZoneOf(id) != nodes_.ZoneOf(parent)) {
+    return Fail(EXDEV, "'" + name + "' would be on another file system");
+  }
+  std::string from;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, tree_.OpenParent(node, &from));
+  const auto stripped = node->kind == StoredKind::kCompressed ? StripSuffix(from) : std::nullopt;
+  if (name != (stripped ? stripped->logical : StripEscape(from).value_or(from))) {
+    XZFS_RETURN_IF_ERROR(places_.RequireShort(place));
+  }
+  XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir->descriptor.get(), from));
+  StoredEntry kind;
+  kind.stored_name = from;
+  kind.kind = node->kind;
+  kind.format = node->format;
+  XZFS_ASSIGN_OR_RETURN(const std::string stored, places_.StoredNameFor(place, kind, nullptr));
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
+  }
+  if (const int error = os_.Link(dir->descriptor.get(), from, place.fd(), stored); error < 0) {
+    return FailErrno(-error, "link '" + stored + "'");
+  }
+  XZFS_RETURN_IF_ERROR(tree_.Refresh(node));
+  return lookups_.RegisterNew(place.dir->id, place.fd(), stored);
+}
+
+}  // namespace xzfs

@@ -1,0 +1,57 @@
+// Making names.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/caller.h"
+#include "base/os.h"
+#include "fs/answers.h"
+#include "fs/descriptor_shares.h"
+#include "fs/handles.h"
+#include "fs/lookups.h"
+#include "fs/node_tree.h"
+#include "fs/places.h"
+#include "fs/unfinished_commits.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Thread-safe.
+class NewNames {
+ public:
+  NewNames(NodeTree& tree, Places& places, Lookups& lookups, Handles& handles,
+           UnfinishedCommits& unfinished, DescriptorQuota& held, Os& os);
+
+  // Makes a plain file and opens it, or opens what is there already, unless `flags` has O_EXCL.
+  // EWOULDBLOCK as Writes says it.
+  Result<LookupResult> Create(NodeId parent, const std::string& name, mode_t mode, int flags,
+                              const Caller& caller, std::unique_ptr<OpenFile>* file);
+  // A file of another kind, or a plain one that is not opened.
+  Result<LookupResult> MakeNode(NodeId parent, const std::string& name, mode_t mode, dev_t device,
+                                const Caller& caller);
+  Result<LookupResult> MakeDirectory(NodeId parent, const std::string& name, mode_t mode,
+                                     const Caller& caller);
+  Result<LookupResult> MakeSymlink(NodeId parent, const std::string& name,
+                                   const std::string& target, const Caller& caller);
+  Result<LookupResult> Link(NodeId node, NodeId parent, const std::string& name);
+
+ private:
+  // `make` makes it under a stored name, and returns -errno.
+  Result<LookupResult> Make(NodeId parent, const std::string& name, StoredKind kind,
+                            const char* what,
+                            const std::function<int(const Place&, const std::string&)>& make);
+
+  NodeTree& tree_;
+  NodeTable& nodes_;
+  SharedMutex& namespace_;
+  Places& places_;
+  Lookups& lookups_;
+  Handles& handles_;
+  UnfinishedCommits& unfinished_;
+  DescriptorQuota& held_;
+  Os& os_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,147 @@
+#include "fs/overlays.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "base/machine.h"
+#include "store/content_hash.h"
+#include "store/records.h"
+#include "store/replace_rights.h"
+#include "store/xz_writer.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+
+Overlays::Overlays(NodeTree& tree, ZoneTable& zones, EditedFiles& edited, Reads& reads,
+                   ReadEngine& engine, size_t kept, Os& os)
+    : tree_(tree),
+      nodes_(tree.nodes()),
+      zones_(zones),
+      edited_(edited),
+      reads_(reads),
+      engine_(engine),
+      os_(os),
+      boot_id_(BootId()),
+      overlay_files_(std::make_shared<OverlayFileCache>(kept)) {}
+
+// The overlay of a cold file, made if it has none.
+Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, FileState& state) {
+  if (state.overlay != nullptr) {
+    return state.overlay;
+  }
+  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, zones_.SessionFor(zone));
+  struct stat st = {};
+  const bool is_remote = os_.IsRemote(session->folder());
+  uint64_t content = 0;
+  FileFacts facts;
+  if (const DescriptorPtr kept = tree_.files().FindPinned(node->id)) {
+    if (const int error = os_.FactsAt(kept->descriptor.get(), "", &facts); error < 0) {
+      return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
+    }
+    st = facts.attributes;
+  } else {
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, tree_.OpenParent(node, &name));
+    XZFS_ASSIGN_OR_RETURN(st, tree_.StatName(*node, parent->descriptor.get(), name));
+    if (zones_.IsMountPoint(*zone, parent->descriptor.get(), name)) {
+      return Fail(EBUSY, nodes_.PathOf(node->id) + " is a mount point, which nothing can replace");
+    }
+    if (is_remote) {
+      XZFS_ASSIGN_OR_RETURN(content, ContentHashAt(os_, parent->descriptor.get(), name));
+    }
+    (void)os_.FactsAt(parent->descriptor.get(), name, &facts);
+  }
+  const Identity identity = Identity::Of(st);
+  const int64_t birth_ns = facts.attributes.st_ino == st.st_ino ? facts.birth_ns : 0;
+  const struct timespec times[2] = {st.st_atim, st.st_mtim};
+  XZFS_ASSIGN_OR_RETURN(auto overlay, Overlay::Create(os_, session->folder(), session->NewId(),
+                                                      {.inode = identity.inode,
+                                                       .size_bytes = identity.size_bytes,
+                                                       .mtime_ns = identity.mtime_ns,
+                                                       .birth_ns = birth_ns,
+                                                       .plain_size = node->plain_size,
+                                                       .path = zones_.PathInZone(node->id),
+                                                       .content = content},
+                                                      boot_id_, times, overlay_files_));
+  if (state.unlinked) {
+    XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
+  }
+  if (state.writers != 0) {
+    XZFS_RETURN_IF_ERROR(overlay->KeepOpen());
+  }
+  nodes_.Pin(node->id);  // until DetachOverlay
+  edited_.Attach(*node, state, std::move(overlay), session, zone);
+  return state.overlay;
+}
+
+// Whether changes of a compressed file can be stored: nothing is accepted that could not be.
+Status Overlays::RequireChangeable(const NodePtr& node) {
+  if (tree_.files().FindPinned(node->id) != nullptr) {
+    return {};  // without a name nothing of it is ever stored
+  }
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, tree_.OpenParent(node, &name));
+  XZFS_ASSIGN_OR_RETURN(const struct stat st,
+                        tree_.StatName(*node, parent->descriptor.get(), name));
+  XZFS_RETURN_IF_ERROR(MayChange(os_, parent->descriptor.get(), name));
+  if (!MayGiveOwner(st)) {
+    return Fail(EPERM, nodes_.PathOf(node->id) +
+                           " is somebody else's, and the daemon has not the right to make it anew");
+  }
+  // Its Blocks are those of one encoder: what the first one needs the others do, too.
+  const XzReader::Source source = reads_.SourceOf(node);
+  XZFS_ASSIGN_OR_RETURN(const auto file,
+                        engine_.files.Get(source.identity, source.format, source.file_id,
+                                          *source.stored, source.name));
+  if (file->index().block_count() != 0) {
+    const auto filters = DescribeFilters(*source.stored, file->index(), file->index().Block(0));
+    if (!filters && filters.error().is_unsupported) {
+      return Fail(EOPNOTSUPP, nodes_.PathOf(node->id) + ": " + filters.error().message);
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<Overlay>> Overlays::Load(const Session& session, const std::string& id) {
+  return Overlay::Load(os_, session.folder(), id, boot_id_, overlay_files_);
+}
+
+Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string& path,
+                          const std::string& why) {
+  XZFS_ASSIGN_OR_RETURN(const Descriptor lost, Session::OpenLostAndFound(os_, session.top()));
+  const std::string name = session.name() + "-" + overlay.id();
+  const std::string note = "Pending changes of " + path + " that could not be applied: " + why +
+                           ".\n" + name +
+                           ".data has the changed bytes at their offsets in the plain file.\n";
+  // The note first: without it nobody could tell what the rest is.
+  const int fd = os_.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT, 0600);
+  if (fd < 0) {
+    return FailErrno(-fd, "make a note in .xzfs/lost+found");
+  }
+  const Descriptor file(os_, fd);
+  XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
+  os_.Sync(fd, false);
+  XZFS_ASSIGN_OR_RETURN(const Overlay::Moved moved, overlay.MoveTo(lost.get(), name));
+  engine_.stats.overlays_lost.Add();
+  if (moved == Overlay::Moved::kNothing) {
+    const std::string lost_note = "Pending changes of " + path + " are lost: " + why +
+                                  ", and the file in .xzfs that held them is not there any more.\n";
+    os_.Truncate(fd, 0);
+    (void)WriteFully(os_, fd, BytesOf(lost_note), 0);
+    Log(LogLevel::kError, path + ": " + why +
+                              "; its pending changes are lost: somebody has removed them from "
+                              ".xzfs");
+    return {};
+  }
+  os_.Sync(lost.get(), false);
+  Log(LogLevel::kError, path + ": " + why + "; its pending changes are kept in " +
+                            zones_.HomeOf(session) + "/lost+found/" + name + ".data");
+  return {};
+}
+
+}  // namespace xzfs

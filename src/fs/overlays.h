@@ -1,0 +1,51 @@
+// The overlays of compressed files that are changed.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/os.h"
+#include "cache/read_engine.h"
+#include "fs/edited_files.h"
+#include "fs/file_state.h"
+#include "fs/node_tree.h"
+#include "fs/reads.h"
+#include "fs/zone_table.h"
+#include "store/overlay.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Makes them, and keeps those that have lost their base. Thread-safe.
+class Overlays {
+ public:
+  // `kept`: how many are open at most though nobody writes to them.
+  Overlays(NodeTree& tree, ZoneTable& zones, EditedFiles& edited, Reads& reads, ReadEngine& engine,
+           size_t kept, Os& os);
+
+  // The overlay of a compressed file, made if it has none.
+  Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
+      REQUIRES(state.mutex);
+  // Whether changes of a compressed file can be stored: nothing is accepted that could not be.
+  Status RequireChangeable(const NodePtr& node);
+  // One of an earlier mount.
+  Result<std::unique_ptr<Overlay>> Load(const Session& session, const std::string& id);
+  // Moves an overlay without a base to lost+found, with a note that says why.
+  Status KeepLost(Session& session, Overlay& overlay, const std::string& path,
+                  const std::string& why);
+
+  size_t open_count() const { return overlay_files_->size(); }
+
+ private:
+  NodeTree& tree_;
+  NodeTable& nodes_;
+  ZoneTable& zones_;
+  EditedFiles& edited_;
+  Reads& reads_;
+  ReadEngine& engine_;
+  Os& os_;
+  const std::string boot_id_;
+  const std::shared_ptr<OverlayFileCache> overlay_files_;
+};
+
+}  // namespace xzfs

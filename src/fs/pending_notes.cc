@@ -1,0 +1,95 @@
+#include "fs/pending_notes.h"
+
+#include <utility>
+
+#include "base/log.h"
+#include "fs/file_state.h"
+
+namespace xzfs {
+
+// A hint for the next mount, so its failure is no reason to fail. Returns whether it is noted. A
+// file is noted once, until it isn't pending any more. `moved`: under a new path.
+bool PendingNotes::Note(const NodePtr& node, bool moved) {
+  if (options_.compress != Compress::kClose) {
+    return false;
+  }
+  {
+    MutexLock lock(mutex_);
+    if (!noted_.insert(node->id).second && !moved) {
+      return true;
+    }
+  }
+  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  auto session = zones_.SessionFor(zone);
+  const Status noted =
+      session ? (*session)->NotePending(zones_.PathInZone(node->id), [&] { return Paths(*zone); })
+              : tl::unexpected(session.error());
+  if (!noted) {
+    Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
+    Forget(node->id);
+  }
+  return noted.has_value();
+}
+
+// The file isn't pending any more.
+void PendingNotes::Forget(NodeId id) {
+  MutexLock lock(mutex_);
+  noted_.erase(id);
+}
+
+bool PendingNotes::IsNoted(NodeId id) {
+  MutexLock lock(mutex_);
+  return noted_.contains(id);
+}
+
+std::vector<std::string> PendingNotes::Paths(const Zone& zone) {
+  std::vector<NodeId> ids;
+  {
+    MutexLock lock(mutex_);
+    ids.assign(noted_.begin(), noted_.end());
+  }
+  std::vector<std::string> paths;
+  for (const NodeId id : ids) {
+    std::string path;
+    const ZonePtr its = nodes_.ZoneOf(id, &path);
+    if (its == nullptr) {
+      Forget(id);
+    } else if (its.get() == &zone) {
+      paths.push_back(std::move(path));
+    }
+  }
+  return paths;
+}
+
+// Tells the notes for the next mount where a file with pending changes is.
+void PendingNotes::NotePath(const NodePtr& node) {
+  if (node == nullptr || node->state == nullptr) {
+    return;
+  }
+  MutexLock lock(node->state->mutex);
+  ++node->state->name_changes;
+  if (node->state->overlay != nullptr) {
+    // Where it was seen last may be another way to the same file.
+    const auto path = nodes_.PathBelow(node->id, node->state->zone->top);
+    if (const Status noted = path ? node->state->overlay->NotePath(*path) : Status(); !noted) {
+      Log(LogLevel::kDebug, noted.error().message);
+    }
+  } else if (node->state->changed || IsNoted(node->id)) {
+    Note(node, /*moved=*/true);
+  }
+}
+
+// The hints are of no use any more, except those of files that were given up, unless somebody
+// writes who will need one.
+void PendingNotes::DropIfIdle() {
+  done_intents_.Remove(1);
+  for (const ZonePtr& zone : zones_.Zones()) {
+    MutexLock lock(zone->mutex);
+    if (zone->session != nullptr) {
+      zone->session->KeepPendingIf([this] { return writers_ == 0 && committer_.is_idle(); },
+                                   [&] { return Paths(*zone); });
+    }
+  }
+}
+
+}  // namespace xzfs

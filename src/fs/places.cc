@@ -1,0 +1,123 @@
+#include "fs/places.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <climits>
+#include <utility>
+
+#include "store/names.h"
+
+namespace xzfs {
+
+Places::Places(NodeTree& tree, ZoneTable& zones, Borders& borders, NameLimits& limits, Os& os)
+    : tree_(tree),
+      nodes_(tree.nodes()),
+      names_(tree.names()),
+      zones_(zones),
+      borders_(borders),
+      limits_(limits),
+      os_(os) {}
+
+// A name in the directory is about to be made, changed or removed. REQUIRES: no lock is held.
+Status Places::PrepareToName(NodeId parent) {
+  XZFS_RETURN_IF_ERROR(borders_.EnterDirectory(parent));
+  return zones_.RequireWritableAt(parent);
+}
+
+Result<Place> Places::PlaceAt(NodeId parent, const std::string& name) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr dir, tree_.FindNode(parent));
+  if (dir->kind != StoredKind::kDirectory) {
+    return Fail(ENOTDIR, nodes_.PathOf(parent) + " is not a directory");
+  }
+  if (dir->is_removed) {
+    return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
+  }
+  if (name.size() > NAME_MAX) {
+    return Fail(ENAMETOOLONG, "a name of " + std::to_string(name.size()) + " bytes");
+  }
+  if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
+    return Fail(EINVAL, "'" + name + "' is no name");
+  }
+  XZFS_ASSIGN_OR_RETURN(DescriptorPtr descriptor, tree_.OpenNode(dir));
+  if (borders_.IsPrivate(parent, descriptor->descriptor.get(), name)) {
+    return Fail(EPERM, "the name .xzfs is the mount's own");
+  }
+  return Place{dir, std::move(descriptor), name};
+}
+
+Result<std::optional<StoredEntry>> Places::EntryAt(const Place& place) {
+  auto entry = names_.Lookup(place.fd(), place.name);
+  if (!entry) {
+    return entry.error().code == ENOENT ? Result<std::optional<StoredEntry>>(std::nullopt)
+                                        : tl::unexpected(entry.error());
+  }
+  return std::optional(std::move(*entry));
+}
+
+// The name under which `entry` is to be stored in `place`, to be shown with its name. `replaced`:
+// what has that name now and goes; may be null.
+Result<std::string> Places::StoredNameFor(const Place& place, const StoredEntry& entry,
+                                          const StoredEntry* replaced) {
+  const std::string& logical = place.name;
+  if (logical == kPrivateFolder) {
+    return Fail(EPERM, "the name .xzfs is the mount's own");
+  }
+  const std::string hot = HotNameOf(logical);
+  std::string stored = logical;
+  switch (entry.kind) {
+    case StoredKind::kPlain:
+      // A name without room for the suffix is one that the source has, and so has its content.
+      stored = hot.size() > NAME_MAX && entry.stored_name == logical ? logical : hot;
+      break;
+    case StoredKind::kCompressed:
+      stored = ColdNameOf(logical, entry.format);
+      break;
+    case StoredKind::kStrippedLink:
+      stored = ColdNameOf(logical, Format::kXz);
+      break;
+    case StoredKind::kSymlink:
+      stored = hot;
+      break;
+    case StoredKind::kDirectory:
+    case StoredKind::kSpecial: {
+      // Themselves, unless a cold file is stored under that very name.
+      struct stat st = {};
+      const bool is_replaced = replaced != nullptr && replaced->stored_name == logical;
+      if (hot != logical && !is_replaced && os_.StatAt(place.fd(), logical, &st) == 0 &&
+          FileId::Of(st) != FileId::Of(entry.attributes)) {
+        stored = hot;
+      }
+      break;
+    }
+  }
+  if (stored.size() > NAME_MAX) {
+    return Fail(ENAMETOOLONG, "'" + logical + "' would be stored under too long a name");
+  }
+  return stored;
+}
+
+// For a name that is new. What the source has may be longer.
+Status Places::RequireShort(const Place& place) {
+  if (place.name.size() > limits_.LongestIn(*place.dir, place.fd())) {
+    return Fail(ENAMETOOLONG, "'" + place.name + "' is longer than statfs says that a name may be");
+  }
+  return {};
+}
+
+Status Places::RequireFree(const Place& place) {
+  XZFS_ASSIGN_OR_RETURN(const auto entry, EntryAt(place));
+  return entry ? Status(Fail(EEXIST, "'" + place.name + "' exists")) : RequireShort(place);
+}
+
+// A default ACL of the directory takes the place of the umask.
+mode_t Places::MaskedMode(const Place& place, mode_t mode, const Caller& caller) {
+  if ((mode & caller.umask) != 0 &&
+      os_.GetXattrAt(place.fd(), ".", "system.posix_acl_default", {}) > 0) {
+    return mode;
+  }
+  return mode & ~caller.umask;
+}
+
+}  // namespace xzfs

@@ -1,0 +1,45 @@
+#include "fs/plain_rules.h"
+
+#include <fnmatch.h>
+#include <linux/limits.h>
+
+#include "store/names.h"
+
+namespace xzfs {
+
+std::string AsShown(const std::string& stored, bool is_compressed) {
+  const size_t begin = stored.rfind('/') + 1;
+  const std::string name = stored.substr(begin);
+  const auto stripped = is_compressed ? StripSuffix(name) : std::nullopt;
+  return stored.substr(0, begin) +
+         (stripped ? stripped->logical : StripEscape(name).value_or(name));
+}
+
+std::optional<std::string> WhyPlain(const Options& options, const std::string& stored,
+                                    const struct stat& st) {
+  if (st.st_nlink > 1) {
+    return "it has several names";
+  }
+  if ((st.st_mode & (S_ISUID | S_ISGID)) != 0) {
+    return "it has a set-id bit";
+  }
+  if (static_cast<uint64_t>(st.st_size) < options.min_size_bytes) {
+    return "it is smaller than min_size";
+  }
+  const std::string path = AsShown(stored, /*is_compressed=*/false);
+  const std::string file = path.substr(path.rfind('/') + 1);
+  if (ColdNameOf(file, Format::kXz).size() > NAME_MAX) {
+    return "its name is too long to be stored with .xz behind it";
+  }
+  for (const std::string& glob : options.excludes) {
+    // A glob with a slash is meant for the path, one without for the name.
+    const std::string& subject = glob.find('/') == std::string::npos ? file : path;
+    const char* const pattern = glob.c_str() + (glob.starts_with('/') ? 1 : 0);
+    if (fnmatch(pattern, subject.c_str(), FNM_PATHNAME) == 0) {
+      return "exclude=" + glob;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace xzfs

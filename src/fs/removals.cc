@@ -1,0 +1,271 @@
+#include "fs/removals.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/file_state.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// Should the removal fail, the base is still there, and the note means nothing. And a full disk is
+// no reason not to remove: at worst the changes turn up in lost+found.
+void NoteDropped(Overlay& overlay) {
+  if (const Status noted = overlay.NoteDropped(); !noted) {
+    Log(LogLevel::kDebug, noted.error().message);
+  }
+}
+
+}  // namespace
+
+Removals::Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles& edited,
+                   UnfinishedCommits& unfinished, PendingNotes& pending, CommitReport& report,
+                   DescriptorQuota& held, Os& os)
+    : tree_(tree),
+      nodes_(tree.nodes()),
+      namespace_(tree.namespace_lock()),
+      places_(places),
+      zones_(zones),
+      edited_(edited),
+      unfinished_(unfinished),
+      pending_(pending),
+      report_(report),
+      held_(held),
+      os_(os) {}
+
+// Whoever has the file open goes on with a descriptor, and an overlay is told that its base goes.
+// A name that another file takes over is never missing, not even to who has looked it up just
+// before and opens it now.
+Result<Victim> Removals::PrepareRemoval(const Place& place, const StoredEntry& entry,
+                                        bool is_replaced) {
+  XZFS_ASSIGN_OR_RETURN(Victim victim, HoldVictim(place, entry, is_replaced));
+  if (const Status cleaned = unfinished_.RemoveHidden(place.fd(), entry); !cleaned) {
+    UndoRemoval(victim);
+    return tl::unexpected(cleaned.error());
+  }
+  return victim;
+}
+
+Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry,
+                                    bool is_replaced) {
+  Victim victim;
+  victim.node = tree_.KnownNode(entry);
+  victim.location = {place.dir->id, entry.stored_name};
+  victim.attributes = entry.attributes;
+  victim.last_name = entry.kind == StoredKind::kDirectory || entry.attributes.st_nlink <= 1;
+  if (victim.node == nullptr || entry.kind == StoredKind::kDirectory) {
+    return victim;
+  }
+  const bool regular =
+      victim.node->kind == StoredKind::kPlain || victim.node->kind == StoredKind::kCompressed;
+  if (regular && (nodes_.IsOpen(victim.node->id) || is_replaced)) {
+    // It may be opened for writing yet, and must be known then to have no name.
+    XZFS_ASSIGN_OR_RETURN(victim.node, tree_.WithState(victim.node->id));
+  }
+  const NodePtr& node = victim.node;
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
+  }
+  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || is_replaced)) {
+    if (victim.last_name) {
+      std::vector<NodeId> gone;
+      nodes_.Move(node->id, victim.location, gone);
+      tree_.Drop(gone);
+    }
+    if (node->state != nullptr) {
+      MutexLock lock(node->state->mutex);
+      victim.open = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+    }
+    if (victim.open == nullptr) {
+      auto open = tree_.OpenNode(node);
+      if (!open && nodes_.IsOpen(node->id)) {  // else it may be forbidden to read it
+        return tl::unexpected(open.error());
+      }
+      victim.open = open ? *open : nullptr;
+    }
+  }
+  if (!victim.last_name) {
+    return victim;
+  }
+  if (victim.open != nullptr) {
+    XZFS_RETURN_IF_ERROR(PinNameless(node->id, victim.open));
+  }
+  if (node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    if (node->state->overlay != nullptr && !node->state->overlay->dropped()) {
+      // Something has come between since RemovalNote saw it, or there was nothing to be noted then.
+      NoteDropped(*node->state->overlay);
+    }
+  }
+  return victim;
+}
+
+void Removals::Note::Make(NodeId parent, const std::string& name) {
+  if (!removals_.edited_.HasAny()) {
+    return;
+  }
+  std::shared_ptr<Overlay> overlay;
+  {
+    SharedLock names(removals_.namespace_);
+    const auto place = removals_.places_.PlaceAt(parent, name);
+    const auto entry = place ? removals_.places_.EntryAt(*place) : std::optional<StoredEntry>();
+    if (!entry || !*entry || (*entry)->attributes.st_nlink > 1) {
+      return;  // what is wrong with it the removal tells
+    }
+    node_ = removals_.tree_.KnownNode(**entry);
+    if (node_ != nullptr && node_->state != nullptr) {
+      MutexLock lock(node_->state->mutex);
+      overlay = node_->state->overlay;
+    }
+  }
+  if (overlay == nullptr) {
+    node_ = nullptr;
+    return;
+  }
+  NoteDropped(*overlay);
+}
+
+Removals::Note::~Note() {
+  if (node_ == nullptr) {
+    return;
+  }
+  {
+    MutexLock lock(node_->state->mutex);
+    const std::shared_ptr<Overlay>& overlay = node_->state->overlay;
+    if (node_->state->unlinked || overlay == nullptr || !overlay->dropped()) {
+      return;
+    }
+  }
+  removals_.pending_.NotePath(node_);
+}
+
+// A program that has it open goes on by the descriptor. There is room for so many of them: if there
+// is none, a file that is open keeps its name. (Who has only looked it up meets ESTALE.)
+Status Removals::PinNameless(NodeId id, const DescriptorPtr& open) {
+  auto held = held_.Hold(1);
+  if (!held) {
+    return nodes_.IsOpen(id) ? tl::unexpected(held.error()) : Status();
+  }
+  tree_.files().Pin(id, open, std::make_shared<DescriptorQuota::Held>(std::move(*held)));
+  return {};
+}
+
+void Removals::FinishRemoval(const Victim& victim) {
+  if (victim.node == nullptr) {
+    return;
+  }
+  const NodeId id = victim.node->id;
+  if (!victim.last_name) {
+    nodes_.DropName(id, victim.location);
+    LoseName(victim);
+    return;
+  }
+  nodes_.Unkey(id);
+  report_.Clear(id);
+  pending_.Forget(id);
+  if (victim.node->kind == StoredKind::kDirectory) {
+    nodes_.Update(id, [&](Node& removed) {
+      removed.is_removed = true;
+      removed.attributes = victim.attributes;
+      removed.attributes.st_nlink = 0;
+    });
+    tree_.directories().Drop(id);
+    return;
+  }
+  if (!nodes_.IsOpen(id)) {
+    tree_.DropRead(*victim.node);
+  }
+  if (victim.node->state != nullptr) {
+    FileState& state = *victim.node->state;
+    MutexLock lock(state.mutex);
+    state.unlinked = true;
+    if (!nodes_.IsOpen(id) && victim.open == nullptr) {
+      edited_.Drop(id, state);
+    } else if (!nodes_.IsOpen(id)) {
+      edited_.Release(id,
+                      state);  // the kernel forgets it soon, unless somebody is about to open it
+    }
+  }
+}
+
+// It could not be removed after all.
+void Removals::UndoRemoval(const Victim& victim) {
+  if (victim.node == nullptr || !victim.last_name) {
+    return;
+  }
+  tree_.files().Unpin(victim.node->id);
+  pending_.NotePath(victim.node);
+}
+
+// The file goes on under other names, of which perhaps none is known. The next one to be looked up
+// must be found to be this node; until then it is used by its descriptor.
+void Removals::LoseName(const Victim& victim) {
+  const NodeId id = victim.node->id;
+  struct stat st = {};
+  if (victim.open == nullptr || os_.FStat(victim.open->descriptor.get(), &st) < 0) {
+    return;
+  }
+  if (victim.node->kind == StoredKind::kCompressed) {
+    if (const Status refreshed = tree_.RefreshFrom(victim.node, st, victim.location.stored_name);
+        !refreshed) {
+      Log(LogLevel::kDebug, refreshed.error().message);
+    }
+  }
+  if (nodes_.IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
+    tree_.files().Pin(id, victim.open);
+  }
+}
+
+Status Removals::Unlink(NodeId parent, const std::string& name) {
+  XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
+  Note note(*this);
+  note.Make(parent, name);
+  ExclusiveLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const auto entry, places_.EntryAt(place));
+  if (!entry) {
+    return Fail(ENOENT, "'" + name + "': no such file");
+  }
+  if (entry->kind == StoredKind::kDirectory) {
+    return Fail(EISDIR, "'" + name + "' is a directory");
+  }
+  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
+  if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
+    UndoRemoval(victim);
+    return FailErrno(-error, "unlink '" + entry->stored_name + "'");
+  }
+  FinishRemoval(victim);
+  return {};
+}
+
+Status Removals::RemoveDirectory(NodeId parent, const std::string& name) {
+  XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
+  ExclusiveLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const auto entry, places_.EntryAt(place));
+  if (!entry) {
+    return Fail(ENOENT, "'" + name + "': no such directory");
+  }
+  if (entry->kind != StoredKind::kDirectory) {
+    return Fail(ENOTDIR, "'" + name + "' is not a directory");
+  }
+  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
+  int error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR);
+  if ((error == -ENOTEMPTY || error == -EEXIST) &&
+      zones_.RemoveHome(place.fd(), entry->stored_name)) {
+    error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR);
+  }
+  if (error < 0) {
+    return FailErrno(-error, "rmdir '" + entry->stored_name + "'");
+  }
+  FinishRemoval(victim);
+  return {};
+}
+
+}  // namespace xzfs

@@ -1,0 +1,412 @@
+// What is one step for the user may be two in the source, because a file's stored name depends on
+// whether it is hot or cold: renaming hot `a` over cold `b` is renaming `a` to `b` and removing
+// `b.xz`. Such operations write down what they are about to do (an intent) before the first step;
+// the next mount completes them if they were begun (store/intents.h). Everybody else is kept away
+// meanwhile by the namespace lock.
+//
+// A name that is on the disk must not go to content that is not. So before the first step the
+// intent is on the disk, and the content of a plain or edited file that moves. Both are made before
+// the lock is taken, since others would wait for the disk: each attempt looks under the lock and
+// finds out what is missing, which is then made without it (PreparedRename). What is written while
+// the rename is under way is not covered, as it isn't on any file system.
+#include "fs/renames.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/file_state.h"
+#include "store/intents.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// So many are looked at by the next mount after a crash, and one sync of a directory is paid for as
+// many renames.
+constexpr size_t kMostDoneIntents = 64;
+
+bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
+  return FileId::Of(a.attributes) == FileId::Of(b.attributes);
+}
+
+}  // namespace
+
+// What a rename needs on the disk before its first step. It is made while no lock is held.
+struct Renames::Prepared {
+  struct Content {
+    Identity identity;
+    NodePtr node;        // null: nobody knows the file
+    DescriptorPtr file;  // then it is open here
+  };
+  // Files whose content is on the disk as it was when the rename was asked for.
+  std::vector<Identity> durable;
+  ZonePtr zone;  // of both names
+  // The intent that is there, and what it says.
+  std::shared_ptr<Session> session;
+  std::string intent;  // empty: there is none
+  std::vector<IntentStep> steps;
+  // What is missing.
+  std::vector<Content> to_sync;
+  std::vector<IntentStep> to_write;
+  // Where a compressed file has lost a name a plain one may get it now. That is not to be on the
+  // disk before the loss: there would be two files of the name.
+  bool awaits_disk = false;
+  // Both files of an exchange have to be under their names on the disk before that.
+  std::vector<DescriptorPtr> dirs_to_sync;
+
+  static std::vector<DescriptorPtr> DirectoriesOf(const std::vector<Step>& steps) {
+    std::vector<DescriptorPtr> dirs;
+    for (const Step& step : steps) {
+      dirs.push_back(step.from->descriptor);
+      if (step.to != nullptr) {
+        dirs.push_back(step.to->descriptor);
+      }
+    }
+    return dirs;
+  }
+  bool IsDurable(const Identity& file) const {
+    return std::any_of(durable.begin(), durable.end(), [&](const Identity& other) {
+      return other.device == file.device && other.inode == file.inode;
+    });
+  }
+  void DropIntent() {
+    if (!intent.empty()) {
+      session->Unlink(std::exchange(intent, std::string()));
+    }
+    steps.clear();
+  }
+};
+
+Status Renames::Rename(NodeId parent, const std::string& name, NodeId new_parent,
+                       const std::string& new_name, unsigned flags) {
+  XZFS_RETURN_IF_ERROR(parts_.places.PrepareToName(parent));
+  XZFS_RETURN_IF_ERROR(parts_.places.PrepareToName(new_parent));
+  constexpr unsigned kKnown = RENAME_NOREPLACE | RENAME_EXCHANGE | RENAME_WHITEOUT;
+  constexpr unsigned kExclusive = RENAME_WHITEOUT | RENAME_EXCHANGE;
+  if ((flags & ~kKnown) != 0 || (flags & kExclusive) == kExclusive) {
+    return Fail(EINVAL, "renameat2 flags");
+  }
+  // Each time something else may be found under the names.
+  constexpr int kTries = 8;
+  Prepared prepared;
+  RenameWhiteout whiteout(parts_.tree, parts_.zones, parts_.places, parts_.done_intents, parts_.os);
+  Removals::Note note(parts_.removals);
+  if ((flags & (RENAME_EXCHANGE | RENAME_NOREPLACE)) == 0) {
+    note.Make(new_parent, new_name);
+  }
+  Result<bool> renamed = false;
+  for (int tries = 0; renamed && !*renamed && tries < kTries; ++tries) {
+    Status made = PrepareRename(prepared);
+    made = made ? whiteout.Prepare() : made;
+    if (!made) {
+      renamed = tl::unexpected(made.error());
+      break;
+    }
+    ExclusiveLock names(namespace_);
+    renamed = TryRename(parent, name, new_parent, new_name, flags, prepared, whiteout);
+  }
+  whiteout.Drop();
+  prepared.DropIntent();  // unless a step of it was taken, which makes it another's
+  // Step 6.
+  parts_.done_intents.Remove(prepared.awaits_disk ? 1 : kMostDoneIntents);
+  if (!renamed) {
+    return tl::unexpected(renamed.error());
+  }
+  return *renamed ? Status()
+                  : Fail(EBUSY, "'" + name + "' or '" + new_name + "' changes all the time");
+}
+
+Result<bool> Renames::TryRename(NodeId parent, const std::string& name, NodeId new_parent,
+                                const std::string& new_name, unsigned flags, Prepared& prepared,
+                                RenameWhiteout& whiteout) {
+  XZFS_ASSIGN_OR_RETURN(const Place from, parts_.places.PlaceAt(parent, name));
+  XZFS_ASSIGN_OR_RETURN(const Place to, parts_.places.PlaceAt(new_parent, new_name));
+  prepared.zone = nodes_.ZoneOf(parent);
+  if (prepared.zone != nodes_.ZoneOf(new_parent)) {
+    return Fail(EXDEV, "'" + new_name + "' would be on another file system");
+  }
+  if ((flags & RENAME_WHITEOUT) == 0) {
+    return RenameEntry(from, to, flags, prepared);
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool ready, whiteout.IsReady(from, to));
+  if (!ready) {
+    return false;
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool renamed, RenameEntry(from, to, flags, prepared));
+  if (renamed) {
+    prepared.awaits_disk = true;  // the whiteout must not get the name before the file loses it
+    XZFS_RETURN_IF_ERROR(whiteout.PutInto(from, to));
+  }
+  return renamed;
+}
+
+// Step 2: makes what is missing. Blocks: until it is on the disk.
+Status Renames::PrepareRename(Prepared& prepared) {
+  for (const Prepared::Content& content : std::exchange(prepared.to_sync, {})) {
+    Status synced;
+    if (content.node != nullptr) {
+      synced = parts_.syncs.SyncNode(content.node, /*only_data=*/true);
+    } else if (content.file != nullptr) {
+      const int error = parts_.os.Sync(content.file->descriptor.get(), /*only_data=*/true);
+      synced = error < 0 ? FailErrno(-error, "sync a file that is renamed") : Status();
+    }
+    // What we may not even open we can't sync: then it is as on the source. One that was replaced
+    // meanwhile is found out when we look again.
+    if (!synced && synced.error().code != EACCES && synced.error().code != ESTALE) {
+      return synced;
+    }
+    prepared.durable.push_back(content.identity);
+  }
+  if (!prepared.to_write.empty()) {
+    prepared.DropIntent();
+    // What the disk has of one operation on a name must not be of two before.
+    parts_.done_intents.RemoveBefore(prepared.to_write);
+    // A directory that we may not read can't be synced: then it is as on the source.
+    if (Status synced = SyncDirectories(parts_.os, std::exchange(prepared.dirs_to_sync, {}));
+        !synced && synced.error().code != EBADF) {
+      return synced;
+    }
+    XZFS_ASSIGN_OR_RETURN(prepared.session, parts_.zones.SessionFor(prepared.zone));
+    XZFS_ASSIGN_OR_RETURN(prepared.intent,
+                          prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));
+    prepared.steps = std::exchange(prepared.to_write, {});
+  }
+  return {};
+}
+
+// The name of a file that is on the disk goes to `moved`: its content must be there, too, before
+// that. Returns whether it is, as far as a power cut can tell.
+bool Renames::IsContentDurable(const Place& place, const StoredEntry& moved, Prepared& prepared) {
+  const Identity identity = Identity::Of(moved.attributes);
+  const NodePtr node = nodes_.FindBy(moved.kind, moved.format, identity);
+  bool may_be_lost = moved.kind == StoredKind::kPlain;  // else a commit has synced it
+  if (moved.kind == StoredKind::kCompressed && node != nullptr && node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    may_be_lost = node->state->overlay != nullptr;
+  }
+  if (!may_be_lost || prepared.IsDurable(identity)) {
+    return true;
+  }
+  Prepared::Content content{identity, node, nullptr};
+  if (node == nullptr) {
+    Descriptor file(parts_.os,
+                    parts_.os.OpenBeneath(place.fd(), moved.stored_name, O_RDONLY | O_NONBLOCK));
+    content.file = file.valid() ? std::make_shared<SharedDescriptor>(std::move(file)) : nullptr;
+  }
+  prepared.to_sync.push_back(std::move(content));
+  return false;
+}
+
+// Returns false if `prepared` lacks something: nothing was done.
+Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned flags,
+                                  Prepared& prepared) {
+  // Step 1 of a rename, and step 3.
+  XZFS_ASSIGN_OR_RETURN(auto moved, parts_.places.EntryAt(from));
+  XZFS_ASSIGN_OR_RETURN(auto target, parts_.places.EntryAt(to));
+  if (!moved || ((flags & RENAME_EXCHANGE) != 0 && !target)) {
+    return Fail(ENOENT, "'" + (moved ? to.name : from.name) + "': no such file");
+  }
+  if (target && (flags & RENAME_NOREPLACE) != 0) {
+    return Fail(EEXIST, "'" + to.name + "' exists");
+  }
+  if (target && IsSameFile(*moved, *target)) {
+    return true;  // two names of one file: POSIX says that nothing happens
+  }
+  if (!target && to.name != from.name) {
+    XZFS_RETURN_IF_ERROR(parts_.places.RequireShort(to));
+  }
+  if ((flags & RENAME_EXCHANGE) != 0) {
+    return Exchange(from, *moved, to, *target, prepared);
+  }
+  XZFS_ASSIGN_OR_RETURN(const std::string stored,
+                        parts_.places.StoredNameFor(to, *moved, target ? &*target : nullptr));
+  if (!target || target->stored_name == stored) {
+    // A plain file that takes the very name of another is as safe as on the source.
+    if (target && moved->kind != StoredKind::kPlain && !IsContentDurable(from, *moved, prepared)) {
+      return false;
+    }
+    XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
+    Victim victim;
+    if (target) {
+      XZFS_ASSIGN_OR_RETURN(victim,
+                            parts_.removals.PrepareRemoval(to, *target, /*is_replaced=*/true));
+    }
+    const int error =
+        target ? parts_.os.Rename(from.fd(), moved->stored_name, to.fd(), stored, 0)
+               : RenameOverNothing(parts_.os, from.fd(), moved->stored_name, to.fd(), stored);
+    if (error < 0) {
+      parts_.removals.UndoRemoval(victim);
+      return FailErrno(-error, "rename '" + moved->stored_name + "' to '" + stored + "'");
+    }
+    parts_.removals.FinishRemoval(victim);
+  } else {
+    const std::vector<Step> steps = {
+        {&from, moved->stored_name, &to, stored, moved->attributes.st_ino},
+        {&to,
+         target->stored_name,
+         nullptr,
+         {},
+         target->attributes.st_ino,
+         target->kind == StoredKind::kDirectory ? AT_REMOVEDIR : 0}};
+    const bool is_durable = IsContentDurable(from, *moved, prepared);
+    if (!HasIntent(steps, prepared) || !is_durable) {
+      return false;
+    }
+    XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
+    XZFS_ASSIGN_OR_RETURN(const Victim victim,
+                          parts_.removals.PrepareRemoval(to, *target, /*is_replaced=*/true));
+    prepared.awaits_disk = moved->kind != StoredKind::kPlain;
+    if (const Status replaced = RunSteps(steps, prepared); !replaced) {
+      parts_.removals.UndoRemoval(victim);
+      return tl::unexpected(replaced.error());
+    }
+    parts_.removals.FinishRemoval(victim);
+  }
+  Moved(from, to, *moved, stored);
+  return true;
+}
+
+// Before a file gets another name: its commit would go to the old one, and a twin would be shown in
+// its place.
+Status Renames::PrepareMove(const Place& from, const StoredEntry& entry) {
+  const NodePtr node = parts_.tree.KnownNode(entry);
+  if (node != nullptr && node->state != nullptr) {
+    MutexLock lock(node->state->mutex);
+    XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, *node->state));
+  }
+  return parts_.unfinished.RemoveHidden(from.fd(), entry);
+}
+
+// As RenameEntry.
+Result<bool> Renames::Exchange(const Place& from, const StoredEntry& a, const Place& to,
+                               const StoredEntry& b, Prepared& prepared) {
+  XZFS_ASSIGN_OR_RETURN(const std::string a_name, parts_.places.StoredNameFor(to, a, &b));
+  XZFS_ASSIGN_OR_RETURN(const std::string b_name, parts_.places.StoredNameFor(from, b, &a));
+  const bool names_swap = a_name == b.stored_name && b_name == a.stored_name;
+  std::vector<Step> steps = {{&from, a.stored_name, &to, a_name, a.attributes.st_ino},
+                             {&to, b.stored_name, &from, b_name, b.attributes.st_ino}};
+  if (!names_swap && a_name == b.stored_name) {  // which must be free
+    std::swap(steps[0], steps[1]);
+  }
+  // A plain file that swaps its very name with another is as safe as on the source.
+  const auto is_durable = [&](const Place& place, const StoredEntry& moved) REQUIRES(namespace_) {
+    return (names_swap && moved.kind == StoredKind::kPlain) ||
+           IsContentDurable(place, moved, prepared);
+  };
+  const bool a_is_durable = is_durable(from, a);
+  const bool b_is_durable = is_durable(to, b);
+  if (!a_is_durable || !b_is_durable || (!names_swap && !HasIntent(steps, prepared))) {
+    return false;
+  }
+  XZFS_RETURN_IF_ERROR(PrepareMove(from, a));
+  XZFS_RETURN_IF_ERROR(PrepareMove(to, b));
+  if (names_swap) {
+    const int error =
+        parts_.os.Rename(from.fd(), a.stored_name, to.fd(), b.stored_name, RENAME_EXCHANGE);
+    if (error < 0) {
+      return FailErrno(-error, "exchange '" + a.stored_name + "' and '" + b.stored_name + "'");
+    }
+  } else {
+    prepared.awaits_disk = true;
+    XZFS_RETURN_IF_ERROR(RunSteps(steps, prepared));
+  }
+  Moved(from, to, a, a_name);
+  Moved(to, from, b, b_name);
+  return true;
+}
+
+// Whether the intent that is on the disk says these steps.
+bool Renames::HasIntent(const std::vector<Step>& steps, Prepared& prepared) {
+  std::vector<IntentStep> intent;
+  for (const Step& step : steps) {
+    const std::string from = parts_.zones.PathInZone(step.from->dir->id, step.from_name);
+    FileFacts facts;
+    const bool is_known = parts_.os.FactsAt(step.from->fd(), step.from_name, &facts) == 0 &&
+                          facts.attributes.st_ino == step.inode;
+    const int64_t birth_ns = is_known ? facts.birth_ns : 0;
+    if (step.to == nullptr) {
+      intent.push_back({IntentStep::Kind::kUnlink, step.inode, from, {}, birth_ns});
+    } else {
+      intent.push_back({IntentStep::Kind::kRename, step.inode, from,
+                        parts_.zones.PathInZone(step.to->dir->id, step.to_name), birth_ns});
+    }
+  }
+  if (!prepared.intent.empty() && intent == prepared.steps) {
+    return true;
+  }
+  prepared.to_write = std::move(intent);
+  if (steps.back().to != nullptr && !parts_.os.KeepsOrder(steps.back().to->fd())) {
+    prepared.dirs_to_sync = Prepared::DirectoriesOf(steps);
+  }
+  return false;
+}
+
+// Steps 4 and 5. Takes the steps one after the other. After a crash none or all of them are done:
+// the intent says so, and the file system keeps their order. Nothing is synced between them, since
+// all names would wait for the disk. REQUIRES: HasIntent.
+Status Renames::RunSteps(const std::vector<Step>& steps, Prepared& prepared) {
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const Step& step = steps[i];
+    const int error = step.to == nullptr
+                          ? parts_.os.Unlink(step.from->fd(), step.from_name, step.unlink_flags)
+                          : RenameOverNothing(parts_.os, step.from->fd(), step.from_name,
+                                              step.to->fd(), step.to_name);
+    if (error < 0) {
+      // The first step changed nothing yet; a later one is undone by going back. If that fails,
+      // too, the next lookup tries it again, or else the next mount completes the operation.
+      HalfDone half{
+          {}, prepared.session, prepared.intent, Prepared::DirectoriesOf(steps), prepared.steps};
+      for (size_t done = i; done-- > 0;) {
+        half.steps.push_back({steps[done].from->descriptor, steps[done].from_name,
+                              steps[done].to->descriptor, steps[done].to_name, steps[done].inode});
+      }
+      if (!parts_.half_done.UndoOrKeep(std::move(half))) {
+        Log(LogLevel::kError,
+            "rename of '" + step.from_name + "' failed half way and could not be undone yet");
+      }
+      prepared.intent.clear();  // it is gone, or stays
+      return FailErrno(-error, "rename '" + step.from_name + "'");
+    }
+  }
+  parts_.done_intents.Add({prepared.session, std::exchange(prepared.intent, {}),
+                           Prepared::DirectoriesOf(steps), std::exchange(prepared.steps, {})});
+  return {};
+}
+
+// The node of `entry` is stored as `stored_name` in `to` now, and what notes its path is told.
+void Renames::Moved(const Place& from, const Place& to, const StoredEntry& entry,
+                    const std::string& stored_name) {
+  const NodePtr node = parts_.tree.KnownNode(entry);
+  if (node == nullptr) {
+    return;
+  }
+  std::vector<NodeId> gone;
+  nodes_.AddName(node->id, {to.dir->id, stored_name}, gone);
+  nodes_.DropName(node->id, {from.dir->id, entry.stored_name});
+  parts_.tree.Drop(gone);
+  if (const Status refreshed = parts_.tree.Refresh(node); !refreshed) {
+    Log(LogLevel::kDebug, refreshed.error().message);
+  }
+  if (node->kind == StoredKind::kDirectory) {
+    parts_.orphans.NoteMove();
+    std::vector<NodeId> told = parts_.edited.All();
+    for (const NodeId pending : parts_.committer.Pending()) {
+      told.push_back(pending);
+    }
+    for (const NodeId id : told) {
+      if (nodes_.IsBelow(id, node->id)) {
+        parts_.pending.NotePath(nodes_.Find(id));
+      }
+    }
+  } else {
+    parts_.pending.NotePath(node);
+  }
+}
+
+}  // namespace xzfs

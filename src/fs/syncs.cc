@@ -1,0 +1,173 @@
+#include "fs/syncs.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "fs/file_state.h"
+
+namespace xzfs {
+
+Status Syncs::Sync(NodeId id, bool only_data) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(id));
+  return SyncNode(node, only_data);
+}
+
+Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
+  if (options_.read_only) {
+    return {};
+  }
+  if (node->state == nullptr) {
+    DescriptorPtr open;
+    {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
+      XZFS_ASSIGN_OR_RETURN(open, tree_.OpenNode(now));
+    }
+    const int error = os_.Sync(open->descriptor.get(), only_data);
+    return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+  }
+  XZFS_RETURN_IF_ERROR(SyncName(node));
+  FileState& state = *node->state;
+  DescriptorPtr hot;
+  std::shared_ptr<Overlay> overlay;
+  std::shared_ptr<Session> session;
+  bool name_is_unsynced = false;
+  {
+    MutexLock lock(state.mutex);
+    if (state.writers == 0 && state.overlay == nullptr) {
+      state.sync_error.reset();  // as the source's own, when all have closed it
+    }
+    if (state.sync_error) {
+      return tl::unexpected(*state.sync_error);
+    }
+    hot = state.hot;
+    overlay = state.overlay;
+    session = state.overlay_is_durable ? nullptr : state.session;
+    name_is_unsynced = state.name_is_unsynced;
+  }
+  DescriptorPtr dir;
+  if (name_is_unsynced) {
+    SharedLock names(namespace_);
+    std::string name;
+    XZFS_ASSIGN_OR_RETURN(dir, tree_.OpenParent(node, &name));
+  }
+  Status synced;
+  if (overlay != nullptr) {
+    // It remembers itself what can't be made good.
+    const bool failed_before = overlay->has_sync_error();
+    if (Status data = overlay->Sync(only_data); !data) {
+      if (!failed_before && overlay->has_sync_error()) {
+        NoteSyncFailed(node, data.error());
+      }
+      return data;
+    }
+    if (session != nullptr) {
+      const int error = os_.Sync(session->folder(), false);
+      synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
+    }
+    if (synced && dir != nullptr) {  // else the plain file could be back, and hide the base
+      const int error = os_.Sync(dir->descriptor.get(), false);
+      synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+    }
+  } else {
+    if (hot == nullptr) {
+      SharedLock names(namespace_);
+      XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
+      XZFS_ASSIGN_OR_RETURN(hot, tree_.OpenNode(now));
+    }
+    int error = os_.Sync(hot->descriptor.get(), only_data);
+    if (error == 0 && dir != nullptr) {
+      error = os_.Sync(dir->descriptor.get(), false);
+    }
+    synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
+  }
+  MutexLock lock(state.mutex);
+  if (!synced) {
+    // The kernel drops what it could not write and calls the pages clean: nothing may be built on
+    // them, and no later sync may say that they are safe.
+    state.sync_error = synced.error();
+    NoteSyncFailed(node, synced.error());
+  } else if (overlay == state.overlay) {
+    state.overlay_is_durable = true;
+  }
+  return synced;
+}
+
+Status Syncs::SyncDirectory(NodeId id) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(id));
+  if (node->is_removed) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, tree_.OpenNode(node));
+  if (options_.read_only) {
+    return {};
+  }
+  const int error = os_.Sync(dir->descriptor.get(), false);
+  return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
+}
+
+// A file that was synced is not to be on the disk under a name that it had before, nor beside
+// another stored file that had its name before: where the file system doesn't see to that its name
+// is synced first. The changes of an edited file and its name are in two files, and so are the
+// plain file and the compressed one that was removed or renamed before it was made.
+Status Syncs::SyncName(const NodePtr& node) {
+  FileState& state = *node->state;
+  uint64_t changes = 0;
+  {
+    MutexLock lock(state.mutex);
+    const bool is_unordered =
+        state.name_changes != state.synced_name_changes && !state.unlinked &&
+        !(state.hot != nullptr && os_.KeepsOrder(state.hot->descriptor.get())) &&
+        !(state.session != nullptr && os_.KeepsOrder(state.session->folder()));
+    if (!is_unordered) {
+      return {};
+    }
+    changes = state.name_changes;
+  }
+  int error = 0;
+  DescriptorPtr file;
+  {
+    SharedLock names(namespace_);
+    XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
+    std::string name;
+    // The base of an edited file may be in its old directory, too.
+    auto open =
+        now->kind == StoredKind::kCompressed ? tree_.OpenNode(now) : tree_.OpenParent(now, &name);
+    error = open ? 0 : -open.error().code;
+    file = open ? *open : nullptr;
+  }
+  if (file != nullptr && !os_.KeepsOrder(file->descriptor.get())) {
+    error = os_.Sync(file->descriptor.get(), /*only_data=*/false);
+  }
+  // We can't sync what we may not read. A file that somebody has moved meanwhile (ESTALE) keeps its
+  // content all the same.
+  if (error < 0 && error != -EACCES && error != -EBADF && error != -ESTALE) {
+    return FailErrno(-error, "sync the name of " + nodes_.PathOf(node->id));
+  }
+  MutexLock lock(state.mutex);
+  state.synced_name_changes = std::max(state.synced_name_changes, changes);
+  return {};
+}
+
+void Syncs::NoteSyncFailed(const NodePtr& node, const Error& error) {
+  stats_.syncs_failed.Add();
+  Log(LogLevel::kError, nodes_.PathOf(node->id) + ": " + error.message +
+                            "; syncs of it fail, and it's not compressed, until all have closed "
+                            "it: then it is written anew");
+}
+
+// What was not committed must survive that this was another boot.
+void Syncs::SyncOverlays() {
+  for (const NodeId id : edited_.All()) {
+    const NodePtr node = nodes_.Find(id);
+    const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
+    if (!synced) {
+      Log(LogLevel::kError, synced.error().message);
+    }
+  }
+}
+
+}  // namespace xzfs

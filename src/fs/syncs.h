@@ -1,0 +1,45 @@
+// Getting files to the disk, and what becomes of those that could not be.
+#pragma once
+
+#include "base/os.h"
+#include "base/stats.h"
+#include "fs/edited_files.h"
+#include "fs/node_tree.h"
+#include "fs/options.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Thread-safe. All block until the disk has it.
+class Syncs {
+ public:
+  Syncs(const Options& options, NodeTree& tree, EditedFiles& edited, Stats& stats, Os& os)
+      : options_(options),
+        tree_(tree),
+        nodes_(tree.nodes()),
+        namespace_(tree.namespace_lock()),
+        edited_(edited),
+        stats_(stats),
+        os_(os) {}
+
+  Status Sync(NodeId id, bool only_data);
+  Status SyncNode(const NodePtr& node, bool only_data) EXCLUDES(namespace_);
+  Status SyncDirectory(NodeId node);
+  // The name of a file is on the disk, where the file system may keep a later change and lose that.
+  Status SyncName(const NodePtr& node) EXCLUDES(namespace_);
+  // What is not committed must survive that this was another boot.
+  void SyncOverlays();
+
+ private:
+  void NoteSyncFailed(const NodePtr& node, const Error& error);
+
+  const Options& options_;
+  NodeTree& tree_;
+  NodeTable& nodes_;
+  SharedMutex& namespace_;
+  EditedFiles& edited_;
+  Stats& stats_;
+  Os& os_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,54 @@
+#include "fs/unfinished_commits.h"
+
+#include <linux/limits.h>
+
+#include <string>
+#include <utility>
+
+#include "base/log.h"
+#include "store/names.h"
+#include "store/plain_commit.h"
+
+namespace xzfs {
+
+// A commit that is at work gives up, and what it has published already beside the plain file goes.
+Status UnfinishedCommits::Cancel(const NodePtr& node, FileState& state) {
+  if (state.job == nullptr) {
+    return {};
+  }
+  state.job->cancelled = true;
+  if (const int leased = std::exchange(state.job->leased, -1); leased >= 0) {
+    os_.ReleaseLease(leased);  // we may be about to open it for writing
+  }
+  if (const int locked = std::exchange(state.job->locked, -1); locked >= 0) {
+    os_.Unlock(locked);  // who sees it locked takes that for another mount's commit
+  }
+  if (state.job->twin.inode != 0) {
+    XZFS_RETURN_IF_ERROR(RemoveTwin(node, state.job->twin));
+    state.job->twin = {};
+  }
+  state.job = nullptr;
+  return {};
+}
+
+// Removes the `.xz` beside a plain file, if it is that one.
+Status UnfinishedCommits::RemoveTwin(const NodePtr& node, const StoredKey& twin) {
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, tree_.OpenParent(node, &name));
+  return xzfs::RemoveTwin(os_, parent->descriptor.get(), name, twin);
+}
+
+// With its plain file gone it would be shown in its place.
+Status UnfinishedCommits::RemoveHidden(int dir, const StoredEntry& entry) {
+  const std::string twin = ColdNameOf(entry.logical_name, Format::kXz);
+  if (entry.kind != StoredKind::kPlain || twin.size() > NAME_MAX) {
+    return {};
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool removed, twins_.RemoveHidden(dir, entry.stored_name, twin));
+  if (removed) {
+    Log(LogLevel::kInfo, "'" + twin + "' was left by an interrupted commit, and removed");
+  }
+  return {};
+}
+
+}  // namespace xzfs

@@ -1,0 +1,84 @@
+#include "fs/version_reader.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+
+namespace xzfs {
+namespace {
+
+// More findings than these are a state of the source, not an accident in it.
+constexpr size_t kMostReports = 1000;
+
+}  // namespace
+
+VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)
+    : nodes_(tree.nodes()),
+      known_(tree.known()),
+      engine_(engine),
+      os_(os),
+      damaged_files_(kMostReports) {}
+
+// Completes a compressed `node`. Errors are those of the moment: a damaged Index is a property of
+// the node.
+Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
+  if (entry.known) {
+    node.SetKnown(*entry.known);
+    return {};
+  }
+  auto found = ReadIndex(parent, entry);
+  // After the reads: what is remembered of a version was read of it. A file that is being written
+  // is none yet.
+  const bool settled = IsUnchanged(os_, entry.file.get(), entry.attributes);
+  if (found) {
+    if (settled) {
+      *found = known_.Add(node.identity, entry.suffix, *found);
+      if (entry.head.size() == node.identity.size_bytes) {
+        engine_.small_files.Add(node.identity, std::move(entry.head));
+      }
+    }
+    node.SetKnown(*found);
+    return {};
+  }
+  Error& error = found.error();
+  if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
+    return tl::unexpected(std::move(error));
+  }
+  // A file that is being written looks damaged until it is complete: that is not worth an alarm.
+  const std::string key =
+      std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
+  const std::string what = nodes_.PathIn(parent, entry.stored_name) + ": " + error.message;
+  std::string line = "damaged: " + what + "; opening it fails with EIO until it is replaced";
+  if (error.code == EFBIG) {
+    line = "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size";
+  } else if (error.is_unsupported) {
+    line = "unsupported: " + what + "; opening it fails with EIO";
+  }
+  if (settled && damaged_files_.Report(LogLevel::kError, key, line) && !error.is_unsupported) {
+    engine_.stats.damaged_files.Add();
+  }
+  node.damage = std::move(error);
+  return {};
+}
+
+Result<KnownFile> VersionReader::ReadIndex(NodeId parent, const StoredEntry& entry) {
+  const ProbedFile stored(os_, entry);
+  const auto known_of = [&](const BlockIndex& index, uint64_t file_id) -> KnownFile {
+    return {.format = entry.format,
+            .plain_size = index.plain_size(),
+            .file_id = file_id,
+            .has_giant_blocks = index.largest_block() > engine_.whole_block_bytes};
+  };
+  if (entry.format == Format::kXz && entry.head.size() == stored.size()) {
+    // All of it is in memory already: no need to see whether others are reading the same.
+    XZFS_ASSIGN_OR_RETURN(const BlockIndex index, BlockIndex::Read(stored, entry.format, {}));
+    return known_of(index, engine_.files.NewId());
+  }
+  const auto path = [&] { return nodes_.PathIn(parent, entry.stored_name); };
+  XZFS_ASSIGN_OR_RETURN(const auto file, engine_.files.Look(Identity::Of(entry.attributes),
+                                                            entry.format, stored, path));
+  return known_of(file->index(), file->id());
+}
+
+}  // namespace xzfs

@@ -1,0 +1,33 @@
+// What a version of a compressed file is.
+#pragma once
+
+#include "base/os.h"
+#include "base/report_once.h"
+#include "cache/read_engine.h"
+#include "fs/node.h"
+#include "fs/node_tree.h"
+#include "store/source_dir.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Reads the Indexes of files that are looked up. Thread-safe.
+class VersionReader {
+ public:
+  VersionReader(NodeTree& tree, ReadEngine& engine, Os& os);
+
+  // Completes a compressed `node`, which `entry` in `parent` is. Errors are those of the moment: a
+  // damaged Index is a property of the node.
+  Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
+
+ private:
+  Result<KnownFile> ReadIndex(NodeId parent, const StoredEntry& entry);
+
+  NodeTable& nodes_;
+  KnownFiles& known_;
+  ReadEngine& engine_;
+  Os& os_;
+  ReportOnce damaged_files_;
+};
+
+}  // namespace xzfs

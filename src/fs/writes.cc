@@ -1,0 +1,365 @@
+// Changing the content of files. What is written goes to the plain stored file (hot) or to the
+// overlay (edited), at once; committing it is the business of Commits.
+//
+// A handle belongs to its node, so each call looks at what the node is now: a file that was hot
+// when it was opened may have been committed since (sync_close, with a descriptor that was dup'ed)
+// and gets an overlay at the next write.
+#include "fs/writes.h"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "base/log.h"
+
+namespace xzfs {
+namespace {
+
+// For where holes are looked for: the bytes of a compressed file are data.
+Result<uint64_t> SeekInData(uint64_t offset, uint64_t size, int whence) {
+  if (offset >= size) {
+    return Fail(ENXIO, "seek behind the end");
+  }
+  return whence == SEEK_HOLE ? size : offset;
+}
+
+}  // namespace
+
+Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_file) {
+  XZFS_RETURN_IF_ERROR(parts_.zones.RequireWritableAt(id));
+  XZFS_ASSIGN_OR_RETURN(NodePtr node, parts_.tree.WithState(id));
+  FileState& state = *node->state;
+  parts_.pending.AddWriter();  // before the hint is noted
+  const auto prepare = [&]() -> Status {
+    SharedLock names(namespace_);
+    MutexLock lock(state.mutex);
+    XZFS_ASSIGN_OR_RETURN(node, parts_.tree.FindNode(id));  // what it is now that no commit can end
+    if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
+      return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
+    }
+    if (node->damage) {
+      return Fail(node->damage->is_unsupported ? EOPNOTSUPP : node->damage->code,
+                  nodes_.PathOf(id) + ": " + node->damage->message);
+    }
+    if (node->kind == StoredKind::kCompressed && node->format != Format::kXz) {
+      return Fail(EROFS, nodes_.PathOf(id) + ": files of the older formats can only be read");
+    }
+    XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, state));
+    XZFS_RETURN_IF_ERROR(HoldDescriptors(node, state));
+    if (new_file != nullptr) {
+      // Its mode may not allow us to open it again.
+      state.hot = std::move(new_file);
+      ++state.name_changes;
+      state.changed = true;
+      state.is_prepared = true;
+      parts_.pending.Note(node);
+    } else if (node->kind == StoredKind::kPlain) {
+      XZFS_RETURN_IF_ERROR(parts_.plain_files.OpenHot(node, state, (flags & O_APPEND) != 0));
+    } else {
+      XZFS_RETURN_IF_ERROR(parts_.overlays.RequireChangeable(node));
+    }
+    if (!nodes_.Pin(id)) {  // the kernel may tell of the node's end before that of the handle
+      return Fail(ESTALE, "unknown node " + std::to_string(id));
+    }
+    ++state.writers;
+    state.may_differ = true;
+    return {};
+  };
+  if (const Status prepared = prepare(); !prepared) {
+    MutexLock lock(state.mutex);
+    if (state.writers == 0 && !state.unlinked) {
+      state.hot = nullptr;
+    }
+    LetDescriptorsGo(state);
+    parts_.pending.RemoveWriter();
+    return tl::unexpected(prepared.error());
+  }
+  return node;
+}
+
+// Of those that writers need. Refused is who opens, not who has opened already.
+Status Writes::HoldDescriptors(const NodePtr& node, FileState& state) {
+  if (state.held.empty()) {
+    const size_t count = node->kind == StoredKind::kPlain ? 1 : 2;
+    XZFS_ASSIGN_OR_RETURN(state.held, parts_.held.Hold(count));
+  }
+  return state.overlay != nullptr && state.writers == 0 ? state.overlay->KeepOpen() : Status();
+}
+
+void Writes::LetDescriptorsGo(FileState& state) {
+  if (state.writers != 0) {
+    return;
+  }
+  if (state.overlay != nullptr) {
+    state.overlay->LetClose();
+  }
+  if (state.hot == nullptr) {
+    state.held = {};
+  }
+}
+
+// `file`: the handle that goes; null if it was counted without one.
+void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
+  FileState& state = *node->state;
+  bool queue = false;
+  {
+    MutexLock lock(state.mutex);
+    state.closing -= file != nullptr && file->SetClosing(false) ? 1 : 0;
+    if (--state.writers != 0) {
+      parts_.requests.NoteClosing(node->id, state);
+    } else {
+      if (!state.unlinked) {
+        state.hot = nullptr;
+        state.is_prepared = false;
+        queue = state.changed && state.job == nullptr;
+      }
+      LetDescriptorsGo(state);
+      const NodePtr now = nodes_.Find(node->id);
+      state.may_differ =
+          state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
+    }
+  }
+  if (queue) {
+    parts_.requests.Queue(node);
+  }
+  {
+    // Not before: who waits for all commits must find it here or in the queue.
+    MutexLock lock(state.mutex);
+    parts_.requests.NoteClosing(node->id, state);
+  }
+  if (parts_.pending.RemoveWriter() && parts_.committer.is_idle()) {
+    parts_.pending.DropIfIdle();  // it became idle while there was a writer
+  }
+  parts_.tree.Forget(node->id, 1);
+}
+
+// Once nobody asks any more all handles are as good as closed, and what was removed has no user.
+// The kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
+// of files that it forgets (FORGET).
+void Writes::EndHandles() {
+  for (const NodeId id : nodes_.FileIds()) {
+    const NodePtr node = nodes_.Find(id);
+    if (node == nullptr || node->state == nullptr) {
+      continue;
+    }
+    FileState& state = *node->state;
+    MutexLock lock(state.mutex);
+    if (state.unlinked) {
+      parts_.edited.Drop(id, state);
+    } else if (state.writers != 0) {
+      state.closing = state.writers;
+      parts_.requests.NoteClosing(id, state);
+    }
+  }
+}
+
+// What a change goes to. REQUIRES: a writer is counted.
+Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, bool appends) {
+  XZFS_RETURN_IF_ERROR(parts_.plain_files.EscapeName(id));
+  SharedLock names(namespace_);  // its name may be needed
+  XZFS_ASSIGN_OR_RETURN(const NodePtr known, parts_.tree.FindNode(id));
+  if (known->state == nullptr) {
+    return Fail(EBADF, "the file was not opened for writing");
+  }
+  FileState& state = *known->state;
+  MutexLock lock(state.mutex);
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.FindNode(id));
+  if (parts_.edited.IsHalfOverwritten(FileId::Of(node->identity))) {
+    return EditedFiles::FailHalfOverwritten(nodes_.PathOf(id));
+  }
+  // A commit may be at work when a descriptor was closed of which there is another one.
+  XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, state));
+  if (file != nullptr && file->SetClosing(false)) {
+    --state.closing;
+    parts_.requests.NoteClosing(id, state);
+  }
+  DescriptorPtr hot;
+  std::shared_ptr<Overlay> overlay;
+  if (node->kind == StoredKind::kPlain) {
+    XZFS_RETURN_IF_ERROR(parts_.plain_files.PrepareHot(node, state, appends));
+    hot = state.hot;
+  } else {
+    XZFS_ASSIGN_OR_RETURN(overlay, parts_.overlays.EditedOverlay(node, state));
+    state.may_differ = true;
+  }
+  state.changed = true;
+  return Writable{node, std::move(hot), std::move(overlay), state.keeps_name,
+                  Changing(known->state)};
+}
+
+Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
+                             std::span<const std::byte> bytes) {
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file));
+  if (to.overlay != nullptr) {
+    XZFS_RETURN_IF_ERROR(to.overlay->Write(offset, bytes));
+    return bytes.size();
+  }
+  XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](FileHead& head) { head.Put(offset, bytes); }));
+  size_t done = 0;
+  while (done < bytes.size()) {
+    const ssize_t put =
+        parts_.os.PWrite(to.hot->descriptor.get(), bytes.subspan(done), offset + done);
+    if (put < 0 && done == 0) {
+      return FailErrno(static_cast<int>(-put), "write " + nodes_.PathOf(file.id()));
+    }
+    if (put <= 0) {
+      break;
+    }
+    done += static_cast<size_t>(put);
+  }
+  return done;
+}
+
+// The offset that the kernel sends is made of the size that it knows, which is not the real one
+// when somebody else writes to the file.
+Result<Appended> Writes::Append(const OpenFile& file, uint64_t expected,
+                                std::span<const std::byte> bytes) {
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
+  Appended done;
+  if (to.overlay != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const uint64_t at, to.overlay->Append(bytes));
+    if (at != expected) {
+      done.stale_from = std::min(at, expected);
+    }
+    done.bytes = bytes.size();
+    return done;
+  }
+  XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](FileHead& head) { head.Put(head.size, bytes); }));
+  MutexLock lock(to.hot->position);
+  while (done.bytes < bytes.size()) {
+    uint64_t end = 0;
+    const ssize_t put = parts_.os.Append(to.hot->descriptor.get(), bytes.subspan(done.bytes), &end);
+    if (put < 0 && done.bytes == 0) {
+      return FailErrno(static_cast<int>(-put), "append to " + nodes_.PathOf(file.id()));
+    }
+    if (put <= 0) {
+      break;
+    }
+    done.bytes += static_cast<size_t>(put);
+    if (end != expected + done.bytes) {
+      done.stale_from = std::min(expected, end - static_cast<size_t>(put));
+    }
+  }
+  return done;
+}
+
+// REQUIRES: a writer is counted.
+Status Writes::Resize(NodeId id, uint64_t size, const OpenFile* file) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr known, parts_.tree.WithState(id));
+  bool keeps_size = false;
+  {
+    MutexLock lock(known->state->mutex);
+    XZFS_ASSIGN_OR_RETURN(const NodePtr now, parts_.tree.FindNode(id));
+    keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay == nullptr &&
+                 now->plain_size == size && size != 0;
+  }
+  if (keeps_size) {  // it needs no overlay for that
+    AttributeChange now;
+    now.mtime = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
+    return parts_.attributes.ChangeTimes(known, now);
+  }
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(id, file));
+  if (to.overlay != nullptr) {
+    return to.overlay->Truncate(size);
+  }
+  XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](FileHead& head) { head.Resize(size); }));
+  if (const int error = parts_.os.Truncate(to.hot->descriptor.get(), size); error < 0) {
+    return FailErrno(-error, "truncate " + nodes_.PathOf(id));
+  }
+  return {};
+}
+
+Status Writes::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length) {
+  const bool appends = (file.flags() & O_APPEND) != 0;
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, appends));
+  if (to.overlay == nullptr) {
+    XZFS_RETURN_IF_ERROR(
+        KeepPlainLook(to, [&](FileHead& head) { head.Allocate(mode, offset, length); }));
+    const int error = parts_.os.Allocate(to.hot->descriptor.get(), mode, offset, length);
+    return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
+  }
+  constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
+  if ((mode & ~kKnown) != 0) {
+    return Fail(EOPNOTSUPP, "fallocate mode " + std::to_string(mode) + " of a compressed file");
+  }
+  if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) != 0) {
+    XZFS_RETURN_IF_ERROR(to.overlay->Zero(offset, length));
+  }
+  if ((mode & FALLOC_FL_KEEP_SIZE) == 0 && offset + length > to.overlay->size()) {
+    XZFS_RETURN_IF_ERROR(to.overlay->Truncate(offset + length));
+  }
+  // Also if it was all there.
+  const struct timespec now[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT},
+                                  {.tv_sec = 0, .tv_nsec = UTIME_NOW}};
+  return to.overlay->SetTimes(now);
+}
+
+Result<uint64_t> Writes::Seek(const OpenFile& file, uint64_t offset, int whence) {
+  if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+    return Fail(EINVAL, "lseek");
+  }
+  SharedLock names(namespace_);
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.FindNode(file.id()));
+  if (node->kind == StoredKind::kCompressed) {
+    XZFS_ASSIGN_OR_RETURN(struct stat st, parts_.tree.StatNode(node));
+    XZFS_RETURN_IF_ERROR(parts_.tree.ShowAttributes(*node, &st));
+    return SeekInData(offset, static_cast<uint64_t>(st.st_size), whence);
+  }
+  DescriptorPtr open = parts_.tree.KeptDescriptor(node);
+  if (open == nullptr) {
+    XZFS_ASSIGN_OR_RETURN(open, parts_.tree.OpenNode(node));
+  }
+  MutexLock lock(open->position);
+  const int64_t at = parts_.os.Seek(open->descriptor.get(), static_cast<int64_t>(offset), whence);
+  if (at < 0) {
+    return FailErrno(static_cast<int>(-at), "lseek " + nodes_.PathOf(node->id));
+  }
+  return static_cast<uint64_t>(at);
+}
+
+// The release comes later than this, and after close has returned. So this is what counts for who
+// waits for a commit; a write through another descriptor of the handle takes it back.
+Result<bool> Writes::Flush(const OpenFile& file) {
+  if (!file.may_write()) {
+    return false;
+  }
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.WithState(file.id()));
+  FileState& state = *node->state;
+  MutexLock lock(state.mutex);
+  state.closing += file.SetClosing(true) ? 0 : 1;
+  parts_.requests.NoteClosing(file.id(), state);
+  const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
+  return is_last && parts_.options.sync_close && parts_.options.compress != Compress::kOff;
+}
+
+Result<struct stat> Writes::SetAttributes(NodeId id, const AttributeChange& change,
+                                          const OpenFile* file) {
+  XZFS_RETURN_IF_ERROR(parts_.zones.RequireWritableAt(id));
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.FindNode(id));
+  XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeStored(node, change));
+  if (change.size) {
+    if (file != nullptr && file->may_write()) {
+      XZFS_RETURN_IF_ERROR(Resize(id, *change.size, file));
+    } else {
+      XZFS_ASSIGN_OR_RETURN(const NodePtr writing, BeginWriting(id, O_WRONLY));
+      const Status resized = Resize(id, *change.size);
+      EndWriting(writing);
+      XZFS_RETURN_IF_ERROR(resized);
+    }
+  }
+  if (change.atime || change.mtime) {
+    XZFS_ASSIGN_OR_RETURN(const NodePtr now, parts_.tree.FindNode(id));
+    XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeTimes(now, change));
+  }
+  return parts_.tree.GetAttributes(id);
+}
+
+Status Writes::KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change) {
+  return parts_.plain_files.KeepPlainLook(*to.node, *to.hot, to.keeps_name, change);
+}
+
+}  // namespace xzfs

@@ -1,0 +1,126 @@
+// Changing the content of files.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "base/os.h"
+#include "fs/answers.h"
+#include "fs/attributes.h"
+#include "fs/commit_requests.h"
+#include "fs/descriptor_shares.h"
+#include "fs/edited_files.h"
+#include "fs/node_tree.h"
+#include "fs/open_file.h"
+#include "fs/options.h"
+#include "fs/overlays.h"
+#include "fs/pending_notes.h"
+#include "fs/plain_files.h"
+#include "fs/unfinished_commits.h"
+#include "fs/zone_table.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// What changes of a file work with.
+struct WriteParts {
+  const Options& options;
+  NodeTree& tree;
+  ZoneTable& zones;
+  PendingNotes& pending;
+  EditedFiles& edited;
+  UnfinishedCommits& unfinished;
+  Attributes& attributes;
+  CommitRequests& requests;
+  Committer& committer;
+  PlainFiles& plain_files;
+  Overlays& overlays;
+  DescriptorQuota& held;
+  Os& os;
+};
+
+// Thread-safe. BeginWriting, Resize and SetAttributes fail with EWOULDBLOCK while another mount
+// keeps writers away from a file, because it's at the last steps of its commit: to be tried again.
+// All fail with EROFS on a mount that is read-only.
+class Writes {
+ public:
+  explicit Writes(const WriteParts& parts)
+      : parts_(parts), nodes_(parts.tree.nodes()), namespace_(parts.tree.namespace_lock()) {}
+
+  // Counts a writer, which EndWriting takes back. From here on no commit touches the file, and
+  // nothing more of it is put into the kernel's page cache: what is just being put there may be of
+  // before, so the kernel is not to be told of success before that has ended (FuseOperations).
+  // `new_file`: the plain file, if it was made just now.
+  Result<NodePtr> BeginWriting(NodeId id, int flags, DescriptorPtr new_file = nullptr)
+      EXCLUDES(namespace_);
+  // `file`: the handle that goes; null if it was counted without one.
+  void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
+  // Nobody writes to the file: its descriptors are others' to have.
+  void LetDescriptorsGo(FileState& state) REQUIRES(state.mutex);
+  // Nobody asks any more: all handles are as good as closed, and what was removed has no user. The
+  // kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
+  // of files that it forgets (FORGET).
+  void EndHandles();
+
+  // Writes all of `bytes`, or returns how many were written before the error. REQUIRES: the file
+  // was opened for writing.
+  Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
+  // The same at the end that the file really has, whoever else appends to it. `expected`: where the
+  // kernel takes that to be. REQUIRES: the handle appends.
+  Result<Appended> Append(const OpenFile& file, uint64_t expected,
+                          std::span<const std::byte> bytes);
+  // REQUIRES: a writer is counted.
+  Status Resize(NodeId id, uint64_t size, const OpenFile* file = nullptr);
+  // As fallocate(2).
+  Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
+  // As lseek(2) with SEEK_DATA and SEEK_HOLE.
+  Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
+  // A descriptor of it is about to be closed. True, with sync_close and if it's the last handle
+  // that may write: close is to wait until CommitRequests::CommitNow says that it is committed.
+  Result<bool> Flush(const OpenFile& file);
+
+  // `file`: the handle it was asked through; may be null.
+  Result<struct stat> SetAttributes(NodeId node, const AttributeChange& change,
+                                    const OpenFile* file);
+
+ private:
+  // Counts a change of a file that is on its way: no commit begins while it lives.
+  class Changing {
+   public:
+    explicit Changing(std::shared_ptr<FileState> state) REQUIRES(state->mutex)
+        : state_(std::move(state)) {
+      ++state_->changing;
+    }
+    Changing(Changing&& other) noexcept = default;
+    Changing& operator=(Changing&&) = delete;
+    ~Changing() {
+      if (state_ != nullptr) {
+        MutexLock lock(state_->mutex);
+        --state_->changing;
+      }
+    }
+
+   private:
+    std::shared_ptr<FileState> state_;
+  };
+  // What a change of a file goes to.
+  struct Writable {
+    NodePtr node;
+    DescriptorPtr hot;                 // of a plain file, or
+    std::shared_ptr<Overlay> overlay;  // of a compressed one
+    int keeps_name;                    // FileState::keeps_name
+    Changing counted;
+  };
+
+  Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
+  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
+  Status KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change);
+
+  const WriteParts parts_;
+  NodeTable& nodes_;
+  SharedMutex& namespace_;
+};
+
+}  // namespace xzfs

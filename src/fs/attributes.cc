@@ -44,17 +44,17 @@ Status Attributes::ChangeByNameOrFd(NodeId id, const Changer& changer) {
     return ChangeWith(node, changer);
   }
   // So that no overlay is made over what is changing.
-  MutexLock lock(node->state->mutex);
+  FileLock lock(*node->state);
   // What is being committed has the old attributes.
   XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
-  if (changer.of_overlay && node->state->overlay != nullptr) {
-    return changer.of_overlay(*node->state->overlay);
+  if (changer.of_overlay && node->state->overlay() != nullptr) {
+    return changer.of_overlay(*node->state->overlay());
   }
   XZFS_RETURN_IF_ERROR(ChangeWith(node, changer));
-  if (node->state->overlay != nullptr) {
+  if (node->state->overlay() != nullptr) {
     // The ctime that is shown is the later one of two files, whose clocks may be of different
     // grain: only so it moves for sure.
-    node->state->overlay->TouchCtime();
+    node->state->overlay()->TouchCtime();
   }
   return {};
 }
@@ -163,8 +163,8 @@ Result<size_t> Attributes::AskByNameOrFd(NodeId id, const std::string& what, ByN
   ssize_t length = 0;
   DescriptorPtr open = tree_.KeptDescriptor(node);
   if (open == nullptr && node->kind == StoredKind::kPlain && node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
-    open = node->state->hot;
+    FileLock lock(*node->state);
+    open = node->state->plain().file;
   }
   if (open != nullptr) {
     length = by_fd(open->descriptor.get());

@@ -89,11 +89,11 @@ Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
       return {};
     }
     {
-      MutexLock lock(node->state->mutex);
-      if (node->state->writers != 0 || node->state->unlinked) {
+      FileLock lock(*node->state);
+      if (node->state->writers() != 0 || node->state->unlinked()) {
         return {};
       }
-      node->state->changed = true;  // that is: there is something to commit
+      node->state->NoteChange();  // that is: there is something to commit
     }
     cold_node_ = *id;
     return committer_.CommitNow(*id, static_cast<uint64_t>(st.st_size));
@@ -110,7 +110,7 @@ void ColdFiles::Cancel() {
   if (node == nullptr || node->state == nullptr) {
     return;
   }
-  MutexLock lock(node->state->mutex);
+  FileLock lock(*node->state);
   static_cast<void>(unfinished_.Cancel(node, *node->state));
 }
 
@@ -121,9 +121,9 @@ void ColdFiles::NoteUse(const Node& node, int dir, const std::string& name, cons
     return;
   }
   if (node.state != nullptr) {
-    MutexLock lock(node.state->mutex);
-    if (node.state->job != nullptr) {
-      node.state->job->cancelled = true;
+    FileLock lock(*node.state);
+    if (node.state->job() != nullptr) {
+      node.state->job()->cancelled = true;
     }
   }
   const struct timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_NOW},

@@ -50,11 +50,11 @@ void CommitReport::RetryGivenUp() {
       continue;
     }
     {
-      MutexLock lock(node->state->mutex);
-      if (node->state->unlinked || node->state->job != nullptr) {
+      FileLock lock(*node->state);
+      if (node->state->unlinked() || node->state->job() != nullptr) {
         continue;
       }
-      node->state->changed = true;
+      node->state->NoteChange();
     }
     requests_.Queue(node, /*is_awaited=*/true);
   }

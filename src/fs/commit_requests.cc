@@ -9,8 +9,8 @@ namespace xzfs {
 // Queues a file whose last writer is gone.
 void CommitRequests::Queue(const NodePtr& node, bool is_awaited) {
   if (options_.compress != Compress::kClose) {
-    MutexLock lock(node->state->mutex);
-    if (node->state->overlay == nullptr) {
+    FileLock lock(*node->state);
+    if (node->state->overlay() == nullptr) {
       return;
     }
   }
@@ -30,9 +30,8 @@ void CommitRequests::CommitNow(NodeId id, const Committer::Done& done) {
 
 // Remembers files of which every handle that may write is closing.
 void CommitRequests::NoteClosing(NodeId id, const FileState& state) {
-  const bool is_closing = state.writers != 0 && state.closing == state.writers && state.changed;
   MutexLock lock(mutex_);
-  if (is_closing) {
+  if (state.is_closing()) {
     closing_.insert(id);
   } else {
     closing_.erase(id);

@@ -127,7 +127,7 @@ void Commits::ParkCommits() {
   for (const NodeId id : parts_.committer.Pending()) {
     const NodePtr node = nodes_.Find(id);
     if (node != nullptr && node->state != nullptr) {
-      MutexLock lock(node->state->mutex);
+      FileLock lock(*node->state);
       if (const Status cancelled = parts_.unfinished.Cancel(node, *node->state); !cancelled) {
         Log(LogLevel::kWarning, cancelled.error().message);
       }

@@ -10,22 +10,21 @@ namespace xzfs {
 // The node stays until DetachOverlay. REQUIRES: a lookup is counted for that.
 void EditedFiles::Attach(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
                          std::shared_ptr<Session> session, ZonePtr zone) {
-  state.edited_file = FileId::Of(node.identity);
+  const FileId file = FileId::Of(node.identity);
   {
     MutexLock lock(mutex_);
-    edited_.insert_or_assign(state.edited_file, node.id);
+    edited_.insert_or_assign(file, node.id);
   }
-  state.session = std::move(session);
-  state.zone = std::move(zone);
-  state.overlay_holds_node = true;
-  state.overlay_is_durable = false;
-  ++state.name_changes;  // perhaps it was renamed just before
-  state.overlay = std::move(overlay);
+  state.BecomeEdited({.overlay = std::move(overlay),
+                      .file = file,
+                      .session = std::move(session),
+                      .zone = std::move(zone),
+                      .holds_node = true});
 }
 
 void EditedFiles::Drop(NodeId id, FileState& state) {
-  if (state.overlay != nullptr) {
-    if (const Status removed = state.overlay->Remove(); !removed) {
+  if (state.overlay() != nullptr) {
+    if (const Status removed = state.overlay()->Remove(); !removed) {
       Log(LogLevel::kWarning, removed.error().message);
     }
     Detach(id, state);
@@ -34,20 +33,16 @@ void EditedFiles::Drop(NodeId id, FileState& state) {
 
 // The node is not kept for it any more.
 void EditedFiles::Detach(NodeId id, FileState& state) {
-  if (state.overlay != nullptr) {
-    const bool held = std::exchange(state.overlay_holds_node, false);
-    Forget(id, state.edited_file);
-    state.overlay = nullptr;
-    state.session = nullptr;
-    state.zone = nullptr;
-    tree_.Forget(id, held ? 1 : 0);
+  const FileState::Edit edit = state.DetachOverlay();
+  if (edit.overlay != nullptr) {
+    Forget(id, edit.file);
+    tree_.Forget(id, edit.holds_node ? 1 : 0);
   }
 }
 
-// The overlay, if there is one, goes with the node.
 void EditedFiles::Release(NodeId id, FileState& state) {
-  if (state.overlay != nullptr && std::exchange(state.overlay_holds_node, false)) {
-    Forget(id, state.edited_file);
+  if (state.overlay() != nullptr && state.ReleaseNode()) {
+    Forget(id, state.edit().file);
     tree_.Forget(id, 1);
   }
 }

@@ -88,8 +88,8 @@ class EditedFile : public RandomAccessFile {
 
 FileCommit::~FileCommit() {
   if (job_ != nullptr) {
-    MutexLock lock(state_->mutex);
-    if (state_->job == job_) {
+    FileLock lock(*state_);
+    if (state_->job() == job_) {
       const NodePtr node = parts_.tree.nodes().Find(id_);
       const Status removed =
           job_->twin.inode == 0 ? Status() : parts_.unfinished.RemoveTwin(node, job_->twin);
@@ -97,7 +97,7 @@ FileCommit::~FileCommit() {
         Log(LogLevel::kWarning, removed.error().message);
         claim_ = {};  // it stays hidden until somebody can
       }
-      state_->job = nullptr;
+      state_->DropJob();
     }
   }
   if (!temp_.name.empty()) {
@@ -151,9 +151,9 @@ void FileCommit::NoteAttempt(const Result<Outcome>& outcome) {
   if (outcome || is_tried_again || (!IsFinal(outcome.error()) && !is_base_damaged_)) {
     return;
   }
-  MutexLock lock(state_->mutex);
+  FileLock lock(*state_);
   if (!job_->cancelled) {
-    state_->changed = false;
+    state_->ForgetChange();
     has_given_up_ = true;
   }
 }
@@ -184,29 +184,23 @@ Status FileCommit::MendSync() {
   FileState& state = *node->state;
   std::shared_ptr<Overlay> overlay;
   {
-    MutexLock lock(state.mutex);
+    FileLock lock(state);
     const bool failed =
-        state.sync_error || (state.overlay != nullptr && state.overlay->has_sync_error());
-    if (!failed || WritersOf(state) != 0 || state.unlinked) {
+        state.sync_error() || (state.overlay() != nullptr && state.overlay()->has_sync_error());
+    if (!failed || state.WritersFor(is_awaited_) != 0 || state.unlinked()) {
       return {};
     }
-    overlay = state.overlay;
+    overlay = state.overlay();
   }
   if (overlay != nullptr) {
     XZFS_RETURN_IF_ERROR(overlay->Renew());
   }
-  MutexLock lock(state.mutex);
-  if (WritersOf(state) == 0 && state.overlay == overlay) {
-    state.sync_error.reset();
-    state.overlay_is_durable = false;
+  FileLock lock(state);
+  if (state.WritersFor(is_awaited_) == 0 && state.overlay() == overlay) {
+    state.MendSync();
+    state.NoteDurable(false);
   }
   return {};
-}
-
-// A program that closed the last descriptor and waits has no writer any more, though the kernel may
-// not have told us. For all others a handle that is there is one that may be written to.
-unsigned FileCommit::WritersOf(const FileState& state) const {
-  return state.writers - (is_awaited_ ? state.closing : 0);
 }
 
 // Takes the job, if there is something to commit.
@@ -219,30 +213,28 @@ bool FileCommit::Begin() {
   // Not in the midst of a change of name or attributes, which has cancelled the commit that there
   // was already: this one would go on with what the node has been.
   SharedLock names(parts_.tree.namespace_lock());
-  MutexLock lock(state_->mutex);
+  FileLock lock(*state_);
   node_ = parts_.tree.nodes().Find(id_);
-  overlay_ = state_->overlay;
-  const bool pending = node_->kind == StoredKind::kPlain ? state_->changed : overlay_ != nullptr;
-  if (!pending || state_->unlinked || state_->changing != 0) {
+  overlay_ = state_->overlay();
+  const bool pending = node_->kind == StoredKind::kPlain ? state_->changed() : overlay_ != nullptr;
+  if (!pending || state_->unlinked() || state_->is_changing()) {
     return false;
   }
   why_left_ = WhyBroken();
   if (why_left_) {
     return false;
   }
-  if (WritersOf(*state_) != 0 || parts_.requests.is_parking()) {
-    return false;
+  if (!parts_.requests.is_parking()) {
+    job_ = state_->TakeJob(is_awaited_);
   }
-  job_ = std::make_shared<CommitJob>();
-  state_->job = job_;
-  return true;
+  return job_ != nullptr;
 }
 
 // Why nothing may be made of what is there.
 std::optional<Error> FileCommit::WhyBroken() {
   const std::string path = parts_.tree.nodes().PathOf(id_);
-  if (state_->sync_error) {
-    return *state_->sync_error;
+  if (state_->sync_error()) {
+    return *state_->sync_error();
   }
   if (overlay_ != nullptr && overlay_->has_sync_error()) {
     return Error{EIO, path + ": a sync of its pending changes failed"};
@@ -256,7 +248,7 @@ std::optional<Error> FileCommit::WhyBroken() {
 // It stays plain until it is changed again. What a commit that was cut off left beside it goes.
 Result<Committer::Outcome> FileCommit::LeaveHot() {
   SharedLock names(parts_.tree.namespace_lock());
-  MutexLock lock(state_->mutex);
+  FileLock lock(*state_);
   if (job_->cancelled) {
     return Outcome::kCancelled;
   }
@@ -268,7 +260,7 @@ Result<Committer::Outcome> FileCommit::LeaveHot() {
   entry.logical_name = StripEscape(name_).value_or(name_);
   entry.attributes = attributes_;
   XZFS_RETURN_IF_ERROR(parts_.unfinished.RemoveHidden(parent->descriptor.get(), entry));
-  state_->changed = false;
+  state_->ForgetChange();
   parts_.pending.Forget(id_);
   return Outcome::kLeft;
 }
@@ -291,8 +283,8 @@ Result<bool> FileCommit::OpenTruth() {
 Result<bool> FileCommit::TryOpenTruth() {
   SharedLock names(parts_.tree.namespace_lock());
   {
-    MutexLock lock(state_->mutex);
-    if (state_->unlinked || job_->cancelled) {  // while we waited for the names
+    FileLock lock(*state_);
+    if (state_->unlinked() || job_->cancelled) {  // while we waited for the names
       job_->cancelled = true;
       return Fail(ECANCELED, parts_.tree.nodes().PathOf(id_) + " was removed");
     }
@@ -393,13 +385,13 @@ void FileCommit::ReportLongName() {
 // encoded for nothing.
 Status FileCommit::ClaimHot() {
   const PlainFile plain = Plain();
-  MutexLock lock(state_->mutex);
+  FileLock lock(*state_);
   XZFS_RETURN_IF_ERROR(LockPlain(os(), plain));
   if (job_->cancelled) {
     return Fail(ECANCELED, plain.path + " is being changed");
   }
   job_->locked = truth_.get();
-  if (state_->hot != nullptr) {
+  if (state_->plain().file != nullptr) {
     return {};  // by ourselves: the handle that is being closed
   }
   return CheckUnopened(os(), plain);

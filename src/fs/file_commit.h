@@ -38,7 +38,6 @@ class FileCommit {
   class KeptDirectory;
 
   Status MendSync();
-  unsigned WritersOf(const FileState& state) const REQUIRES(state.mutex);
   bool Begin();
   Result<bool> FindPlace();
   Result<Outcome> Attempt();

@@ -73,11 +73,11 @@ class FileCommit::KeptDirectory {
 void FileCommit::AwaitReads() {
   std::weak_ptr<SharedDescriptor> hot;
   {
-    MutexLock lock(state_->mutex);
+    FileLock lock(*state_);
     if (job_->cancelled) {
       return;
     }
-    hot = std::exchange(state_->hot, nullptr);
+    hot = state_->ClosePlain();
   }
   const auto enough = std::chrono::steady_clock::now() + kMostReading;
   while (!hot.expired() && std::chrono::steady_clock::now() < enough) {
@@ -110,7 +110,7 @@ void FileCommit::EndClaim() {
 // Step 6: gives the compressed file its name beside the plain one. False if it must not have it.
 Result<bool> FileCommit::PublishTwin() {
   ExclusiveLock names(parts_.tree.namespace_lock());
-  MutexLock lock(state_->mutex);
+  FileLock lock(*state_);
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, parts_.tree.OpenParent(node_, &name));
   if (job_->cancelled) {
@@ -155,8 +155,8 @@ Result<Committer::Outcome> FileCommit::PublishHot() {
     return outcome;
   }
   claim_.Done();
-  MutexLock lock(state_->mutex);
-  state_->name_is_unsynced = false;
+  FileLock lock(*state_);
+  state_->NoteNameUnsynced(false);
   return outcome;
 }
 
@@ -165,11 +165,11 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
   XZFS_RETURN_IF_ERROR(ClaimPlace(Claim::Kind::kTwin));
   XZFS_ASSIGN_OR_RETURN(const bool published, PublishTwin());
   if (!published) {
-    MutexLock lock(state_->mutex);
+    FileLock lock(*state_);
     if (job_->cancelled) {
       return Outcome::kCancelled;  // a writer has come: there is something new to commit
     }
-    state_->changed = false;
+    state_->ForgetChange();
     parts_.pending.Forget(id_);
     return Outcome::kLeft;
   }
@@ -181,7 +181,7 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
     return FailErrno(-error, "sync the directory of " + parts_.tree.nodes().PathOf(id_));
   }
   ExclusiveLock names(parts_.tree.namespace_lock());
-  MutexLock lock(state_->mutex);
+  FileLock lock(*state_);
   if (job_->cancelled) {
     return Outcome::kCancelled;
   }
@@ -191,7 +191,7 @@ Result<Committer::Outcome> FileCommit::ReplacePlain() {
   XZFS_RETURN_IF_ERROR(RemovePlain(os(), Plain(), dir, name, *twin_));
   job_->twin = {};
   XZFS_RETURN_IF_ERROR(BecomeCold(ColdNameOfPlain(name)));
-  state_->name_is_unsynced = true;
+  state_->NoteNameUnsynced(true);
   return Outcome::kDone;
 }
 
@@ -201,11 +201,9 @@ Status FileCommit::BecomeCold(const std::string& name) {
   // for want of that, the new file has its name already.
   struct stat before = attributes_;
   const Status shown = parts_.tree.ShowAttributes(*node_, overlay_.get(), &before);
-  state_->changed = false;
   parts_.pending.Forget(id_);
-  state_->hot = nullptr;
   parts_.edited.Detach(id_, *state_);
-  state_->job = nullptr;
+  state_->BecomeCompressed();
   parts_.tree.files().Unpin(id_);  // of what the file has been
   struct stat st = {};
   const int file = is_in_place_ ? truth_.get() : temp_.file.get();
@@ -233,7 +231,7 @@ Status FileCommit::BecomeCold(const std::string& name) {
       &name);
   parts_.tree.DropRead(*node_);  // of the old base
   // Not before: what was decoded of the old base would seem to be of this file.
-  state_->may_differ = state_->writers != 0;
+  state_->NoteCommitted();
   return {};
 }
 
@@ -279,7 +277,7 @@ Result<Committer::Outcome> FileCommit::PublishEdited() {
   DescriptorPtr parent;
   {
     ExclusiveLock names(parts_.tree.namespace_lock());
-    MutexLock lock(state_->mutex);
+    FileLock lock(*state_);
     std::string name;
     XZFS_ASSIGN_OR_RETURN(parent, parts_.tree.OpenParent(node_, &name));
     const int dir = parent->descriptor.get();
@@ -356,14 +354,14 @@ Status FileCommit::OverwriteBase(int dir, const std::string& name) {
 // Keeps it, for the user to look at, where nobody will touch it.
 Status FileCommit::LoseOverlay(const std::string& why) {
   {
-    MutexLock lock(state_->mutex);
-    if (state_->overlay != overlay_) {
+    FileLock lock(*state_);
+    if (state_->overlay() != overlay_) {
       return Fail(ESTALE, "the overlay is gone");
     }
-    XZFS_RETURN_IF_ERROR(parts_.overlays.KeepLost(*state_->session, *overlay_,
+    XZFS_RETURN_IF_ERROR(parts_.overlays.KeepLost(*state_->edit().session, *overlay_,
                                                   parts_.tree.nodes().PathOf(id_), why));
     parts_.edited.Detach(id_, *state_);
-    state_->changed = false;
+    state_->ForgetChange();
   }
   return Fail(
       EIO, parts_.tree.nodes().PathOf(id_) + ": " + why + "; its changes are in .xzfs/lost+found");

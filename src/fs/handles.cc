@@ -139,13 +139,13 @@ void Handles::RemoveOpen(const NodePtr& node) {
     tree_.files().Close(node->id);
     engine_.small_files.Drop(node->identity);
     if (node->state != nullptr) {
-      MutexLock lock(node->state->mutex);
-      if (node->state->unlinked) {
+      FileLock lock(*node->state);
+      if (node->state->unlinked()) {
         tree_.DropRead(*node);
       }
-      if (node->state->unlinked && node->state->writers == 0) {
-        node->state->hot = nullptr;
-        writes_.LetDescriptorsGo(*node->state);
+      if (node->state->unlinked() && node->state->writers() == 0) {
+        node->state->ClosePlain();
+        node->state->LetDescriptorsGo();
         edited_.Release(node->id, *node->state);
       }
     }

@@ -156,8 +156,8 @@ Result<FileFigures> Mount::Describe(NodeId id) {
   figures.allocated_bytes = static_cast<uint64_t>(st.st_blocks) * 512;
   figures.plain_size = figures.stored_size;
   if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
-    figures.edited = node->state->overlay != nullptr;
+    FileLock lock(*node->state);
+    figures.edited = node->state->overlay() != nullptr;
   }
   const auto failure = failures.Find(id);
   if (node->kind == StoredKind::kPlain && options.compress != Compress::kOff) {

@@ -142,7 +142,7 @@ Result<LookupResult> NewNames::Link(NodeId id, NodeId parent, const std::string&
   kind.format = node->format;
   XZFS_ASSIGN_OR_RETURN(const std::string stored, places_.StoredNameFor(place, kind, nullptr));
   if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
+    FileLock lock(*node->state);
     XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
   }
   if (const int error = os_.Link(dir->descriptor.get(), from, place.fd(), stored); error < 0) {

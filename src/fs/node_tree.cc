@@ -203,8 +203,8 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
   if (node->state != nullptr && node->kind == StoredKind::kPlain) {
     DescriptorPtr hot;  // somebody else has taken its name away
     {
-      MutexLock lock(node->state->mutex);
-      hot = node->state->hot;
+      FileLock lock(*node->state);
+      hot = node->state->plain().file;
     }
     if (hot != nullptr && os_.FStat(hot->descriptor.get(), &st) == 0) {
       return st;
@@ -239,8 +239,8 @@ Result<struct stat> NodeTree::StatName(const Node& node, int dir, const std::str
 Status NodeTree::ShowAttributes(const Node& node, struct stat* st) const {
   std::shared_ptr<Overlay> overlay;
   if (node.state != nullptr) {
-    MutexLock lock(node.state->mutex);
-    overlay = node.state->overlay;
+    FileLock lock(*node.state);
+    overlay = node.state->overlay();
   }
   return ShowAttributes(node, overlay.get(), st);
 }

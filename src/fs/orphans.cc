@@ -56,15 +56,14 @@ NodePtr Orphans::Attach(const NodePtr& node) {
     return node;
   }
   FileState& state = *(*stated)->state;
-  MutexLock lock(state.mutex);
+  FileLock lock(state);
   for (const Orphan& orphan : waiting) {
-    if (state.overlay != nullptr) {
+    if (state.overlay() != nullptr) {
       break;  // what is left the search looks at
     }
     nodes_.Pin(node->id);
     edited_.Attach(**stated, state, orphan.overlay, orphan.session, orphan.zone);
-    state.changed = true;
-    state.may_differ = true;
+    state.NoteChange();
     if (const auto path = nodes_.PathBelow(node->id, orphan.zone->top)) {
       static_cast<void>(orphan.overlay->NotePath(*path));
     }

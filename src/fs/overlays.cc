@@ -30,8 +30,8 @@ Overlays::Overlays(NodeTree& tree, ZoneTable& zones, EditedFiles& edited, Reads&
 
 // The overlay of a cold file, made if it has none.
 Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, FileState& state) {
-  if (state.overlay != nullptr) {
-    return state.overlay;
+  if (state.overlay() != nullptr) {
+    return state.overlay();
   }
   const ZonePtr zone = nodes_.ZoneOf(node->id);
   XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, zones_.SessionFor(zone));
@@ -68,15 +68,15 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
                                                        .path = zones_.PathInZone(node->id),
                                                        .content = content},
                                                       boot_id_, times, overlay_files_));
-  if (state.unlinked) {
+  if (state.unlinked()) {
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
   }
-  if (state.writers != 0) {
+  if (state.writers() != 0) {
     XZFS_RETURN_IF_ERROR(overlay->KeepOpen());
   }
   nodes_.Pin(node->id);  // until DetachOverlay
   edited_.Attach(*node, state, std::move(overlay), session, zone);
-  return state.overlay;
+  return state.overlay();
 }
 
 // Whether changes of a compressed file can be stored: nothing is accepted that could not be.

@@ -66,15 +66,15 @@ void PendingNotes::NotePath(const NodePtr& node) {
   if (node == nullptr || node->state == nullptr) {
     return;
   }
-  MutexLock lock(node->state->mutex);
-  ++node->state->name_changes;
-  if (node->state->overlay != nullptr) {
+  FileLock lock(*node->state);
+  node->state->NoteNameChange();
+  if (node->state->overlay() != nullptr) {
     // Where it was seen last may be another way to the same file.
-    const auto path = nodes_.PathBelow(node->id, node->state->zone->top);
-    if (const Status noted = path ? node->state->overlay->NotePath(*path) : Status(); !noted) {
+    const auto path = nodes_.PathBelow(node->id, node->state->edit().zone->top);
+    if (const Status noted = path ? node->state->overlay()->NotePath(*path) : Status(); !noted) {
       Log(LogLevel::kDebug, noted.error().message);
     }
-  } else if (node->state->changed || IsNoted(node->id)) {
+  } else if (node->state->changed() || IsNoted(node->id)) {
     Note(node, /*moved=*/true);
   }
 }

@@ -95,7 +95,7 @@ Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, 
 
 // Opens the plain file for writing unless it is.
 Status PlainFiles::OpenHot(const NodePtr& node, FileState& state, bool appends) {
-  if (state.hot != nullptr && (appends || !state.hot_only_appends)) {
+  if (state.plain().file != nullptr && (appends || !state.plain().only_appends)) {
     return {};
   }
   std::string name;
@@ -114,15 +114,14 @@ Status PlainFiles::OpenHot(const NodePtr& node, FileState& state, bool appends) 
   if (!NodeTree::IsNode(*node, st)) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
   }
-  state.hot = std::make_shared<SharedDescriptor>(std::move(hot));
-  state.hot_only_appends = only_appends;
+  state.OpenPlain(std::make_shared<SharedDescriptor>(std::move(hot)), only_appends);
   return {};
 }
 
 // Makes `hot` ready for a change.
 Status PlainFiles::PrepareHot(const NodePtr& node, FileState& state, bool appends) {
   XZFS_RETURN_IF_ERROR(OpenHot(node, state, appends));
-  if (state.is_prepared || state.unlinked) {
+  if (state.plain().is_prepared || state.unlinked()) {
     return {};
   }
   std::string name;
@@ -140,7 +139,7 @@ Status PlainFiles::PrepareHot(const NodePtr& node, FileState& state, bool append
   // Once the file has changed it would be taken for another one.
   XZFS_RETURN_IF_ERROR(unfinished_.RemoveHidden((*parent)->descriptor.get(), entry));
   pending_.Note(node);
-  state.is_prepared = true;
+  state.PreparePlain();
   return {};
 }
 
@@ -152,8 +151,8 @@ Status PlainFiles::EscapeName(NodeId id) {
     return {};
   }
   {
-    MutexLock lock(known->state->mutex);
-    if (known->state->is_prepared || known->state->unlinked) {
+    FileLock lock(*known->state);
+    if (known->state->plain().is_prepared || known->state->unlinked()) {
       return {};
     }
   }
@@ -181,8 +180,8 @@ Status PlainFiles::EscapeName(NodeId id) {
     nodes_.Update(
         id, [](Node&) {}, &escaped);
   }
-  MutexLock lock(node->state->mutex);
-  node->state->keeps_name = -error;
+  FileLock lock(*node->state);
+  node->state->KeepName(-error);
   return {};
 }
 

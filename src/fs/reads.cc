@@ -216,7 +216,7 @@ std::function<bool()> Reads::StillGood(const Node& node) {
   return [this, id = node.id, file_id = node.file_id] {
     const NodePtr now = nodes_.Find(id);
     return now != nullptr && now->kind == StoredKind::kCompressed && now->file_id == file_id &&
-           (now->state == nullptr || !now->state->may_differ);
+           (now->state == nullptr || !now->state->may_differ());
   };
 }
 
@@ -252,13 +252,13 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
   std::shared_ptr<Overlay> overlay;
   DescriptorPtr hot;
   if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
+    FileLock lock(*node->state);
     // The end of a commit takes the overlay away and makes the node another one, under this lock.
     if (nodes_.Find(node->id) != node) {
       return Fail(ESTALE, nodes_.PathOf(node->id) + " is changing");
     }
-    overlay = node->state->overlay;
-    hot = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+    overlay = node->state->overlay();
+    hot = node->kind == StoredKind::kPlain ? node->state->plain().file : nullptr;
   }
   const auto* const reader = dynamic_cast<const XzReader*>(content.get());
   if (overlay == nullptr && hot == nullptr && reader != nullptr) {

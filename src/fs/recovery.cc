@@ -315,12 +315,11 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
   bool is_first = false;
   {
     FileState& state = *node->state;
-    MutexLock lock(state.mutex);
-    is_first = state.overlay == nullptr;
+    FileLock lock(state);
+    is_first = state.overlay() == nullptr;
     if (is_first) {
       parts_.edited.Attach(*node, state, orphan.overlay, orphan.session, orphan.zone);
-      state.changed = true;
-      state.may_differ = true;
+      state.NoteChange();
     }
   }
   if (!is_first) {
@@ -381,8 +380,8 @@ bool Recovery::RequeuePending(const std::string& path) {
   bool noted = true;
   if ((*node)->kind == StoredKind::kPlain) {
     {
-      MutexLock lock((*node)->state->mutex);
-      (*node)->state->changed = true;
+      FileLock lock(*(*node)->state);
+      (*node)->state->NoteChange();
     }
     noted = parts_.pending.Note(*node);
     parts_.requests.Queue(*node);

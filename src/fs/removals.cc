@@ -69,7 +69,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   }
   const NodePtr& node = victim.node;
   if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
+    FileLock lock(*node->state);
     XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
   }
   if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || is_replaced)) {
@@ -79,8 +79,8 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
       tree_.Drop(gone);
     }
     if (node->state != nullptr) {
-      MutexLock lock(node->state->mutex);
-      victim.open = node->kind == StoredKind::kPlain ? node->state->hot : nullptr;
+      FileLock lock(*node->state);
+      victim.open = node->kind == StoredKind::kPlain ? node->state->plain().file : nullptr;
     }
     if (victim.open == nullptr) {
       auto open = tree_.OpenNode(node);
@@ -97,10 +97,10 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     XZFS_RETURN_IF_ERROR(PinNameless(node->id, victim.open));
   }
   if (node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
-    if (node->state->overlay != nullptr && !node->state->overlay->dropped()) {
+    FileLock lock(*node->state);
+    if (node->state->overlay() != nullptr && !node->state->overlay()->dropped()) {
       // Something has come between since RemovalNote saw it, or there was nothing to be noted then.
-      NoteDropped(*node->state->overlay);
+      NoteDropped(*node->state->overlay());
     }
   }
   return victim;
@@ -120,8 +120,8 @@ void Removals::Note::Make(NodeId parent, const std::string& name) {
     }
     node_ = removals_.tree_.KnownNode(**entry);
     if (node_ != nullptr && node_->state != nullptr) {
-      MutexLock lock(node_->state->mutex);
-      overlay = node_->state->overlay;
+      FileLock lock(*node_->state);
+      overlay = node_->state->overlay();
     }
   }
   if (overlay == nullptr) {
@@ -136,9 +136,9 @@ Removals::Note::~Note() {
     return;
   }
   {
-    MutexLock lock(node_->state->mutex);
-    const std::shared_ptr<Overlay>& overlay = node_->state->overlay;
-    if (node_->state->unlinked || overlay == nullptr || !overlay->dropped()) {
+    FileLock lock(*node_->state);
+    const std::shared_ptr<Overlay>& overlay = node_->state->overlay();
+    if (node_->state->unlinked() || overlay == nullptr || !overlay->dropped()) {
       return;
     }
   }
@@ -183,8 +183,8 @@ void Removals::FinishRemoval(const Victim& victim) {
   }
   if (victim.node->state != nullptr) {
     FileState& state = *victim.node->state;
-    MutexLock lock(state.mutex);
-    state.unlinked = true;
+    FileLock lock(state);
+    state.LoseLastName();
     if (!nodes_.IsOpen(id) && victim.open == nullptr) {
       edited_.Drop(id, state);
     } else if (!nodes_.IsOpen(id)) {

@@ -187,8 +187,8 @@ bool Renames::IsContentDurable(const Place& place, const StoredEntry& moved, Pre
   const NodePtr node = nodes_.FindBy(moved.kind, moved.format, identity);
   bool may_be_lost = moved.kind == StoredKind::kPlain;  // else a commit has synced it
   if (moved.kind == StoredKind::kCompressed && node != nullptr && node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
-    may_be_lost = node->state->overlay != nullptr;
+    FileLock lock(*node->state);
+    may_be_lost = node->state->overlay() != nullptr;
   }
   if (!may_be_lost || prepared.IsDurable(identity)) {
     return true;
@@ -277,7 +277,7 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
 Status Renames::PrepareMove(const Place& from, const StoredEntry& entry) {
   const NodePtr node = parts_.tree.KnownNode(entry);
   if (node != nullptr && node->state != nullptr) {
-    MutexLock lock(node->state->mutex);
+    FileLock lock(*node->state);
     XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, *node->state));
   }
   return parts_.unfinished.RemoveHidden(from.fd(), entry);

@@ -36,17 +36,17 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
   std::shared_ptr<Session> session;
   bool name_is_unsynced = false;
   {
-    MutexLock lock(state.mutex);
-    if (state.writers == 0 && state.overlay == nullptr) {
-      state.sync_error.reset();  // as the source's own, when all have closed it
+    FileLock lock(state);
+    if (state.writers() == 0 && state.overlay() == nullptr) {
+      state.MendSync();  // as the source's own, when all have closed it
     }
-    if (state.sync_error) {
-      return tl::unexpected(*state.sync_error);
+    if (state.sync_error()) {
+      return tl::unexpected(*state.sync_error());
     }
-    hot = state.hot;
-    overlay = state.overlay;
-    session = state.overlay_is_durable ? nullptr : state.session;
-    name_is_unsynced = state.name_is_unsynced;
+    hot = state.plain().file;
+    overlay = state.overlay();
+    session = state.edit().is_durable ? nullptr : state.edit().session;
+    name_is_unsynced = state.name().is_unsynced;
   }
   DescriptorPtr dir;
   if (name_is_unsynced) {
@@ -84,14 +84,14 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
     }
     synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
-  MutexLock lock(state.mutex);
+  FileLock lock(state);
   if (!synced) {
     // The kernel drops what it could not write and calls the pages clean: nothing may be built on
     // them, and no later sync may say that they are safe.
-    state.sync_error = synced.error();
+    state.FailSync(synced.error());
     NoteSyncFailed(node, synced.error());
-  } else if (overlay == state.overlay) {
-    state.overlay_is_durable = true;
+  } else if (overlay == state.overlay()) {
+    state.NoteDurable(true);
   }
   return synced;
 }
@@ -117,15 +117,15 @@ Status Syncs::SyncName(const NodePtr& node) {
   FileState& state = *node->state;
   uint64_t changes = 0;
   {
-    MutexLock lock(state.mutex);
+    FileLock lock(state);
     const bool is_unordered =
-        state.name_changes != state.synced_name_changes && !state.unlinked &&
-        !(state.hot != nullptr && os_.KeepsOrder(state.hot->descriptor.get())) &&
-        !(state.session != nullptr && os_.KeepsOrder(state.session->folder()));
+        state.name().changes != state.name().synced_changes && !state.unlinked() &&
+        !(state.plain().file != nullptr && os_.KeepsOrder(state.plain().file->descriptor.get())) &&
+        !(state.edit().session != nullptr && os_.KeepsOrder(state.edit().session->folder()));
     if (!is_unordered) {
       return {};
     }
-    changes = state.name_changes;
+    changes = state.name().changes;
   }
   int error = 0;
   DescriptorPtr file;
@@ -147,8 +147,8 @@ Status Syncs::SyncName(const NodePtr& node) {
   if (error < 0 && error != -EACCES && error != -EBADF && error != -ESTALE) {
     return FailErrno(-error, "sync the name of " + nodes_.PathOf(node->id));
   }
-  MutexLock lock(state.mutex);
-  state.synced_name_changes = std::max(state.synced_name_changes, changes);
+  FileLock lock(state);
+  state.NoteNameSynced(changes);
   return {};
 }
 

@@ -13,21 +13,21 @@ namespace xzfs {
 
 // A commit that is at work gives up, and what it has published already beside the plain file goes.
 Status UnfinishedCommits::Cancel(const NodePtr& node, FileState& state) {
-  if (state.job == nullptr) {
+  if (state.job() == nullptr) {
     return {};
   }
-  state.job->cancelled = true;
-  if (const int leased = std::exchange(state.job->leased, -1); leased >= 0) {
+  state.job()->cancelled = true;
+  if (const int leased = std::exchange(state.job()->leased, -1); leased >= 0) {
     os_.ReleaseLease(leased);  // we may be about to open it for writing
   }
-  if (const int locked = std::exchange(state.job->locked, -1); locked >= 0) {
+  if (const int locked = std::exchange(state.job()->locked, -1); locked >= 0) {
     os_.Unlock(locked);  // who sees it locked takes that for another mount's commit
   }
-  if (state.job->twin.inode != 0) {
-    XZFS_RETURN_IF_ERROR(RemoveTwin(node, state.job->twin));
-    state.job->twin = {};
+  if (state.job()->twin.inode != 0) {
+    XZFS_RETURN_IF_ERROR(RemoveTwin(node, state.job()->twin));
+    state.job()->twin = {};
   }
-  state.job = nullptr;
+  state.DropJob();
   return {};
 }
 

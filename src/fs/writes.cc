@@ -36,7 +36,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
   parts_.pending.AddWriter();  // before the hint is noted
   const auto prepare = [&]() -> Status {
     SharedLock names(namespace_);
-    MutexLock lock(state.mutex);
+    FileLock lock(state);
     XZFS_ASSIGN_OR_RETURN(node, parts_.tree.FindNode(id));  // what it is now that no commit can end
     if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
@@ -52,10 +52,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
     XZFS_RETURN_IF_ERROR(HoldDescriptors(node, state));
     if (new_file != nullptr) {
       // Its mode may not allow us to open it again.
-      state.hot = std::move(new_file);
-      ++state.name_changes;
-      state.changed = true;
-      state.is_prepared = true;
+      state.CreatePlain(std::move(new_file));
       parts_.pending.Note(node);
     } else if (node->kind == StoredKind::kPlain) {
       XZFS_RETURN_IF_ERROR(parts_.plain_files.OpenHot(node, state, (flags & O_APPEND) != 0));
@@ -65,16 +62,15 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
     if (!nodes_.Pin(id)) {  // the kernel may tell of the node's end before that of the handle
       return Fail(ESTALE, "unknown node " + std::to_string(id));
     }
-    ++state.writers;
-    state.may_differ = true;
+    state.AddWriter();
     return {};
   };
   if (const Status prepared = prepare(); !prepared) {
-    MutexLock lock(state.mutex);
-    if (state.writers == 0 && !state.unlinked) {
-      state.hot = nullptr;
+    FileLock lock(state);
+    if (state.writers() == 0 && !state.unlinked()) {
+      state.ClosePlain();
     }
-    LetDescriptorsGo(state);
+    state.LetDescriptorsGo();
     parts_.pending.RemoveWriter();
     return tl::unexpected(prepared.error());
   }
@@ -83,23 +79,13 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
 
 // Of those that writers need. Refused is who opens, not who has opened already.
 Status Writes::HoldDescriptors(const NodePtr& node, FileState& state) {
-  if (state.held.empty()) {
+  if (state.needs_descriptors()) {
     const size_t count = node->kind == StoredKind::kPlain ? 1 : 2;
-    XZFS_ASSIGN_OR_RETURN(state.held, parts_.held.Hold(count));
+    XZFS_ASSIGN_OR_RETURN(auto held, parts_.held.Hold(count));
+    state.Hold(std::move(held));
   }
-  return state.overlay != nullptr && state.writers == 0 ? state.overlay->KeepOpen() : Status();
-}
-
-void Writes::LetDescriptorsGo(FileState& state) {
-  if (state.writers != 0) {
-    return;
-  }
-  if (state.overlay != nullptr) {
-    state.overlay->LetClose();
-  }
-  if (state.hot == nullptr) {
-    state.held = {};
-  }
+  return state.overlay() != nullptr && state.writers() == 0 ? state.overlay()->KeepOpen()
+                                                            : Status();
 }
 
 // `file`: the handle that goes; null if it was counted without one.
@@ -107,20 +93,12 @@ void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
   FileState& state = *node->state;
   bool queue = false;
   {
-    MutexLock lock(state.mutex);
-    state.closing -= file != nullptr && file->SetClosing(false) ? 1 : 0;
-    if (--state.writers != 0) {
+    FileLock lock(state);
+    const NodePtr now = nodes_.Find(node->id);
+    const bool is_compressed = now != nullptr && now->kind == StoredKind::kCompressed;
+    queue = state.RemoveWriter(file != nullptr && file->SetClosing(false), is_compressed);
+    if (state.writers() != 0) {
       parts_.requests.NoteClosing(node->id, state);
-    } else {
-      if (!state.unlinked) {
-        state.hot = nullptr;
-        state.is_prepared = false;
-        queue = state.changed && state.job == nullptr;
-      }
-      LetDescriptorsGo(state);
-      const NodePtr now = nodes_.Find(node->id);
-      state.may_differ =
-          state.overlay != nullptr || now == nullptr || now->kind == StoredKind::kPlain;
     }
   }
   if (queue) {
@@ -128,7 +106,7 @@ void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
   }
   {
     // Not before: who waits for all commits must find it here or in the queue.
-    MutexLock lock(state.mutex);
+    FileLock lock(state);
     parts_.requests.NoteClosing(node->id, state);
   }
   if (parts_.pending.RemoveWriter() && parts_.committer.is_idle()) {
@@ -137,9 +115,6 @@ void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
   parts_.tree.Forget(node->id, 1);
 }
 
-// Once nobody asks any more all handles are as good as closed, and what was removed has no user.
-// The kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
-// of files that it forgets (FORGET).
 void Writes::EndHandles() {
   for (const NodeId id : nodes_.FileIds()) {
     const NodePtr node = nodes_.Find(id);
@@ -147,11 +122,11 @@ void Writes::EndHandles() {
       continue;
     }
     FileState& state = *node->state;
-    MutexLock lock(state.mutex);
-    if (state.unlinked) {
+    FileLock lock(state);
+    if (state.unlinked()) {
       parts_.edited.Drop(id, state);
-    } else if (state.writers != 0) {
-      state.closing = state.writers;
+    } else if (state.writers() != 0) {
+      state.CloseAll();
       parts_.requests.NoteClosing(id, state);
     }
   }
@@ -166,7 +141,7 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
     return Fail(EBADF, "the file was not opened for writing");
   }
   FileState& state = *known->state;
-  MutexLock lock(state.mutex);
+  FileLock lock(state);
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.FindNode(id));
   if (parts_.edited.IsHalfOverwritten(FileId::Of(node->identity))) {
     return EditedFiles::FailHalfOverwritten(nodes_.PathOf(id));
@@ -174,21 +149,21 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
   // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, state));
   if (file != nullptr && file->SetClosing(false)) {
-    --state.closing;
+    state.RemoveClosing();
     parts_.requests.NoteClosing(id, state);
   }
   DescriptorPtr hot;
   std::shared_ptr<Overlay> overlay;
   if (node->kind == StoredKind::kPlain) {
     XZFS_RETURN_IF_ERROR(parts_.plain_files.PrepareHot(node, state, appends));
-    hot = state.hot;
+    hot = state.plain().file;
   } else {
     XZFS_ASSIGN_OR_RETURN(overlay, parts_.overlays.EditedOverlay(node, state));
-    state.may_differ = true;
+    state.NoteMayDiffer();
   }
-  state.changed = true;
-  return Writable{node, std::move(hot), std::move(overlay), state.keeps_name,
-                  Changing(known->state)};
+  state.NoteChange();
+  return Writable{node, std::move(hot), std::move(overlay), state.plain().keeps_name,
+                  FileChange(known->state)};
 }
 
 Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
@@ -252,9 +227,9 @@ Status Writes::Resize(NodeId id, uint64_t size, const OpenFile* file) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, parts_.tree.WithState(id));
   bool keeps_size = false;
   {
-    MutexLock lock(known->state->mutex);
+    FileLock lock(*known->state);
     XZFS_ASSIGN_OR_RETURN(const NodePtr now, parts_.tree.FindNode(id));
-    keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay == nullptr &&
+    keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay() == nullptr &&
                  now->plain_size == size && size != 0;
   }
   if (keeps_size) {  // it needs no overlay for that
@@ -329,10 +304,12 @@ Result<bool> Writes::Flush(const OpenFile& file) {
   }
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.WithState(file.id()));
   FileState& state = *node->state;
-  MutexLock lock(state.mutex);
-  state.closing += file.SetClosing(true) ? 0 : 1;
+  FileLock lock(state);
+  if (!file.SetClosing(true)) {
+    state.AddClosing();
+  }
   parts_.requests.NoteClosing(file.id(), state);
-  const bool is_last = state.closing == state.writers && state.changed && !state.unlinked;
+  const bool is_last = state.is_closing() && !state.unlinked();
   return is_last && parts_.options.sync_close && parts_.options.compress != Compress::kOff;
 }
 

@@ -57,8 +57,6 @@ class Writes {
       EXCLUDES(namespace_);
   // `file`: the handle that goes; null if it was counted without one.
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
-  // Nobody writes to the file: its descriptors are others' to have.
-  void LetDescriptorsGo(FileState& state) REQUIRES(state.mutex);
   // Nobody asks any more: all handles are as good as closed, and what was removed has no user. The
   // kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
   // of files that it forgets (FORGET).
@@ -86,32 +84,13 @@ class Writes {
                                     const OpenFile* file);
 
  private:
-  // Counts a change of a file that is on its way: no commit begins while it lives.
-  class Changing {
-   public:
-    explicit Changing(std::shared_ptr<FileState> state) REQUIRES(state->mutex)
-        : state_(std::move(state)) {
-      ++state_->changing;
-    }
-    Changing(Changing&& other) noexcept = default;
-    Changing& operator=(Changing&&) = delete;
-    ~Changing() {
-      if (state_ != nullptr) {
-        MutexLock lock(state_->mutex);
-        --state_->changing;
-      }
-    }
-
-   private:
-    std::shared_ptr<FileState> state_;
-  };
   // What a change of a file goes to.
   struct Writable {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
     int keeps_name;                    // FileState::keeps_name
-    Changing counted;
+    FileChange counted;
   };
 
   Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);

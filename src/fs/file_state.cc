@@ -1,0 +1,115 @@
+#include "fs/file_state.h"
+
+#include <algorithm>
+#include <cassert>
+
+namespace xzfs {
+
+// Nobody else has it any more.
+FileState::~FileState() NO_THREAD_SAFETY_ANALYSIS {
+  if (unlinked_ && edit_.overlay != nullptr) {
+    static_cast<void>(edit_.overlay->Remove());  // what is left of it the next mount removes
+  }
+}
+
+void FileState::CheckInvariants() const {
+  assert(closing_ <= writers_);
+  assert(edit_.overlay == nullptr || plain_.file == nullptr);
+  assert(edit_.overlay == nullptr || (edit_.session != nullptr && edit_.zone != nullptr));
+  assert(job_ == nullptr || job_->cancelled || (changing_ == 0 && !unlinked_));
+  assert(may_differ_ || (writers_ == 0 && edit_.overlay == nullptr));
+  assert(name_.synced_changes <= name_.changes);
+}
+
+void FileState::AddWriter() {
+  ++writers_;
+  may_differ_ = true;
+}
+
+bool FileState::RemoveWriter(bool was_closing, bool is_compressed) {
+  closing_ -= was_closing ? 1 : 0;
+  if (--writers_ != 0) {
+    return false;
+  }
+  if (!unlinked_) {
+    ClosePlain();
+    plain_.is_prepared = false;
+  }
+  LetDescriptorsGo();
+  may_differ_ = edit_.overlay != nullptr || !is_compressed;
+  return !unlinked_ && changed_ && job_ == nullptr;
+}
+
+void FileState::LetDescriptorsGo() {
+  if (writers_ != 0) {
+    return;
+  }
+  if (edit_.overlay != nullptr) {
+    edit_.overlay->LetClose();
+  }
+  if (plain_.file == nullptr) {
+    held_ = {};
+  }
+}
+
+void FileState::OpenPlain(DescriptorPtr file, bool only_appends) {
+  plain_.file = std::move(file);
+  plain_.only_appends = only_appends;
+}
+
+void FileState::CreatePlain(DescriptorPtr file) {
+  plain_.file = std::move(file);
+  ++name_.changes;
+  changed_ = true;
+  plain_.is_prepared = true;
+}
+
+DescriptorPtr FileState::ClosePlain() { return std::exchange(plain_.file, nullptr); }
+
+void FileState::BecomeEdited(Edit edit) {
+  edit_ = std::move(edit);
+  ++name_.changes;  // perhaps it was renamed just before
+  may_differ_ = true;
+}
+
+FileState::Edit FileState::DetachOverlay() {
+  return edit_.overlay == nullptr ? Edit() : std::exchange(edit_, Edit());
+}
+
+void FileState::BecomeCompressed() {
+  changed_ = false;
+  plain_.file = nullptr;
+  job_ = nullptr;
+}
+
+void FileState::NoteNameSynced(uint64_t changes) {
+  name_.synced_changes = std::max(name_.synced_changes, changes);
+}
+
+CommitJobPtr FileState::TakeJob(bool is_awaited) {
+  if (unlinked_ || changing_ != 0 || WritersFor(is_awaited) != 0) {
+    return nullptr;
+  }
+  job_ = std::make_shared<CommitJob>();
+  return job_;
+}
+
+FileLock::~FileLock() {
+#ifndef NDEBUG
+  state_.CheckInvariants();
+#endif
+  state_.mutex.Unlock();
+}
+
+FileChange::FileChange(std::shared_ptr<FileState> state) : state_(std::move(state)) {
+  ++state_->changing_;
+}
+
+FileChange::~FileChange() {
+  if (state_ != nullptr) {
+    FileLock lock(*state_);
+    --state_->changing_;
+  }
+}
+
+}  // namespace xzfs

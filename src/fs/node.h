@@ -16,7 +16,7 @@
 
 namespace xzfs {
 
-struct FileState;
+class FileState;
 
 using NodeId = uint64_t;
 inline constexpr NodeId kRootNode = 1;

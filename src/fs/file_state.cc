@@ -13,22 +13,26 @@ FileState::~FileState() NO_THREAD_SAFETY_ANALYSIS {
 }
 
 void FileState::CheckInvariants() const {
-  assert(closing_ <= writers_);
+  assert(writers_.closing <= writers_.count);
   assert(edit_.overlay == nullptr || plain_.file == nullptr);
   assert(edit_.overlay == nullptr || (edit_.session != nullptr && edit_.zone != nullptr));
   assert(job_ == nullptr || job_->cancelled || (changing_ == 0 && !unlinked_));
-  assert(may_differ_ || (writers_ == 0 && edit_.overlay == nullptr));
+  assert(may_differ_ || (writers_.count == 0 && edit_.overlay == nullptr));
   assert(name_.synced_changes <= name_.changes);
 }
 
 void FileState::AddWriter() {
-  ++writers_;
+  ++writers_.count;
   may_differ_ = true;
 }
 
+void FileState::NoteClosing(bool is_closing) {
+  is_closing ? ++writers_.closing : --writers_.closing;
+}
+
 bool FileState::RemoveWriter(bool was_closing, bool is_compressed) {
-  closing_ -= was_closing ? 1 : 0;
-  if (--writers_ != 0) {
+  writers_.closing -= was_closing ? 1 : 0;
+  if (--writers_.count != 0) {
     return false;
   }
   if (!unlinked_) {
@@ -41,7 +45,7 @@ bool FileState::RemoveWriter(bool was_closing, bool is_compressed) {
 }
 
 void FileState::LetDescriptorsGo() {
-  if (writers_ != 0) {
+  if (writers_.count != 0) {
     return;
   }
   if (edit_.overlay != nullptr) {

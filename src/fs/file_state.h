@@ -72,6 +72,12 @@ class FileState {
     bool holds_node = false;  // it counts a lookup of the node
     bool is_durable = false;  // its names are on the disk
   };
+  // Handles that may write. Closing are those of which a descriptor was closed since they wrote:
+  // the kernel tells of their end later than of that, and mostly it is the same.
+  struct Writers {
+    unsigned count = 0;
+    unsigned closing = 0;
+  };
   // What the disk may not know of the stored file's name.
   struct Name {
     // How often it has got one, or may have, since it has a state; and how many of that
@@ -93,23 +99,21 @@ class FileState {
 
   // Handles that may write. They need descriptors, which `held` stands for.
   void AddWriter() REQUIRES(mutex);
-  // `was_closing`: it was counted by AddClosing. Returns whether the file is to be queued for a
+  // `was_closing`: as NoteClosing was told. Returns whether the file is to be queued for a
   // commit. `is_compressed`: what is stored is.
   bool RemoveWriter(bool was_closing, bool is_compressed) REQUIRES(mutex);
-  unsigned writers() const REQUIRES(mutex) { return writers_; }
-  // Of these, handles of which a descriptor was closed since they wrote: the kernel tells of their
-  // end later than of that, and mostly it is the same.
-  void AddClosing() REQUIRES(mutex) { ++closing_; }
-  void RemoveClosing() REQUIRES(mutex) { --closing_; }
-  void CloseAll() REQUIRES(mutex) { closing_ = writers_; }
+  unsigned writers() const REQUIRES(mutex) { return writers_.count; }
+  // A descriptor of a handle was closed since it wrote, or it writes again.
+  void NoteClosing(bool is_closing) REQUIRES(mutex);
+  void CloseAll() REQUIRES(mutex) { writers_.closing = writers_.count; }
   // All writers are closing, and there is something to commit.
   bool is_closing() const REQUIRES(mutex) {
-    return writers_ != 0 && closing_ == writers_ && changed_;
+    return writers_.count != 0 && writers_.closing == writers_.count && changed_;
   }
   // A program that closed the last descriptor and waits has no writer any more, though the kernel
   // may not have told us. For all others a handle that is there is one that may be written to.
   unsigned WritersFor(bool is_awaited) const REQUIRES(mutex) {
-    return writers_ - (is_awaited ? closing_ : 0);
+    return writers_.count - (is_awaited ? writers_.closing : 0);
   }
   bool needs_descriptors() const REQUIRES(mutex) { return held_.empty(); }
   void Hold(DescriptorQuota::Held held) REQUIRES(mutex) { held_ = std::move(held); }
@@ -148,7 +152,7 @@ class FileState {
   // The commit is through. DetachOverlay comes first.
   void BecomeCompressed() REQUIRES(mutex);
   // Once the node is the new file: what was decoded of the old base would seem to be of it.
-  void NoteCommitted() REQUIRES(mutex) { may_differ_ = writers_ != 0; }
+  void NoteCommitted() REQUIRES(mutex) { may_differ_ = writers_.count != 0; }
 
   bool unlinked() const REQUIRES(mutex) { return unlinked_; }
   void LoseLastName() REQUIRES(mutex) { unlinked_ = true; }
@@ -176,8 +180,7 @@ class FileState {
   void CheckInvariants() const REQUIRES(mutex);
 
   DescriptorQuota::Held held_ GUARDED_BY(mutex);
-  unsigned writers_ GUARDED_BY(mutex) = 0;
-  unsigned closing_ GUARDED_BY(mutex) = 0;
+  Writers writers_ GUARDED_BY(mutex);
   unsigned changing_ GUARDED_BY(mutex) = 0;
   bool changed_ GUARDED_BY(mutex) = false;
   Plain plain_ GUARDED_BY(mutex);

@@ -149,7 +149,7 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
   // A commit may be at work when a descriptor was closed of which there is another one.
   XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, state));
   if (file != nullptr && file->SetClosing(false)) {
-    state.RemoveClosing();
+    state.NoteClosing(false);
     parts_.requests.NoteClosing(id, state);
   }
   DescriptorPtr hot;
@@ -306,7 +306,7 @@ Result<bool> Writes::Flush(const OpenFile& file) {
   FileState& state = *node->state;
   FileLock lock(state);
   if (!file.SetClosing(true)) {
-    state.AddClosing();
+    state.NoteClosing(true);
   }
   parts_.requests.NoteClosing(file.id(), state);
   const bool is_last = state.is_closing() && !state.unlinked();

@@ -60,7 +60,7 @@ TEST_F(FileStateTest, AWriterThatEndsWhileACommitIsAtWorkBeginsNoSecondOne) {
   Write();
   {
     FileLock lock(*state_);
-    state_->AddClosing();
+    state_->NoteClosing(true);
     ASSERT_NE(state_->TakeJob(/*is_awaited=*/true), nullptr);
   }
   EXPECT_FALSE(EndWriter(/*was_closing=*/true));
@@ -84,13 +84,13 @@ TEST_F(FileStateTest, AProgramThatWaitsHasNoWriterOnceItHasClosedTheFile) {
   Write();
   {
     FileLock lock(*state_);
-    state_->AddClosing();
+    state_->NoteClosing(true);
     EXPECT_TRUE(state_->is_closing());
   }
   EXPECT_FALSE(CanCommit(/*is_awaited=*/false));
   EXPECT_TRUE(CanCommit(/*is_awaited=*/true));
   FileLock lock(*state_);
-  state_->RemoveClosing();  // a write through another descriptor of the handle
+  state_->NoteClosing(false);  // a write through another descriptor of the handle
   EXPECT_FALSE(state_->is_closing());
 }
 
@@ -98,7 +98,7 @@ TEST_F(FileStateTest, WithOneOfTwoWritersClosingTheFileIsNotClosing) {
   Write();
   Write();
   FileLock lock(*state_);
-  state_->AddClosing();
+  state_->NoteClosing(true);
   EXPECT_FALSE(state_->is_closing());
   state_->CloseAll();
   EXPECT_TRUE(state_->is_closing());
@@ -134,7 +134,7 @@ TEST_F(FileStateTest, TheKernelsPagesMayDifferUntilTheFileIsCompressedAndHasNoWr
   EXPECT_TRUE(state_->may_differ());
   {
     FileLock lock(*state_);
-    state_->AddClosing();
+    state_->NoteClosing(true);
     ASSERT_NE(state_->TakeJob(/*is_awaited=*/true), nullptr);
     state_->BecomeCompressed();
     state_->NoteCommitted();
@@ -186,9 +186,9 @@ TEST_F(FileStateTest, ABrokenInvariantEndsADebugBuild) {
   EXPECT_DEBUG_DEATH(
       {
         FileLock lock(*state_);
-        state_->AddClosing();  // of no writer
+        state_->NoteClosing(true);  // of no writer
       },
-      "closing_ <= writers_");
+      "closing <= writers_");
 }
 
 }  // namespace

@@ -1,0 +1,271 @@
+#include "fs/commit_of_edited.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "base/idle_priority.h"
+#include "base/log.h"
+#include "store/content_hash.h"
+#include "store/directory_reader.h"
+#include "store/intents.h"
+#include "store/kept_times.h"
+#include "store/plain_commit.h"
+#include "store/replace_rights.h"
+#include "store/settle_claims.h"
+
+namespace xzfs {
+namespace {
+
+// The Checks that can be written.
+bool CanEncode(uint8_t check) { return check == 0 || check == 1 || check == 4 || check == 10; }
+
+// The decoded bytes of a base. `is_damaged` becomes true when there are some that can't be had.
+class DecodedBase : public RandomAccessFile {
+ public:
+  DecodedBase(ReadEngine& engine, XzReader::Source source, std::atomic<bool>& is_damaged)
+      : reader_(engine, std::move(source)), is_damaged_(is_damaged) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    auto got = reader_.ReadAt(offset, out);
+    if (!got && !got.error().of_the_source && got.error().code == EIO) {
+      is_damaged_ = true;
+    }
+    return got;
+  }
+  uint64_t size() const override { return reader_.size(); }
+
+ private:
+  const XzReader reader_;
+  std::atomic<bool>& is_damaged_;
+};
+
+// The decoded bytes of a compressed file with its pending changes.
+class EditedFile : public RandomAccessFile {
+ public:
+  EditedFile(const Overlay& overlay, std::unique_ptr<RandomAccessFile> base)
+      : overlay_(overlay), base_(std::move(base)) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    const AtNormalPriority normal;  // readers may wait for the same Block
+    return overlay_.ReadAt(*base_, offset, out);
+  }
+  uint64_t size() const override { return overlay_.size(); }
+
+ private:
+  const Overlay& overlay_;
+  const std::unique_ptr<RandomAccessFile> base_;
+};
+
+}  // namespace
+
+Result<Committer::Outcome> CommitOfEdited::Run() {
+  if (parts_.options.compress == Compress::kOff) {
+    XZFS_RETURN_IF_ERROR(parts_.syncs.SyncNode(work_.node, /*only_data=*/false));
+    return Outcome::kLeft;
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool has_place, work_.FindPlace());
+  if (!has_place) {
+    return Outcome::kLeft;
+  }
+  // Step 1.
+  XZFS_RETURN_IF_ERROR(OpenBase());
+  // Steps 2 to 4.
+  XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay_->Stat());
+  const struct timespec times[2] = {edited.st_atim, edited.st_mtim};
+  XZFS_RETURN_IF_ERROR(work_.Encode(times));
+  // Step 5.
+  XZFS_RETURN_IF_ERROR(NotePublishing());
+  // Step 6.
+  if (!is_in_place_) {
+    XZFS_RETURN_IF_ERROR(work_.ClaimPlace(Claim::Kind::kAside));
+  }
+  // Steps 7 to 9.
+  XZFS_RETURN_IF_ERROR(TakePlace());
+  // Steps 10 and 11. Step 12 comes with the end of the work.
+  RemoveOverlay();
+  work_.Count();
+  return Outcome::kDone;
+}
+
+// Step 1.
+Status CommitOfEdited::OpenBase() {
+  Status opened = TryOpenBase();
+  if (!opened && opened.error().code == ENOENT) {
+    // Of its several names the one that was known is gone.
+    const Status found = parts_.recovery.FindNameOf(work_.node);
+    if (!found && found.error().code == ENOENT && !work_.job->cancelled) {
+      XZFS_RETURN_IF_ERROR(LoseOverlay("the stored file was removed by somebody else"));
+    }
+    XZFS_RETURN_IF_ERROR(found);
+    opened = TryOpenBase();
+  }
+  return opened;
+}
+
+Status CommitOfEdited::TryOpenBase() {
+  SharedLock names(parts_.tree.namespace_lock());
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, work_.OpenStored());
+  const int dir = parent->descriptor.get();
+  const struct stat& st = work_.attributes;
+  if (work_.identity != work_.node->identity && NodeTree::HasContentOf(*work_.node, st)) {
+    // Somebody else has changed its mode, or linked it.
+    XZFS_RETURN_IF_ERROR(parts_.tree.RefreshFrom(work_.node, st, work_.name));
+    XZFS_ASSIGN_OR_RETURN(work_.node, parts_.tree.FindNode(work_.id));
+  }
+  is_in_place_ = st.st_nlink > 1 || !MayReplace(work_.os(), dir, work_.name);
+  if (is_in_place_) {
+    XZFS_RETURN_IF_ERROR(MayChange(work_.os(), dir, work_.name));
+  }
+  return Plan();
+}
+
+Status CommitOfEdited::Plan() {
+  FileFacts facts;
+  if (const int error = work_.os().FactsAt(work_.stored.get(), "", &facts); error < 0) {
+    return FailErrno(-error, "stat " + work_.path());
+  }
+  if (!overlay_->base().key().Matches(StoredKey::Of(facts))) {
+    return LoseOverlay("the stored file was replaced or changed by somebody else");
+  }
+  const XzReader::Source source = parts_.reads.SourceOf(work_.node);
+  XZFS_ASSIGN_OR_RETURN(
+      base_, parts_.engine.files.Get(source.identity, source.format, source.file_id, *source.stored,
+                                     source.name));
+  XzWriteRequest& request = work_.request;
+  // Blocks can only be reused in a Stream with their Check.
+  const std::vector<uint8_t> checks = base_->index().Checks();
+  if (checks.size() == 1 && CanEncode(checks[0])) {
+    request.options.check = checks[0];
+  }
+  work_.plain = std::make_unique<EditedFile>(
+      *overlay_, std::make_unique<DecodedBase>(parts_.engine, source, is_base_damaged_));
+  request.plain = work_.plain.get();
+  request.base = work_.stored.get();
+  request.plan =
+      XzPlan(overlay_->size(), parts_.encoders.block_bytes(), request.options.check, base_->index(),
+             [&](uint64_t begin, uint64_t end) { return overlay_->IsBase(begin, end); });
+  return {};
+}
+
+// Step 5.
+Status CommitOfEdited::NotePublishing() {
+  FileFacts made;
+  if (const int error = work_.os().FactsAt(work_.temp.file.get(), "", &made); error < 0) {
+    return FailErrno(-error, "stat a compressed file");
+  }
+  StoredKey as = StoredKey::Of(made);
+  if (is_in_place_) {
+    const OverlayBase base = overlay_->base();
+    as.inode = base.inode;
+    as.birth_ns = base.birth_ns;
+  }
+  uint64_t content = 0;
+  if (work_.os().IsRemote(work_.session->folder())) {
+    XZFS_ASSIGN_OR_RETURN(content, ContentHash(work_.os(), work_.temp.file.get()));
+  }
+  XZFS_RETURN_IF_ERROR(parts_.syncs.SyncName(work_.node));
+  return overlay_->NotePublishing({.inode = as.inode,
+                                   .size_bytes = as.size_bytes,
+                                   .mtime_ns = as.mtime_ns,
+                                   .birth_ns = as.birth_ns},
+                                  content);
+}
+
+// Steps 7 to 9.
+Status CommitOfEdited::TakePlace() {
+  ExclusiveLock names(parts_.tree.namespace_lock());
+  FileLock lock(*work_.state);
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(dir_, parts_.tree.OpenParent(work_.node, &name));
+  const int dir = dir_->descriptor.get();
+  const KeptDirectory kept(work_, parts_.tree.nodes().LocationOf(work_.id).parent, dir);
+  const KeptTimes times(work_.os(), dir);
+  XZFS_ASSIGN_OR_RETURN(const bool is_current, IsCurrent(work_.os(), dir, name, work_.identity));
+  if (work_.job->cancelled || !is_current) {
+    return Fail(ESTALE, "'" + name + "' was changed while it was compressed");
+  }
+  if (is_in_place_) {
+    XZFS_RETURN_IF_ERROR(OverwriteBase(dir, name));
+  } else {
+    XZFS_RETURN_IF_ERROR(ReplaceBase(dir, name));
+  }
+  const int made = is_in_place_ ? work_.stored.get() : work_.temp.file.get();
+  return work_.BecomeCompressed(overlay_.get(), made, name);
+}
+
+// Steps 7 to 9. The old base is the temp then, and goes with it.
+Status CommitOfEdited::ReplaceBase(int dir, const std::string& name) {
+  if (work_.claim.claim().name != name) {
+    return Fail(ESTALE, "'" + name + "' was renamed while it was compressed");
+  }
+  Status swapped = PutAside(work_.os(), dir, *work_.session, work_.claim, &work_.temp);
+  if (swapped || swapped.error().code != EINVAL) {
+    return swapped;
+  }
+  const int folder = work_.session->folder();
+  if (const int error = work_.os().Rename(folder, work_.temp.name, dir, name, 0); error < 0) {
+    return FailErrno(-error, "rename the compressed form of " + work_.path());
+  }
+  work_.temp.name.clear();
+  return {};
+}
+
+// In place of steps 6 to 9. A file with several names must stay one file, and where a directory
+// only grows no other file can take its name: its bytes are replaced. The new ones are on the disk
+// under a name of our own, and an intent says so, until that is done. Should it fail half way the
+// next mount completes it, and until then nothing is read from it or written to it.
+Status CommitOfEdited::OverwriteBase(int dir, const std::string& name) {
+  const std::string path =
+      parts_.tree.nodes().PathBelow(work_.id, work_.zone->top).value_or(std::string());
+  XZFS_ASSIGN_OR_RETURN(
+      const std::string intent,
+      work_.session->WriteIntent({{IntentStep::Kind::kOverwrite, work_.identity.inode,
+                                   work_.temp.name, path, overlay_->base().birth_ns}},
+                                 /*durable=*/true));
+  const std::string temp = std::exchange(work_.temp.name, std::string());  // it's the intent's now
+  bool begun = false;
+  Status written = OverwriteFile(work_.os(), work_.temp.file.get(), dir, name, begun);
+  if (!written && begun) {
+    parts_.edited.NoteHalfOverwritten(FileId::Of(work_.identity));
+    return Fail(written.error().code, written.error().message +
+                                          "; it is overwritten half way, and unusable until the "
+                                          "next mount completes that");
+  }
+  work_.session->Unlink(intent);
+  work_.session->Unlink(temp);
+  struct stat st = {};
+  if (!written && work_.os().FStat(work_.stored.get(), &st) == 0) {
+    (void)parts_.tree.RefreshFrom(work_.node, st, name);  // its ctime has moved
+  }
+  return written;
+}
+
+// Steps 10 and 11.
+void CommitOfEdited::RemoveOverlay() {
+  if (work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+    // The overlay and the old base stay for the next mount: it tells from its notes what is done.
+    Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
+    work_.temp.name.clear();
+    work_.claim = {};
+  } else if (const Status removed = overlay_->Remove(); !removed) {
+    Log(LogLevel::kWarning, removed.error().message);
+  }
+}
+
+// Keeps it, for the user to look at, where nobody will touch it.
+Status CommitOfEdited::LoseOverlay(const std::string& why) {
+  {
+    FileLock lock(*work_.state);
+    if (work_.state->overlay() != overlay_) {
+      return Fail(ESTALE, "the overlay is gone");
+    }
+    XZFS_RETURN_IF_ERROR(
+        parts_.overlays.KeepLost(*work_.state->edit().session, *overlay_, work_.path(), why));
+    parts_.edited.Detach(work_.id, *work_.state);
+    work_.state->ForgetChange();
+  }
+  return Fail(EIO, work_.path() + ": " + why + "; its changes are in .xzfs/lost+found");
+}
+
+}  // namespace xzfs

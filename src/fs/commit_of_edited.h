@@ -1,0 +1,50 @@
+// The commit of an edited file.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "fs/commit_work.h"
+#include "fs/committer.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// From a compressed file, its base, and the overlay with its changes to a new compressed file in
+// the base's place. The steps, and what a crash after each leaves, are the second table of
+// docs/design.md section 6. Used by one thread.
+class CommitOfEdited {
+ public:
+  // `work` outlives it.
+  CommitOfEdited(CommitWork& work, std::shared_ptr<Overlay> overlay)
+      : work_(work), parts_(work.parts), overlay_(std::move(overlay)) {}
+
+  Result<Committer::Outcome> Run();
+  // Reading the base met what no second attempt will mend.
+  bool is_base_damaged() const { return is_base_damaged_; }
+
+ private:
+  using Outcome = Committer::Outcome;
+
+  Status OpenBase();
+  Status TryOpenBase();
+  Status Plan();
+  Status NotePublishing();
+  Status TakePlace();
+  Status ReplaceBase(int dir, const std::string& name) REQUIRES(work_.state->mutex);
+  Status OverwriteBase(int dir, const std::string& name) REQUIRES(work_.state->mutex);
+  void RemoveOverlay();
+  Status LoseOverlay(const std::string& why);
+
+  CommitWork& work_;
+  const CommitParts& parts_;
+  const std::shared_ptr<Overlay> overlay_;
+  // The base keeps its inode: it has several names, or can't be replaced in its directory.
+  bool is_in_place_ = false;
+  std::atomic<bool> is_base_damaged_{false};
+  std::shared_ptr<const XzFile> base_;  // that Blocks are reused of
+  DescriptorPtr dir_;                   // that the base is in
+};
+
+}  // namespace xzfs

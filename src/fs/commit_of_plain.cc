@@ -1,0 +1,308 @@
+#include "fs/commit_of_plain.h"
+
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "base/log.h"
+#include "fs/plain_rules.h"
+#include "store/names.h"
+#include "store/replace_rights.h"
+
+namespace xzfs {
+namespace {
+
+// A read of a plain file takes no longer, unless its disk is in trouble.
+constexpr std::chrono::seconds kMostReading{2};
+
+std::string Quoted(const std::string& name) { return "'" + name + "'"; }
+
+}  // namespace
+
+CommitOfPlain::~CommitOfPlain() {
+  if (work_.job != nullptr) {
+    FileLock lock(*work_.state);
+    if (work_.state->job() == work_.job) {
+      const NodePtr node = parts_.tree.nodes().Find(work_.id);
+      const Status removed = work_.job->twin.inode == 0
+                                 ? Status()
+                                 : parts_.unfinished.RemoveTwin(node, work_.job->twin);
+      if (!removed) {
+        Log(LogLevel::kWarning, removed.error().message);
+        work_.claim = {};  // it stays hidden until somebody can
+      }
+      work_.state->DropJob();
+    }
+  }
+  // A twin that was removed doesn't come back with a power cut then.
+  if (twin_ && work_.claim.held() && work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+    work_.claim = {};
+  }
+}
+
+Result<Committer::Outcome> CommitOfPlain::Run() {
+  XZFS_ASSIGN_OR_RETURN(const bool has_place, work_.FindPlace());
+  if (!has_place) {
+    return Leave();
+  }
+  // Step 1.
+  XZFS_ASSIGN_OR_RETURN(const bool is_open, OpenPlain());
+  if (!is_open) {
+    return Leave();
+  }
+  // Steps 2 to 4.
+  const struct timespec times[2] = {work_.attributes.st_atim, work_.attributes.st_mtim};
+  XZFS_RETURN_IF_ERROR(work_.Encode(times));
+  if (parts_.cold.is_on()) {
+    XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
+    if (!shrinks) {
+      parts_.cold.NoteUnshrinkable(work_.attributes);
+      return Leave();
+    }
+  }
+  // Step 5.
+  AwaitReads();
+  XZFS_RETURN_IF_ERROR(work_.ClaimPlace(Claim::Kind::kTwin));
+  // Step 6.
+  XZFS_ASSIGN_OR_RETURN(const bool is_published, PublishTwin());
+  if (!is_published) {
+    return LeaveUnpublished();
+  }
+  // Steps 7 and 8.
+  XZFS_ASSIGN_OR_RETURN(const Outcome outcome, RemovePlain());
+  if (outcome != Outcome::kDone) {
+    return outcome;
+  }
+  work_.Count();
+  if (parts_.cold.is_on()) {
+    Stats& stats = parts_.engine.stats;
+    stats.cold_files.Add();
+    stats.cold_plain_bytes.Add(work_.identity.size_bytes);
+    stats.cold_stored_bytes.Add(work_.written.stored_bytes);
+  }
+  // Step 9. Else a power cut could bring the plain file back, and what of it is on the disk. A sync
+  // of the file looks after itself meanwhile.
+  if (work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+    Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
+    work_.claim = {};
+    return outcome;
+  }
+  // Step 10.
+  work_.claim.Done();
+  FileLock lock(*work_.state);
+  work_.state->NoteNameUnsynced(false);
+  return outcome;
+}
+
+// It stays plain until it is changed again. What a commit that was cut off left beside it goes.
+Result<Committer::Outcome> CommitOfPlain::Leave() {
+  SharedLock names(parts_.tree.namespace_lock());
+  FileLock lock(*work_.state);
+  if (work_.job->cancelled) {
+    return Outcome::kCancelled;
+  }
+  if (const int locked = std::exchange(work_.job->locked, -1); locked >= 0) {
+    work_.os().Unlock(locked);  // the twin is ours to remove
+  }
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent,
+                        parts_.tree.OpenParent(work_.node, &work_.name));
+  StoredEntry entry;
+  entry.logical_name = StripEscape(work_.name).value_or(work_.name);
+  entry.attributes = work_.attributes;
+  XZFS_RETURN_IF_ERROR(parts_.unfinished.RemoveHidden(parent->descriptor.get(), entry));
+  work_.state->ForgetChange();
+  parts_.pending.Forget(work_.id);
+  return Outcome::kLeft;
+}
+
+// Step 1. False if it stays as it is.
+Result<bool> CommitOfPlain::OpenPlain() {
+  SharedLock names(parts_.tree.namespace_lock());
+  const auto dir = work_.OpenStored();
+  if (!dir && dir.error().code == ENOENT) {
+    return false;  // somebody else took it away
+  }
+  XZFS_RETURN_IF_ERROR(dir);
+  XZFS_ASSIGN_OR_RETURN(const bool is_eligible, IsToBeCommitted((*dir)->descriptor.get()));
+  if (!is_eligible) {
+    return false;
+  }
+  // Before it is encoded for nothing.
+  XZFS_RETURN_IF_ERROR(MayReplace(work_.os(), (*dir)->descriptor.get(), work_.name));
+  if (const Status locked = LockPlain(); !locked) {
+    if (parts_.cold.is_on() && locked.error().code == EBUSY) {
+      return false;  // in use, so not cold; the search comes here again
+    }
+    return tl::unexpected(locked.error());
+  }
+  const uint64_t size = work_.identity.size_bytes;
+  work_.plain = std::make_unique<StoredFile>(work_.os(), work_.stored.get(), size);
+  work_.request.plain = work_.plain.get();
+  work_.request.plan = XzPlan(size, parts_.encoders.block_bytes());
+  return true;
+}
+
+// What was opened is still the file, and no rule keeps it plain.
+Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
+  const struct stat& st = work_.attributes;
+  if (!S_ISREG(st.st_mode)) {
+    return false;  // somebody else put something in its place
+  }
+  if (parts_.zones.IsMountPoint(*work_.zone, dir, work_.name)) {
+    work_.why_left = Error{EBUSY, work_.path() +
+                                      " stays uncompressed: it is a mount point, which nothing can "
+                                      "replace"};
+    return false;
+  }
+  if (!NodeTree::IsNode(*work_.node, st)) {
+    return Fail(ESTALE, work_.path() + " was replaced");
+  }
+  if (parts_.options.compress == Compress::kOff || !parts_.cold.MayCommit(st) ||
+      WhyPlain(parts_.options, parts_.tree.nodes().FullPathOf(work_.id), st)) {
+    ReportLongName();
+    return false;
+  }
+  const std::string escaped = HotNameOf(StripEscape(work_.name).value_or(work_.name));
+  struct stat other = {};
+  if (escaped != work_.name && work_.os().StatAt(dir, escaped, &other) == 0) {
+    work_.why_left = Error{EEXIST, work_.path() + " stays uncompressed: '" + escaped +
+                                       "' is in its way; remove or rename that"};
+    return false;
+  }
+  return true;
+}
+
+// Of several mounts one commits a plain file: its twin is nobody else's as long as the file is
+// locked. A program that has it open for writing, in another mount or in the source, is found out
+// before it is encoded for nothing.
+Status CommitOfPlain::LockPlain() {
+  const PlainFile plain = Plain();
+  FileLock lock(*work_.state);
+  XZFS_RETURN_IF_ERROR(xzfs::LockPlain(work_.os(), plain));
+  if (work_.job->cancelled) {
+    return Fail(ECANCELED, plain.path + " is being changed");
+  }
+  work_.job->locked = work_.stored.get();
+  if (work_.state->plain().file != nullptr) {
+    return {};  // by ourselves: the handle that is being closed
+  }
+  return CheckUnopened(work_.os(), plain);
+}
+
+void CommitOfPlain::ReportLongName() {
+  if (ColdNameOfPlain(work_.name).size() > NAME_MAX) {
+    const std::string path = work_.path();
+    parts_.lookups.collisions().Report(LogLevel::kWarning, "long " + path,
+                                       path +
+                                           " stays uncompressed: its name is too long to be stored "
+                                           "with .xz behind it");
+  }
+}
+
+// Whether the compressed form is worth having: it's smaller, and doesn't take more of the disk (the
+// plain one may have holes).
+Result<bool> CommitOfPlain::Shrinks() {
+  struct stat made = {};
+  if (const int error = work_.os().FStat(work_.temp.file.get(), &made); error < 0) {
+    return FailErrno(-error, "stat the compressed form of " + work_.path());
+  }
+  return made.st_size < work_.attributes.st_size && made.st_blocks <= work_.attributes.st_blocks;
+}
+
+// With sync_close the handle that is being closed is still there, and reads that are under way have
+// its descriptor: a file that is open for writing, be it by ourselves, can't be leased. A later
+// write opens it again, later reads do without.
+void CommitOfPlain::AwaitReads() {
+  std::weak_ptr<SharedDescriptor> file;
+  {
+    FileLock lock(*work_.state);
+    if (work_.job->cancelled) {
+      return;
+    }
+    file = work_.state->ClosePlain();
+  }
+  const auto enough = std::chrono::steady_clock::now() + kMostReading;
+  while (!file.expired() && std::chrono::steady_clock::now() < enough) {
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+}
+
+// Step 6: gives the compressed file its name beside the plain one. False if it must not have it.
+Result<bool> CommitOfPlain::PublishTwin() {
+  ExclusiveLock names(parts_.tree.namespace_lock());
+  FileLock lock(*work_.state);
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, parts_.tree.OpenParent(work_.node, &name));
+  if (work_.job->cancelled) {
+    return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
+  }
+  if (work_.claim.claim().name != name) {
+    return Fail(ESTALE, Quoted(name) + " was renamed while it was compressed");
+  }
+  const int dir = parent->descriptor.get();
+  const KeptDirectory kept(work_, parts_.tree.nodes().LocationOf(work_.id).parent, dir);
+  const PlainFile plain = Plain();
+  XZFS_ASSIGN_OR_RETURN(twin_, xzfs::PublishTwin(work_.os(), parts_.tree.twins(), plain, dir, name,
+                                                 *work_.session, work_.temp));
+  if (!twin_) {
+    work_.why_left =
+        Error{EEXIST, plain.path + " stays uncompressed: " + Quoted(ColdNameOfPlain(name)) +
+                          " is in its way; remove or rename that"};
+    if (parts_.lookups.collisions().Report(LogLevel::kWarning, "commit " + plain.path,
+                                           work_.why_left->message)) {
+      parts_.engine.stats.collisions.Add();
+    }
+    return false;
+  }
+  work_.job->leased = twin_->leased ? work_.stored.get() : -1;
+  work_.job->twin = twin_->key;
+  dir_ = parent;
+  return true;
+}
+
+Result<Committer::Outcome> CommitOfPlain::LeaveUnpublished() {
+  FileLock lock(*work_.state);
+  if (work_.job->cancelled) {
+    return Outcome::kCancelled;  // a writer has come: there is something new to commit
+  }
+  work_.state->ForgetChange();
+  parts_.pending.Forget(work_.id);
+  return Outcome::kLeft;
+}
+
+// Steps 7 and 8.
+Result<Committer::Outcome> CommitOfPlain::RemovePlain() {
+  // The new name is on the disk before the old one goes.
+  std::string name;
+  XZFS_ASSIGN_OR_RETURN(dir_, parts_.tree.OpenParent(work_.node, &name));
+  const int dir = dir_->descriptor.get();
+  if (const int error = work_.os().Sync(dir, false); error < 0) {
+    return FailErrno(-error, "sync the directory of " + work_.path());
+  }
+  ExclusiveLock names(parts_.tree.namespace_lock());
+  FileLock lock(*work_.state);
+  if (work_.job->cancelled) {
+    return Outcome::kCancelled;
+  }
+  const NodeId dir_id = parts_.tree.nodes().LocationOf(work_.id).parent;
+  parts_.listings.NoteMove(dir_id, StripEscape(name).value_or(name));
+  const KeptDirectory kept(work_, dir_id, dir);
+  XZFS_RETURN_IF_ERROR(xzfs::RemovePlain(work_.os(), Plain(), dir, name, *twin_));
+  work_.job->twin = {};
+  XZFS_RETURN_IF_ERROR(
+      work_.BecomeCompressed(nullptr, work_.temp.file.get(), ColdNameOfPlain(name)));
+  work_.state->NoteNameUnsynced(true);
+  return Outcome::kDone;
+}
+
+// The plain file, for the steps that xzfsctl pack takes, too.
+PlainFile CommitOfPlain::Plain() const {
+  return {.fd = work_.stored.get(), .attributes = work_.attributes, .path = work_.path()};
+}
+
+}  // namespace xzfs

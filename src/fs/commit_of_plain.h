@@ -1,0 +1,48 @@
+// The commit of a plain file.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "fs/commit_work.h"
+#include "fs/committer.h"
+#include "store/plain_commit.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// From a plain file `N` to `N.xz` in its place, or to `N` left as it is. The steps, and what a
+// crash after each leaves, are the first table of docs/design.md section 6. Used by one thread.
+class CommitOfPlain {
+ public:
+  // `work` outlives it.
+  explicit CommitOfPlain(CommitWork& work) : work_(work), parts_(work.parts) {}
+  // Takes the twin away if it doesn't come to the last step.
+  ~CommitOfPlain();
+  CommitOfPlain(const CommitOfPlain&) = delete;
+  CommitOfPlain& operator=(const CommitOfPlain&) = delete;
+
+  Result<Committer::Outcome> Run();
+
+ private:
+  using Outcome = Committer::Outcome;
+
+  Result<Outcome> Leave();
+  Result<bool> OpenPlain();
+  Result<bool> IsToBeCommitted(int dir);
+  Status LockPlain();
+  Result<bool> Shrinks();
+  void AwaitReads();
+  Result<bool> PublishTwin();
+  Result<Outcome> LeaveUnpublished();
+  Result<Outcome> RemovePlain();
+  void ReportLongName();
+  PlainFile Plain() const;
+
+  CommitWork& work_;
+  const CommitParts& parts_;
+  std::optional<PublishedTwin> twin_;
+  DescriptorPtr dir_;  // that it was published in
+};
+
+}  // namespace xzfs

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "store/plain_commit.h"
 #include "store/records.h"
+#include "store/settle_claims.h"
 #include "xz/block_encoder.h"
 
 namespace xzfs {

@@ -1,9 +1,9 @@
 // The commit of an edited file: each step has the number of the second table of docs/design.md
 // section 6.
 //
-// What is encoded is the overlay's bytes over the base's, as readers see them. Blocks of the base that
-// no change touches are copied as they are stored. The overlay stays until the new file has the base's
-// name on the disk, so at every moment one of the two gives the whole content.
+// What is encoded is the overlay's bytes over the base's, as readers see them. Blocks of the base
+// that no change touches are copied as they are stored. The overlay stays until the new file has
+// the base's name on the disk, so at every moment one of the two gives the whole content.
 #include "fs/commit_of_edited.h"
 
 #include <sys/stat.h>

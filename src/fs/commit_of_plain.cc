@@ -1,7 +1,8 @@
-// The commit of a plain file: each step has the number of the first table of docs/design.md section 6.
+// The commit of a plain file: each step has the number of the first table of docs/design.md
+// section 6.
 //
-// For a moment the plain file and the compressed one are both there, as twins that a claim names. The
-// plain file goes last. A writer that comes meanwhile cancels the commit and removes the twin
+// For a moment the plain file and the compressed one are both there, as twins that a claim names.
+// The plain file goes last. A writer that comes meanwhile cancels the commit and removes the twin
 // (UnfinishedCommits); the commit sees that under the file's lock at each step.
 #include "fs/commit_of_plain.h"
 

@@ -1,6 +1,6 @@
-// Encoding and verifying hold no lock: they take seconds, and whoever wants to change the file sets a
-// flag that the encoder looks at. Everything that other threads may see is done under the file's lock,
-// with names held.
+// Encoding and verifying hold no lock: they take seconds, and whoever wants to change the file sets
+// a flag that the encoder looks at. Everything that other threads may see is done under the file's
+// lock, with names held.
 #include "fs/commit_work.h"
 
 #include <fcntl.h>

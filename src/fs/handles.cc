@@ -1,6 +1,6 @@
-// Opening a file counts it as open while names are held, so that whoever takes its last name sees that
-// it is used. A handle that may write is a writer, too (Writes). What the kernel has cached of the file
-// stays good if the stored file is the one that it was at the last open.
+// Opening a file counts it as open while names are held, so that whoever takes its last name sees
+// that it is used. A handle that may write is a writer, too (Writes). What the kernel has cached of
+// the file stays good if the stored file is the one that it was at the last open.
 #include "fs/handles.h"
 
 #include <fcntl.h>

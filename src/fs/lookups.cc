@@ -1,6 +1,6 @@
-// A name leads to a stored file by the rules of SourceDir, and a stored file to the node that it is, or
-// to a new one. Before that the directory is entered: whether it is the top of a zone in which an
-// earlier mount left something (Borders), and whether an operation on names is half done.
+// A name leads to a stored file by the rules of SourceDir, and a stored file to the node that it
+// is, or to a new one. Before that the directory is entered: whether it is the top of a zone in
+// which an earlier mount left something (Borders), and whether an operation on names is half done.
 //
 // A node that was looked up gets its pending changes here, if they were waiting for it (Orphans).
 #include "fs/lookups.h"

@@ -1,5 +1,6 @@
-// A new name is looked at and made with names held shared: another thread that makes the same name gets
-// EEXIST from the source. What is made gets its owner and group by the caller's identity (AsCaller).
+// A new name is looked at and made with names held shared: another thread that makes the same name
+// gets EEXIST from the source. What is made gets its owner and group by the caller's identity
+// (AsCaller).
 #include "fs/new_names.h"
 
 #include <fcntl.h>

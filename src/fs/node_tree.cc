@@ -1,9 +1,9 @@
 // A node is reached by opening names one after the other from the nearest directory above it whose
-// descriptor is kept. What is found is compared with the node's identity: a plain file or directory is
-// the node if it has its inode number, a compressed file if it is its version.
+// descriptor is kept. What is found is compared with the node's identity: a plain file or directory
+// is the node if it has its inode number, a compressed file if it is its version.
 //
-// What is shown of a file is made of the stored file's attributes, of what is known of the version, and
-// of the overlay, if the file is edited.
+// What is shown of a file is made of the stored file's attributes, of what is known of the version,
+// and of the overlay, if the file is edited.
 #include "fs/node_tree.h"
 
 #include <fcntl.h>

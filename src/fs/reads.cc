@@ -1,6 +1,6 @@
-// A read looks at what the node is now: the plain file itself, the decoded bytes of a compressed one
-// (XzReader), or an overlay above these. If the stored file is replaced in the midst of it the read
-// begins again.
+// A read looks at what the node is now: the plain file itself, the decoded bytes of a compressed
+// one (XzReader), or an overlay above these. If the stored file is replaced in the midst of it the
+// read begins again.
 //
 // Bytes that were decoded before anybody asked for them are offered to the kernel's page cache: the
 // rest of a Block, and small files that come next in the order of a listing (OpenOrder).

@@ -1,6 +1,7 @@
-// A file that loses its last name while it is used goes on by a descriptor that is pinned. One that has
-// other names goes on under one of those, which perhaps nobody has looked up yet. The overlay of an
-// edited file is told that its base goes, before that goes: the next mount would take it for lost.
+// A file that loses its last name while it is used goes on by a descriptor that is pinned. One that
+// has other names goes on under one of those, which perhaps nobody has looked up yet. The overlay
+// of an edited file is told that its base goes, before that goes: the next mount would take it for
+// lost.
 #include "fs/removals.h"
 
 #include <fcntl.h>

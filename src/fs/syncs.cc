@@ -1,8 +1,9 @@
-// An fsync of a plain file syncs that. Of an edited one it syncs the overlay, the folder that has its
-// names, and, where the file system doesn't keep the order of changes, the name of the base first.
+// An fsync of a plain file syncs that. Of an edited one it syncs the overlay, the folder that has
+// its names, and, where the file system doesn't keep the order of changes, the name of the base
+// first.
 //
-// A sync that failed is remembered: the kernel has dropped what it could not write, so a later one may
-// not say that all is well. When all writers have closed the file a commit writes it again.
+// A sync that failed is remembered: the kernel has dropped what it could not write, so a later one
+// may not say that all is well. When all writers have closed the file a commit writes it again.
 #include "fs/syncs.h"
 
 #include <algorithm>

@@ -13,7 +13,7 @@ namespace xzfs {
 
 struct Mount;
 
-// One FUSE session. Create, Mount (or AttachSocket), Serve, Unmount, destroy, in that order and
+// One FUSE session. Create, MountAt (or AttachSocket), Serve, Unmount, destroy, in that order and
 // from one thread, except for Stop.
 class FuseFrontend {
  public:

@@ -19,7 +19,7 @@
 namespace xzfs {
 
 // They belong to the stored file, except the times of an edited one, which are its overlay's.
-// Thread-safe.
+// Thread-safe. Changes fail with EROFS on a mount that is read-only.
 class Attributes {
  public:
   Attributes(NodeTree& tree, ZoneTable& zones, UnfinishedCommits& unfinished, NameLimits& limits,

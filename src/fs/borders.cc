@@ -1,6 +1,6 @@
 // A source may span several file systems: mounts, subvolumes, and parts of one that a rename can't
 // leave. Each is a zone with an `.xzfs/` of its own (fs/zones.h).
-// //
+//
 // Whoever asks for a name in a directory has it looked at first (EnterDirectory): whether a border
 // lies above it, and whether it has an `.xzfs/`. What an earlier mount left there is taken up
 // before the first name is answered. All directories above were looked at before, as nobody comes

@@ -77,9 +77,7 @@ Result<Committer::Outcome> CommitOfEdited::Run() {
   // Step 1.
   XZFS_RETURN_IF_ERROR(OpenBase());
   // Steps 2 to 4.
-  XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay_->Stat());
-  const struct timespec times[2] = {edited.st_atim, edited.st_mtim};
-  XZFS_RETURN_IF_ERROR(work_.Encode(times));
+  XZFS_RETURN_IF_ERROR(work_.Encode(overlay_.get()));
   // Step 5.
   XZFS_RETURN_IF_ERROR(NotePublishing());
   // Step 6.

@@ -62,8 +62,7 @@ Result<Committer::Outcome> CommitOfPlain::Run() {
     return Leave();
   }
   // Steps 2 to 4.
-  const struct timespec times[2] = {work_.attributes.st_atim, work_.attributes.st_mtim};
-  XZFS_RETURN_IF_ERROR(work_.Encode(times));
+  XZFS_RETURN_IF_ERROR(work_.Encode(nullptr));
   if (parts_.cold.is_on()) {
     XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
     if (!shrinks) {

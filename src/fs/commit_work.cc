@@ -69,7 +69,7 @@ Result<DescriptorPtr> CommitWork::OpenStored() {
   return dir;
 }
 
-Status CommitWork::Encode(const struct timespec (&times)[2]) {
+Status CommitWork::Encode(const Overlay* overlay) {
   XZFS_ASSIGN_OR_RETURN(temp, session->MakeTemp());
   XZFS_RETURN_IF_ERROR(ClaimOwner());
   const int out = temp.file.get();
@@ -80,6 +80,12 @@ Status CommitWork::Encode(const struct timespec (&times)[2]) {
   // Step 3, while the disk writes.
   XZFS_RETURN_IF_ERROR(VerifyXz(os(), parts.encoders, request, written, out));
   // Step 4.
+  struct timespec times[2] = {attributes.st_atim, attributes.st_mtim};
+  if (overlay != nullptr) {
+    XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay->Stat());
+    times[0] = edited.st_atim;
+    times[1] = edited.st_mtim;
+  }
   XZFS_RETURN_IF_ERROR(CopyMetadata(os(), stored.get(), attributes, times, out, path()));
   const int error = os().Sync(out, /*only_data=*/false);
   return error < 0 ? FailErrno(-error, "sync the compressed form of " + path()) : Status();

@@ -29,8 +29,8 @@ struct CommitWork {
   // took it away. REQUIRES: names are held.
   Result<DescriptorPtr> OpenStored();
   // Steps 2 to 4: makes the compressed file of `plain`, complete, verified and synced, under a name
-  // of our own, with `times`.
-  Status Encode(const struct timespec (&times)[2]);
+  // of our own. It gets the times of the stored file, or of `overlay`, if that isn't null.
+  Status Encode(const Overlay* overlay);
   // Before a name is given what is going to be done with it is on the disk. No lock is held.
   Status ClaimPlace(Claim::Kind kind);
   // The node is the compressed file `name_now` from now on, without changes. `made`: that file,
@@ -60,7 +60,8 @@ struct CommitWork {
   XzWriteRequest request;
   XzWriteResult written;
   TempFile temp;
-  // On the two files, until what is done with them is on the disk. Empty: the next mount looks.
+  // On the two files, from ClaimPlace until what is done with them is on the disk. Taken away
+  // before that it stays in its file, for the next mount.
   HeldClaim claim;
   // Why nothing was committed that should have been.
   std::optional<Error> why_left;

@@ -59,7 +59,7 @@ class Commits {
  public:
   explicit Commits(const CommitParts& parts) : parts_(parts), nodes_(parts.tree.nodes()) {}
 
-  // For the queue: one attempt.
+  // For the queue: one attempt; a second one if a border was not seen until then (EXDEV).
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
 
   // Commits what is pending, without the time to settle, and tells `done` when that is through.

@@ -7,7 +7,6 @@
 
 namespace xzfs {
 
-// The node stays until DetachOverlay. REQUIRES: a lookup is counted for that.
 void EditedFiles::Attach(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
                          std::shared_ptr<Session> session, ZonePtr zone) {
   const FileId file = FileId::Of(node.identity);
@@ -31,7 +30,6 @@ void EditedFiles::Drop(NodeId id, FileState& state) {
   }
 }
 
-// The node is not kept for it any more.
 void EditedFiles::Detach(NodeId id, FileState& state) {
   const FileState::Edit edit = state.DetachOverlay();
   if (edit.overlay != nullptr) {

@@ -32,7 +32,9 @@ void FileState::NoteClosing(bool is_closing) {
 
 bool FileState::RemoveWriter(bool was_closing, bool is_compressed) {
   writers_.closing -= was_closing ? 1 : 0;
-  if (--writers_.count != 0) {
+  --writers_.count;
+  writers_.closing = std::min(writers_.closing, writers_.count);  // after CloseAll
+  if (writers_.count != 0) {
     return false;
   }
   if (!unlinked_) {

@@ -20,8 +20,8 @@ class KernelCache {
     // Has the kernel drop what it has of files, on another thread, and calls `done`, which may be
     // null. Returns at once: false if it can't.
     std::function<bool(std::vector<PageRange> ranges, std::function<void()> done)> drop = nullptr;
-    // The pages that the kernel has of a file from `offset` on are not what is stored. Returns at
-    // once.
+    // The pages that the kernel has of a file from `offset` on are not what is stored. Called after
+    // the reply by which it got them. Returns at once.
     std::function<void(NodeId, uint64_t offset)> drop_stale = nullptr;
   };
 

@@ -18,7 +18,7 @@
 
 namespace xzfs {
 
-// Thread-safe.
+// Thread-safe. All fail with EROFS on a mount that is read-only.
 class NewNames {
  public:
   NewNames(NodeTree& tree, Places& places, Lookups& lookups, Handles& handles,

@@ -37,7 +37,8 @@ class OpenFile {
     return content_;
   }
 
-  // Whether it counts among FileState::closing, whose mutex guards this. Returns what it was.
+  // Whether it counts among FileState::Writers::closing, whose mutex guards this. Returns what it
+  // was.
   bool SetClosing(bool closing) const { return std::exchange(is_closing_, closing); }
 
  private:

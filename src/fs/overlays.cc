@@ -74,7 +74,7 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
   if (state.writers() != 0) {
     XZFS_RETURN_IF_ERROR(overlay->KeepOpen());
   }
-  nodes_.Pin(node->id);  // until DetachOverlay
+  nodes_.Pin(node->id);  // until EditedFiles::Detach
   edited_.Attach(*node, state, std::move(overlay), session, zone);
   return state.overlay();
 }

@@ -103,7 +103,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   if (node->state != nullptr) {
     FileLock lock(*node->state);
     if (node->state->overlay() != nullptr && !node->state->overlay()->dropped()) {
-      // Something has come between since RemovalNote saw it, or there was nothing to be noted then.
+      // Something has come between since the Note saw it, or there was nothing to be noted then.
       NoteDropped(*node->state->overlay());
     }
   }

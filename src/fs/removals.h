@@ -27,7 +27,7 @@ struct Victim {
   DescriptorPtr open;  // of a regular file that has other names, or is used without one
 };
 
-// Thread-safe.
+// Thread-safe. All fail with EROFS on a mount that is read-only.
 class Removals {
  public:
   // Tells the overlay of an edited file, before the lock is taken that all names wait for, that its

@@ -86,7 +86,7 @@ Status RenameWhiteout::PutInto(const Place& from, const Place& to) {
     error = os_.MakeNode(from.fd(), stored_name_, S_IFCHR, 0);
   }
   if (error < 0) {
-    temp_.clear();  // the intent_'s
+    temp_.clear();  // the intent's
     intent_.clear();
     Log(LogLevel::kError,
         "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");

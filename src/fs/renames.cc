@@ -7,7 +7,7 @@
 // A name that is on the disk must not go to content that is not. So before the first step the
 // intent is on the disk, and the content of a plain or edited file that moves. Both are made before
 // the lock is taken, since others would wait for the disk: each attempt looks under the lock and
-// finds out what is missing, which is then made without it (PreparedRename). What is written while
+// finds out what is missing, which is then made without it (Prepared). What is written while
 // the rename is under way is not covered, as it isn't on any file system.
 #include "fs/renames.h"
 

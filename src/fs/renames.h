@@ -40,7 +40,7 @@ struct RenameParts {
   Os& os;
 };
 
-// Thread-safe.
+// Thread-safe. All fail with EROFS on a mount that is read-only.
 class Renames {
  public:
   explicit Renames(const RenameParts& parts)

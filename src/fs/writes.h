@@ -43,7 +43,7 @@ struct WriteParts {
 
 // Thread-safe. BeginWriting, Resize and SetAttributes fail with EWOULDBLOCK while another mount
 // keeps writers away from a file, because it's at the last steps of its commit: to be tried again.
-// All fail with EROFS on a mount that is read-only.
+// What changes something fails with EROFS on a mount that is read-only.
 class Writes {
  public:
   explicit Writes(const WriteParts& parts)
@@ -89,7 +89,7 @@ class Writes {
     NodePtr node;
     DescriptorPtr hot;                 // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
-    int keeps_name;                    // FileState::keeps_name
+    int keeps_name;                    // FileState::Plain::keeps_name
     FileChange counted;
   };
 

@@ -5,7 +5,6 @@
 
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include "base/log.h"
@@ -13,24 +12,13 @@
 namespace xzfs {
 namespace {
 
-bool IsDumb() {
-  const char* terminal = std::getenv("TERM");
-  return terminal == nullptr || std::strcmp(terminal, "dumb") == 0;
-}
-
-bool WantsNoColor() {
-  const char* no_color = std::getenv("NO_COLOR");
-  return no_color != nullptr && *no_color != '\0';
-}
-
 void Put(std::FILE* to, std::string_view text) { std::fwrite(text.data(), 1, text.size(), to); }
 
 }  // namespace
 
 Console::Console()
     : stdout_is_terminal_(isatty(STDOUT_FILENO) == 1),
-      stderr_is_terminal_(isatty(STDERR_FILENO) == 1),
-      has_colors_(stdout_is_terminal_ && !IsDumb() && !WantsNoColor()) {}
+      stderr_is_terminal_(isatty(STDERR_FILENO) == 1) {}
 
 void Console::Error(std::string_view message) {
   erred_ = true;

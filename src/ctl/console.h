@@ -34,8 +34,6 @@ class Console {
   // 1: no notes and warnings; 2: no errors either. The exit code stays what it is.
   void SetQuiet(unsigned level) { quiet_ = level; }
 
-  // stdout is a terminal on which colours are wanted: NO_COLOR is not set.
-  bool has_colors() const { return has_colors_; }
   bool stdout_is_terminal() const { return stdout_is_terminal_; }
   bool stderr_is_terminal() const { return stderr_is_terminal_; }
   // Of stdout, in characters; 80 where it is no terminal.
@@ -55,7 +53,6 @@ class Console {
 
   const bool stdout_is_terminal_;
   const bool stderr_is_terminal_;
-  const bool has_colors_;
   std::atomic<unsigned> quiet_{0};
   // Figures that guard nothing.
   std::atomic<bool> erred_{false};

@@ -14,7 +14,7 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
 def environment(**more):
     """Ours without what would change the program's mind."""
-    own = ("XZFS_DEFAULTS", "XZFS_OPT", "NO_COLOR", "XZ_DEFAULTS", "XZ_OPT")
+    own = ("XZFS_DEFAULTS", "XZFS_OPT", "XZ_DEFAULTS", "XZ_OPT")
     return {**{key: value for key, value in os.environ.items() if key not in own}, **more}
 
 

@@ -50,10 +50,11 @@
 
 namespace xzfs {
 
-// The parts of a mount, each after those that it uses. (The two exceptions are functions that the
-// constructor sets: Borders has ZoneRecovery take over what it finds, and the Committer has Commits
-// commit files.) Whoever has a request asks the part. Node ids are the kernel's; error codes are
-// what the caller of the system call gets. Operations block on I/O and decoding.
+// The parts of a mount, each after those that it uses. (The exceptions are functions that the
+// constructor sets: Borders has ZoneRecovery take over what it finds; the Committer has Commits
+// commit files, and tells PendingNotes when nothing is pending.) Whoever has a request asks the
+// part. Node ids are the kernel's; error codes are what the caller of the system call gets.
+// Operations block on I/O and decoding.
 //
 // All parts are thread-safe, once they were told what is to be set before Start.
 struct Mount {

@@ -34,18 +34,18 @@ struct CommitJob {
 };
 using CommitJobPtr = std::shared_ptr<CommitJob>;
 
-// The write side of one node. `mutex` is the file's content lock: it is held across I/O on the
-// source, never across encoding or decoding. Take it with a FileLock.
+// The write side of one node. `mutex` is held across system calls that open, name or remove files,
+// not across reads and writes of content, and never across encoding or decoding. Take it with a
+// FileLock. What is inside an overlay has a lock of its own.
 //
-// A file is plain, compressed or edited, as Node::kind and the overlay say. Which call moves it
-// from one state to another is in the table "States" of docs/design.md; the calls here are its
-// rows:
+// A file is plain, compressed or edited, as Node::kind and the overlay say. Who calls what, and
+// why, is in the table "States" of docs/design.md:
 //
 //   new, or plain        CreatePlain, OpenPlain      a writer has it open
 //   compressed           BecomeEdited                at its first change
 //   any                  TakeJob                     committing; DropJob: it is as it was
 //   plain, edited        BecomeCompressed            committed
-//   edited               DetachOverlay               its changes went elsewhere, or with it
+//   edited               DetachOverlay               its changes are gone, or in lost+found
 //   any                  LoseLastName                nothing is committed any more
 //   any                  FailSync                    until MendSync
 class FileState {
@@ -72,16 +72,16 @@ class FileState {
     bool holds_node = false;  // it counts a lookup of the node
     bool is_durable = false;  // its names are on the disk
   };
-  // Handles that may write. Closing are those of which a descriptor was closed since they wrote:
-  // the kernel tells of their end later than of that, and mostly it is the same.
+  // Handles that may write. Closing are those of which a descriptor was closed since they wrote: a
+  // FLUSH came, which mostly was the last one, and the RELEASE comes later.
   struct Writers {
     unsigned count = 0;
     unsigned closing = 0;
   };
   // What the disk may not know of the stored file's name.
   struct Name {
-    // How often it has got one, or may have, since it has a state; and how many of that
-    // Syncs::SyncName has covered.
+    // How often the name has changed, or may have; and up to which change it is on the disk
+    // (Syncs::SyncName).
     uint64_t changes = 0;
     uint64_t synced_changes = 0;
     // It has just become compressed, and on the disk it may still be plain: a sync of the file

@@ -1,7 +1,7 @@
 // How the parts are put together. A part knows those that it uses by reference, and is made after
-// them. Two arrows go up, and are functions that are set here: the queue (Committer) has files
-// committed by Commits, and a border that is crossed has what lies behind it taken over by
-// ZoneRecovery.
+// them. What goes up are functions that are set here: the queue (Committer) has files committed by
+// Commits, and tells PendingNotes that it is empty; a border that is crossed has what lies behind
+// it taken over by ZoneRecovery.
 #include "fs/mount.h"
 
 #include <fcntl.h>

@@ -39,8 +39,9 @@ class NodeTree {
   NodeTree(const NodeTree&) = delete;
   NodeTree& operator=(const NodeTree&) = delete;
 
-  // Held shared by whatever looks at names or changes one, exclusively by operations that take two
-  // steps on names, or change the identity that names a node's version.
+  // Held shared while names are looked up or one is made. Held exclusively by operations that take
+  // two steps on names, and by those that change the identity (size, times, inode number) by which
+  // a compressed file is known.
   SharedMutex& namespace_lock() { return namespace_; }
   NodeTable& nodes() { return nodes_; }
   KnownFiles& known() { return known_; }
@@ -94,7 +95,8 @@ class NodeTree {
   // The inode number that is shown of an entry.
   uint64_t ShownInode(const StoredEntry& entry);
 
-  // The node takes over the identity and the attributes that its stored file has now.
+  // The node of a compressed file takes over the identity and the attributes that the stored file
+  // has now.
   Status Refresh(const NodePtr& node);
   // The same of a file that was just stated. `name`: that it is stored under.
   Status RefreshFrom(const NodePtr& node, const struct stat& st, const std::string& name);

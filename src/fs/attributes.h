@@ -32,7 +32,7 @@ class Attributes {
   Result<std::string> GetXattr(NodeId node, const std::string& key);
   // The names, each with its NUL. Those of "trusted." are for who may read them.
   Result<std::string> ListXattr(NodeId node, bool with_trusted);
-  // `caller`: whose set-group-id bits don't outlive an ACL of somebody who isn't in the group.
+  // Setting an ACL clears the set-group-id bit, unless `caller` is root or in the file's group.
   Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags,
                   const Caller& caller);
   Status RemoveXattr(NodeId node, const std::string& key);

@@ -341,10 +341,6 @@ std::string NodeTable::PathIn(NodeId dir, const std::string& stored_name) {
   return dir == kRootNode ? stored_name : PathOf(dir) + "/" + stored_name;
 }
 
-std::string NodeTable::FullPathIn(NodeId dir, const std::string& stored_name) {
-  return dir == kRootNode ? stored_name : FullPathOf(dir) + "/" + stored_name;
-}
-
 std::shared_ptr<Zone> NodeTable::SetZone(NodeId id, std::shared_ptr<Zone> zone) {
   MutexLock lock(mutex_);
   const auto it = slots_.find(id);

@@ -92,7 +92,6 @@ class NodeTable {
   std::string PathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
   // For notes: however deep it is.
   std::string FullPathOf(NodeId id) EXCLUDES(mutex_);
-  std::string FullPathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
 
   // Makes the directory the top of a zone, unless it is one, and returns the zone that it has. Null
   // if the node isn't known.

@@ -14,7 +14,10 @@ namespace xzfs {
 // later ones are not logged. Thread-safe.
 class ReportOnce {
  public:
-  explicit ReportOnce(size_t most) : most_(most) {}
+  // More findings than these are a state of the source, not an accident in it.
+  static constexpr size_t kUsualMost = 1000;
+
+  explicit ReportOnce(size_t most = kUsualMost) : most_(most) {}
 
   // Logs `message` unless `key` was reported before. Returns whether it is new.
   bool Report(LogLevel level, const std::string& key, const std::string& message) EXCLUDES(mutex_) {

@@ -27,8 +27,6 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// More findings than these are a state of the source, not an accident in it.
-constexpr size_t kMostReports = 1000;
 constexpr std::chrono::nanoseconds kLookInterval = std::chrono::seconds(1);
 
 int64_t NowNs() { return std::chrono::nanoseconds(steady_clock::now().time_since_epoch()).count(); }
@@ -46,8 +44,7 @@ Borders::Borders(const Options& options, NodeTree& tree, ZoneTable& zones, Os& o
       nodes_(tree.nodes()),
       twins_(tree.twins()),
       zones_(zones),
-      os_(os),
-      copies_(kMostReports) {}
+      os_(os) {}
 
 bool Borders::IsPrivate(NodeId dir, int fd, const std::string& name) {
   if (name != kPrivateFolder || dir == kRootNode) {

@@ -18,9 +18,6 @@
 namespace xzfs {
 namespace {
 
-// More findings than these are a state of the source, not an accident in it.
-constexpr size_t kMostReports = 1000;
-
 // Decoding it takes well under a millisecond, whatever its bytes expand to.
 bool IsSmall(const Node& node) {
   constexpr uint64_t kMostPlainBytes = uint64_t{128} << 10;
@@ -43,8 +40,7 @@ Lookups::Lookups(NodeTree& tree, Borders& borders, HalfDoneOperations& half_done
       orphans_(orphans),
       versions_(versions),
       limits_(limits),
-      stats_(stats),
-      collisions_(kMostReports) {}
+      stats_(stats) {}
 
 void Lookups::ReportCollision(NodeId parent, const StoredEntry& entry) {
   const std::string loser = nodes_.PathIn(parent, entry.stored_name);

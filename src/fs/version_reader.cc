@@ -6,19 +6,8 @@
 #include "base/log.h"
 
 namespace xzfs {
-namespace {
-
-// More findings than these are a state of the source, not an accident in it.
-constexpr size_t kMostReports = 1000;
-
-}  // namespace
-
 VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)
-    : nodes_(tree.nodes()),
-      known_(tree.known()),
-      engine_(engine),
-      os_(os),
-      damaged_files_(kMostReports) {}
+    : nodes_(tree.nodes()), known_(tree.known()), engine_(engine), os_(os) {}
 
 // Completes a compressed `node`. Errors are those of the moment: a damaged Index is a property of
 // the node.

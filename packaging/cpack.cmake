@@ -50,7 +50,7 @@ a writer of .xz files of many Blocks.")
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libxzfs-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS
-  "libxzfs0 (= ${PROJECT_VERSION}-${release}), libexpected-dev, liblzma-dev")
+  "libxzfs0 (= ${PROJECT_VERSION}-${release}), liblzma-dev")
 set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "read .xz files at any offset, and write them: development
 Headers, the static library, and what CMake and pkg-config ask for, to
 build programs with libxzfs.")

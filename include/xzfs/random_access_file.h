@@ -33,7 +33,11 @@ class XZFS_EXPORT RandomAccessFile {
 
 // Reads exactly `out.size()` bytes; fewer is an EIO error, the caller knew that they must be there.
 inline Status ReadFully(const RandomAccessFile& file, uint64_t offset, std::span<std::byte> out) {
-  XZFS_ASSIGN_OR_RETURN(const size_t got, file.ReadAt(offset, out));
+  const Result<size_t> read = file.ReadAt(offset, out);
+  if (!read) {
+    return Failure(read.error());
+  }
+  const size_t got = *read;
   if (got != out.size()) {
     return Fail(EIO, "the stored file ends " + std::to_string(out.size() - got) +
                          " bytes early: it was truncated");

@@ -1,10 +1,17 @@
-// Errors are ordinary values: a call that can fail returns Result<T>.
+// Errors are ordinary values: a call that can fail returns a Result.
 #pragma once
 
 #include <cstring>
+#include <optional>
+#include <stdexcept>
 #include <string>
-#include <tl/expected.hpp>
+#include <type_traits>
 #include <utility>
+#include <variant>
+#include <version>
+#if defined(__cpp_lib_expected)
+#include <expected>
+#endif
 
 namespace xzfs {
 
@@ -22,46 +29,157 @@ struct Error {
   bool is_unsupported = false;
 };
 
-template <class T>
-using Result = tl::expected<T, Error>;
+// An error on its way into a Result of any type: `return Failure(other.error());`.
+template <class E = Error>
+class Failure {
+ public:
+  explicit Failure(E error) : error_(std::move(error)) {}
+
+  E& error() & { return error_; }
+  const E& error() const& { return error_; }
+  E&& error() && { return std::move(error_); }
+
+ private:
+  E error_;
+};
+
+// What value() throws if there is no value.
+class BadResult : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+// A value, or why there is none. It is true if there is a value; `*` and `->` may only be used
+// then, and error() only if it is false. value() checks, and throws BadResult with the error's
+// message. As thread-safe as the value.
+template <class T, class E = Error>
+class [[nodiscard]] Result {
+ public:
+  using value_type = T;
+  using error_type = E;
+
+  Result() requires std::is_default_constructible_v<T> : state_(std::in_place_index<0>) {}
+  // From whatever makes a T.
+  template <class U = T>
+  requires(!std::is_same_v<std::remove_cvref_t<U>, Result> && std::is_convertible_v<U&&, T>)
+      Result(U&& value)  // NOLINT(google-explicit-constructor): functions return values
+      : state_(std::in_place_index<0>, std::forward<U>(value)) {}
+  Result(Failure<E> failure)  // NOLINT(google-explicit-constructor): functions return errors
+      : state_(std::in_place_index<1>, std::move(failure).error()) {}
+  // From a result whose value makes a T.
+  template <class U>
+  requires(!std::is_same_v<U, T> && std::is_convertible_v<U&&, T> &&
+           !std::is_convertible_v<Result<U, E>&&, T>)
+      Result(
+          Result<U, E>&& other)  // NOLINT(google-explicit-constructor): functions pass results on
+      : state_(other ? State(std::in_place_index<0>, *std::move(other))
+                     : State(std::in_place_index<1>, std::move(other.error()))) {}
+
+  bool has_value() const { return state_.index() == 0; }
+  explicit operator bool() const { return has_value(); }
+
+  T& operator*() & { return *std::get_if<0>(&state_); }
+  const T& operator*() const& { return *std::get_if<0>(&state_); }
+  T&& operator*() && { return std::move(*std::get_if<0>(&state_)); }
+  T* operator->() { return std::get_if<0>(&state_); }
+  const T* operator->() const { return std::get_if<0>(&state_); }
+
+  T& value() & { return Checked(), **this; }
+  const T& value() const& { return Checked(), **this; }
+  T&& value() && { return Checked(), *std::move(*this); }
+  template <class U>
+  T value_or(U&& other) const& {
+    return has_value() ? **this : static_cast<T>(std::forward<U>(other));
+  }
+  template <class U>
+  T value_or(U&& other) && {
+    return has_value() ? *std::move(*this) : static_cast<T>(std::forward<U>(other));
+  }
+
+  E& error() { return *std::get_if<1>(&state_); }
+  const E& error() const { return *std::get_if<1>(&state_); }
+
+  // What `make` makes of the value, or the same error.
+  template <class F>
+  Result<std::invoke_result_t<F, const T&>, E> transform(F&& make) const {
+    using Made = Result<std::invoke_result_t<F, const T&>, E>;
+    return has_value() ? Made(std::forward<F>(make)(**this)) : Made(Failure<E>(error()));
+  }
+
+  // There is a value, and it is `value`.
+  friend bool operator==(const Result& result, const T& value) {
+    return result && *result == value;
+  }
+
+#if defined(__cpp_lib_expected)
+  operator std::expected<T, E>() && {
+    return has_value() ? std::expected<T, E>(*std::move(*this))
+                       : std::expected<T, E>(std::unexpect, std::move(error()));
+  }
+#endif
+
+ private:
+  using State = std::variant<T, E>;
+
+  void Checked() const {
+    if (!has_value()) {
+      throw BadResult(error().message);
+    }
+  }
+
+  State state_;
+};
+
+// Success, or why there is none.
+template <class E>
+class [[nodiscard]] Result<void, E> {
+ public:
+  using value_type = void;
+  using error_type = E;
+
+  Result() = default;
+  Result(Failure<E> failure)  // NOLINT(google-explicit-constructor): functions return errors
+      : error_(std::move(failure).error()) {}
+
+  bool has_value() const { return !error_.has_value(); }
+  explicit operator bool() const { return has_value(); }
+  void value() const {
+    if (error_) {
+      throw BadResult(error_->message);
+    }
+  }
+
+  E& error() { return *error_; }
+  const E& error() const { return *error_; }
+
+#if defined(__cpp_lib_expected)
+  operator std::expected<void, E>() && {
+    return error_ ? std::expected<void, E>(std::unexpect, *std::move(error_))
+                  : std::expected<void, E>();
+  }
+#endif
+
+ private:
+  std::optional<E> error_;
+};
+
 using Status = Result<void>;
 
-inline tl::unexpected<Error> Fail(int code, std::string message) {
-  return tl::unexpected<Error>(Error{code, std::move(message)});
+inline Failure<> Fail(int code, std::string message) {
+  return Failure<>(Error{code, std::move(message)});
 }
 
 // An Error for a system call that failed with errno `code`: "WHAT: No such file or directory".
 // REQUIRES: errno is read on the line after the call.
-inline tl::unexpected<Error> FailErrno(int code, const std::string& what) {
+inline Failure<> FailErrno(int code, const std::string& what) {
   return Fail(code, what + ": " + std::strerror(code));
 }
 
 // The same for a call that reads the stored file.
-inline tl::unexpected<Error> FailSource(int code, const std::string& what) {
-  auto error = FailErrno(code, what);
-  error.value().of_the_source = true;
-  return error;
+inline Failure<> FailSource(int code, const std::string& what) {
+  Failure<> failure = FailErrno(code, what);
+  failure.error().of_the_source = true;
+  return failure;
 }
 
 }  // namespace xzfs
-
-// Leaves the function with the error if `expr`, a Result<T>, holds one. The second form binds its
-// value to `decl` otherwise.
-#define XZFS_RETURN_IF_ERROR(expr)                                          \
-  do {                                                                      \
-    auto xzfs_status = (expr);                                              \
-    if (!xzfs_status) {                                                     \
-      return tl::unexpected<::xzfs::Error>(std::move(xzfs_status.error())); \
-    }                                                                       \
-  } while (false)
-
-#define XZFS_CONCAT_INNER(a, b) a##b
-#define XZFS_CONCAT(a, b) XZFS_CONCAT_INNER(a, b)
-#define XZFS_ASSIGN_OR_RETURN_IMPL(result, decl, expr)               \
-  auto result = (expr);                                              \
-  if (!result) {                                                     \
-    return tl::unexpected<::xzfs::Error>(std::move(result.error())); \
-  }                                                                  \
-  decl = std::move(*result)
-#define XZFS_ASSIGN_OR_RETURN(decl, expr) \
-  XZFS_ASSIGN_OR_RETURN_IMPL(XZFS_CONCAT(xzfs_result_, __LINE__), decl, expr)

@@ -59,7 +59,7 @@ double UnitSeconds(std::string_view unit) {
   return 0;
 }
 
-tl::unexpected<Error> Invalid(std::string_view text, const char* why) {
+Failure<> Invalid(std::string_view text, const char* why) {
   return Fail(EINVAL, "'" + std::string(text) + "' " + why);
 }
 

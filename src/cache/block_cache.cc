@@ -4,10 +4,10 @@
 //   probation  read in one pass
 //   protected  visited again; at most half of the budget, what falls off goes back to probation
 //
-// A scan of a big file passes through ahead and probation only and can't flush what is hot. One
-// pass touches a unit many times (the kernel reads a 1 MiB Block in eight requests of 128 KiB), so
-// a hit is not yet a visit: callers say which reads begin a new one (`new_visit`), and the second
-// visit promotes.
+// A scan of a big file passes through ahead and probation only and can't flush what is read again.
+// One pass touches a unit many times (the kernel reads a 1 MiB Block in eight requests of 128 KiB),
+// so a hit is not yet a visit: callers say which reads begin a new one (`new_visit`), and the
+// second visit promotes.
 //
 // Eviction takes from probation, then protected, then ahead, oldest first, and passes over units
 // that somebody is copying from: dropping those would free nothing now. Bytes are charged by the

@@ -36,7 +36,7 @@ class BlockCache {
   // What a reader does with a unit.
   struct Access {
     // This is not just the next piece of a sequential pass over the unit: only repeated visits make
-    // a unit hot.
+    // a unit one that is read again.
     bool new_visit = false;
     // So many of its bytes go where they are kept: into the kernel's page cache. A unit of which
     // all bytes went there has no more use here.
@@ -108,7 +108,7 @@ class BlockCache {
     UnitPtr unit;
     Segment segment = Segment::kProbation;
     bool unread_ahead = false;  // decoded ahead and not read yet
-    bool visited = false;       // read in one pass; the next pass makes it hot
+    bool visited = false;       // read in one pass; the next pass protects it
     size_t handed_over_bytes = 0;
   };
   using EntryList = std::list<Entry>;

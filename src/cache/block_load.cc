@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/try.h"
 #include "cache/read_engine.h"
 
 namespace xzfs {
@@ -16,7 +17,7 @@ BlockLoad::BlockLoad(ReadEngine& engine, std::shared_ptr<const XzFile> file,
 
 Status BlockLoad::DecodeTo(size_t end) {
   if (Status status = Decode(end); !status) {
-    return tl::unexpected(
+    return Failure(
         engine_.damage.Add(file_->id(), file_->name(), block_, 0, std::move(status.error())));
   }
   return {};

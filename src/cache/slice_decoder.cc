@@ -40,6 +40,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/try.h"
+
 namespace xzfs {
 namespace {
 
@@ -76,8 +78,8 @@ Result<UnitPtr> SliceDecoder::Load(const Request& request) {
   if (outcome == Outcome::kTellBytes) {
     auto bytes = BlockDecoderMemory(request.stored, request.file.index(), request.block);
     if (!bytes) {
-      return tl::unexpected(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
-                                        std::move(bytes.error())));
+      return Failure(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
+                                 std::move(bytes.error())));
     }
     outcome = ClaimHome(request, *bytes + kAsleepBytes, claim, handed_over);
   }
@@ -326,8 +328,8 @@ std::pair<SliceDecoder::BlockKey, DecoderHome*> SliceDecoder::OldestIdle(const P
 
 Result<UnitPtr> SliceDecoder::Drive(const Request& request, Claim& claim) {
   if (Status begun = Begin(request, claim); !begun) {
-    return tl::unexpected(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
-                                      std::move(begun.error())));
+    return Failure(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
+                               std::move(begun.error())));
   }
   auto unit = Decode(request, claim);
   if (unit && claim.crowded && request.effort == Effort::kReader) {
@@ -467,8 +469,8 @@ Status SliceDecoder::DecodeNext(const Request& request, Claim& claim, std::share
   if (!status) {
     // At the Block's end it is the Check that failed: nothing of the Block is to be trusted.
     const bool at_end = offset + size == block.plain_size;
-    return tl::unexpected(damage_.Add(request.file.id(), request.file.name(), block,
-                                      at_end ? 0 : offset, std::move(status.error())));
+    return Failure(damage_.Add(request.file.id(), request.file.name(), block, at_end ? 0 : offset,
+                               std::move(status.error())));
   }
   stats_.decoded_bytes.Add(size);
   ++claim.slice;

@@ -11,6 +11,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/try.h"
+
 namespace xzfs {
 namespace {
 

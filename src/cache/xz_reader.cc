@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "base/try.h"
 #include "cache/block_load.h"
 
 namespace xzfs {
@@ -38,8 +39,7 @@ Status DecodeRest(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightP
 // The flight ends whatever happens, or those who joined it would hang. Returns whether all is well.
 bool FinishBlock(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) {
   const Status status = DecodeRest(engine, load, flight);
-  engine.cache.Finish(flight,
-                      status ? Result<UnitPtr>(load.unit()) : tl::unexpected(status.error()));
+  engine.cache.Finish(flight, status ? Result<UnitPtr>(load.unit()) : Failure(status.error()));
   return status.has_value();
 }
 
@@ -106,7 +106,7 @@ Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
     const uint64_t stop = std::min(end, range.end);
     if (auto damage =
             shared_->engine.damage.Find(file->id(), range.block, stop - range.block.plain_offset)) {
-      return tl::unexpected(std::move(*damage));
+      return Failure(std::move(*damage));
     }
     const BlockCache::Access access{
         .new_visit = Enter(range) || !sequential,

@@ -173,9 +173,9 @@ const char* StateName(StoredKind kind) {
     case StoredKind::kDirectory:
       return "directory";
     case StoredKind::kPlain:
-      return "hot";
+      return "plain";
     case StoredKind::kCompressed:
-      return "cold";
+      return "compressed";
     case StoredKind::kSymlink:
     case StoredKind::kStrippedLink:
       return "symlink";
@@ -263,7 +263,7 @@ std::optional<Result<std::string>> Answer(Mount& mount, int end_note, NodeId nod
     return HistoryJson(mount);
   }
   if (key == "user.xzfs.info") {
-    return mount.Describe(node).map(InfoJson);
+    return mount.Describe(node).transform(InfoJson);
   }
   return std::nullopt;
 }

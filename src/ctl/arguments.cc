@@ -8,6 +8,7 @@
 #include <charconv>
 #include <utility>
 
+#include "base/try.h"
 #include "base/units.h"
 
 namespace xzfs {

@@ -9,6 +9,7 @@
 
 #include "base/mutex.h"
 #include "base/parallel_for.h"
+#include "base/try.h"
 #include "ctl/damage.h"
 #include "xz/block_decoder.h"
 
@@ -63,7 +64,7 @@ Status PassFile(WorkerPool& pool, unsigned threads, const RandomAccessFile& stor
         };
         Status passed = PassBlock(stored, index, block, cancelled, take_it);
         if (!passed && is_taken && !cancelled) {
-          passed = tl::unexpected(DamageIn(block, std::move(passed.error())));
+          passed = Failure(DamageIn(block, std::move(passed.error())));
         }
         if (!passed) {
           MutexLock lock(mutex);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/machine.h"
+#include "base/try.h"
 #include "cache/xz_reader.h"
 #include "ctl/commands.h"
 #include "ctl/damage.h"

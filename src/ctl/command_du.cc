@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "base/units.h"
 #include "ctl/commands.h"
 #include "ctl/input.h"
@@ -78,7 +79,7 @@ class DuCommand : public Command {
         Os::Real(), rules_, {path_}, never, [&](const FoundFile& file) { Add(console, file); },
         [&](const std::string& path, const Error& error) {
           if (path == path_) {
-            seen = tl::unexpected(error);
+            seen = Failure(error);
           } else {
             console.Error(error.message);
           }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "base/try.h"
 #include "ctl/commands.h"
 #include "ctl/input.h"
 #include "ctl/json.h"
@@ -45,7 +46,7 @@ class InfoCommand : public Command {
       stats.erase("schema");
       document["mount"] = std::move(stats);
     } else if (mount.error().code == ENOTCONN || mount.error().code == EACCES) {
-      return tl::unexpected(mount.error());
+      return Failure(mount.error());
     } else if (std::optional<Json> info = FileInfo(path_)) {
       info->erase("schema");
       document["file"] = std::move(*info);
@@ -74,7 +75,7 @@ class InfoCommand : public Command {
     Json file;
     file["stored_name"] = name;
     file["logical_name"] = compressed ? compressed->logical : StripEscape(name).value_or(name);
-    file["state"] = compressed ? "cold" : "hot";
+    file["state"] = compressed ? "compressed" : "plain";
     file["plain_size"] = input.attributes.st_size;
     file["stored_size"] = input.attributes.st_size;
     file["allocated_bytes"] = input.attributes.st_blocks * 512;

@@ -73,7 +73,7 @@ class ListCommand : public Command {
     for (const std::string& path : files_) {
       const Result<Input> input = OpenInput(Os::Real(), path);
       const Result<BlockIndex> index =
-          input ? ReadIndexOf(*input) : Result<BlockIndex>(tl::unexpected(input.error()));
+          input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
       if (!index) {
         console.Error(index.error().message);
         continue;

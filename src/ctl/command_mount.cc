@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/try.h"
 #include "base/unique_fd.h"
 #include "base/unmount.h"
 #include "ctl/commands.h"
@@ -60,7 +61,7 @@ class PlainCommand : public Command {
   Status Run(Console& console) override {
     for (const std::string& path : mounts_) {
       const auto mount = MountClient::Open(path);
-      const Status done = mount ? mount->Command(command_) : tl::unexpected(mount.error());
+      const Status done = mount ? mount->Command(command_) : Failure(mount.error());
       if (!done) {
         console.Error(done.error().message);
       }

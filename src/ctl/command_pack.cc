@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/machine.h"
+#include "base/try.h"
 #include "ctl/commands.h"
 #include "ctl/pack_job.h"
 #include "ctl/tree.h"

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/machine.h"
+#include "base/try.h"
 #include "cache/xz_reader.h"
 #include "ctl/commands.h"
 #include "ctl/damage.h"
@@ -110,7 +111,7 @@ class ReblockJob : public ReplaceJob {
       is_swapped_ = true;
       return true;
     } else if (swapped.error().code != EINVAL) {
-      return tl::unexpected(swapped.error());
+      return Failure(swapped.error());
     }
     const KeptTimes times(os_, dir_fd());
     if (const int error = os_.Rename(session_->folder(), temp_.name, dir_fd(), file_.name, 0);

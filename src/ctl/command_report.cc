@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "base/try.h"
 #include "base/unique_fd.h"
 #include "ctl/commands.h"
 #include "ctl/mount_client.h"
@@ -76,7 +77,7 @@ class ReportCommand : public Command {
     XZFS_RETURN_IF_ERROR(CheckOutput());
     const auto mount = MountClient::Open(path_);
     if (!mount && (mount.error().code == ENOTCONN || mount.error().code == EACCES)) {
-      return tl::unexpected(mount.error());
+      return Failure(mount.error());
     }
     XZFS_ASSIGN_OR_RETURN(ReportTree tree, ScanTree(Os::Real(), path_, console));
     EstimateRatios(tree);

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "base/try.h"
 #include "base/units.h"
 #include "ctl/block_pass.h"
 #include "ctl/commands.h"

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "base/units.h"
 #include "base/unmount.h"
 #include "ctl/commands.h"
@@ -35,7 +36,7 @@ class StatsCommand : public Command {
     std::vector<MountStats> mounts;
     for (const std::string& path : paths_) {
       const auto mount = MountClient::Open(path);
-      const auto stats = mount ? mount->Stats() : Result<Json>(tl::unexpected(mount.error()));
+      const auto stats = mount ? mount->Stats() : Result<Json>(Failure(mount.error()));
       if (stats) {
         mounts.emplace_back(path, *stats);
       } else {

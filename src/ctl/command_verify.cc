@@ -110,7 +110,7 @@ class VerifyCommand : public Command {
     }
     const Result<Input> input = OpenInput(Os::Real(), path);
     const Result<BlockIndex> index =
-        input ? ReadIndexOf(*input) : Result<BlockIndex>(tl::unexpected(input.error()));
+        input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
     if (!index && input && IsDamage(index.error())) {
       Add(console, {.path = path, .why = index.error().message});
       return;

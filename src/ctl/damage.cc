@@ -41,7 +41,7 @@ Result<size_t> BlockNamingFile::ReadAt(uint64_t offset, std::span<std::byte> out
     const uint64_t end = std::min(stop, block.plain_offset + block.plain_size);
     Result<size_t> part = file_.ReadAt(at, out.subspan(at - offset, end - at));
     if (!part) {
-      return tl::unexpected(DamageIn(block, std::move(part.error())));
+      return Failure(DamageIn(block, std::move(part.error())));
     }
     at = end;
   }

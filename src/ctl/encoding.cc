@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/machine.h"
+#include "base/try.h"
 
 namespace xzfs {
 namespace {

@@ -140,7 +140,7 @@ void FileBatch::SyncFiles(Jobs& jobs) {
       /*group=*/1);
   for (size_t i = 0; i < jobs.size(); ++i) {
     if (errors[i] < 0) {
-      jobs[i]->Abandon(FailErrno(-errors[i], "sync of the new file failed").value());
+      jobs[i]->Abandon(FailErrno(-errors[i], "sync of the new file failed").error());
       jobs[i] = nullptr;
     }
   }
@@ -182,7 +182,7 @@ void FileBatch::SyncDirectories(Jobs& jobs) {
       error = std::min(error, results.at(dir));
     }
     if (error < 0) {
-      job->Abandon(FailErrno(-error, "sync of the directory failed").value());
+      job->Abandon(FailErrno(-error, "sync of the directory failed").error());
     }
     return error < 0;
   });

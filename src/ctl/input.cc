@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/machine.h"
+#include "base/try.h"
 #include "ctl/block_pass.h"
 #include "ctl/damage.h"
 #include "ctl/mount_client.h"
@@ -68,7 +69,7 @@ Result<Format> FormatOf(const Input& input) {
   std::array<std::byte, kFormatProbeBytes> bytes = {};
   const Result<size_t> got = input.stored->ReadAt(0, bytes);
   if (!got) {
-    return tl::unexpected(Named(input, got.error()));
+    return Failure(Named(input, got.error()));
   }
   const std::span<const std::byte> head = std::span(bytes).first(*got);
   if (HasXzMagic(head)) {
@@ -81,7 +82,7 @@ Result<Format> FormatOf(const Input& input) {
     return Format::kLzmaAlone;
   }
   if (IsInMount(input.descriptor.get())) {
-    return tl::unexpected(InMountError(input.path));
+    return Failure(InMountError(input.path));
   }
   return Fail(EINVAL, input.path +
                           " is not compressed: neither .xz nor .lzma nor .lz. (If its first "
@@ -91,7 +92,7 @@ Result<Format> FormatOf(const Input& input) {
 Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format) {
   Result<BlockIndex> index = BlockIndex::Read(stored, format, {.memory_bytes = kIndexMemory});
   if (!index) {
-    return tl::unexpected(DamageOfIndex(format, std::move(index.error())));
+    return Failure(DamageOfIndex(format, std::move(index.error())));
   }
   return index;
 }
@@ -100,7 +101,7 @@ Result<BlockIndex> ReadIndexOf(const Input& input) {
   XZFS_ASSIGN_OR_RETURN(const Format format, FormatOf(input));
   Result<BlockIndex> index = ReadIndex(*input.stored, format);
   if (!index) {
-    return tl::unexpected(Named(input, std::move(index.error())));
+    return Failure(Named(input, std::move(index.error())));
   }
   return index;
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <string_view>
 
+#include "base/try.h"
 #include "store/directory_reader.h"
 
 namespace xzfs {

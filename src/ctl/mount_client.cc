@@ -10,12 +10,13 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/try.h"
 #include "base/unmount.h"
 
 namespace xzfs {
 namespace {
 
-tl::unexpected<Error> FailAsking(int code, const std::string& path) {
+Failure<> FailAsking(int code, const std::string& path) {
   if (code == ENOTCONN) {
     return Fail(code, path +
                           ": a mount whose daemon is gone; take it away (the next one goes on with "
@@ -24,7 +25,7 @@ tl::unexpected<Error> FailAsking(int code, const std::string& path) {
   }
   auto error = FailErrno(code, path);
   if (const auto mount = code == EACCES ? FindXzfsMount(MountpointOf(path)) : std::nullopt) {
-    error.value().message += "; the mount is for who mounted it (uid " +
+    error.error().message += "; the mount is for who mounted it (uid " +
                              std::to_string(mount->user) +
                              ") only: xzfs -o allow_other lets others in";
   }
@@ -62,7 +63,7 @@ Result<MountClient> MountClient::Open(const std::string& path) {
     return Fail(EINVAL,
                 path + " is not the top of a mount of xzfs (findmnt -t fuse.xzfs lists them)");
   }
-  return tl::unexpected(stats.error());
+  return Failure(stats.error());
 }
 
 Result<Json> MountClient::Read(const std::string& key) const {
@@ -80,7 +81,7 @@ Status MountClient::Command(const std::string& command) const {
     if (code == ENODATA) {
       return Fail(ENODATA, path_ + ": the mount doesn't know that; is it of an older version?");
     }
-    return tl::unexpected(answer.error());
+    return Failure(answer.error());
   }
   constexpr std::string_view kError = "error: ";
   if (answer->starts_with(kError)) {
@@ -114,7 +115,7 @@ std::vector<Moment> MomentsOf(const Json& history) {
 
 std::optional<Json> FileInfo(const std::string& path) {
   const auto text = GetAttribute(path, "info");
-  const auto json = text ? Parse(path, *text) : Result<Json>(tl::unexpected(text.error()));
+  const auto json = text ? Parse(path, *text) : Result<Json>(Failure(text.error()));
   return json ? std::optional(*json) : std::nullopt;
 }
 

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/try.h"
 #include "ctl/input.h"
 #include "store/directory_reader.h"
 #include "store/kept_times.h"
@@ -35,11 +36,11 @@ PlainFile PackJob::Plain() const {
   return {.fd = fd(), .attributes = file_.attributes, .path = file_.path()};
 }
 
-StoredEntry PackJob::AsHot(const FoundFile& name) const {
-  StoredEntry hot;
-  hot.logical_name = StripEscape(name.name).value_or(name.name);
-  hot.attributes = file_.attributes;
-  return hot;
+StoredEntry PackJob::AsPlain(const FoundFile& name) const {
+  StoredEntry plain;
+  plain.logical_name = StripEscape(name.name).value_or(name.name);
+  plain.attributes = file_.attributes;
+  return plain;
 }
 
 Result<bool> PackJob::TryMake() {
@@ -53,11 +54,11 @@ Result<bool> PackJob::TryMake() {
     if (compressed) {
       return Skip("already compressed");
     }
-    if (ColdNameOfPlain(name.name).size() > NAME_MAX) {
+    if (CompressedNameOfPlain(name.name).size() > NAME_MAX) {
       return Skip("name too long");
     }
   }
-  if (context_.keep && context_.names.LooksPacked(dir_fd(), AsHot(file_)).value_or(false)) {
+  if (context_.keep && context_.names.LooksPacked(dir_fd(), AsPlain(file_)).value_or(false)) {
     return Skip("already packed and kept");
   }
   XZFS_ASSIGN_OR_RETURN(const bool worth_it, IsWorthIt());
@@ -105,7 +106,7 @@ Result<bool> PackJob::Encode() {
 Status PackJob::TryClaim() {
   for (const FoundFile& name : names_) {
     if (!context_.keep) {
-      XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, name, ColdNameOfPlain(name.name)));
+      XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, name, CompressedNameOfPlain(name.name)));
     }
   }
   return {};
@@ -131,8 +132,8 @@ Result<bool> PackJob::TryPublish() {
 // Another name for the twin, beside that of the plain file. False: something else has it.
 Result<bool> PackJob::LinkTwin(SourceTwins& twins, const FoundFile& name) {
   XZFS_RETURN_IF_ERROR(CheckName(name));
-  const std::string twin = ColdNameOfPlain(file_.name);
-  const std::string other = ColdNameOfPlain(name.name);
+  const std::string twin = CompressedNameOfPlain(file_.name);
+  const std::string other = CompressedNameOfPlain(name.name);
   const KeptTimes times(os_, name.dir->fd());
   int error = os_.Link(dir_fd(), twin, name.dir->fd(), other);
   if (error == -EEXIST && twins.RemoveHidden(name.dir->fd(), name.name, other).value_or(false)) {

@@ -39,7 +39,7 @@ class PackJob : public ReplaceJob {
   Result<bool> TryPublish() override;
   Result<bool> TryFinish() override;
   PlainFile Plain() const;
-  StoredEntry AsHot(const FoundFile& name) const;
+  StoredEntry AsPlain(const FoundFile& name) const;
   Result<bool> LinkTwin(SourceTwins& twins, const FoundFile& name);
   Result<bool> IsWorthIt();
   Result<bool> Encode();

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/identity.h"
+#include "base/try.h"
 #include "ctl/link_groups.h"
 #include "store/kept_times.h"
 #include "store/plain_commit.h"
@@ -39,13 +40,13 @@ bool ReplaceJob::Make() try {
 
 bool ReplaceJob::ClaimNames() {
   const Status claimed = TryClaim();
-  return Settle(claimed ? Result<bool>(true) : tl::unexpected(claimed.error()));
+  return Settle(claimed ? Result<bool>(true) : Failure(claimed.error()));
 }
 
 bool ReplaceJob::Publish() {
   for (HeldClaim& claim : claims_) {
     if (const Status synced = claim.Sync(); !synced) {
-      return Settle(tl::unexpected(synced.error()));
+      return Settle(Failure(synced.error()));
     }
   }
   return Settle(TryPublish());

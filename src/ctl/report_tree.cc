@@ -14,6 +14,7 @@
 #include <random>
 #include <utility>
 
+#include "base/try.h"
 #include "ctl/input.h"
 #include "ctl/mount_client.h"
 #include "store/home.h"
@@ -158,15 +159,14 @@ void Scanner::AddFile(size_t number, const std::string& name, const struct stat&
                   .disk_bytes = static_cast<uint64_t>(st.st_blocks) * 512};
   if (is_mount_) {
     const auto info = FileInfo(FullPath(file.path));
-    if (info && info->value("state", "") != "hot") {
+    if (info && info->value("state", "") != "plain") {
       file.largest_block = static_cast<uint64_t>(NumberAt(*info, "/largest_block"));
       AddCompressed(directory, std::move(file));
       return;
     }
   } else if (StripSuffix(name)) {
     const auto input = OpenInput(os_, FullPath(file.path));
-    const auto index =
-        input ? ReadIndexOf(*input) : Result<BlockIndex>(tl::unexpected(input.error()));
+    const auto index = input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
     if (index) {
       file.plain_bytes = index->plain_size();
       file.largest_block = index->largest_block();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/spelling.h"
+#include "base/try.h"
 #include "ctl/commands.h"
 #include "ctl/environment.h"
 #include "xz/block_decoder.h"
@@ -102,7 +103,7 @@ Status RunCommand(const CommandEntry& entry, const std::vector<std::string>& wor
   return command->Run(console);
 }
 
-tl::unexpected<Error> UnknownCommand(const std::string& word) {
+Failure<> UnknownCommand(const std::string& word) {
   std::vector<std::string_view> names;
   for (const CommandEntry& entry : Commands()) {
     names.push_back(entry.name);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/try.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/try.h"
 #include "ctl/mount_client.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
@@ -77,7 +78,7 @@ class Walk {
                                                           O_RDONLY | O_DIRECTORY | O_CLOEXEC),
                                                      folder));
     if (IsInMount(dir->fd())) {
-      return tl::unexpected(InMountError(path));
+      return Failure(InMountError(path));
     }
     visit_({.dir = dir, .name = path.substr(folder.size()), .attributes = st, .is_named = true});
     return {};
@@ -106,7 +107,7 @@ class Walk {
       return {};
     }
     if ((dir == root_ || is_other_file_system) && IsInMount(fd)) {
-      return tl::unexpected(InMountError(path));
+      return Failure(InMountError(path));
     }
     Result<std::vector<RawLine>> lines = ReadAllLines(os_, fd);
     if (!lines) {
@@ -144,7 +145,7 @@ class Walk {
       return;
     }
     if (error < 0) {
-      on_error_(file.path(), FailErrno(-error, "stat " + file.path()).value());
+      on_error_(file.path(), FailErrno(-error, "stat " + file.path()).error());
     } else if (S_ISDIR(file.attributes.st_mode)) {
       folders.push_back({dir, line.name, below, device});
     } else if (S_ISREG(file.attributes.st_mode)) {

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/try.h"
 #include "ctl/block_pass.h"
 #include "ctl/input.h"
 #include "store/intents.h"
@@ -83,7 +84,7 @@ Result<bool> UnpackJob::TryMake() {
       return Skip("not compressed");
     }
     format = compressed->format;
-    plain_names_.push_back(HotNameOf(compressed->logical));
+    plain_names_.push_back(PlainNameOf(compressed->logical));
   }
   XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
   if (!usable) {

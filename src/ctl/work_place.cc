@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/kept_times.h"
@@ -184,7 +185,7 @@ Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir, const Reach& reac
     place.home = Descriptor(os_, openat(dir.fd(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   } else if (const Status removed = Session::RemoveDeadTemps(os_, place.home.get());
              !removed && removed.error().code != ENOENT) {
-    return tl::unexpected(removed.error());
+    return Failure(removed.error());
   }
   const KeptTimes times(os_, place.home.get());
   auto session = Session::Create(os_, place.home.get(), {.is_root = !has_marker, .levels = {}});

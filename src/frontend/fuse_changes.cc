@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/try.h"
 #include "frontend/fuse_run.h"
 
 namespace xzfs {

@@ -17,6 +17,7 @@
 
 #include "base/log.h"
 #include "base/mutex.h"
+#include "base/try.h"
 #include "frontend/fuse_operations.h"
 #include "frontend/page_cache_filler.h"
 

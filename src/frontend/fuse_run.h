@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "frontend/fuse_operations.h"
 
 namespace xzfs {

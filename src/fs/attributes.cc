@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/try.h"
 #include "fs/control_attributes.h"
 #include "fs/file_state.h"
 #include "store/names.h"

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/home.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -166,7 +167,7 @@ void Borders::SplitZone(NodeId file, const ZonePtr& zone) {
     const KeptTimes times(os_, open ? (*open)->descriptor.get() : -1);
     auto made = open ? Session::Create(os_, (*open)->descriptor.get(),
                                        {.is_root = false, .levels = nodes_.DepthOf(next->id)})
-                     : tl::unexpected(open.error());
+                     : Failure(open.error());
     const bool reaches = made && (session == nullptr || Reaches(**made, *session));
     if (!reaches) {
       if (made) {

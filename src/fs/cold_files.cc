@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/try.h"
 #include "fs/file_state.h"
 #include "fs/plain_rules.h"
 #include "store/names.h"
@@ -80,7 +81,7 @@ std::optional<ColdSearch::Figures> ColdFiles::figures() {
 Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
   const auto id = lookups_.LookupPath(path);
   if (!id) {
-    return id.error().code == ENOENT ? Status() : tl::unexpected(id.error());
+    return id.error().code == ENOENT ? Status() : Failure(id.error());
   }
   const auto commit = [&]() -> Status {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.WithState(*id));

@@ -14,6 +14,7 @@
 
 #include "base/idle_priority.h"
 #include "base/log.h"
+#include "base/try.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"

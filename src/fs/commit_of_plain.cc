@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "fs/plain_rules.h"
 #include "store/names.h"
 #include "store/replace_rights.h"
@@ -143,7 +144,7 @@ Result<bool> CommitOfPlain::OpenPlain() {
     if (parts_.cold.is_on() && locked.error().code == EBUSY) {
       return false;  // in use, so not cold; the search comes here again
     }
-    return tl::unexpected(locked.error());
+    return Failure(locked.error());
   }
   const uint64_t size = work_.identity.size_bytes;
   work_.plain = std::make_unique<StoredFile>(work_.os(), work_.stored.get(), size);
@@ -172,7 +173,7 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
     ReportLongName();
     return false;
   }
-  const std::string escaped = HotNameOf(StripEscape(work_.name).value_or(work_.name));
+  const std::string escaped = PlainNameOf(StripEscape(work_.name).value_or(work_.name));
   struct stat other = {};
   if (escaped != work_.name && work_.os().StatAt(dir, escaped, &other) == 0) {
     work_.why_left = Error{EEXIST, work_.path() + " stays uncompressed: '" + escaped +
@@ -200,7 +201,7 @@ Status CommitOfPlain::LockPlain() {
 }
 
 void CommitOfPlain::ReportLongName() {
-  if (ColdNameOfPlain(work_.name).size() > NAME_MAX) {
+  if (CompressedNameOfPlain(work_.name).size() > NAME_MAX) {
     const std::string path = work_.path();
     parts_.lookups.collisions().Report(LogLevel::kWarning, "long " + path,
                                        path +
@@ -256,7 +257,7 @@ Result<bool> CommitOfPlain::PublishTwin() {
                                                  *work_.session, work_.temp));
   if (!twin_) {
     work_.why_left =
-        Error{EEXIST, plain.path + " stays uncompressed: " + Quoted(ColdNameOfPlain(name)) +
+        Error{EEXIST, plain.path + " stays uncompressed: " + Quoted(CompressedNameOfPlain(name)) +
                           " is in its way; remove or rename that"};
     if (parts_.lookups.collisions().Report(LogLevel::kWarning, "commit " + plain.path,
                                            work_.why_left->message)) {
@@ -300,7 +301,7 @@ Result<Committer::Outcome> CommitOfPlain::RemovePlain() {
   XZFS_RETURN_IF_ERROR(xzfs::RemovePlain(work_.os(), Plain(), dir, name, *twin_));
   work_.job->twin = {};
   XZFS_RETURN_IF_ERROR(
-      work_.BecomeCompressed(nullptr, work_.temp.file.get(), ColdNameOfPlain(name)));
+      work_.BecomeCompressed(nullptr, work_.temp.file.get(), CompressedNameOfPlain(name)));
   work_.state->NoteNameUnsynced(true);
   return Outcome::kDone;
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/plain_commit.h"
 #include "store/records.h"
 #include "store/settle_claims.h"
@@ -39,7 +40,7 @@ Result<bool> CommitWork::FindPlace() {
   if (zone != nullptr && parts.zones.IsRefused(*zone)) {
     return false;
   }
-  return tl::unexpected(made.error());
+  return Failure(made.error());
 }
 
 Result<DescriptorPtr> CommitWork::OpenStored() {
@@ -108,7 +109,7 @@ Status CommitWork::ClaimPlace(Claim::Kind kind) {
   const NodeTable::Location location = parts.tree.nodes().LocationOf(id);
   wanted.dir = parts.zones.PathInZone(location.parent);
   wanted.name = location.stored_name;
-  wanted.other = kind == Claim::Kind::kTwin ? ColdNameOfPlain(wanted.name)
+  wanted.other = kind == Claim::Kind::kTwin ? CompressedNameOfPlain(wanted.name)
                                             : session->NewId() + std::string(kAsideSuffix);
   XZFS_ASSIGN_OR_RETURN(claim, session->claims().Add(std::move(wanted)));
   return claim.Sync();

@@ -136,7 +136,7 @@ void Committer::CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) {
     calls_.unpin(id);
   }
   if (is_ending) {
-    done(tl::unexpected(IsEnding()));
+    done(Failure(IsEnding()));
   }
 }
 
@@ -147,7 +147,7 @@ void Committer::Sync(Done done) {
   {
     MutexLock lock(mutex_);
     if (ending_ && !entries_.empty()) {
-      status = tl::unexpected(IsEnding());
+      status = Failure(IsEnding());
     } else if (!entries_.empty()) {
       if (syncs_.empty() || syncs_.rbegin()->first != now_) {
         SyncWait& wait = syncs_[++now_];
@@ -207,12 +207,12 @@ void Committer::EndWaits(Entry& entry, Moment until, const Status& status, Ended
 void Committer::EndAllWaits(Ended& ended) {
   for (auto& [id, entry] : entries_) {
     for (Waiter& waiter : std::exchange(entry.waiters, {})) {
-      ended.emplace_back(std::move(waiter.done), tl::unexpected(IsEnding()));
+      ended.emplace_back(std::move(waiter.done), Failure(IsEnding()));
     }
   }
   for (auto& [moment, wait] : std::exchange(syncs_, {})) {
     for (Done& done : wait.done) {
-      ended.emplace_back(std::move(done), tl::unexpected(IsEnding()));
+      ended.emplace_back(std::move(done), Failure(IsEnding()));
     }
   }
 }
@@ -315,7 +315,7 @@ bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_
     last_error_ = error.message;
     if (is_final) {
       EndWaits(entry, entry.again ? entry.began : std::numeric_limits<Moment>::max(),
-               tl::unexpected(error), ended);
+               Failure(error), ended);
       if (entry.again) {
         Schedule(id, entry, {});  // there may be something new
       }
@@ -326,7 +326,7 @@ bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_
       ++pauses_;
       paused_until_ = now + DelayAfter(pauses_);
     }
-    EndWaits(entry, entry.began, tl::unexpected(error), ended);
+    EndWaits(entry, entry.began, Failure(error), ended);
     Schedule(id, entry,
              IsWaitedFor(entry) ? Clock::time_point() : now + DelayAfter(entry.failures));
     return false;

@@ -30,7 +30,7 @@ namespace xzfs {
 class Committer {
  public:
   enum class Outcome {
-    kDone,       // it is cold now
+    kDone,       // it is compressed now
     kLeft,       // there is nothing to commit, or it stays plain
     kCancelled,  // somebody changed it: it is tried again when it has settled
   };

@@ -2,6 +2,8 @@
 
 #include <cerrno>
 
+#include "base/try.h"
+
 namespace xzfs {
 
 bool IsControlKey(std::string_view key) { return key.starts_with("user.xzfs."); }
@@ -24,7 +26,7 @@ bool ControlAttributes::MayDecodeFor(NodeId id, const std::string& key) {
 void ControlAttributes::RunCommand(NodeId node, const std::string& key, const Caller& caller,
                                    const Done& done) {
   if (const auto known = tree_.FindNode(node); !known) {
-    done(tl::unexpected(known.error()));
+    done(Failure(known.error()));
   } else if (!hooks_.run || !hooks_.run(node, key, caller, done)) {
     done(Fail(ENODATA, "no attribute " + key));
   }

@@ -16,6 +16,7 @@
 #include <new>
 
 #include "base/parallel_for.h"
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/names.h"
 
@@ -31,8 +32,8 @@ constexpr size_t kLineBytes = 24;
 constexpr size_t kPlusLineBytes = 152;
 constexpr size_t kLongestSuffix = 5;  // ".lzma"
 
-// Looking at a cold file takes about 10 us, waking a thread 50 us. A reply has room for some 200
-// lines.
+// Looking at a compressed file takes about 10 us, waking a thread 50 us. A reply has room for some
+// 200 lines.
 constexpr size_t kLinesPerHelper = 16;
 constexpr size_t kMostHelpers = 3;
 
@@ -41,7 +42,7 @@ constexpr size_t kMostHelpers = 3;
 // would meet, ends the listing.
 Result<std::optional<DirectoryLine>> WithoutLook(DirectoryLine line, const Error& error) {
   if (error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM) {
-    return tl::unexpected(error);
+    return Failure(error);
   }
   return line;
 }
@@ -113,7 +114,7 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
       // EBADF: it could only be opened to pass through.
       return lines.error().code == EBADF
                  ? Fail(EACCES, parts_.tree.nodes().PathOf(id) + " may not be listed")
-                 : tl::unexpected(lines.error());
+                 : Failure(lines.error());
     }
     if (lines->empty()) {
       return listing == nullptr ? Status() : AddMissed(node, dir, offset, reply);
@@ -140,7 +141,7 @@ Status Directories::AddMissed(const NodePtr& dir, const DescriptorPtr& descripto
     }
   }
   const Result<bool> added = AddLines(dir, descriptor, lines, reply);
-  return added ? Status() : tl::unexpected(added.error());
+  return added ? Status() : Failure(added.error());
 }
 
 // Returns false if it was not taken.
@@ -172,7 +173,7 @@ Result<bool> Directories::AddLines(const NodePtr& dir, const DescriptorPtr& desc
   std::vector<NodeId> small_files;
   for (const auto& line : looks) {
     if (taken && !line) {
-      taken = tl::unexpected(line.error());
+      taken = Failure(line.error());
     }
     if (!line || !*line) {
       continue;

@@ -97,7 +97,7 @@ bool EditedFiles::IsHalfOverwritten(const FileId& file) {
   return half_overwritten_.contains(file);
 }
 
-tl::unexpected<Error> EditedFiles::FailHalfOverwritten(const std::string& path) {
+Failure<> EditedFiles::FailHalfOverwritten(const std::string& path) {
   return Fail(EIO, path +
                        ": its commit failed while it was being overwritten; mount the source "
                        "again, which completes that");

@@ -43,7 +43,7 @@ class EditedFiles {
   // undo what was changed by then.
   void NoteHalfOverwritten(const FileId& file) EXCLUDES(mutex_);
   bool IsHalfOverwritten(const FileId& file) EXCLUDES(mutex_);
-  static tl::unexpected<Error> FailHalfOverwritten(const std::string& path);
+  static Failure<> FailHalfOverwritten(const std::string& path);
 
  private:
   void Forget(NodeId id, const FileId& file) EXCLUDES(mutex_);

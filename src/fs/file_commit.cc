@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 
 namespace xzfs {
 namespace {
@@ -130,7 +131,7 @@ std::optional<Error> FileCommit::WhyBroken() {
     return Error{EIO, path + ": a sync of its pending changes failed"};
   }
   if (parts_.edited.IsHalfOverwritten(FileId::Of(work_.node->identity))) {
-    return EditedFiles::FailHalfOverwritten(path).value();
+    return EditedFiles::FailHalfOverwritten(path).error();
   }
   return std::nullopt;
 }

@@ -9,6 +9,7 @@
 #include <ctime>
 #include <utility>
 
+#include "base/try.h"
 #include "fs/file_state.h"
 
 namespace xzfs {
@@ -59,7 +60,7 @@ Result<std::unique_ptr<OpenFile>> Handles::TryOpenWith(NodeId id, int flags,
     const Status begun = BeginWritingTo(id, flags, new_file);
     if (!begun) {
       RemoveOpen(node);
-      return tl::unexpected(begun.error());
+      return Failure(begun.error());
     }
   } else if (node->kind == StoredKind::kCompressed && (flags & O_DIRECT) == 0) {
     reads_.DecodeNextFiles(*node);
@@ -103,7 +104,7 @@ Result<NodePtr> Handles::CountOpen(NodeId id, bool may_write, bool may_note_use,
     stated = tree_.StatName(*node, parent->descriptor.get(), name);
   }
   if (!stated && tree_.KeptDescriptor(node) == nullptr) {
-    return tl::unexpected(stated.error());
+    return Failure(stated.error());
   }
   const struct stat st = stated ? *stated : node->attributes;
   // Not before that: what was replaced while a lookup read it looks damaged.

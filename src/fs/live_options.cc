@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "base/try.h"
 
 namespace xzfs {
 namespace {

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/names.h"
 
 namespace xzfs {
@@ -164,7 +165,7 @@ Result<LookupResult> Lookups::Register(NodeId parent, StoredEntry entry, const N
   LookupResult result{node->id, entry.attributes, IsSmall(*node)};
   if (const Status shown = tree_.ShowAttributes(*node, &result.attributes); !shown) {
     tree_.Forget(node->id, 1);
-    return tl::unexpected(shown.error());
+    return Failure(shown.error());
   }
   return result;
 }
@@ -187,7 +188,7 @@ Result<NodeId> Lookups::LookupPath(const std::string& path) {
       tree_.Forget(at, 1);
     }
     if (!found) {
-      return tl::unexpected(found.error());
+      return Failure(found.error());
     }
     at = found->node;
     begin = end + 1;

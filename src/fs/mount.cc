@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "fs/file_state.h"
 #include "fs/plain_rules.h"
 #include "store/home.h"

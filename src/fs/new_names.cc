@@ -10,6 +10,7 @@
 #include <climits>
 #include <utility>
 
+#include "base/try.h"
 #include "fs/file_state.h"
 #include "store/names.h"
 
@@ -32,7 +33,7 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
                                       std::unique_ptr<OpenFile>* file) {
   XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
   LookupResult found;
-  DescriptorPtr hot;  // if it is new
+  DescriptorPtr plain;  // if it is new
   {
     SharedLock names(namespace_);
     XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
@@ -58,20 +59,20 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
       }
       Descriptor made(os_, fd);
       XZFS_ASSIGN_OR_RETURN(found, lookups_.RegisterNew(place.dir->id, place.fd(), stored));
-      hot = std::make_shared<SharedDescriptor>(std::move(made));
+      plain = std::make_shared<SharedDescriptor>(std::move(made));
       const NodePtr node = nodes_.Find(found.node);
       if ((flags & O_ACCMODE) == O_RDONLY && node != nullptr && !tree_.OpenNode(node)) {
         // Its mode doesn't let us open it again: the descriptor that made it serves the reads, too.
-        tree_.files().Keep(found.node, hot, node->content);
+        tree_.files().Keep(found.node, plain, node->content);
       }
     }
   }
-  const int open_flags = flags & ~(O_CREAT | O_EXCL | (hot != nullptr ? O_TRUNC : 0));
+  const int open_flags = flags & ~(O_CREAT | O_EXCL | (plain != nullptr ? O_TRUNC : 0));
   bool keep_cache = false;
-  auto opened = handles_.OpenWith(found.node, open_flags, hot, &keep_cache);
+  auto opened = handles_.OpenWith(found.node, open_flags, plain, &keep_cache);
   if (!opened) {
     tree_.Forget(found.node, 1);
-    return tl::unexpected(opened.error());
+    return Failure(opened.error());
   }
   *file = std::move(*opened);
   return found;

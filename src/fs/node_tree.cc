@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "fs/file_state.h"
 #include "store/names.h"
 
@@ -190,7 +191,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
   std::string name;
   const auto parent = OpenParent(node, &name);
   if (!parent && parent.error().code != ESTALE) {
-    return tl::unexpected(parent.error());
+    return Failure(parent.error());
   }
   if (parent) {
     const int error = os_.StatAt((*parent)->descriptor.get(), name, &st);
@@ -207,12 +208,12 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
     }
   }
   if (node->state != nullptr && node->kind == StoredKind::kPlain) {
-    DescriptorPtr hot;  // somebody else has taken its name away
+    DescriptorPtr plain;  // somebody else has taken its name away
     {
       FileLock lock(*node->state);
-      hot = node->state->plain().file;
+      plain = node->state->plain().file;
     }
-    if (hot != nullptr && os_.FStat(hot->descriptor.get(), &st) == 0) {
+    if (plain != nullptr && os_.FStat(plain->descriptor.get(), &st) == 0) {
       return st;
     }
   }

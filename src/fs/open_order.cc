@@ -6,8 +6,8 @@
 namespace xzfs {
 namespace {
 
-// Files between two opens that the program passed over (excluded, hot, or opened by another of its
-// threads) don't end a pass.
+// Files between two opens that the program passed over (excluded, plain, or opened by another of
+// its threads) don't end a pass.
 constexpr size_t kMostPassedOver = 4;
 constexpr size_t kFirstWindow = 2;
 constexpr size_t kWalkWindow = 8;

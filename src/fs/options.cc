@@ -41,11 +41,11 @@ std::string Join(const Parts&... parts) {
 }
 
 template <class... Parts>
-tl::unexpected<Error> Invalid(const Parts&... parts) {
+Failure<> Invalid(const Parts&... parts) {
   return Fail(EINVAL, Join(parts...));
 }
 
-tl::unexpected<Error> CacheTooSmall(std::string_view value) {
+Failure<> CacheTooSmall(std::string_view value) {
   return Invalid("cache_size=", value, " is too small: the least is ",
                  std::to_string(kMinCacheBytes >> 20), "MiB");
 }
@@ -341,7 +341,7 @@ constexpr Flag kFlags[] = {
     {"default_permissions", "", ""},
 };
 
-tl::unexpected<Error> UnknownOption(std::string_view option) {
+Failure<> UnknownOption(std::string_view option) {
   const std::string nearest = NearestOption(option);
   const std::string_view name = option.substr(0, option.find('='));
   if (nearest.empty()) {

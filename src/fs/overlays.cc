@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/try.h"
 #include "store/content_hash.h"
 #include "store/records.h"
 #include "store/replace_rights.h"
@@ -28,7 +29,7 @@ Overlays::Overlays(NodeTree& tree, ZoneTable& zones, EditedFiles& edited, Reads&
       boot_id_(BootId()),
       overlay_files_(std::make_shared<OverlayFileCache>(kept)) {}
 
-// The overlay of a cold file, made if it has none.
+// The overlay of a compressed file, made if it has none.
 Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, FileState& state) {
   if (state.overlay() != nullptr) {
     return state.overlay();

@@ -23,7 +23,7 @@ bool PendingNotes::Note(const NodePtr& node, bool moved) {
   auto session = zones_.SessionFor(zone);
   const Status noted =
       session ? (*session)->NotePending(zones_.PathInZone(node->id), [&] { return Paths(*zone); })
-              : tl::unexpected(session.error());
+              : Failure(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
     Forget(node->id);

@@ -7,6 +7,7 @@
 #include <climits>
 #include <utility>
 
+#include "base/try.h"
 #include "store/names.h"
 
 namespace xzfs {
@@ -51,7 +52,7 @@ Result<std::optional<StoredEntry>> Places::EntryAt(const Place& place) {
   auto entry = names_.Lookup(place.fd(), place.name);
   if (!entry) {
     return entry.error().code == ENOENT ? Result<std::optional<StoredEntry>>(std::nullopt)
-                                        : tl::unexpected(entry.error());
+                                        : Failure(entry.error());
   }
   return std::optional(std::move(*entry));
 }
@@ -64,30 +65,30 @@ Result<std::string> Places::StoredNameFor(const Place& place, const StoredEntry&
   if (logical == kPrivateFolder) {
     return Fail(EPERM, "the name .xzfs is the mount's own");
   }
-  const std::string hot = HotNameOf(logical);
+  const std::string plain = PlainNameOf(logical);
   std::string stored = logical;
   switch (entry.kind) {
     case StoredKind::kPlain:
       // A name without room for the suffix is one that the source has, and so has its content.
-      stored = hot.size() > NAME_MAX && entry.stored_name == logical ? logical : hot;
+      stored = plain.size() > NAME_MAX && entry.stored_name == logical ? logical : plain;
       break;
     case StoredKind::kCompressed:
-      stored = ColdNameOf(logical, entry.format);
+      stored = CompressedNameOf(logical, entry.format);
       break;
     case StoredKind::kStrippedLink:
-      stored = ColdNameOf(logical, Format::kXz);
+      stored = CompressedNameOf(logical, Format::kXz);
       break;
     case StoredKind::kSymlink:
-      stored = hot;
+      stored = plain;
       break;
     case StoredKind::kDirectory:
     case StoredKind::kSpecial: {
-      // Themselves, unless a cold file is stored under that very name.
+      // Themselves, unless a compressed file is stored under that very name.
       struct stat st = {};
       const bool is_replaced = replaced != nullptr && replaced->stored_name == logical;
-      if (hot != logical && !is_replaced && os_.StatAt(place.fd(), logical, &st) == 0 &&
+      if (plain != logical && !is_replaced && os_.StatAt(place.fd(), logical, &st) == 0 &&
           FileId::Of(st) != FileId::Of(entry.attributes)) {
-        stored = hot;
+        stored = plain;
       }
       break;
     }

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
@@ -77,7 +78,7 @@ void FileHead::Allocate(int mode, uint64_t offset, uint64_t length) {
 Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, bool appends,
                                               bool* only_appends) {
   *only_appends = false;
-  // EWOULDBLOCK: another mount is just making it cold.
+  // EWOULDBLOCK: another mount is just compressing it.
   int fd = os_.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
   if (fd == -EACCES) {
     fd = os_.OpenBeneath(dir, name, O_WRONLY | O_NONBLOCK);  // its mode forbids us to read it
@@ -94,7 +95,7 @@ Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, 
 }
 
 // Opens the plain file for writing unless it is.
-Status PlainFiles::OpenHot(const NodePtr& node, FileState& state, bool appends) {
+Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
   if (state.plain().file != nullptr && (appends || !state.plain().only_appends)) {
     return {};
   }
@@ -103,34 +104,34 @@ Status PlainFiles::OpenHot(const NodePtr& node, FileState& state, bool appends) 
   const int dir = parent->descriptor.get();
   XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir, name));
   bool only_appends = false;
-  XZFS_ASSIGN_OR_RETURN(Descriptor hot, OpenForWriting(dir, name, appends, &only_appends));
+  XZFS_ASSIGN_OR_RETURN(Descriptor plain, OpenForWriting(dir, name, appends, &only_appends));
   // A commit of another mount, which doesn't know of us, may have replaced it between the two
   // calls; from now on our descriptor keeps it away.
   XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir, name));
   struct stat st = {};
-  if (const int error = os_.FStat(hot.get(), &st); error < 0) {
+  if (const int error = os_.FStat(plain.get(), &st); error < 0) {
     return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
   }
   if (!NodeTree::IsNode(*node, st)) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was replaced");
   }
-  state.OpenPlain(std::make_shared<SharedDescriptor>(std::move(hot)), only_appends);
+  state.OpenPlain(std::make_shared<SharedDescriptor>(std::move(plain)), only_appends);
   return {};
 }
 
-// Makes `hot` ready for a change.
-Status PlainFiles::PrepareHot(const NodePtr& node, FileState& state, bool appends) {
-  XZFS_RETURN_IF_ERROR(OpenHot(node, state, appends));
+// Makes `plain` ready for a change.
+Status PlainFiles::Prepare(const NodePtr& node, FileState& state, bool appends) {
+  XZFS_RETURN_IF_ERROR(Open(node, state, appends));
   if (state.plain().is_prepared || state.unlinked()) {
     return {};
   }
   std::string name;
   const auto parent = tree_.OpenParent(node, &name);
   const auto st = parent ? tree_.StatName(*node, (*parent)->descriptor.get(), name)
-                         : Result<struct stat>(tl::unexpected(parent.error()));
+                         : Result<struct stat>(Failure(parent.error()));
   if (!st) {
     // Somebody else has taken its name away: it goes on without one.
-    return st.error().code == ESTALE ? Status() : tl::unexpected(st.error());
+    return st.error().code == ESTALE ? Status() : Failure(st.error());
   }
   StoredEntry entry;
   entry.attributes = *st;
@@ -168,7 +169,7 @@ Status PlainFiles::EscapeName(NodeId id) {
       !tree_.StatName(*node, dir, name)) {
     return {};  // it has no name any more, or one that is good
   }
-  const std::string escaped = HotNameOf(name);
+  const std::string escaped = PlainNameOf(name);
   const NodeId dir_id = nodes_.LocationOf(id).parent;
   listings_.NoteMove(dir_id, name);
   const KeptTimes times(os_, dir);
@@ -185,19 +186,19 @@ Status PlainFiles::EscapeName(NodeId id) {
   return {};
 }
 
-Status PlainFiles::KeepPlainLook(const Node& node, const SharedDescriptor& hot, int keeps_name,
+Status PlainFiles::KeepPlainLook(const Node& node, const SharedDescriptor& plain, int keeps_name,
                                  const std::function<void(FileHead&)>& change) {
   const auto stripped = StripSuffix(nodes_.LocationOf(node.id).stored_name);
   if (keeps_name == 0 || !stripped) {
     return {};
   }
   struct stat st = {};
-  if (const int error = os_.FStat(hot.descriptor.get(), &st); error < 0) {
+  if (const int error = os_.FStat(plain.descriptor.get(), &st); error < 0) {
     return FailErrno(-error, "stat " + nodes_.PathOf(node.id));
   }
   FileHead head;
   head.bytes.resize(kFormatProbeBytes);
-  const ssize_t got = os_.PRead(hot.descriptor.get(), head.bytes, 0);
+  const ssize_t got = os_.PRead(plain.descriptor.get(), head.bytes, 0);
   if (got < 0) {
     return FailErrno(static_cast<int>(-got), "read " + nodes_.PathOf(node.id));
   }

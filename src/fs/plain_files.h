@@ -37,16 +37,16 @@ class PlainFiles {
              ListingTable& listings, Os& os);
 
   // Opens the plain file for writing unless it is.
-  Status OpenHot(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Status Open(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
   // Makes it ready for a change.
-  Status PrepareHot(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Status Prepare(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
   // Before the first change of a plain file, with no lock held: a name that could be a compressed
   // file's is changed.
   Status EscapeName(NodeId id) EXCLUDES(namespace_);
   // Refuses a change after which the plain file would be taken for a compressed one, if its name
   // could not be escaped. `keeps_name`: why, an errno; 0: it could. `change` does to its head what
   // is about to be done to it.
-  Status KeepPlainLook(const Node& node, const SharedDescriptor& hot, int keeps_name,
+  Status KeepPlainLook(const Node& node, const SharedDescriptor& plain, int keeps_name,
                        const std::function<void(FileHead&)>& change);
 
  private:

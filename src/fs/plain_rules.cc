@@ -28,7 +28,7 @@ std::optional<std::string> WhyPlain(const Options& options, const std::string& s
   }
   const std::string path = AsShown(stored, /*is_compressed=*/false);
   const std::string file = path.substr(path.rfind('/') + 1);
-  if (ColdNameOf(file, Format::kXz).size() > NAME_MAX) {
+  if (CompressedNameOf(file, Format::kXz).size() > NAME_MAX) {
     return "its name is too long to be stored with .xz behind it";
   }
   for (const std::string& glob : options.excludes) {

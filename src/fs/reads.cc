@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/page_memory.h"
+#include "base/try.h"
 #include "fs/file_state.h"
 
 namespace xzfs {
@@ -256,7 +257,7 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
   const OpenFile::Content content =
       file.ContentFor(node, [&] { return ContentOf(node, file.flags()); });
   std::shared_ptr<Overlay> overlay;
-  DescriptorPtr hot;
+  DescriptorPtr plain;
   if (node->state != nullptr) {
     FileLock lock(*node->state);
     // The end of a commit takes the overlay away and makes the node another one, under this lock.
@@ -264,10 +265,10 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
       return Fail(ESTALE, nodes_.PathOf(node->id) + " is changing");
     }
     overlay = node->state->overlay();
-    hot = node->kind == StoredKind::kPlain ? node->state->plain().file : nullptr;
+    plain = node->kind == StoredKind::kPlain ? node->state->plain().file : nullptr;
   }
   const auto* const reader = dynamic_cast<const XzReader*>(content.get());
-  if (overlay == nullptr && hot == nullptr && reader != nullptr) {
+  if (overlay == nullptr && plain == nullptr && reader != nullptr) {
     XZFS_ASSIGN_OR_RETURN(auto piece, reader->Lend(offset, size));
     if (piece) {
       lent.push_back(*std::move(piece));
@@ -279,8 +280,8 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
   if (overlay != nullptr) {
     return overlay->ReadAt(*content, offset, out);
   }
-  if (hot != nullptr) {
-    return PReadAll(os_, hot->descriptor.get(), offset, out,
+  if (plain != nullptr) {
+    return PReadAll(os_, plain->descriptor.get(), offset, out,
                     [&] { return nodes_.PathOf(node->id); });
   }
   return content->ReadAt(offset, out);

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
@@ -153,7 +154,7 @@ Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) 
     return CompleteIntent(os_, source_, session, {{step}});
   }
   if (path.error().code != ENOENT) {
-    return tl::unexpected(path.error());
+    return Failure(path.error());
   }
   return KeepInLostAndFound(
       os_, session, step.from,
@@ -171,7 +172,7 @@ bool Recovery::EndClaims(Session& session) {
       path = PathOf(claim.made.inode, claim.made.birth_ns);
     }
     if (!path && path.error().code != ENOENT) {
-      ended = tl::unexpected(path.error());
+      ended = Failure(path.error());
       continue;
     }
     const auto dir = OpenDirectoryAt(os_, source_, path ? SplitPath(*path).first : "");
@@ -348,7 +349,7 @@ Result<NodePtr> Recovery::NodeAt(const std::string& path) {
     begin = end + 1;
   }
   if (!found) {
-    return tl::unexpected(found.error());
+    return Failure(found.error());
   }
   return parts_.tree.WithState(at);
 }

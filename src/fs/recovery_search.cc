@@ -64,8 +64,8 @@ void Recovery::VisitDirectory(const std::string& dir, std::vector<std::string>& 
   if (IsElsewhere(open)) {
     return;
   }
-  const auto lines = open ? ReadAllLines(os_, open->get())
-                          : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+  const auto lines =
+      open ? ReadAllLines(os_, open->get()) : Result<std::vector<RawLine>>(Failure(open.error()));
   if (!lines) {
     Log(LogLevel::kWarning, "recovery: " + lines.error().message);
     searched_all_ = false;
@@ -169,8 +169,8 @@ Result<std::string> Recovery::PathOf(uint64_t inode, int64_t birth_ns) {
     const std::string dir = std::move(dirs.back());
     dirs.pop_back();
     const auto open = OpenDirectoryAt(os_, source_, dir);
-    const auto lines = open ? ReadAllLines(os_, open->get())
-                            : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    const auto lines =
+        open ? ReadAllLines(os_, open->get()) : Result<std::vector<RawLine>>(Failure(open.error()));
     looked_at_all = looked_at_all && lines.has_value();
     for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
       const std::string path = JoinPath(dir, line.name);
@@ -201,8 +201,8 @@ Status Recovery::FindName(const FileId& file) {
     if (IsElsewhere(open)) {
       continue;
     }
-    const auto lines = open ? ReadAllLines(os_, open->get())
-                            : Result<std::vector<RawLine>>(tl::unexpected(open.error()));
+    const auto lines =
+        open ? ReadAllLines(os_, open->get()) : Result<std::vector<RawLine>>(Failure(open.error()));
     searched_all_ = searched_all_ && lines.has_value();
     for (const RawLine& line : lines ? *lines : std::vector<RawLine>()) {
       const std::string path = JoinPath(dir, line.name);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "fs/file_state.h"
 #include "store/names.h"
 
@@ -50,7 +51,7 @@ Result<Victim> Removals::PrepareRemoval(const Place& place, const StoredEntry& e
   XZFS_ASSIGN_OR_RETURN(Victim victim, HoldVictim(place, entry, is_replaced));
   if (const Status cleaned = unfinished_.RemoveHidden(place.fd(), entry); !cleaned) {
     UndoRemoval(victim);
-    return tl::unexpected(cleaned.error());
+    return Failure(cleaned.error());
   }
   return victim;
 }
@@ -89,7 +90,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     if (victim.open == nullptr) {
       auto open = tree_.OpenNode(node);
       if (!open && nodes_.IsOpen(node->id)) {  // else it may be forbidden to read it
-        return tl::unexpected(open.error());
+        return Failure(open.error());
       }
       victim.open = open ? *open : nullptr;
     }
@@ -154,7 +155,7 @@ Removals::Note::~Note() {
 Status Removals::PinNameless(NodeId id, const DescriptorPtr& open) {
   auto held = held_.Hold(1);
   if (!held) {
-    return nodes_.IsOpen(id) ? tl::unexpected(held.error()) : Status();
+    return nodes_.IsOpen(id) ? Failure(held.error()) : Status();
   }
   tree_.files().Pin(id, open, std::make_shared<DescriptorQuota::Held>(std::move(*held)));
   return {};

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/names.h"

@@ -1,8 +1,8 @@
 // What is one step for the user may be two in the source, because a file's stored name depends on
-// whether it is hot or cold: renaming hot `a` over cold `b` is renaming `a` to `b` and removing
-// `b.xz`. Such operations write down what they are about to do (an intent) before the first step;
-// the next mount completes them if they were begun (store/intents.h). Everybody else is kept away
-// meanwhile by the namespace lock.
+// whether it is plain or compressed: renaming plain `a` over compressed `b` is renaming `a` to `b`
+// and removing `b.xz`. Such operations write down what they are about to do (an intent) before the
+// first step; the next mount completes them if they were begun (store/intents.h). Everybody else is
+// kept away meanwhile by the namespace lock.
 //
 // A name that is on the disk must not go to content that is not. So before the first step the
 // intent is on the disk, and the content of a plain or edited file that moves. Both are made before
@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "fs/file_state.h"
 #include "store/intents.h"
 #include "store/names.h"
@@ -105,7 +106,7 @@ Status Renames::Rename(NodeId parent, const std::string& name, NodeId new_parent
     Status made = PrepareRename(prepared);
     made = made ? whiteout.Prepare() : made;
     if (!made) {
-      renamed = tl::unexpected(made.error());
+      renamed = Failure(made.error());
       break;
     }
     ExclusiveLock names(namespace_);
@@ -116,7 +117,7 @@ Status Renames::Rename(NodeId parent, const std::string& name, NodeId new_parent
   // Step 6.
   parts_.done_intents.Remove(prepared.awaits_disk ? 1 : kMostDoneIntents);
   if (!renamed) {
-    return tl::unexpected(renamed.error());
+    return Failure(renamed.error());
   }
   return *renamed ? Status()
                   : Fail(EBUSY, "'" + name + "' or '" + new_name + "' changes all the time");
@@ -264,7 +265,7 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
     prepared.awaits_disk = moved->kind != StoredKind::kPlain;
     if (const Status replaced = RunSteps(steps, prepared); !replaced) {
       parts_.removals.UndoRemoval(victim);
-      return tl::unexpected(replaced.error());
+      return Failure(replaced.error());
     }
     parts_.removals.FinishRemoval(victim);
   }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "fs/file_state.h"
 
 namespace xzfs {
@@ -37,7 +38,7 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
   }
   XZFS_RETURN_IF_ERROR(SyncName(node));
   FileState& state = *node->state;
-  DescriptorPtr hot;
+  DescriptorPtr plain;
   std::shared_ptr<Overlay> overlay;
   std::shared_ptr<Session> session;
   bool name_is_unsynced = false;
@@ -47,9 +48,9 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       state.MendSync();  // as the source's own, when all have closed it
     }
     if (state.sync_error()) {
-      return tl::unexpected(*state.sync_error());
+      return Failure(*state.sync_error());
     }
-    hot = state.plain().file;
+    plain = state.plain().file;
     overlay = state.overlay();
     session = state.edit().is_durable ? nullptr : state.edit().session;
     name_is_unsynced = state.name().is_unsynced;
@@ -79,12 +80,12 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
     }
   } else {
-    if (hot == nullptr) {
+    if (plain == nullptr) {
       SharedLock names(namespace_);
       XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
-      XZFS_ASSIGN_OR_RETURN(hot, tree_.OpenNode(now));
+      XZFS_ASSIGN_OR_RETURN(plain, tree_.OpenNode(now));
     }
-    int error = os_.Sync(hot->descriptor.get(), only_data);
+    int error = os_.Sync(plain->descriptor.get(), only_data);
     if (error == 0 && dir != nullptr) {
       error = os_.Sync(dir->descriptor.get(), false);
     }

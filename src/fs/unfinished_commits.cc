@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/names.h"
 #include "store/plain_commit.h"
 
@@ -40,7 +41,7 @@ Status UnfinishedCommits::RemoveTwin(const NodePtr& node, const StoredKey& twin)
 
 // With its plain file gone it would be shown in its place.
 Status UnfinishedCommits::RemoveHidden(int dir, const StoredEntry& entry) {
-  const std::string twin = ColdNameOf(entry.logical_name, Format::kXz);
+  const std::string twin = CompressedNameOf(entry.logical_name, Format::kXz);
   if (entry.kind != StoredKind::kPlain || twin.size() > NAME_MAX) {
     return {};
   }

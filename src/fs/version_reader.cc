@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 
 namespace xzfs {
 VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)
@@ -32,7 +33,7 @@ Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   }
   Error& error = found.error();
   if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
-    return tl::unexpected(std::move(error));
+    return Failure(std::move(error));
   }
   // A file that is being written looks damaged until it is complete: that is not worth an alarm.
   const std::string key =

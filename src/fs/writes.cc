@@ -1,7 +1,7 @@
-// Changing the content of files. What is written goes to the plain stored file (hot) or to the
+// Changing the content of files. What is written goes to the stored file itself (plain) or to the
 // overlay (edited), at once; committing it is the business of Commits.
 //
-// A handle belongs to its node, so each call looks at what the node is now: a file that was hot
+// A handle belongs to its node, so each call looks at what the node is now: a file that was plain
 // when it was opened may have been committed since (sync_close, with a descriptor that was dup'ed)
 // and gets an overlay at the next write.
 #include "fs/writes.h"
@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 
 namespace xzfs {
 namespace {
@@ -55,7 +56,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
       state.CreatePlain(std::move(new_file));
       parts_.pending.Note(node);
     } else if (node->kind == StoredKind::kPlain) {
-      XZFS_RETURN_IF_ERROR(parts_.plain_files.OpenHot(node, state, (flags & O_APPEND) != 0));
+      XZFS_RETURN_IF_ERROR(parts_.plain_files.Open(node, state, (flags & O_APPEND) != 0));
     } else {
       XZFS_RETURN_IF_ERROR(parts_.overlays.RequireChangeable(node));
     }
@@ -72,7 +73,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
     }
     state.LetDescriptorsGo();
     parts_.pending.RemoveWriter();
-    return tl::unexpected(prepared.error());
+    return Failure(prepared.error());
   }
   return node;
 }
@@ -152,17 +153,17 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
     state.NoteClosing(false);
     parts_.requests.NoteClosing(id, state);
   }
-  DescriptorPtr hot;
+  DescriptorPtr plain;
   std::shared_ptr<Overlay> overlay;
   if (node->kind == StoredKind::kPlain) {
-    XZFS_RETURN_IF_ERROR(parts_.plain_files.PrepareHot(node, state, appends));
-    hot = state.plain().file;
+    XZFS_RETURN_IF_ERROR(parts_.plain_files.Prepare(node, state, appends));
+    plain = state.plain().file;
   } else {
     XZFS_ASSIGN_OR_RETURN(overlay, parts_.overlays.EditedOverlay(node, state));
     state.NoteMayDiffer();
   }
   state.NoteChange();
-  return Writable{node, std::move(hot), std::move(overlay), state.plain().keeps_name,
+  return Writable{node, std::move(plain), std::move(overlay), state.plain().keeps_name,
                   FileChange(known->state)};
 }
 
@@ -177,7 +178,7 @@ Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
   size_t done = 0;
   while (done < bytes.size()) {
     const ssize_t put =
-        parts_.os.PWrite(to.hot->descriptor.get(), bytes.subspan(done), offset + done);
+        parts_.os.PWrite(to.plain->descriptor.get(), bytes.subspan(done), offset + done);
     if (put < 0 && done == 0) {
       return FailErrno(static_cast<int>(-put), "write " + nodes_.PathOf(file.id()));
     }
@@ -204,10 +205,11 @@ Result<Appended> Writes::Append(const OpenFile& file, uint64_t expected,
     return done;
   }
   XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](FileHead& head) { head.Put(head.size, bytes); }));
-  MutexLock lock(to.hot->position);
+  MutexLock lock(to.plain->position);
   while (done.bytes < bytes.size()) {
     uint64_t end = 0;
-    const ssize_t put = parts_.os.Append(to.hot->descriptor.get(), bytes.subspan(done.bytes), &end);
+    const ssize_t put =
+        parts_.os.Append(to.plain->descriptor.get(), bytes.subspan(done.bytes), &end);
     if (put < 0 && done.bytes == 0) {
       return FailErrno(static_cast<int>(-put), "append to " + nodes_.PathOf(file.id()));
     }
@@ -242,7 +244,7 @@ Status Writes::Resize(NodeId id, uint64_t size, const OpenFile* file) {
     return to.overlay->Truncate(size);
   }
   XZFS_RETURN_IF_ERROR(KeepPlainLook(to, [&](FileHead& head) { head.Resize(size); }));
-  if (const int error = parts_.os.Truncate(to.hot->descriptor.get(), size); error < 0) {
+  if (const int error = parts_.os.Truncate(to.plain->descriptor.get(), size); error < 0) {
     return FailErrno(-error, "truncate " + nodes_.PathOf(id));
   }
   return {};
@@ -254,7 +256,7 @@ Status Writes::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_
   if (to.overlay == nullptr) {
     XZFS_RETURN_IF_ERROR(
         KeepPlainLook(to, [&](FileHead& head) { head.Allocate(mode, offset, length); }));
-    const int error = parts_.os.Allocate(to.hot->descriptor.get(), mode, offset, length);
+    const int error = parts_.os.Allocate(to.plain->descriptor.get(), mode, offset, length);
     return error < 0 ? FailErrno(-error, "fallocate " + nodes_.PathOf(file.id())) : Status();
   }
   constexpr int kKnown = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE;
@@ -336,7 +338,7 @@ Result<struct stat> Writes::SetAttributes(NodeId id, const AttributeChange& chan
 }
 
 Status Writes::KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change) {
-  return parts_.plain_files.KeepPlainLook(*to.node, *to.hot, to.keeps_name, change);
+  return parts_.plain_files.KeepPlainLook(*to.node, *to.plain, to.keeps_name, change);
 }
 
 }  // namespace xzfs

@@ -87,7 +87,7 @@ class Writes {
   // What a change of a file goes to.
   struct Writable {
     NodePtr node;
-    DescriptorPtr hot;                 // of a plain file, or
+    DescriptorPtr plain;               // of a plain file, or
     std::shared_ptr<Overlay> overlay;  // of a compressed one
     int keeps_name;                    // FileState::Plain::keeps_name
     FileChange counted;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/home.h"
 #include "store/kept_times.h"
 #include "store/names.h"
@@ -107,7 +108,7 @@ Result<std::shared_ptr<Session>> ZoneTable::SessionFor(const ZonePtr& zone) {
     return zone->session;
   }
   if (zone->refusal && steady_clock::now() < zone->refused_until) {
-    return tl::unexpected(*zone->refusal);
+    return Failure(*zone->refusal);
   }
   auto made = MakeSession(zone);
   if (made) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/try.h"
+
 namespace xzfs {
 
 std::shared_ptr<SourceTwins> ZoneTwins::AddLocked(const Zone& zone) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/machine.h"
+#include "base/try.h"
 #include "store/xz_writer.h"
 
 namespace xzfs {

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "base/try.h"
 #include "lib/block_writer.h"
 #include "lib/opened_file.h"
 #include "store/atomic_file.h"

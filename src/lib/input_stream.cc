@@ -21,7 +21,7 @@ class InputStream::Buffer : public std::streambuf {
     }
     const Result<size_t> got = file_->ReadAt(end_, std::as_writable_bytes(std::span(window_)));
     if (!got) {
-      error_ = tl::unexpected(got.error());
+      error_ = Failure(got.error());
       // What a std::streambuf throws its stream turns into badbit.
       throw std::ios_base::failure(got.error().message);
     }

@@ -5,6 +5,8 @@
 
 #include <cerrno>
 
+#include "base/try.h"
+
 namespace xzfs {
 
 Result<std::shared_ptr<const OpenedFile>> OpenedFile::Open(const std::string& path) {
@@ -29,7 +31,7 @@ Result<size_t> OpenedFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
   if (!got) {
     Error error = std::move(got).error();
     error.message += " (" + path_ + ")";
-    return tl::unexpected(std::move(error));
+    return Failure(std::move(error));
   }
   XZFS_RETURN_IF_ERROR(CheckUnchanged());
   return got;

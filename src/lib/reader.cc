@@ -13,6 +13,7 @@
 #include "base/machine.h"
 #include "base/mutex.h"
 #include "base/parallel_for.h"
+#include "base/try.h"
 #include "cache/read_engine.h"
 #include "cache/xz_reader.h"
 #include "lib/opened_file.h"
@@ -172,7 +173,7 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
   if (!file) {
     Error error = std::move(file).error();
     error.message = name + ": " + error.message;
-    return tl::unexpected(std::move(error));
+    return Failure(std::move(error));
   }
   source.plain_size = (*file)->index().plain_size();
   source.file_id = (*file)->id();
@@ -214,7 +215,7 @@ Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) c
   ParallelFor(cache_->impl_->engine.pool, cache_->impl_->threads - 1, begins.size() - 1, read,
               /*group=*/1);
   if (first_error) {
-    return tl::unexpected(*std::move(first_error));
+    return Failure(*std::move(first_error));
   }
   return static_cast<size_t>(end - offset);
 }

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/try.h"
 #include "lib/block_writer.h"
 
 namespace xzfs {
@@ -90,7 +91,7 @@ Result<Writer> Writer::Append(const std::string& path, const WriterOptions& opti
   if (auto opened = OpenedFile::Open(path); opened) {
     base = *std::move(opened);
   } else if (opened.error().code != ENOENT) {
-    return tl::unexpected(std::move(opened).error());
+    return Failure(std::move(opened).error());
   }
   if (base != nullptr && Os::Real().Lock(base->fd(), /*wait=*/false) == -EWOULDBLOCK) {
     return Fail(EBUSY, path + " is locked: somebody else appends to it");

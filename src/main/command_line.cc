@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <string_view>
 
+#include "base/try.h"
+
 namespace xzfs {
 namespace {
 
@@ -72,7 +74,7 @@ void ApplyOwnLetter(int letter, CommandLine& line) {
 }
 
 // For what getopt met last. It goes on to the next word when it's through with all letters of one.
-tl::unexpected<Error> UnknownLetter(const std::vector<char*>& words, int letter) {
+Failure<> UnknownLetter(const std::vector<char*>& words, int letter) {
   std::string word = words[static_cast<size_t>(optind) - 1];
   if (word.starts_with("--")) {
     const std::string nearest = NearestOption(word.substr(2));

@@ -21,16 +21,16 @@
 namespace xzfs {
 namespace {
 
-tl::unexpected<Refusal> Refuse(ExitCode code, std::string message) {
-  return tl::unexpected<Refusal>(Refusal{code, std::move(message)});
+Failure<Refusal> Refuse(ExitCode code, std::string message) {
+  return Failure<Refusal>(Refusal{code, std::move(message)});
 }
 
-tl::unexpected<Refusal> RefusePath(const std::string& path, const std::string& why) {
+Failure<Refusal> RefusePath(const std::string& path, const std::string& why) {
   return Refuse(ExitCode::kMountFailed, path + ": " + why);
 }
 
 // For ENOTCONN, what every call answers on a mount whose daemon died.
-tl::unexpected<Refusal> RefuseStale(const std::string& path) {
+Failure<Refusal> RefuseStale(const std::string& path) {
   return RefusePath(path,
                     "a mount whose daemon is gone is in the way; take it away first: "
                     "fusermount3 -u " +
@@ -38,8 +38,8 @@ tl::unexpected<Refusal> RefuseStale(const std::string& path) {
 }
 
 // `if_missing`: what to do where there is no such file.
-tl::unexpected<Refusal> RefuseErrno(int code, const std::string& path, const char* role,
-                                    const std::string& if_missing = {}) {
+Failure<Refusal> RefuseErrno(int code, const std::string& path, const char* role,
+                             const std::string& if_missing = {}) {
   if (code == ENOTCONN) {
     return RefuseStale(path);
   }
@@ -89,9 +89,9 @@ bool IsInSearchPath(std::string_view search_path, const std::string& program) {
 
 }  // namespace
 
-tl::expected<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
-                                             const std::string& mountpoint,
-                                             const std::vector<MountEntry>& mounts) {
+Result<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
+                                       const std::string& mountpoint,
+                                       const std::vector<MountEntry>& mounts) {
   const auto unmount = [](const MountEntry& mount) {
     return "unmount that first: xzfsctl umount --wait " + mount.mountpoint;
   };
@@ -128,7 +128,7 @@ tl::expected<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t
 namespace {
 
 // The part of CheckPaths that looks at the source.
-tl::expected<void, Refusal> LookAtSource(const std::string& source, MountPaths& paths) {
+Result<void, Refusal> LookAtSource(const std::string& source, MountPaths& paths) {
   paths.source.Reset(open(source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const int fd = paths.source.get();
   if (fd < 0) {
@@ -159,12 +159,11 @@ tl::expected<void, Refusal> LookAtSource(const std::string& source, MountPaths& 
 
 }  // namespace
 
-tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
-                                             const std::string& mountpoint,
-                                             const std::vector<MountEntry>& mounts) {
+Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::string& mountpoint,
+                                       const std::vector<MountEntry>& mounts) {
   MountPaths paths;
   if (auto looked = LookAtSource(source, paths); !looked) {
-    return tl::unexpected(looked.error());
+    return Failure(looked.error());
   }
   paths.mountpoint = RealPath(mountpoint);
   struct stat st;
@@ -189,7 +188,7 @@ tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
   Os::Real().FactsAt(paths.source.get(), "", &facts);
   if (auto free = CheckOtherMounts(paths.source_name, facts.mount_id, paths.mountpoint, mounts);
       !free) {
-    return tl::unexpected(free.error());
+    return Failure(free.error());
   }
   // Also of mounts that we don't see: in other containers.
   if (const auto above = FindSourceAbove(Os::Real(), paths.source.get())) {
@@ -210,7 +209,7 @@ FuseHost FuseHost::Real() {
   return host;
 }
 
-tl::expected<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
+Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
   const bool is_root = host.user == 0;
   if (allow_other && !is_root && !UserAllowOther(host.configuration)) {
     return Refuse(ExitCode::kUsage,

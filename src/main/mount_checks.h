@@ -27,17 +27,16 @@ struct MountPaths {
 // Opens the source and resolves the mountpoint. Refuses what is missing, no directory, a mount
 // whose daemon is gone, or one inside the other; equal is fine. Refuses what other mounts of xzfs
 // in `mounts` are in the way of, see CheckOtherMounts.
-tl::expected<MountPaths, Refusal> CheckPaths(const std::string& source,
-                                             const std::string& mountpoint,
-                                             const std::vector<MountEntry>& mounts);
+Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::string& mountpoint,
+                                       const std::vector<MountEntry>& mounts);
 
 // Refuses a source that is (in) a mount of xzfs; one that lies in the source of another mount or
 // has that below it, so that two daemons would have the same files; and a mountpoint where the same
 // source is mounted already. Both are absolute paths without symlinks; `source_mount` is the id of
 // the mount that the source lies in, 0 if it isn't known.
-tl::expected<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
-                                             const std::string& mountpoint,
-                                             const std::vector<MountEntry>& mounts);
+Result<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
+                                       const std::string& mountpoint,
+                                       const std::vector<MountEntry>& mounts);
 
 // What the checks below ask; a test points it elsewhere.
 struct FuseHost {
@@ -51,7 +50,7 @@ struct FuseHost {
 };
 
 // Refuses what this user can't do on this host.
-tl::expected<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other);
+Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other);
 
 // Makes of libfuse's or fusermount3's error what the user is told.
 Refusal ExplainMountError(const Error& error, const std::string& mountpoint);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "base/try.h"
 #include "store/intents.h"
 
 namespace xzfs {

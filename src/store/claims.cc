@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/try.h"
 #include "store/names.h"
 #include "store/record_file.h"
 #include "store/records.h"
@@ -294,7 +295,7 @@ Result<std::vector<Claims::Recorded>> Claims::Read(Os& os, int folder, const std
   const Result<std::string> bytes = ReadRecordFile(os, folder, kName, path + "/" + kName);
   if (!bytes) {
     return bytes.error().code == ENOENT ? Result<std::vector<Recorded>>(std::move(claims))
-                                        : tl::unexpected(bytes.error());
+                                        : Failure(bytes.error());
   }
   std::map<uint64_t, Recorded> found;
   RecordParser records(*bytes);

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <utility>
 
+#include "base/try.h"
+
 namespace xzfs {
 namespace {
 

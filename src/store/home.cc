@@ -13,6 +13,7 @@
 #include <span>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/names.h"
 #include "xzfs/bytes.h"
@@ -101,7 +102,7 @@ bool IsRemnant(Os& os, int home) {
 Result<HomeKind> KindOf(Os& os, int home, bool is_root) {
   const auto text = ReadText(os, home, kMarkerName);
   if (!text && text.error().code != ENOENT) {
-    return tl::unexpected(text.error());
+    return Failure(text.error());
   }
   if (!text) {
     // In the root the name was always ours.

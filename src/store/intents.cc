@@ -9,6 +9,7 @@
 #include <optional>
 #include <tuple>
 
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/settle_claims.h"
 #include "store/xz_writer.h"

@@ -53,7 +53,7 @@ std::vector<std::string> CompressedNamesOf(std::string_view logical) {
   return names;
 }
 
-std::string HotNameOf(std::string_view logical) {
+std::string PlainNameOf(std::string_view logical) {
   std::string name(logical);
   if (StripSuffix(logical) || logical.ends_with(kEscapeSuffix)) {
     name += kEscapeSuffix;
@@ -66,13 +66,13 @@ std::optional<std::string> StripEscape(std::string_view stored) {
     return std::nullopt;
   }
   std::string stem(stored.substr(0, stored.size() - kEscapeSuffix.size()));
-  if (HotNameOf(stem) != stored) {
+  if (PlainNameOf(stem) != stored) {
     return std::nullopt;
   }
   return stem;
 }
 
-std::string ColdNameOf(std::string_view logical, Format format) {
+std::string CompressedNameOf(std::string_view logical, Format format) {
   std::string name(logical);
   switch (format) {
     case Format::kLzip:

@@ -32,15 +32,15 @@ std::vector<std::string> CompressedNamesOf(std::string_view logical);
 // What is not compressed and is to be shown as `logical` is stored under this name, if need be:
 // `logical` itself, or that with kEscapeSuffix if it would be read as a compressed file's name, or
 // as an escaped one.
-std::string HotNameOf(std::string_view logical);
+std::string PlainNameOf(std::string_view logical);
 
-// The logical name of a stored name that HotNameOf escaped; nothing for every other name.
+// The logical name of a stored name that PlainNameOf escaped; nothing for every other name.
 std::optional<std::string> StripEscape(std::string_view stored);
 
 inline constexpr std::string_view kEscapeSuffix = ".xzhot";
 
 // The name under which a compressed file of `format` is stored that is shown as `logical`.
-std::string ColdNameOf(std::string_view logical, Format format);
+std::string CompressedNameOf(std::string_view logical, Format format);
 
 // What a symlink that is stored as `L.xz` and shown as `L` points to: `target` without its ".xz".
 // Nothing if it doesn't end that way; such a symlink is shown as it is.

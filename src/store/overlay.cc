@@ -22,6 +22,7 @@
 #include <limits>
 #include <utility>
 
+#include "base/try.h"
 #include "store/names.h"
 #include "store/records.h"
 
@@ -56,7 +57,7 @@ Result<std::unique_ptr<Overlay>> Overlay::Create(Os& os, int folder, std::string
   XZFS_RETURN_IF_ERROR(overlay->files_->Create(OverlayFiles::kData));
   if (const Status begun = overlay->Begin(base, boot_id, times); !begun) {
     (void)overlay->Remove();
-    return tl::unexpected(begun.error());
+    return Failure(begun.error());
   }
   return overlay;
 }
@@ -100,7 +101,7 @@ Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string i
   if (Status opened = overlay->OpenBoth(); !opened) {
     // The log is made after the data and removed before it.
     opened.error().of_the_source = opened.error().code != ENOENT;
-    return tl::unexpected(std::move(opened.error()));
+    return Failure(std::move(opened.error()));
   }
   XZFS_RETURN_IF_ERROR(overlay->ReadLog(boot_id));
   return overlay;

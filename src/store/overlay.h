@@ -1,4 +1,4 @@
-// The changes of one cold file that are not committed.
+// The changes of one compressed file that are not committed.
 #pragma once
 
 #include <sys/stat.h>

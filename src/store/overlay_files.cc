@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/try.h"
 #include "store/names.h"
 
 namespace xzfs {
@@ -139,7 +140,7 @@ Status OverlayFiles::KeepOpen() {
   for (const Which which : {kData, kLog}) {
     if (const auto opened = Open(which); !opened) {
       LetClose();
-      return tl::unexpected(opened.error());
+      return Failure(opened.error());
     }
   }
   if (cache_ != nullptr) {

@@ -106,7 +106,7 @@ std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
 
 // Of a log without a header. It is written at once and first, so the log that ends within it, or
 // that has only zeros, tells of nothing that was acknowledged.
-tl::unexpected<Error> NoHeader(std::string_view text) {
+Failure<> NoHeader(std::string_view text) {
   uint64_t body_size = 0;
   const bool ends_in_it =
       !RecordParser(text).Number(body_size) ||

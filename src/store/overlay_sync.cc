@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/try.h"
 #include "store/names.h"
 #include "store/overlay.h"
 #include "store/records.h"
@@ -55,7 +56,7 @@ Status Overlay::CompactLog() {
     return Fail(ENOENT, "the overlay " + id_ + " was removed");
   }
   if (sync_error_) {
-    return tl::unexpected(*sync_error_);
+    return Failure(*sync_error_);
   }
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
   const std::string bytes = FreshLog();
@@ -99,7 +100,7 @@ Status Overlay::TakeSyncTurn() {
     sync_ended_.Wait(mutex_);
   }
   if (sync_error_) {
-    return tl::unexpected(*sync_error_);
+    return Failure(*sync_error_);
   }
   syncing_ = true;
   return {};
@@ -116,7 +117,7 @@ Status Overlay::NoteSync(int error) {
     return {};
   }
   sync_error_ = Error{-error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
-  return tl::unexpected(*sync_error_);
+  return Failure(*sync_error_);
 }
 
 // The lock is not held meanwhile; what is written then is not covered. REQUIRES: it is our turn.

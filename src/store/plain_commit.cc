@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <span>
 
+#include "base/try.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"
@@ -141,15 +142,15 @@ Result<std::optional<PublishedTwin>> PublishTwin(Os& os, TwinRecords& twins, con
   if (lease == -EAGAIN) {
     return Fail(EBUSY, plain.path + kOpenElsewhere);
   }
-  const std::string cold = ColdNameOfPlain(name);
+  const std::string compressed = CompressedNameOfPlain(name);
   FileFacts made;
   int error = os.FactsAt(temp.file.get(), "", &made);
   const KeptTimes times(os, dir);
   if (error == 0) {
-    error = RenameOverNothing(os, session.folder(), temp.name, dir, cold);
+    error = RenameOverNothing(os, session.folder(), temp.name, dir, compressed);
   }
-  if (error == -EEXIST && twins.RemoveHidden(dir, name, cold).value_or(false)) {
-    error = RenameOverNothing(os, session.folder(), temp.name, dir, cold);
+  if (error == -EEXIST && twins.RemoveHidden(dir, name, compressed).value_or(false)) {
+    error = RenameOverNothing(os, session.folder(), temp.name, dir, compressed);
   }
   if (error == 0) {
     temp.name.clear();
@@ -171,10 +172,10 @@ Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& n
   if (!current) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
-  const std::string cold = ColdNameOfPlain(name);
+  const std::string compressed = CompressedNameOfPlain(name);
   FileFacts there;
-  if (os.FactsAt(dir, cold, &there) < 0 || !twin.key.Matches(StoredKey::Of(there))) {
-    return Fail(ESTALE, Quoted(cold) + " was replaced by somebody else");
+  if (os.FactsAt(dir, compressed, &there) < 0 || !twin.key.Matches(StoredKey::Of(there))) {
+    return Fail(ESTALE, Quoted(compressed) + " was replaced by somebody else");
   }
   if (twin.leased && !os.HasLease(plain.fd)) {
     return Fail(EBUSY, plain.path + kOpenElsewhere);
@@ -187,7 +188,7 @@ Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& n
 }
 
 Status RemoveTwin(Os& os, int dir, const std::string& name, const StoredKey& twin) {
-  const std::string compressed = ColdNameOfPlain(name);
+  const std::string compressed = CompressedNameOfPlain(name);
   const KeptTimes times(os, dir);
   FileFacts there;
   int error = os.FactsAt(dir, compressed, &there);
@@ -200,8 +201,8 @@ Status RemoveTwin(Os& os, int dir, const std::string& name, const StoredKey& twi
   return {};
 }
 
-std::string ColdNameOfPlain(const std::string& name) {
-  return ColdNameOf(StripEscape(name).value_or(name), Format::kXz);
+std::string CompressedNameOfPlain(const std::string& name) {
+  return CompressedNameOf(StripEscape(name).value_or(name), Format::kXz);
 }
 
 }  // namespace xzfs

@@ -79,6 +79,6 @@ Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& n
 Status RemoveTwin(Os& os, int dir, const std::string& name, const StoredKey& twin);
 
 // What the plain file that is stored as `name` is stored as once it is compressed.
-std::string ColdNameOfPlain(const std::string& name);
+std::string CompressedNameOfPlain(const std::string& name);
 
 }  // namespace xzfs

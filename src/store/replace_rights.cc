@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "base/caller.h"
+#include "base/try.h"
 
 namespace xzfs {
 namespace {

@@ -14,6 +14,7 @@
 #include <span>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/names.h"
@@ -166,7 +167,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
   auto home = OpenHome(os, source, /*is_root=*/true, /*make=*/false);
   if (!home) {
     return home.error().code == ENOENT ? Result<decltype(dead)>(std::move(dead))
-                                       : tl::unexpected(home.error());
+                                       : Failure(home.error());
   }
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home->get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home->get()));
@@ -357,7 +358,7 @@ Result<std::vector<std::string>> Session::ReadPending() {
   const Result<std::string> bytes = ReadWhole(kPendingName);
   if (!bytes) {
     return bytes.error().code == ENOENT ? Result<decltype(paths)>(std::move(paths))
-                                        : tl::unexpected(bytes.error());
+                                        : Failure(bytes.error());
   }
   RecordParser parser(*bytes);
   for (std::string path; parser.Record(path);) {
@@ -388,7 +389,7 @@ Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, b
   const Status written = WriteWhole(name, Sealed(body), durable);
   if (!written) {
     Unlink(name);
-    return tl::unexpected(written.error());
+    return Failure(written.error());
   }
   return name;
 }

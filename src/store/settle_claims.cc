@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -143,7 +144,7 @@ Status SettleClaims(Os& os, Session& session, std::vector<Claim>* moved) {
     const int code = dir ? 0 : dir.error().code;
     const bool is_gone = code == ENOENT || code == ENOTDIR || code == ELOOP;
     if (!dir && !is_gone) {
-      return tl::unexpected(dir.error());
+      return Failure(dir.error());
     }
     if (is_gone && moved != nullptr && !done) {
       moved->push_back(claim);

@@ -10,7 +10,7 @@
 // each step takes a suffix off, which bounds it by the length of a name.
 //
 // A plain file or symlink that the mount made under a name with a compressed suffix is stored with
-// the escape suffix after it (HotNameOf), and so is a directory or a special file where a
+// the escape suffix after it (PlainNameOf), and so is a directory or a special file where a
 // compressed file has its name: it wants the name without that, and comes right after the exact
 // name.
 //
@@ -28,6 +28,7 @@
 #include <climits>
 #include <cstring>
 
+#include "base/try.h"
 #include "cache/small_files.h"
 #include "store/names.h"
 #include "xz/format.h"
@@ -63,8 +64,8 @@ void MakeCompressed(StoredEntry& entry, Format format, const StrippedName& strip
 // The stored names other than `logical` itself that may be shown as it, most important first.
 std::vector<std::string> RivalsFor(const std::string& logical) {
   std::vector<std::string> names = CompressedNamesOf(logical);
-  if (std::string hot = HotNameOf(logical); hot != logical && hot.size() <= NAME_MAX) {
-    names.insert(names.begin(), std::move(hot));
+  if (std::string plain = PlainNameOf(logical); plain != logical && plain.size() <= NAME_MAX) {
+    names.insert(names.begin(), std::move(plain));
   }
   return names;
 }
@@ -352,7 +353,7 @@ Result<SourceDir::Pair> SourceDir::LookAtPair(int dir, const StoredEntry& winner
 }
 
 Result<bool> SourceDir::LooksPacked(int dir, const StoredEntry& plain) const {
-  const std::string stored = ColdNameOf(plain.logical_name, Format::kXz);
+  const std::string stored = CompressedNameOf(plain.logical_name, Format::kXz);
   if (stored.size() > NAME_MAX) {
     return false;
   }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/identity.h"
+#include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/kept_times.h"
@@ -143,7 +144,7 @@ Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
     return {};
   });
   if (!ended && ended.error().code != ENOENT) {  // else somebody has just brought it to an end
-    return tl::unexpected(ended.error());
+    return Failure(ended.error());
   }
   return removed;
 }

@@ -13,6 +13,7 @@
 #include <span>
 #include <utility>
 
+#include "base/try.h"
 #include "store/task_group.h"
 #include "xz/block_decoder.h"
 #include "xz/stream_builder.h"
@@ -328,7 +329,7 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
     const Result<bool> verified = window.front()->Take();
     window.pop_front();
     if (!verified && status) {
-      status = tl::unexpected(verified.error());
+      status = Failure(verified.error());
     }
   };
   XzPlan::Cursor pieces(request.plan);
@@ -345,7 +346,7 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
     const auto verify = [&, i, slot] {
       const Status piece =
           VerifyPiece(pool, request, stored, index, index.Block(i), written.plain_crcs[i]);
-      slot->Set(piece ? Result<bool>(true) : tl::unexpected(piece.error()));
+      slot->Set(piece ? Result<bool>(true) : Failure(piece.error()));
     };
     if (request.plan.piece_count() == 1) {
       verify();

@@ -11,6 +11,7 @@
 #include <new>
 #include <utility>
 
+#include "base/try.h"
 #include "xz/block_header.h"
 #include "xz/format.h"
 #include "xz/legacy_decoder.h"

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <new>
 
+#include "base/try.h"
 #include "xz/incompressible.h"
 #include "xz/lzma_util.h"
 
@@ -79,7 +80,7 @@ bool IsSet(const std::atomic<bool>* cancelled) {
   return cancelled != nullptr && cancelled->load(std::memory_order_relaxed);
 }
 
-tl::unexpected<Error> FailCancelled() { return Fail(ECANCELED, "compressing was cancelled"); }
+Failure<> FailCancelled() { return Fail(ECANCELED, "compressing was cancelled"); }
 
 lzma_block NewBlock(const EncodeOptions& options, uint64_t plain_bytes) {
   lzma_block block{};

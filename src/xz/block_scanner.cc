@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <vector>
 
+#include "base/try.h"
 #include "xz/block_header.h"
 #include "xz/format.h"
 #include "xz/lzma_util.h"
@@ -184,7 +185,7 @@ Status Salvager::Run(const std::function<Status(std::span<const std::byte>)>& ta
     }
     block_.plain_bytes += bytes.size();
     if (!step) {
-      return tl::unexpected(step.error());
+      return Failure(step.error());
     }
     if (step->ended) {
       return {};
@@ -231,7 +232,7 @@ Result<SalvagedBlock> SalvageBlock(const RandomAccessFile& file, const BlockPlac
     status = salvager.Run(take, &refused);
   }
   if (!refused) {
-    return tl::unexpected(refused.error());
+    return Failure(refused.error());
   }
   SalvagedBlock block = salvager.block();
   block.end = salvager.position();

@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "base/try.h"
 #include "xz/coder_output.h"
 #include "xz/filter_chain.h"
 #include "xz/lzma_util.h"
@@ -92,7 +93,7 @@ Result<Bytes> Compressor::Impl::Run(std::span<const std::byte> plain, lzma_actio
   XZFS_RETURN_IF_ERROR(state_);
   Result<Bytes> out = Code(plain, action);
   if (!out) {
-    state_ = tl::unexpected(out.error());
+    state_ = Failure(out.error());
   } else if (action == LZMA_FINISH) {
     state_ = Fail(EINVAL, "the Stream is finished: use a new Compressor for more");
   }

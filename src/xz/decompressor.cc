@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "base/try.h"
 #include "xz/coder_output.h"
 #include "xz/filter_chain.h"
 #include "xz/lzma_util.h"
@@ -69,7 +70,7 @@ class Decompressor::Impl {
  private:
   Result<Bytes> Code(std::span<const std::byte> compressed, size_t most_bytes, lzma_action action);
   Status StartRaw(const DecompressOptions& options);
-  tl::unexpected<Error> FailDecoding(lzma_ret ret);
+  Failure<> FailDecoding(lzma_ret ret);
 
   const bool concatenated_;
   const uint64_t memory_limit_bytes_;
@@ -121,7 +122,7 @@ Status Decompressor::Impl::Start(const DecompressOptions& options) {
   return ret == LZMA_OK ? Status() : FailOptions(ret, "preparing the decoder");
 }
 
-tl::unexpected<Error> Decompressor::Impl::FailDecoding(lzma_ret ret) {
+Failure<> Decompressor::Impl::FailDecoding(lzma_ret ret) {
   if (ret == LZMA_MEMLIMIT_ERROR) {
     return FailMemoryLimit(lzma_memusage(stream_.get()), memory_limit_bytes_);
   }
@@ -174,7 +175,7 @@ Result<Bytes> Decompressor::Impl::Decompress(std::span<const std::byte> compress
   }
   Result<Bytes> out = Code(compressed, most_bytes, LZMA_RUN);
   if (!out) {
-    state_ = tl::unexpected(out.error());
+    state_ = Failure(out.error());
     return out;
   }
   const std::span<const std::byte> left = compressed.last(stream_->avail_in);
@@ -189,7 +190,7 @@ Result<Bytes> Decompressor::Impl::Decompress(std::span<const std::byte> compress
   return out;
 } catch (const std::bad_alloc&) {
   state_ = Fail(ENOMEM, "out of memory while decompressing");
-  return tl::unexpected(state_.error());
+  return Failure(state_.error());
 }
 
 Status Decompressor::Impl::Finish() {
@@ -203,7 +204,7 @@ Status Decompressor::Impl::Finish() {
   if (concatenated_) {
     const Result<Bytes> rest = Code({}, 1, LZMA_FINISH);
     if (!rest && rest.error().code != EIO) {
-      state_ = tl::unexpected(rest.error());
+      state_ = Failure(rest.error());
     }
   }
   if (state_ && !eof_) {

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <string>
 
+#include "base/try.h"
 #include "xz/lzma_util.h"
 
 namespace xzfs {
@@ -62,7 +63,7 @@ Result<FilterChain> FilterChain::Make(std::span<const Filter> filters) {
   return FilterChain(std::move(parts));
 }
 
-tl::unexpected<Error> FailOptions(lzma_ret ret, const std::string& what) {
+Failure<> FailOptions(lzma_ret ret, const std::string& what) {
   if (ret == LZMA_OPTIONS_ERROR || ret == LZMA_PROG_ERROR || ret == LZMA_UNSUPPORTED_CHECK) {
     return Fail(EINVAL, what + ": liblzma doesn't have these options, or not together");
   }

@@ -37,7 +37,7 @@ class FilterChain {
 
 // The error for `ret` of a function that prepares a coder, where wrong options are the caller's
 // fault and not the data's.
-tl::unexpected<Error> FailOptions(lzma_ret ret, const std::string& what);
+Failure<> FailOptions(lzma_ret ret, const std::string& what);
 
 // The preset as liblzma takes it. Errors: EINVAL if there is none.
 Result<uint32_t> PresetOf(unsigned preset, bool extreme);

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/try.h"
 #include "xz/format.h"
 
 namespace xzfs {

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/try.h"
 #include "xz/block_index_builder.h"
 #include "xz/format.h"
 #include "xz/legacy_decoder.h"
@@ -58,13 +59,13 @@ Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
       // As long as everything before fits into the dictionary a larger one would not help.
       if (step.error().code != EIO ||
           scan.plain_size + kScanBufferBytes <= decoder.cut_dictionary_bytes()) {
-        return tl::unexpected<Error>(step.error());
+        return Failure<>(step.error());
       }
       Error error = step.error();
       error.code = EFBIG;
       error.message = "decoding may need a larger dictionary than the memory limit of " +
                       std::to_string(limits.memory_bytes) + " bytes allows: " + error.message;
-      return tl::unexpected<Error>(std::move(error));
+      return Failure<>(std::move(error));
     }
     scan.plain_size += step->produced;
     ended = step->ended;

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "base/try.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
@@ -52,13 +53,13 @@ std::string VersionText(uint32_t version) {
 
 }  // namespace
 
-tl::unexpected<Error> FailLzma(lzma_ret ret, const std::string& what) {
+Failure<> FailLzma(lzma_ret ret, const std::string& what) {
   auto error = Fail(ErrnoOf(ret), what + ": " + Reason(ret));
-  error.value().is_unsupported = ret == LZMA_OPTIONS_ERROR;
+  error.error().is_unsupported = ret == LZMA_OPTIONS_ERROR;
   return error;
 }
 
-tl::unexpected<Error> FailMemoryLimit(uint64_t needed_bytes, uint64_t limit_bytes) {
+Failure<> FailMemoryLimit(uint64_t needed_bytes, uint64_t limit_bytes) {
   return Fail(EFBIG, "decoding needs " + std::to_string(needed_bytes) +
                          " bytes of memory, the limit is " + std::to_string(limit_bytes) +
                          "; raise the memory limit to read it");

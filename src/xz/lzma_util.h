@@ -59,10 +59,10 @@ class LzmaFilters {
 };
 
 // The error for `ret`, which is neither LZMA_OK nor LZMA_STREAM_END: "WHAT: why".
-tl::unexpected<Error> FailLzma(lzma_ret ret, const std::string& what);
+Failure<> FailLzma(lzma_ret ret, const std::string& what);
 
 // The error for a decoder that needs `needed_bytes` but may have `limit_bytes`.
-tl::unexpected<Error> FailMemoryLimit(uint64_t needed_bytes, uint64_t limit_bytes);
+Failure<> FailMemoryLimit(uint64_t needed_bytes, uint64_t limit_bytes);
 
 // RequireLiblzma for a given lzma_version_number().
 Status CheckLiblzmaVersion(uint32_t version);

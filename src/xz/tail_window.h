@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "base/try.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/try.h"
 #include "xz/block_index_builder.h"
 #include "xz/lzma_util.h"
 #include "xz/tail_window.h"

@@ -83,7 +83,7 @@ def sequential():
                 "avfs": peers.peer_sequential("avfs", **SLOW),
                 "archivemount": peers.peer_sequential("archivemount", **SLOW),
                 "fuse-archive": peers.missing("not packaged in Debian 12")}
-    what = "sequential, cold, 1 MiB Blocks"
+    what = "sequential, nothing cached, 1 MiB Blocks"
     wanted = {"xz-T2": 0.95, "squashfs-128k": 1.7, "squashfs-1m": 1.7, "squashfuse_ll-128k": 1.6,
               "squashfuse_ll-1m": 1.6, "nbdfuse-xz": 1.6, "nbdcopy-xz": 1.6, "erofs-lzma-1m": 0.9}
     return Group("seq-1m", "MB/s", True, readers,
@@ -106,32 +106,32 @@ def two_readers():
                  {OURS: peers.xzfs_sequential("xz/src-1m.tar.xz", threads=2),
                   "xz-T2": peers.xz_sequential("xz/src-1m.tar.xz", "-T2"),
                   "squashfs-1m": peers.peer_sequential("squashfs-1m", threads=2)},
-                 [Row("sequential, cold, a reader on each half", "xz-T2"),
-                  Row("sequential, cold, a reader on each half", "squashfs-1m")],
+                 [Row("sequential, nothing cached, a reader on each half", "xz-T2"),
+                  Row("sequential, nothing cached, a reader on each half", "squashfs-1m")],
                  slow=frozenset({"squashfs-1m"}))
 
 
-def random_cold():
+def random_uncached():
     files = ["squashfs-128k", "squashfs-1m", "squashfuse_ll-128k", "squashfuse_ll-1m", "nbdfuse-xz",
              "erofs-lzma-1m", "btrfs-zstd-3", "plain", "passthrough"]
     stream = "xzfs-verify=stream"
-    readers = {OURS: peers.xzfs_random_cold(),
-               stream: peers.xzfs_random_cold("verify=stream", needs="verify="),
+    readers = {OURS: peers.xzfs_random_uncached(),
+               stream: peers.xzfs_random_uncached("verify=stream", needs="verify="),
                "liblzma-block": peers.block_alone}
-    readers |= {name: peers.peer_random_cold(name) for name in files}
-    rows = [Row("random 4 KiB, cold, 1 MiB Blocks", "liblzma-block", 1.15),
+    readers |= {name: peers.peer_random_uncached(name) for name in files}
+    rows = [Row("random 4 KiB, nothing cached, 1 MiB Blocks", "liblzma-block", 1.15),
             Row("the same, verify=stream", "liblzma-block", 0.65, stream)]
-    rows += [Row("random 4 KiB, cold, 1 MiB Blocks", name) for name in files]
-    return Group("random-4k-cold", "us", False, readers, rows,
+    rows += [Row("random 4 KiB, nothing cached, 1 MiB Blocks", name) for name in files]
+    return Group("random-4k-uncached", "us", False, readers, rows,
                  slow=frozenset(files) - {"squashfs-1m", "passthrough"})
 
 
 def random_set():
     peer = "squashfs-1m"
     return Group("random-4k-set", "us", False,
-                 {OURS: peers.xzfs_random_cold(plan=peers.set_plan),
-                  peer: peers.peer_random_cold(peer, peers.set_plan)},
-                 [Row("random 4 KiB, cold, 10 reads a Block", peer)])
+                 {OURS: peers.xzfs_random_uncached(plan=peers.set_plan),
+                  peer: peers.peer_random_uncached(peer, peers.set_plan)},
+                 [Row("random 4 KiB, nothing cached, 10 reads a Block", peer)])
 
 
 def giant():
@@ -151,7 +151,7 @@ def giant():
               {backward: peers.xzfs_sequential("xz/src-single.tar.xz", "cache_size=128MiB",
                                                backward=1, max_seconds=20),
                "xz-T1": peers.xz_sequential("xz/src-single.tar.xz", "-T1")},
-              [Row("backward, cold, single Block, 128MiB", "xz-T1", None, backward)],
+              [Row("backward, nothing cached, single Block, 128MiB", "xz-T1", None, backward)],
               slow=frozenset({backward}))]
 
 
@@ -171,7 +171,7 @@ def small_files():
     readers |= {name: peers.peer_tar(name) for name in files}
     wanted = {"squashfuse_ll-128k": 1.5, "xargs-xz": 1.2}
     return Group("tar-small-files", "files/s", True, readers,
-                 [Row("tar c of small files, cold", name, wanted.get(name))
+                 [Row("tar c of small files, nothing cached", name, wanted.get(name))
                   for name in readers if name != OURS],
                  slow=frozenset({"squashfs-128k", "plain"}))
 
@@ -233,7 +233,7 @@ def reading_beside_commits():
     alone = "xzfs-alone"
     return Group("read-while-committing", "MB/s", True,
                  {OURS: writers.xzfs_read(True), alone: writers.xzfs_read(False)},
-                 [Row("sequential, cold, while a file is committed", alone, 0.8)])
+                 [Row("sequential, nothing cached, while a file is committed", alone, 0.8)])
 
 
 def choice():
@@ -255,26 +255,26 @@ def choice():
 def all_groups():
     return [
         sequential(),
-        sequential_of("seq-single", "xz/src-single.tar.xz", "sequential, cold, single Block",
+        sequential_of("seq-single", "xz/src-single.tar.xz", "sequential, nothing cached, single Block",
                       "-T1"),
-        sequential_of("seq-24m", "xz/src-24m.tar.xz", "sequential, cold, 24 MiB Blocks", "-T2"),
-        sequential_of("seq-libs", "xz/libs.tar.xz", "sequential, cold, shared libraries", "-T2"),
-        sequential_of("seq-log", "xz/log.txt.xz", "sequential, cold, log", "-T2"),
+        sequential_of("seq-24m", "xz/src-24m.tar.xz", "sequential, nothing cached, 24 MiB Blocks", "-T2"),
+        sequential_of("seq-libs", "xz/libs.tar.xz", "sequential, nothing cached, shared libraries", "-T2"),
+        sequential_of("seq-log", "xz/log.txt.xz", "sequential, nothing cached, log", "-T2"),
         two_readers(),
-        random_cold(),
+        random_uncached(),
         random_set(),
         *giant(),
         *random_warm(),
         small_files(),
-        listing("find-flat", "flat", "find -ls, one folder, cold mount"),
-        listing("find-spread", "spread", "find -ls, 100 folders, cold mount"),
+        listing("find-flat", "flat", "find -ls, one folder, just mounted"),
+        listing("find-spread", "spread", "find -ls, 100 folders, just mounted"),
         *copies(),
         commit(1),
         commit(6),
         *packing(),
         commit_noise(),
-        change("append-4k", True, "4 KiB appended to a cold file, to committed"),
-        change("change-4k", False, "4 KiB changed inside a cold file, to committed"),
+        change("append-4k", True, "4 KiB appended to a compressed file, to committed"),
+        change("change-4k", False, "4 KiB changed inside a compressed file, to committed"),
         reading_beside_commits(),
         choice(),
     ]

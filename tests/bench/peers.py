@@ -221,7 +221,7 @@ def rate(result, **figures):
 
 
 # Each in a MiB of its own: no read finds what another one had decoded.
-def cold_plan(bench):
+def uncached_plan(bench):
     return {"count": 24 if bench.quick else 200, "distinct": MIB}
 
 
@@ -231,7 +231,7 @@ def set_plan(bench):
     return {"count": 480 if bench.quick else 4000, "seed": 7}
 
 
-def xzfs_random_cold(options="", needs=None, plan=cold_plan):
+def xzfs_random_uncached(options="", needs=None, plan=uncached_plan):
     def read(bench):
         if needs and not bench.supports(needs):
             raise Unavailable(f"this build has no option {needs}")
@@ -243,7 +243,7 @@ def xzfs_random_cold(options="", needs=None, plan=cold_plan):
     return read
 
 
-def peer_random_cold(peer, plan=cold_plan):
+def peer_random_uncached(peer, plan=uncached_plan):
     def read(bench):
         mount = file_mount(peer)(bench)
         host.drop_caches()
@@ -255,7 +255,7 @@ def peer_random_cold(peer, plan=cold_plan):
 def block_alone(bench):
     path = bench.made("xz/src-1m.tar.xz")
     host.drop_caches()
-    return latency(bench.probe("decode-block", path, **cold_plan(bench)))
+    return latency(bench.probe("decode-block", path, **uncached_plan(bench)))
 
 
 # The second thousand, after another thousand at other places. On a build without restart points

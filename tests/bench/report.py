@@ -147,11 +147,11 @@ def memory_line(rows):
 # Charts: horizontal bars, one a reader, drawn for light and dark pages.
 
 CHARTS = {
-    "seq-1m": ("sequential.svg", "A large tar read from start to end, cold",
+    "seq-1m": ("sequential.svg", "A large tar read from start to end, nothing cached",
                "MB/s of plain data: more is better"),
-    "random-4k-cold": ("random.svg", "Random reads of 4 KiB, cold, each in a MiB of its own",
+    "random-4k-uncached": ("random.svg", "Random reads of 4 KiB, nothing cached, each in a MiB of its own",
                        "ms on average: less is better"),
-    "tar-small-files": ("small-files.svg", "tar c of many small files, cold",
+    "tar-small-files": ("small-files.svg", "tar c of many small files, nothing cached",
                         "files/s: more is better"),
 }
 # Nothing is decoded by these: their bars end at the frame instead of dwarfing the others.

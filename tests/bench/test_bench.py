@@ -134,7 +134,7 @@ class Cases(unittest.TestCase):
             self.assertLessEqual(shown, {"avfs", "archivemount", "fuse-archive"}, name)
 
     def test_another_build_joins_each_reader_of_ours(self):
-        group = next(each for each in cases.all_groups() if each.name == "random-4k-cold")
+        group = next(each for each in cases.all_groups() if each.name == "random-4k-uncached")
         bench = peers.Bench(Corpus("/", QUICK), "ours", "", "", True)
         group.readers["xzfs"] = lambda bench: bench.binary
         group, rows = cases.with_other_build(group, group.rows[:2], "theirs")

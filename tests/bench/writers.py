@@ -171,7 +171,7 @@ def xz_in_place(name):
     return write
 
 
-# 4 KiB into a large cold file: seconds from the open to everything committed.
+# 4 KiB into a large compressed file: seconds from the open to everything committed.
 
 
 @contextlib.contextmanager
@@ -241,7 +241,7 @@ def _require_at_work(point):
 
 
 def xzfs_read(while_committing):
-    """A cold sequential read; at -6, so that the commit outlasts it."""
+    """A uncached sequential read; at -6, so that the commit outlasts it."""
     def read(bench):
         stored, other = bench.made("xz/src-1m.tar.xz"), bench.made("plain/src.tar")
         figures = {}
@@ -262,20 +262,20 @@ def xzfs_read(while_committing):
 
 
 def choice(preset, block_bytes):
-    """MB/s of the commit, what is stored of each byte, and the mean of cold random reads."""
+    """MB/s of the commit, what is stored of each byte, and the mean of uncached random reads."""
     def write(bench):
         source, figures = bench.made("plain/sample.tar"), {}
         with _nothing_cached_but(bench, source) as folder:
             done = _committed(bench, folder, source, _commit_options(preset, block_bytes), figures)
             figures.pop("bound_bytes", None)  # that of the corpus' decoders
-            read = _cold_reads(bench, folder, block_bytes)
+            read = _uncached_reads(bench, folder, block_bytes)
         return sample(done["bytes"] / done["after_close_s"] / 1e6,
                       stored_ratio=done["stored_bytes"] / done["bytes"],
                       read_ms=read["value"] / 1e3, reads=read["reads"], **figures)
     return write
 
 
-def _cold_reads(bench, folder, block_bytes):
+def _uncached_reads(bench, folder, block_bytes):
     """Each in a Block of its own, so that none finds what another had decoded; of large Blocks
     there are few, so that it takes several mounts."""
     total_us, reads, wanted = 0.0, 0, 8 if bench.quick else 48

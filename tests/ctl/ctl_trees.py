@@ -42,7 +42,7 @@ def make(root):
         "a/b c/new\nline": xzformat.text(7, 5 * KIB),
         "a/\u00e4.log": xzformat.text(8, 5 * KIB),
         "looks.xz": xzformat.text(9, 5 * KIB),
-        "hot.xz.xzhot": xzformat.text(10, 5 * KIB),
+        "plain.xz.xzhot": xzformat.text(10, 5 * KIB),
         "noise": os.urandom(9 * KIB),
         "empty": b"",
     }
@@ -65,7 +65,7 @@ def make(root):
                 {folder: os.stat(folder).st_mtime_ns for folder, _, _ in os.walk(root)})
 
 
-def cold_name(name):
+def compressed_name(name):
     return name.removesuffix(".xzhot") + ".xz"
 
 
@@ -73,11 +73,11 @@ def check_packed(test, root, tree):
     """All that can be packed is, and nothing else changed."""
     names = {os.path.relpath(os.path.join(folder, name), root)
              for folder, _, files in os.walk(root) for name in files}
-    test.assertEqual(names, {cold_name(name) if name in tree.packable else name
+    test.assertEqual(names, {compressed_name(name) if name in tree.packable else name
                              for name in tree.contents} | {"link", "fifo"})
     for name, content in tree.contents.items():
         packed = name in tree.packable
-        path = os.path.join(root, cold_name(name) if packed else name)
+        path = os.path.join(root, compressed_name(name) if packed else name)
         with open(path, "rb") as file:
             test.assertEqual(support.run(["xz", "-dc", path]) if packed else file.read(), content,
                              name)

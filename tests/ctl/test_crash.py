@@ -44,21 +44,21 @@ class Crash(CtlTest):
                 if name == "d/linked" and command != "reblock":
                     os.link(self.path("t", "d/e/link.xz"), self.path("t", name + ".xz"))
                 else:
-                    cold = support.make_cold(self.path("t"), name, content)
-                    os.utime(cold, ns=(1, 1_500_000_000_000_000_003))
+                    compressed = support.make_compressed(self.path("t"), name, content)
+                    os.utime(compressed, ns=(1, 1_500_000_000_000_000_003))
                 os.unlink(self.path("t", name))
 
     def check(self, what):
         """Every file is there, whole, in one form or in both."""
         for name, content in CONTENTS.items():
-            cold = self.path("t", name + ".xz")
+            compressed = self.path("t", name + ".xz")
             forms = []
             for plain in (self.path("t", name), self.path("t", name + ".xzhot")):
                 if os.path.exists(plain):
                     with open(plain, "rb") as file:
                         forms.append(file.read())
-            if os.path.exists(cold):
-                forms.append(support.run(["xz", "-dc", cold]))
+            if os.path.exists(compressed):
+                forms.append(support.run(["xz", "-dc", compressed]))
             self.assertGreater(len(forms), 0, f"{what}: {name} is gone")
             for form in forms:
                 self.assertEqual(form, content, f"{what}: {name}")

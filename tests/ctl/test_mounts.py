@@ -15,7 +15,7 @@ import own_mounts
 import support
 import xzformat
 from ctl_support import MountCtlTest
-from support import MIB, Mount, make_cold, wait_until
+from support import MIB, Mount, make_compressed, wait_until
 from write_support import (WriteMount, assert_valid, attribute, noise, read_file, write_file)
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -65,9 +65,9 @@ class Stats(MountCtlTest):
     def used_mount(self, options="preset=0,settle=0"):
         """A mount in which something was read and something written."""
         content = xzformat.text(1, 256 << 10)
-        make_cold(self.source, "cold", content)
+        make_compressed(self.source, "compressed", content)
         mount = self.enterContext(WriteMount(self.source, options))
-        self.assertEqual(read_file(mount / "cold"), content)
+        self.assertEqual(read_file(mount / "compressed"), content)
         write_file(mount / "written", content)
         mount.sync()
         return mount
@@ -224,7 +224,7 @@ class Control(MountCtlTest):
 
     def test_drop_cache_makes_the_next_read_decode(self):
         content = xzformat.text(3, MIB)
-        make_cold(self.source, "file", content)
+        make_compressed(self.source, "file", content)
         with Mount(self.source) as mount:
             read_file(mount / "file")
             before = mount.stats()["decoded_bytes"]
@@ -350,7 +350,7 @@ class Control(MountCtlTest):
                 self.assertIn("allow_other", err)
 
     def test_umount_of_a_mount_in_use_says_so(self):
-        make_cold(self.source, "file", b"content")
+        make_compressed(self.source, "file", b"content")
         with Mount(self.source) as mount:
             with open(mount / "file", "rb"):
                 _, err = self.ctl("umount", "--wait", mount.path, code=1)

@@ -38,7 +38,7 @@ class Pairs(MountCtlTest):
             write_file(self.at("file"), TEXT)
             os.utime(self.at("file"), ns=(TIME, TIME))
         else:
-            support.make_cold(self.source, "file", TEXT, mtime_ns=TIME)
+            support.make_compressed(self.source, "file", TEXT, mtime_ns=TIME)
         self.assertEqual(self.shown(), ["file"])
 
     def killed(self, command):

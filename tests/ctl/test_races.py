@@ -62,7 +62,7 @@ class Races(MountCtlTest):
             with open(os.path.join(self.source, name), "wb") as file:
                 file.write(PLAIN)
         else:
-            support.make_cold(self.source, name, PLAIN)
+            support.make_compressed(self.source, name, PLAIN)
         self.assertEqual(os.path.getsize(self.mount / name), len(PLAIN))
 
     def log(self):

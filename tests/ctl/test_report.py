@@ -10,7 +10,7 @@ import support
 import xzformat
 from ctl_support import CTL, MountCtlTest, environment, write
 from report_reader import area, judge, judge_treemap
-from support import MIB, make_cold
+from support import MIB, make_compressed
 from write_support import WriteMount, noise, read_file, write_file
 
 
@@ -28,7 +28,7 @@ class Report(MountCtlTest):
         out, _ = self.ctl("report", path, "-o", "-", *words, text=False)
         return judge(out.decode())
 
-    def cold(self, name, content, *options):
+    def compressed(self, name, content, *options):
         """NAME.xz by xz."""
         path = os.path.join(self.source, name + ".xz")
         os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -38,7 +38,7 @@ class Report(MountCtlTest):
 
     def test_sizes_are_those_of_the_disk_and_of_the_plain_data(self):
         text = xzformat.text(1, 3 * MIB)
-        paths = [self.cold("logs/a", text), self.cold("logs/deep/b", text[:MIB])]
+        paths = [self.compressed("logs/a", text), self.compressed("logs/deep/b", text[:MIB])]
         write(os.path.join(self.source, "images/c.img"), noise(1, MIB))
         page = self.report(self.source)
         rows = {row[0]: row for row in page.tables["directories"][1:]}
@@ -64,7 +64,7 @@ class Report(MountCtlTest):
 
     def test_colours_are_of_the_ratio(self):
         for name, content in (("zeros/x", bytes(32 * MIB)), ("noise/x", noise(3, 32768))):
-            self.cold(name, content)
+            self.compressed(name, content)
         leaves = judge_treemap(self.report(self.source))
         classes = {name_of(rect): rect["class"] for rect in leaves}
         self.assertEqual(classes, {"zeros": "r0", "noise": "r5"})
@@ -87,19 +87,19 @@ class Report(MountCtlTest):
 
     def test_files_with_giant_blocks_are_to_be_reblocked_and_others_are_not(self):
         content = bytes(40 * MIB)
-        self.cold("giant", content, "-T1")  # xz from 5.6 on makes several Blocks by itself
-        self.cold("large", content, "--block-size=8MiB")
-        self.cold("fine", content, "--block-size=1MiB")
+        self.compressed("giant", content, "-T1")  # xz from 5.6 on makes several Blocks by itself
+        self.compressed("large", content, "--block-size=8MiB")
+        self.compressed("fine", content, "--block-size=1MiB")
         rows = self.report(self.source).tables["reblock"]
         self.assertEqual([row[0] for row in rows[1:]], ["giant.xz", "large.xz"])
         self.assertTrue(rows[1][2].startswith("40"))
 
     def test_a_mount_is_seen_from_inside_with_its_history(self):
         content = xzformat.text(5, 2 * MIB)
-        make_cold(self.source, "cold", content)
+        make_compressed(self.source, "compressed", content)
         with WriteMount(self.source, "compress=off") as mount:
-            write_file(mount / "hot.log", content)
-            read_file(mount / "cold")
+            write_file(mount / "plain.log", content)
+            read_file(mount / "compressed")
             page = self.report(mount.path)
             self.assertIn("The mount", page.text)
             self.assertGreater(int(page.tables["history"][1][1]), 0)
@@ -199,10 +199,10 @@ class Report(MountCtlTest):
         self.assertIn(b"write to stdout: No space left on device", done.stderr)
 
     def test_damaged_files_are_counted_and_the_rest_is_shown(self):
-        path = self.cold("damaged", xzformat.text(6, MIB))
+        path = self.compressed("damaged", xzformat.text(6, MIB))
         with open(path, "r+b") as file:
             file.truncate(os.path.getsize(path) - 20)
-        self.cold("whole", xzformat.text(6, MIB))
+        self.compressed("whole", xzformat.text(6, MIB))
         out, err = self.ctl("report", self.source, "-o", "-", code=2)
         self.assertIn("damaged.xz", err)
         self.assertIn("1 files or directories could not be looked at", judge(out).text)

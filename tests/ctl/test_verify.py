@@ -135,9 +135,9 @@ class Verify(CtlTest):
 class InAMount(CtlTest):
     def setUp(self):
         super().setUp()
-        os.mkdir(self.path("cold"))
+        os.mkdir(self.path("compressed"))
         self.content = xzformat.text(1, 100 * KIB)
-        write(self.path("cold/d/file.xz"), blocked(self.content, 64 * KIB))
+        write(self.path("compressed/d/file.xz"), blocked(self.content, 64 * KIB))
 
     def refused(self, *words):
         out, error = self.ctl(*words, code=1)
@@ -147,7 +147,7 @@ class InAMount(CtlTest):
         return out
 
     def test_commands_for_stored_files_name_the_source_as_the_place_for_them(self):
-        with write_support.WriteMount(self.path("cold")) as mount:
+        with write_support.WriteMount(self.path("compressed")) as mount:
             for path in (mount.path, mount / "d", mount / "d/file"):
                 for command in ("pack", "unpack", "reblock", "verify"):
                     self.refused(command, path)
@@ -157,17 +157,17 @@ class InAMount(CtlTest):
             out = self.refused("verify", "--json", mount.path)
             self.assertEqual([entry["path"] for entry in json.loads(out)["not_checked"]],
                              [mount.path])
-        self.assertEqual(os.listdir(self.path("cold/d")), ["file.xz"])
+        self.assertEqual(os.listdir(self.path("compressed/d")), ["file.xz"])
 
     def test_a_mount_within_a_tree_is_not_passed_over_in_silence(self):
-        with write_support.WriteMount(self.path("cold")) as mount:
+        with write_support.WriteMount(self.path("compressed")) as mount:
             around = os.path.dirname(mount.path)
             write(os.path.join(around, "other.xz"), blocked(self.content, 64 * KIB))
             self.refused("verify", around)
             self.assertIn("all good", self.ctl("verify", "-x", around)[1])
 
     def test_an_xz_file_that_is_kept_in_a_mount_can_be_listed_and_read(self):
-        with write_support.WriteMount(self.path("cold")) as mount:
+        with write_support.WriteMount(self.path("compressed")) as mount:
             write_support.write_file(mount / "inner.xz", blocked(self.content, 64 * KIB))
             self.assertEqual(self.json("list", mount / "inner.xz")["files"][0]["blocks"], 2)
             self.assertEqual(self.ctl("cat", mount / "inner.xz", text=False)[0], self.content)
@@ -296,7 +296,7 @@ class DuAndInfo(CtlTest):
                 self.assertEqual(inside[key], outside[key], key)
             self.assertIn("cache", self.json("info", mount.path)["mount"])
             self.assertIn("mount.cache.hits: ", self.ctl("info", mount.path)[0])
-        self.assertEqual(self.json("info", "t/d/plain")["file"]["state"], "hot")
+        self.assertEqual(self.json("info", "t/d/plain")["file"]["state"], "plain")
 
     def test_info_of_a_damaged_file_ends_with_1_in_a_mount_and_outside(self):
         write(self.path("t/cut.xz"), blocked(xzformat.text(1, 9 * KIB), 4 * KIB)[:-30])

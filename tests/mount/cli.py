@@ -108,7 +108,7 @@ class CommandLineTest(support.MountTest):
     def make_source(self, name):
         path = os.path.join(self.folder, name)
         os.makedirs(path)
-        support.make_cold(path, "file", CONTENT)
+        support.make_compressed(path, "file", CONTENT)
         return path
 
     def clean_up(self):

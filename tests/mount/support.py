@@ -486,7 +486,7 @@ def read_concurrently(test, path, expected, seed, readers=8, count=200):
         raise failures[0]
 
 
-def make_cold(folder, name, content, preset=0, check=-1, mtime_ns=None):
+def make_compressed(folder, name, content, preset=0, check=-1, mtime_ns=None):
     """Stores `content` as NAME.xz in `folder` with Python's encoder."""
     import lzma
     path = os.path.join(folder, name + (b".xz" if isinstance(name, bytes) else ".xz"))

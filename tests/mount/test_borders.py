@@ -91,7 +91,7 @@ class Borders(Case):
             self.assertEqual(caught.exception.errno, errno.EBUSY)
             self.assertIn("mount point", mount.sync_error())
             self.assertEqual(mount.commits()["failed"], 0)
-            self.assertEqual(mount.state("inner/point"), "hot")
+            self.assertEqual(mount.state("inner/point"), "plain")
         self.assertEqual(read_file(other), patched(self.plain, 0, b"CHANGED"))
 
     def test_a_place_without_room_for_a_folder_leaves_plain_what_is_there(self):

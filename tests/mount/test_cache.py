@@ -8,7 +8,7 @@ import threading
 
 import support
 import xzformat
-from support import MIB, Bytes, Mount, MountTest, make_cold, wait_until
+from support import MIB, Bytes, Mount, MountTest, make_compressed, wait_until
 
 
 class Cache(MountTest):
@@ -30,7 +30,7 @@ class Cache(MountTest):
         readers, files = 8, support.scaled(10, 2)
         content = xzformat.text(1, 4 * MIB)
         for number in range(files):
-            make_cold(self.source, f"f{number}", content)
+            make_compressed(self.source, f"f{number}", content)
         with Mount(self.source) as mount:
             for number in range(files):
                 before = mount.stats()
@@ -151,22 +151,22 @@ class Cache(MountTest):
             self.assertLessEqual(stats["budget"]["used"], 32 * MIB)
             support.check_rss(self, mount, 32 + 8 * 4 + 48, "8 readers in a cache of 32 MiB")
 
-    def test_a_scan_does_not_flush_what_is_hot(self):
-        hot = xzformat.text(2, 3 * MIB)
-        self.store_blocks("hot", hot, block=MIB // 2)
+    def test_a_scan_does_not_flush_what_is_read_again(self):
+        plain = xzformat.text(2, 3 * MIB)
+        self.store_blocks("plain", plain, block=MIB // 2)
         count = support.scaled(300, 100)
         self.store_repeated("scan", count)
         with Mount(self.source, "cache_size=32MiB") as mount:
             for _ in range(4):
-                support.random_preads(self, mount / "hot", Bytes(hot), 100, 1)
+                support.random_preads(self, mount / "plain", Bytes(plain), 100, 1)
             with open(mount / "scan", "rb", buffering=0) as file:
                 read = 0
                 while part := file.read(MIB):
                     read += len(part)
             self.assertEqual(read, count * MIB)
             before = mount.stats()["decoded_bytes"]
-            support.random_preads(self, mount / "hot", Bytes(hot), 100, 2)
-            self.assertEqual(mount.stats()["decoded_bytes"], before, "hot Blocks were flushed")
+            support.random_preads(self, mount / "plain", Bytes(plain), 100, 2)
+            self.assertEqual(mount.stats()["decoded_bytes"], before, "plain Blocks were flushed")
 
     def test_sequential_readers_get_decode_ahead_and_random_ones_do_not(self):
         part = self.store_repeated("ahead", 64)
@@ -226,11 +226,11 @@ class Cache(MountTest):
 
     def test_the_kernel_keeps_its_pages_across_opens_until_the_file_changes(self):
         content = xzformat.text(5, 2 * MIB)
-        path = make_cold(self.source, "file", content)
-        with open(os.path.join(self.source, "hot"), "wb") as out:
+        path = make_compressed(self.source, "file", content)
+        with open(os.path.join(self.source, "plain"), "wb") as out:
             out.write(content)
         with Mount(self.source, "attr_timeout=0,entry_timeout=0") as mount:
-            for name in ("file", "hot"):
+            for name in ("file", "plain"):
                 support.read_fully(self, mount / name, Bytes(content), "first")
             served = mount.stats()["served_bytes"]
             for _ in range(5):
@@ -241,33 +241,33 @@ class Cache(MountTest):
             support.read_fully(self, mount / "file", Bytes(content), "touched")
             self.assertEqual(mount.stats()["served_bytes"], served + len(content))
 
-    def test_hot_files_read_as_they_are_and_show_their_changes(self):
+    def test_plain_files_read_as_they_are_and_show_their_changes(self):
         rng = random.Random(4)
         content = bytearray(rng.randbytes(3 * MIB + 17))
-        path = os.path.join(self.source, "hot.bin")
+        path = os.path.join(self.source, "plain.bin")
         with open(path, "wb") as out:
             out.write(content)
-        os.truncate(os.path.join(self.source, "hot.bin"), len(content) + 5 * MIB)  # a hole
+        os.truncate(os.path.join(self.source, "plain.bin"), len(content) + 5 * MIB)  # a hole
         content += bytes(5 * MIB)
         with Mount(self.source, "attr_timeout=0,entry_timeout=0") as mount:
-            support.random_preads(self, mount / "hot.bin", Bytes(bytes(content)),
+            support.random_preads(self, mount / "plain.bin", Bytes(bytes(content)),
                                   support.scaled(1000), 6)
-            support.read_fully(self, mount / "hot.bin", Bytes(bytes(content)), "hot")
+            support.read_fully(self, mount / "plain.bin", Bytes(bytes(content)), "plain")
             for turn in range(5):
                 at = rng.randrange(len(content) - 5000)
                 content[at:at + 5000] = rng.randbytes(5000)
                 content += b"more %d" % turn
                 with open(path, "r+b") as out:
                     out.write(content)
-                support.read_fully(self, mount / "hot.bin", Bytes(bytes(content)), "changed")
+                support.read_fully(self, mount / "plain.bin", Bytes(bytes(content)), "changed")
             # Names come and go, also those that the kernel remembers as absent.
             self.assertFalse(os.path.exists(mount / "late"))
-            make_cold(self.source, "late", b"late content")
+            make_compressed(self.source, "late", b"late content")
             with open(mount / "late", "rb") as file:
                 self.assertEqual(file.read(), b"late content")
             os.rename(os.path.join(self.source, "late.xz"), os.path.join(self.source, "l2.xz"))
             self.assertFalse(os.path.exists(mount / "late"))
-            self.assertEqual(sorted(os.listdir(mount.path)), ["hot.bin", "l2"])
+            self.assertEqual(sorted(os.listdir(mount.path)), ["l2", "plain.bin"])
 
 
 if __name__ == "__main__":

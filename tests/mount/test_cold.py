@@ -23,13 +23,13 @@ class Cold(support.MountTest):
         os.makedirs(os.path.dirname(self.stored(name)), exist_ok=True)
         write_file(self.stored(name), content, mode)
 
-    def is_cold(self, name):
+    def is_compressed(self, name):
         return os.path.exists(self.stored(name + ".xz")) and not os.path.exists(self.stored(name))
 
-    def await_cold(self, *names):
+    def await_compressed(self, *names):
         for name in names:
             # At idle priority: while other tests keep the processors busy, it hardly runs.
-            wait_until(lambda name=name: self.is_cold(name), f"{name} is compressed", 120)
+            wait_until(lambda name=name: self.is_compressed(name), f"{name} is compressed", 120)
 
     @staticmethod
     def await_walks(mount, count):
@@ -48,7 +48,7 @@ class Policy(Cold):
         with WriteMount(self.source, QUICK) as mount:
             write_file(mount / "written", TEXT)
             before = os.stat(mount / "old/from the source")
-            self.await_cold("old/from the source", "written")
+            self.await_compressed("old/from the source", "written")
             wait_until(lambda: os.path.exists(self.stored("old/x.xz.xz")), "x.xz, too")
             after = os.stat(mount / "old/from the source")
             self.assertEqual((after.st_mtime_ns, after.st_ino, after.st_mode),
@@ -84,10 +84,10 @@ class Policy(Cold):
         self.assertEqual(read_file(self.stored("file")), TEXT)
         self.assertEqual(read_file(self.stored("file in the source")), TEXT)
 
-    def test_a_cold_file_that_is_changed_is_committed_when_it_is_closed(self):
+    def test_a_compressed_file_that_is_changed_is_committed_when_it_is_closed(self):
         """Its changes would be nowhere but in .xzfs."""
         with WriteMount(self.source, "compress=cold,cold_after=1h,settle=0,preset=0") as mount:
-            support.make_cold(self.source, "file", TEXT)
+            support.make_compressed(self.source, "file", TEXT)
             write_at(mount / "file", 5, b"changed")
             mount.sync()
             self.assertEqual(mount.stats()["commits"]["done"], 1)
@@ -99,13 +99,13 @@ class Policy(Cold):
         with WriteMount(self.source, "compress=cold,cold_after=3s,preset=0") as mount:
             def left_alone_is_cold():
                 self.assertEqual(read_file(mount / "read"), TEXT)
-                return self.is_cold("left alone")
+                return self.is_compressed("left alone")
 
             wait_until(left_alone_is_cold, "what nobody reads is compressed")
             self.await_walks(mount, 0)
             self.assertEqual(read_file(mount / "read"), TEXT)
-            self.assertFalse(self.is_cold("read"))
-            self.await_cold("read")  # now that nobody reads it any more
+            self.assertFalse(self.is_compressed("read"))
+            self.await_compressed("read")  # now that nobody reads it any more
 
     def test_what_is_open_is_not_compressed_and_that_is_no_error(self):
         self.put("open in the source")
@@ -114,15 +114,15 @@ class Policy(Cold):
         with WriteMount(self.source, QUICK) as mount, contextlib.ExitStack() as stack:
             stack.enter_context(open(self.stored("open in the source"), "r+b"))
             stack.enter_context(open(mount / "open in the mount", "rb"))
-            self.await_cold("free")
+            self.await_compressed("free")
             self.await_walks(mount, 1)
-            self.assertFalse(self.is_cold("open in the source"))
-            self.assertFalse(self.is_cold("open in the mount"))
+            self.assertFalse(self.is_compressed("open in the source"))
+            self.assertFalse(self.is_compressed("open in the mount"))
             stats = mount.stats()
             self.assertEqual(stats["cold"]["waiting"]["files"], 2)
             self.assertEqual((stats["commits"]["failed"], stats["commits"]["last_error"]), (0, ""))
             stack.close()
-            self.await_cold("open in the source", "open in the mount")
+            self.await_compressed("open in the source", "open in the mount")
 
     def test_the_rules_of_what_stays_plain_hold(self):
         self.put("photo.jpg")
@@ -134,7 +134,7 @@ class Policy(Cold):
         os.chmod(self.stored("set-id"), 0o4755)
         self.put("sub/compressed")
         with WriteMount(self.source, QUICK + ",exclude=*.jpg,exclude=keep/*,min_size=4") as mount:
-            self.await_cold("sub/compressed")
+            self.await_compressed("sub/compressed")
             self.await_walks(mount, 1)
             self.assertEqual(mount.stats()["cold"]["kept_plain"]["files"], 6)
             self.assertEqual(mount.stats()["cold"]["compressed"]["files"], 1)
@@ -149,10 +149,10 @@ class Policy(Cold):
         try:
             self.put("other/file")
             with WriteMount(self.source, QUICK) as mount:
-                self.await_cold("file")
+                self.await_compressed("file")
                 self.await_walks(mount, 1)
                 self.assertEqual(mount.stats()["commits"]["failed"], 0)
-            self.assertFalse(self.is_cold("other/file"))
+            self.assertFalse(self.is_compressed("other/file"))
         finally:
             support.run(["umount", self.stored("other")])
 
@@ -177,7 +177,7 @@ class Memory(Cold):
                                   for name in names if name.endswith(".tmp")], [])
             self.assertEqual(mount.stats()["cold"]["unshrinkable"]["files"], 1)
             write_file(mount / "noise", TEXT)
-            self.await_cold("noise")
+            self.await_compressed("noise")
             self.assertEqual(read_file(mount / "noise"), TEXT)
 
     def test_the_search_goes_on_where_it_was_and_umount_does_not_wait_for_it(self):
@@ -186,16 +186,16 @@ class Memory(Cold):
             self.put(name)
         self.put("b/slow", slow)
         with WriteMount(self.source, QUICK + ",preset=9e,block_size=32MiB") as mount:
-            self.await_cold("a/1", "a.b/2")
+            self.await_compressed("a/1", "a.b/2")
             wait_until(lambda: mount.stats()["cold"]["directory"] == "b", "it comes to b")
             begin = time.monotonic()
         self.assertLess(time.monotonic() - begin, 10 * support.SLOWNESS)
         self.assertEqual(read_file(self.stored("b/slow")), slow)
-        self.assertFalse(self.is_cold("c/3"))
+        self.assertFalse(self.is_compressed("c/3"))
         self.assertIn(b"b", read_file(self.stored(".xzfs/cold")))
         self.put("a/new")
         with WriteMount(self.source, QUICK) as mount:
-            self.await_cold("b/slow", "c/3", "a/new")
+            self.await_compressed("b/slow", "c/3", "a/new")
             self.assertEqual(read_file(mount / "b/slow"), slow)
         # "a" lies before "b": its turn came with the next walk.
         self.assertGreater(os.stat(self.stored("a/new.xz")).st_ctime_ns,
@@ -239,7 +239,7 @@ class Memory(Cold):
             for thread in threads:
                 thread.join()
             self.assertGreater(rounds, 10)
-            self.await_cold(*names)
+            self.await_compressed(*names)
             for name in names:
                 self.assertEqual(read_file(mount / name), expected[name])
             self.assertGreater(mount.stats()["cold"]["compressed"]["files"], 0)

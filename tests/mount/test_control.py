@@ -11,7 +11,7 @@ import time
 
 import support
 import xzformat
-from support import MIB, Mount, make_cold, wait_until
+from support import MIB, Mount, make_compressed, wait_until
 from write_support import WriteMount, listing, noise, read_file, stored_path, write_file
 
 
@@ -57,7 +57,7 @@ class Set(support.MountTest):
 
     def test_a_cache_that_is_made_smaller_gives_its_memory_back(self):
         content = noise(1, 8 * MIB)
-        make_cold(self.source, "file0", content)
+        make_compressed(self.source, "file0", content)
         for number in range(1, 10):
             shutil.copyfile(os.path.join(self.source, "file0.xz"),
                             os.path.join(self.source, f"file{number}.xz"))
@@ -155,7 +155,7 @@ for key in sys.argv[2:]:
 class DropCache(support.MountTest):
     def test_after_drop_cache_everything_is_decoded_anew(self):
         content = xzformat.text(3, 3 * MIB)
-        make_cold(self.source, "file", content)
+        make_compressed(self.source, "file", content)
         with Mount(self.source) as mount:
             def decoded():
                 return mount.stats()["decoded_bytes"]
@@ -171,7 +171,7 @@ class DropCache(support.MountTest):
     def test_a_cache_that_is_dropped_while_all_is_read_disturbs_nobody(self):
         content = xzformat.text(4, MIB // 2)
         for number in range(4):
-            make_cold(self.source, f"file{number}", content)
+            make_compressed(self.source, f"file{number}", content)
         with Mount(self.source, "cache_size=32MiB") as mount:
             stop = threading.Event()
             wrong = []
@@ -200,7 +200,7 @@ class DropCache(support.MountTest):
 class Figures(support.MountTest):
     def test_reads_are_counted_and_timed(self):
         content = noise(5, 2 * MIB)
-        make_cold(self.source, "file", content)
+        make_compressed(self.source, "file", content)
         with Mount(self.source) as mount:
             self.assertEqual(mount.stats()["reads"]["count"], 0)
             self.assertEqual(history(mount), [])
@@ -225,7 +225,7 @@ class Figures(support.MountTest):
                 self.assertGreater(sample["p99_us"], 0)
 
     def test_history_tells_one_second_from_the_next(self):
-        make_cold(self.source, "file", noise(6, MIB))
+        make_compressed(self.source, "file", noise(6, MIB))
         with Mount(self.source) as mount:
             def read():
                 fd = os.open(mount / "file", os.O_RDONLY | os.O_DIRECT)

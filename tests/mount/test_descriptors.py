@@ -5,7 +5,7 @@ import os
 
 import support
 import xzformat
-from support import make_cold, wait_until
+from support import make_compressed, wait_until
 from write_support import WriteMount, assert_valid, read_file, stored_path, write_at
 
 # As little as a mount gets along with: the shares are what they are under a larger one.
@@ -20,7 +20,7 @@ def content(number):
 class Descriptors(support.MountTest):
     def make_files(self, count=FILES):
         for number in range(count):
-            make_cold(self.source, f"f{number}", content(number))
+            make_compressed(self.source, f"f{number}", content(number))
 
     def assert_usable(self, mount):
         self.assertGreaterEqual(len(os.listdir(mount.path)), FILES)
@@ -65,7 +65,7 @@ class Descriptors(support.MountTest):
             mount.sync()
             self.assertEqual(mount.commits()["failed"], 0)
             self.assertEqual(read_file(mount / "f9"), b"new 9")
-            self.assertEqual(mount.state("f9"), "cold")
+            self.assertEqual(mount.state("f9"), "compressed")
 
     def test_what_is_refused_is_the_next_open_for_writing_and_nothing_else(self):
         self.make_files(20)
@@ -102,7 +102,7 @@ class Descriptors(support.MountTest):
             write_at(mount / f"f{last - 1}", 0, b"Y")
             mount.sync()
             self.assertEqual(mount.commits()["failed"], 0)
-            self.assertEqual(mount.state("f0"), "cold")
+            self.assertEqual(mount.state("f0"), "compressed")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import support
-from support import Mount, MountTest, make_cold
+from support import Mount, MountTest, make_compressed
 
 ENTRIES = support.scaled(100_000, 5_000)
 
@@ -76,7 +76,7 @@ def link_many(folder, originals, names):
 class LargeDirectory(MountTest):
 
     def test_100_000_entries_are_listed_once_each_without_being_held(self):
-        originals = [make_cold(self.source, f"original{n}", b"content %d" % n) for n in range(2)]
+        originals = [make_compressed(self.source, f"original{n}", b"content %d" % n) for n in range(2)]
         folder = os.path.join(self.source, "many")
         os.mkdir(folder)
         names = [f"entry-{number:06d}" for number in range(ENTRIES)]
@@ -98,7 +98,7 @@ class LargeDirectory(MountTest):
                 self.assertLess(growth, 8 + ENTRIES * 600 / (1 << 20))
 
     def test_places_stay_valid_while_entries_come_and_go(self):
-        original = make_cold(self.source, "original", b"content")
+        original = make_compressed(self.source, "original", b"content")
         folder = os.path.join(self.source, "busy")
         os.mkdir(folder)
         rng = random.Random(2)
@@ -199,7 +199,7 @@ print(len(held))
 """
 
     def test_100_000_files_are_walked_held_and_read_with_1024_descriptors(self):
-        originals = [make_cold(self.source, f"original{n}", b"content %d" % n) for n in range(2)]
+        originals = [make_compressed(self.source, f"original{n}", b"content %d" % n) for n in range(2)]
         paths = []
         for number in range(self.FOLDERS):
             folder = f"d{number:03d}/deep"

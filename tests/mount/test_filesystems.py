@@ -130,8 +130,8 @@ class Beyond:
             mount.sync()
             self.assertEqual(mount.commits()["failed"], 0)
             self.assert_content(mount, wanted)
-            self.assertEqual(mount.state("top/inner/new"), "cold")
-            self.assertEqual(mount.state("top/inner/old"), "cold")
+            self.assertEqual(mount.state("top/inner/new"), "compressed")
+            self.assertEqual(mount.state("top/inner/old"), "compressed")
         self.assert_committed(wanted)
         self.assert_nothing_left()
 

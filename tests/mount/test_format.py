@@ -111,7 +111,7 @@ class Format(support.MountTest):
             for number in range(4):
                 name = f"d/file {number}"
                 expected[name] = bytearray(noise(number, rng.randrange(1, 200_000)))
-                support.make_cold(source, name, bytes(expected[name]))
+                support.make_compressed(source, name, bytes(expected[name]))
             mount = WriteMount(source, NEVER)
             with mount:
                 for step in range(100):

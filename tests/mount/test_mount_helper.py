@@ -127,7 +127,7 @@ class Ending(CommandLineTest):
         os.mkdir(below)
         # Too large for what the kernel has cached of it by then to be all: a look at the names reads
         # its ends, and of a giant Block only the slices that were read are asked for.
-        support.make_cold(self.source, "deep", os.urandom(4 << 20))
+        support.make_compressed(self.source, "deep", os.urandom(4 << 20))
         lower = subprocess.Popen(["bindfs", "-f", self.source, below], stdin=subprocess.DEVNULL)
         self.addCleanup(lower.wait)
         self.addCleanup(lower.kill)

@@ -14,7 +14,7 @@ import threading
 
 import support
 import xzformat
-from support import Mount, MountTest, make_cold
+from support import Mount, MountTest, make_compressed
 
 TEXT = b"one line\n" * 500
 NOBODY = 65534
@@ -45,7 +45,7 @@ class Names(MountTest):
     def test_what_is_shown_for_what_is_stored(self):
         packed = lzma.compress(TEXT)
         self.store("a.log.xz", packed)                              # rule 1
-        self.store("hot.txt", TEXT)                                 # rule 2
+        self.store("plain.txt", TEXT)                               # rule 2
         self.store("not-really.xz", TEXT)
         self.store("tiny.xz", b"\xfd7zXZ")
         self.store("nothing.xz", b"")
@@ -63,10 +63,10 @@ class Names(MountTest):
         self.store("foo.xz/in.xz", packed)
         os.symlink("a.log.xz", os.path.join(self.source, "link.xz"))  # rule 4
         os.symlink("a.log.xz", os.path.join(self.source, "other"))
-        os.symlink("hot.txt", os.path.join(self.source, "odd.xz"))
+        os.symlink("plain.txt", os.path.join(self.source, "odd.xz"))
         os.symlink("foo.xz/in.xz", os.path.join(self.source, "deep.xz"))
         shown = {
-            b"a.log": TEXT, b"hot.txt": TEXT, b"not-really.xz": TEXT, b"tiny.xz": b"\xfd7zXZ",
+            b"a.log": TEXT, b"plain.txt": TEXT, b"not-really.xz": TEXT, b"tiny.xz": b"\xfd7zXZ",
             b"nothing.xz": b"", b"UPPER.XZ": packed, b"twice.xz": packed, b".hidden": TEXT,
             b"b.tar": TEXT, b"c": TEXT, b"d": TEXT, b"e.tar": TEXT, b"plain.lz": TEXT,
             b"plain.txz": TEXT, b"foo.xz/in": TEXT, b"link": TEXT, b"deep": TEXT,
@@ -82,7 +82,7 @@ class Names(MountTest):
             self.assertEqual(os.readlink(mount / "deep"), "foo.xz/in")
             # A link is data: what else it says stays as it is, also if it leads nowhere now.
             self.assertEqual(os.readlink(mount / "other"), "a.log.xz")
-            self.assertEqual(os.readlink(mount / "odd.xz"), "hot.txt")
+            self.assertEqual(os.readlink(mount / "odd.xz"), "plain.txt")
             self.assertEqual(os.lstat(mount / "link").st_size, len("a.log"))
             # Only what is shown is there.
             for name in ("a.log.xz", "twice.xz.xz", "twice", "b.txz", "c.lzma", "d.lz", "e.tlz",
@@ -106,8 +106,8 @@ class Names(MountTest):
                     os.fsencode(self.source), name))
                 self.assertEqual((ours.st_rdev, ours.st_mode), (theirs.st_rdev, theirs.st_mode))
 
-    def test_of_two_stored_names_for_one_the_hot_one_wins_and_the_other_stays_visible(self):
-        self.store("both", b"hot content")
+    def test_of_two_stored_names_for_one_the_plain_one_wins_and_the_other_stays_visible(self):
+        self.store("both", b"plain content")
         self.store("both.xz", lzma.compress(TEXT))
         self.store("three.xz", lzma.compress(b"from xz"))
         self.store("three.lzma", lzma.compress(b"from lzma", format=lzma.FORMAT_ALONE))
@@ -115,7 +115,7 @@ class Names(MountTest):
             for _ in range(3):
                 names = set(tree(mount.path))
                 self.assertLessEqual({b"both", b"both.xz"}, names)
-                self.assertEqual(self.content(mount / "both"), b"hot content")
+                self.assertEqual(self.content(mount / "both"), b"plain content")
                 # "stays visible as N.xz": under its stored name, as it is stored.
                 self.assertEqual(self.content(mount / "both.xz"),
                                  self.content(os.path.join(self.source, "both.xz")))
@@ -129,8 +129,8 @@ class Names(MountTest):
         names = [b"\xff\xfe", b"caf\xe9", "日本語".encode(), b"new\nline", b" lead", b"a\\b", b"%s%n",
                  b"-f", b"a,b=c", b"x" * 252]
         for name in names:
-            make_cold(os.fsencode(self.source), name, b"content of " + name)
-        self.store(b"h" * 255, b"hot")
+            make_compressed(os.fsencode(self.source), name, b"content of " + name)
+        self.store(b"h" * 255, b"plain")
         self.store(b"n" * 252 + b".xz", b"no magic")
         os.mkdir(os.path.join(os.fsencode(self.source), b"d" * 255))
         with Mount(self.source) as mount:
@@ -140,7 +140,7 @@ class Names(MountTest):
                 self.assertEqual(self.content(mount / name), b"content of " + name)
                 self.assertEqual(os.fsencode(mount.info(name)["stored_name"])
                                  if name.isascii() else name + b".xz", name + b".xz")
-            self.assertEqual(self.content(mount / (b"h" * 255)), b"hot")
+            self.assertEqual(self.content(mount / (b"h" * 255)), b"plain")
             self.assertEqual(self.content(mount / (b"n" * 252 + b".xz")), b"no magic")
             self.assert_errno(errno.ENAMETOOLONG, os.lstat, mount / ("x" * 256))
             self.assertEqual(os.statvfs(mount.path).f_namemax,
@@ -148,18 +148,18 @@ class Names(MountTest):
 
     def test_dot_xzfs_of_the_root_is_ours_alone(self):
         os.mkdir(os.path.join(self.source, ".xzfs"))
-        make_cold(os.path.join(self.source, ".xzfs"), "secret", TEXT)
+        make_compressed(os.path.join(self.source, ".xzfs"), "secret", TEXT)
         os.makedirs(os.path.join(self.source, "sub", ".xzfs"))
-        make_cold(os.path.join(self.source, "sub", ".xzfs"), "yours", TEXT)
-        make_cold(self.source, "sub/file", TEXT)
+        make_compressed(os.path.join(self.source, "sub", ".xzfs"), "yours", TEXT)
+        make_compressed(self.source, "sub/file", TEXT)
         with Mount(self.source) as mount:
             self.assertEqual(set(os.listdir(mount.path)), {"sub"})
             for name in (".xzfs", ".xzfs/secret", "sub/../.xzfs", ".xzfs/."):
                 self.assert_errno(errno.ENOENT, os.lstat, mount / name)
             self.assertEqual(self.content(mount / "sub/.xzfs/yours"), TEXT)
 
-    def test_a_cold_file_cannot_take_the_name_either(self):
-        make_cold(self.source, ".xzfs", TEXT)
+    def test_a_compressed_file_cannot_take_the_name_either(self):
+        make_compressed(self.source, ".xzfs", TEXT)
         with Mount(self.source) as mount:
             self.assertNotIn(".xzfs", os.listdir(mount.path))
             self.assert_errno(errno.ENOENT, os.lstat, mount / ".xzfs")
@@ -168,7 +168,7 @@ class Names(MountTest):
 class Metadata(MountTest):
 
     def test_stat_is_that_of_the_stored_file_but_for_the_size(self):
-        path = make_cold(self.source, "file", xzformat.text(9, 500_000))
+        path = make_compressed(self.source, "file", xzformat.text(9, 500_000))
         os.chmod(path, 0o640)
         if os.geteuid() == 0:
             os.chown(path, 1234, 4321)
@@ -187,7 +187,7 @@ class Metadata(MountTest):
     def test_du_shows_what_the_disk_pays_and_apparent_size_the_plain_bytes(self):
         sizes = {f"f{n}": 100_000 * n for n in range(1, 8)}
         for name, size in sizes.items():
-            make_cold(self.source, name, xzformat.text(1, size))
+            make_compressed(self.source, name, xzformat.text(1, size))
         with Mount(self.source) as mount:
             def du(*flags, path):
                 out = support.run(["du", *flags, "-s", os.path.join(path, ".")])
@@ -205,16 +205,16 @@ class Metadata(MountTest):
             self.assertTrue(ours.f_flag & os.ST_RDONLY)
 
     def test_xattrs_of_the_stored_file_are_seen_and_ours_are_not_listed(self):
-        cold = make_cold(self.source, "cold", b"x" * 100_000)
-        hot = os.path.join(self.source, "hot")
-        with open(hot, "wb") as out:
+        compressed = make_compressed(self.source, "compressed", b"x" * 100_000)
+        plain = os.path.join(self.source, "plain")
+        with open(plain, "wb") as out:
             out.write(TEXT)
         os.mkdir(os.path.join(self.source, "folder"))
-        for path in (cold, hot, os.path.join(self.source, "folder")):
+        for path in (compressed, plain, os.path.join(self.source, "folder")):
             os.setxattr(path, "user.foo", b"bar\0baz")
             os.setxattr(path, "user.empty", b"")
         with Mount(self.source, "ro") as mount:
-            for name in ("cold", "hot", "folder"):
+            for name in ("compressed", "plain", "folder"):
                 with self.subTest(name):
                     listed = os.listxattr(mount / name)
                     self.assertLessEqual({"user.foo", "user.empty"}, set(listed))
@@ -231,18 +231,18 @@ class Metadata(MountTest):
                       for at in range(0, 200_000, 50_000)), ())
         with open(os.path.join(self.source, "file.xz"), "wb") as out:
             out.write(xzformat.stream(blocks, lzma.CHECK_SHA256))
-        with open(os.path.join(self.source, "hot"), "wb") as out:
-            out.write(b"hot")
+        with open(os.path.join(self.source, "plain"), "wb") as out:
+            out.write(b"plain")
         with Mount(self.source) as mount:
             info = mount.info("file")
             stored = os.stat(os.path.join(self.source, "file.xz")).st_size
-            wanted = {"stored_name": "file.xz", "state": "cold", "plain_size": 200_000,
+            wanted = {"stored_name": "file.xz", "state": "compressed", "plain_size": 200_000,
                       "stored_size": stored, "streams": 1, "blocks": 4, "largest_block": 50_000}
             self.assertEqual({key: info.get(key) for key in wanted}, wanted)
             self.assertAlmostEqual(info["ratio"], stored / 200_000, places=2)
             self.assertIn("sha", json.dumps(info["check"]).lower())
             self.assertIn("lzma2", json.dumps(info["filters"]).lower())
-            self.assertEqual(mount.info("hot")["state"], "hot")
+            self.assertEqual(mount.info("plain")["state"], "plain")
             before = mount.stats()
             with open(mount / "file", "rb") as file:
                 self.assertEqual(file.read(), content)
@@ -257,15 +257,15 @@ class Metadata(MountTest):
             self.assert_errno(errno.ENODATA, os.getxattr, mount / "file", "user.xzfs.none")
 
     def test_everything_that_writes_gives_erofs_on_a_mount_that_is_read_only(self):
-        make_cold(self.source, "cold", TEXT)
-        with open(os.path.join(self.source, "hot"), "wb") as out:
+        make_compressed(self.source, "compressed", TEXT)
+        with open(os.path.join(self.source, "plain"), "wb") as out:
             out.write(TEXT)
         os.mkdir(os.path.join(self.source, "folder"))
         before = {name: os.stat(os.path.join(self.source, name)).st_mtime_ns
                   for name in os.listdir(self.source)}
         with Mount(self.source, "ro") as mount:
             rofs = errno.EROFS
-            for name in ("cold", "hot"):
+            for name in ("compressed", "plain"):
                 path = mount / name
                 for flags in (os.O_WRONLY, os.O_RDWR, os.O_RDONLY | os.O_TRUNC,
                               os.O_WRONLY | os.O_APPEND):
@@ -280,9 +280,9 @@ class Metadata(MountTest):
             self.assert_errno(rofs, os.open, mount / "new", os.O_CREAT | os.O_WRONLY)
             self.assert_errno(rofs, os.mkdir, mount / "new")
             self.assert_errno(rofs, os.rmdir, mount / "folder")
-            self.assert_errno(rofs, os.symlink, "cold", mount / "new")
+            self.assert_errno(rofs, os.symlink, "compressed", mount / "new")
             self.assert_errno(rofs, os.mkfifo, mount / "new")
-            self.assertFalse(os.access(mount / "cold", os.W_OK))
+            self.assertFalse(os.access(mount / "compressed", os.W_OK))
         after = {name: os.stat(os.path.join(self.source, name)).st_mtime_ns
                  for name in os.listdir(self.source)}
         self.assertEqual(after, before)
@@ -308,10 +308,10 @@ except OSError as error:
     def setUp(self):
         super().setUp()
         for name, mode in (("open", 0o644), ("closed", 0o600), ("theirs", 0o400)):
-            os.chmod(make_cold(self.source, name, TEXT), mode)
+            os.chmod(make_compressed(self.source, name, TEXT), mode)
         os.chown(os.path.join(self.source, "theirs.xz"), NOBODY, NOBODY)
         os.mkdir(os.path.join(self.source, "shut"), 0o700)
-        make_cold(self.source, "shut/inside", TEXT)
+        make_compressed(self.source, "shut/inside", TEXT)
 
     def test_with_allow_other_everybody_has_exactly_their_own_rights(self):
         with Mount(self.source, "allow_other") as mount:
@@ -369,7 +369,7 @@ class DeadEntry(MountTest):
     def test_an_entry_that_cannot_be_looked_at_does_not_end_a_listing(self):
         names = sorted(f"file{number}" for number in range(40))
         for name in names:
-            make_cold(self.source, name, b"x")
+            make_compressed(self.source, name, b"x")
         dead = os.path.join(self.source, "dead.xz")
         os.mkdir(dead)
         below = self.enterContext(support.temp_dir("xzfs-below-"))
@@ -392,10 +392,10 @@ class Beneath(MountTest):
 
     def test_a_symlink_swapped_in_for_a_folder_does_not_lead_outside(self):
         outside = self.enterContext(support.temp_dir("xzfs-outside-"))
-        make_cold(outside, "file", b"outside")
+        make_compressed(outside, "file", b"outside")
         inside = os.path.join(self.source, "folder")
         os.mkdir(inside)
-        make_cold(inside, "file", b"inside")
+        make_compressed(inside, "file", b"inside")
         parked = os.path.join(self.source, "parked")
         libc = ctypes.CDLL(None, use_errno=True)
         os.symlink(outside, parked)

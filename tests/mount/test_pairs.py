@@ -10,7 +10,7 @@ import subprocess
 import support
 import write_support
 import xzformat
-from support import Mount, make_cold, wait_until
+from support import Mount, make_compressed, wait_until
 from write_support import Strace, WriteMount, read_file, write_file
 
 TEXT = xzformat.text(31, 60_000)
@@ -33,8 +33,8 @@ def stored(source):
 def make_pair(source, name, content=TEXT, other=None):
     """Both forms on purpose, with one time, as `xz -k` leaves them."""
     write_file(os.path.join(source, name), content)
-    cold = make_cold(source, name, content if other is None else other)
-    for path in (os.path.join(source, name), cold):
+    compressed = make_compressed(source, name, content if other is None else other)
+    for path in (os.path.join(source, name), compressed):
         os.utime(path, ns=(TIME, TIME))
 
 
@@ -130,7 +130,7 @@ class Foreign(support.MountTest):
     def test_the_log_says_what_to_do_with_a_pair_of_one_time(self):
         make_pair(self.source, "old")
         write_file(os.path.join(self.source, "new"), TEXT)
-        make_cold(self.source, "new", TEXT, mtime_ns=TIME)
+        make_compressed(self.source, "new", TEXT, mtime_ns=TIME)
         with Mount(self.source, "compress=off") as mount:
             self.assertEqual(len(os.listdir(mount.path)), 4)
             lines = [line for line in mount.log().splitlines() if "want the same name" in line]
@@ -145,9 +145,9 @@ class Foreign(support.MountTest):
                 file.write(TEXT)
                 file.flush()
                 # Somebody has compressed it meanwhile, and kept its time.
-                cold = make_cold(self.source, "file", TEXT)
+                compressed = make_compressed(self.source, "file", TEXT)
                 os.utime(path, ns=(TIME, TIME))
-                os.utime(cold, ns=(TIME, TIME))
+                os.utime(compressed, ns=(TIME, TIME))
             before = stored(self.source)
             self.assertIn("'file.xz' is in its way", mount.sync_error())
             self.assertEqual(stored(self.source), before)

@@ -82,7 +82,7 @@ def unsynced_renames():
 
         begin = {"two": (TWO, state)}
         # Over a plain file it is as on the source.
-        if state != "hot":
+        if state != "plain":
             yield Case(Scenario(f"rename a new file over {state}", begin,
                                 [(fresh, {"one": ONE, "two": TWO}), (move, over)]),
                        _old_or_new(TWO, ONE, True))
@@ -90,11 +90,11 @@ def unsynced_renames():
                                 [(fresh, {"one": ONE, "two": TWO}),
                                  (swap, {"one": TWO, "two": ONE})]),
                        _exchanged(TWO, ONE, True))
-        begin = {"one": (ONE, "cold"), **begin}
+        begin = {"one": (ONE, "compressed"), **begin}
         yield Case(Scenario(f"edit and rename over {state}", begin,
                             [(edit, {"one": EDITED, "two": TWO}), (move, {"two": EDITED})]),
                    _old_or_new(TWO, EDITED, False))
-        if state != "hot":
+        if state != "plain":
             yield Case(Scenario(f"edit and exchange with {state}", begin,
                                 [(edit, {"one": EDITED, "two": TWO}),
                                  (swap, {"one": TWO, "two": EDITED})]),
@@ -107,7 +107,7 @@ def operations():
             # Nobody synced it: as on the source, whose file systems may show zeros.
             yield Case(scenario, lambda tree: None if set(tree) <= {"file"} and
                        tree.get("file", b"") in (b"", b"short", bytes(5)) else "not that file")
-        elif scenario.name == "truncate a hot file":
+        elif scenario.name == "truncate a plain file":
             # As on the source, too: ext4 writes zeros behind the new end before the size is there.
             yield Case(scenario, lambda tree: None if tree.get("other") == TWO and
                        tree.get("file", b"").startswith(ONE[:66_000]) else "not that file")
@@ -126,7 +126,7 @@ def ctl_runs():
         return step
 
     both = {"one": ONE, "two": TWO}
-    for command, state in (("pack", "hot"), ("unpack", "cold"), ("reblock", "cold")):
+    for command, state in (("pack", "plain"), ("unpack", "compressed"), ("reblock", "compressed")):
         options = ("--block-size=16KiB",) if command == "reblock" else ()
         yield Case(Scenario(f"xzfsctl {command}", {"one": (ONE, state), "two": (TWO, state)},
                             [(run(command, "-q", *options), both)]))

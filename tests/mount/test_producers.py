@@ -42,7 +42,7 @@ class Producers(MountTest):
             subprocess.run((*argv, self.plain), stdout=out, check=True)
 
     def check_all(self, names, preads=PREADS, tool=None):
-        """`names`: stored name -> logical name. One mount a file, so that each starts cold."""
+        """`names`: stored name -> logical name. One mount a file, so that each starts with nothing cached."""
         self.assertTrue(names)
         preads = support.scaled(preads)
         for seed, (stored, logical) in enumerate(names.items()):

@@ -9,7 +9,7 @@ import sys
 
 import support
 import xzformat
-from support import MIB, Mount, MountTest, make_cold
+from support import MIB, Mount, MountTest, make_compressed
 
 FILES = support.scaled(5_000, 500)
 
@@ -36,10 +36,10 @@ class Tree(MountTest):
                 out.write(content[at:at + size] + (b"needle %d\n" % number) * (number % 9 == 0))
             os.utime(path, ns=(mtime, mtime))
             with open(path, "rb") as file:
-                if number % 50 == 49:  # hot files are among them
+                if number % 50 == 49:  # plain files are among them
                     os.link(path, os.path.join(self.source, name))
                 else:
-                    make_cold(self.source, name, file.read(), mtime_ns=mtime)
+                    make_compressed(self.source, name, file.read(), mtime_ns=mtime)
             self.names.append(name)
         # Directories get their times when everything is in them.
         for folder, _, _ in os.walk(self.plain):
@@ -90,7 +90,7 @@ class Single(MountTest):
         """st_blocks is far below st_size, which is how cp finds sparse files."""
         content = b"".join((xzformat.text(1, 300_000), bytes(3 * MIB), b"middle" * 1000,
                             bytes(MIB), xzformat.text(2, 10_000), bytes(123_457)))
-        make_cold(self.source, "image", content)
+        make_compressed(self.source, "image", content)
         out = self.enterContext(support.temp_dir("xzfs-copy-"))
         with Mount(self.source) as mount:
             self.assertLess(os.stat(mount / "image").st_blocks * 512, len(content) // 4)
@@ -119,7 +119,7 @@ class Single(MountTest):
         support.run(["tar", "-C", folder, "-cf", tar, "--sort=name", "."])
         wanted = support.run(["tar", "tf", tar])
         with open(tar, "rb") as file:
-            make_cold(self.source, "files.tar", file.read())
+            make_compressed(self.source, "files.tar", file.read())
         with open(os.path.join(self.source, "files2.txz"), "wb") as out:
             subprocess.run(["xz", "-0", "-c", tar], stdout=out, check=True)
         with Mount(self.source) as mount:
@@ -162,8 +162,8 @@ class Single(MountTest):
 
     def test_file_and_python_mmap(self):
         with open(sys.executable, "rb") as program:
-            make_cold(self.source, "program", program.read(2 * MIB))
-        make_cold(self.source, "words.txt", xzformat.text(2, 100_000))
+            make_compressed(self.source, "program", program.read(2 * MIB))
+        make_compressed(self.source, "words.txt", xzformat.text(2, 100_000))
         with Mount(self.source) as mount:
             kinds = support.run(["file", "--brief", mount / "program", mount / "words.txt"])
             first, second = kinds.decode().splitlines()

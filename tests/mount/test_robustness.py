@@ -15,7 +15,7 @@ import zlib
 
 import support
 import xzformat
-from support import MIB, Bytes, Mount, MountTest, make_cold
+from support import MIB, Bytes, Mount, MountTest, make_compressed
 
 # Reads at random until it is killed; says when it has begun.
 READER = """
@@ -52,7 +52,7 @@ class Readers(MountTest):
                       for at in range(0, len(self.content), MIB)), ())
         with open(os.path.join(self.source, "file.xz"), "wb") as out:
             out.write(xzformat.stream(blocks, lzma.CHECK_CRC32))
-        make_cold(self.source, "small", b"small content")
+        make_compressed(self.source, "small", b"small content")
 
     def test_killed_readers_leave_nothing_behind(self):
         kills = support.scaled(50, 8)
@@ -97,7 +97,7 @@ class Readers(MountTest):
     def test_a_thousand_files_open_at_once(self):
         count = 1000
         for number in range(count):
-            make_cold(self.source, f"f{number}", b"%d" % number * 1000)
+            make_compressed(self.source, f"f{number}", b"%d" % number * 1000)
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
         self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
@@ -173,7 +173,7 @@ class Slow(MountTest):
         names = [f"small{number}" for number in range(300)]
         enough = support.scaled(1024) * MIB
         for name in names:
-            make_cold(self.source, name, name.encode() * 500)
+            make_compressed(self.source, name, name.encode() * 500)
         for options in ("cache_size=64MiB", "cache_size=32MiB,threads=1"):
             with self.subTest(options=options), \
                     Mount(self.source, options + ",entry_timeout=0,attr_timeout=0") as mount:
@@ -218,7 +218,7 @@ class Deep(MountTest):
         self.addCleanup(subprocess.run, ["rm", "-rf", self.source + "/d"], check=False)
 
     def test_a_tree_deeper_than_a_stack_is_walked_and_read(self):
-        make_cold(self.source, "file", b"deep down")
+        make_compressed(self.source, "file", b"deep down")
         for number in range(600):
             os.mkdir(os.path.join(self.source, f"other{number}"))
         folder = os.open(self.source, os.O_RDONLY)
@@ -294,7 +294,7 @@ class Hostile(MountTest):
                         if offset >= os.fstat(fd).st_size:
                             self.assertEqual(got, b"", name)
                             continue
-                        # What the magic doesn't give away is a hot file.
+                        # What the magic doesn't give away is a plain file.
                         with open(os.path.join(self.source, name), "rb") as stored:
                             self.assertEqual(got, stored.read()[offset:][:100_000], name)
                     except OSError as error:

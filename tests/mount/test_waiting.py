@@ -73,7 +73,7 @@ class Waiting(support.MountTest):
 
     def test_who_waits_for_commits_keeps_no_reader_waiting(self):
         plain = xzformat.text(2, 400_000)
-        self.store("cold", plain, 64 << 10)
+        self.store("compressed", plain, 64 << 10)
         options = "sync_close,preset=9,compress_threads=1,block_size=64MiB"
         with WriteMount(self.source, options) as mount:
             ended = []
@@ -94,7 +94,7 @@ class Waiting(support.MountTest):
             syncers = in_threads(100, sync_it)
             wait_until(lambda: mount.commits()["pending"] == 101, "all are closed")
             buffer = mmap.mmap(-1, PAGE)
-            fd = os.open(mount / "cold", os.O_RDONLY | os.O_DIRECT)
+            fd = os.open(mount / "compressed", os.O_RDONLY | os.O_DIRECT)
             for at in range(0, 64 * PAGE, PAGE):
                 os.preadv(fd, [buffer], at)
                 self.assertEqual(buffer[:], plain[at:at + PAGE])

@@ -135,7 +135,7 @@ class Appends(MountTest):
             finally:
                 os.close(fd)
             mount.sync()
-            self.assertEqual(mount.state("log"), "cold")
+            self.assertEqual(mount.state("log"), "compressed")
             append(mount / "log", b"fourth\n")
             self.assertEqual(mount.state("log"), "edited")
             self.assertEqual(read_file(mount / "log"), b"first\nsecond\nthird\nfourth\n")

@@ -64,10 +64,10 @@ class Calls:
         """What tar, cp -a and rsync set at the end stays, though names come and go for a commit."""
         os.mkdir(self.path("dir"))
         self.store("dir/edited", CONTENT, "edited")
-        write_file(self.path("dir/hot"), CONTENT)
+        write_file(self.path("dir/plain"), CONTENT)
         os.utime(self.path("dir"), ns=(10**18, 10**18 + 7))
         self.sync()
-        self.assert_state("dir/hot", "cold")
+        self.assert_state("dir/plain", "compressed")
         self.assertEqual(os.stat(os.path.join(self.source, "dir")).st_mtime_ns, 10**18 + 7)
         self.assertEqual(os.stat(self.path("dir")).st_mtime_ns, 10**18 + 7)
 
@@ -306,7 +306,7 @@ class Links(support.MountTest):
                 with WriteMount(self.source, self.OPTIONS) as mount:
                     os.mkdir(mount / folder)
                     write_file(mount / names[0], content)
-                    if state != "hot":
+                    if state != "plain":
                         mount.sync()
                     if state == "edited":
                         write_at(mount / names[0], 66_000, b"first")
@@ -336,15 +336,15 @@ class Links(support.MountTest):
                     write_at(mount / names[0], 0, b"alone")
                     content = patched(content, 0, b"alone")
                     mount.sync()
-                    self.assertEqual(mount.state(names[0]), "cold")
+                    self.assertEqual(mount.state(names[0]), "compressed")
                     self.check(mount, names[:1], content, "alone")
                 write_support.assert_valid(
                     self, write_support.stored_path(self.source, names[0]), content)
                 self.assertEqual(write_support.leftovers(self.source), [])
 
-    def test_a_cold_file_that_others_linked_is_edited_under_all_its_names(self):
+    def test_a_compressed_file_that_others_linked_is_edited_under_all_its_names(self):
         with WriteMount(self.source, self.OPTIONS) as mount:
-            stored = support.make_cold(self.source, "one", CONTENT)
+            stored = support.make_compressed(self.source, "one", CONTENT)
             os.link(stored, os.path.join(self.source, "two.xz"))
             self.check(mount, ["one", "two"], CONTENT, "as found")
             write_at(mount / "one", 100_000, b"edited")
@@ -359,7 +359,7 @@ class Links(support.MountTest):
         with WriteMount(self.source, self.OPTIONS) as mount:
             for state in STATES:
                 write_file(mount / "one", CONTENT)
-                if state != "hot":
+                if state != "plain":
                     mount.sync()
                 if state == "edited":
                     write_at(mount / "one", 0, CONTENT[:1])

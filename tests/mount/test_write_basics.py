@@ -72,7 +72,7 @@ class Calls:
                 self.assertEqual(os.fstat(fd).st_size, len(wanted))
             finally:
                 os.close(fd)
-            self.assert_state(name, "hot" if state == "hot" else "edited")
+            self.assert_state(name, "plain" if state == "plain" else "edited")
             self.assert_content(name, bytes(wanted), "before the commit")
             self.assert_committed(name, bytes(wanted), "after the commit")
 
@@ -105,10 +105,10 @@ class Calls:
                 self.assert_committed(name, wanted, state)
                 os.unlink(path)
 
-    def test_truncating_a_cold_file_is_seen_after_the_commit_alone(self):
+    def test_truncating_a_compressed_file_is_seen_after_the_commit_alone(self):
         content = xzformat.text(4, 200_000)
         for size in (199_999, 131_072, 300_000, 5):
-            path = self.store("cut", content, "cold")
+            path = self.store("cut", content, "compressed")
             os.truncate(path, size)
             wanted = (content + bytes(100_000))[:size]
             self.assert_committed("cut", wanted)

@@ -14,7 +14,7 @@ import threading
 import support
 import write_support
 import xzformat
-from support import MIB, make_cold, wait_until
+from support import MIB, make_compressed, wait_until
 from write_support import (WriteMount, assert_valid, listing, noise, patched, read_file,
                            stored_path, write_at, write_file)
 
@@ -52,7 +52,7 @@ class Kept(write_support.OnMount):
     def test_a_commit_changes_nothing_that_the_mount_shows(self):
         """Mode, owner, times to the nanosecond, xattrs, ACL, inode number; the stored file, too."""
         content = xzformat.text(1, 300_000)
-        for state in ("hot", "edited"):
+        for state in ("plain", "edited"):
             name = f"kept-{state}"
             path = self.store(name, content, state)
             os.setxattr(path, "user.colour", b"blue")
@@ -90,7 +90,7 @@ class Kept(write_support.OnMount):
     def test_a_commit_keeps_what_the_base_had(self):
         """An edit of a file that xz made: its owner, mode and attributes stay."""
         content = xzformat.text(2, 200_000)
-        stored = make_cold(self.source, "base", content)
+        stored = make_compressed(self.source, "base", content)
         os.chmod(stored, 0o604)
         os.setxattr(stored, "user.from", b"outside")
         if os.geteuid() == 0:
@@ -278,16 +278,16 @@ class When(support.MountTest):
             with open(mount / "held", "wb", buffering=0) as held:
                 held.write(b"held open " * 1000)
                 write_file(mount / "closed", b"closed " * 1000)
-                self.assertEqual(mount.state("closed"), "hot")  # it is still settling
+                self.assertEqual(mount.state("closed"), "plain")  # it is still settling
                 self.assertGreaterEqual(mount.commits()["pending"], 1)
                 self.assertGreaterEqual(mount.commits()["pending_bytes"], 7000)
-                wait_until(lambda: mount.state("closed") == "cold", "it is committed")
-                self.assertEqual(mount.state("held"), "hot")
+                wait_until(lambda: mount.state("closed") == "compressed", "it is committed")
+                self.assertEqual(mount.state("held"), "plain")
                 mount.sync()
-                self.assertEqual(mount.state("held"), "hot")
+                self.assertEqual(mount.state("held"), "plain")
                 held.write(b"more")
-            wait_until(lambda: mount.state("held") == "cold", "it is committed after its close")
-            mount.sync()  # it is cold a moment before the commit is at its end
+            wait_until(lambda: mount.state("held") == "compressed", "it is committed after its close")
+            mount.sync()  # it is compressed a moment before the commit is at its end
             figures = mount.commits()
             self.assertEqual((figures["pending"], figures["pending_bytes"], figures["failed"]),
                              (0, 0, 0))
@@ -300,23 +300,23 @@ class When(support.MountTest):
                 held.write(b"EDITED")
                 self.assertEqual(mount.state("closed"), "edited")
                 write_file(mount / "other", b"other " * 1000)
-                wait_until(lambda: mount.state("other") == "cold", "another is committed")
+                wait_until(lambda: mount.state("other") == "compressed", "another is committed")
                 self.assertEqual(mount.state("closed"), "edited")
-            wait_until(lambda: mount.state("closed") == "cold", "it is committed, too")
+            wait_until(lambda: mount.state("closed") == "compressed", "it is committed, too")
             assert_valid(self, stored_path(self.source, "closed"), b"EDITED " + b"closed " * 999)
 
     def test_opening_for_writing_without_writing_changes_nothing(self):
         content = xzformat.text(9, 100_000)
         with WriteMount(self.source) as mount:
-            make_cold(self.source, "cold", content)
-            before = os.stat(stored_path(self.source, "cold"))
+            make_compressed(self.source, "compressed", content)
+            before = os.stat(stored_path(self.source, "compressed"))
             for flags in (os.O_RDWR, os.O_WRONLY, os.O_RDWR | os.O_APPEND):
-                fd = os.open(mount / "cold", flags)
+                fd = os.open(mount / "compressed", flags)
                 self.assertEqual(os.fstat(fd).st_size, len(content))
                 os.close(fd)
-                self.assertEqual(mount.state("cold"), "cold")
+                self.assertEqual(mount.state("compressed"), "compressed")
             mount.sync()
-            after = os.stat(stored_path(self.source, "cold"))
+            after = os.stat(stored_path(self.source, "compressed"))
             self.assertEqual((after.st_ino, after.st_mtime_ns), (before.st_ino, before.st_mtime_ns))
             self.assertEqual(mount.commits()["done"], 0)
 
@@ -324,7 +324,7 @@ class When(support.MountTest):
         """Also one that is in the middle of encoding; nothing of the new writer's is lost."""
         content = xzformat.text(10, 2 * MIB) * 8
         with WriteMount(self.source, "settle=0,preset=9e,block_size=1MiB,compress_threads=1") as mount:
-            for state in ("hot", "edited"):
+            for state in ("plain", "edited"):
                 before = mount.commits()
                 if state == "edited":
                     # Touches each Block.
@@ -356,7 +356,7 @@ class When(support.MountTest):
                 os.close(fd)
                 mount.sync()
                 os.getxattr(mount.path, "user.xzfs.cmd.set.preset=9e")
-                self.assertEqual(mount.state("file"), "cold")
+                self.assertEqual(mount.state("file"), "compressed")
                 assert_valid(self, stored_path(self.source, "file"), content)
 
     def test_sync_close_waits_for_the_commit(self):
@@ -364,15 +364,15 @@ class When(support.MountTest):
             content = xzformat.text(11, 500_000)
             write_file(mount / "file", content)
             self.assertEqual(os.listdir(self.source).count("file.xz"), 1)
-            self.assertEqual(mount.state("file"), "cold")
+            self.assertEqual(mount.state("file"), "compressed")
             write_at(mount / "file", 200_000, b"edit")
-            self.assertEqual(mount.state("file"), "cold")
+            self.assertEqual(mount.state("file"), "compressed")
             content = patched(content, 200_000, b"edit")
             assert_valid(self, stored_path(self.source, "file"), content)
             with open(mount / "file", "r+b", buffering=0) as one:
                 write_at(mount / "file", 0, b"two writers")  # not the last to close
                 one.write(b"TWO")
-            self.assertEqual(mount.state("file"), "cold")
+            self.assertEqual(mount.state("file"), "compressed")
             assert_valid(self, stored_path(self.source, "file"),
                          patched(content, 0, b"TWO writers"))
 
@@ -399,7 +399,7 @@ class When(support.MountTest):
                         reader.start()
                         has_read.acquire()
                     os.close(fd)  # EBUSY, if the readers were taken for writers
-                    self.assertEqual(mount.state(f"file{number}"), "cold")
+                    self.assertEqual(mount.state(f"file{number}"), "compressed")
                 finally:
                     ending.set()
                     for reader in readers:
@@ -410,7 +410,7 @@ class When(support.MountTest):
         with WriteMount(self.source, "compress=off,settle=0") as mount:
             write_file(mount / "file", content)
             mount.sync()
-            self.assertEqual(mount.state("file"), "hot")
+            self.assertEqual(mount.state("file"), "plain")
             self.assertEqual(mount.commits()["done"], 0)
         self.assertEqual(os.listdir(self.source).count("file"), 1)
         self.assertEqual(read_file(os.path.join(self.source, "file")), content)
@@ -421,35 +421,35 @@ class When(support.MountTest):
             with WriteMount(self.source) as mount:
                 write_file(mount / end, content)
                 mount.sync()
-                write_file(mount / f"{end}-hot", content)
+                write_file(mount / f"{end}-plain", content)
                 write_at(mount / end, 100, b"edited")
                 self.assertGreaterEqual(mount.commits()["pending"], 2)
                 if end == "SIGTERM":
                     mount.process.terminate()
                     self.assertEqual(mount.process.wait(60), 0)
             assert_valid(self, stored_path(self.source, end), patched(content, 100, b"edited"))
-            assert_valid(self, stored_path(self.source, f"{end}-hot"), content)
+            assert_valid(self, stored_path(self.source, f"{end}-plain"), content)
             self.assertEqual(write_support.leftovers(self.source), [])
 
     def test_a_read_only_mount_says_that_there_are_changes_that_it_does_not_show(self):
-        make_cold(self.source, "cold", b"content" * 100)
+        make_compressed(self.source, "compressed", b"content" * 100)
         with support.Mount(self.source, "ro") as mount:
             self.assertNotIn("not committed", mount.log())
         with WriteMount(self.source, "settle=3600") as mount:
-            write_at(mount / "cold", 0, b"edited ")
+            write_at(mount / "compressed", 0, b"edited ")
             mount.kill()
         with support.Mount(self.source, "ro") as mount:
-            self.assertEqual(read_file(mount / "cold"), b"content" * 100)
+            self.assertEqual(read_file(mount / "compressed"), b"content" * 100)
             self.assertIn("1 file has changes that are not committed and not shown", mount.log())
         with WriteMount(self.source) as mount:
-            self.assertEqual(read_file(mount / "cold")[:7], b"edited ")
+            self.assertEqual(read_file(mount / "compressed")[:7], b"edited ")
 
     def test_a_read_only_mount_refuses_every_change(self):
-        make_cold(self.source, "cold", b"content" * 100)
-        write_file(os.path.join(self.source, "hot"), b"content")
+        make_compressed(self.source, "compressed", b"content" * 100)
+        write_file(os.path.join(self.source, "plain"), b"content")
         os.mkdir(os.path.join(self.source, "dir"))
         with support.Mount(self.source, "ro") as mount:
-            for name in ("cold", "hot"):
+            for name in ("compressed", "plain"):
                 path = mount / name
                 for act in ((os.open, path, os.O_RDWR), (os.truncate, path, 1), (os.unlink, path),
                             (os.chmod, path, 0o600), (os.utime, path), (os.rename, path, path + "x"),
@@ -460,7 +460,7 @@ class When(support.MountTest):
                         (os.symlink, "a", mount / "x")):
                 self.assert_errno(errno.EROFS, *act)
             os.getxattr(mount.path, "user.xzfs.cmd.sync")
-        self.assertEqual(sorted(os.listdir(self.source)), ["cold.xz", "dir", "hot"])
+        self.assertEqual(sorted(os.listdir(self.source)), ["compressed.xz", "dir", "plain"])
 
     def test_files_of_the_old_formats_can_not_be_written(self):
         stored = lzma.compress(b"old" * 1000, format=lzma.FORMAT_ALONE)

@@ -263,15 +263,15 @@ class AtTheEnd(support.MountTest):
     CONTENT = xzformat.text(30, MIB) * 24
 
     def begin(self):
-        """A mount with a hot and an edited file, whose commits take seconds."""
+        """A mount with a plain and an edited file, whose commits take seconds."""
         mount = WriteMount(self.source, "preset=9e,block_size=1MiB,compress_threads=1")
         mount.__enter__()
         write_file(mount / "edited", self.CONTENT[:100_000])
         mount.sync()
         write_at(mount / "edited", 50_000, self.CONTENT)
-        write_file(mount / "hot", self.CONTENT)
+        write_file(mount / "plain", self.CONTENT)
         return mount, {"edited": patched(self.CONTENT[:100_000], 50_000, self.CONTENT),
-                       "hot": self.CONTENT}
+                       "plain": self.CONTENT}
 
     def check(self, wanted):
         with WriteMount(self.source, "preset=0,block_size=1MiB") as mount:
@@ -279,7 +279,7 @@ class AtTheEnd(support.MountTest):
                 support.assert_same(self, read_file(mount / name), content, name)
             mount.sync()
             for name in wanted:
-                self.assertEqual(mount.state(name), "cold")
+                self.assertEqual(mount.state(name), "compressed")
         for name, content in wanted.items():
             assert_valid(self, stored_path(self.source, name), content)
         self.assertEqual(write_support.leftovers(self.source), [])
@@ -295,7 +295,7 @@ class AtTheEnd(support.MountTest):
         self.assertEqual(mount.process.wait(support.HANGS_S * support.SLOWNESS), 0)
         mount.ended = True
         mount.__exit__(None, None, None)
-        self.assertTrue(os.path.exists(os.path.join(self.source, "hot"))
+        self.assertTrue(os.path.exists(os.path.join(self.source, "plain"))
                         or os.listdir(os.path.join(self.source, ".xzfs")), "something was parked")
         self.check(wanted)
 
@@ -334,14 +334,14 @@ for act in (lambda: os.pwrite(fd, b"too late", 0), lambda: os.fsync(fd)):
     except OSError as error:
         print("fails", error.errno)
 """
-        process = subprocess.Popen([sys.executable, "-c", program, mount / "hot"],
+        process = subprocess.Popen([sys.executable, "-c", program, mount / "plain"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.assertEqual(process.stdout.readline(), b"written\n")
         mount.kill()
         mount.__exit__(None, None, None)
         out, _ = process.communicate(b"go\n", timeout=30)
         self.assertEqual(out.count(b"fails"), 2, out)
-        wanted["hot"] = patched(wanted["hot"], 0, b"acknowledged")
+        wanted["plain"] = patched(wanted["plain"], 0, b"acknowledged")
         self.check(wanted)
 
 

@@ -138,7 +138,7 @@ class Full(DiskTest):
             os.unlink(mount / "new")
             write_file(mount / "next", block)
             mount.sync()
-            self.assertEqual(mount.state("next"), "cold")
+            self.assertEqual(mount.state("next"), "compressed")
         self.assertEqual(leftovers(self.source), [])
 
     def test_an_edit_that_finds_no_space_fails_at_the_write_and_the_file_stays(self):
@@ -169,7 +169,7 @@ class Full(DiskTest):
             self.assertTrue(figures["last_error"])
             os.unlink(ballast)
             self.sync_again(mount)
-            self.assertEqual(mount.state("file"), "cold")
+            self.assertEqual(mount.state("file"), "compressed")
             assert_valid(self, stored_path(self.source, "file"), wanted)
         self.assertEqual(leftovers(self.source), [])
 
@@ -184,13 +184,13 @@ class Full(DiskTest):
             with self.assertRaises(OSError) as caught:
                 mount.sync()
             self.assertEqual(caught.exception.errno, errno.ENOSPC)
-            self.assertEqual(mount.state("file"), "hot")
+            self.assertEqual(mount.state("file"), "plain")
             support.assert_same(self, read_file(mount / "file"), content, "after a failed commit")
             self.assertGreaterEqual(mount.commits()["failed"], 1)
             self.assertGreater(self.free(), free - MIB, "the temp was removed")
             os.truncate(mount / "file", 8 * MIB)
             self.sync_again(mount)
-            self.assertEqual((mount.state("file"), mount.state("small")), ("cold", "cold"))
+            self.assertEqual((mount.state("file"), mount.state("small")), ("compressed", "compressed"))
             assert_valid(self, stored_path(self.source, "file"), content[:8 * MIB])
         self.assertEqual(leftovers(self.source), [])
 
@@ -201,7 +201,7 @@ class Full(DiskTest):
             write_file(mount / "edited", content)
             mount.sync()
             write_at(mount / "edited", MIB, b"precious")
-            write_file(mount / "hot", content)
+            write_file(mount / "plain", content)
             write_file(mount / "victim", b"victim" * 1000)
             mount.kill()
         wanted = patched(content, MIB, b"precious")
@@ -209,7 +209,7 @@ class Full(DiskTest):
         for end in ("kill", "umount"):
             with WriteMount(self.source, OPTIONS) as mount:
                 support.assert_same(self, read_file(mount / "edited"), wanted, "edited")
-                support.assert_same(self, read_file(mount / "hot"), content, "hot")
+                support.assert_same(self, read_file(mount / "plain"), content, "plain")
                 if end == "kill":
                     with contextlib.suppress(OSError):
                         mount.sync()
@@ -218,11 +218,11 @@ class Full(DiskTest):
                     os.unlink(mount / "victim")
                     os.unlink(ballast)
                     self.sync_again(mount)
-                    self.assertEqual((mount.state("edited"), mount.state("hot")), ("cold", "cold"))
+                    self.assertEqual((mount.state("edited"), mount.state("plain")), ("compressed", "compressed"))
         assert_valid(self, stored_path(self.source, "edited"), wanted)
-        assert_valid(self, stored_path(self.source, "hot"), content)
+        assert_valid(self, stored_path(self.source, "plain"), content)
         self.assertEqual(sorted(set(os.listdir(self.source)) - {".xzfs"}),
-                         ["edited.xz", "hot.xz"])
+                         ["edited.xz", "plain.xz"])
         self.assertEqual(leftovers(self.source), [])
 
     def test_writers_commits_and_a_disk_that_is_full_again_and_again(self):

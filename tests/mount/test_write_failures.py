@@ -75,7 +75,7 @@ class Directories(Failures):
                 self.assert_given_up(mount, "d/new")
             write_at(mount / "d/new", 0, b"changed")
             self.assert_all_committed(mount)
-            self.assertEqual(mount.state("d/new"), "cold")
+            self.assertEqual(mount.state("d/new"), "compressed")
         self.assertEqual(leftovers(self.source), [])
 
     def test_it_is_committed_by_the_next_mount(self):
@@ -121,7 +121,7 @@ class Directories(Failures):
                                  "EPERM")
                 self.assertEqual(read_file(mount / "d/new"), CONTENT)
             write_file(mount / "d/new", CONTENT)
-            self.assertEqual(mount.state("d/new"), "cold")
+            self.assertEqual(mount.state("d/new"), "compressed")
 
     def test_a_file_that_is_mounted_is_not_encoded_for_nothing(self):
         write_file(self.at("file"), CONTENT)
@@ -144,8 +144,8 @@ class WithoutRights(Failures):
         os.mkdir(self.at("theirs"))
         os.chmod(self.at("theirs"), 0o777)
         write_file(self.at("theirs/plain"), CONTENT)
-        support.make_cold(self.source, "theirs/cold", CONTENT)
-        for name in ("theirs/plain", "theirs/cold.xz"):
+        support.make_compressed(self.source, "theirs/compressed", CONTENT)
+        for name in ("theirs/plain", "theirs/compressed.xz"):
             os.chown(self.at(name), 1001, 1001)
             os.chmod(self.at(name), 0o666)
 
@@ -156,16 +156,16 @@ class WithoutRights(Failures):
                 self.assert_given_up(mount, "theirs/plain", "owner")
                 self.assertFalse([call for call in strace.calls()
                                   if re.search(r"/\d+\.tmp", call.text)])  # it isn't encoded
-            self.assertEqual(sorted(os.listdir(self.at("theirs"))), ["cold.xz", "plain"])
+            self.assertEqual(sorted(os.listdir(self.at("theirs"))), ["compressed.xz", "plain"])
             self.assertEqual(read_file(self.at("theirs/plain"))[:7], b"changed")
 
     def test_a_compressed_file_of_others_takes_none(self):
         with WriteMount(self.source, OPTIONS, prefix=WITHOUT_RIGHTS) as mount:
-            self.assertEqual(outcome(lambda path: write_at(path, 0, b"x"), mount / "theirs/cold"),
+            self.assertEqual(outcome(lambda path: write_at(path, 0, b"x"), mount / "theirs/compressed"),
                              "EPERM")
-            self.assertEqual(outcome(lambda path: os.truncate(path, 0), mount / "theirs/cold"),
+            self.assertEqual(outcome(lambda path: os.truncate(path, 0), mount / "theirs/compressed"),
                              "EPERM")
-            self.assertEqual(read_file(mount / "theirs/cold"), CONTENT)
+            self.assertEqual(read_file(mount / "theirs/compressed"), CONTENT)
             self.assert_all_committed(mount)
 
     def test_in_a_sticky_directory_of_others_nothing_is_published(self):
@@ -177,7 +177,7 @@ class WithoutRights(Failures):
             write_file(mount / "theirs/ours", CONTENT)
             self.assert_given_up(mount, "theirs/plain", "sticky")
             self.assertEqual(sorted(os.listdir(self.at("theirs"))),
-                             ["cold.xz", "ours.xz", "plain"])
+                             ["compressed.xz", "ours.xz", "plain"])
 
     def test_a_new_file_may_deny_everything_and_is_read_by_its_handle(self):
         os.mkdir(self.at("ours"))
@@ -210,7 +210,7 @@ class Names(Failures):
         with WriteMount(self.source, OPTIONS) as mount:
             write_at(mount / name, 0, b"changed")
             self.assert_all_committed(mount)
-            self.assertEqual(mount.state(name), "hot")
+            self.assertEqual(mount.state(name), "plain")
             self.assertIn("too long", mount.info(name)["stays_plain"])
             self.assertEqual(mount.commits()["failed"], 0)
             self.assertEqual(mount.log().count("too long"), 1)
@@ -227,7 +227,7 @@ class Names(Failures):
             wanted = CONTENT[:10] + b"changed" + CONTENT[17:50_000]
             self.assertEqual(read_file(mount / name), wanted)
             self.assert_all_committed(mount)  # that has room
-            self.assertEqual(mount.state(name), "cold")
+            self.assertEqual(mount.state(name), "compressed")
             assert_valid(self, stored_path(self.source, name), wanted)
         self.assertEqual(leftovers(self.source), [])
 
@@ -364,8 +364,8 @@ class Unchanged(Failures):
     def test_the_source_is_what_it_was(self):
         write_file(self.at("plain"), CONTENT)
         write_file(self.at("text.xz"), b"no xz at all " * 100)
-        support.make_cold(self.source, "cold", CONTENT)
-        support.make_cold(self.source, "pair", CONTENT)
+        support.make_compressed(self.source, "compressed", CONTENT)
+        support.make_compressed(self.source, "pair", CONTENT)
         write_file(self.at("pair"), CONTENT)
         times = os.stat(self.at("pair.xz"))
         os.utime(self.at("pair"), ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -375,7 +375,7 @@ class Unchanged(Failures):
 
         before = look()
         with WriteMount(self.source, OPTIONS) as mount:
-            for name in ("plain", "text.xz", "cold", "pair"):
+            for name in ("plain", "text.xz", "compressed", "pair"):
                 for flags in (os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
                     os.close(os.open(mount / name, flags))
             self.assert_all_committed(mount)
@@ -405,7 +405,7 @@ class Unchanged(Failures):
 
             in_threads(work, ["change", "list", "stat", "stat"])
             self.assert_all_committed(mount)
-            self.assertEqual({mount.state(name) for name in names}, {"cold"})
+            self.assertEqual({mount.state(name) for name in names}, {"compressed"})
 
 
 class Notes(Failures):
@@ -438,7 +438,7 @@ class Notes(Failures):
         with WriteMount(self.source, OPTIONS + ",settle=0") as mount:
             log = os.open(mount / "log", os.O_WRONLY | os.O_CREAT)
             write_file(mount / "one", CONTENT)
-            support.wait_until(lambda: mount.state("one") == "cold", "it is committed")
+            support.wait_until(lambda: mount.state("one") == "compressed", "it is committed")
             os.unlink(mount / "log")
             self.assertGreater(self.pending_size(), 0)
             os.close(log)

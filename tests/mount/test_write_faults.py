@@ -72,7 +72,7 @@ class AtEachCall(support.MountTest):
     def test_a_failed_fsync_stays_failed(self):
         """No later fsync reports success for data of which the kernel may have dropped the pages."""
         content = xzformat.text(40, 100_000)
-        for state in ("hot", "edited"):
+        for state in ("plain", "edited"):
             for name in ("fsync", "fdatasync"):
                 with support.temp_dir("xzfs-source-") as source, WriteMount(source, OPTIONS) as mount:
                     write_file(mount / "file", content)
@@ -105,12 +105,12 @@ class AtEachCall(support.MountTest):
                 self.assert_errno(errno.EIO, os.close, fd)
                 strace.detach()
                 self.assertGreater(strace.injected(), 0)
-            self.assertEqual(mount.state("file"), "hot")
+            self.assertEqual(mount.state("file"), "plain")
             self.assertEqual(read_file(mount / "file"), xzformat.text(41, 50_000))
             self.assertGreaterEqual(mount.commits()["failed"], 1)
             self.assertTrue(mount.commits()["last_error"])
             self.sync_again(mount, "after the fault")
-            self.assertEqual(mount.state("file"), "cold")
+            self.assertEqual(mount.state("file"), "compressed")
 
 
 def paths_in(text):
@@ -132,10 +132,10 @@ class Order(support.MountTest):
     def traced(self, act_on):
         """The calls that act_on(mount) makes the daemon do, in order."""
         with WriteMount(self.source, OPTIONS) as mount:
-            for state in ("edited", "cold"):
+            for state in ("edited", "compressed"):
                 write_file(mount / state, xzformat.text(42, 200_000))
             mount.sync()
-            write_file(mount / "hot", xzformat.text(43, 200_000))
+            write_file(mount / "plain", xzformat.text(43, 200_000))
             write_at(mount / "edited", 70_000, b"changed")
             with Strace(mount.pid, "trace=desc,file") as strace:
                 act_on(mount)
@@ -194,11 +194,11 @@ class Order(support.MountTest):
         self.assertEqual(self.assert_ordered(calls), 2)
         # And what is dropped for it goes after the new file has its name.
         names = {os.path.basename(target): call for call, _, target in self.publications(calls)}
-        self.assertEqual(set(names), {"hot.xz", "edited.xz"})
+        self.assertEqual(set(names), {"plain.xz", "edited.xz"})
         plain = [call for call in calls if call.name == "unlinkat"
-                 and os.path.join(os.path.realpath(self.source), "hot") in paths_in(call.text)]
+                 and os.path.join(os.path.realpath(self.source), "plain") in paths_in(call.text)]
         self.assertEqual(len(plain), 1)
-        self.assertGreaterEqual(plain[0].begin, names["hot.xz"].end)
+        self.assertGreaterEqual(plain[0].begin, names["plain.xz"].end)
 
     def test_fsync_of_a_file_reaches_the_source(self):
         def act_on(mount):
@@ -214,7 +214,7 @@ class Order(support.MountTest):
         source = os.path.realpath(self.source)
         synced = {descriptor_path(call.text) for call in calls
                   if call.name in ("fsync", "fdatasync")}
-        self.assertIn(source + "/hot", synced)
+        self.assertIn(source + "/plain", synced)
         self.assertIn(source, synced)
         self.assertGreaterEqual(len([path for path in synced if path and ".xzfs/" in path]), 2,
                                 "the overlays of two files")

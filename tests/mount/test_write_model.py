@@ -14,7 +14,7 @@ import support
 import test_write_disk
 import write_model
 import write_support
-from support import make_cold, temp_dir
+from support import make_compressed, temp_dir
 from write_model import BordersModel, Model
 from write_outsider import OutsiderModel
 from write_support import WriteMount, stored_snapshot
@@ -36,7 +36,7 @@ class Random(support.MountTest):
             os.makedirs(os.path.join(self.source, folder), exist_ok=True)
             path = os.path.join(self.oracle, folder, name)
             write_support.write_file(path, content)
-            make_cold(self.source, os.path.join(folder, name), content)
+            make_compressed(self.source, os.path.join(folder, name), content)
             for twin in (path, os.path.join(self.source, folder, name + ".xz")):
                 os.chmod(twin, 0o644)
                 os.utime(twin, ns=(5, 6 + number))

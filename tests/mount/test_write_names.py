@@ -10,7 +10,7 @@ import stat
 import support
 import write_support
 import xzformat
-from support import make_cold, temp_dir
+from support import make_compressed, temp_dir
 from write_support import (WriteMount, assert_valid, patched, read_file, stored_path, write_at,
                            write_file)
 
@@ -38,11 +38,11 @@ class Names(write_support.OnMount):
 
         for name, content in contents.items():
             write_file(self.path(name), content)
-        check("hot")
+        check("plain")
         self.sync()
         for name in names:
-            self.assertEqual(self.mount.state(name), "cold", name)
-        check("cold")
+            self.assertEqual(self.mount.state(name), "compressed", name)
+        check("compressed")
         self.assertEqual(sorted(entry for entry in os.listdir(os.fsencode(self.source))
                                 if entry != b".xzfs"), sorted(name + b".xz" for name in names))
         for name in names:
@@ -62,7 +62,7 @@ class Names(write_support.OnMount):
         self.mount.__enter__()
         self.root = self.mount.path
 
-    def test_hot_files_with_odd_names_survive_a_crash_under_their_names(self):
+    def test_plain_files_with_odd_names_survive_a_crash_under_their_names(self):
         packed = lzma.compress(b"packed")
         for name in ODD_NAMES:
             write_file(self.path(name), packed)
@@ -94,7 +94,7 @@ class Names(write_support.OnMount):
                 created += 1
                 self.assertLessEqual(length, limit)
                 self.sync()
-                self.assertEqual(self.mount.state(name), "cold", name)
+                self.assertEqual(self.mount.state(name), "compressed", name)
                 self.assertEqual(read_file(self.path(name)), b"long name")
                 write_at(self.path(name), 0, b"LONG")
                 self.assertEqual(read_file(self.path(name)), b"LONG name")
@@ -123,14 +123,14 @@ class Names(write_support.OnMount):
         content = b"some text\n" * 1000
         with temp_dir() as source:
             plain, folder = "p" * 254, "d" * 255
-            cold, xz = "c" * 252, "m" * 250 + ".xz"
+            compressed, xz = "c" * 252, "m" * 250 + ".xz"
             for name in ("a", "b", folder):
                 os.mkdir(os.path.join(source, name))
             for name in (plain, xz):
                 write_file(os.path.join(source, "a", name), content)
-            make_cold(os.path.join(source, "a"), cold, content)
+            make_compressed(os.path.join(source, "a"), compressed, content)
             with WriteMount(source, "min_size=1") as mount:
-                for name in (plain, cold, xz):
+                for name in (plain, compressed, xz):
                     write_at(mount / f"a/{name}", 0, b"SOME")
                     os.rename(mount / f"a/{name}", mount / f"b/{name}")
                     os.link(mount / f"b/{name}", mount / f"a/{name}")
@@ -147,12 +147,12 @@ class Names(write_support.OnMount):
                 os.rename(mount / folder, mount / f"a/{folder}")
                 os.rmdir(mount / f"a/{folder}")
                 mount.sync()
-                self.assertEqual(sorted(os.listdir(mount / "a")), sorted((plain, cold, xz)))
+                self.assertEqual(sorted(os.listdir(mount / "a")), sorted((plain, compressed, xz)))
                 self.assertEqual(os.listdir(mount / "b"), [])
             self.assertEqual(write_support.leftovers(source), [])
 
     def make(self, name):
-        """A hot file."""
+        """A plain file."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path(name))
         write_file(self.path(name), b"content")
@@ -227,11 +227,11 @@ class Names(write_support.OnMount):
 
     def test_the_mount_is_never_short_of_a_name_for_new_files(self):
         """O_EXCL and mkdir see a name in whatever form it is stored."""
-        for name in ("cold", "hot.xz", "another"):
+        for name in ("compressed", "plain.xz", "another"):
             write_file(self.path(name), b"content")
         self.sync()
-        write_file(self.path("hot.xz"), b"content")
-        for name in ("cold", "hot.xz"):
+        write_file(self.path("plain.xz"), b"content")
+        for name in ("compressed", "plain.xz"):
             path = self.path(name)
             self.assert_errno(errno.EEXIST, os.mkdir, path)
             self.assert_errno(errno.EEXIST, os.symlink, "x", path)
@@ -243,7 +243,7 @@ class Names(write_support.OnMount):
             os.rmdir(path)
 
 
-class LeftHot(support.MountTest):
+class LeftPlain(support.MountTest):
 
     def test_small_excluded_linked_set_id_and_open_files_stay_plain(self):
         content = xzformat.text(2, 10_000)
@@ -251,22 +251,22 @@ class LeftHot(support.MountTest):
         with WriteMount(self.source, options) as mount:
             os.makedirs(mount / "cache")
             os.makedirs(mount / "sub")
-            hot = {"small": content[:999], "empty": b"", "a.jpg": content, "sub/b.jpg": content,
+            plain = {"small": content[:999], "empty": b"", "a.jpg": content, "sub/b.jpg": content,
                    "cache/x": content, "Temp": content, "setuid": content, "setgid": content,
                    "linked": content, "held": content}
-            cold = {"large": content[:1000], "jpg": content, "a.jpeg": content, "temporary": content}
-            for name, data in {**hot, **cold}.items():
+            compressed = {"large": content[:1000], "jpg": content, "a.jpeg": content, "temporary": content}
+            for name, data in {**plain, **compressed}.items():
                 write_file(mount / name, data)
             os.chmod(mount / "setuid", 0o4755)
             os.chmod(mount / "setgid", 0o2755)
             os.link(mount / "linked", mount / "linked2")
             held = os.open(mount / "held", os.O_RDWR)
             mount.sync()
-            for name, data in hot.items():
-                self.assertEqual(mount.state(name), "hot", name)
+            for name, data in plain.items():
+                self.assertEqual(mount.state(name), "plain", name)
                 self.assertEqual(read_file(os.path.join(self.source, name)), data, name)
-            for name, data in cold.items():
-                self.assertEqual(mount.state(name), "cold", name)
+            for name, data in compressed.items():
+                self.assertEqual(mount.state(name), "compressed", name)
                 assert_valid(self, stored_path(self.source, name), data)
             self.assertTrue(os.stat(mount / "setuid").st_mode & stat.S_ISUID)
             self.assertEqual(mount.commits()["pending"], 0)
@@ -282,8 +282,8 @@ class LeftHot(support.MountTest):
             write_at(mount / "a.gif", 0, b"W")
             mount.sync()
             for name in ("setuid", "setgid", "linked", "held", "small", "a.gif"):
-                self.assertEqual(mount.state(name), "cold", name)
-            # A cold file that is cut below min_size keeps its content, whatever becomes of it.
+                self.assertEqual(mount.state(name), "compressed", name)
+            # A compressed file that is cut below min_size keeps its content, whatever becomes of it.
             os.truncate(mount / "large", 10)
             mount.sync()
             self.assertEqual(read_file(mount / "large"), content[:10])
@@ -296,20 +296,20 @@ class LeftHot(support.MountTest):
             write_file(mount / "empty", b"")
             write_file(mount / "one", b"1")
             mount.sync()
-            self.assertEqual((mount.state("empty"), mount.state("one")), ("hot", "cold"))
+            self.assertEqual((mount.state("empty"), mount.state("one")), ("plain", "compressed"))
         self.assertEqual(sorted(set(os.listdir(self.source)) - {".xzfs"}), ["empty", "one.xz"])
 
     def test_a_foreign_file_in_the_way_is_not_replaced(self):
-        """Somebody else makes N.xz while N is hot: both stay, and it is counted."""
+        """Somebody else makes N.xz while N is plain: both stay, and it is counted."""
         content = xzformat.text(3, 100_000)
         for foreign in (lzma.compress(b"somebody else's"), b"not even an xz file"):
             with WriteMount(self.source, "preset=0") as mount:
                 write_file(mount / "file", content)
-                self.assertEqual(mount.state("file"), "hot")
+                self.assertEqual(mount.state("file"), "plain")
                 with open(stored_path(self.source, "file"), "wb") as out:
                     out.write(foreign)
                 self.assertIn("'file.xz' is in its way", mount.sync_error())
-                self.assertEqual(mount.state("file"), "hot")
+                self.assertEqual(mount.state("file"), "plain")
                 self.assertEqual(read_file(mount / "file"), content)
                 self.assertEqual(read_file(stored_path(self.source, "file")), foreign)
                 self.assertGreaterEqual(mount.commits()["failed"] + mount.stats()["name_collisions"], 1)
@@ -318,7 +318,7 @@ class LeftHot(support.MountTest):
                 os.unlink(stored_path(self.source, "file"))
                 write_at(mount / "file", 0, b"again")
                 mount.sync()
-                self.assertEqual(mount.state("file"), "cold")
+                self.assertEqual(mount.state("file"), "compressed")
                 assert_valid(self, stored_path(self.source, "file"), patched(content, 0, b"again"))
                 os.unlink(mount / "file")
             self.assertEqual(write_support.leftovers(self.source), [])
@@ -333,7 +333,7 @@ class LeftHot(support.MountTest):
             self.assertEqual(mount.state("file"), "edited")
             mount.kill()
         os.unlink(stored_path(self.source, "file"))
-        make_cold(self.source, "file", b"something else " * 1000)
+        make_compressed(self.source, "file", b"something else " * 1000)
         with WriteMount(self.source) as again:
             self.assertEqual(read_file(again / "file"), b"something else " * 1000)
             kept = os.path.join(self.source, ".xzfs", "lost+found")
@@ -343,13 +343,13 @@ class LeftHot(support.MountTest):
             self.assertIn("lost+found", again.log())
         self.assertEqual(len(os.listdir(kept)), len(found))
 
-    def test_cold_files_of_a_user_keep_their_state_in_the_figures(self):
+    def test_compressed_files_of_a_user_keep_their_state_in_the_figures(self):
         with WriteMount(self.source) as mount:
-            make_cold(self.source, "cold", b"content" * 1000)
-            write_file(mount / "hot", b"content")
-            self.assertEqual((mount.state("cold"), mount.state("hot")), ("cold", "hot"))
-            os.truncate(mount / "cold", 5)
-            self.assertEqual(mount.state("cold"), "edited")
+            make_compressed(self.source, "compressed", b"content" * 1000)
+            write_file(mount / "plain", b"content")
+            self.assertEqual((mount.state("compressed"), mount.state("plain")), ("compressed", "plain"))
+            os.truncate(mount / "compressed", 5)
+            self.assertEqual(mount.state("compressed"), "edited")
             self.assertGreaterEqual(mount.commits()["pending"], 1)
 
 
@@ -365,7 +365,7 @@ class Space(write_support.OnMount):
 
     def test_du_shows_what_the_disk_pays(self):
         content = bytes(1 << 20)
-        path = self.store("zeros", content, "cold")
+        path = self.store("zeros", content, "compressed")
         self.assertLess(os.stat(path).st_blocks, 100)
         write_at(path, 500_000, os.urandom(4096))
         self.assertLess(os.stat(path).st_blocks, 200)
@@ -373,7 +373,7 @@ class Space(write_support.OnMount):
 
     def test_sync_of_the_file_system_is_no_error(self):
         libc = ctypes.CDLL(None, use_errno=True)
-        path = self.store("file", b"content", "hot")
+        path = self.store("file", b"content", "plain")
         fd = os.open(path, os.O_RDONLY)
         try:
             self.assertEqual(libc.syncfs(fd), 0)

@@ -153,8 +153,8 @@ class Calls:
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_whiteouts_under_names_with_suffixes_and_of_directories(self):
-        self.store("a.xz", self.ONE, "hot")
-        self.store("a", self.TWO, "cold")  # stored under the name of the other one
+        self.store("a.xz", self.ONE, "plain")
+        self.store("a", self.TWO, "compressed")  # stored under the name of the other one
         os.mkdir(self.path("d"))
         write_file(self.path("d/inside"), b"inside")
         for name in ("a.xz", "d"):
@@ -166,8 +166,8 @@ class Calls:
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_whiteout_without_a_rename_leaves_nothing(self):
-        self.store("one", self.ONE, "hot")
-        self.store("two", self.TWO, "cold")
+        self.store("one", self.ONE, "plain")
+        self.store("two", self.TWO, "compressed")
         os.link(self.path("one"), self.path("link"))
         renameat2(self.path("one"), self.path("link"), WHITEOUT)  # two names of one file
         for code, flags in ((errno.EEXIST, WHITEOUT | NOREPLACE), (errno.EINVAL, WHITEOUT | EXCHANGE)):
@@ -250,7 +250,7 @@ class Calls:
 
     def test_directories_replace_empty_ones_alone(self):
         os.mkdir(self.path("full"))
-        self.store_all({"full/cold": (self.ONE, "cold"), "file": (self.TWO, "cold")})
+        self.store_all({"full/compressed": (self.ONE, "compressed"), "file": (self.TWO, "compressed")})
         for name in ("empty", "other"):
             os.mkdir(self.path(name))
         self.assert_errno(errno.ENOTEMPTY, os.rename, self.path("empty"), self.path("full"))
@@ -264,9 +264,9 @@ class Calls:
         self.assert_errno(errno.EISDIR, os.unlink, self.path("empty"))
         self.assert_errno(errno.ENOENT, os.unlink, self.path("none"))
         os.rename(self.path("full"), self.path("empty"))
-        self.assert_content("empty/cold", self.ONE)
+        self.assert_content("empty/compressed", self.ONE)
         os.rename(self.path("empty"), self.path("name.xz"))  # of a directory it is only a name
-        self.assert_content("name.xz/cold", self.ONE)
+        self.assert_content("name.xz/compressed", self.ONE)
         self.assertEqual(sorted(os.listdir(self.root)), ["file", "name.xz", "other"])
 
     def test_two_names_of_one_file_stay_two(self):
@@ -306,7 +306,7 @@ class Calls:
     def test_a_name_that_is_replaced_all_the_time_is_never_missing(self):
         """Whole old or whole new, whatever states the files have when they meet."""
         one, two = xzformat.text(3, 40_000), xzformat.text(4, 70_000)
-        path = self.store("busy", one, "cold")
+        path = self.store("busy", one, "compressed")
         stop, failures, passes = threading.Event(), [], [0, 0]
 
         def read():

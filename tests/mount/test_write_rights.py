@@ -51,15 +51,15 @@ CHANGES = {
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
 class Rights(MountTest):
     def stored(self, name, state):
-        return os.path.join(self.source, name) if state == "hot" else stored_path(self.source, name)
+        return os.path.join(self.source, name) if state == "plain" else stored_path(self.source, name)
 
     def make(self, mount, folder="."):
         """A file in each state, and one beside them for the oracle."""
         os.makedirs(os.path.join(self.source, folder), exist_ok=True)
         names = {state: os.path.join(folder, state) for state in STATES}
-        for state in ("cold", "edited"):
+        for state in ("compressed", "edited"):
             write_file(stored_path(self.source, names[state]), lzma.compress(CONTENT, preset=0))
-        write_file(mount / names["hot"], CONTENT)
+        write_file(mount / names["plain"], CONTENT)
         write_at(mount / names["edited"], 5, b"edit")
         for state, name in names.items():
             self.assertEqual(mount.state(name), state)
@@ -92,7 +92,7 @@ class Rights(MountTest):
                     self.assertEqual(outcome(os.utime, mount / name), "EPERM", state)
             mount.sync()  # what was changed before that is not lost
             self.assertEqual(read_file(mount / "edited"), patched(CONTENT, 5, b"edit"))
-            self.assertEqual({mount.state(name) for name in names}, {"cold"})
+            self.assertEqual({mount.state(name) for name in names}, {"compressed"})
         self.assertEqual(leftovers(self.source), [])
 
     def test_an_append_only_file_takes_appends_alone(self):
@@ -106,13 +106,13 @@ class Rights(MountTest):
                 for name in names.values():
                     self.assertEqual(outcome(os.utime, mount / name), outcome(os.utime, plain))
                 self.assertEqual(outcome(append, plain), "ok")
-                self.assertEqual(outcome(append, mount / "hot"), "ok")
-                self.assertEqual(outcome(append, mount / "hot"), "ok")
-                self.assertEqual(read_file(mount / "hot"), CONTENT + b"more\n" * 2)
-                for state in ("cold", "edited"):
+                self.assertEqual(outcome(append, mount / "plain"), "ok")
+                self.assertEqual(outcome(append, mount / "plain"), "ok")
+                self.assertEqual(read_file(mount / "plain"), CONTENT + b"more\n" * 2)
+                for state in ("compressed", "edited"):
                     self.assertEqual(outcome(append, mount / state), "EPERM")
-            write_at(mount / "hot", 0, b"free again")
-            self.assertEqual(read_file(mount / "hot")[:10], b"free again")
+            write_at(mount / "plain", 0, b"free again")
+            self.assertEqual(read_file(mount / "plain")[:10], b"free again")
             mount.sync()
 
     def test_a_handle_that_appends_does_not_make_others_append(self):
@@ -154,13 +154,13 @@ class Rights(MountTest):
     def test_one_file_that_is_mounted_read_only_is_not_changed(self):
         with WriteMount(self.source, OPTIONS) as mount:
             names = self.make(mount)
-            stored = self.stored("cold", "cold")
+            stored = self.stored("compressed", "compressed")
             support.run(["mount", "--bind", stored, stored])
             try:
                 support.run(["mount", "-o", "remount,bind,ro", stored])
-                self.assertEqual(outcome(append, mount / "cold"), "EROFS")
-                self.assertEqual(outcome(CHANGES["truncate"], mount / "cold"), "EROFS")
-                self.assertEqual(read_file(mount / "cold"), CONTENT)
+                self.assertEqual(outcome(append, mount / "compressed"), "EROFS")
+                self.assertEqual(outcome(CHANGES["truncate"], mount / "compressed"), "EROFS")
+                self.assertEqual(read_file(mount / "compressed"), CONTENT)
             finally:
                 # Who has closed a file isn't told when the daemon has.
                 support.wait_until(
@@ -168,7 +168,7 @@ class Rights(MountTest):
                                            stderr=subprocess.DEVNULL).returncode == 0,
                     "the file can be unmounted")
             mount.sync()
-            self.assertEqual({mount.state(name) for name in names}, {"cold"})
+            self.assertEqual({mount.state(name) for name in names}, {"compressed"})
 
     def test_a_compressed_file_in_a_directory_that_only_grows_is_changed_in_place(self):
         with WriteMount(self.source, OPTIONS) as mount:
@@ -180,7 +180,7 @@ class Rights(MountTest):
             with attribute("a", os.path.join(self.source, "grows")):
                 append(mount / "grows/file")
                 mount.sync()
-                self.assertEqual(mount.state("grows/file"), "cold")
+                self.assertEqual(mount.state("grows/file"), "compressed")
                 self.assertEqual(os.listdir(os.path.join(self.source, "grows")), ["file.xz"])
                 self.assertEqual(os.stat(stored).st_ino, before)
                 assert_valid(self, stored, CONTENT + b"more\n")

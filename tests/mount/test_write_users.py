@@ -254,7 +254,7 @@ attempt(os.unlink, "tmp/bobs")
 
     def test_a_private_directory_keeps_strangers_out_of_everything_below(self):
         os.makedirs(self.path("private/sub"))
-        self.store("private/sub/file", CONTENT, "cold")
+        self.store("private/sub/file", CONTENT, "compressed")
         os.chmod(self.path("private/sub/file"), 0o666)
         os.chown(self.path("private"), ALICE, ALICE)
         os.chmod(self.path("private"), 0o700)
@@ -302,7 +302,7 @@ class OnTheMount(Calls, write_support.OnMount):
 
     def test_overlays_are_no_way_around_the_rights(self):
         """What is pending of a private file is as private as the file."""
-        for state in ("hot", "edited"):
+        for state in ("plain", "edited"):
             path = self.store(f"secret-{state}", CONTENT, state)
             os.chmod(path, 0o600)
         os.chmod(self.source, 0o755)

@@ -49,7 +49,7 @@ class OutsiderModel(Model):
         # It may become compressed at any moment, but not edited: we do that ourselves.
         if info["state"] == "edited":
             return
-        acts = ("append", "remove") + (("replace",) if info["state"] == "cold" else ())
+        acts = ("append", "remove") + (("replace",) if info["state"] == "compressed" else ())
         # xz takes no extended attributes with it, and leaves set-id files alone.
         if not os.listxattr(path) and not st.st_mode & (stat.S_ISUID | stat.S_ISGID):
             acts += ("xz", "unxz") * 2

@@ -47,18 +47,18 @@ def _without(tree, *names):
 
 
 def commits():
-    yield Scenario("commit a hot file", {"file": (ONE, "hot")},
+    yield Scenario("commit a plain file", {"file": (ONE, "plain")},
                    [(lambda mount: mount.sync(), {"file": ONE})])
     yield Scenario("commit an edited file", {"file": (ONE, "edited")},
                    [(lambda mount: mount.sync(), {"file": ONE})])
-    yield Scenario("commit a file with a suffix", {"file.xz": (ONE, "hot")},
+    yield Scenario("commit a file with a suffix", {"file.xz": (ONE, "plain")},
                    [(lambda mount: mount.sync(), {"file.xz": ONE})])
 
 
 def changes():
     new = patched(ONE, 70_000, b"changed")
     for state in STATES:
-        begin = {"file": (ONE, state), "other": (TWO, "cold")}
+        begin = {"file": (ONE, state), "other": (TWO, "compressed")}
         yield Scenario(f"write to a {state} file", begin, [
             (lambda mount: write_at(mount / "file", 70_000, b"changed"), {"file": new, "other": TWO}),
             (lambda mount: mount.sync(), {"file": new, "other": TWO})])
@@ -119,12 +119,12 @@ def prepare(test, source, scenario):
     try:
         # What OnMount.store_all does.
         for name, (content, state) in scenario.begin.items():
-            if state != "hot":
+            if state != "plain":
                 before = patched(content, 1000, b"\0")
-                write_file(mount / name, content if state == "cold" else before)
+                write_file(mount / name, content if state == "compressed" else before)
         mount.sync()
         for name, (content, state) in scenario.begin.items():
-            if state == "hot":
+            if state == "plain":
                 write_file(mount / name, content)
             elif state == "edited":
                 write_at(mount / name, 1000, content[1000:1001])

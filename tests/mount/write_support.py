@@ -28,7 +28,7 @@ import support
 from support import Mount, MountTest, run, temp_dir, wait_until
 
 SEED = int(os.environ.get("XZFS_TEST_SEED", "1"))
-STATES = ("hot", "cold", "edited")
+STATES = ("plain", "compressed", "edited")
 XZ_MAGIC = b"\xfd7zXZ\0"
 PRIVATE = b".xzfs"
 ESCAPE = b".xzhot"
@@ -180,7 +180,7 @@ def _unescaped(path):
 
 def stored_snapshot(source):
     """The same of a source that nobody has mounted, from its names and Python's decoder alone."""
-    tree, cold = {}, []
+    tree, compressed = {}, []
 
     def visit(name, path):
         st = os.lstat(path)
@@ -190,7 +190,7 @@ def stored_snapshot(source):
             if _unescaped(name) != name:
                 name = _unescaped(name)
             elif name.endswith(b".xz") and content.startswith(XZ_MAGIC):
-                cold.append(path)
+                compressed.append(path)
                 name, content = name[:-3], lzma.decompress(content)
             size, content = len(content), digest(content)
         elif stat.S_ISLNK(st.st_mode):
@@ -207,7 +207,7 @@ def stored_snapshot(source):
         tree[name] = _entry(st, content, size)
 
     _walk(source, visit)
-    assert_all_valid(cold)
+    assert_all_valid(compressed)
     return tree
 
 
@@ -490,15 +490,15 @@ class OnMount(MountTest):
     def store_all(self, files):
         """Makes {name: (content, state)}."""
         for name, (content, state) in files.items():
-            if state == "cold":
+            if state == "compressed":
                 write_file(self.path(name), content)
             elif state == "edited":
                 # What an edit will make it: the same but for one byte, or longer if it's empty.
                 write_file(self.path(name), self._before_edit(content))
-        if any(state != "hot" for _, state in files.values()):
+        if any(state != "plain" for _, state in files.values()):
             self.mount.sync()
         for name, (content, state) in files.items():
-            if state == "hot":
+            if state == "plain":
                 write_file(self.path(name), content)
             elif state == "edited":
                 if content:
@@ -518,7 +518,7 @@ class OnMount(MountTest):
         return content[:at] + bytes((content[at] ^ 0xFF,)) + content[at + 1:]
 
     def store(self, name, content, state):
-        """Makes one file; other files that are hot or edited may become cold."""
+        """Makes one file; other files that are plain or edited may become compressed."""
         self.store_all({name: (content, state)})
         return self.path(name)
 
@@ -534,9 +534,9 @@ class OnMount(MountTest):
         support.assert_same(self, read_file(path), content, f"{name} {what}")
 
     def assert_committed(self, name, content, what=""):
-        """After a sync: cold, only the `.xz` is stored, and it is valid."""
+        """After a sync: compressed, only the `.xz` is stored, and it is valid."""
         self.sync()
-        self.assert_state(name, "cold")
+        self.assert_state(name, "compressed")
         self.assert_content(name, content, what)
         self.assertFalse(os.path.lexists(os.path.join(self.source, name)), what)
         assert_valid(self, stored_path(self.source, name), content)

@@ -26,16 +26,16 @@ class CostTest : public ProtocolTest {
   // The first LOOKUP of "a", which takes `preads` reads, and the next one after it was forgotten.
   void ExpectCheapLookups(uint64_t plain_size, int preads) {
     const auto first = kernel().Lookup(FUSE_ROOT_ID, "a");
-    const CountingOs::Counts cold = os_.Take();
+    const CountingOs::Counts compressed = os_.Take();
     ASSERT_TRUE(first);
     EXPECT_EQ(first->attr.size, plain_size);
-    EXPECT_EQ(cold.stats_missing, 1) << "is a plain file in its way?";
-    EXPECT_EQ(cold.stats_found, 1) << "only regular files are opened";
-    EXPECT_EQ(cold.opens, 1);
-    EXPECT_EQ(cold.preads, preads);
-    EXPECT_EQ(cold.fstats, 1) << "is it still the version that was stated?";
-    EXPECT_EQ(cold.closes, 1);
-    EXPECT_EQ(cold.others, 0);
+    EXPECT_EQ(compressed.stats_missing, 1) << "is a plain file in its way?";
+    EXPECT_EQ(compressed.stats_found, 1) << "only regular files are opened";
+    EXPECT_EQ(compressed.opens, 1);
+    EXPECT_EQ(compressed.preads, preads);
+    EXPECT_EQ(compressed.fstats, 1) << "is it still the version that was stated?";
+    EXPECT_EQ(compressed.closes, 1);
+    EXPECT_EQ(compressed.others, 0);
     ForgetNode(first->nodeid);
 
     const auto second = kernel().Lookup(FUSE_ROOT_ID, "a");
@@ -50,24 +50,24 @@ class CostTest : public ProtocolTest {
   CountingOs os_;
 };
 
-TEST_F(CostTest, LookupOfASmallColdFileReadsItOnce) {
+TEST_F(CostTest, LookupOfASmallCompressedFileReadsItOnce) {
   // The Index is not in the first 4 KiB.
-  WriteCold("a", SomeNoise(14000), 4096);
+  WriteCompressed("a", SomeNoise(14000), 4096);
   ASSERT_GT(StatStored("a.xz").st_size, 12000);
   ASSERT_LE(StatStored("a.xz").st_size, static_cast<off_t>(SmallFiles::kLargestFileBytes));
   ServeCounted();
   ExpectCheapLookups(14000, 1);
 }
 
-TEST_F(CostTest, LookupOfAColdFileWhoseIndexIsInTheTailReadsTwice) {
-  WriteCold("a", SomeNoise(1000000), 65536);
+TEST_F(CostTest, LookupOfACompressedFileWhoseIndexIsInTheTailReadsTwice) {
+  WriteCompressed("a", SomeNoise(1000000), 65536);
   ServeCounted();
   ExpectCheapLookups(1000000, 2);
 }
 
-TEST_F(CostTest, LookupOfAColdFileWithALargeIndexReadsThreeTimes) {
+TEST_F(CostTest, LookupOfACompressedFileWithALargeIndexReadsThreeTimes) {
   // 5,000 Blocks make an Index of more than the tail's 4 KiB.
-  WriteCold("a", SomeText(500000), 100);
+  WriteCompressed("a", SomeText(500000), 100);
   ServeCounted();
   ExpectCheapLookups(500000, 3);
 }
@@ -84,9 +84,9 @@ TEST_F(CostTest, LookupOfAnXzNameThatIsNotCompressedLooksIntoItOnce) {
   EXPECT_EQ(counts.all(), counts.stats_found + counts.stats_missing);
 }
 
-TEST_F(CostTest, ASmallColdFileIsLookedUpOpenedReadAndClosedWithOneOpenAndOneRead) {
+TEST_F(CostTest, ASmallCompressedFileIsLookedUpOpenedReadAndClosedWithOneOpenAndOneRead) {
   const std::string text = SomeNoise(9000);
-  WriteCold("a", text, 4096);
+  WriteCompressed("a", text, 4096);
   ServeCounted();
   const uint64_t node = NodeOf("a");
   const uint64_t handle = OpenNode(node);
@@ -103,12 +103,12 @@ TEST_F(CostTest, ASmallColdFileIsLookedUpOpenedReadAndClosedWithOneOpenAndOneRea
   EXPECT_EQ(mount().engine.small_files.kept_bytes(), 0U) << "they were used";
 }
 
-TEST_F(CostTest, ASmallColdFileWhoseBytesWereDroppedCostsOneMoreOpenAndRead) {
+TEST_F(CostTest, ASmallCompressedFileWhoseBytesWereDroppedCostsOneMoreOpenAndRead) {
   const std::string text = SomeNoise(9000);
-  WriteCold("a", text, 4096);
+  WriteCompressed("a", text, 4096);
   // More than is kept: a sixteenth of the session's 64 MiB.
   for (int i = 0; i < 400; ++i) {
-    WriteCold("other" + std::to_string(i), SomeNoise(12000), 12000);
+    WriteCompressed("other" + std::to_string(i), SomeNoise(12000), 12000);
   }
   ServeCounted();
   const uint64_t node = NodeOf("a");
@@ -126,19 +126,19 @@ TEST_F(CostTest, ASmallColdFileWhoseBytesWereDroppedCostsOneMoreOpenAndRead) {
 }
 
 // Looking is done by two threads; the sum is the same.
-TEST_F(CostTest, AListingWithAttributesOpensEachColdFileOnceAndTheNextOneNone) {
+TEST_F(CostTest, AListingWithAttributesOpensEachCompressedFileOnceAndTheNextOneNone) {
   constexpr int kFiles = 300;
   for (int i = 0; i < kFiles; ++i) {
-    WriteCold("file" + std::to_string(i), SomeText(static_cast<size_t>(i)));
+    WriteCompressed("file" + std::to_string(i), SomeText(static_cast<size_t>(i)));
   }
   ServeCounted();
   EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 1 << 20, /*plus=*/true).size(), kFiles + 2U);
-  const CountingOs::Counts cold = os_.Take();
-  EXPECT_EQ(cold.opens, kFiles);
-  EXPECT_EQ(cold.preads, kFiles);
-  EXPECT_EQ(cold.fstats, kFiles);
-  EXPECT_EQ(cold.stats_found, kFiles);
-  EXPECT_EQ(cold.stats_missing, kFiles);
+  const CountingOs::Counts compressed = os_.Take();
+  EXPECT_EQ(compressed.opens, kFiles);
+  EXPECT_EQ(compressed.preads, kFiles);
+  EXPECT_EQ(compressed.fstats, kFiles);
+  EXPECT_EQ(compressed.stats_found, kFiles);
+  EXPECT_EQ(compressed.stats_missing, kFiles);
 
   EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 1 << 20, /*plus=*/true).size(), kFiles + 2U);
   const CountingOs::Counts warm = os_.Take();
@@ -151,7 +151,7 @@ TEST_F(CostTest, AListingWithAttributesOpensEachColdFileOnceAndTheNextOneNone) {
 TEST_F(CostTest, AListingInSmallRepliesLooksAtHardlyMoreThanItReturns) {
   constexpr int kFiles = 300;
   for (int i = 0; i < kFiles; ++i) {
-    WriteCold(std::string(static_cast<size_t>(i % 200), 'n') + std::to_string(i), "text");
+    WriteCompressed(std::string(static_cast<size_t>(i % 200), 'n') + std::to_string(i), "text");
   }
   ServeCounted();
   EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 4096, /*plus=*/true).size(), kFiles + 2U);
@@ -160,7 +160,7 @@ TEST_F(CostTest, AListingInSmallRepliesLooksAtHardlyMoreThanItReturns) {
   EXPECT_LT(counts.stats_found, kFiles * 5 / 4);
 }
 
-TEST_F(CostTest, LookupOfAHotFileIsOneStat) {
+TEST_F(CostTest, LookupOfAPlainFileIsOneStat) {
   source().Write("a", "hello");
   ServeCounted();
   ASSERT_TRUE(kernel().Lookup(FUSE_ROOT_ID, "a"));
@@ -169,8 +169,8 @@ TEST_F(CostTest, LookupOfAHotFileIsOneStat) {
   EXPECT_EQ(counts.all(), 1);
 }
 
-TEST_F(CostTest, GetAttrOfAColdFileIsOneStat) {
-  WriteCold("a", SomeText(100000));
+TEST_F(CostTest, GetAttrOfACompressedFileIsOneStat) {
+  WriteCompressed("a", SomeText(100000));
   ServeCounted();
   const uint64_t node = NodeOf("a");
   os_.Take();
@@ -181,7 +181,7 @@ TEST_F(CostTest, GetAttrOfAColdFileIsOneStat) {
 }
 
 TEST_F(CostTest, AReadThatIsCachedReadsNothing) {
-  WriteCold("a", SomeText(100000), 100000);
+  WriteCompressed("a", SomeText(100000), 100000);
   ServeCounted();
   const uint64_t node = NodeOf("a");
   const uint64_t handle = OpenNode(node);
@@ -232,7 +232,7 @@ TEST_F(CostTest, ThreeThousandOpenFilesReadRightWithFewDescriptors) {
   for (uint32_t i = 0; i < kFiles; ++i) {
     const std::string name = "d" + std::to_string(i % 10) + "/" + std::to_string(i);
     files.push_back({SomeText(i % 3000 + 10, i), 0, 0});
-    i % 3 == 0 ? source().Write(name, files.back().text) : WriteCold(name, files.back().text);
+    i % 3 == 0 ? source().Write(name, files.back().text) : WriteCompressed(name, files.back().text);
   }
   const LowDescriptorLimit limit(kLimit);
   Serve();

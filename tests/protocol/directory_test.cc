@@ -70,18 +70,18 @@ INSTANTIATE_TEST_SUITE_P(, DirectoryTest, testing::Values(false, true),
                          [](const auto& info) { return info.param ? "ReadDirPlus" : "ReadDir"; });
 
 TEST_P(DirectoryTest, EveryLineHasItsLogicalNameTypeAndInode) {
-  WriteCold("cold", "text");
-  source().Write("hot", "text");
+  WriteCompressed("compressed", "text");
+  source().Write("plain", "text");
   source().Write("fake.xz", "not compressed");
   std::filesystem::create_directory(source().path() / "dir.xz");
-  std::filesystem::create_symlink("cold.xz", source().path() / "link.xz");
+  std::filesystem::create_symlink("compressed.xz", source().path() / "link.xz");
   ASSERT_EQ(mkfifo((source().path() / "fifo").c_str(), 0600), 0);
   Serve();
   const std::map<std::string, std::pair<std::string, uint32_t>> expected = {
       {".", {".", DT_DIR}},
       {"..", {"..", DT_DIR}},
-      {"cold", {"cold.xz", DT_REG}},
-      {"hot", {"hot", DT_REG}},
+      {"compressed", {"compressed.xz", DT_REG}},
+      {"plain", {"plain", DT_REG}},
       {"fake.xz", {"fake.xz", DT_REG}},
       {"dir.xz", {"dir.xz", DT_DIR}},
       {"link", {"link.xz", DT_LNK}},
@@ -109,8 +109,8 @@ TEST_P(DirectoryTest, OurOwnFolderIsNotListedAtTheRoot) {
   EXPECT_EQ(std::count(below.begin(), below.end(), ".xzfs"), 1);
 }
 
-TEST_P(DirectoryTest, NoColdFileTakesTheNameOfOurFolder) {
-  WriteCold(".xzfs", "text");
+TEST_P(DirectoryTest, NoCompressedFileTakesTheNameOfOurFolder) {
+  WriteCompressed(".xzfs", "text");
   Serve();
   const auto names = NamesOf(List(0, 4096));
   EXPECT_EQ(std::count(names.begin(), names.end(), ".xzfs"), 0);
@@ -119,8 +119,8 @@ TEST_P(DirectoryTest, NoColdFileTakesTheNameOfOurFolder) {
 
 TEST_P(DirectoryTest, EveryOffsetLeadsToExactlyTheRest) {
   for (int i = 0; i < 60; ++i) {
-    WriteCold("cold" + std::to_string(i), "text");
-    source().Write("hot" + std::to_string(i) + std::string(static_cast<size_t>(i), '-'), "text");
+    WriteCompressed("compressed" + std::to_string(i), "text");
+    source().Write("plain" + std::to_string(i) + std::string(static_cast<size_t>(i), '-'), "text");
   }
   Serve();
   const auto lines = List(0, 4096);
@@ -139,8 +139,8 @@ TEST_P(DirectoryTest, OffsetsStayRightWhileEntriesComeAndGo) {
     GTEST_SKIP() << "the source's file system counts entries";
   }
   for (int i = 0; i < 100; ++i) {
-    WriteCold("stays" + std::to_string(i), "text");
-    WriteCold("goes" + std::to_string(i), "text");
+    WriteCompressed("stays" + std::to_string(i), "text");
+    WriteCompressed("goes" + std::to_string(i), "text");
   }
   Serve();
   for (const size_t split : {1U, 2U, 50U, 100U, 150U, 190U}) {
@@ -152,7 +152,7 @@ TEST_P(DirectoryTest, OffsetsStayRightWhileEntriesComeAndGo) {
     }
     for (int i = 0; i < 100; ++i) {
       std::filesystem::remove(source().path() / ("goes" + std::to_string(i) + ".xz"));
-      WriteCold("comes" + std::to_string(split) + "." + std::to_string(i), "text");
+      WriteCompressed("comes" + std::to_string(split) + "." + std::to_string(i), "text");
     }
     for (const auto& line : List(before[split - 1].next_offset, 4096)) {
       seen.insert(line.name);
@@ -161,15 +161,15 @@ TEST_P(DirectoryTest, OffsetsStayRightWhileEntriesComeAndGo) {
       EXPECT_EQ(seen.count("stays" + std::to_string(i)), 1U) << i << ", split " << split;
       std::filesystem::remove(source().path() /
                               ("comes" + std::to_string(split) + "." + std::to_string(i) + ".xz"));
-      WriteCold("goes" + std::to_string(i), "text");
+      WriteCompressed("goes" + std::to_string(i), "text");
     }
   }
 }
 
 TEST_P(DirectoryTest, AReplyThatHoldsOneLineGivesThemOneByOne) {
   const std::string longest(252, 'n');
-  WriteCold(longest, "text");
-  WriteCold("a", "text");
+  WriteCompressed(longest, "text");
+  WriteCompressed("a", "text");
   source().Write("b", "text");
   Serve();
   auto small = NamesOf(List(0, one_line()));
@@ -179,7 +179,7 @@ TEST_P(DirectoryTest, AReplyThatHoldsOneLineGivesThemOneByOne) {
 
 TEST_P(DirectoryTest, EverySizeOfReplyGivesTheSameLines) {
   for (int i = 0; i < 30; ++i) {
-    WriteCold(std::string(static_cast<size_t>(i) * 8 + 1, 'n'), "text");
+    WriteCompressed(std::string(static_cast<size_t>(i) * 8 + 1, 'n'), "text");
   }
   Serve();
   const auto all = NamesOf(List(0, 1 << 20));
@@ -190,7 +190,7 @@ TEST_P(DirectoryTest, EverySizeOfReplyGivesTheSameLines) {
 }
 
 TEST_P(DirectoryTest, AReplyTooSmallForALineIsEmpty) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   ServeOneByOne();
   for (const uint32_t size : {0U, 1U, 23U}) {
     const auto lines = ListOnce(FUSE_ROOT_ID, 0, size);
@@ -201,7 +201,7 @@ TEST_P(DirectoryTest, AReplyTooSmallForALineIsEmpty) {
 }
 
 TEST_P(DirectoryTest, OffsetsThatWereNeverGivenAreErrorsOrLinesButHarmless) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   Serve();
   EXPECT_EQ(ErrorOf(ListOnce(FUSE_ROOT_ID, uint64_t{1} << 63, 4096)), EINVAL);
   EXPECT_EQ(ErrorOf(ListOnce(FUSE_ROOT_ID, std::numeric_limits<uint64_t>::max(), 4096)), EINVAL);
@@ -212,11 +212,11 @@ TEST_P(DirectoryTest, OffsetsThatWereNeverGivenAreErrorsOrLinesButHarmless) {
 }
 
 TEST_P(DirectoryTest, AFileIsENOTDIR) {
-  WriteCold("cold", "text");
-  source().Write("hot", "text");
+  WriteCompressed("compressed", "text");
+  source().Write("plain", "text");
   Serve();
-  EXPECT_EQ(ErrorOf(ListOnce(NodeOf("cold"), 0, 4096)), ENOTDIR);
-  EXPECT_EQ(ErrorOf(ListOnce(NodeOf("hot"), 0, 4096)), ENOTDIR);
+  EXPECT_EQ(ErrorOf(ListOnce(NodeOf("compressed"), 0, 4096)), ENOTDIR);
+  EXPECT_EQ(ErrorOf(ListOnce(NodeOf("plain"), 0, 4096)), ENOTDIR);
 }
 
 TEST_P(DirectoryTest, ARemovedDirectoryIsEmptyOrESTALE) {
@@ -244,7 +244,7 @@ TEST_P(DirectoryTest, ADamagedFileIsListed) {
   std::string bytes = MakeXz(SomeText(50000), 4096);
   bytes.resize(bytes.size() - 8);
   source().Write("a.xz", bytes);
-  WriteCold("b", "text");
+  WriteCompressed("b", "text");
   Serve();
   const auto lines = List(0, 4096);
   ASSERT_EQ(lines.size(), 4U);
@@ -266,8 +266,8 @@ TEST_F(OpenDirTest, ListingsAreNotCachedInTheKernelForEver) {
 }
 
 TEST_F(OpenDirTest, ReadDirPlusHasTheAttributesOfLookup) {
-  WriteCold("cold", SomeText(12345));
-  source().Write("hot", "text");
+  WriteCompressed("compressed", SomeText(12345));
+  source().Write("plain", "text");
   Serve();
   int compared = 0;
   for (const auto& line : ListFrom(FUSE_ROOT_ID, 0, 4096, /*plus=*/true)) {

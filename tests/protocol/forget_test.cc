@@ -20,7 +20,7 @@ size_t NodesAfterForget(TestSession& session) {
 }
 
 TEST_F(ForgetTest, ANodeLivesUntilItWasForgottenAsOftenAsLookedUp) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   ServeOneByOne();
   const uint64_t node = NodeOf("a");
   for (int i = 0; i < 9; ++i) {
@@ -39,12 +39,12 @@ TEST_F(ForgetTest, ANodeLivesUntilItWasForgottenAsOftenAsLookedUp) {
 }
 
 TEST_F(ForgetTest, EveryKindOfFileIsForgotten) {
-  WriteCold("cold", "text");
-  source().Write("hot", "text");
+  WriteCompressed("compressed", "text");
+  source().Write("plain", "text");
   std::filesystem::create_directory(source().path() / "dir");
-  std::filesystem::create_symlink("hot", source().path() / "link");
+  std::filesystem::create_symlink("plain", source().path() / "link");
   ServeOneByOne();
-  for (const char* name : {"cold", "hot", "dir", "link"}) {
+  for (const char* name : {"compressed", "plain", "dir", "link"}) {
     const uint64_t node = NodeOf(name);
     EXPECT_EQ(mount().tree.nodes().size(), 2U);
     kernel().Forget(node, 1);
@@ -53,7 +53,7 @@ TEST_F(ForgetTest, EveryKindOfFileIsForgotten) {
 }
 
 TEST_F(ForgetTest, ALookupThatFailsCountsNothing) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   ServeOneByOne();
   const uint64_t node = NodeOf("a");
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, "b")), ENOENT);
@@ -64,9 +64,9 @@ TEST_F(ForgetTest, ALookupThatFailsCountsNothing) {
 
 TEST_F(ForgetTest, ReadDirPlusCountsEachLineOnceAndTheDotsNot) {
   for (const char* name : {"a", "b", "c"}) {
-    WriteCold(name, name);
+    WriteCompressed(name, name);
   }
-  source().Write("hot", "text");
+  source().Write("plain", "text");
   std::filesystem::create_directory(source().path() / "dir");
   ServeOneByOne();
   const auto lines = ListFrom(FUSE_ROOT_ID, 0, 4096, /*plus=*/true);
@@ -88,7 +88,7 @@ TEST_F(ForgetTest, ReadDirPlusCountsEachLineOnceAndTheDotsNot) {
 // The line that no longer fits has been looked up already: that count must be taken back.
 TEST_F(ForgetTest, ReadDirPlusCountsOnlyTheLinesThatFit) {
   for (int i = 0; i < 40; ++i) {
-    WriteCold("file" + std::to_string(i), "text");
+    WriteCompressed("file" + std::to_string(i), "text");
   }
   ServeOneByOne();
   uint64_t offset = 0;
@@ -106,7 +106,7 @@ TEST_F(ForgetTest, ReadDirPlusCountsOnlyTheLinesThatFit) {
 }
 
 TEST_F(ForgetTest, ReadDirCountsNothing) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   source().Write("b", "text");
   ServeOneByOne();
   EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 4096).size(), 4U);
@@ -136,8 +136,8 @@ TEST_F(ForgetTest, ABatchForgetsAllOfItsNodes) {
 }
 
 TEST_F(ForgetTest, UnknownNodesAndTooLargeCountsAreHarmless) {
-  WriteCold("a", "text");
-  WriteCold("b", "text");
+  WriteCompressed("a", "text");
+  WriteCompressed("b", "text");
   ServeOneByOne();
   const uint64_t a = NodeOf("a");
   const uint64_t b = NodeOf("b");
@@ -157,7 +157,7 @@ TEST_F(ForgetTest, UnknownNodesAndTooLargeCountsAreHarmless) {
 }
 
 TEST_F(ForgetTest, TheRootIsNeverForgotten) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   ServeOneByOne();
   kernel().Forget(FUSE_ROOT_ID, 1);
   kernel().Forget(FUSE_ROOT_ID, std::numeric_limits<uint64_t>::max());
@@ -186,7 +186,7 @@ TEST_F(ForgetTest, AForgottenDirectoryIsKeptForItsChildren) {
 }
 
 TEST_F(ForgetTest, ANodeThatIsNotKnownIsESTALEForEveryOperation) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   std::filesystem::create_directory(source().path() / "d");
   ServeOneByOne();
   const uint64_t a = NodeOf("a");
@@ -212,7 +212,7 @@ TEST_F(ForgetTest, ANodeThatIsNotKnownIsESTALEForEveryOperation) {
 // No kernel does that; a handle must not depend on it.
 TEST_F(ForgetTest, AnOpenFileOutlivesItsNode) {
   const std::string text = SomeText(50000);
-  WriteCold("a", text);
+  WriteCompressed("a", text);
   source().Write("plain", text);
   ServeOneByOne();
   for (const char* name : {"a", "plain"}) {
@@ -272,7 +272,7 @@ TEST_F(ForgetTest, CountsAreRightAfterListingsAndForgetsRaced) {
   constexpr int kThreads = 4;
   constexpr int kRounds = 60;
   for (int i = 0; i < 12; ++i) {
-    WriteCold("f" + std::to_string(i), "text");
+    WriteCompressed("f" + std::to_string(i), "text");
   }
   Serve();
   std::vector<std::thread> threads;

@@ -26,8 +26,8 @@ void ExpectStoredAttributes(const fuse_attr& shown, const struct stat& stored) {
 
 using LookupTest = ProtocolTest;
 
-TEST_F(LookupTest, AColdFileHasThePlainSizeAndTheStoredAttributesInEveryReply) {
-  WriteCold("a.log", SomeText(123457));
+TEST_F(LookupTest, ACompressedFileHasThePlainSizeAndTheStoredAttributesInEveryReply) {
+  WriteCompressed("a.log", SomeText(123457));
   std::filesystem::permissions(source().path() / "a.log.xz", std::filesystem::perms(0640));
   Serve();
   const struct stat stored = StatStored("a.log.xz");
@@ -60,7 +60,7 @@ TEST_F(LookupTest, AColdFileHasThePlainSizeAndTheStoredAttributesInEveryReply) {
 }
 
 TEST_F(LookupTest, RepliesLiveForOneSecondInTheKernel) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   Serve();
   const auto entry = kernel().Lookup(FUSE_ROOT_ID, "a");
   ASSERT_TRUE(entry);
@@ -72,7 +72,7 @@ TEST_F(LookupTest, RepliesLiveForOneSecondInTheKernel) {
   EXPECT_EQ(attr->attr_valid, 1U);
 }
 
-TEST_F(LookupTest, AHotFileIsShownAsItIs) {
+TEST_F(LookupTest, APlainFileIsShownAsItIs) {
   source().Write("plain.txt", "hello");
   source().Write("fake.xz", "not compressed");
   Serve();
@@ -99,7 +99,7 @@ TEST_F(LookupTest, ADirectoryIsFoundAndFilesInIt) {
   EXPECT_EQ(ErrorOf(kernel().Lookup(file->nodeid, "x")), ENOTDIR);
 }
 
-TEST_F(LookupTest, ASymlinkIsNotFollowedAndOneToAColdFileLosesItsSuffix) {
+TEST_F(LookupTest, ASymlinkIsNotFollowedAndOneToACompressedFileLosesItsSuffix) {
   source().Write("target.xz", MakeXz("abc", 4096));
   std::filesystem::create_symlink("elsewhere", source().path() / "plain");
   std::filesystem::create_symlink("target.xz", source().path() / "link.xz");
@@ -120,7 +120,7 @@ TEST_F(LookupTest, ASymlinkIsNotFollowedAndOneToAColdFileLosesItsSuffix) {
 }
 
 TEST_F(LookupTest, WhatIsNotThereIsENOENT) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   ServeOneByOne();
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, "b")), ENOENT);
   EXPECT_EQ(ErrorOf(kernel().Lookup(FUSE_ROOT_ID, "b.xz")), ENOENT);
@@ -158,7 +158,7 @@ TEST_F(LookupTest, ANameOf255BytesThatIsThereIsLookedUpAndALongerOneIsTooLong) {
 
 TEST_F(LookupTest, NamesAreBytes) {
   const std::string name = "\xff\x01 \n\xc3";
-  WriteCold(name, "abc");
+  WriteCompressed(name, "abc");
   Serve();
   const auto entry = kernel().Lookup(FUSE_ROOT_ID, name);
   ASSERT_TRUE(entry);
@@ -186,21 +186,21 @@ TEST_F(LookupTest, AFileWhoseIndexIsDamagedShowsItsStoredSizeAndDoesNotOpen) {
 }
 
 TEST_F(LookupTest, TheSameFileIsTheSameNodeAndAReplacedOneIsANewNode) {
-  WriteCold("a", "old");
+  WriteCompressed("a", "old");
   source().Write("plain", "old");
   Serve();
-  const uint64_t cold = NodeOf("a");
-  const uint64_t hot = NodeOf("plain");
-  EXPECT_EQ(NodeOf("a"), cold);
+  const uint64_t compressed = NodeOf("a");
+  const uint64_t plain = NodeOf("plain");
+  EXPECT_EQ(NodeOf("a"), compressed);
   ReplaceStored("a.xz", MakeXz("newer", 4096));
   ReplaceStored("plain", "newer");
   const auto entry = kernel().Lookup(FUSE_ROOT_ID, "a");
   ASSERT_TRUE(entry);
-  EXPECT_NE(entry->nodeid, cold);
+  EXPECT_NE(entry->nodeid, compressed);
   EXPECT_EQ(entry->attr.size, 5U);
-  EXPECT_NE(NodeOf("plain"), hot);
-  EXPECT_EQ(ErrorOf(kernel().GetAttr(cold)), ESTALE);
-  EXPECT_EQ(ErrorOf(kernel().GetAttr(hot)), ESTALE);
+  EXPECT_NE(NodeOf("plain"), plain);
+  EXPECT_EQ(ErrorOf(kernel().GetAttr(compressed)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().GetAttr(plain)), ESTALE);
 }
 
 TEST_F(LookupTest, TheRootHasTheSourcesAttributes) {
@@ -223,7 +223,7 @@ TEST_F(LookupTest, StatFsIsTheSourcesWithRoomForTheSuffixInNames) {
 }
 
 TEST_F(LookupTest, ReadLinkOfWhatIsNoSymlinkFails) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   Serve();
   EXPECT_EQ(ErrorOf(kernel().ReadLink(NodeOf("a"))), EINVAL);
 }

@@ -24,7 +24,7 @@ class MalformedTest : public ProtocolTest {
  protected:
   void SetUp() override {
     ProtocolTest::SetUp();
-    WriteCold("a", text_, 4096);
+    WriteCompressed("a", text_, 4096);
     // One buffer receives all requests, so that what is behind a short one is known: see Wash.
     ServeOneByOne();
     node_ = NodeOf("a");

@@ -35,10 +35,10 @@ class OpenTest : public ProtocolTest {
 };
 
 TEST_F(OpenTest, OpeningForWritingIsEROFSOnAReadOnlyMount) {
-  WriteCold("cold", "text");
-  source().Write("hot", "text");
+  WriteCompressed("compressed", "text");
+  source().Write("plain", "text");
   Serve({.read_only = true});
-  for (const char* name : {"cold", "hot"}) {
+  for (const char* name : {"compressed", "plain"}) {
     const uint64_t node = NodeOf(name);
     for (const int flags : {O_WRONLY, O_RDWR, O_WRONLY | O_APPEND, O_RDWR | O_TRUNC, O_ACCMODE}) {
       EXPECT_EQ(ErrorOf(kernel().Open(node, static_cast<uint32_t>(flags))), EROFS)
@@ -48,7 +48,7 @@ TEST_F(OpenTest, OpeningForWritingIsEROFSOnAReadOnlyMount) {
 }
 
 TEST_F(OpenTest, FlagsThatDoNotWriteAreAccepted) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   Serve();
   const uint64_t node = NodeOf("a");
   for (const int flags : {O_RDONLY, O_NONBLOCK, O_NOATIME, O_DIRECT, O_LARGEFILE, O_SYNC}) {
@@ -69,32 +69,32 @@ TEST_F(OpenTest, WhatIsNoRegularFileDoesNotOpen) {
 }
 
 TEST_F(OpenTest, TheKernelKeepsItsPagesWhileTheStoredFileIsTheSame) {
-  WriteCold("cold", "text");
-  source().Write("hot", "text");
+  WriteCompressed("compressed", "text");
+  source().Write("plain", "text");
   os_.SetAge(60);
   Serve({.os = &os_});
-  // A node of a cold file is one version of it: what is cached of the node is always good.
-  const uint64_t cold = NodeOf("cold");
-  EXPECT_TRUE(kernel().Open(cold)->open_flags & FOPEN_KEEP_CACHE);
-  const uint64_t hot = NodeOf("hot");
-  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE) << "nothing is known yet";
-  EXPECT_TRUE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
-  source().Write("hot", "longer text");
-  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
-  EXPECT_TRUE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
+  // A node of a compressed file is one version of it: what is cached of the node is always good.
+  const uint64_t compressed = NodeOf("compressed");
+  EXPECT_TRUE(kernel().Open(compressed)->open_flags & FOPEN_KEEP_CACHE);
+  const uint64_t plain = NodeOf("plain");
+  EXPECT_FALSE(kernel().Open(plain)->open_flags & FOPEN_KEEP_CACHE) << "nothing is known yet";
+  EXPECT_TRUE(kernel().Open(plain)->open_flags & FOPEN_KEEP_CACHE);
+  source().Write("plain", "longer text");
+  EXPECT_FALSE(kernel().Open(plain)->open_flags & FOPEN_KEEP_CACHE);
+  EXPECT_TRUE(kernel().Open(plain)->open_flags & FOPEN_KEEP_CACHE);
 }
 
-TEST_F(OpenTest, PagesOfAHotFileThatChangedJustNowAreNotTrusted) {
-  source().Write("hot", "text");
+TEST_F(OpenTest, PagesOfAPlainFileThatChangedJustNowAreNotTrusted) {
+  source().Write("plain", "text");
   Serve();
-  const uint64_t hot = NodeOf("hot");
-  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE);
-  EXPECT_FALSE(kernel().Open(hot)->open_flags & FOPEN_KEEP_CACHE)
+  const uint64_t plain = NodeOf("plain");
+  EXPECT_FALSE(kernel().Open(plain)->open_flags & FOPEN_KEEP_CACHE);
+  EXPECT_FALSE(kernel().Open(plain)->open_flags & FOPEN_KEEP_CACHE)
       << "it may change again within the same clock tick";
 }
 
 TEST_F(OpenTest, TheKernelNeedNotFlushAndMustNotBypassItsCache) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   Serve();
   const auto opened = kernel().Open(NodeOf("a"));
   ASSERT_TRUE(opened);
@@ -103,16 +103,16 @@ TEST_F(OpenTest, TheKernelNeedNotFlushAndMustNotBypassItsCache) {
 }
 
 TEST_F(OpenTest, ANodeWhoseFileWasReplacedIsESTALE) {
-  WriteCold("cold", "old text");
-  source().Write("hot", "old text");
+  WriteCompressed("compressed", "old text");
+  source().Write("plain", "old text");
   Serve();
-  const uint64_t cold = NodeOf("cold");
-  const uint64_t hot = NodeOf("hot");
-  ReplaceStored("cold.xz", MakeXz("new text", 4096));
-  ReplaceStored("hot", "new text");
-  EXPECT_EQ(ErrorOf(kernel().Open(cold)), ESTALE);
-  EXPECT_EQ(ErrorOf(kernel().Open(hot)), ESTALE);
-  for (const char* name : {"cold", "hot"}) {
+  const uint64_t compressed = NodeOf("compressed");
+  const uint64_t plain = NodeOf("plain");
+  ReplaceStored("compressed.xz", MakeXz("new text", 4096));
+  ReplaceStored("plain", "new text");
+  EXPECT_EQ(ErrorOf(kernel().Open(compressed)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().Open(plain)), ESTALE);
+  for (const char* name : {"compressed", "plain"}) {
     const uint64_t node = NodeOf(name);
     EXPECT_EQ(kernel().Read(node, OpenNode(node), 0, 100).value_or("?"), "new text");
   }
@@ -120,23 +120,23 @@ TEST_F(OpenTest, ANodeWhoseFileWasReplacedIsESTALE) {
 
 // Then its descriptor is still open and would give the old bytes under the new file's name.
 TEST_F(OpenTest, ANodeWhoseFileWasReplacedIsESTALEAlsoWhileItIsOpen) {
-  WriteCold("cold", "old text");
-  source().Write("hot", "old text");
+  WriteCompressed("compressed", "old text");
+  source().Write("plain", "old text");
   Serve();
-  const uint64_t cold = NodeOf("cold");
-  const uint64_t hot = NodeOf("hot");
-  for (const uint64_t node : {cold, hot}) {
+  const uint64_t compressed = NodeOf("compressed");
+  const uint64_t plain = NodeOf("plain");
+  for (const uint64_t node : {compressed, plain}) {
     EXPECT_EQ(kernel().Read(node, OpenNode(node), 0, 100).value_or("?"), "old text");
   }
-  ReplaceStored("cold.xz", MakeXz("new text", 4096));
-  ReplaceStored("hot", "new text");
-  EXPECT_EQ(ErrorOf(kernel().Open(cold)), ESTALE);
-  EXPECT_EQ(ErrorOf(kernel().Open(hot)), ESTALE);
+  ReplaceStored("compressed.xz", MakeXz("new text", 4096));
+  ReplaceStored("plain", "new text");
+  EXPECT_EQ(ErrorOf(kernel().Open(compressed)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().Open(plain)), ESTALE);
 }
 
 TEST_F(OpenTest, TheBytesThatALookupLeftAreNotGivenForAReplacedOrRewrittenFile) {
   for (const char* name : {"replaced", "rewritten"}) {
-    WriteCold(name, "old text");
+    WriteCompressed(name, "old text");
   }
   Serve();
   const uint64_t replaced = NodeOf("replaced");
@@ -157,7 +157,7 @@ TEST_F(OpenTest, ASmallOpenFileThatIsReplacedOrRewrittenNeverGivesAMixture) {
   const std::string old_text = SomeText(9000, 1);
   const std::string new_text = SomeText(9000, 2);
   for (const char* name : {"replaced", "rewritten", "removed"}) {
-    WriteCold(name, old_text, 4096);
+    WriteCompressed(name, old_text, 4096);
   }
   Serve({.os = &os_});
   for (const std::string name : {"replaced", "rewritten", "removed"}) {
@@ -178,7 +178,7 @@ TEST_F(OpenTest, ASmallOpenFileThatIsReplacedOrRewrittenNeverGivesAMixture) {
 }
 
 TEST_F(OpenTest, AFileThatIsReplacedWhileALookupReadsItIsNotRemembered) {
-  WriteCold("a", "old text");
+  WriteCompressed("a", "old text");
   Serve({.single_threaded = true, .os = &os_});
   int calls = 0;
   os_.SetHook([&](const std::string& name) {
@@ -201,10 +201,10 @@ TEST_F(OpenTest, AFileThatIsReplacedWhileALookupReadsItIsNotRemembered) {
 }
 
 TEST_F(OpenTest, ANodeWhoseFileWasRemovedIsESTALE) {
-  WriteCold("cold", "old text");
-  source().Write("hot", "old text");
+  WriteCompressed("compressed", "old text");
+  source().Write("plain", "old text");
   Serve();
-  for (const char* name : {"cold", "hot"}) {
+  for (const char* name : {"compressed", "plain"}) {
     const uint64_t node = NodeOf(name);
     std::filesystem::remove(source().path() / name);
     std::filesystem::remove(source().path() / (std::string(name) + ".xz"));
@@ -217,41 +217,43 @@ TEST_F(OpenTest, ANodeWhoseFileWasRemovedIsESTALE) {
 TEST_F(OpenTest, AnOpenFileThatIsReplacedKeepsItsBytesOrFails) {
   const std::string old_text = SomeText(300000, 1);
   const std::string new_text = SomeText(400000, 2);
-  WriteCold("cold", old_text, 20000);
-  source().Write("hot", old_text);
+  WriteCompressed("compressed", old_text, 20000);
+  source().Write("plain", old_text);
   Serve();
-  const uint64_t cold = NodeOf("cold");
-  const uint64_t cold_handle = OpenNode(cold);
-  const uint64_t hot = NodeOf("hot");
-  const uint64_t hot_handle = OpenNode(hot);
-  EXPECT_EQ(kernel().Read(cold, cold_handle, 0, 10).value_or("?"), old_text.substr(0, 10));
-  ReplaceStored("cold.xz", MakeXz(new_text, 20000));
-  ReplaceStored("hot", new_text);
+  const uint64_t compressed = NodeOf("compressed");
+  const uint64_t compressed_handle = OpenNode(compressed);
+  const uint64_t plain = NodeOf("plain");
+  const uint64_t plain_handle = OpenNode(plain);
+  EXPECT_EQ(kernel().Read(compressed, compressed_handle, 0, 10).value_or("?"),
+            old_text.substr(0, 10));
+  ReplaceStored("compressed.xz", MakeXz(new_text, 20000));
+  ReplaceStored("plain", new_text);
 
-  EXPECT_TRUE(ReadOld(cold, cold_handle, old_text) == old_text) << "its descriptor is open";
-  EXPECT_TRUE(ReadOld(hot, hot_handle, old_text) == old_text);
-  const auto attr = kernel().GetAttr(cold);
+  EXPECT_TRUE(ReadOld(compressed, compressed_handle, old_text) == old_text)
+      << "its descriptor is open";
+  EXPECT_TRUE(ReadOld(plain, plain_handle, old_text) == old_text);
+  const auto attr = kernel().GetAttr(compressed);
   ASSERT_TRUE(attr) << "who has it open can fstat it";
   EXPECT_EQ(attr->attr.size, old_text.size());
 
-  const auto entry = kernel().Lookup(FUSE_ROOT_ID, "cold");
+  const auto entry = kernel().Lookup(FUSE_ROOT_ID, "compressed");
   ASSERT_TRUE(entry);
-  EXPECT_NE(entry->nodeid, cold) << "or the kernel would mix the pages of both";
+  EXPECT_NE(entry->nodeid, compressed) << "or the kernel would mix the pages of both";
   EXPECT_EQ(entry->attr.size, new_text.size());
   const uint64_t handle = OpenNode(entry->nodeid);
   EXPECT_TRUE(ReadOld(entry->nodeid, handle, new_text) == new_text);
-  EXPECT_TRUE(ReadOld(cold, cold_handle, old_text) == old_text);
+  EXPECT_TRUE(ReadOld(compressed, compressed_handle, old_text) == old_text);
 }
 
-TEST_F(OpenTest, AnOpenColdFileThatIsRewrittenInPlaceNeverGivesMixedBytes) {
+TEST_F(OpenTest, AnOpenCompressedFileThatIsRewrittenInPlaceNeverGivesMixedBytes) {
   const std::string old_text = SomeText(300000, 1);
   const std::string new_text = SomeText(290000, 2);
-  WriteCold("a", old_text, 20000);
+  WriteCompressed("a", old_text, 20000);
   Serve();
   const uint64_t node = NodeOf("a");
   const uint64_t handle = OpenNode(node);
   EXPECT_EQ(kernel().Read(node, handle, 0, 10).value_or("?"), old_text.substr(0, 10));
-  WriteCold("a", new_text, 20000);
+  WriteCompressed("a", new_text, 20000);
   for (uint64_t offset = 0; offset < old_text.size(); offset += 10000) {
     const auto got = kernel().Read(node, handle, offset, 10000);
     EXPECT_TRUE(got ? *got == old_text.substr(offset, 10000) : got.error().code == ESTALE)
@@ -262,7 +264,7 @@ TEST_F(OpenTest, AnOpenColdFileThatIsRewrittenInPlaceNeverGivesMixedBytes) {
 
 TEST_F(OpenTest, AnOpenFileIsNotDisturbedByAChangeOfItsAttributesOrName) {
   const std::string text = SomeText(300000);
-  WriteCold("a", text, 20000);
+  WriteCompressed("a", text, 20000);
   Serve();
   const uint64_t node = NodeOf("a");
   const uint64_t handle = OpenNode(node);
@@ -275,7 +277,7 @@ TEST_F(OpenTest, AnOpenFileIsNotDisturbedByAChangeOfItsAttributesOrName) {
 }
 
 TEST_F(OpenTest, EachOpenHasAHandleOfItsOwn) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   Serve();
   const uint64_t node = NodeOf("a");
   // The fake kernel fails the test if a handle is given out twice.

@@ -122,8 +122,8 @@ void ProtocolTest::Serve(TestSession::Setup setup) {
   session_ = std::make_unique<TestSession>(source_, std::move(setup));
 }
 
-void ProtocolTest::WriteCold(const std::string& logical, std::string_view plain,
-                             size_t block_bytes) {
+void ProtocolTest::WriteCompressed(const std::string& logical, std::string_view plain,
+                                   size_t block_bytes) {
   source_.Write(logical + ".xz", MakeXz(plain, block_bytes));
 }
 

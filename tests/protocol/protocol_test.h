@@ -117,7 +117,8 @@ class ProtocolTest : public testing::Test {
   TestSession& session() { return *session_; }
 
   // Stores `plain` as `logical`.xz in Blocks of `block_bytes`.
-  void WriteCold(const std::string& logical, std::string_view plain, size_t block_bytes = 4096);
+  void WriteCompressed(const std::string& logical, std::string_view plain,
+                       size_t block_bytes = 4096);
   // Replaces a stored file by rename, as editors and tar do.
   void ReplaceStored(const std::string& name, std::string_view content);
   struct stat StatStored(const std::string& name) const;

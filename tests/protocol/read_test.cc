@@ -21,13 +21,13 @@ std::string MixedXz(const std::string& text) {
 
 class ReadTest : public ProtocolTest {
  protected:
-  // Serves `text` as "cold" and "hot" and opens both.
+  // Serves `text` as "compressed" and "plain" and opens both.
   void ServeText(const std::string& text, TestSession::Setup setup = {}) {
     text_ = text;
-    source().Write("cold.xz", MixedXz(text));
-    source().Write("hot", text);
+    source().Write("compressed.xz", MixedXz(text));
+    source().Write("plain", text);
     Serve(std::move(setup));
-    for (const char* name : {"cold", "hot"}) {
+    for (const char* name : {"compressed", "plain"}) {
       const uint64_t node = NodeOf(name);
       files_.push_back({name, node, OpenNode(node)});
     }
@@ -83,9 +83,9 @@ TEST_F(ReadTest, AtAndBeyondTheEndThereIsNothing) {
       ExpectRead(file, offset, 4096);
     }
   }
-  const Opened& cold = files_.front();
-  ExpectRead(cold, std::numeric_limits<int64_t>::max(), 4096);
-  ExpectRead(cold, std::numeric_limits<int64_t>::max() - 100, 4096);
+  const Opened& compressed = files_.front();
+  ExpectRead(compressed, std::numeric_limits<int64_t>::max(), 4096);
+  ExpectRead(compressed, std::numeric_limits<int64_t>::max() - 100, 4096);
 }
 
 TEST_F(ReadTest, ZeroBytesAreAnEmptyAnswer) {
@@ -119,7 +119,7 @@ TEST_F(ReadTest, AReadOfAMebibyteIsOneAnswer) {
 }
 
 TEST_F(ReadTest, AnEmptyFileReadsAsEmpty) {
-  WriteCold("a", "");
+  WriteCompressed("a", "");
   Serve();
   const uint64_t node = NodeOf("a");
   const uint64_t handle = OpenNode(node);

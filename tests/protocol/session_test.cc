@@ -42,7 +42,7 @@ TEST_F(InitTest, InitAgreesOnVersionSevenAndTellsOurLimits) {
 }
 
 TEST_F(InitTest, AKernelWithoutOptionalFeaturesIsServedToo) {
-  WriteCold("a", "some text");
+  WriteCompressed("a", "some text");
   Serve({.with_init = false});
   session().StartServing();
   const auto init = kernel().Init(/*flags=*/0);
@@ -54,7 +54,7 @@ TEST_F(InitTest, AKernelWithoutOptionalFeaturesIsServedToo) {
 }
 
 TEST_F(InitTest, AKernelOfBeforeTheLongInitRequestIsServedToo) {
-  WriteCold("a", "some text");
+  WriteCompressed("a", "some text");
   Serve({.with_init = false});
   session().StartServing();
   // Up to 7.35 the request ends after the flags.
@@ -191,7 +191,7 @@ TEST_P(SessionTest, ASessionThatIsNeverServedGoesAway) {
 }
 
 TEST_P(SessionTest, ARequestThatIsWorkedOnWhenStopComesIsAnswered) {
-  WriteCold("a", "text");
+  WriteCompressed("a", "text");
   for (int i = 0; i < kRounds; ++i) {
     CountingOs os;
     std::atomic<bool> entered{false};
@@ -214,7 +214,7 @@ TEST_P(SessionTest, ARequestThatIsWorkedOnWhenStopComesIsAnswered) {
 
 TEST_P(SessionTest, AKernelThatGoesWhileRequestsAreInFlightIsSurvived) {
   for (int i = 0; i < 20; ++i) {
-    WriteCold("f" + std::to_string(i), SomeText(5000));
+    WriteCompressed("f" + std::to_string(i), SomeText(5000));
   }
   fuse_read_in listing = {};
   listing.size = 4096;

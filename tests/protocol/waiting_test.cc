@@ -74,8 +74,8 @@ class HeldStoreTest : public ProtocolTest {
 
   void SetUp() override {
     ProtocolTest::SetUp();
-    WriteCold("a", text_, 64 << 10);
-    WriteCold("b", text_, 64 << 10);
+    WriteCompressed("a", text_, 64 << 10);
+    WriteCompressed("b", text_, 64 << 10);
     Serve({.before_store = [this](uint64_t) { gate_.Pass(); }});
     a_ = NodeOf("a");
     reader_ = OpenNode(a_);
@@ -192,13 +192,13 @@ class HeldCommitTest : public ProtocolTest {
     ProtocolTest::TearDown();
   }
   void ServeClosers() {
-    WriteCold("cold", text_, 64 << 10);
+    WriteCompressed("compressed", text_, 64 << 10);
     Serve({.os = &os_, .options = [](Options& options) {
              options.sync_close = true;
              options.settle_s = 3600;
              options.preset = 0;
            }});
-    cold_ = NodeOf("cold");
+    cold_ = NodeOf("compressed");
     reader_ = OpenNode(cold_);
     // Makes the session, which syncs it.
     const uint64_t first = NodeOf("f");
@@ -215,7 +215,7 @@ class HeldCommitTest : public ProtocolTest {
     EXPECT_EQ(kernel().Ask(FUSE_WRITE, node, WriteBody(opened->fh, SomeText(5000))).error, 0);
     return kernel().Send(FUSE_FLUSH, node, FlushBody(opened->fh));
   }
-  void ReadCold(uint64_t offset) {
+  void ReadCompressed(uint64_t offset) {
     const auto got = kernel().Read(cold_, reader_, offset, 4096);
     ASSERT_TRUE(got) << got.error().message;
     ASSERT_EQ(*got, text_.substr(offset, 4096));
@@ -237,10 +237,10 @@ TEST_F(HeldCommitTest, AThousandClosesThatWaitForCommitsKeepNoReadWaiting) {
   for (int i = 0; i < kMany; ++i) {
     closes.push_back(WriteAndClose("f" + std::to_string(i)));
   }
-  ReadCold(300 << 10);
+  ReadCompressed(300 << 10);
   EXPECT_EQ(kernel().unanswered_count(), closes.size());
   kernel().Interrupt(closes[7]);
-  ReadCold(400 << 10);
+  ReadCompressed(400 << 10);
   EXPECT_EQ(kernel().unanswered_count(), closes.size()) << "a signal doesn't end a close";
   os_.gate.Open();
   for (const uint64_t unique : closes) {
@@ -257,7 +257,7 @@ TEST_F(HeldCommitTest, AThousandCommandsThatWaitForCommitsKeepNoReadWaiting) {
   for (int i = 0; i < kMany; ++i) {
     syncs.push_back(kernel().Send(FUSE_GETXATTR, FUSE_ROOT_ID, CommandBody("user.xzfs.cmd.sync")));
   }
-  ReadCold(300 << 10);
+  ReadCompressed(300 << 10);
   EXPECT_EQ(kernel().unanswered_count(), syncs.size() + 1);
   kernel().Interrupt(syncs[7]);
   EXPECT_EQ(kernel().Await(syncs[7]).error, EINTR);
@@ -277,7 +277,7 @@ class LeasedOs : public ForwardingOs {
 
  protected:
   int Before(std::string_view call, const std::string& name) override {
-    return call == "OpenBeneath" && name == "hot" && is_leased ? -EWOULDBLOCK : 0;
+    return call == "OpenBeneath" && name == "plain" && is_leased ? -EWOULDBLOCK : 0;
   }
 };
 
@@ -285,18 +285,18 @@ class LeasedTest : public ProtocolTest {
  protected:
   void SetUp() override {
     ProtocolTest::SetUp();
-    source().Write("hot", "hello");
+    source().Write("plain", "hello");
     source().Write("other", "text");
     Serve({.os = &os_});
-    hot_ = NodeOf("hot");
+    plain_ = NodeOf("plain");
     for (int i = 0; i < kFew; ++i) {
-      waiting_.push_back(kernel().Send(FUSE_OPEN, hot_, OpenBody(O_RDWR)));
-      waiting_.push_back(kernel().Send(FUSE_SETATTR, hot_, TruncateBody(3)));
+      waiting_.push_back(kernel().Send(FUSE_OPEN, plain_, OpenBody(O_RDWR)));
+      waiting_.push_back(kernel().Send(FUSE_SETATTR, plain_, TruncateBody(3)));
     }
   }
 
   LeasedOs os_;
-  uint64_t hot_ = 0;
+  uint64_t plain_ = 0;
   std::vector<uint64_t> waiting_;
 };
 
@@ -308,7 +308,7 @@ TEST_F(LeasedTest, WhoWaitsForAnotherMountsCommitKeepsNobodyWaiting) {
   for (const uint64_t unique : waiting_) {
     EXPECT_EQ(kernel().Await(unique).error, 0);
   }
-  EXPECT_EQ(kernel().GetAttr(hot_)->attr.size, 3U);
+  EXPECT_EQ(kernel().GetAttr(plain_)->attr.size, 3U);
 }
 
 TEST_F(LeasedTest, ASignalEndsThatWait) {
@@ -318,7 +318,7 @@ TEST_F(LeasedTest, ASignalEndsThatWait) {
   for (const uint64_t unique : waiting_) {
     EXPECT_EQ(kernel().Await(unique).error, EINTR);
   }
-  EXPECT_EQ(kernel().GetAttr(hot_)->attr.size, 5U);
+  EXPECT_EQ(kernel().GetAttr(plain_)->attr.size, 5U);
 }
 
 // Holds whoever reads the older formats behind their first bytes: for the size, which isn't in

@@ -58,8 +58,8 @@ class XattrTest : public ProtocolTest {
                               {"user.large", std::string(XATTR_SIZE_MAX, 'x')},
                               {"user.xzfs.info", "a stored one that poses as ours"}};
     os_.attributes["."] = {{"user.root", "value"}};
-    WriteCold("a", SomeText(10000), 1000);
-    source().Write("hot", "text");
+    WriteCompressed("a", SomeText(10000), 1000);
+    source().Write("plain", "text");
     Serve({.os = &os_});
   }
 
@@ -67,7 +67,7 @@ class XattrTest : public ProtocolTest {
   Result<std::string> Get(uint64_t node, const std::string& key) {
     const auto size = kernel().GetXattrSize(node, key);
     if (!size) {
-      return tl::unexpected(size.error());
+      return Failure(size.error());
     }
     return kernel().GetXattr(node, key, *size == 0 ? 1 : *size);
   }
@@ -98,7 +98,7 @@ TEST_F(XattrTest, AStoredAttributeIsAnsweredBySizeAndByValue) {
 
 TEST_F(XattrTest, AnAttributeThatIsNotThereIsENODATA) {
   ServeAttributes();
-  for (const uint64_t node : {NodeOf("a"), NodeOf("hot"), uint64_t{FUSE_ROOT_ID}}) {
+  for (const uint64_t node : {NodeOf("a"), NodeOf("plain"), uint64_t{FUSE_ROOT_ID}}) {
     for (const char* key : {"user.none", "user.xzfs.none", "user.xzfs.", "security.capability"}) {
       EXPECT_EQ(ErrorOf(kernel().GetXattrSize(node, key)), ENODATA) << key;
       EXPECT_EQ(ErrorOf(kernel().GetXattr(node, key, 100)), ENODATA) << key;
@@ -114,8 +114,8 @@ TEST_F(XattrTest, TheListIsAnsweredBySizeAndByValueAndDoesNotShowOurs) {
   EXPECT_EQ(kernel().ListXattr(node, static_cast<uint32_t>(names.size())).value_or("?"), names);
   EXPECT_EQ(kernel().ListXattr(node, 65536).value_or("?"), names);
   EXPECT_EQ(ErrorOf(kernel().ListXattr(node, static_cast<uint32_t>(names.size()) - 1)), ERANGE);
-  EXPECT_EQ(kernel().ListXattrSize(NodeOf("hot")).value_or(999), 0U);
-  EXPECT_EQ(kernel().ListXattr(NodeOf("hot"), 100).value_or("?"), "");
+  EXPECT_EQ(kernel().ListXattrSize(NodeOf("plain")).value_or(999), 0U);
+  EXPECT_EQ(kernel().ListXattr(NodeOf("plain"), 100).value_or("?"), "");
   EXPECT_EQ(kernel().ListXattr(FUSE_ROOT_ID, 100).value_or("?"), std::string("user.root\0", 10));
 }
 
@@ -150,27 +150,27 @@ TEST_F(XattrTest, StatsFollowTheSizeProtocolWhileTheyChange) {
 TEST_F(XattrTest, StatsBelongToTheRootAlone) {
   ServeAttributes();
   std::filesystem::create_directory(source().path() / "d");
-  for (const char* name : {"a", "hot", "d"}) {
+  for (const char* name : {"a", "plain", "d"}) {
     EXPECT_EQ(ErrorOf(Get(NodeOf(name), "user.xzfs.stats")), ENODATA) << name;
   }
 }
 
 TEST_F(XattrTest, InfoTellsHowAFileIsStored) {
   ServeAttributes();
-  const Json cold = GetJson(NodeOf("a"), "user.xzfs.info");
-  ASSERT_TRUE(cold.is_object()) << "and not the stored attribute of that name";
-  EXPECT_EQ(cold.value("stored_name", ""), "a.xz");
-  EXPECT_EQ(cold.value("state", ""), "cold");
-  EXPECT_EQ(cold.value("plain_size", 0), 10000);
-  EXPECT_EQ(cold.value("stored_size", 0), StatStored("a.xz").st_size);
-  EXPECT_EQ(cold.value("streams", 0), 1);
-  EXPECT_EQ(cold.value("blocks", 0), 10);
-  EXPECT_EQ(cold.value("largest_block", 0), 1000);
+  const Json compressed = GetJson(NodeOf("a"), "user.xzfs.info");
+  ASSERT_TRUE(compressed.is_object()) << "and not the stored attribute of that name";
+  EXPECT_EQ(compressed.value("stored_name", ""), "a.xz");
+  EXPECT_EQ(compressed.value("state", ""), "compressed");
+  EXPECT_EQ(compressed.value("plain_size", 0), 10000);
+  EXPECT_EQ(compressed.value("stored_size", 0), StatStored("a.xz").st_size);
+  EXPECT_EQ(compressed.value("streams", 0), 1);
+  EXPECT_EQ(compressed.value("blocks", 0), 10);
+  EXPECT_EQ(compressed.value("largest_block", 0), 1000);
 
-  const Json hot = GetJson(NodeOf("hot"), "user.xzfs.info");
-  EXPECT_EQ(hot.value("state", ""), "hot");
-  EXPECT_EQ(hot.value("stored_name", ""), "hot");
-  EXPECT_EQ(hot.value("plain_size", 0), 4);
+  const Json plain = GetJson(NodeOf("plain"), "user.xzfs.info");
+  EXPECT_EQ(plain.value("state", ""), "plain");
+  EXPECT_EQ(plain.value("stored_name", ""), "plain");
+  EXPECT_EQ(plain.value("plain_size", 0), 4);
 }
 
 TEST_F(XattrTest, InfoOfADamagedFileSaysSo) {
@@ -186,7 +186,7 @@ TEST_F(XattrTest, InfoOfADamagedFileSaysSo) {
 
 TEST_F(XattrTest, InfoIsJsonWhateverTheNameIs) {
   const std::string name = "\xff\"\n\xc3";
-  WriteCold(name, "text");
+  WriteCompressed(name, "text");
   ServeAttributes();
   EXPECT_TRUE(GetJson(NodeOf(name), "user.xzfs.info").is_object());
 }

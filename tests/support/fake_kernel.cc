@@ -338,7 +338,7 @@ Status FakeKernel::Release(uint64_t node, uint64_t handle) {
   fuse_release_in in = {};
   in.fh = handle;
   const auto reply = AskForBytes(FUSE_RELEASE, node, BytesOf(in), 0);
-  return reply ? Status() : tl::unexpected(reply.error());
+  return reply ? Status() : Failure(reply.error());
 }
 
 void FakeKernel::ReleaseAll() {
@@ -360,14 +360,14 @@ Status FakeKernel::ReleaseDir(uint64_t node, uint64_t handle) {
   fuse_release_in in = {};
   in.fh = handle;
   const auto reply = AskForBytes(FUSE_RELEASEDIR, node, BytesOf(in), 0);
-  return reply ? Status() : tl::unexpected(reply.error());
+  return reply ? Status() : Failure(reply.error());
 }
 
 Result<std::vector<FakeKernel::DirLine>> FakeKernel::AskForLines(uint32_t opcode, uint64_t node,
                                                                  uint64_t offset, uint32_t size) {
   auto bytes = AskForBytes(opcode, node, ReadBody(0, offset, size), size);
   if (!bytes) {
-    return tl::unexpected(bytes.error());
+    return Failure(bytes.error());
   }
   const bool plus = opcode == FUSE_READDIRPLUS;
   std::vector<DirLine> lines;
@@ -412,14 +412,14 @@ Result<std::vector<FakeKernel::DirLine>> FakeKernel::ReadDirPlus(uint64_t node, 
 }
 
 Result<fuse_kstatfs> FakeKernel::StatFs(uint64_t node) {
-  return AskFor<fuse_statfs_out>(FUSE_STATFS, node, {}).map([](const fuse_statfs_out& out) {
+  return AskFor<fuse_statfs_out>(FUSE_STATFS, node, {}).transform([](const fuse_statfs_out& out) {
     return out.st;
   });
 }
 
 Result<uint32_t> FakeKernel::GetXattrSize(uint64_t node, std::string_view name) {
   return AskFor<fuse_getxattr_out>(FUSE_GETXATTR, node, XattrBody(name, 0))
-      .map([](const fuse_getxattr_out& out) { return out.size; });
+      .transform([](const fuse_getxattr_out& out) { return out.size; });
 }
 
 Result<std::string> FakeKernel::GetXattr(uint64_t node, std::string_view name, uint32_t size) {
@@ -428,7 +428,7 @@ Result<std::string> FakeKernel::GetXattr(uint64_t node, std::string_view name, u
 
 Result<uint32_t> FakeKernel::ListXattrSize(uint64_t node) {
   return AskFor<fuse_getxattr_out>(FUSE_LISTXATTR, node, BytesOf(fuse_getxattr_in{}))
-      .map([](const fuse_getxattr_out& out) { return out.size; });
+      .transform([](const fuse_getxattr_out& out) { return out.size; });
 }
 
 Result<std::string> FakeKernel::ListXattr(uint64_t node, uint32_t size) {

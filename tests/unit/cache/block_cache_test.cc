@@ -196,7 +196,7 @@ TEST_F(BlockCacheTest, TheFirstVisitCountsOnceInWhateverOrderItsPiecesArrive) {
   }
 }
 
-TEST_F(BlockCacheTest, WhatIsHotCannotTakeMoreThanHalf) {
+TEST_F(BlockCacheTest, WhatIsReadAgainCannotTakeMoreThanHalf) {
   for (int visit = 0; visit < 3; ++visit) {
     for (uint64_t offset = 0; offset < 10; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -297,7 +297,7 @@ TEST_F(BlockCacheTest, DecodeAheadHoldsAtMostAQuarterOfTheBudget) {
   EXPECT_EQ(budget_.used(), 2 * kUnit);
 }
 
-TEST_F(BlockCacheTest, DecodeAheadDoesNotEvictWhatIsHot) {
+TEST_F(BlockCacheTest, DecodeAheadDoesNotEvictWhatIsReadAgain) {
   for (int visit = 0; visit < 2; ++visit) {
     for (uint64_t offset = 0; offset < 5; ++offset) {
       ASSERT_TRUE(Load(offset));

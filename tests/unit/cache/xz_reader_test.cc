@@ -189,14 +189,14 @@ TEST_F(XzReaderTest, ASequentialReaderGetsBlocksDecodedAhead) {
   EXPECT_EQ(engine_.stats.decoded_bytes.Get(), plain.size());
 }
 
-TEST_F(XzReaderTest, AScanWhoseRequestsArriveOutOfOrderDoesNotFlushWhatIsHot) {
+TEST_F(XzReaderTest, AScanWhoseRequestsArriveOutOfOrderDoesNotFlushWhatIsReadAgain) {
   engine_.Start();
-  const std::string hot = SomeText(4 * kMiB, 1);
-  const auto hot_reader =
-      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(hot, kMiB)), hot.size());
+  const std::string plain = SomeText(4 * kMiB, 1);
+  const auto busy_reader =
+      MakeReader(engine_, std::make_shared<MemFile>(MakeXz(plain, kMiB)), plain.size());
   for (int visit = 0; visit < 3; ++visit) {
     for (const size_t block : {2u, 0u, 3u, 1u}) {
-      ReadString(*hot_reader, block * kMiB + 500 * kKiB, 4 * kKiB);
+      ReadString(*busy_reader, block * kMiB + 500 * kKiB, 4 * kKiB);
     }
   }
   const std::string large = SomeText(64 * kMiB, 2);
@@ -208,7 +208,7 @@ TEST_F(XzReaderTest, AScanWhoseRequestsArriveOutOfOrderDoesNotFlushWhatIsHot) {
   }
   const uint64_t misses = engine_.stats.cache_misses.Get();
   for (const size_t block : {2u, 0u, 3u, 1u}) {
-    ReadString(*hot_reader, block * kMiB + 500 * kKiB, 4 * kKiB);
+    ReadString(*busy_reader, block * kMiB + 500 * kKiB, 4 * kKiB);
   }
   EXPECT_EQ(engine_.stats.cache_misses.Get(), misses);
 }

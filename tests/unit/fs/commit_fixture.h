@@ -103,13 +103,13 @@ int CodeOf(const Result<T>& result) {
 class CommitTest : public testing::Test {
  protected:
   void SetUp() override {
-    source_.Write("cold.xz", XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
+    source_.Write("compressed.xz", XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
     MountAgain();
   }
 
   void MountAgain() {
     Start();
-    const auto found = mount_->lookups.Lookup(kRootNode, "cold");
+    const auto found = mount_->lookups.Lookup(kRootNode, "compressed");
     ASSERT_TRUE(found) << found.error().message;
     id_ = found->node;
   }

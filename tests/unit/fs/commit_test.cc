@@ -30,20 +30,20 @@ TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfALinkSucceeds) {
 TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfARenameSucceeds) {
   Edit();
   CommitBeforeNext("Rename");
-  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "cold", kRootNode, "moved", 0));
+  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "moved", 0));
   ExpectCommitted();
 }
 
 TEST_F(CommitTest, AFileIsCommittedThoughSomebodyElseHasChangedItsMode) {
   Edit();
-  std::filesystem::permissions(source_.path() / "cold.xz", std::filesystem::perms::owner_all);
+  std::filesystem::permissions(source_.path() / "compressed.xz", std::filesystem::perms::owner_all);
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(At(12'345, id_), 'X');
 }
 
 TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
   const auto other = MakeMount(Os::Real());
-  const auto found = other->lookups.Lookup(kRootNode, "cold");
+  const auto found = other->lookups.Lookup(kRootNode, "compressed");
   ASSERT_TRUE(found);
   Edit('X', 1);
   os_.BeforeNext("Rename", [&] {  // all looks have been taken
@@ -54,7 +54,7 @@ TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
   EXPECT_NE(CodeOf(mount_->commits.SyncCommits()), 0);
   (void)mount_->commits.SyncCommits();
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 1U) << "the changes are in lost+found";
-  const auto now = mount_->lookups.Lookup(kRootNode, "cold");
+  const auto now = mount_->lookups.Lookup(kRootNode, "compressed");
   ASSERT_TRUE(now);
   EXPECT_EQ(At(1, now->node), 'c');
   EXPECT_EQ(At(2, now->node), 'O');
@@ -62,7 +62,7 @@ TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
 }
 
 TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
-  for (const char* name : {"cold.xz", "plain"}) {
+  for (const char* name : {"compressed.xz", "plain"}) {
     source_.Write("plain", "text");
     MountAgain();
     const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
@@ -74,7 +74,7 @@ TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
     (void)mount_->commits.SyncCommits();
     EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U) << name;
     std::filesystem::remove(source_.path() / name);
-    source_.Write("cold.xz", XzBuilder().AddStream("text", 10).bytes());
+    source_.Write("compressed.xz", XzBuilder().AddStream("text", 10).bytes());
   }
 }
 
@@ -83,7 +83,7 @@ TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
   bool keep_cache = false;
   auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
   ASSERT_TRUE(reader);
-  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
   Edit();
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(mount_->engine.stats.commits_failed.Get(), 0U);
@@ -101,7 +101,7 @@ TEST_F(CommitTest, AtTheEndNothingStaysOfRemovedFilesWhoseHandlesWereNeverReleas
   Edit();
   auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
   ASSERT_TRUE(reader);
-  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
   mount_->commits.EndCommits(/*finish=*/true);
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
@@ -143,7 +143,7 @@ TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
   ASSERT_TRUE(listing.joinable());
   listing.join();
   EXPECT_EQ(std::count(names.begin(), names.end(), "plain"), 1);
-  EXPECT_EQ(std::count(names.begin(), names.end(), "cold"), 1);
+  EXPECT_EQ(std::count(names.begin(), names.end(), "compressed"), 1);
 }
 
 // What was decoded before a change must not reach the kernel after it.
@@ -176,7 +176,7 @@ class LinkedCommitTest : public CommitTest {
  protected:
   void SetUp() override {
     CommitTest::SetUp();
-    std::filesystem::create_hard_link(source_.path() / "cold.xz", source_.path() / "link.xz");
+    std::filesystem::create_hard_link(source_.path() / "compressed.xz", source_.path() / "link.xz");
     MountAgain();  // with nothing that is known of the file
   }
 };
@@ -185,7 +185,7 @@ class LinkedCommitTest : public CommitTest {
 TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
   Edit();
   os_.BeforeNext("Allocate", [this] {
-    std::filesystem::last_write_time(source_.path() / "cold.xz",
+    std::filesystem::last_write_time(source_.path() / "compressed.xz",
                                      std::filesystem::file_time_type::clock::now());
     return -ENOSPC;
   });
@@ -200,7 +200,7 @@ TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
   bool keep_cache = false;
   auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
   ASSERT_TRUE(reader);
-  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
   mount_->handles.Close(std::move(*reader));
   const auto link = mount_->lookups.Lookup(kRootNode, "link");
   ASSERT_TRUE(link) << link.error().message;
@@ -224,13 +224,13 @@ TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheN
   EXPECT_FALSE(mount_->commits.SyncCommits());
   bool keep_cache = false;
   EXPECT_EQ(CodeOf(mount_->handles.Open(id_, O_WRONLY, &keep_cache)), EIO);
-  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "cold")), EIO);
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "compressed")), EIO);
   EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "link")), EIO);
   mount_->commits.EndCommits(/*finish=*/true);
   // Which fails to, once.
   os_.BeforeNext("CopyRange", [] { return -EIO; });
   Start();
-  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "cold")), EIO);
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "compressed")), EIO);
   MountAgain();
   EXPECT_EQ(At(12'345, id_), 'X');
   EXPECT_EQ(At(12'346, id_), 'c');
@@ -251,7 +251,7 @@ TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
     mount_->commits.ParkCommits();
     return 0;
   });
-  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "cold", kRootNode, "moved", 0));
+  EXPECT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "moved", 0));
   mount_->commits.EndCommits(/*finish=*/false);
   commit_.join();
   EXPECT_FALSE(committed_) << "who waits is told that it's for the next mount";
@@ -298,12 +298,14 @@ TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFi
     int code;
   };
   const auto over = [this](const char* name) {
-    return [this, name] { return mount_->renames.Rename(kRootNode, name, kRootNode, "cold", 0); };
+    return [this, name] {
+      return mount_->renames.Rename(kRootNode, name, kRootNode, "compressed", 0);
+    };
   };
   const Removal removals[] = {
-      {refuse("Unlink", "cold.xz"), [this] { return mount_->removals.Unlink(kRootNode, "cold"); },
-       EPERM},
-      {refuse("Rename", "cold"), over("plain"), EPERM},
+      {refuse("Unlink", "compressed.xz"),
+       [this] { return mount_->removals.Unlink(kRootNode, "compressed"); }, EPERM},
+      {refuse("Rename", "compressed"), over("plain"), EPERM},
       {[] {}, over("nothing"), ENOENT},
   };
   for (const Removal& removal : removals) {
@@ -315,7 +317,7 @@ TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFi
     mount_->commits.EndCommits(/*finish=*/false);
     mount_ = nullptr;
     os_.Revive();
-    std::filesystem::remove(source_.path() / "cold.xz");
+    std::filesystem::remove(source_.path() / "compressed.xz");
     Start();
     EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 1U);
     mount_ = nullptr;

@@ -39,7 +39,7 @@ class NameOrderTest : public CommitTest {
   void SetUp() override {
     CommitTest::SetUp();
     mount_ = MakeMount(unordered_);
-    id_ = mount_->lookups.Lookup(kRootNode, "cold")->node;
+    id_ = mount_->lookups.Lookup(kRootNode, "compressed")->node;
   }
   void TearDown() override {
     CommitTest::TearDown();
@@ -66,7 +66,7 @@ class NameOrderTest : public CommitTest {
 
 // Else its changes could be shown under the name that the base had before.
 TEST_F(NameOrderTest, TheNameOfAnEditedFileIsSyncedBeforeItsChanges) {
-  ASSERT_TRUE(mount_->renames.Rename(kRootNode, "cold", kRootNode, "renamed", 0));
+  ASSERT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "renamed", 0));
   Edit();
   const ino_t base = InodeOf("renamed.xz");
   EXPECT_EQ(Sync(id_).at(0), base);
@@ -78,15 +78,16 @@ TEST_F(NameOrderTest, TheNameOfAnEditedFileIsSyncedBeforeItsChanges) {
 
 // Else it could be beside the compressed file that had the name before.
 TEST_F(NameOrderTest, TheDirectoryOfANewPlainFileIsSyncedBeforeIt) {
-  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "cold"));
+  ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
   std::unique_ptr<OpenFile> file;
-  const auto made = mount_->new_names.Create(kRootNode, "cold", 0644, O_WRONLY, Caller{}, &file);
+  const auto made =
+      mount_->new_names.Create(kRootNode, "compressed", 0644, O_WRONLY, Caller{}, &file);
   ASSERT_TRUE(made) << made.error().message;
   mount_->handles.Close(std::move(file));
   const std::vector<ino_t> synced = Sync(made->node);
   ASSERT_EQ(synced.size(), 2U);
   EXPECT_EQ(synced[0], InodeOf(""));
-  EXPECT_EQ(synced[1], InodeOf("cold"));
+  EXPECT_EQ(synced[1], InodeOf("compressed"));
   EXPECT_EQ(Sync(made->node).size(), 1U) << "once is enough";
 }
 

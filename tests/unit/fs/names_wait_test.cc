@@ -74,7 +74,7 @@ class NamesWaitTest : public CommitTest, public testing::WithParamInterface<Oper
     source_.Write("bystander", "somebody else's\n");
     CommitTest::SetUp();
     mount_ = MakeMount(slow_);
-    id_ = mount_->lookups.Lookup(kRootNode, "cold")->node;
+    id_ = mount_->lookups.Lookup(kRootNode, "compressed")->node;
     if (GetParam().edits_first) {
       Edit();
     }
@@ -102,23 +102,28 @@ Status Rename(Mount& mount, const char* from, const char* to, unsigned flags = 0
 
 INSTANTIATE_TEST_SUITE_P(
     Operations, NamesWaitTest,
-    testing::Values(
-        Operation{"CompressedOverPlain", false,
-                  [](Mount& mount) { return Rename(mount, "cold", "plain"); }},
-        Operation{"PlainOverCompressed", false,
-                  [](Mount& mount) { return Rename(mount, "plain", "cold"); }},
-        Operation{"EditedOverPlain", true,
-                  [](Mount& mount) { return Rename(mount, "cold", "plain"); }},
-        Operation{"PlainOverEdited", true,
-                  [](Mount& mount) { return Rename(mount, "plain", "cold"); }},
-        Operation{"Exchange", false,
-                  [](Mount& mount) { return Rename(mount, "plain", "cold", RENAME_EXCHANGE); }},
-        Operation{"Whiteout", false,
-                  [](Mount& mount) { return Rename(mount, "plain", "cold", RENAME_WHITEOUT); }},
-        Operation{"RemovalOfAnEditedFile", true,
-                  [](Mount& mount) { return mount.removals.Unlink(kRootNode, "cold"); }},
-        Operation{"CommitOfAnEditedFile", true,
-                  [](Mount& mount) { return mount.commits.SyncCommits(); }}),
+    testing::Values(Operation{"CompressedOverPlain", false,
+                              [](Mount& mount) { return Rename(mount, "compressed", "plain"); }},
+                    Operation{"PlainOverCompressed", false,
+                              [](Mount& mount) { return Rename(mount, "plain", "compressed"); }},
+                    Operation{"EditedOverPlain", true,
+                              [](Mount& mount) { return Rename(mount, "compressed", "plain"); }},
+                    Operation{"PlainOverEdited", true,
+                              [](Mount& mount) { return Rename(mount, "plain", "compressed"); }},
+                    Operation{"Exchange", false,
+                              [](Mount& mount) {
+                                return Rename(mount, "plain", "compressed", RENAME_EXCHANGE);
+                              }},
+                    Operation{"Whiteout", false,
+                              [](Mount& mount) {
+                                return Rename(mount, "plain", "compressed", RENAME_WHITEOUT);
+                              }},
+                    Operation{"RemovalOfAnEditedFile", true,
+                              [](Mount& mount) {
+                                return mount.removals.Unlink(kRootNode, "compressed");
+                              }},
+                    Operation{"CommitOfAnEditedFile", true,
+                              [](Mount& mount) { return mount.commits.SyncCommits(); }}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -28,7 +28,7 @@ class PutAsideTest : public CommitTest {
   // As a program does that writes a new file and renames it.
   void ReplaceBase() {
     source_.Write("new", kTheirs);
-    std::filesystem::rename(source_.path() / "new", source_.path() / "cold.xz");
+    std::filesystem::rename(source_.path() / "new", source_.path() / "compressed.xz");
   }
 
   // Just before a commit exchanges its file and the base, which it has looked at, somebody replaces
@@ -71,7 +71,7 @@ class PutAsideTest : public CommitTest {
 
 TEST_F(PutAsideTest, WhatReplacedTheBaseAtTheLastMomentGetsItsNameBack) {
   CommitWithAnother([] { return 0; });
-  EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
+  EXPECT_EQ(Content(source_.path() / "compressed.xz"), kTheirs);
   EXPECT_TRUE(Private(".aside").empty());
 }
 
@@ -83,7 +83,7 @@ TEST_F(PutAsideTest, AfterAKillBetweenTheExchangeAndItsUndoTheOthersFileIsThere)
   ASSERT_EQ(Private(".aside").size(), 1U);
   EXPECT_EQ(Content(Private(".aside").front()), kTheirs) << "as a kill leaves it";
   Restart();
-  EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
+  EXPECT_EQ(Content(source_.path() / "compressed.xz"), kTheirs);
   EXPECT_TRUE(Private(".aside").empty());
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 1U) << "the changes have no base";
 }
@@ -92,7 +92,7 @@ TEST_F(PutAsideTest, AnUndoThatFailsIsDoneByTheNextMount) {
   CommitWithAnother([] { return -EIO; });
   // Once, as for a kill; then the process lives on and must not remove it.
   Restart();
-  const bool is_back = Content(source_.path() / "cold.xz") == kTheirs;
+  const bool is_back = Content(source_.path() / "compressed.xz") == kTheirs;
   const auto kept = Private(".aside");
   EXPECT_TRUE(is_back || (kept.size() == 1 && Content(kept.front()) == kTheirs));
 }
@@ -102,16 +102,16 @@ TEST_F(PutAsideTest, TheOthersFileIsKeptThoughItsNameIsTakenAgain) {
     os_.Die();
     return -EIO;
   });
-  std::filesystem::remove(source_.path() / "cold.xz");
-  source_.Write("cold.xz", "a third one");
+  std::filesystem::remove(source_.path() / "compressed.xz");
+  source_.Write("compressed.xz", "a third one");
   Restart();
-  EXPECT_EQ(Content(source_.path() / "cold.xz"), "a third one");
+  EXPECT_EQ(Content(source_.path() / "compressed.xz"), "a third one");
   const auto kept = Private(".aside");
   ASSERT_EQ(kept.size(), 1U);
   EXPECT_EQ(kept.front().parent_path().filename(), "lost+found");
   EXPECT_EQ(Content(kept.front()), kTheirs);
   ASSERT_EQ(Private(".aside.note").size(), 1U);
-  EXPECT_NE(Content(Private(".aside.note").front()).find("cold.xz"), std::string::npos);
+  EXPECT_NE(Content(Private(".aside.note").front()).find("compressed.xz"), std::string::npos);
 }
 
 TEST_F(PutAsideTest, TheOthersFileGetsItsNameIfThatIsFree) {
@@ -119,9 +119,9 @@ TEST_F(PutAsideTest, TheOthersFileGetsItsNameIfThatIsFree) {
     os_.Die();
     return -EIO;
   });
-  std::filesystem::remove(source_.path() / "cold.xz");
+  std::filesystem::remove(source_.path() / "compressed.xz");
   Restart();
-  EXPECT_EQ(Content(source_.path() / "cold.xz"), kTheirs);
+  EXPECT_EQ(Content(source_.path() / "compressed.xz"), kTheirs);
 }
 
 TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseGone) {
@@ -140,7 +140,7 @@ TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseGone
   EXPECT_EQ(Private(".aside").size(), 1U);
   Restart();
   EXPECT_TRUE(Private(".aside").empty());
-  const auto found = mount_->lookups.Lookup(kRootNode, "cold");
+  const auto found = mount_->lookups.Lookup(kRootNode, "compressed");
   ASSERT_TRUE(found);
   EXPECT_EQ(At(12'345, found->node), 'X');
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
@@ -180,11 +180,13 @@ TEST_F(PutAsideTest, APlainFileWhoseTwinCouldNotBeRemovedIsOneFileUntilItCan) {
 class HalfOverwrittenTest : public CommitTest {
  protected:
   void SetUp() override {
-    source_.Write("d/e/cold.xz", XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
+    source_.Write("d/e/compressed.xz",
+                  XzBuilder().AddStream(std::string(50'000, 'c'), 10'000).bytes());
     source_.MakeDir("z");
-    std::filesystem::create_hard_link(source_.path() / "d/e/cold.xz", source_.path() / "z/link.xz");
+    std::filesystem::create_hard_link(source_.path() / "d/e/compressed.xz",
+                                      source_.path() / "z/link.xz");
     CommitTest::SetUp();
-    id_ = Find("d", "e", "cold");
+    id_ = Find("d", "e", "compressed");
     Edit();
     os_.BeforeNext("Allocate", [this] {
       os_.BeforeNext("CopyRange", [] { return -EIO; });
@@ -210,16 +212,16 @@ class HalfOverwrittenTest : public CommitTest {
 TEST_F(HalfOverwrittenTest, ItIsCompletedThoughADirectoryAboveItWasRenamed) {
   std::filesystem::rename(source_.path() / "d", source_.path() / "moved");
   Start();
-  EXPECT_EQ(At(12'345, Find("moved", "e", "cold")), 'X');
+  EXPECT_EQ(At(12'345, Find("moved", "e", "compressed")), 'X');
   EXPECT_EQ(At(12'345, Find("", "z", "link")), 'X');
 }
 
 TEST_F(HalfOverwrittenTest, ItIsCompletedUnderTheNameThatIsLeft) {
-  std::filesystem::remove(source_.path() / "d/e/cold.xz");
-  source_.Write("d/e/cold.xz", kTheirs);
+  std::filesystem::remove(source_.path() / "d/e/compressed.xz");
+  source_.Write("d/e/compressed.xz", kTheirs);
   Start();
   EXPECT_EQ(At(12'345, Find("", "z", "link")), 'X');
-  std::ifstream file(source_.path() / "d/e/cold.xz");
+  std::ifstream file(source_.path() / "d/e/compressed.xz");
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), kTheirs);
 }
 

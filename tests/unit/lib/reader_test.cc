@@ -170,7 +170,7 @@ TEST(Reader, ToReadFromAReaderOfTheSameCacheIsEinval) {
        std::vector<std::shared_ptr<const RandomAccessFile>>{inner,
                                                             std::make_shared<ViewOf>(inner)}) {
     const auto outer = Reader::Open(stored, "outer", cache);
-    const auto read = outer ? (*outer)->ReadAt(0, (*outer)->size()) : tl::unexpected(outer.error());
+    const auto read = outer ? (*outer)->ReadAt(0, (*outer)->size()) : Failure(outer.error());
     ASSERT_FALSE(read);
     EXPECT_EQ(read.error().code, EINVAL);
     EXPECT_NE(read.error().message.find("ReadCache"), std::string::npos);
@@ -203,7 +203,7 @@ TEST(Reader, WhatExceedsTheMemoryLimitIsEfbig) {
   const auto code_of = [](const std::string& stored, uint64_t limit) {
     const auto cache = ReadCache::Create({.memory_limit_bytes = limit});
     const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.xz", cache);
-    const auto read = reader ? (*reader)->ReadAt(0, 100) : tl::unexpected(reader.error());
+    const auto read = reader ? (*reader)->ReadAt(0, 100) : Failure(reader.error());
     if (!read) {
       EXPECT_NE(read.error().message.find("limit"), std::string::npos) << read.error().message;
       return read.error().code;

@@ -125,8 +125,7 @@ TEST_P(CorpusTest, UnsupportedFilesAreRefusedOrReadAsXzDoes) {
     const XzRun xz = RunXz(path);
     const MemFile file(ReadFile(path));
     const Result<BlockIndex> index = ReadIndex(file, FormatOf(path));
-    const Result<std::string> decoded =
-        index ? DecodeAll(file, *index) : tl::unexpected<Error>(index.error());
+    const Result<std::string> decoded = index ? DecodeAll(file, *index) : Failure<>(index.error());
     // xz ends with 2 when it only warns, as for a Check that it can't verify.
     EXPECT_EQ(decoded.has_value(), xz.exit_code == 0 || xz.exit_code == 2) << path;
     if (decoded) {

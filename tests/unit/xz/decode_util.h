@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 
+#include "base/try.h"
 #include "xz/block_decoder.h"
 #include "xzfs/block_index.h"
 

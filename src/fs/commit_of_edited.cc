@@ -15,9 +15,9 @@
 #include "base/idle_priority.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/base_overwrite.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
-#include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/plain_commit.h"
 #include "store/replace_rights.h"
@@ -75,16 +75,20 @@ Result<Committer::Outcome> CommitOfEdited::Run() {
   if (!has_place) {
     return Outcome::kLeft;
   }
+  if (auto half_done = parts_.tree.overwritten().Find(FileId::Of(work_.node->identity))) {
+    return BaseOverwrite(work_, overlay_).Resume(std::move(half_done));
+  }
   // Step 1.
   XZFS_RETURN_IF_ERROR(OpenBase());
   // Steps 2 to 4.
   XZFS_RETURN_IF_ERROR(work_.Encode(overlay_.get()));
   // Step 5.
   XZFS_RETURN_IF_ERROR(NotePublishing());
-  // Step 6.
-  if (!is_in_place_) {
-    XZFS_RETURN_IF_ERROR(work_.ClaimPlace(Claim::Kind::kAside));
+  if (is_in_place_) {
+    return Overwrite();
   }
+  // Step 6.
+  XZFS_RETURN_IF_ERROR(work_.ClaimPlace(Claim::Kind::kAside));
   // Steps 7 to 9.
   XZFS_RETURN_IF_ERROR(TakePlace());
   // Steps 10 and 11. Step 12 comes with the end of the work.
@@ -190,13 +194,8 @@ Status CommitOfEdited::TakePlace() {
   if (work_.job->cancelled || !is_current) {
     return Fail(ESTALE, "'" + name + "' was changed while it was compressed");
   }
-  if (is_in_place_) {
-    XZFS_RETURN_IF_ERROR(OverwriteBase(dir, name));
-  } else {
-    XZFS_RETURN_IF_ERROR(ReplaceBase(dir, name));
-  }
-  const int made = is_in_place_ ? work_.stored.get() : work_.temp.file.get();
-  return work_.BecomeCompressed(overlay_.get(), made, name);
+  XZFS_RETURN_IF_ERROR(ReplaceBase(dir, name));
+  return work_.BecomeCompressed(overlay_.get(), work_.temp.file.get(), name);
 }
 
 // Steps 7 to 9. The old base is the temp then, and goes with it.
@@ -216,34 +215,14 @@ Status CommitOfEdited::ReplaceBase(int dir, const std::string& name) {
   return {};
 }
 
-// In place of steps 6 to 9. A file with several names must stay one file, and where a directory
-// only grows no other file can take its name: its bytes are replaced. The new ones are on the disk
-// under a name of our own, and an intent says so, until that is done. Should it fail half way the
-// next mount completes it, and until then nothing is read from it or written to it.
-Status CommitOfEdited::OverwriteBase(int dir, const std::string& name) {
-  const std::string path =
-      parts_.tree.nodes().PathBelow(work_.id, work_.zone->top).value_or(std::string());
-  XZFS_ASSIGN_OR_RETURN(
-      const std::string intent,
-      work_.session->WriteIntent({{IntentStep::Kind::kOverwrite, work_.identity.inode,
-                                   work_.temp.name, path, overlay_->base().birth_ns}},
-                                 /*durable=*/true));
-  const std::string temp = std::exchange(work_.temp.name, std::string());  // it's the intent's now
-  bool begun = false;
-  Status written = OverwriteFile(work_.os(), work_.temp.file.get(), dir, name, begun);
-  if (!written && begun) {
-    parts_.edited.NoteHalfOverwritten(FileId::Of(work_.identity));
-    return Fail(written.error().code, written.error().message +
-                                          "; it is overwritten half way, and unusable until the "
-                                          "next mount completes that");
+// A file with several names must stay one file, and where a directory only grows no other file can
+// take its name.
+Result<Committer::Outcome> CommitOfEdited::Overwrite() {
+  XZFS_ASSIGN_OR_RETURN(const Outcome outcome, BaseOverwrite(work_, overlay_).Run());
+  if (outcome == Outcome::kDone) {
+    work_.Count();
   }
-  work_.session->Unlink(intent);
-  work_.session->Unlink(temp);
-  struct stat st = {};
-  if (!written && work_.os().FStat(work_.stored.get(), &st) == 0) {
-    (void)parts_.tree.RefreshFrom(work_.node, st, name);  // its ctime has moved
-  }
-  return written;
+  return outcome;
 }
 
 // Steps 10 and 11.

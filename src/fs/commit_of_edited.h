@@ -33,7 +33,7 @@ class CommitOfEdited {
   Status NotePublishing();
   Status TakePlace();
   Status ReplaceBase(int dir, const std::string& name) REQUIRES(work_.state->mutex);
-  Status OverwriteBase(int dir, const std::string& name) REQUIRES(work_.state->mutex);
+  Result<Outcome> Overwrite();
   void RemoveOverlay();
   Status LoseOverlay(const std::string& why);
 

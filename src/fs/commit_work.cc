@@ -128,6 +128,13 @@ Status CommitWork::BecomeCompressed(const Overlay* overlay, int made, const std:
   if (const int error = os().FStat(made, &st); error < 0) {
     return FailErrno(-error, "stat '" + name_now + "'");
   }
+  ShowVersion(st, shown ? before.st_ctim : st.st_ctim, &name_now);
+  state->NoteCommitted();
+  return {};
+}
+
+void CommitWork::ShowVersion(const struct stat& st, const struct timespec& ctime,
+                             const std::string* name_now) {
   const KnownFile known = {
       .format = Format::kXz,
       .plain_size = request.plan.size(),
@@ -142,14 +149,12 @@ Status CommitWork::BecomeCompressed(const Overlay* overlay, int made, const std:
         changed.format = Format::kXz;
         changed.identity = identity_now;
         changed.attributes = st;
-        changed.kept_ctime = {.left = identity_now, .shown = shown ? before.st_ctim : st.st_ctim};
+        changed.kept_ctime = {.left = identity_now, .shown = ctime};
         changed.SetKnown(known);
         ++changed.content;
       },
-      &name_now);
+      name_now);
   parts.tree.DropRead(*node);  // of the old base
-  state->NoteCommitted();
-  return {};
 }
 
 void CommitWork::Count() const {

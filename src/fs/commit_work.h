@@ -33,6 +33,10 @@ struct CommitWork {
   Status Encode(const Overlay* overlay);
   // Before a name is given what is going to be done with it is on the disk. No lock is held.
   Status ClaimPlace(Claim::Kind kind);
+  // The node is a new version of a compressed file, which `st` is of, from now on: what was made.
+  // `ctime`: is shown as its ctime as long as that isn't changed.
+  void ShowVersion(const struct stat& st, const struct timespec& ctime, const std::string* name_now)
+      REQUIRES(state->mutex);
   // The node is the compressed file `name_now` from now on, without changes. `made`: that file,
   // open. `overlay`: what there was of it, or null.
   Status BecomeCompressed(const Overlay* overlay, int made, const std::string& name_now)

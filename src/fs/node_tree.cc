@@ -37,9 +37,7 @@ NodeTree::NodeTree(DescriptorPtr root, const struct stat& st, size_t known_bytes
                    size_t descriptors, ReadEngine& engine, OpenOrder& open_order, Os& os)
     : os_(os),
       root_(std::move(root)),
-      known_(known_bytes),
-      twins_(os, [this](NodeId top) { return OpenTop(top); }),
-      names_(os, known_, &twins_),
+      view_(os, known_bytes, [this](NodeId top) { return OpenTop(top); }),
       numbers_(st.st_dev),
       nodes_(st, numbers_),
       directories_(descriptors / 2),
@@ -52,6 +50,22 @@ Result<NodePtr> NodeTree::FindNode(NodeId id) {
     return node;
   }
   return Fail(ESTALE, "unknown node " + std::to_string(id));
+}
+
+int NodeTree::FStat(int fd, struct stat* st) const {
+  const int error = os_.FStat(fd, st);
+  if (error == 0) {
+    view_.overwritten.Show(*st);
+  }
+  return error;
+}
+
+int NodeTree::StatAt(int dir, const std::string& name, struct stat* st) const {
+  const int error = os_.StatAt(dir, name, st);
+  if (error == 0) {
+    view_.overwritten.Show(*st);
+  }
+  return error;
 }
 
 // The node, with a state.
@@ -148,7 +162,7 @@ Result<DescriptorPtr> NodeTree::OpenIn(const NodePtr& node, const DescriptorPtr&
   }
   Descriptor descriptor(os_, fd);
   struct stat st = {};
-  if (const int error = os_.FStat(fd, &st); error < 0) {
+  if (const int error = FStat(fd, &st); error < 0) {
     return FailSource(-error, "stat " + nodes_.PathOf(node->id));
   }
   const bool same = IsNode(*node, st) || (node->kind == StoredKind::kCompressed &&
@@ -194,7 +208,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
     return Failure(parent.error());
   }
   if (parent) {
-    const int error = os_.StatAt((*parent)->descriptor.get(), name, &st);
+    const int error = StatAt((*parent)->descriptor.get(), name, &st);
     if (error == 0 && IsNode(*node, st)) {
       return st;
     }
@@ -203,7 +217,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
     }
   }
   if (const DescriptorPtr kept = KeptDescriptor(node)) {
-    if (os_.FStat(kept->descriptor.get(), &st) == 0) {
+    if (FStat(kept->descriptor.get(), &st) == 0) {
       return st;
     }
   }
@@ -232,7 +246,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
 // The name under which the node was seen last still is the node.
 Result<struct stat> NodeTree::StatName(const Node& node, int dir, const std::string& name) {
   struct stat st = {};
-  const int error = os_.StatAt(dir, name, &st);
+  const int error = StatAt(dir, name, &st);
   if (error < 0 && !IsGone(error)) {
     return FailErrno(-error, "stat " + nodes_.PathOf(node.id));
   }
@@ -320,14 +334,15 @@ Status NodeTree::Refresh(const NodePtr& node) {
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, OpenParent(node, &name));
   struct stat st = {};
-  if (const int error = os_.StatAt(parent->descriptor.get(), name, &st); error < 0) {
+  if (const int error = StatAt(parent->descriptor.get(), name, &st); error < 0) {
     return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
   }
   return RefreshFrom(node, st, name);
 }
 
 // `st` is of the stored file now. `name`: that it is stored under.
-Status NodeTree::RefreshFrom(const NodePtr& node, const struct stat& st, const std::string& name) {
+Status NodeTree::RefreshFrom(const NodePtr& node, struct stat st, const std::string& name) {
+  view_.overwritten.Show(st);
   const Identity identity = Identity::Of(st);
   if (FileId::Of(identity) != FileId::Of(node->identity) ||
       identity.size_bytes != node->identity.size_bytes) {
@@ -344,7 +359,7 @@ Status NodeTree::RefreshFrom(const NodePtr& node, const struct stat& st, const s
   }
   if (now != nullptr && !now->damage) {
     const auto stripped = StripSuffix(name);
-    known_.Add(identity, stripped ? stripped->suffix : Suffix::kXz, now->KnownAs());
+    view_.known.Add(identity, stripped ? stripped->suffix : Suffix::kXz, now->KnownAs());
   }
   return {};
 }

@@ -16,11 +16,9 @@
 #include "fs/node.h"
 #include "fs/node_table.h"
 #include "fs/open_order.h"
-#include "fs/zone_twins.h"
+#include "fs/source_view.h"
 #include "store/descriptor_cache.h"
-#include "store/known_files.h"
 #include "store/overlay.h"
-#include "store/source_dir.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -44,11 +42,13 @@ class NodeTree {
   // a compressed file is known.
   SharedMutex& namespace_lock() { return namespace_; }
   NodeTable& nodes() { return nodes_; }
-  KnownFiles& known() { return known_; }
-  ZoneTwins& twins() { return twins_; }
+  KnownFiles& known() { return view_.known; }
+  ZoneTwins& twins() { return view_.twins; }
   // The rules by which stored names become shown ones.
-  SourceDir& names() { return names_; }
+  SourceDir& names() { return view_.names; }
   InodeNumbers& numbers() { return numbers_; }
+  // While a file is in there all that the tree tells of it is of its new content.
+  OverwrittenBases& overwritten() { return view_.overwritten; }
   DescriptorCache& files() { return files_; }
   DescriptorCache& directories() { return directories_; }
   const DescriptorPtr& root() const { return root_; }
@@ -99,7 +99,7 @@ class NodeTree {
   // has now.
   Status Refresh(const NodePtr& node);
   // The same of a file that was just stated. `name`: that it is stored under.
-  Status RefreshFrom(const NodePtr& node, const struct stat& st, const std::string& name);
+  Status RefreshFrom(const NodePtr& node, struct stat st, const std::string& name);
 
  private:
   DescriptorCache& CacheOf(const Node& node) {
@@ -107,12 +107,13 @@ class NodeTree {
   }
   Result<DescriptorPtr> OpenIn(const NodePtr& node, const DescriptorPtr& dir,
                                const std::string& stored_name);
+  // As Os, and shows what is being overwritten as it will be.
+  int FStat(int fd, struct stat* st) const;
+  int StatAt(int dir, const std::string& name, struct stat* st) const;
 
   Os& os_;
   const DescriptorPtr root_;
-  KnownFiles known_;
-  ZoneTwins twins_;
-  SourceDir names_;
+  SourceView view_;
   InodeNumbers numbers_;
   NodeTable nodes_;
   // Apart, so that walking through directories doesn't close the files that are open.

@@ -80,6 +80,10 @@ class NodeFile : public RandomAccessFile {
   }
 
   Result<size_t> ReadStored(uint64_t offset, std::span<std::byte> out) const {
+    const FileId file = FileId::Of(node_->identity);
+    if (const auto base = tree_.overwritten().Find(file)) {
+      return ReadNewContent(*base, offset, out);
+    }
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr descriptor, tree_.OpenNode(node_));
     const int fd = descriptor->descriptor.get();
     XZFS_ASSIGN_OR_RETURN(const size_t done, PReadAll(os_, fd, offset, out, [&] {
@@ -91,12 +95,22 @@ class NodeFile : public RandomAccessFile {
       if (const int error = os_.FStat(fd, &st); error < 0) {
         return FailSource(-error, "stat " + tree_.nodes().PathOf(node_->id));
       }
-      if (!NodeTree::HasContentOf(*node_, st)) {
+      if (!NodeTree::HasContentOf(*node_, st) || tree_.overwritten().Find(file) != nullptr) {
         return Fail(ESTALE, tree_.nodes().PathOf(node_->id) +
                                 " was changed in the source while it was open: open it again");
       }
     }
     return done;
+  }
+
+  // While the stored file is overwritten.
+  Result<size_t> ReadNewContent(const OverwrittenBase& base, uint64_t offset,
+                                std::span<std::byte> out) const {
+    if (!NodeTree::HasContentOf(*node_, base.shown)) {
+      return Fail(ESTALE, tree_.nodes().PathOf(node_->id) + " has been changed by a commit");
+    }
+    return PReadAll(os_, base.new_content->descriptor.get(), offset, out,
+                    [&] { return tree_.nodes().PathOf(node_->id); });
   }
 
   NodeTree& tree_;

@@ -255,15 +255,22 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
     return Found::kBase;
   }
   const auto as = overlay.published_as();
+  const auto as_published = [&] {
+    if (!overlay.has_changed_since_publishing()) {
+      return Found::kPublished;
+    }
+    overlay.RebaseOnPublished();  // the base was overwritten, and the file changed meanwhile
+    return Found::kBase;
+  };
   if (as && as->key().Matches(there)) {
-    return Found::kPublished;
+    return as_published();
   }
   const auto has = [&, &name = name](uint64_t content, uint64_t size, int64_t mtime_ns) {
     return content != 0 && there.size_bytes == size && there.mtime_ns == mtime_ns &&
            ContentHashAt(os_, dir->get(), name).value_or(0) == content;
   };
   if (as && has(overlay.published_content(), as->size_bytes, as->mtime_ns)) {
-    return Found::kPublished;
+    return as_published();
   }
   const OverlayBase base = overlay.base();
   if (has(base.content, base.size_bytes, base.mtime_ns)) {

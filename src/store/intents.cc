@@ -56,8 +56,13 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
     return Fail(ESTALE, step.to + " isn't the file that was being overwritten; its new bytes are " +
                             ".xzfs/" + session.name() + "/" + step.from);
   }
+  const int base = os.OpenBeneath(to.dir.get(), to.name, O_RDWR | O_NONBLOCK);
+  if (base < 0) {
+    return FailErrno(-base, "open " + step.to + " to overwrite it");
+  }
+  const Descriptor open(os, base);
   bool begun = false;
-  return OverwriteFile(os, fd, to.dir.get(), to.name, begun);
+  return OverwriteFile(os, fd, base, to.name, begun);
 }
 
 // The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
@@ -190,37 +195,32 @@ Status CompleteIntent(Os& os, int source, Session& session, const Intent& intent
   return {};
 }
 
-Status OverwriteFile(Os& os, int from, int dir, const std::string& name, bool& begun) {
-  const int fd = os.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
-  if (fd < 0) {
-    return FailErrno(-fd, "open '" + name + "' to overwrite it");
-  }
-  const Descriptor to(os, fd);
+Status OverwriteFile(Os& os, int from, int to, const std::string& name, bool& begun) {
   struct stat st = {};
   struct stat before = {};
   int error = os.FStat(from, &st);
-  error = error < 0 ? error : os.FStat(fd, &before);
+  error = error < 0 ? error : os.FStat(to, &before);
   if (error < 0) {
     return FailErrno(-error, "stat a compressed file");
   }
   const auto size = static_cast<uint64_t>(st.st_size);
   // A full disk is met before anything is overwritten.
-  error = os.Allocate(fd, FALLOC_FL_KEEP_SIZE, 0, size);
+  error = os.Allocate(to, FALLOC_FL_KEEP_SIZE, 0, size);
   if (error < 0 && error != -EOPNOTSUPP) {
     // That has moved the mtime all the same, by which an overlay knows its base.
     const struct timespec unmoved[2] = {before.st_atim, before.st_mtim};
-    os.FSetTimes(fd, unmoved);
+    os.FSetTimes(to, unmoved);
     return FailErrno(-error, "make room to overwrite '" + name + "'");
   }
   begun = true;
-  XZFS_RETURN_IF_ERROR(CopyRange(os, from, 0, fd, 0, size));
+  XZFS_RETURN_IF_ERROR(CopyRange(os, from, 0, to, 0, size));
   const struct timespec times[2] = {st.st_atim, st.st_mtim};
-  error = os.Truncate(fd, size);
+  error = os.Truncate(to, size);
   if (error == 0) {
-    error = os.FSetTimes(fd, times);
+    error = os.FSetTimes(to, times);
   }
   if (error == 0) {
-    error = os.Sync(fd, false);
+    error = os.Sync(to, false);
   }
   return error < 0 ? FailErrno(-error, "overwrite '" + name + "'") : Status();
 }

@@ -67,15 +67,13 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
   MutexLock lock(mutex_);
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
   XZFS_RETURN_IF_ERROR(files_->Create(OverlayFiles::kLog));
-  header_ = {.boot_id = std::string(boot_id),
-             .inode = base.inode,
-             .size_bytes = base.size_bytes,
-             .mtime_ns = base.mtime_ns,
-             .plain_size = base.plain_size,
-             .birth_ns = base.birth_ns};
-  path_ = base.path;
-  size_ = base.plain_size;
-  base_limit_ = base.plain_size;
+  content_ = OverlayContent({.boot_id = std::string(boot_id),
+                             .inode = base.inode,
+                             .size_bytes = base.size_bytes,
+                             .mtime_ns = base.mtime_ns,
+                             .plain_size = base.plain_size,
+                             .birth_ns = base.birth_ns},
+                            base.path, base.content);
   compact_at_ = kLeastCompaction;
   if (const int error = os_.Truncate(data->get(), base.plain_size); error < 0) {
     return FailErrno(-error, "make an overlay");
@@ -83,10 +81,9 @@ Status Overlay::Begin(const OverlayBase& base, std::string_view boot_id,
   if (const int error = os_.FSetTimes(data->get(), times); error < 0) {
     return FailErrno(-error, "make an overlay");
   }
-  content_ = base.content;
-  XZFS_RETURN_IF_ERROR(Append(header_));
-  if (content_ != 0) {
-    XZFS_RETURN_IF_ERROR(Append(LogContent{.is_published = 0, .hash = content_}));
+  XZFS_RETURN_IF_ERROR(Append(content_.header()));
+  if (base.content != 0) {
+    XZFS_RETURN_IF_ERROR(Append(LogContent{.is_published = 0, .hash = base.content}));
   }
   return Append(LogPath{base.path});
 }
@@ -147,9 +144,8 @@ Status Overlay::ReadLog(std::string_view boot_id) {
   MutexLock lock(mutex_);
   XZFS_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, LogBytes());
   XZFS_ASSIGN_OR_RETURN(const ParsedLog log, ParseLog(bytes));
-  header_ = std::get<LogHeader>(log.lines.front().record);
-  size_ = base_limit_ = header_.plain_size;
-  const bool is_of_this_boot = header_.boot_id == boot_id;
+  content_ = OverlayContent(std::get<LogHeader>(log.lines.front().record), {}, 0);
+  const bool is_of_this_boot = content_.header().boot_id == boot_id;
   uint64_t end = is_of_this_boot ? log.end : 0;
   for (const ParsedLog::Line& line : log.lines) {
     if (const auto* synced = std::get_if<LogSynced>(&line.record)) {
@@ -163,7 +159,7 @@ Status Overlay::ReadLog(std::string_view boot_id) {
                          std::holds_alternative<LogPublishing>(line.record) ||
                          std::holds_alternative<LogContent>(line.record);
     if (line.end <= end || is_note) {
-      Replay(line.record);
+      content_.Replay(line.record);
     } else if (!std::holds_alternative<LogHeader>(line.record) &&
                !std::holds_alternative<LogSynced>(line.record)) {
       lost_changes_ = true;
@@ -171,7 +167,7 @@ Status Overlay::ReadLog(std::string_view boot_id) {
   }
   log_end_ = log.end;
   compact_at_ = kLeastCompaction;
-  header_.boot_id = boot_id;
+  content_.SetBoot(boot_id);
   // What follows a torn record must not come back when that has been overwritten.
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(OverlayFiles::kLog));
   const bool is_torn = log.end < bytes.size() && os_.Truncate(file->get(), log.end) < 0;
@@ -192,31 +188,11 @@ Status Overlay::ReadCut() {
   if (const int error = files_->Stat(&st); error < 0) {
     return FailSource(-error, "stat the overlay " + id_ + ".data");
   }
-  if (const auto size = static_cast<uint64_t>(st.st_size); size < size_) {
+  if (const auto size = static_cast<uint64_t>(st.st_size); size < content_.size()) {
     owed_ = LogResize{size};
-    Replay(*owed_);
+    content_.Replay(*owed_);
   }
   return {};
-}
-
-void Overlay::Replay(const LogRecord& record) {
-  if (const auto* extent = std::get_if<LogExtent>(&record)) {
-    written_.Add(extent->offset, extent->offset + extent->length);
-    size_ = std::max(size_, extent->offset + extent->length);
-  } else if (const auto* resize = std::get_if<LogResize>(&record)) {
-    size_ = resize->size;
-    base_limit_ = std::min(base_limit_, size_);
-    written_.CutAt(size_);
-  } else if (const auto* path = std::get_if<LogPath>(&record)) {
-    path_ = path->path;
-    dropped_ = false;
-  } else if (const auto* as = std::get_if<LogPublishing>(&record)) {
-    published_as_ = *as;
-  } else if (const auto* content = std::get_if<LogContent>(&record)) {
-    (content->is_published != 0 ? published_content_ : content_) = content->hash;
-  } else if (std::holds_alternative<LogDropped>(record)) {
-    dropped_ = true;
-  }
 }
 
 // Makes the log one that may be added to. Before any change.
@@ -237,6 +213,16 @@ Status Overlay::PrepareLog() {
   return {};
 }
 
+// As PrepareLog. The first change after Publishing is noted before it is made: bytes that the log
+// tells of already, and times, leave no record of their own.
+Status Overlay::PrepareChange() {
+  XZFS_RETURN_IF_ERROR(PrepareLog());
+  if (!content_.published_as() || content_.has_changed_since_publishing()) {
+    return {};
+  }
+  return AppendAndReplay(LogResize{content_.size()});
+}
+
 // A log that is too large can't be read back: what it doesn't take must not be acknowledged. What
 // is left of it is for notes, and for what a change that was begun may need.
 Status Overlay::RequireRoom() {
@@ -245,7 +231,7 @@ Status Overlay::RequireRoom() {
     return {};
   }
   // Not again and again if that gives nothing.
-  const bool may_shrink = written_.size() * kExtentRecordBytes < log_end_ / 4 * 3;
+  const bool may_shrink = content_.written().size() * kExtentRecordBytes < log_end_ / 4 * 3;
   if (may_shrink && !syncing_) {
     (void)CompactLog();
   }
@@ -278,7 +264,7 @@ Status Overlay::Append(const LogRecord& record) {
 // A record that is added after a change, or a note.
 Status Overlay::AppendAndReplay(const LogRecord& record) {
   XZFS_RETURN_IF_ERROR(Append(record));
-  Replay(record);
+  content_.Replay(record);
   if (log_end_ > compact_at_ && !syncing_) {
     compact_at_ = log_end_ * 2;  // unless it works: then twice what is left
     (void)CompactLog();
@@ -288,41 +274,24 @@ Status Overlay::AppendAndReplay(const LogRecord& record) {
 
 Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
                                std::span<std::byte> out) const {
-  enum class Where { kBase, kData, kNowhere };
-  struct Run {
-    uint64_t begin;
-    uint64_t end;
-    Where where;
-  };
+  using Run = OverlayContent::Run;
   std::vector<Run> runs;
-  uint64_t end = offset;
   {
     MutexLock lock(mutex_);
-    if (offset < size_) {
-      end = offset + std::min<uint64_t>(out.size(), size_ - offset);
-    }
-    for (uint64_t at = offset; at < end;) {
-      Run run = {at, written_.RunEnd(at, end), Where::kData};
-      if (!written_.Covers(at, at + 1)) {
-        run.where = at < base_limit_ ? Where::kBase : Where::kNowhere;
-        run.end = at < base_limit_ ? std::min(run.end, base_limit_) : run.end;
-      }
-      runs.push_back(run);
-      at = run.end;
-    }
+    runs = content_.Runs(offset, out.size());
   }
   OverlayFiles::Ref data;
   for (const Run& run : runs) {
     std::span<std::byte> part = out.subspan(run.begin - offset, run.end - run.begin);
-    if (run.where == Where::kBase) {
+    if (run.where == Run::Where::kBase) {
       XZFS_RETURN_IF_ERROR(ReadFully(base, run.begin, part));
       continue;
     }
     uint64_t at = run.begin;
-    if (run.where == Where::kData && data == nullptr) {
+    if (run.where == Run::Where::kData && data == nullptr) {
       XZFS_ASSIGN_OR_RETURN(data, files_->Open(OverlayFiles::kData));
     }
-    while (run.where == Where::kData && !part.empty()) {
+    while (run.where == Run::Where::kData && !part.empty()) {
       const ssize_t got = os_.PRead(data->get(), part, at);
       if (got < 0) {
         return FailErrno(static_cast<int>(-got), "read the overlay " + id_);
@@ -335,7 +304,7 @@ Result<size_t> Overlay::ReadAt(const RandomAccessFile& base, uint64_t offset,
     }
     std::fill(part.begin(), part.end(), std::byte{0});
   }
-  return end - offset;
+  return runs.empty() ? size_t{0} : runs.back().end - offset;
 }
 
 Status Overlay::WriteFully(int fd, std::span<const std::byte> bytes, uint64_t offset) const {
@@ -350,12 +319,8 @@ Status Overlay::WriteFully(int fd, std::span<const std::byte> bytes, uint64_t of
   return {};
 }
 
-bool Overlay::IsNoted(uint64_t begin, uint64_t end) const {
-  return written_.Covers(begin, end) && end <= size_;
-}
-
 Status Overlay::AddExtent(uint64_t begin, uint64_t end) {
-  if (IsNoted(begin, end)) {
+  if (content_.Holds(begin, end)) {
     return {};
   }
   return AppendAndReplay(LogExtent{begin, end - begin});
@@ -368,7 +333,7 @@ Status Overlay::Write(uint64_t offset, std::span<const std::byte> bytes) {
 
 Result<uint64_t> Overlay::Append(std::span<const std::byte> bytes) {
   MutexLock lock(mutex_);
-  const uint64_t offset = size_;
+  const uint64_t offset = content_.size();
   XZFS_RETURN_IF_ERROR(WriteLocked(offset, bytes));
   return offset;
 }
@@ -381,8 +346,8 @@ Status Overlay::WriteLocked(uint64_t offset, std::span<const std::byte> bytes) {
     return Fail(EFBIG, "a write beyond the largest size");
   }
   const uint64_t end = offset + bytes.size();
-  XZFS_RETURN_IF_ERROR(PrepareLog());
-  if (!IsNoted(offset, end)) {
+  XZFS_RETURN_IF_ERROR(PrepareChange());
+  if (!content_.Holds(offset, end)) {
     XZFS_RETURN_IF_ERROR(RequireRoom());
   }
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
@@ -391,8 +356,8 @@ Status Overlay::WriteLocked(uint64_t offset, std::span<const std::byte> bytes) {
   if (written) {
     written = AddExtent(offset, end);
   }
-  if (!written && end > size_) {
-    os_.Truncate(data->get(), size_);  // gives back the space that it took
+  if (!written && end > content_.size()) {
+    os_.Truncate(data->get(), content_.size());  // gives back the space that it took
   }
   return written;
 }
@@ -402,20 +367,20 @@ Status Overlay::Truncate(uint64_t size) {
     return Fail(EFBIG, "a size beyond the largest");
   }
   MutexLock lock(mutex_);
-  XZFS_RETURN_IF_ERROR(PrepareLog());
+  XZFS_RETURN_IF_ERROR(PrepareChange());
   XZFS_RETURN_IF_ERROR(RequireRoom());
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref log, files_->Open(OverlayFiles::kLog));
-  const bool shrinks = size < size_;
+  const bool shrinks = size < content_.size();
   if (const int error = os_.Truncate(data->get(), size); error < 0) {
     return FailErrno(-error, "truncate the overlay " + id_);
   }
   Status noted = AppendAndReplay(LogResize{size});
   if (!noted && shrinks) {
     owed_ = LogResize{size};
-    Replay(*owed_);
+    content_.Replay(*owed_);
   } else if (!noted) {
-    os_.Truncate(data->get(), size_);
+    os_.Truncate(data->get(), content_.size());
   }
   return noted;
 }
@@ -439,12 +404,12 @@ Status Overlay::ZeroData(uint64_t offset, uint64_t length) {
 
 Status Overlay::Zero(uint64_t offset, uint64_t length) {
   MutexLock lock(mutex_);
-  if (offset >= size_ || length == 0) {
+  if (offset >= content_.size() || length == 0) {
     return {};
   }
-  length = std::min(length, size_ - offset);
-  XZFS_RETURN_IF_ERROR(PrepareLog());
-  if (!IsNoted(offset, offset + length)) {
+  length = std::min(length, content_.size() - offset);
+  XZFS_RETURN_IF_ERROR(PrepareChange());
+  if (!content_.Holds(offset, offset + length)) {
     XZFS_RETURN_IF_ERROR(RequireRoom());
   }
   XZFS_RETURN_IF_ERROR(ZeroData(offset, length));
@@ -453,7 +418,7 @@ Status Overlay::Zero(uint64_t offset, uint64_t length) {
 
 uint64_t Overlay::size() const {
   MutexLock lock(mutex_);
-  return size_;
+  return content_.size();
 }
 
 Result<struct stat> Overlay::Stat() const {
@@ -462,11 +427,15 @@ Result<struct stat> Overlay::Stat() const {
   if (const int error = files_->Stat(&st); error < 0) {
     return FailErrno(-error, "stat the overlay " + id_);
   }
-  st.st_size = static_cast<off_t>(size_);
+  st.st_size = static_cast<off_t>(content_.size());
   return st;
 }
 
 Status Overlay::SetTimes(const struct timespec times[2]) {
+  MutexLock lock(mutex_);
+  if (content_.published_as() && !content_.has_changed_since_publishing()) {
+    XZFS_RETURN_IF_ERROR(PrepareChange());
+  }
   ++changes_;
   const int error = files_->SetTimes(times);
   return error < 0 ? FailErrno(-error, "set the times of the overlay " + id_) : Status();
@@ -479,18 +448,12 @@ void Overlay::TouchCtime() {
 
 bool Overlay::IsBase(uint64_t begin, uint64_t end) const {
   MutexLock lock(mutex_);
-  return end <= base_limit_ && !written_.Touches(begin, end);
+  return content_.IsBase(begin, end);
 }
 
 OverlayBase Overlay::base() const {
   MutexLock lock(mutex_);
-  return {.inode = header_.inode,
-          .size_bytes = header_.size_bytes,
-          .mtime_ns = header_.mtime_ns,
-          .birth_ns = header_.birth_ns,
-          .plain_size = header_.plain_size,
-          .path = path_,
-          .content = content_};
+  return content_.base();
 }
 
 Status Overlay::Note(const LogRecord& record) {
@@ -515,18 +478,18 @@ Status Overlay::NotePublishing(const LogPublishing& as, uint64_t content) {
 
 void Overlay::NoteInode(uint64_t inode) {
   MutexLock lock(mutex_);
-  header_.inode = inode;
+  content_.SetInode(inode);
   log_is_stale_ = true;  // its header has another one
 }
 
 uint64_t Overlay::published_content() const {
   MutexLock lock(mutex_);
-  return published_content_;
+  return content_.published_content();
 }
 
 bool Overlay::dropped() const {
   MutexLock lock(mutex_);
-  return dropped_;
+  return content_.dropped();
 }
 
 bool Overlay::has_sync_error() const { return sync_error().has_value(); }
@@ -543,7 +506,19 @@ bool Overlay::lost_changes() const {
 
 std::optional<LogPublishing> Overlay::published_as() const {
   MutexLock lock(mutex_);
-  return published_as_;
+  return content_.published_as();
+}
+
+bool Overlay::has_changed_since_publishing() const {
+  MutexLock lock(mutex_);
+  return content_.has_changed_since_publishing();
+}
+
+// The header that the log has goes before the next record.
+void Overlay::RebaseOnPublished() {
+  MutexLock lock(mutex_);
+  content_.RebaseOnPublished();
+  log_is_stale_ = true;
 }
 
 Status Overlay::Remove() {

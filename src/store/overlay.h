@@ -14,29 +14,13 @@
 
 #include "base/mutex.h"
 #include "base/os.h"
-#include "store/extent_map.h"
+#include "store/overlay_content.h"
 #include "store/overlay_files.h"
 #include "store/overlay_log.h"
-#include "store/stored_key.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// Which stored file an overlay is laid over. Its ctime may change (chmod, rename).
-struct OverlayBase {
-  uint64_t inode = 0;
-  uint64_t size_bytes = 0;
-  int64_t mtime_ns = 0;
-  int64_t birth_ns = 0;  // 0: not known
-  StoredKey key() const { return {inode, size_bytes, mtime_ns, birth_ns}; }
-  // Of the logical file when the overlay was made.
-  uint64_t plain_size = 0;
-  // Below the top of the session's zone, where the stored file was seen last: a hint.
-  std::string path;
-  // ContentHash; 0 where the inode number is enough.
-  uint64_t content = 0;
-};
 
 // Two files in a session's folder: "ID.data", sparse, which holds what was written at its offset in
 // the logical file and has that file's size and times; and "ID.log", which tells what of the data
@@ -91,7 +75,7 @@ class Overlay {
   uint64_t size() const EXCLUDES(mutex_);
   // Of the data file: size, times and allocated blocks are the logical file's.
   Result<struct stat> Stat() const EXCLUDES(mutex_);
-  Status SetTimes(const struct timespec times[2]);
+  Status SetTimes(const struct timespec times[2]) EXCLUDES(mutex_);
   void TouchCtime();
   // The bytes [begin, end) of the logical file are all the base's.
   bool IsBase(uint64_t begin, uint64_t end) const EXCLUDES(mutex_);
@@ -119,6 +103,10 @@ class Overlay {
   // Load found changes that were not synced before the power was cut: they don't count.
   bool lost_changes() const EXCLUDES(mutex_);
   std::optional<LogPublishing> published_as() const EXCLUDES(mutex_);
+  // There was a change since NotePublishing: what was published lacks it.
+  bool has_changed_since_publishing() const EXCLUDES(mutex_);
+  // What was published is there under the base's inode number, and is the base from here on.
+  void RebaseOnPublished() EXCLUDES(mutex_);
 
   // Removes the files. Who holds the overlay can still read, or is told ESTALE.
   Status Remove() EXCLUDES(mutex_);
@@ -147,10 +135,9 @@ class Overlay {
   Result<std::vector<std::byte>> LogBytes() const REQUIRES(mutex_);
   Status ReadLog(std::string_view boot_id) EXCLUDES(mutex_);
   Status ReadCut() REQUIRES(mutex_);
-  void Replay(const LogRecord& record) REQUIRES(mutex_);
   Status PrepareLog() REQUIRES(mutex_);
+  Status PrepareChange() REQUIRES(mutex_);
   Status RequireRoom() REQUIRES(mutex_);
-  bool IsNoted(uint64_t begin, uint64_t end) const REQUIRES(mutex_);
   Status Append(const LogRecord& record) REQUIRES(mutex_);
   Status AppendAndReplay(const LogRecord& record) REQUIRES(mutex_);
   Status Note(const LogRecord& record) REQUIRES(mutex_);
@@ -163,7 +150,6 @@ class Overlay {
   void EndSyncTurn() REQUIRES(mutex_);
   Status NoteSync(int error) REQUIRES(mutex_);
   Status SyncFile(OverlayFiles::Which which, bool only_data) REQUIRES(mutex_);
-  std::string FreshLog() const REQUIRES(mutex_);
   Status CompactLog() REQUIRES(mutex_);
   void TakeFreshLog(Descriptor fresh, uint64_t size) REQUIRES(mutex_);
   Status WriteAnew() REQUIRES(mutex_);
@@ -178,12 +164,6 @@ class Overlay {
   const std::shared_ptr<OverlayFiles> files_;
   mutable Mutex mutex_;
   uint64_t most_log_bytes_ GUARDED_BY(mutex_) = kMostLogBytes;
-  LogHeader header_ GUARDED_BY(mutex_);
-  std::string path_ GUARDED_BY(mutex_);
-  bool dropped_ GUARDED_BY(mutex_) = false;
-  std::optional<LogPublishing> published_as_ GUARDED_BY(mutex_);
-  uint64_t content_ GUARDED_BY(mutex_) = 0;
-  uint64_t published_content_ GUARDED_BY(mutex_) = 0;
   uint64_t log_end_ GUARDED_BY(mutex_) = 0;
   // The log has records that don't count: nothing may be appended to it before it was rewritten.
   bool log_is_stale_ GUARDED_BY(mutex_) = false;
@@ -198,10 +178,7 @@ class Overlay {
   bool lost_changes_ GUARDED_BY(mutex_) = false;
   // After which it is worth looking whether the log can be made shorter.
   uint64_t compact_at_ GUARDED_BY(mutex_) = 0;
-  uint64_t size_ GUARDED_BY(mutex_) = 0;
-  // The least size that the file has had: what lies behind is not the base's.
-  uint64_t base_limit_ GUARDED_BY(mutex_) = 0;
-  ExtentMap written_ GUARDED_BY(mutex_);
+  OverlayContent content_ GUARDED_BY(mutex_);
   std::optional<Error> sync_error_ GUARDED_BY(mutex_);
   // One thread syncs at a time, and meanwhile the log is not replaced. The kernel tells of an error
   // once: a second one would be told that all is well.

@@ -21,33 +21,6 @@ constexpr size_t kCopyBytes = size_t{1} << 20;
 
 }  // namespace
 
-std::string Overlay::FreshLog() const {
-  std::string bytes;
-  AppendRecord(header_, bytes);
-  if (content_ != 0) {
-    AppendRecord(LogContent{.is_published = 0, .hash = content_}, bytes);
-  }
-  AppendRecord(LogPath{path_}, bytes);
-  if (base_limit_ < header_.plain_size) {
-    AppendRecord(LogResize{base_limit_}, bytes);
-  }
-  for (const auto& [begin, end] : written_) {
-    AppendRecord(LogExtent{begin, end - begin}, bytes);
-  }
-  AppendRecord(LogResize{size_}, bytes);
-  if (dropped_) {
-    AppendRecord(LogDropped{}, bytes);
-  }
-  if (published_as_) {
-    AppendRecord(*published_as_, bytes);
-  }
-  if (published_content_ != 0) {
-    AppendRecord(LogContent{.is_published = 1, .hash = published_content_}, bytes);
-  }
-  AppendRecord(LogSynced{bytes.size()}, bytes);
-  return bytes;
-}
-
 // Replaces the log by a shorter one. It is complete, and the data with it on the disk, before it
 // has the log's name; so there always is one whole log. A failure leaves the old one. REQUIRES:
 // nobody else is syncing.
@@ -59,7 +32,7 @@ Status Overlay::CompactLog() {
     return Failure(*sync_error_);
   }
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref data, files_->Open(OverlayFiles::kData));
-  const std::string bytes = FreshLog();
+  const std::string bytes = content_.FreshLog();
   const std::string name = id_ + ".log.new";
   const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
@@ -210,7 +183,7 @@ Status Overlay::WriteAnew() {
   constexpr int kFlags = O_RDWR | O_CREAT | O_TRUNC;
   Descriptor data(os_, os_.OpenBeneath(folder_, data_name, kFlags, kPrivateFileMode));
   Descriptor log(os_, os_.OpenBeneath(folder_, log_name, kFlags, kPrivateFileMode));
-  const std::string bytes = FreshLog();
+  const std::string bytes = content_.FreshLog();
   const auto make = [&]() REQUIRES(mutex_) -> Status {
     const auto check = [&](int error) -> Status {
       return error < 0 ? FailErrno(-error, "make the overlay " + id_ + " anew") : Status();
@@ -218,9 +191,9 @@ Status Overlay::WriteAnew() {
     XZFS_RETURN_IF_ERROR(check(std::min(data.get(), log.get())));
     struct stat st = {};
     XZFS_RETURN_IF_ERROR(check(os_.FStat(old->get(), &st)));
-    XZFS_RETURN_IF_ERROR(check(os_.Truncate(data.get(), size_)));
+    XZFS_RETURN_IF_ERROR(check(os_.Truncate(data.get(), content_.size())));
     std::vector<std::byte> buffer;
-    for (const auto& [begin, end] : written_) {
+    for (const auto& [begin, end] : content_.written()) {
       XZFS_RETURN_IF_ERROR(CopyBytes(old->get(), data.get(), begin, end, buffer));
     }
     const struct timespec times[2] = {st.st_atim, st.st_mtim};

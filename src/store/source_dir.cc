@@ -181,6 +181,9 @@ Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& 
   if (error < 0) {
     return FailErrno(-error, "stat " + Quoted(stored));
   }
+  if (overwritten_ != nullptr) {
+    overwritten_->Show(entry.attributes);
+  }
   entry.kind = KindOf(entry.attributes);
   if (entry.kind == StoredKind::kDirectory) {
     FileFacts facts;

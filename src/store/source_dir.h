@@ -10,6 +10,7 @@
 
 #include "base/os.h"
 #include "store/known_files.h"
+#include "store/overwritten_bases.h"
 #include "store/source_twins.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
@@ -73,9 +74,10 @@ bool IsUnchanged(Os& os, int fd, const struct stat& st);
 // them: every answer is what is stored now, but for what is known of versions. Thread-safe.
 class SourceDir {
  public:
-  // All outlive it. `twins` may be null: then there are none.
-  SourceDir(Os& os, KnownFiles& known, TwinRecords* twins = nullptr)
-      : os_(os), known_(known), twins_(twins) {}
+  // All outlive it. `twins` and `overwritten` may be null: then there are none.
+  SourceDir(Os& os, KnownFiles& known, TwinRecords* twins = nullptr,
+            const OverwrittenBases* overwritten = nullptr)
+      : os_(os), known_(known), twins_(twins), overwritten_(overwritten) {}
 
   // What is shown as `logical` in the directory `dir`. For an ordinary compressed file this costs
   // one failing stat (is a plain file in its way?) and a stat; if the version isn't known also an
@@ -106,6 +108,7 @@ class SourceDir {
   Os& os_;
   KnownFiles& known_;
   TwinRecords* const twins_;
+  const OverwrittenBases* const overwritten_;
 };
 
 }  // namespace xzfs

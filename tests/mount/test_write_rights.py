@@ -80,7 +80,7 @@ class Rights(MountTest):
         self.assertEqual(self.contents(mount, names), before)
 
     def test_an_immutable_file_is_not_changed_in_any_state(self):
-        plain = os.path.join(self.source, "plain")
+        plain = os.path.join(self.source, "reference")
         write_file(plain, CONTENT)
         with WriteMount(self.source, OPTIONS) as mount:
             names = self.make(mount)
@@ -96,7 +96,7 @@ class Rights(MountTest):
         self.assertEqual(leftovers(self.source), [])
 
     def test_an_append_only_file_takes_appends_alone(self):
-        plain = os.path.join(self.source, "plain")
+        plain = os.path.join(self.source, "reference")
         write_file(plain, CONTENT)
         with WriteMount(self.source, OPTIONS) as mount:
             names = self.make(mount)
@@ -135,7 +135,7 @@ class Rights(MountTest):
         os.mkdir(below)
         with WriteMount(self.source, OPTIONS) as mount:
             names = self.make(mount, "below")
-            plain = os.path.join(below, "plain")
+            plain = os.path.join(below, "reference")
             write_file(plain, CONTENT)
         support.run(["mount", "--bind", below, below])
         try:

@@ -192,4 +192,14 @@ class CommitTest : public testing::Test {
   Status committed_;
 };
 
+// The file has a second name, `link`: its stored file can only be overwritten.
+class LinkedCommitTest : public CommitTest {
+ protected:
+  void SetUp() override {
+    CommitTest::SetUp();
+    std::filesystem::create_hard_link(source_.path() / "compressed.xz", source_.path() / "link.xz");
+    MountAgain();  // with nothing that is known of the file
+  }
+};
+
 }  // namespace xzfs

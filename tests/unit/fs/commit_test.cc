@@ -172,15 +172,6 @@ TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
   EXPECT_FALSE(still_good());
 }
 
-class LinkedCommitTest : public CommitTest {
- protected:
-  void SetUp() override {
-    CommitTest::SetUp();
-    std::filesystem::create_hard_link(source_.path() / "compressed.xz", source_.path() / "link.xz");
-    MountAgain();  // with nothing that is known of the file
-  }
-};
-
 // fallocate moves the mtime even when it fails, and an overlay knows its base by that.
 TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
   Edit();
@@ -213,33 +204,6 @@ TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(At(12'345, id_), 'Y');
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
-}
-
-TEST_F(LinkedCommitTest, AfterAnOverwriteThatFailedHalfWayNothingIsTakenThatTheNextMountWouldUndo) {
-  Edit();
-  os_.BeforeNext("Allocate", [this] {
-    os_.BeforeNext("CopyRange", [] { return -EIO; });
-    return 0;
-  });
-  EXPECT_FALSE(mount_->commits.SyncCommits());
-  bool keep_cache = false;
-  EXPECT_EQ(CodeOf(mount_->handles.Open(id_, O_WRONLY, &keep_cache)), EIO);
-  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "compressed")), EIO);
-  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "link")), EIO);
-  mount_->commits.EndCommits(/*finish=*/true);
-  // Which fails to, once.
-  os_.BeforeNext("CopyRange", [] { return -EIO; });
-  Start();
-  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "compressed")), EIO);
-  MountAgain();
-  EXPECT_EQ(At(12'345, id_), 'X');
-  EXPECT_EQ(At(12'346, id_), 'c');
-  Edit('Y');
-  EXPECT_TRUE(mount_->commits.SyncCommits());
-  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
-  mount_->commits.EndCommits(/*finish=*/true);
-  MountAgain();
-  EXPECT_EQ(At(12'345, id_), 'Y');
 }
 
 // A thread has taken the file from the queue and hasn't begun yet: nobody could cancel it.

@@ -102,28 +102,31 @@ Status Rename(Mount& mount, const char* from, const char* to, unsigned flags = 0
 
 INSTANTIATE_TEST_SUITE_P(
     Operations, NamesWaitTest,
-    testing::Values(Operation{"CompressedOverPlain", false,
-                              [](Mount& mount) { return Rename(mount, "compressed", "plain"); }},
-                    Operation{"PlainOverCompressed", false,
-                              [](Mount& mount) { return Rename(mount, "plain", "compressed"); }},
-                    Operation{"EditedOverPlain", true,
-                              [](Mount& mount) { return Rename(mount, "compressed", "plain"); }},
-                    Operation{"PlainOverEdited", true,
-                              [](Mount& mount) { return Rename(mount, "plain", "compressed"); }},
-                    Operation{"Exchange", false,
-                              [](Mount& mount) {
-                                return Rename(mount, "plain", "compressed", RENAME_EXCHANGE);
-                              }},
-                    Operation{"Whiteout", false,
-                              [](Mount& mount) {
-                                return Rename(mount, "plain", "compressed", RENAME_WHITEOUT);
-                              }},
-                    Operation{"RemovalOfAnEditedFile", true,
-                              [](Mount& mount) {
-                                return mount.removals.Unlink(kRootNode, "compressed");
-                              }},
-                    Operation{"CommitOfAnEditedFile", true,
-                              [](Mount& mount) { return mount.commits.SyncCommits(); }}),
+    testing::Values(
+        Operation{"CompressedOverPlain", false,
+                  [](Mount& mount) { return Rename(mount, "compressed", "plain"); }},
+        Operation{"PlainOverCompressed", false,
+                  [](Mount& mount) { return Rename(mount, "plain", "compressed"); }},
+        Operation{"EditedOverPlain", true,
+                  [](Mount& mount) { return Rename(mount, "compressed", "plain"); }},
+        Operation{"PlainOverEdited", true,
+                  [](Mount& mount) { return Rename(mount, "plain", "compressed"); }},
+        Operation{
+            "Exchange", false,
+            [](Mount& mount) { return Rename(mount, "plain", "compressed", RENAME_EXCHANGE); }},
+        Operation{
+            "Whiteout", false,
+            [](Mount& mount) { return Rename(mount, "plain", "compressed", RENAME_WHITEOUT); }},
+        Operation{"RemovalOfAnEditedFile", true,
+                  [](Mount& mount) { return mount.removals.Unlink(kRootNode, "compressed"); }},
+        Operation{"CommitOfAnEditedFileWithTwoNames", true,
+                  [](Mount& mount) {
+                    const auto linked = mount.new_names.Link(
+                        mount.lookups.Lookup(kRootNode, "compressed")->node, kRootNode, "link");
+                    return linked ? mount.commits.SyncCommits() : Status(Failure(linked.error()));
+                  }},
+        Operation{"CommitOfAnEditedFile", true,
+                  [](Mount& mount) { return mount.commits.SyncCommits(); }}),
     [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

@@ -193,8 +193,10 @@ class HalfOverwrittenTest : public CommitTest {
       return 0;
     });
     EXPECT_FALSE(mount_->commits.SyncCommits());
-    mount_->commits.EndCommits(/*finish=*/true);
+    os_.Die();
+    mount_->commits.EndCommits(/*finish=*/false);
     mount_ = nullptr;
+    os_.Revive();
   }
 
   NodeId Find(const std::string& a, const std::string& b, const std::string& name) {

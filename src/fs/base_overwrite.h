@@ -1,0 +1,45 @@
+// How a commit gives a base its new content that must keep its inode.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "fs/commit_work.h"
+#include "fs/committer.h"
+#include "store/overwritten_bases.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The steps from 6 on of the commit of an edited file whose base has several names, or lies in a
+// directory where no file can take another's place. Its bytes are overwritten, which takes time and
+// waits for the disk, so no lock is held meanwhile: the file is seen as if all was done, is read
+// from the new content, and is changed in its overlay as ever. The steps, and what a crash after
+// each leaves, are the third table of docs/design.md section 6. Used by one thread.
+class BaseOverwrite {
+ public:
+  // `work` outlives it.
+  BaseOverwrite(CommitWork& work, std::shared_ptr<Overlay> overlay)
+      : work_(work), parts_(work.parts), overlay_(std::move(overlay)) {}
+
+  // REQUIRES: the new content is complete and on the disk, as `work.temp`, and the overlay says
+  // what the base will be (Overlay::NotePublishing).
+  Result<Committer::Outcome> Run();
+  // An earlier attempt has failed half way, and left `base`.
+  Result<Committer::Outcome> Resume(OverwrittenBases::BasePtr base);
+
+ private:
+  Status ShowNewContent();
+  Status OpenBase(int dir, const std::string& name);
+  Status Fill();
+  void ShowOldContent();
+  Result<Committer::Outcome> End();
+
+  CommitWork& work_;
+  const CommitParts& parts_;
+  const std::shared_ptr<Overlay> overlay_;
+  Descriptor file_;  // the base, open for writing
+  OverwrittenBases::BasePtr base_;
+};
+
+}  // namespace xzfs

@@ -8,7 +8,7 @@
 namespace xzfs {
 
 // Counts what is held against a total. It only counts; whoever charges makes room first
-// (BlockCache::Reserve). Thread-safe.
+// (UnitCache::Reserve). Thread-safe.
 class MemoryBudget {
  public:
   explicit MemoryBudget(size_t total_bytes) : total_(total_bytes) {}

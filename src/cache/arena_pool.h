@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "cache/block_cache.h"
+#include "cache/unit_cache.h"
 #include "xz/decoder_arena.h"
 
 namespace xzfs {
@@ -16,7 +16,7 @@ namespace xzfs {
 class ArenaPool {
  public:
   // `cache` outlives the pool.
-  ArenaPool(BlockCache& cache, size_t count) : cache_(cache), most_arenas_(count) {}
+  ArenaPool(UnitCache& cache, size_t count) : cache_(cache), most_arenas_(count) {}
 
   // The one that was used last, or null.
   std::unique_ptr<DecoderArena> Take() EXCLUDES(mutex_);
@@ -29,7 +29,7 @@ class ArenaPool {
     MemoryCharge charge;
   };
 
-  BlockCache& cache_;
+  UnitCache& cache_;
   const size_t most_arenas_;
   Mutex mutex_;
   std::vector<Kept> kept_ GUARDED_BY(mutex_);

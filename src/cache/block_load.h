@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "base/memory_budget.h"
-#include "cache/block_cache.h"
+#include "cache/unit_cache.h"
 #include "cache/xz_file.h"
 #include "xz/block_decoder.h"
 #include "xzfs/random_access_file.h"

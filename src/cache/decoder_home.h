@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "base/memory_budget.h"
-#include "cache/block_cache.h"
 #include "cache/restart_store.h"
+#include "cache/unit_cache.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {

@@ -9,12 +9,12 @@
 #include "base/stats.h"
 #include "base/worker_pool.h"
 #include "cache/arena_pool.h"
-#include "cache/block_cache.h"
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/restart_store.h"
 #include "cache/slice_decoder.h"
 #include "cache/small_files.h"
+#include "cache/unit_cache.h"
 #include "cache/xz_file_table.h"
 
 namespace xzfs {
@@ -52,7 +52,7 @@ struct ReadEngine {
   const uint64_t decoder_limit;
   Stats stats;
   MemoryBudget budget;
-  BlockCache cache;
+  UnitCache cache;
   ArenaPool arenas;  // of decoders of whole Blocks
   DecodeSlots slots;
   DamageNotes damage;

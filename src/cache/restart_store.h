@@ -10,8 +10,8 @@
 #include "base/memory_budget.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
-#include "cache/block_cache.h"
 #include "cache/restart_file.h"
+#include "cache/unit_cache.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
@@ -47,7 +47,7 @@ class RestartStore {
   enum class Place { kMemory, kAnywhere };
 
   // `cache` outlives the store. `file` as for RestartFile.
-  RestartStore(BlockCache& cache, UniqueFd file, uint64_t file_limit_bytes)
+  RestartStore(UnitCache& cache, UniqueFd file, uint64_t file_limit_bytes)
       : cache_(cache), file_(std::move(file), file_limit_bytes) {}
 
   // A point where `decoder` stands now; null if there is no room for it. Blocks: on I/O.
@@ -74,7 +74,7 @@ class RestartStore {
   bool SaveInMemory(RestartPoint& point, std::span<const std::byte> dictionary);
   bool SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary);
 
-  BlockCache& cache_;
+  UnitCache& cache_;
   RestartFile file_;
   Mutex mutex_;
   uint64_t memory_bytes_ GUARDED_BY(mutex_) = 0;

@@ -10,12 +10,12 @@
 
 #include "base/mutex.h"
 #include "base/stats.h"
-#include "cache/block_cache.h"
 #include "cache/damage_notes.h"
 #include "cache/decode_slots.h"
 #include "cache/decoder_home.h"
 #include "cache/restart_spacing.h"
 #include "cache/restart_store.h"
+#include "cache/unit_cache.h"
 #include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
@@ -30,7 +30,7 @@ class SliceDecoder {
   };
 
   // All outlive the SliceDecoder.
-  SliceDecoder(BlockCache& cache, DecodeSlots& slots, DamageNotes& damage, RestartStore& store,
+  SliceDecoder(UnitCache& cache, DecodeSlots& slots, DamageNotes& damage, RestartStore& store,
                Stats& stats, const Limits& limits)
       : cache_(cache),
         slots_(slots),
@@ -140,7 +140,7 @@ class SliceDecoder {
 
   uint64_t KeepSlices() const { return cache_.budget().total() / 8 / kSliceBytes; }
 
-  BlockCache& cache_;
+  UnitCache& cache_;
   DecodeSlots& slots_;
   DamageNotes& damage_;
   RestartStore& store_;

@@ -15,7 +15,7 @@ constexpr size_t kBytesPerFile = 256;
 
 }  // namespace
 
-SmallFiles::SmallFiles(BlockCache& cache) : cache_(cache) {}
+SmallFiles::SmallFiles(UnitCache& cache) : cache_(cache) {}
 
 size_t SmallFiles::capacity_bytes() const {
   return std::min(cache_.budget().total() / 16, kMostBytes);

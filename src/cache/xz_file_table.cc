@@ -39,7 +39,7 @@ bool IsExpensive(const XzFile& file) {
 
 }  // namespace
 
-XzFileTable::XzFileTable(BlockCache& cache, std::optional<uint64_t> memory_limit_bytes)
+XzFileTable::XzFileTable(UnitCache& cache, std::optional<uint64_t> memory_limit_bytes)
     : cache_(cache),
       limits_{.memory_bytes = memory_limit_bytes.value_or(
                   std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4))},

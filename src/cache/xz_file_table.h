@@ -12,8 +12,8 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
-#include "cache/block_cache.h"
 #include "cache/decode_slots.h"
+#include "cache/unit_cache.h"
 #include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
@@ -26,7 +26,7 @@ class XzFileTable {
  public:
   // Reading one Index, and decoding a legacy file for its size, takes at most `memory_limit_bytes`.
   // Unset: the larger of 64 MiB and a quarter of the budget, for a legacy file at least 96 MiB.
-  explicit XzFileTable(BlockCache& cache, std::optional<uint64_t> memory_limit_bytes = {});
+  explicit XzFileTable(UnitCache& cache, std::optional<uint64_t> memory_limit_bytes = {});
 
   // `stored` has the content that `identity` names. `id` is the one that the version had when it
   // was read before, so that what is cached of it is found again; 0 if it wasn't. `name` is for the
@@ -80,7 +80,7 @@ class XzFileTable {
                        const std::function<std::string()>& name) EXCLUDES(mutex_);
   void Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) REQUIRES(mutex_);
 
-  BlockCache& cache_;
+  UnitCache& cache_;
   const BlockIndex::Limits limits_;
   const BlockIndex::Limits legacy_limits_;
   DecodeSlots large_reads_;

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kStreamStepBytes = size_t{32} << 10;
 
 // Between two steps the slot is anybody's: a reader who waits for one goes first.
-Status DecodeRest(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) try {
+Status DecodeRest(ReadEngine& engine, BlockLoad& load, const UnitCache::FlightPtr& flight) try {
   while (load.ready_bytes() < load.size()) {
     const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
     const size_t end = std::min(load.ready_bytes() + kStreamStepBytes, load.size());
@@ -37,7 +37,7 @@ Status DecodeRest(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightP
 }
 
 // The flight ends whatever happens, or those who joined it would hang. Returns whether all is well.
-bool FinishBlock(ReadEngine& engine, BlockLoad& load, const BlockCache::FlightPtr& flight) {
+bool FinishBlock(ReadEngine& engine, BlockLoad& load, const UnitCache::FlightPtr& flight) {
   const Status status = DecodeRest(engine, load, flight);
   engine.cache.Finish(flight, status ? Result<UnitPtr>(load.unit()) : Failure(status.error()));
   return status.has_value();
@@ -108,14 +108,14 @@ Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
             shared_->engine.damage.Find(file->id(), range.block, stop - range.block.plain_offset)) {
       return Failure(std::move(*damage));
     }
-    const BlockCache::Access access{
+    const UnitCache::Access access{
         .new_visit = Enter(range) || !sequential,
         .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0,
         .end = stop - range.begin};
     // A pass from the start will ask for all of it anyway.
     const bool offer = shared_->source.decoded && !sequential && offset != 0 &&
                        stop - at < range.end - range.begin;
-    const auto load = [&](const BlockCache::FlightPtr& flight) {
+    const auto load = [&](const UnitCache::FlightPtr& flight) {
       return shared_->Load(file, range, access.end, offer, flight);
     };
     XZFS_ASSIGN_OR_RETURN(UnitPtr unit,
@@ -285,7 +285,7 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
   }
   bool left = false;
   engine.cache.LoadAhead({file->id(), range.begin}, range.end - range.begin,
-                         [&](const BlockCache::FlightPtr& flight) {
+                         [&](const UnitCache::FlightPtr& flight) {
                            Result<UnitPtr> unit = LoadUnitAhead(file, range, flight);
                            left = !unit && unit.error().code == EAGAIN;
                            return unit;
@@ -295,7 +295,7 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
 
 // REQUIRES: the caller holds a decode slot.
 Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const FilePtr& file, const UnitRange& range,
-                                                const BlockCache::FlightPtr& flight) const {
+                                                const UnitCache::FlightPtr& flight) const {
   if (range.giant) {
     return engine.slices.Load(
         {*file, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kAhead});
@@ -327,7 +327,7 @@ XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset
 
 // `end`: the reader needs no more of the unit. `offer`: the rest of it may go to the kernel.
 Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& range, size_t end,
-                                       bool offer, const BlockCache::FlightPtr& flight) {
+                                       bool offer, const UnitCache::FlightPtr& flight) {
   DecodedListener decoded = [](uint64_t, const UnitPtr&) {};
   if (offer) {
     decoded = source.decoded;
@@ -358,7 +358,7 @@ Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo
 // Decodes what the reader needs and leaves the rest to the pool.
 Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockInfo& block,
                                               size_t end, const DecodedListener& decoded,
-                                              const BlockCache::FlightPtr& flight) const {
+                                              const UnitCache::FlightPtr& flight) const {
   const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
   const auto load = std::make_shared<BlockLoad>(engine, file, source.stored, block);
   while (load->ready_bytes() < end) {

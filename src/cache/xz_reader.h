@@ -114,14 +114,14 @@ class XzReader : public RandomAccessFile {
     Result<FilePtr> File() const;
     UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
     Result<UnitPtr> Load(const FilePtr& file, const UnitRange& range, size_t end, bool offer,
-                         const BlockCache::FlightPtr& flight);
+                         const UnitCache::FlightPtr& flight);
     Result<UnitPtr> LoadBlock(const FilePtr& file, const BlockInfo& block) const;
     Result<UnitPtr> StreamBlock(const FilePtr& file, const BlockInfo& block, size_t end,
                                 const DecodedListener& decoded,
-                                const BlockCache::FlightPtr& flight) const;
+                                const UnitCache::FlightPtr& flight) const;
     bool LoadAhead(const FilePtr& file, const UnitRange& range, uint64_t planned_generation) const;
     Result<UnitPtr> LoadUnitAhead(const FilePtr& file, const UnitRange& range,
-                                  const BlockCache::FlightPtr& flight) const;
+                                  const UnitCache::FlightPtr& flight) const;
   };
 
   // Hands the pieces of a range to `take`, in order. Returns how many bytes they have.

@@ -110,7 +110,7 @@ class RestartStoreTest : public testing::Test {
   std::unique_ptr<BlockDecoder> decoder_;
   MemoryBudget budget_{16 * kMiB};
   Stats stats_;
-  BlockCache cache_{budget_, stats_};
+  UnitCache cache_{budget_, stats_};
 };
 
 TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {

@@ -20,7 +20,7 @@ class SmallFilesTest : public testing::Test {
  protected:
   MemoryBudget budget_{32 * kMiB};
   Stats stats_;
-  BlockCache cache_{budget_, stats_};
+  UnitCache cache_{budget_, stats_};
   SmallFiles files_{cache_};
 };
 
@@ -48,7 +48,7 @@ TEST_F(SmallFilesTest, KeepsASixteenthOfTheBudgetAndTheNewest) {
 
 TEST_F(SmallFilesTest, AMountWithMuchMemoryKeepsNoMoreThanADirectoryNeeds) {
   MemoryBudget large(size_t{4} << 30);
-  BlockCache cache(large, stats_);
+  UnitCache cache(large, stats_);
   EXPECT_EQ(SmallFiles(cache).capacity_bytes(), SmallFiles::kMostBytes);
 }
 

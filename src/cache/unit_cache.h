@@ -24,7 +24,7 @@ namespace xzfs {
 // that is alive, those being decoded and those still pinned by a reader after their eviction
 // included. It is exceeded by what threads hold at that moment, and where decoders take more than
 // three quarters: a quarter is always there for units. The algorithm is described in the source.
-class BlockCache {
+class UnitCache {
  public:
   // One load in progress. Its members are the cache's.
   struct Flight;
@@ -46,7 +46,7 @@ class BlockCache {
   };
 
   // Both outlive the cache and every unit.
-  BlockCache(MemoryBudget& budget, Stats& stats);
+  UnitCache(MemoryBudget& budget, Stats& stats);
 
   // The unit at `key`, decoded by `load` if it isn't here. Of several callers for one key only one
   // runs `load`, the others wait for it and get its result (errors too, but never an error of a

@@ -30,7 +30,7 @@ UniqueFd OpenRestartFile(uint64_t bytes) {
     return UniqueFd();
   }
   const std::string folder = TemporaryFolder();
-  UniqueFd file = RestartFile::OpenIn(folder);
+  UniqueFd file = RegionFile::OpenIn(folder);
   if (!file.valid()) {
     Log(LogLevel::kInfo, "no temporary file for restart points in " + folder + ": " +
                              std::strerror(errno) + "; set TMPDIR or restart_file_size=0");

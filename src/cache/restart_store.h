@@ -10,7 +10,7 @@
 #include "base/memory_budget.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
-#include "cache/restart_file.h"
+#include "cache/region_file.h"
 #include "cache/unit_cache.h"
 #include "xz/block_decoder.h"
 
@@ -36,7 +36,7 @@ class RestartPoint {
   uint64_t memory_bytes_ = 0;  // counted by the store
   // The dictionary: one or the other.
   std::span<std::byte> pages_;
-  std::optional<RestartFile::Region> region_;
+  std::optional<RegionFile::Region> region_;
 };
 using RestartPointPtr = std::shared_ptr<const RestartPoint>;
 
@@ -46,7 +46,7 @@ class RestartStore {
  public:
   enum class Place { kMemory, kAnywhere };
 
-  // `cache` outlives the store. `file` as for RestartFile.
+  // `cache` outlives the store. `file` as for RegionFile.
   RestartStore(UnitCache& cache, UniqueFd file, uint64_t file_limit_bytes)
       : cache_(cache), file_(std::move(file), file_limit_bytes) {}
 
@@ -75,7 +75,7 @@ class RestartStore {
   bool SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary);
 
   UnitCache& cache_;
-  RestartFile file_;
+  RegionFile file_;
   Mutex mutex_;
   uint64_t memory_bytes_ GUARDED_BY(mutex_) = 0;
 };

@@ -7,10 +7,10 @@
 
 #include "base/memory_budget.h"
 #include "base/stats.h"
+#include "base/turns.h"
 #include "base/worker_pool.h"
 #include "cache/arena_pool.h"
 #include "cache/damage_notes.h"
-#include "cache/decode_slots.h"
 #include "cache/restart_store.h"
 #include "cache/slice_decoder.h"
 #include "cache/small_files.h"
@@ -54,7 +54,7 @@ struct ReadEngine {
   MemoryBudget budget;
   UnitCache cache;
   ArenaPool arenas;  // of decoders of whole Blocks
-  DecodeSlots slots;
+  Turns turns;  // to decode
   DamageNotes damage;
   RestartStore restarts;
   SliceDecoder slices;

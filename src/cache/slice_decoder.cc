@@ -460,12 +460,12 @@ Status SliceDecoder::DecodeNext(const Request& request, Claim& claim, std::share
   if (unit == nullptr || unit->bytes().size() != size) {
     unit = cache_.NewUnit(size);
   }
-  std::optional<DecodeSlots::Hold> slot;
+  std::optional<Turns::Hold> turn;
   if (request.effort == Effort::kReader) {
-    slot.emplace(slots_, DecodeSlots::Priority::kReader);
+    turn.emplace(turns_, Turns::Priority::kHigh);
   }
   Status status = claim.home->decoder->Decode(request.stored, unit->mutable_bytes());
-  slot.reset();
+  turn.reset();
   if (!status) {
     // At the Block's end it is the Check that failed: nothing of the Block is to be trusted.
     const bool at_end = offset + size == block.plain_size;

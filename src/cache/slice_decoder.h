@@ -10,8 +10,8 @@
 
 #include "base/mutex.h"
 #include "base/stats.h"
+#include "base/turns.h"
 #include "cache/damage_notes.h"
-#include "cache/decode_slots.h"
 #include "cache/decoder_home.h"
 #include "cache/restart_spacing.h"
 #include "cache/restart_store.h"
@@ -30,10 +30,10 @@ class SliceDecoder {
   };
 
   // All outlive the SliceDecoder.
-  SliceDecoder(UnitCache& cache, DecodeSlots& slots, DamageNotes& damage, RestartStore& store,
+  SliceDecoder(UnitCache& cache, Turns& turns, DamageNotes& damage, RestartStore& store,
                Stats& stats, const Limits& limits)
       : cache_(cache),
-        slots_(slots),
+        turns_(turns),
         damage_(damage),
         store_(store),
         stats_(stats),
@@ -55,7 +55,7 @@ class SliceDecoder {
 
   // Decodes a slice, keeping some of the slices before it in the cache if it has to pass over them.
   // Errors: EIO and EFBIG, noted; what `stored` says. Blocks. REQUIRES: the caller holds no lock;
-  // with kReader no decode slot, with kAhead one.
+  // with kReader no turn, with kAhead one.
   Result<UnitPtr> Load(const Request& request) EXCLUDES(mutex_);
 
   // `reader` is gone: its places are not kept any longer.
@@ -141,7 +141,7 @@ class SliceDecoder {
   uint64_t KeepSlices() const { return cache_.budget().total() / 8 / kSliceBytes; }
 
   UnitCache& cache_;
-  DecodeSlots& slots_;
+  Turns& turns_;
   DamageNotes& damage_;
   RestartStore& store_;
   Stats& stats_;

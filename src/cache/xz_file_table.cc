@@ -103,11 +103,11 @@ Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format f
 Result<XzFileTable::FilePtr> XzFileTable::Read(Format format, uint64_t id,
                                                const RandomAccessFile& stored,
                                                const std::function<std::string()>& name) {
-  std::optional<DecodeSlots::Hold> turn;
+  std::optional<Turns::Hold> turn;
   if (format != Format::kXz) {
-    turn.emplace(legacy_reads_, DecodeSlots::Priority::kReader);
+    turn.emplace(legacy_reads_, Turns::Priority::kHigh);
   } else if (stored.size() > kLargeFileBytes) {
-    turn.emplace(large_reads_, DecodeSlots::Priority::kReader);
+    turn.emplace(large_reads_, Turns::Priority::kHigh);
   }
   const BlockIndex::Limits& limits = format == Format::kXz ? limits_ : legacy_limits_;
   XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits));

@@ -12,7 +12,7 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
-#include "cache/decode_slots.h"
+#include "base/turns.h"
 #include "cache/unit_cache.h"
 #include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
@@ -83,8 +83,8 @@ class XzFileTable {
   UnitCache& cache_;
   const BlockIndex::Limits limits_;
   const BlockIndex::Limits legacy_limits_;
-  DecodeSlots large_reads_;
-  DecodeSlots legacy_reads_;
+  Turns large_reads_;
+  Turns legacy_reads_;
   std::atomic<uint64_t> next_id_{1};  // guards nothing
   Mutex mutex_;
   size_t bytes_ GUARDED_BY(mutex_) = 0;

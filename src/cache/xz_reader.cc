@@ -18,13 +18,13 @@ namespace xzfs {
 namespace {
 
 // With verify=stream: how much is decoded before those who wait are told, and before a reader who
-// waits for a slot gets it. About 0.3 ms.
+// waits for a turn gets it. About 0.3 ms.
 constexpr size_t kStreamStepBytes = size_t{32} << 10;
 
-// Between two steps the slot is anybody's: a reader who waits for one goes first.
+// Between two steps the turn is given up: a reader who waits for one goes first.
 Status DecodeRest(ReadEngine& engine, BlockLoad& load, const UnitCache::FlightPtr& flight) try {
   while (load.ready_bytes() < load.size()) {
-    const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
+    const Turns::Hold turn(engine.turns, Turns::Priority::kLow);
     const size_t end = std::min(load.ready_bytes() + kStreamStepBytes, load.size());
     XZFS_RETURN_IF_ERROR(load.DecodeTo(end));
     if (end < load.size()) {
@@ -278,8 +278,8 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
       engine.damage.Find(file->id(), range.block, range.end - range.block.plain_offset)) {
     return true;
   }
-  // The slot before the flight: who joins the flight must not wait behind other readers for it.
-  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kAhead);
+  // The turn before the flight: who joins the flight must not wait behind other readers for it.
+  const Turns::Hold turn(engine.turns, Turns::Priority::kLow);
   if (generation.load(std::memory_order_relaxed) != planned_generation) {
     return true;
   }
@@ -293,7 +293,7 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
   return !left;
 }
 
-// REQUIRES: the caller holds a decode slot.
+// REQUIRES: the caller holds one of `engine.turns`.
 Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const FilePtr& file, const UnitRange& range,
                                                 const UnitCache::FlightPtr& flight) const {
   if (range.giant) {
@@ -348,8 +348,8 @@ Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& ran
 }
 
 Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo& block) const {
-  // The slot first: only as many Blocks are held in memory as are decoded at once.
-  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
+  // The turn first: only as many Blocks are held in memory as are decoded at once.
+  const Turns::Hold turn(engine.turns, Turns::Priority::kHigh);
   BlockLoad load(engine, file, source.stored, block);
   XZFS_RETURN_IF_ERROR(load.DecodeTo(load.size()));
   return load.unit();
@@ -359,7 +359,7 @@ Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo
 Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockInfo& block,
                                               size_t end, const DecodedListener& decoded,
                                               const UnitCache::FlightPtr& flight) const {
-  const DecodeSlots::Hold slot(engine.slots, DecodeSlots::Priority::kReader);
+  const Turns::Hold turn(engine.turns, Turns::Priority::kHigh);
   const auto load = std::make_shared<BlockLoad>(engine, file, source.stored, block);
   while (load->ready_bytes() < end) {
     XZFS_RETURN_IF_ERROR(load->DecodeTo(std::min(load->ready_bytes() + kStreamStepBytes, end)));

@@ -53,7 +53,7 @@ ReadEngine::ReadEngine(const Limits& limits)
       restarts(cache, OpenRestartFile(limits.restart_file_bytes), limits.restart_file_bytes),
       slices(cache, turns, damage, restarts, stats,
              {.decoder_bytes = decoder_limit, .homes = limits.threads}),
-      files(cache, limits.memory_limit_bytes),
+      indexes(cache, limits.memory_limit_bytes),
       small_files(cache),
       most_unfinished_bytes(std::min<uint64_t>(limits.budget_bytes / 8, kMostUnfinishedBytes)),
       pool(limits.threads, kQueueLimit) {}

@@ -11,11 +11,11 @@
 #include "base/worker_pool.h"
 #include "cache/arena_pool.h"
 #include "cache/damage_notes.h"
+#include "cache/index_cache.h"
 #include "cache/restart_store.h"
 #include "cache/slice_decoder.h"
 #include "cache/small_files.h"
 #include "cache/unit_cache.h"
-#include "cache/xz_file_table.h"
 
 namespace xzfs {
 
@@ -36,7 +36,7 @@ struct ReadEngine {
     // How large the temporary file for restart points may become; 0: none.
     uint64_t restart_file_bytes = 0;
     // The most that a file may ask for: one decoder, or reading one Index. Unset: of decoders the
-    // larger of 128 MiB and the budget; of Indexes what XzFileTable says.
+    // larger of 128 MiB and the budget; of Indexes what IndexCache says.
     std::optional<uint64_t> memory_limit_bytes = {};
   };
 
@@ -54,11 +54,11 @@ struct ReadEngine {
   MemoryBudget budget;
   UnitCache cache;
   ArenaPool arenas;  // of decoders of whole Blocks
-  Turns turns;  // to decode
+  Turns turns;       // to decode
   DamageNotes damage;
   RestartStore restarts;
   SliceDecoder slices;
-  XzFileTable files;
+  IndexCache indexes;
   SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
   // Plain bytes of Blocks whose readers are served and that the pool finishes, and how many there

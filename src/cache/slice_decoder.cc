@@ -76,9 +76,9 @@ Result<UnitPtr> SliceDecoder::Load(const Request& request) {
   UnitPtr handed_over;
   Outcome outcome = ClaimHome(request, 0, claim, handed_over);
   if (outcome == Outcome::kTellBytes) {
-    auto bytes = BlockDecoderMemory(request.stored, request.file.index(), request.block);
+    auto bytes = BlockDecoderMemory(request.stored, request.loaded.index(), request.block);
     if (!bytes) {
-      return Failure(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
+      return Failure(damage_.Add(request.loaded.id(), request.loaded.name(), request.block, 0,
                                  std::move(bytes.error())));
     }
     outcome = ClaimHome(request, *bytes + kAsleepBytes, claim, handed_over);
@@ -328,7 +328,7 @@ std::pair<SliceDecoder::BlockKey, DecoderHome*> SliceDecoder::OldestIdle(const P
 
 Result<UnitPtr> SliceDecoder::Drive(const Request& request, Claim& claim) {
   if (Status begun = Begin(request, claim); !begun) {
-    return Failure(damage_.Add(request.file.id(), request.file.name(), request.block, 0,
+    return Failure(damage_.Add(request.loaded.id(), request.loaded.name(), request.block, 0,
                                std::move(begun.error())));
   }
   auto unit = Decode(request, claim);
@@ -369,7 +369,7 @@ Status SliceDecoder::Begin(const Request& request, Claim& claim) {
 
 Status SliceDecoder::Open(const Request& request, DecoderHome& home) {
   home.decoder.reset();
-  XZFS_ASSIGN_OR_RETURN(home.decoder, BlockDecoder::Open(request.stored, request.file.index(),
+  XZFS_ASSIGN_OR_RETURN(home.decoder, BlockDecoder::Open(request.stored, request.loaded.index(),
                                                          request.block, limits_.decoder_bytes));
   const size_t dictionary_bytes = home.decoder->dictionary().size();
   if (dictionary_bytes != 0) {
@@ -444,7 +444,7 @@ Result<UnitPtr> SliceDecoder::Decode(const Request& request, Claim& claim) {
     }
     const bool keep = slice + KeepSlices() >= request.slice;
     if (keep) {
-      cache_.Insert({request.file.id(), block.plain_offset + slice * kSliceBytes}, unit);
+      cache_.Insert({request.loaded.id(), block.plain_offset + slice * kSliceBytes}, unit);
     }
     if (HandOver(*claim.home, slice, unit) || keep) {
       unit = nullptr;  // it is shared now: decode the next slice elsewhere
@@ -469,8 +469,8 @@ Status SliceDecoder::DecodeNext(const Request& request, Claim& claim, std::share
   if (!status) {
     // At the Block's end it is the Check that failed: nothing of the Block is to be trusted.
     const bool at_end = offset + size == block.plain_size;
-    return Failure(damage_.Add(request.file.id(), request.file.name(), block, at_end ? 0 : offset,
-                               std::move(status.error())));
+    return Failure(damage_.Add(request.loaded.id(), request.loaded.name(), block,
+                               at_end ? 0 : offset, std::move(status.error())));
   }
   stats_.decoded_bytes.Add(size);
   ++claim.slice;
@@ -535,7 +535,7 @@ void SliceDecoder::RunOn(const Request& request, Claim& claim) {
       return;
     }
     HandOver(*claim.home, slice, unit);
-    const UnitKey key{request.file.id(), block.plain_offset + slice * kSliceBytes};
+    const UnitKey key{request.loaded.id(), block.plain_offset + slice * kSliceBytes};
     if (!cache_.InsertAhead(key, unit)) {
       return;
     }

@@ -13,10 +13,10 @@
 #include "base/turns.h"
 #include "cache/damage_notes.h"
 #include "cache/decoder_home.h"
+#include "cache/loaded_index.h"
 #include "cache/restart_spacing.h"
 #include "cache/restart_store.h"
 #include "cache/unit_cache.h"
-#include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {
@@ -45,7 +45,7 @@ class SliceDecoder {
   };
 
   struct Request {
-    const XzFile& file;
+    const LoadedIndex& loaded;
     const RandomAccessFile& stored;
     const BlockInfo& block;
     uint64_t slice;   // from 0
@@ -106,7 +106,7 @@ class SliceDecoder {
   };
 
   static BlockKey KeyOf(const Request& request) {
-    return {request.file.id(), request.block.number};
+    return {request.loaded.id(), request.block.number};
   }
   Outcome ClaimHome(const Request& request, uint64_t new_home_bytes, Claim& claim, UnitPtr& unit)
       EXCLUDES(mutex_);

@@ -83,9 +83,9 @@ Result<std::optional<XzReader::Piece>> XzReader::Lend(uint64_t offset, size_t le
   if (offset >= size() || length == 0) {
     return std::nullopt;
   }
-  XZFS_ASSIGN_OR_RETURN(const FilePtr file, shared_->File());
+  XZFS_ASSIGN_OR_RETURN(const LoadedIndexPtr loaded, shared_->Index());
   const uint64_t last = offset + std::min<uint64_t>(length, size() - offset) - 1;
-  if (shared_->UnitAt(*file, last).begin != shared_->UnitAt(*file, offset).begin) {
+  if (shared_->UnitAt(*loaded, last).begin != shared_->UnitAt(*loaded, offset).begin) {
     return std::nullopt;
   }
   std::optional<Piece> lent;
@@ -98,14 +98,14 @@ Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
   if (offset >= size() || length == 0) {
     return size_t{0};
   }
-  XZFS_ASSIGN_OR_RETURN(const FilePtr file, shared_->File());
+  XZFS_ASSIGN_OR_RETURN(const LoadedIndexPtr loaded, shared_->Index());
   const uint64_t end = offset + std::min<uint64_t>(length, size() - offset);
-  const bool sequential = Observe(file, offset, end);
+  const bool sequential = Observe(loaded, offset, end);
   for (uint64_t at = offset; at < end;) {
-    const UnitRange range = shared_->UnitAt(*file, at);
+    const UnitRange range = shared_->UnitAt(*loaded, at);
     const uint64_t stop = std::min(end, range.end);
-    if (auto damage =
-            shared_->engine.damage.Find(file->id(), range.block, stop - range.block.plain_offset)) {
+    if (auto damage = shared_->engine.damage.Find(loaded->id(), range.block,
+                                                  stop - range.block.plain_offset)) {
       return Failure(std::move(*damage));
     }
     const UnitCache::Access access{
@@ -116,10 +116,10 @@ Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
     const bool offer = shared_->source.decoded && !sequential && offset != 0 &&
                        stop - at < range.end - range.begin;
     const auto load = [&](const UnitCache::FlightPtr& flight) {
-      return shared_->Load(file, range, access.end, offer, flight);
+      return shared_->Load(loaded, range, access.end, offer, flight);
     };
     XZFS_ASSIGN_OR_RETURN(UnitPtr unit,
-                          shared_->engine.cache.Get({file->id(), range.begin}, access, load));
+                          shared_->engine.cache.Get({loaded->id(), range.begin}, access, load));
     const std::span<const std::byte> bytes = unit->bytes().subspan(at - range.begin, stop - at);
     take({std::move(unit), bytes});
     at = stop;
@@ -130,16 +130,16 @@ Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
 }
 
 void XzReader::DecodeAhead() const {
-  const auto file = shared_->File();
-  if (!file || size() == 0) {
+  const auto loaded = shared_->Index();
+  if (!loaded || size() == 0) {
     return;
   }
-  const UnitRange range = shared_->UnitAt(**file, 0);
+  const UnitRange range = shared_->UnitAt(**loaded, 0);
   if (range.giant || range.end != size()) {
     return;
   }
-  shared_->LoadAhead(*file, range, shared_->generation.load(std::memory_order_relaxed));
-  if (const UnitPtr unit = shared_->engine.cache.Peek({(*file)->id(), 0})) {
+  shared_->LoadAhead(*loaded, range, shared_->generation.load(std::memory_order_relaxed));
+  if (const UnitPtr unit = shared_->engine.cache.Peek({(*loaded)->id(), 0})) {
     shared_->source.decoded(0, unit);
   }
 }
@@ -151,7 +151,7 @@ bool XzReader::Enter(const UnitRange& range) const {
 
 // Tells the readahead of a read and starts what it asks for. Returns whether the read is part of a
 // sequential pass.
-bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const {
+bool XzReader::Observe(const LoadedIndexPtr& loaded, uint64_t offset, uint64_t end) const {
   std::vector<UnitRange> plan;
   uint64_t generation = 0;
   bool sequential = false;
@@ -159,13 +159,13 @@ bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const
   {
     MutexLock lock(mutex_);
     const bool had_ahead = HasAhead();
-    read_giant_ = read_giant_ || shared_->UnitAt(*file, offset).giant;
+    read_giant_ = read_giant_ || shared_->UnitAt(*loaded, offset).giant;
     const uint64_t before = readahead_.generation();
     sequential = readahead_.Observe(offset, end);
     generation = readahead_.generation();
     jumped = had_ahead && generation != before;
     while (readahead_.Wanted() != 0 && readahead_.next_offset() < size()) {
-      const UnitRange range = shared_->UnitAt(*file, readahead_.next_offset());
+      const UnitRange range = shared_->UnitAt(*loaded, readahead_.next_offset());
       readahead_.Planned(range.begin, range.end);
       if (range.begin >= end) {
         plan.push_back(range);
@@ -174,17 +174,17 @@ bool XzReader::Observe(const FilePtr& file, uint64_t offset, uint64_t end) const
     shared_->generation.store(generation, std::memory_order_relaxed);
   }
   if (jumped) {
-    shared_->engine.cache.ReleaseAhead(file->id());
+    shared_->engine.cache.ReleaseAhead(loaded->id());
   }
   if (!plan.empty()) {
-    Submit(file, std::move(plan), generation, end);
+    Submit(loaded, std::move(plan), generation, end);
   }
   return sequential;
 }
 
 // Whole Blocks are tasks of their own, on as many threads as there are.
-void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation,
-                      uint64_t read_end) const {
+void XzReader::Submit(const LoadedIndexPtr& loaded, std::vector<UnitRange> ranges,
+                      uint64_t generation, uint64_t read_end) const {
   const auto giant = std::stable_partition(ranges.begin(), ranges.end(),
                                            [](const UnitRange& range) { return !range.giant; });
   std::vector<UnitRange> slices(std::make_move_iterator(giant),
@@ -197,13 +197,13 @@ void XzReader::Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64
     shared_->source.stored->WillRead(begin, last.compressed_offset + last.unpadded_size - begin);
   }
   for (const UnitRange& range : ranges) {
-    shared_->engine.pool.TrySubmit([shared = shared_, file, range, generation] {
-      shared->LoadAhead(file, range, generation);
+    shared_->engine.pool.TrySubmit([shared = shared_, loaded, range, generation] {
+      shared->LoadAhead(loaded, range, generation);
     });
   }
   if (!slices.empty()) {
     shared_->PlanSlices(std::move(slices), generation, read_end);
-    shared_->StartSlices(file);
+    shared_->StartSlices(loaded);
   }
 }
 
@@ -222,17 +222,17 @@ void XzReader::Shared::PlanSlices(std::vector<UnitRange> ranges, uint64_t planne
                 std::make_move_iterator(ranges.end()));
 }
 
-void XzReader::Shared::StartSlices(const FilePtr& file) {
+void XzReader::Shared::StartSlices(const LoadedIndexPtr& loaded) {
   MutexLock lock(slices_mutex);
   if (!decoding_slices && !slices.empty()) {
-    decoding_slices =
-        engine.pool.TrySubmit([shared = shared_from_this(), file] { shared->DecodeSlices(file); });
+    decoding_slices = engine.pool.TrySubmit(
+        [shared = shared_from_this(), loaded] { shared->DecodeSlices(loaded); });
   }
 }
 
-void XzReader::Shared::DecodeSlices(const FilePtr& file) {
+void XzReader::Shared::DecodeSlices(const LoadedIndexPtr& loaded) {
   while (const std::optional<PlannedSlice> next = TakeSlice()) {
-    if (!LoadAhead(file, next->range, next->generation)) {
+    if (!LoadAhead(loaded, next->range, next->generation)) {
       GiveBack(*next);
       return;
     }
@@ -260,22 +260,22 @@ void XzReader::Shared::GiveBack(const PlannedSlice& slice) {
   decoding_slices = false;
 }
 
-Result<XzReader::FilePtr> XzReader::Shared::File() const {
-  XZFS_ASSIGN_OR_RETURN(
-      FilePtr file, engine.files.Get(source.identity, source.format, source.file_id, *source.stored,
-                                     source.name));
-  if (file->index().plain_size() != source.plain_size) {
+Result<LoadedIndexPtr> XzReader::Shared::Index() const {
+  XZFS_ASSIGN_OR_RETURN(LoadedIndexPtr loaded,
+                        engine.indexes.Get(source.identity, source.format, source.file_id,
+                                           *source.stored, source.name));
+  if (loaded->index().plain_size() != source.plain_size) {
     return Fail(ESTALE, source.name() + " was changed while it was open: open it again");
   }
-  return file;
+  return loaded;
 }
 
 // Returns false if a slice was left because no decoder that is free stands just before it: one may
 // when the reader has decoded more.
-bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
+bool XzReader::Shared::LoadAhead(const LoadedIndexPtr& loaded, const UnitRange& range,
                                  uint64_t planned_generation) const {
-  if (engine.cache.Contains({file->id(), range.begin}) ||
-      engine.damage.Find(file->id(), range.block, range.end - range.block.plain_offset)) {
+  if (engine.cache.Contains({loaded->id(), range.begin}) ||
+      engine.damage.Find(loaded->id(), range.block, range.end - range.block.plain_offset)) {
     return true;
   }
   // The turn before the flight: who joins the flight must not wait behind other readers for it.
@@ -284,9 +284,9 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
     return true;
   }
   bool left = false;
-  engine.cache.LoadAhead({file->id(), range.begin}, range.end - range.begin,
+  engine.cache.LoadAhead({loaded->id(), range.begin}, range.end - range.begin,
                          [&](const UnitCache::FlightPtr& flight) {
-                           Result<UnitPtr> unit = LoadUnitAhead(file, range, flight);
+                           Result<UnitPtr> unit = LoadUnitAhead(loaded, range, flight);
                            left = !unit && unit.error().code == EAGAIN;
                            return unit;
                          });
@@ -294,13 +294,14 @@ bool XzReader::Shared::LoadAhead(const FilePtr& file, const UnitRange& range,
 }
 
 // REQUIRES: the caller holds one of `engine.turns`.
-Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const FilePtr& file, const UnitRange& range,
+Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const LoadedIndexPtr& loaded,
+                                                const UnitRange& range,
                                                 const UnitCache::FlightPtr& flight) const {
   if (range.giant) {
     return engine.slices.Load(
-        {*file, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kAhead});
+        {*loaded, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kAhead});
   }
-  BlockLoad load(engine, file, source.stored, range.block);
+  BlockLoad load(engine, loaded, source.stored, range.block);
   if (engine.verify == Verify::kStream) {
     while (load.size() - load.ready_bytes() > kStreamStepBytes) {
       XZFS_RETURN_IF_ERROR(load.DecodeTo(load.ready_bytes() + kStreamStepBytes));
@@ -311,9 +312,9 @@ Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const FilePtr& file, const UnitR
   return load.unit();
 }
 
-XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset) const {
+XzReader::UnitRange XzReader::Shared::UnitAt(const LoadedIndex& loaded, uint64_t offset) const {
   UnitRange range;
-  range.block = file.index().Find(offset);
+  range.block = loaded.index().Find(offset);
   range.begin = range.block.plain_offset;
   range.end = range.begin + range.block.plain_size;
   range.giant = range.block.plain_size > engine.whole_block_bytes;
@@ -326,41 +327,43 @@ XzReader::UnitRange XzReader::Shared::UnitAt(const XzFile& file, uint64_t offset
 }
 
 // `end`: the reader needs no more of the unit. `offer`: the rest of it may go to the kernel.
-Result<UnitPtr> XzReader::Shared::Load(const FilePtr& file, const UnitRange& range, size_t end,
-                                       bool offer, const UnitCache::FlightPtr& flight) {
+Result<UnitPtr> XzReader::Shared::Load(const LoadedIndexPtr& loaded, const UnitRange& range,
+                                       size_t end, bool offer, const UnitCache::FlightPtr& flight) {
   DecodedListener decoded = [](uint64_t, const UnitPtr&) {};
   if (offer) {
     decoded = source.decoded;
   }
   if (engine.verify == Verify::kStream && !range.giant) {
-    return StreamBlock(file, range.block, end, decoded, flight);
+    return StreamBlock(loaded, range.block, end, decoded, flight);
   }
   UnitPtr unit;
   if (range.giant) {
-    XZFS_ASSIGN_OR_RETURN(unit, engine.slices.Load({*file, *source.stored, range.block, range.slice,
-                                                    reader, SliceDecoder::Effort::kReader}));
-    StartSlices(file);
+    XZFS_ASSIGN_OR_RETURN(
+        unit, engine.slices.Load({*loaded, *source.stored, range.block, range.slice, reader,
+                                  SliceDecoder::Effort::kReader}));
+    StartSlices(loaded);
   } else {
-    XZFS_ASSIGN_OR_RETURN(unit, LoadBlock(file, range.block));
+    XZFS_ASSIGN_OR_RETURN(unit, LoadBlock(loaded, range.block));
   }
   decoded(range.begin, unit);
   return unit;
 }
 
-Result<UnitPtr> XzReader::Shared::LoadBlock(const FilePtr& file, const BlockInfo& block) const {
+Result<UnitPtr> XzReader::Shared::LoadBlock(const LoadedIndexPtr& loaded,
+                                            const BlockInfo& block) const {
   // The turn first: only as many Blocks are held in memory as are decoded at once.
   const Turns::Hold turn(engine.turns, Turns::Priority::kHigh);
-  BlockLoad load(engine, file, source.stored, block);
+  BlockLoad load(engine, loaded, source.stored, block);
   XZFS_RETURN_IF_ERROR(load.DecodeTo(load.size()));
   return load.unit();
 }
 
 // Decodes what the reader needs and leaves the rest to the pool.
-Result<UnitPtr> XzReader::Shared::StreamBlock(const FilePtr& file, const BlockInfo& block,
+Result<UnitPtr> XzReader::Shared::StreamBlock(const LoadedIndexPtr& loaded, const BlockInfo& block,
                                               size_t end, const DecodedListener& decoded,
                                               const UnitCache::FlightPtr& flight) const {
   const Turns::Hold turn(engine.turns, Turns::Priority::kHigh);
-  const auto load = std::make_shared<BlockLoad>(engine, file, source.stored, block);
+  const auto load = std::make_shared<BlockLoad>(engine, loaded, source.stored, block);
   while (load->ready_bytes() < end) {
     XZFS_RETURN_IF_ERROR(load->DecodeTo(std::min(load->ready_bytes() + kStreamStepBytes, end)));
     engine.cache.Publish(flight, load->unit(), load->ready_bytes());

@@ -13,9 +13,9 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
+#include "cache/loaded_index.h"
 #include "cache/read_engine.h"
 #include "cache/readahead.h"
-#include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {
@@ -23,7 +23,7 @@ namespace xzfs {
 // One reader of one version of a compressed file: random access through the cache, decode-ahead
 // when it reads sequentially. Thread-safe.
 //
-// It doesn't hold the Index in memory: that is the table's, which may drop it and read it again. So
+// It doesn't hold the Index in memory: that is the IndexCache's, which may drop it and read it again. So
 // the memory that open files cost is bounded, however many there are.
 class XzReader : public RandomAccessFile {
  public:
@@ -35,7 +35,7 @@ class XzReader : public RandomAccessFile {
     Identity identity;
     Format format = Format::kXz;
     uint64_t plain_size = 0;
-    // XzFile::id of the version, if its Index was read before; else 0.
+    // LoadedIndex::id of the version, if its Index was read before; else 0.
     uint64_t file_id = 0;
     // What is read stays in the kernel's page cache: there is no use in keeping it here, too.
     bool kernel_keeps = false;
@@ -72,8 +72,6 @@ class XzReader : public RandomAccessFile {
   void DecodeAhead() const;
 
  private:
-  using FilePtr = std::shared_ptr<const XzFile>;
-
   // A unit: a Block, or a slice of a giant one.
   struct UnitRange {
     BlockInfo block;
@@ -107,20 +105,21 @@ class XzReader : public RandomAccessFile {
     // The reader has read up to `read_end`.
     void PlanSlices(std::vector<UnitRange> ranges, uint64_t planned_generation, uint64_t read_end)
         EXCLUDES(slices_mutex);
-    void StartSlices(const FilePtr& file) EXCLUDES(slices_mutex);
-    void DecodeSlices(const FilePtr& file) EXCLUDES(slices_mutex);
+    void StartSlices(const LoadedIndexPtr& loaded) EXCLUDES(slices_mutex);
+    void DecodeSlices(const LoadedIndexPtr& loaded) EXCLUDES(slices_mutex);
     std::optional<PlannedSlice> TakeSlice() EXCLUDES(slices_mutex);
     void GiveBack(const PlannedSlice& slice) EXCLUDES(slices_mutex);
-    Result<FilePtr> File() const;
-    UnitRange UnitAt(const XzFile& file, uint64_t offset) const;
-    Result<UnitPtr> Load(const FilePtr& file, const UnitRange& range, size_t end, bool offer,
-                         const UnitCache::FlightPtr& flight);
-    Result<UnitPtr> LoadBlock(const FilePtr& file, const BlockInfo& block) const;
-    Result<UnitPtr> StreamBlock(const FilePtr& file, const BlockInfo& block, size_t end,
+    Result<LoadedIndexPtr> Index() const;
+    UnitRange UnitAt(const LoadedIndex& loaded, uint64_t offset) const;
+    Result<UnitPtr> Load(const LoadedIndexPtr& loaded, const UnitRange& range, size_t end,
+                         bool offer, const UnitCache::FlightPtr& flight);
+    Result<UnitPtr> LoadBlock(const LoadedIndexPtr& loaded, const BlockInfo& block) const;
+    Result<UnitPtr> StreamBlock(const LoadedIndexPtr& loaded, const BlockInfo& block, size_t end,
                                 const DecodedListener& decoded,
                                 const UnitCache::FlightPtr& flight) const;
-    bool LoadAhead(const FilePtr& file, const UnitRange& range, uint64_t planned_generation) const;
-    Result<UnitPtr> LoadUnitAhead(const FilePtr& file, const UnitRange& range,
+    bool LoadAhead(const LoadedIndexPtr& loaded, const UnitRange& range,
+                   uint64_t planned_generation) const;
+    Result<UnitPtr> LoadUnitAhead(const LoadedIndexPtr& loaded, const UnitRange& range,
                                   const UnitCache::FlightPtr& flight) const;
   };
 
@@ -128,9 +127,9 @@ class XzReader : public RandomAccessFile {
   Result<size_t> Visit(uint64_t offset, size_t length,
                        const std::function<void(Piece)>& take) const;
   bool HasAhead() const REQUIRES(mutex_) { return read_giant_ || readahead_.HasPlan(); }
-  bool Observe(const FilePtr& file, uint64_t offset, uint64_t end) const EXCLUDES(mutex_);
+  bool Observe(const LoadedIndexPtr& loaded, uint64_t offset, uint64_t end) const EXCLUDES(mutex_);
   bool Enter(const UnitRange& range) const EXCLUDES(mutex_);
-  void Submit(const FilePtr& file, std::vector<UnitRange> ranges, uint64_t generation,
+  void Submit(const LoadedIndexPtr& loaded, std::vector<UnitRange> ranges, uint64_t generation,
               uint64_t read_end) const;
 
   const std::shared_ptr<Shared> shared_;

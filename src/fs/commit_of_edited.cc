@@ -138,9 +138,9 @@ Status CommitOfEdited::Plan() {
     return LoseOverlay("the stored file was replaced or changed by somebody else");
   }
   const XzReader::Source source = parts_.reads.SourceOf(work_.node);
-  XZFS_ASSIGN_OR_RETURN(
-      base_, parts_.engine.files.Get(source.identity, source.format, source.file_id, *source.stored,
-                                     source.name));
+  XZFS_ASSIGN_OR_RETURN(base_,
+                        parts_.engine.indexes.Get(source.identity, source.format, source.file_id,
+                                                  *source.stored, source.name));
   XzWriteRequest& request = work_.request;
   // Blocks can only be reused in a Stream with their Check.
   const std::vector<uint8_t> checks = base_->index().Checks();

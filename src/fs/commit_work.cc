@@ -138,7 +138,7 @@ void CommitWork::ShowVersion(const struct stat& st, const struct timespec& ctime
   const KnownFile known = {
       .format = Format::kXz,
       .plain_size = request.plan.size(),
-      .file_id = parts.engine.files.NewId(),
+      .file_id = parts.engine.indexes.NewId(),
       .has_giant_blocks = request.plan.largest_piece() > parts.engine.whole_block_bytes};
   const Identity identity_now = Identity::Of(st);
   parts.tree.known().Add(identity_now, Suffix::kXz, known);

@@ -179,7 +179,7 @@ Result<FileFigures> Mount::Describe(NodeId id) {
   }
   const XzReader::Source source = reads.SourceOf(node);
   XZFS_ASSIGN_OR_RETURN(const auto file,
-                        engine.files.Get(source.identity, source.format, source.file_id,
+                        engine.indexes.Get(source.identity, source.format, source.file_id,
                                          *source.stored, source.name));
   const BlockIndex& index = file->index();
   figures.plain_size = index.plain_size();

@@ -101,7 +101,7 @@ void NodeTree::Drop(const std::vector<NodeId>& gone) {
 // Nobody will ask for this version of a file again.
 void NodeTree::DropRead(const Node& node) {
   if (node.kind == StoredKind::kCompressed) {
-    engine_.files.Drop(node.identity, node.format);
+    engine_.indexes.Drop(node.identity, node.format);
     engine_.small_files.Drop(node.identity);
     engine_.cache.DropFile(node.file_id);
   }
@@ -354,7 +354,7 @@ Status NodeTree::RefreshFrom(const NodePtr& node, struct stat st, const std::str
     changed.kept_ctime.reset();
   });
   if (node->kind == StoredKind::kCompressed && node->identity != identity) {
-    engine_.files.Drop(node->identity, node->format);  // its units are found by their id
+    engine_.indexes.Drop(node->identity, node->format);  // its units are found by their id
     engine_.small_files.Drop(node->identity);
   }
   if (now != nullptr && !now->damage) {

@@ -97,7 +97,7 @@ Status Overlays::RequireChangeable(const NodePtr& node) {
   // Its Blocks are those of one encoder: what the first one needs the others do, too.
   const XzReader::Source source = reads_.SourceOf(node);
   XZFS_ASSIGN_OR_RETURN(const auto file,
-                        engine_.files.Get(source.identity, source.format, source.file_id,
+                        engine_.indexes.Get(source.identity, source.format, source.file_id,
                                           *source.stored, source.name));
   if (file->index().block_count() != 0) {
     const auto filters = DescribeFilters(*source.stored, file->index(), file->index().Block(0));

@@ -1,4 +1,4 @@
-// The compressed files whose Index is in memory.
+// The Indexes that are in memory.
 #pragma once
 
 #include <atomic>
@@ -13,45 +13,42 @@
 #include "base/identity.h"
 #include "base/mutex.h"
 #include "base/turns.h"
+#include "cache/loaded_index.h"
 #include "cache/unit_cache.h"
-#include "cache/xz_file.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {
 
-// Finds the XzFile of a stored file's version, reading its Index if it isn't known. Keeps the most
-// recently used ones, up to an eighth of the budget; an open file that was dropped is read again at
-// its next read. Thread-safe.
-class XzFileTable {
+// Finds the Index of a stored file's version, reading it if it isn't here. Keeps the most recently used
+// ones, up to an eighth of the budget: an open file whose Index was dropped reads it again at its
+// next read. Thread-safe.
+class IndexCache {
  public:
   // Reading one Index, and decoding a legacy file for its size, takes at most `memory_limit_bytes`.
   // Unset: the larger of 64 MiB and a quarter of the budget, for a legacy file at least 96 MiB.
-  explicit XzFileTable(UnitCache& cache, std::optional<uint64_t> memory_limit_bytes = {});
+  explicit IndexCache(UnitCache& cache, std::optional<uint64_t> memory_limit_bytes = {});
 
   // `stored` has the content that `identity` names. `id` is the one that the version had when it
   // was read before, so that what is cached of it is found again; 0 if it wasn't. `name` is for the
   // log. Several callers for one version read it once. Errors: as BlockIndex::Read; they are not
   // kept. Blocks.
-  Result<std::shared_ptr<const XzFile>> Get(const Identity& identity, Format format, uint64_t id,
-                                            const RandomAccessFile& stored,
-                                            const std::function<std::string()>& name)
-      EXCLUDES(mutex_);
+  Result<LoadedIndexPtr> Get(const Identity& identity, Format format, uint64_t id,
+                             const RandomAccessFile& stored,
+                             const std::function<std::string()>& name) EXCLUDES(mutex_);
 
   // The same for a version that is looked at and that nobody reads yet: its Index is only kept if
   // reading it again would be expensive.
-  Result<std::shared_ptr<const XzFile>> Look(const Identity& identity, Format format,
-                                             const RandomAccessFile& stored,
-                                             const std::function<std::string()>& name)
-      EXCLUDES(mutex_);
+  Result<LoadedIndexPtr> Look(const Identity& identity, Format format,
+                              const RandomAccessFile& stored,
+                              const std::function<std::string()>& name) EXCLUDES(mutex_);
 
   // Nobody will ask for this version again.
   void Drop(const Identity& identity, Format format) EXCLUDES(mutex_);
 
-  // An XzFile::id for a version whose Index was read without this table.
+  // A LoadedIndex::id for a version whose Index was read without this cache.
   uint64_t NewId() { return next_id_.fetch_add(1, std::memory_order_relaxed); }
 
  private:
-  using FilePtr = std::shared_ptr<const XzFile>;
   enum class Keep { kAlways, kIfExpensive };
   struct Key {
     Identity identity;
@@ -63,22 +60,23 @@ class XzFileTable {
   };
   struct Entry {
     Key key;
-    FilePtr file;
+    LoadedIndexPtr loaded;
     size_t bytes;
   };
   // One Index being read.
   struct Flight {
     bool done = false;
-    Result<FilePtr> result = nullptr;
+    Result<LoadedIndexPtr> result = nullptr;
     CondVar finished;
   };
 
-  Result<FilePtr> Get(const Identity& identity, Format format, uint64_t id,
-                      const RandomAccessFile& stored, const std::function<std::string()>& name,
-                      Keep keep) EXCLUDES(mutex_);
-  Result<FilePtr> Read(Format format, uint64_t id, const RandomAccessFile& stored,
-                       const std::function<std::string()>& name) EXCLUDES(mutex_);
-  void Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) REQUIRES(mutex_);
+  Result<LoadedIndexPtr> Get(const Identity& identity, Format format, uint64_t id,
+                             const RandomAccessFile& stored,
+                             const std::function<std::string()>& name, Keep keep) EXCLUDES(mutex_);
+  Result<LoadedIndexPtr> Read(Format format, uint64_t id, const RandomAccessFile& stored,
+                              const std::function<std::string()>& name) EXCLUDES(mutex_);
+  void Add(const Key& key, const LoadedIndexPtr& loaded, std::list<Entry>& dropped)
+      REQUIRES(mutex_);
 
   UnitCache& cache_;
   const BlockIndex::Limits limits_;
@@ -88,7 +86,7 @@ class XzFileTable {
   std::atomic<uint64_t> next_id_{1};  // guards nothing
   Mutex mutex_;
   size_t bytes_ GUARDED_BY(mutex_) = 0;
-  std::list<Entry> files_ GUARDED_BY(mutex_);  // most recently used first
+  std::list<Entry> indexes_ GUARDED_BY(mutex_);  // most recently used first
   std::unordered_map<Key, std::list<Entry>::iterator, KeyHash> by_key_ GUARDED_BY(mutex_);
   std::unordered_map<Key, std::shared_ptr<Flight>, KeyHash> flights_ GUARDED_BY(mutex_);
 };

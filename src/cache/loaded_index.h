@@ -1,7 +1,8 @@
-// One version of one compressed file, as far as all its readers share it.
+// The Index of one version of a compressed file.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -10,12 +11,12 @@
 
 namespace xzfs {
 
-// The Index of a compressed file and its number in the cache. It holds no descriptor: readers bring
-// the stored file. Immutable.
-class XzFile {
+// An Index, and the number under which the caches know its version. Immutable. Readers bring the
+// stored file.
+class LoadedIndex {
  public:
   // `id` is never used for another version. `name` is for the log.
-  XzFile(uint64_t id, std::string name, BlockIndex index, MemoryCharge charge)
+  LoadedIndex(uint64_t id, std::string name, BlockIndex index, MemoryCharge charge)
       : id_(id), name_(std::move(name)), index_(std::move(index)), charge_(std::move(charge)) {}
 
   uint64_t id() const { return id_; }
@@ -30,5 +31,6 @@ class XzFile {
   const BlockIndex index_;
   const MemoryCharge charge_;
 };
+using LoadedIndexPtr = std::shared_ptr<const LoadedIndex>;
 
 }  // namespace xzfs

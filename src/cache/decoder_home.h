@@ -21,7 +21,7 @@ struct DecoderHome {
   // A reader who waits for a slice that the run may pass.
   struct Want {
     UnitPtr unit;
-    bool over = false;  // handed over, or the run ended without it
+    bool over = false;  // delivered, or the run ended without it
   };
 
   // The place of a reader who read on in order when another one took the decoder away.

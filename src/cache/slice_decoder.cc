@@ -4,7 +4,7 @@
 // A decoder and its points are a *home* of the Block. The points hold addresses, so homes can't
 // share them; a Block has at most as many homes as threads decode. A request takes the idle home
 // that gets to its slice with the least decoding. If one at work will get there sooner it waits:
-// the run either passes the slice and hands it over, or ends, and the request chooses again. Who
+// the run either passes the slice and delivers it, or ends, and the request chooses again. Who
 // would wait for a home to come back from elsewhere, although one is free or could be made, only
 // does so until all that was waited for the Block is what that one would cost: from then on there
 // are two that work.
@@ -73,18 +73,18 @@ constexpr uint64_t kMostRunOn = 16;
 
 Result<UnitPtr> SliceDecoder::Load(const Request& request) {
   Claim claim;
-  UnitPtr handed_over;
-  Outcome outcome = ClaimHome(request, 0, claim, handed_over);
+  UnitPtr delivered;
+  Outcome outcome = ClaimHome(request, 0, claim, delivered);
   if (outcome == Outcome::kTellBytes) {
     auto bytes = BlockDecoderMemory(request.stored, request.loaded.index(), request.block);
     if (!bytes) {
       return Failure(damage_.Add(request.loaded.id(), request.loaded.name(), request.block, 0,
                                  std::move(bytes.error())));
     }
-    outcome = ClaimHome(request, *bytes + kAsleepBytes, claim, handed_over);
+    outcome = ClaimHome(request, *bytes + kAsleepBytes, claim, delivered);
   }
-  if (outcome == Outcome::kHandedOver) {
-    return handed_over;
+  if (outcome == Outcome::kDelivered) {
+    return delivered;
   }
   if (outcome == Outcome::kNotAhead) {
     return Fail(EAGAIN, "no free decoder stands just before the slice");
@@ -114,7 +114,7 @@ SliceDecoder::Outcome SliceDecoder::ClaimHome(const Request& request, uint64_t n
     if (choice.wait) {
       unit = WaitFor(*choice.home, request.slice);
       if (unit != nullptr) {
-        return Outcome::kHandedOver;
+        return Outcome::kDelivered;
       }
       continue;
     }
@@ -439,14 +439,14 @@ Result<UnitPtr> SliceDecoder::Decode(const Request& request, Claim& claim) {
     const uint64_t slice = claim.slice;
     XZFS_RETURN_IF_ERROR(DecodeNext(request, claim, unit));
     if (slice == request.slice) {
-      HandOver(*claim.home, slice, unit);
+      Deliver(*claim.home, slice, unit);
       return unit;
     }
     const bool keep = slice + KeepSlices() >= request.slice;
     if (keep) {
       cache_.Insert({request.loaded.id(), block.plain_offset + slice * kSliceBytes}, unit);
     }
-    if (HandOver(*claim.home, slice, unit) || keep) {
+    if (Deliver(*claim.home, slice, unit) || keep) {
       unit = nullptr;  // it is shared now: decode the next slice elsewhere
     }
   }
@@ -534,7 +534,7 @@ void SliceDecoder::RunOn(const Request& request, Claim& claim) {
       claim.good = false;
       return;
     }
-    HandOver(*claim.home, slice, unit);
+    Deliver(*claim.home, slice, unit);
     const UnitKey key{request.loaded.id(), block.plain_offset + slice * kSliceBytes};
     if (!cache_.InsertAhead(key, unit)) {
       return;
@@ -543,7 +543,7 @@ void SliceDecoder::RunOn(const Request& request, Claim& claim) {
 }
 
 // Gives `unit` to those who want it and moves the home on. Returns whether anybody took it.
-bool SliceDecoder::HandOver(DecoderHome& home, uint64_t slice, const UnitPtr& unit) {
+bool SliceDecoder::Deliver(DecoderHome& home, uint64_t slice, const UnitPtr& unit) {
   MutexLock lock(mutex_);
   const auto [first, last] = home.wants.equal_range(slice);
   const bool taken = first != last;

@@ -97,7 +97,7 @@ class SliceDecoder {
       uint64_t slice = 0;
     } left;
   };
-  enum class Outcome { kClaimed, kHandedOver, kNotAhead, kTellBytes };
+  enum class Outcome { kClaimed, kDelivered, kNotAhead, kTellBytes };
 
   // What was taken out of the books and is freed once the lock is released.
   struct Dropped {
@@ -135,7 +135,7 @@ class SliceDecoder {
   void MaybeSavePoint(const Request& request, const Claim& claim) EXCLUDES(mutex_);
   void MakeRoomForPoints(const BlockKey& key) EXCLUDES(mutex_);
   void RunOn(const Request& request, Claim& claim) EXCLUDES(mutex_);
-  bool HandOver(DecoderHome& home, uint64_t slice, const UnitPtr& unit) EXCLUDES(mutex_);
+  bool Deliver(DecoderHome& home, uint64_t slice, const UnitPtr& unit) EXCLUDES(mutex_);
   void EndRun(const Request& request, const Claim& claim) EXCLUDES(mutex_);
 
   uint64_t KeepSlices() const { return cache_.budget().total() / 8 / kSliceBytes; }
@@ -148,7 +148,7 @@ class SliceDecoder {
   const Limits limits_;
 
   Mutex mutex_;
-  CondVar changed_;  // a slice was handed over or a home isn't busy any more
+  CondVar changed_;  // a slice was delivered or a home isn't busy any more
   std::map<BlockKey, GiantBlock> blocks_ GUARDED_BY(mutex_);  // none without homes
   uint64_t home_count_ GUARDED_BY(mutex_) = 0;
   uint64_t awake_bytes_ GUARDED_BY(mutex_) = 0;

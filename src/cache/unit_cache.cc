@@ -64,7 +64,7 @@ struct UnitCache::Flight {
   bool unread_ahead;
   bool visited = false;
   size_t handed_over_bytes = 0;
-  bool released = false;
+  bool handed_over = false;  // as a whole
 
   bool done = false;
   Result<UnitPtr> result = nullptr;
@@ -121,8 +121,8 @@ Result<UnitPtr> UnitCache::Get(const UnitKey& key, const Access& access, const L
       }
     }
     stats_.cache_misses.Add();
-    if (given_.Has(key)) {
-      given_.ForgetFile(key.file_id);
+    if (handed_over_.Has(key)) {
+      handed_over_.ForgetFile(key.file_id);
     }
     flight = std::make_shared<Flight>(key, /*is_ahead=*/false);
     flights_.emplace(key, flight);
@@ -172,7 +172,7 @@ void UnitCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
   {
     Evicted evicted;
     MutexLock lock(mutex_);
-    if (entries_.contains(key) || flights_.contains(key) || given_.Has(key) ||
+    if (entries_.contains(key) || flights_.contains(key) || handed_over_.Has(key) ||
         !MakeRoomAhead(size, evicted)) {
       return;
     }
@@ -200,8 +200,8 @@ void UnitCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
   if (!flight.result || entries_.contains(flight.key)) {
     return;
   }
-  if (flight.released || flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
-    NoteGiven(flight.key);
+  if (flight.handed_over || flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
+    AddHandedOver(flight.key);
     return;
   }
   const auto entry = InsertLocked(flight.key, *flight.result,
@@ -239,20 +239,20 @@ UnitPtr UnitCache::Peek(const UnitKey& key) {
   return it != entries_.end() ? it->second->unit : nullptr;
 }
 
-void UnitCache::Release(const UnitKey& key) {
+void UnitCache::NoteHandedOver(const UnitKey& key) {
   UnitPtr released;  // freed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = entries_.find(key); it != entries_.end()) {
-    NoteGiven(key);
+    AddHandedOver(key);
     released = Remove(it->second);
   } else if (const auto flight = flights_.find(key); flight != flights_.end()) {
-    flight->second->released = true;  // the kernel was faster than we
+    flight->second->handed_over = true;  // the kernel was faster than we
   }
 }
 
-void UnitCache::NoteGiven(const UnitKey& key) {
+void UnitCache::AddHandedOver(const UnitKey& key) {
   stats_.handed_over.Add();
-  given_.Add(key);
+  handed_over_.Add(key);
 }
 
 UnitCache::EntryList::iterator UnitCache::InsertLocked(const UnitKey& key, UnitPtr unit,
@@ -273,7 +273,7 @@ UnitPtr UnitCache::Touch(EntryList::iterator entry, const Access& access) {
   }
   entry->handed_over_bytes += access.handed_over_bytes;
   if (entry->handed_over_bytes >= entry->unit->bytes().size()) {
-    NoteGiven(entry->key);
+    AddHandedOver(entry->key);
     return Remove(entry);
   }
   if (access.new_visit && std::exchange(entry->visited, true)) {
@@ -381,7 +381,7 @@ void UnitCache::DropAll() {
     while (EvictOldest(segment, evicted)) {
     }
   }
-  given_ = GivenUnits();
+  handed_over_ = HandedOver();
 }
 
 std::shared_ptr<Unit> UnitCache::NewUnit(size_t size) {

@@ -108,10 +108,9 @@ Result<size_t> XzReader::Visit(uint64_t offset, size_t length,
                                                   stop - range.block.plain_offset)) {
       return Failure(std::move(*damage));
     }
-    const UnitCache::Access access{
-        .new_visit = Enter(range) || !sequential,
-        .handed_over_bytes = shared_->source.kernel_keeps ? stop - at : 0,
-        .end = stop - range.begin};
+    const UnitCache::Access access{.new_visit = Enter(range) || !sequential,
+                                   .handed_over_bytes = shared_->source.hands_over ? stop - at : 0,
+                                   .end = stop - range.begin};
     // A pass from the start will ask for all of it anyway.
     const bool offer = shared_->source.decoded && !sequential && offset != 0 &&
                        stop - at < range.end - range.begin;

@@ -23,8 +23,8 @@ namespace xzfs {
 // One reader of one version of a compressed file: random access through the cache, decode-ahead
 // when it reads sequentially. Thread-safe.
 //
-// It doesn't hold the Index in memory: that is the IndexCache's, which may drop it and read it again. So
-// the memory that open files cost is bounded, however many there are.
+// It doesn't hold the Index in memory: that is the IndexCache's, which may drop it and read it
+// again. So the memory that open files cost is bounded, however many there are.
 class XzReader : public RandomAccessFile {
  public:
   // A unit, and where it begins in the file.
@@ -37,8 +37,8 @@ class XzReader : public RandomAccessFile {
     uint64_t plain_size = 0;
     // LoadedIndex::id of the version, if its Index was read before; else 0.
     uint64_t file_id = 0;
-    // What is read stays in the kernel's page cache: there is no use in keeping it here, too.
-    bool kernel_keeps = false;
+    // What is read is handed over to the kernel's page cache, and not kept here, too.
+    bool hands_over = false;
     // Is told of units that were decoded for a read of a part of them, unless it belongs to a
     // sequential pass. Null: nobody. Must not block; may be called until the engine ends.
     DecodedListener decoded = nullptr;

@@ -151,7 +151,7 @@ std::unique_ptr<RandomAccessFile> Reads::ContentOf(const NodePtr& node, int flag
 
 XzReader::Source Reads::BufferedSourceOf(const NodePtr& node) {
   XzReader::Source source = SourceOf(node);
-  source.kernel_keeps = true;
+  source.hands_over = true;
   if (kernel_.takes_offers()) {
     source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
       OfferPages(*node, offset, unit);
@@ -195,7 +195,7 @@ void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
     return;
   }
   XzReader::Source source = SourceOf(node);
-  source.kernel_keeps = true;
+  source.hands_over = true;
   source.decoded = [&](uint64_t offset, const UnitPtr& unit) {
     DecodedRange& range = decoded.emplace_back();
     range.node = node->id;
@@ -203,7 +203,7 @@ void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
     range.bytes = unit->bytes();
     range.owner = unit;
     range.still_good = StillGood(*node);
-    range.on_stored = ReleaseUnit(*node, offset);
+    range.on_handed_over = OnHandedOver(*node, offset);
   };
   XzReader reader(engine_, std::move(source));
   reader.DecodeAhead();
@@ -221,15 +221,15 @@ void Reads::OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit) {
     DecodedRange& range = decoded.emplace_back(DecodedRange{
         node.id, begin, bytes.subspan(begin - offset, end - begin), unit, StillGood(node)});
     if (range.bytes.size() == bytes.size()) {
-      range.on_stored = ReleaseUnit(node, offset);
+      range.on_handed_over = OnHandedOver(node, offset);
     }
     kernel_.Offer(std::move(decoded));
   }
 }
 
 // What the kernel has whole isn't kept twice.
-std::function<void()> Reads::ReleaseUnit(const Node& node, uint64_t offset) {
-  return [this, key = UnitKey{node.file_id, offset}] { engine_.cache.Release(key); };
+std::function<void()> Reads::OnHandedOver(const Node& node, uint64_t offset) {
+  return [this, key = UnitKey{node.file_id, offset}] { engine_.cache.NoteHandedOver(key); };
 }
 
 // The node is what it was when the bytes were decoded, and nobody is about to change it.

@@ -85,7 +85,7 @@ TEST_F(UnitCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItIsAskedFor) {
 
 TEST_F(UnitCacheTest, AReleasedUnitIsNotDecodedAhead) {
   LoadAhead(7);
-  cache_.Release({1, 7});
+  cache_.NoteHandedOver({1, 7});
   EXPECT_FALSE(cache_.Contains({1, 7}));
   EXPECT_EQ(budget_.used(), 0u);
   LoadAhead(7);
@@ -95,7 +95,7 @@ TEST_F(UnitCacheTest, AReleasedUnitIsNotDecodedAhead) {
 TEST_F(UnitCacheTest, AUnitThatIsReleasedBeforeItsLoadEndsIsNotKept) {
   ASSERT_TRUE(cache_.Get({1, 7}, {true, 0}, [&](const auto&) -> Result<UnitPtr> {
     UnitPtr unit = Make(7);
-    cache_.Release({1, 7});
+    cache_.NoteHandedOver({1, 7});
     return unit;
   }));
   EXPECT_FALSE(cache_.Contains({1, 7}));

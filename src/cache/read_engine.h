@@ -11,9 +11,9 @@
 #include "base/worker_pool.h"
 #include "cache/arena_pool.h"
 #include "cache/damage_notes.h"
+#include "cache/giant_blocks.h"
 #include "cache/index_cache.h"
 #include "cache/restart_store.h"
-#include "cache/slice_decoder.h"
 #include "cache/small_files.h"
 #include "cache/unit_cache.h"
 
@@ -57,7 +57,7 @@ struct ReadEngine {
   Turns turns;       // to decode
   DamageNotes damage;
   RestartStore restarts;
-  SliceDecoder slices;
+  GiantBlocks giants;
   IndexCache indexes;
   SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing

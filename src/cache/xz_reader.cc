@@ -64,7 +64,7 @@ XzReader::XzReader(ReadEngine& engine, Source source)
 
 XzReader::~XzReader() {
   shared_->generation.fetch_add(1, std::memory_order_relaxed);
-  shared_->engine.slices.Disown(shared_->reader);
+  shared_->engine.giants.ForgetReader(shared_->reader);
   MutexLock lock(mutex_);
   if (shared_->source.file_id != 0 && HasAhead()) {
     shared_->engine.cache.ReleaseAhead(shared_->source.file_id);
@@ -297,8 +297,8 @@ Result<UnitPtr> XzReader::Shared::LoadUnitAhead(const LoadedIndexPtr& loaded,
                                                 const UnitRange& range,
                                                 const UnitCache::FlightPtr& flight) const {
   if (range.giant) {
-    return engine.slices.Load(
-        {*loaded, *source.stored, range.block, range.slice, reader, SliceDecoder::Effort::kAhead});
+    return engine.giants.Load(
+        {*loaded, *source.stored, range.block, range.slice, reader, GiantBlocks::Effort::kAhead});
   }
   BlockLoad load(engine, loaded, source.stored, range.block);
   if (engine.verify == Verify::kStream) {
@@ -338,8 +338,8 @@ Result<UnitPtr> XzReader::Shared::Load(const LoadedIndexPtr& loaded, const UnitR
   UnitPtr unit;
   if (range.giant) {
     XZFS_ASSIGN_OR_RETURN(
-        unit, engine.slices.Load({*loaded, *source.stored, range.block, range.slice, reader,
-                                  SliceDecoder::Effort::kReader}));
+        unit, engine.giants.Load({*loaded, *source.stored, range.block, range.slice, reader,
+                                  GiantBlocks::Effort::kReader}));
     StartSlices(loaded);
   } else {
     XZFS_ASSIGN_OR_RETURN(unit, LoadBlock(loaded, range.block));

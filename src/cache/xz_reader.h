@@ -91,7 +91,7 @@ class XzReader : public RandomAccessFile {
 
     ReadEngine& engine;
     const Source source;
-    const uint64_t reader;                // names this reader to the SliceDecoder
+    const uint64_t reader;                // names this reader to the GiantBlocks
     std::atomic<uint64_t> generation{0};  // tasks of an older one do nothing; guards nothing else
 
     // Slices of giant Blocks come out of one decoder in their order, so one task at a time decodes

@@ -28,7 +28,7 @@ Status BlockLoad::Decode(size_t end) {
     XZFS_ASSIGN_OR_RETURN(
         decoder_, BlockDecoder::Open(*stored_, loaded_->index(), block_, engine_.decoder_limit,
                                      engine_.arenas.Take()));
-    charge_ = engine_.cache.Reserve(decoder_->memory_bytes());
+    charge_ = engine_.budget.Reserve(decoder_->memory_bytes());
   }
   XZFS_RETURN_IF_ERROR(
       decoder_->Decode(*stored_, unit_->mutable_bytes().subspan(ready_bytes_, end - ready_bytes_)));

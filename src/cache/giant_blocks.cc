@@ -268,7 +268,7 @@ bool GiantBlocks::FreeMemory(const BlockKey& key, SeekableDecoder& decoder) {
   mutex_.Unlock();
   RestartPointPtr place = reader != 0 ? SavePlace(key, decoder) : nullptr;
   decoder.block_decoder->FreeMemory();
-  MemoryCharge charge = cache_.Reserve(kLeastBytes);
+  MemoryCharge charge = cache_.budget().Reserve(kLeastBytes);
   mutex_.Lock();
   if (place != nullptr) {
     decoder.SetPlace(reader, slice, std::move(place), dropped.points);
@@ -345,7 +345,7 @@ Status GiantBlocks::Begin(const Request& request, Run& run) {
   using Kind = SeekableDecoder::Start::Kind;
   SeekableDecoder& decoder = *run.decoder;
   if (run.takes_memory) {
-    decoder.charge = cache_.Reserve(decoder.bytes);
+    decoder.charge = cache_.budget().Reserve(decoder.bytes);
   }
   if (run.left.reader != 0) {
     KeepPlace(request, run);

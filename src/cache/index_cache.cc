@@ -39,10 +39,10 @@ bool IsExpensive(const LoadedIndex& loaded) {
 
 }  // namespace
 
-IndexCache::IndexCache(UnitCache& cache, std::optional<uint64_t> memory_limit_bytes)
-    : cache_(cache),
+IndexCache::IndexCache(MemoryBudget& budget, std::optional<uint64_t> memory_limit_bytes)
+    : budget_(budget),
       limits_{.memory_bytes = memory_limit_bytes.value_or(
-                  std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4))},
+                  std::max<uint64_t>(kLeastIndexLimit, budget.total() / 4))},
       legacy_limits_{.memory_bytes = memory_limit_bytes.value_or(
                          std::max(limits_.memory_bytes, kLeastLegacyLimit))},
       large_reads_(kLargeReads),
@@ -112,7 +112,7 @@ Result<LoadedIndexPtr> IndexCache::Read(Format format, uint64_t id, const Random
   XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits));
   std::string log_name = name();
   const size_t bytes = index.memory_bytes() + log_name.capacity() + kBytesPerFile;
-  MemoryCharge charge = cache_.Reserve(bytes);
+  MemoryCharge charge = budget_.Reserve(bytes);
   return std::make_shared<const LoadedIndex>(id, std::move(log_name), std::move(index),
                                              std::move(charge));
 }
@@ -131,7 +131,7 @@ void IndexCache::Add(const Key& key, const LoadedIndexPtr& loaded, std::list<Ent
   indexes_.push_front(Entry{key, loaded, loaded->charged_bytes()});
   by_key_.emplace(key, indexes_.begin());
   bytes_ += indexes_.front().bytes;
-  while (bytes_ > cache_.budget().total() / 8 && indexes_.size() > 1) {
+  while (bytes_ > budget_.total() / 8 && indexes_.size() > 1) {
     const auto oldest = std::prev(indexes_.end());
     bytes_ -= oldest->bytes;
     by_key_.erase(oldest->key);

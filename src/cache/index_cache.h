@@ -11,22 +11,22 @@
 #include <unordered_map>
 
 #include "base/identity.h"
+#include "base/memory_budget.h"
 #include "base/mutex.h"
 #include "base/turns.h"
 #include "cache/loaded_index.h"
-#include "cache/unit_cache.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {
 
-// Finds the Index of a stored file's version, reading it if it isn't here. Keeps the most recently used
-// ones, up to an eighth of the budget: an open file whose Index was dropped reads it again at its
-// next read. Thread-safe.
+// Finds the Index of a stored file's version, reading it if it isn't here. Keeps the most recently
+// used ones, up to an eighth of the budget: an open file whose Index was dropped reads it again at
+// its next read. Thread-safe.
 class IndexCache {
  public:
   // Reading one Index, and decoding a legacy file for its size, takes at most `memory_limit_bytes`.
   // Unset: the larger of 64 MiB and a quarter of the budget, for a legacy file at least 96 MiB.
-  explicit IndexCache(UnitCache& cache, std::optional<uint64_t> memory_limit_bytes = {});
+  explicit IndexCache(MemoryBudget& budget, std::optional<uint64_t> memory_limit_bytes = {});
 
   // `stored` has the content that `identity` names. `id` is the one that the version had when it
   // was read before, so that what is cached of it is found again; 0 if it wasn't. `name` is for the
@@ -78,7 +78,7 @@ class IndexCache {
   void Add(const Key& key, const LoadedIndexPtr& loaded, std::list<Entry>& dropped)
       REQUIRES(mutex_);
 
-  UnitCache& cache_;
+  MemoryBudget& budget_;
   const BlockIndex::Limits limits_;
   const BlockIndex::Limits legacy_limits_;
   Turns large_reads_;

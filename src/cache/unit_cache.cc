@@ -74,7 +74,9 @@ struct UnitCache::Flight {
 UnitCache::UnitCache(MemoryBudget& budget, Stats& stats)
     : budget_(budget),
       stats_(stats),
-      pages_(std::make_shared<PagePool>(std::min(budget.total() / 16, kMostKeptPages))) {}
+      pages_(std::make_shared<PagePool>(std::min(budget.total() / 16, kMostKeptPages))) {
+  budget_.SetEvictor(this);
+}
 
 UnitCache::EntryList& UnitCache::List(Segment segment) {
   switch (segment) {
@@ -348,7 +350,7 @@ void UnitCache::ReleaseAhead(uint64_t file_id) {
   }
 }
 
-MemoryCharge UnitCache::Reserve(size_t bytes) {
+MemoryCharge UnitCache::EvictAndCharge(size_t bytes) {
   Evicted evicted;
   MutexLock lock(mutex_);
   while (!Fits(bytes) && UnitBytes() > budget_.total() / 4) {
@@ -358,11 +360,6 @@ MemoryCharge UnitCache::Reserve(size_t bytes) {
     }
   }
   return MemoryCharge(budget_, bytes);
-}
-
-void UnitCache::SetBudget(size_t bytes) {
-  budget_.SetTotal(bytes);
-  static_cast<void>(Reserve(0));
 }
 
 void UnitCache::DropFile(uint64_t file_id) {
@@ -385,7 +382,7 @@ void UnitCache::DropAll() {
 }
 
 std::shared_ptr<Unit> UnitCache::NewUnit(size_t size) {
-  return std::make_shared<Unit>(pages_, size, Reserve(size));
+  return std::make_shared<Unit>(pages_, size, budget_.Reserve(size));
 }
 
 }  // namespace xzfs

@@ -24,7 +24,7 @@ namespace xzfs {
 // that is alive, those being decoded and those still pinned by a reader after their eviction
 // included. It is exceeded by what threads hold at that moment, and where decoders take more than
 // three quarters: a quarter is always there for units. The algorithm is described in the source.
-class UnitCache {
+class UnitCache : private Evictor {
  public:
   // One load in progress. Its members are the cache's.
   struct Flight;
@@ -45,8 +45,11 @@ class UnitCache {
     size_t end = SIZE_MAX;
   };
 
-  // Both outlive the cache and every unit.
+  // The cache is the budget's Evictor. Both outlive the cache and every unit.
   UnitCache(MemoryBudget& budget, Stats& stats);
+  ~UnitCache() { budget_.SetEvictor(nullptr); }
+  UnitCache(const UnitCache&) = delete;
+  UnitCache& operator=(const UnitCache&) = delete;
 
   // The unit at `key`, decoded by `load` if it isn't here. Of several callers for one key only one
   // runs `load`, the others wait for it and get its result (errors too, but never an error of a
@@ -88,13 +91,7 @@ class UnitCache {
   // A unit of `size` uninitialised bytes, charged to the budget.
   std::shared_ptr<Unit> NewUnit(size_t size);
 
-  // Makes room for `bytes` by evicting and charges them. Always succeeds: when nothing more can be
-  // evicted the budget is exceeded.
-  MemoryCharge Reserve(size_t bytes) EXCLUDES(mutex_);
-
-  const MemoryBudget& budget() const { return budget_; }
-  // Changes the budget, and evicts what doesn't fit any more.
-  void SetBudget(size_t bytes) EXCLUDES(mutex_);
+  MemoryBudget& budget() const { return budget_; }
   // Nobody will ask for this file again: its units go.
   void DropFile(uint64_t file_id) EXCLUDES(mutex_);
   // Evicts all units that no reader holds just now, and forgets what was handed over.
@@ -116,6 +113,7 @@ class UnitCache {
   // Units that left the lists: they are freed, a system call each, after mutex_ is released.
   using Evicted = std::vector<UnitPtr>;
 
+  MemoryCharge EvictAndCharge(size_t bytes) override EXCLUDES(mutex_);
   UnitPtr Touch(EntryList::iterator entry, const Access& access) REQUIRES(mutex_);
   Result<UnitPtr> Join(const FlightPtr& flight, const Access& access) REQUIRES(mutex_);
   UnitPtr TakePartial(Flight& flight, const Access& access) REQUIRES(mutex_);

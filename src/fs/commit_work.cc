@@ -74,7 +74,7 @@ Status CommitWork::Encode(const Overlay* overlay) {
   XZFS_ASSIGN_OR_RETURN(temp, session->MakeTemp());
   XZFS_RETURN_IF_ERROR(ClaimOwner());
   const int out = temp.file.get();
-  const MemoryCharge charge = parts.engine.cache.Reserve(
+  const MemoryCharge charge = parts.engine.budget.Reserve(
       BlockEncoder::MemoryBytes(request.options, parts.encoders.block_bytes()));
   // Step 2.
   XZFS_ASSIGN_OR_RETURN(written, WriteXz(os(), parts.encoders, request, out));

@@ -98,7 +98,7 @@ Status Overlays::RequireChangeable(const NodePtr& node) {
   const XzReader::Source source = reads_.SourceOf(node);
   XZFS_ASSIGN_OR_RETURN(const auto file,
                         engine_.indexes.Get(source.identity, source.format, source.file_id,
-                                          *source.stored, source.name));
+                                            *source.stored, source.name));
   if (file->index().block_count() != 0) {
     const auto filters = DescribeFilters(*source.stored, file->index(), file->index().Block(0));
     if (!filters && filters.error().is_unsupported) {

@@ -67,7 +67,7 @@ Result<KnownFile> VersionReader::ReadIndex(NodeId parent, const StoredEntry& ent
   }
   const auto path = [&] { return nodes_.PathIn(parent, entry.stored_name); };
   XZFS_ASSIGN_OR_RETURN(const auto file, engine_.indexes.Look(Identity::Of(entry.attributes),
-                                                            entry.format, stored, path));
+                                                              entry.format, stored, path));
   return known_of(file->index(), file->id());
 }
 

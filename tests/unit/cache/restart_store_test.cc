@@ -109,15 +109,13 @@ class RestartStoreTest : public testing::Test {
   std::unique_ptr<MemFile> file_;
   std::unique_ptr<BlockDecoder> decoder_;
   MemoryBudget budget_{16 * kMiB};
-  Stats stats_;
-  UnitCache cache_{budget_, stats_};
 };
 
 TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {
   const TempDir dir;
   UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
-  RestartStore store(cache_, std::move(fd), 6 * decoder_->dictionary().size() + 6 * 4096);
+  RestartStore store(budget_, std::move(fd), 6 * decoder_->dictionary().size() + 6 * 4096);
   std::vector<std::pair<uint64_t, RestartPointPtr>> points;
   for (int i = 0; i < 10; ++i) {
     Advance();
@@ -145,7 +143,7 @@ TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {
 
 TEST_F(RestartStoreTest, PointsForMemoryOnlyDoNotGoToTheFile) {
   const TempDir dir;
-  RestartStore store(cache_, RegionFile::OpenIn(dir.path()), 64 * kMiB);
+  RestartStore store(budget_, RegionFile::OpenIn(dir.path()), 64 * kMiB);
   std::vector<RestartPointPtr> points;
   for (int i = 0; i < 5; ++i) {
     points.push_back(store.Save(*decoder_, RestartStore::Place::kMemory));
@@ -158,7 +156,7 @@ TEST_F(RestartStoreTest, AFileThatCannotBeReadSaysSo) {
   const TempDir dir;
   UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
-  RestartStore store(cache_, std::move(fd), 64 * kMiB);
+  RestartStore store(budget_, std::move(fd), 64 * kMiB);
   std::vector<RestartPointPtr> points;
   for (int i = 0; i < 3; ++i) {
     points.push_back(store.Save(*decoder_, RestartStore::Place::kAnywhere));

@@ -328,7 +328,7 @@ TEST_F(UnitCacheTest, DecodersCannotPushOutTheLastQuarter) {
   for (uint64_t offset = 0; offset < 10; ++offset) {
     ASSERT_TRUE(Load(offset));
   }
-  const MemoryCharge decoder = cache_.Reserve(50 * kUnit);
+  const MemoryCharge decoder = budget_.Reserve(50 * kUnit);
   EXPECT_EQ(stats_.evictions.Get(), 8u);
   ASSERT_TRUE(Load(20));
   EXPECT_TRUE(cache_.Contains({1, 20}));
@@ -338,7 +338,7 @@ TEST_F(UnitCacheTest, ReservingForOthersEvictsUnits) {
   for (uint64_t offset = 0; offset < 10; ++offset) {
     ASSERT_TRUE(Load(offset));
   }
-  const MemoryCharge decoder = cache_.Reserve(4 * kUnit);
+  const MemoryCharge decoder = budget_.Reserve(4 * kUnit);
   EXPECT_EQ(budget_.used(), budget_.total());
   EXPECT_EQ(stats_.evictions.Get(), 4u);
 }

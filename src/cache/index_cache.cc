@@ -37,6 +37,11 @@ bool IsExpensive(const LoadedIndex& loaded) {
   return loaded.index().format() != Format::kXz || loaded.index().memory_bytes() > kCheapIndexBytes;
 }
 
+// `id`: 0 if any will do.
+LoadedIndexPtr WithId(const LoadedIndexPtr& loaded, uint64_t id) {
+  return id == 0 || loaded->id() == id ? loaded : std::make_shared<const LoadedIndex>(id, *loaded);
+}
+
 }  // namespace
 
 IndexCache::IndexCache(MemoryBudget& budget, std::optional<uint64_t> memory_limit_bytes)
@@ -69,14 +74,14 @@ Result<LoadedIndexPtr> IndexCache::Get(const Identity& identity, Format format, 
     MutexLock lock(mutex_);
     if (const auto it = by_key_.find(key); it != by_key_.end()) {
       indexes_.splice(indexes_.begin(), indexes_, it->second);
-      return it->second->loaded;
+      return WithId(it->second->loaded, id);
     }
     if (const auto it = flights_.find(key); it != flights_.end()) {
       flight = it->second;
       while (!flight->done) {
         flight->finished.Wait(mutex_);
       }
-      return flight->result;
+      return flight->result ? Result<LoadedIndexPtr>(WithId(*flight->result, id)) : flight->result;
     }
     flight = std::make_shared<Flight>();
     flights_.emplace(key, flight);

@@ -28,10 +28,10 @@ class IndexCache {
   // Unset: the larger of 64 MiB and a quarter of the budget, for a legacy file at least 96 MiB.
   explicit IndexCache(MemoryBudget& budget, std::optional<uint64_t> memory_limit_bytes = {});
 
-  // `stored` has the content that `identity` names. `id` is the one that the version had when it
-  // was read before, so that what is cached of it is found again; 0 if it wasn't. `name` is for the
-  // log. Several callers for one version read it once. Errors: as BlockIndex::Read; they are not
-  // kept. Blocks.
+  // `stored` has the content that `identity` names. `id` is the one by which the caller knows the
+  // version: what this returns has it, so that what is cached of the version is found again. 0 if
+  // the caller knows none. `name` is for the log. Several callers for one version read it once.
+  // Errors: as BlockIndex::Read; they are not kept. Blocks.
   Result<LoadedIndexPtr> Get(const Identity& identity, Format format, uint64_t id,
                              const RandomAccessFile& stored,
                              const std::function<std::string()>& name) EXCLUDES(mutex_);

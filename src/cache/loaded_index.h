@@ -17,19 +17,27 @@ class LoadedIndex {
  public:
   // `id` is never used for another version. `name` is for the log.
   LoadedIndex(uint64_t id, std::string name, BlockIndex index, MemoryCharge charge)
-      : id_(id), name_(std::move(name)), index_(std::move(index)), charge_(std::move(charge)) {}
+      : id_(id),
+        content_(std::make_shared<const Content>(
+            Content{std::move(name), std::move(index), std::move(charge)})) {}
+  // The same Index, once in memory, under another id of its version.
+  LoadedIndex(uint64_t id, const LoadedIndex& other) : id_(id), content_(other.content_) {}
 
   uint64_t id() const { return id_; }
-  const std::string& name() const { return name_; }
-  const BlockIndex& index() const { return index_; }
-  // What this object holds in memory, in bytes.
-  size_t charged_bytes() const { return charge_.bytes(); }
+  const std::string& name() const { return content_->name; }
+  const BlockIndex& index() const { return content_->index; }
+  // What the Index and the name hold in memory, in bytes.
+  size_t charged_bytes() const { return content_->charge.bytes(); }
 
  private:
+  struct Content {
+    std::string name;
+    BlockIndex index;
+    MemoryCharge charge;
+  };
+
   const uint64_t id_;
-  const std::string name_;
-  const BlockIndex index_;
-  const MemoryCharge charge_;
+  const std::shared_ptr<const Content> content_;
 };
 using LoadedIndexPtr = std::shared_ptr<const LoadedIndex>;
 

@@ -77,6 +77,24 @@ TEST_F(IndexCacheTest, AFileThatWasDroppedKeepsItsIdWhenItIsReadAgain) {
   EXPECT_EQ((*again)->id(), id);
 }
 
+// Two that looked at a version at the same time may have given it two ids, of which one was kept.
+TEST_F(IndexCacheTest, WhoKnowsAVersionByAnIdGetsItUnderThatId) {
+  const MemFile stored(MakeXz(SomeText(200000), 100));
+  const Identity identity = NewIdentity();
+  const auto first = Get(identity, stored);
+  ASSERT_TRUE(first);
+  const size_t reads = stored.accesses().size();
+  const size_t charged = engine_.budget.used();
+  const uint64_t other_id = engine_.indexes.NewId();
+  const auto other = Get(identity, stored, other_id);
+  ASSERT_TRUE(other);
+  EXPECT_EQ((*other)->id(), other_id);
+  EXPECT_EQ(&(*other)->index(), &(*first)->index()) << "it is in memory once";
+  EXPECT_EQ((*Get(identity, stored))->id(), (*first)->id());
+  EXPECT_EQ(stored.accesses().size(), reads);
+  EXPECT_EQ(engine_.budget.used(), charged);
+}
+
 TEST_F(IndexCacheTest, ManyReadersOfOneVersionReadItsIndexOnce) {
   const MemFile stored(MakeXz(SomeText(200000), 100));
   const MemFile once(stored.content());

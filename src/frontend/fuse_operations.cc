@@ -197,7 +197,7 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
     return;
   }
   const PendingRead next{req, *file, static_cast<uint64_t>(offset), size};
-  if (!next.file->node()->has_giant_blocks) {
+  if (!next.file->node()->has_giant_blocks()) {
     ReadNow(next);
     return;
   }

@@ -150,7 +150,7 @@ void CommitWork::ShowVersion(const struct stat& st, const struct timespec& ctime
         changed.identity = identity_now;
         changed.attributes = st;
         changed.kept_ctime = {.left = identity_now, .shown = ctime};
-        changed.SetKnown(known);
+        changed.known = known;
         ++changed.content;
       },
       name_now);

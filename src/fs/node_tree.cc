@@ -103,7 +103,7 @@ void NodeTree::DropRead(const Node& node) {
   if (node.kind == StoredKind::kCompressed) {
     engine_.indexes.Drop(node.identity, node.format);
     engine_.small_files.Drop(node.identity);
-    engine_.cache.DropFile(node.file_id);
+    engine_.cache.DropFile(node.file_id());
   }
 }
 
@@ -278,9 +278,9 @@ Status NodeTree::ShowAttributes(const Node& node, const Overlay* overlay, struct
     st->st_ctim = Later(edited.st_ctim, st->st_ctim);
     return {};
   }
-  if (node.kind == StoredKind::kCompressed && !node.damage) {
-    st->st_size = static_cast<off_t>(node.plain_size);
-    if (st->st_blocks == 0 && node.plain_size != 0) {
+  if (node.kind == StoredKind::kCompressed && node.known) {
+    st->st_size = static_cast<off_t>(node.plain_size());
+    if (st->st_blocks == 0 && node.plain_size() != 0) {
       // Stored inside the inode. Programs take a file without blocks for one hole.
       st->st_blocks = 1;
     }
@@ -357,9 +357,9 @@ Status NodeTree::RefreshFrom(const NodePtr& node, struct stat st, const std::str
     engine_.indexes.Drop(node->identity, node->format);  // its units are found by their id
     engine_.small_files.Drop(node->identity);
   }
-  if (now != nullptr && !now->damage) {
+  if (now != nullptr && now->known) {
     const auto stripped = StripSuffix(name);
-    view_.known.Add(identity, stripped ? stripped->suffix : Suffix::kXz, now->KnownAs());
+    view_.known.Add(identity, stripped ? stripped->suffix : Suffix::kXz, *now->known);
   }
   return {};
 }

@@ -65,7 +65,7 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
                                                        .size_bytes = identity.size_bytes,
                                                        .mtime_ns = identity.mtime_ns,
                                                        .birth_ns = birth_ns,
-                                                       .plain_size = node->plain_size,
+                                                       .plain_size = node->plain_size(),
                                                        .path = zones_.PathInZone(node->id),
                                                        .content = content},
                                                       boot_id_, times, overlay_files_));

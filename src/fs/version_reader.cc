@@ -14,7 +14,7 @@ VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)
 // the node.
 Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   if (entry.known) {
-    node.SetKnown(*entry.known);
+    node.known = entry.known;
     return {};
   }
   auto found = ReadIndex(parent, entry);
@@ -28,7 +28,7 @@ Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
         engine_.small_files.Add(node.identity, std::move(entry.head));
       }
     }
-    node.SetKnown(*found);
+    node.known = *found;
     return {};
   }
   Error& error = found.error();

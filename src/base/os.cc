@@ -383,6 +383,33 @@ class RealOs : public Os {
 
 }  // namespace
 
+ssize_t Os::ReadAll(int fd, std::span<std::byte> out, uint64_t offset) {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = PRead(fd, out.subspan(done), offset + done);
+    if (got < 0) {
+      return got;
+    }
+    if (got == 0) {
+      break;
+    }
+    done += static_cast<size_t>(got);
+  }
+  return static_cast<ssize_t>(done);
+}
+
+int Os::WriteAll(int fd, std::span<const std::byte> bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t put = PWrite(fd, bytes, offset);
+    if (put < 0) {
+      return static_cast<int>(put);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+  return 0;
+}
+
 Os& Os::Real() {
   static RealOs os;
   return os;

@@ -122,6 +122,11 @@ class Os {
   // False as soon as somebody waits, or waited, to open it for writing.
   virtual bool HasLease(int fd) = 0;
   virtual void ReleaseLease(int fd) = 0;
+
+  // In as many calls of PRead and PWrite as it takes.
+  // Reads until `out` is full or the file ends. Returns how much that is.
+  ssize_t ReadAll(int fd, std::span<std::byte> out, uint64_t offset);
+  int WriteAll(int fd, std::span<const std::byte> bytes, uint64_t offset);
 };
 
 // Owns a descriptor that came from an Os. Movable.

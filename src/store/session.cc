@@ -50,16 +50,9 @@ std::string NewName() {
   return host + std::string(tail);
 }
 
-Status WriteAll(Os& os, int fd, std::string_view bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t put = os.PWrite(fd, BytesOf(bytes), offset);
-    if (put < 0) {
-      return FailErrno(static_cast<int>(-put), "write in .xzfs");
-    }
-    bytes.remove_prefix(static_cast<size_t>(put));
-    offset += static_cast<uint64_t>(put);
-  }
-  return {};
+Status WriteRecord(Os& os, int fd, std::string_view bytes, uint64_t offset) {
+  const int error = os.WriteAll(fd, BytesOf(bytes), offset);
+  return error < 0 ? Status(FailErrno(-error, "write in .xzfs")) : Status();
 }
 
 Status SyncFolder(Os& os, int fd) {
@@ -119,7 +112,7 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const Se
     return FailErrno(-error, "lock .xzfs/" + name);
   }
   if (use.levels) {
-    XZFS_RETURN_IF_ERROR(WriteAll(os, lock_fd, std::to_string(*use.levels) + "\n", 0));
+    XZFS_RETURN_IF_ERROR(WriteRecord(os, lock_fd, std::to_string(*use.levels) + "\n", 0));
   }
   XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
   return std::make_unique<Session>(os, source, std::move(home), std::move(name), std::move(folder),
@@ -304,7 +297,7 @@ Status Session::NotePending(const std::string& path, const Paths& alive) {
     pending_ = Descriptor(os_, fd);
   }
   // At the end that we know: what a failed write left there is overwritten.
-  XZFS_RETURN_IF_ERROR(WriteAll(os_, pending_.get(), record, pending_bytes_));
+  XZFS_RETURN_IF_ERROR(WriteRecord(os_, pending_.get(), record, pending_bytes_));
   pending_bytes_ += record.size();
   if (pending_bytes_ > rewrite_pending_at_) {
     Status rewritten = RewritePending(alive());  // an error: it stays as it is
@@ -339,7 +332,7 @@ Status Session::RewritePending(const std::vector<std::string>& paths) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + fresh);
   }
   Descriptor file(os_, fd);
-  Status made = WriteAll(os_, fd, bytes, 0);
+  Status made = WriteRecord(os_, fd, bytes, 0);
   if (made) {
     const int error = os_.Rename(folder(), fresh, folder(), kPendingName, 0);
     made = error < 0 ? Status(FailErrno(-error, "rename .xzfs/" + name_ + "/" + fresh)) : Status();
@@ -431,7 +424,7 @@ Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
   }
   const Descriptor file(os_, fd);
-  XZFS_RETURN_IF_ERROR(WriteAll(os_, fd, bytes, 0));
+  XZFS_RETURN_IF_ERROR(WriteRecord(os_, fd, bytes, 0));
   if (durable) {
     XZFS_RETURN_IF_ERROR(SyncFolder(os_, fd));
     XZFS_RETURN_IF_ERROR(SyncFolder(os_, folder()));

@@ -283,31 +283,17 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
 }
 
 Result<size_t> StoredFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
-  size_t done = 0;
-  while (done < out.size() && offset + done < size_) {
-    const size_t want = std::min<uint64_t>(out.size() - done, size_ - offset - done);
-    const ssize_t got = os_.PRead(fd_, out.subspan(done, want), offset + done);
-    if (got < 0) {
-      return FailSource(static_cast<int>(-got), "read a stored file");
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<size_t>(got);
+  const uint64_t left = offset < size_ ? size_ - offset : 0;
+  const ssize_t got = os_.ReadAll(fd_, out.first(std::min<uint64_t>(out.size(), left)), offset);
+  if (got < 0) {
+    return FailSource(static_cast<int>(-got), "read a stored file");
   }
-  return done;
+  return static_cast<size_t>(got);
 }
 
 Status WriteFully(Os& os, int fd, std::span<const std::byte> bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t put = os.PWrite(fd, bytes, offset);
-    if (put < 0) {
-      return FailErrno(static_cast<int>(-put), "write a stored file");
-    }
-    bytes = bytes.subspan(static_cast<size_t>(put));
-    offset += static_cast<uint64_t>(put);
-  }
-  return {};
+  const int error = os.WriteAll(fd, bytes, offset);
+  return error < 0 ? Status(FailErrno(-error, "write a stored file")) : Status();
 }
 
 Status CopyRange(Os& os, int from, uint64_t from_offset, int to, uint64_t to_offset,

@@ -46,15 +46,8 @@ Identity NewIdentity(uint64_t size) {
 Result<Format> FormatOf(const RandomAccessFile& stored, const std::string& name) {
   std::array<std::byte, kFormatProbeBytes> head;
   XZFS_ASSIGN_OR_RETURN(const size_t got, stored.ReadAt(0, head));
-  const std::span<const std::byte> seen = std::span(head).first(got);
-  if (HasXzMagic(seen)) {
-    return Format::kXz;
-  }
-  if (HasLzipMagic(seen)) {
-    return Format::kLzip;
-  }
-  if (LooksLikeLzmaAlone(seen)) {
-    return Format::kLzmaAlone;
+  if (const auto format = FormatByHead(std::span(head).first(got))) {
+    return *format;
   }
   return Fail(EIO, name + " is not compressed: it begins as no .xz, .lzma or .lz file does");
 }

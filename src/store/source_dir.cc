@@ -28,6 +28,7 @@
 #include <climits>
 #include <cstring>
 
+#include "base/quoted.h"
 #include "base/try.h"
 #include "cache/small_files.h"
 #include "store/names.h"
@@ -39,8 +40,6 @@ namespace {
 // Of a file that is not small: one page, so that its Stream Header is at hand when its Index is
 // read.
 constexpr uint64_t kHeadBytes = 4096;
-
-std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 StoredKind KindOf(const struct stat& st) {
   switch (st.st_mode & S_IFMT) {

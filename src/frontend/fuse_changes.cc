@@ -136,7 +136,7 @@ void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name,
                    self.mount_.new_names.Create(parent, file_name, mode, info.flags,
                                                 CallerOf(request.get()), &file));
                OpenFile* const opened = file.get();
-               self.Hand(std::move(file), /*keep_cache=*/false, &info);
+               self.Hand({.file = std::move(file)}, &info);
                const auto give_up = [&self, opened, node = found.node] {
                  self.mount_.handles.Close(self.TakeBack(opened));
                  self.mount_.tree.Forget(node, 1);

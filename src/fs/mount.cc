@@ -119,7 +119,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
 Mount::~Mount() {
   cold.Stop();
   recovery.EndSearches();
-  committer.End(/*finish=*/false);
+  committer.End(Committer::Ending::kAtOnce);
   engine.pool.Stop();
 }
 

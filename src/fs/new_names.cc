@@ -84,13 +84,12 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
     }
   }
   const int open_flags = flags & ~(O_CREAT | O_EXCL | (plain != nullptr ? O_TRUNC : 0));
-  bool keep_cache = false;
-  auto opened = handles_.OpenWith(found.node, open_flags, plain, &keep_cache);
+  auto opened = handles_.Open(found.node, open_flags, plain);
   if (!opened) {
     tree_.Forget(found.node, 1);
     return Failure(opened.error());
   }
-  *file = std::move(*opened);
+  *file = std::move(opened->file);
   return found;
 }
 

@@ -52,12 +52,11 @@ class NameOrderTest : public CommitTest {
   }
   // What a sync of the file syncs, in order.
   std::vector<ino_t> Sync(NodeId id) {
-    bool keep_cache = false;
-    auto file = mount_->handles.Open(id, O_RDONLY, &keep_cache);
+    auto file = mount_->handles.Open(id, O_RDONLY);
     EXPECT_TRUE(file);
     unordered_.TakeSynced();
-    EXPECT_TRUE(mount_->syncs.Sync((*file)->id(), /*only_data=*/false));
-    mount_->handles.Close(std::move(*file));
+    EXPECT_TRUE(mount_->syncs.Sync(file->file->id(), /*only_data=*/false));
+    mount_->handles.Close(std::move(file->file));
     return unordered_.TakeSynced();
   }
 

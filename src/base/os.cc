@@ -205,8 +205,11 @@ class RealOs : public Os {
                       SYNC_FILE_RANGE_WRITE);
   }
 
-  int Sync(int fd, bool only_data) override {
-    return Retry([&] { return only_data ? ::fdatasync(fd) : ::fsync(fd); });
+  int Sync(int fd) override {
+    return Retry([&] { return ::fsync(fd); });
+  }
+  int SyncData(int fd) override {
+    return Retry([&] { return ::fdatasync(fd); });
   }
 
   ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
@@ -310,8 +313,12 @@ class RealOs : public Os {
     return Retry([&] { return ::fremovexattr(fd, key.c_str()); });
   }
 
-  int Lock(int fd, bool wait) override {
-    return Retry([&] { return ::flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB); });
+  int Lock(int fd) override {
+    return Retry([&] { return ::flock(fd, LOCK_EX); });
+  }
+
+  int TryLock(int fd) override {
+    return Retry([&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
   }
 
   void Unlock(int fd) override { ::flock(fd, LOCK_UN); }

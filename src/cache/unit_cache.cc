@@ -52,8 +52,9 @@ Result<UnitPtr> RunLoader(const UnitCache::Loader& load, const UnitCache::Flight
 }  // namespace
 
 struct UnitCache::Flight {
-  Flight(const UnitKey& unit_key, bool is_ahead)
-      : key(unit_key), ahead(is_ahead), unread_ahead(is_ahead) {}
+  enum class For { kReader, kAhead };
+  Flight(const UnitKey& unit_key, For whom)
+      : key(unit_key), ahead(whom == For::kAhead), unread_ahead(ahead) {}
 
   const UnitKey key;
   const bool ahead;
@@ -126,7 +127,7 @@ Result<UnitPtr> UnitCache::Get(const UnitKey& key, const Access& access, const L
     if (handed_over_.Has(key)) {
       handed_over_.ForgetFile(key.file_id);
     }
-    flight = std::make_shared<Flight>(key, /*is_ahead=*/false);
+    flight = std::make_shared<Flight>(key, Flight::For::kReader);
     flights_.emplace(key, flight);
   }
   Result<UnitPtr> result = RunLoader(load, flight);
@@ -178,7 +179,7 @@ void UnitCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
         !MakeRoomAhead(size, evicted)) {
       return;
     }
-    flight = std::make_shared<Flight>(key, /*is_ahead=*/true);
+    flight = std::make_shared<Flight>(key, Flight::For::kAhead);
     flights_.emplace(key, flight);
     ahead_loading_bytes_ += size;
   }

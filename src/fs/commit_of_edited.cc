@@ -227,7 +227,7 @@ Result<Committer::Outcome> CommitOfEdited::Overwrite() {
 
 // Steps 10 and 11.
 void CommitOfEdited::RemoveOverlay() {
-  if (work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+  if (work_.os().Sync(dir_->descriptor.get()) < 0) {
     // The overlay and the old base stay for the next mount: it tells from its notes what is done.
     Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
     work_.temp.name.clear();

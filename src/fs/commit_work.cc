@@ -88,7 +88,7 @@ Status CommitWork::Encode(const Overlay* overlay) {
     times[1] = edited.st_mtim;
   }
   XZFS_RETURN_IF_ERROR(CopyMetadata(os(), stored.get(), attributes, times, out, path()));
-  const int error = os().Sync(out, /*only_data=*/false);
+  const int error = os().Sync(out);
   return error < 0 ? FailErrno(-error, "sync the compressed form of " + path()) : Status();
 }
 

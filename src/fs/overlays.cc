@@ -126,7 +126,7 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
   }
   const Descriptor file(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
-  os_.Sync(fd, false);
+  os_.Sync(fd);
   XZFS_ASSIGN_OR_RETURN(const Overlay::Moved moved, overlay.MoveTo(lost.get(), name));
   engine_.stats.overlays_lost.Add();
   if (moved == Overlay::Moved::kNothing) {
@@ -139,7 +139,7 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
                               ".xzfs");
     return {};
   }
-  os_.Sync(lost.get(), false);
+  os_.Sync(lost.get());
   Log(LogLevel::kError, path + ": " + why + "; its pending changes are kept in " +
                             zones_.HomeOf(session) + "/lost+found/" + name + ".data");
   return {};

@@ -164,7 +164,8 @@ Status BlockWriter::CheckBase() const {
 
 Status BlockWriter::Publish() {
   // Where there was no base there was nothing to lock: two may have begun at the same time.
-  Status published = file_.Publish(options_.sync, /*replaces=*/!appends_ || base_ != nullptr);
+  Status published =
+      file_.Publish({.sync = options_.sync, .replaces = !appends_ || base_ != nullptr});
   if (!published && published.error().code == EEXIST) {
     return Fail(ESTALE, published.error().message +
                             ": it was made while this was written to append to it; append again");

@@ -29,7 +29,7 @@ constexpr size_t kMostTextBytes = 4096;
 constexpr unsigned kMostLevels = 100'000;
 
 Status SyncFolder(Os& os, int fd) {
-  const int error = os.Sync(fd, /*only_data=*/false);
+  const int error = os.Sync(fd);
   return error < 0 ? FailErrno(-error, "sync a folder of .xzfs") : Status();
 }
 
@@ -132,7 +132,7 @@ Status WriteMarker(Os& os, int home) {
     const ssize_t put = os.PWrite(file.get(), BytesOf(text), 0);
     error = put < 0 ? static_cast<int>(put) : (put < static_cast<ssize_t>(text.size()) ? -EIO : 0);
   }
-  error = error < 0 ? error : os.Sync(file.get(), /*only_data=*/false);
+  error = error < 0 ? error : os.Sync(file.get());
   error = error < 0 ? error : os.Rename(home, kNewMarkerName, home, kMarkerName, 0);
   if (error < 0) {
     os.Unlink(home, kNewMarkerName, 0);
@@ -281,7 +281,7 @@ Result<Descriptor> LockHome(Os& os, int home) {
     return FailErrno(-fd, "open .xzfs/lock");
   }
   Descriptor lock(os, fd);
-  if (const int error = os.Lock(fd, /*wait=*/true); error < 0) {
+  if (const int error = os.Lock(fd); error < 0) {
     return FailErrno(-error, "lock .xzfs/lock");
   }
   struct stat st = {};
@@ -326,7 +326,7 @@ std::vector<LivingSession> FindLivingSessions(Os& os, int home) {
         os, folder.valid() ? os.OpenBeneath(folder.get(), kLockName, O_RDONLY) : folder.get());
     struct stat st = {};
     if (!lock.valid() || os.FStat(folder.get(), &st) < 0 ||
-        os.Lock(lock.get(), /*wait=*/false) != -EWOULDBLOCK) {
+        os.TryLock(lock.get()) != -EWOULDBLOCK) {
       continue;
     }
     LivingSession session{line.name, FileId::Of(st), std::nullopt};

@@ -51,7 +51,7 @@ Status CopyXattrs(Os& os, int from, int to) {
 
 Status LockPlain(Os& os, const PlainFile& plain) {
   // Other errors: there are no locks here.
-  if (os.Lock(plain.fd, /*wait=*/false) == -EWOULDBLOCK) {
+  if (os.TryLock(plain.fd) == -EWOULDBLOCK) {
     return Fail(EBUSY, plain.path + " is locked: another mount commits it");
   }
   return {};

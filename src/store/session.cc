@@ -56,7 +56,7 @@ Status WriteRecord(Os& os, int fd, std::string_view bytes, uint64_t offset) {
 }
 
 Status SyncFolder(Os& os, int fd) {
-  if (const int error = os.Sync(fd, /*only_data=*/false); error < 0) {
+  if (const int error = os.Sync(fd); error < 0) {
     return FailErrno(-error, "sync a folder of .xzfs");
   }
   return {};
@@ -108,7 +108,7 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const Se
     return FailErrno(-lock_fd, "make .xzfs/" + name + "/lock");
   }
   Descriptor lock(os, lock_fd);
-  if (const int error = os.Lock(lock.get(), /*wait=*/false); error < 0) {
+  if (const int error = os.TryLock(lock.get()); error < 0) {
     return FailErrno(-error, "lock .xzfs/" + name);
   }
   if (use.levels) {
@@ -135,7 +135,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
     return FailErrno(-lock_fd, "open .xzfs/" + name + "/lock");
   }
   Descriptor lock(os, lock_fd);
-  const int error = os.Lock(lock.get(), /*wait=*/false);
+  const int error = os.TryLock(lock.get());
   if (error == -EWOULDBLOCK) {
     return nullptr;
   }
@@ -367,7 +367,7 @@ bool Session::has_pending() {
   return !paths || !paths->empty();
 }
 
-Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, bool durable) {
+Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps) {
   std::string body;
   PutNumber(body, kIntentWithBirths);
   PutNumber(body, steps.size());
@@ -379,7 +379,9 @@ Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, b
     PutNumber(body, static_cast<uint64_t>(step.birth_ns));
   }
   std::string name = NewId() + ".intent";
-  const Status written = WriteWhole(name, Sealed(body), durable);
+  const auto file = WriteWhole(name, Sealed(body));
+  Status written = file ? SyncFolder(os_, file->get()) : Status(Failure(file.error()));
+  written = written ? SyncFolder(os_, folder()) : written;
   if (!written) {
     Unlink(name);
     return Failure(written.error());
@@ -418,18 +420,14 @@ Intent Session::ReadIntent(const std::string& name) {
   return {std::move(steps), st.st_mtim};
 }
 
-Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool durable) {
+Result<Descriptor> Session::WriteWhole(const std::string& name, std::string_view bytes) {
   const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
   }
-  const Descriptor file(os_, fd);
+  Descriptor file(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteRecord(os_, fd, bytes, 0));
-  if (durable) {
-    XZFS_RETURN_IF_ERROR(SyncFolder(os_, fd));
-    XZFS_RETURN_IF_ERROR(SyncFolder(os_, folder()));
-  }
-  return {};
+  return file;
 }
 
 Result<std::string> Session::ReadWhole(const std::string& name) {
@@ -442,8 +440,10 @@ Status Session::WriteShared(const std::string& name, std::string_view bytes) {
     return {};
   }
   const std::string temp = NewId() + ".tmp";  // the next mount would remove it
-  Status written = WriteWhole(temp, bytes, /*durable=*/false);
-  if (written) {
+  Status written;
+  if (const auto file = WriteWhole(temp, bytes); !file) {
+    written = Failure(file.error());
+  } else {
     const int error = os_.Rename(folder(), temp, home_.get(), name, 0);
     written = error < 0 ? Status(FailErrno(-error, "rename to .xzfs/" + name)) : Status();
   }

@@ -247,28 +247,28 @@ Result<Home> LookAtAnyHome(Os& os, int dir) {
   return home;
 }
 
-Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make) {
-  const std::string name(kPrivateFolder);
-  if (make) {
-    const int made = os.MakeDir(top, name, kPrivateFolderMode);
-    if (made < 0 && made != -EEXIST) {
-      return FailErrno(-made, "make the folder .xzfs in the source");
-    }
-    if (made == 0) {
-      DropAcls(os, top, name);
-      XZFS_RETURN_IF_ERROR(SyncFolder(os, top));
-    }
-  }
-  const int fd = os.OpenBeneath(top, name, O_RDONLY | O_DIRECTORY);
+Result<Descriptor> OpenHome(Os& os, int top) {
+  const int fd = os.OpenBeneath(top, std::string(kPrivateFolder), O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs in the source");
   }
-  Descriptor home(os, fd);
-  if (make) {
-    XZFS_RETURN_IF_ERROR(RequireNotUsers(os, fd, is_root));
-    XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, fd));
-    XZFS_RETURN_IF_ERROR(MakeOurs(os, fd, is_root));
+  return Descriptor(os, fd);
+}
+
+Result<Descriptor> MakeHome(Os& os, int top, bool is_root) {
+  const std::string name(kPrivateFolder);
+  const int made = os.MakeDir(top, name, kPrivateFolderMode);
+  if (made < 0 && made != -EEXIST) {
+    return FailErrno(-made, "make the folder .xzfs in the source");
   }
+  if (made == 0) {
+    DropAcls(os, top, name);
+    XZFS_RETURN_IF_ERROR(SyncFolder(os, top));
+  }
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, top));
+  XZFS_RETURN_IF_ERROR(RequireNotUsers(os, home.get(), is_root));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
+  XZFS_RETURN_IF_ERROR(MakeOurs(os, home.get(), is_root));
   return home;
 }
 

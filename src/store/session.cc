@@ -87,7 +87,7 @@ Result<std::unique_ptr<Session>> Session::Create(Os& os, int source, const Sessi
 }
 
 Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const SessionUse& use) {
-  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, source, use.is_root, /*make=*/true));
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, MakeHome(os, source, use.is_root));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   if (!HasMarker(os, home.get())) {
     return Fail(ENOENT, "the folder .xzfs is just being removed");
@@ -157,7 +157,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
 
 Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int source) {
   std::vector<std::unique_ptr<Session>> dead;
-  auto home = OpenHome(os, source, /*is_root=*/true, /*make=*/false);
+  auto home = OpenHome(os, source);
   if (!home) {
     return home.error().code == ENOENT ? Result<decltype(dead)>(std::move(dead))
                                        : Failure(home.error());
@@ -182,8 +182,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
 }
 
 Status Session::RemoveDeadTemps(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   // Held to the end: a mount that starts now must not find a session of pending work locked by us.
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home.get()));
@@ -215,8 +214,7 @@ Status Session::RemoveDeadTemps(Os& os, int source) {
 
 Status Session::IfDead(Os& os, int source, const std::string& name,
                        const std::function<Status()>& act) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const auto session, TryAdopt(os, source, home.get(), name));
   return session == nullptr ? Status() : act();
@@ -241,8 +239,7 @@ size_t Session::CountOverlays(Os& os, int source) {
 }
 
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/true));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, MakeHome(os, source, /*is_root=*/true));
   const int made = os.MakeDir(home.get(), kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
@@ -261,8 +258,7 @@ Result<Descriptor> Session::OpenLostAndFound() {
 }
 
 Result<Descriptor> Session::FindLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   const int fd = os.OpenBeneath(home.get(), kLostAndFound, O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs/lost+found");
@@ -454,8 +450,7 @@ Status Session::WriteShared(const std::string& name, std::string_view bytes) {
 }
 
 Result<std::string> Session::ReadShared(Os& os, int source, const std::string& name) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   return ReadRecordFile(os, home.get(), name, ".xzfs/" + name);
 }
 

@@ -52,7 +52,7 @@ Result<Format> FormatOf(const RandomAccessFile& stored, const std::string& name)
   return Fail(EIO, name + " is not compressed: it begins as no .xz, .lzma or .lz file does");
 }
 
-// A stored file is read while the engine's slots and turns are held, of which there are few. If it
+// A stored file is read while the engine's turns are held, of which there are few. If it
 // is read out of a Reader that needs the same, a thread would wait for itself, or two for each
 // other. So each thread knows for which engines it reads just now.
 class StoredRead {

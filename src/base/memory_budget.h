@@ -7,15 +7,36 @@
 
 namespace xzfs {
 
-// Counts what is held against a total. It only counts; whoever charges makes room first
-// (BlockCache::Reserve). Thread-safe.
+class MemoryBudget;
+class MemoryCharge;
+
+// Holds memory of a budget that it can give up: the cache.
+class Evictor {
+ public:
+  // Frees what it holds until `bytes` fit into its budget, or until nothing more may go, and
+  // charges them. It does both as one step, so that two callers don't get the same room.
+  // Thread-safe.
+  virtual MemoryCharge EvictAndCharge(size_t bytes) = 0;
+
+ protected:
+  ~Evictor() = default;
+};
+
+// Counts what is held against a total. Thread-safe.
 class MemoryBudget {
  public:
   explicit MemoryBudget(size_t total_bytes) : total_(total_bytes) {}
 
+  // Null: nothing can be evicted. REQUIRES: no other thread uses the budget.
+  void SetEvictor(Evictor* evictor) { evictor_ = evictor; }
+
+  // Makes room for `bytes` by evicting and charges them. Always succeeds: when nothing more can be
+  // evicted the budget is exceeded. REQUIRES: the caller holds no lock of the Evictor.
+  MemoryCharge Reserve(size_t bytes);
+
   size_t total() const { return total_.load(std::memory_order_relaxed); }
-  // Who holds more than it allows now is not told.
-  void SetTotal(size_t bytes) { total_.store(bytes, std::memory_order_relaxed); }
+  // Evicts what doesn't fit any more. Who else holds more than it allows now is not told.
+  void SetTotal(size_t bytes);
   size_t used() const { return used_.load(std::memory_order_relaxed); }
   size_t peak() const { return peak_.load(std::memory_order_relaxed); }
 
@@ -29,6 +50,7 @@ class MemoryBudget {
   }
   void Subtract(size_t bytes) { used_.fetch_sub(bytes, std::memory_order_relaxed); }
 
+  Evictor* evictor_ = nullptr;
   std::atomic<size_t> total_;
   std::atomic<size_t> used_{0};
   std::atomic<size_t> peak_{0};
@@ -65,5 +87,14 @@ class MemoryCharge {
   MemoryBudget* budget_ = nullptr;
   size_t bytes_ = 0;
 };
+
+inline MemoryCharge MemoryBudget::Reserve(size_t bytes) {
+  return evictor_ != nullptr ? evictor_->EvictAndCharge(bytes) : MemoryCharge(*this, bytes);
+}
+
+inline void MemoryBudget::SetTotal(size_t bytes) {
+  total_.store(bytes, std::memory_order_relaxed);
+  static_cast<void>(Reserve(0));
+}
 
 }  // namespace xzfs

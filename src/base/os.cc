@@ -205,8 +205,11 @@ class RealOs : public Os {
                       SYNC_FILE_RANGE_WRITE);
   }
 
-  int Sync(int fd, bool only_data) override {
-    return Retry([&] { return only_data ? ::fdatasync(fd) : ::fsync(fd); });
+  int Sync(int fd) override {
+    return Retry([&] { return ::fsync(fd); });
+  }
+  int SyncData(int fd) override {
+    return Retry([&] { return ::fdatasync(fd); });
   }
 
   ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
@@ -310,8 +313,12 @@ class RealOs : public Os {
     return Retry([&] { return ::fremovexattr(fd, key.c_str()); });
   }
 
-  int Lock(int fd, bool wait) override {
-    return Retry([&] { return ::flock(fd, wait ? LOCK_EX : LOCK_EX | LOCK_NB); });
+  int Lock(int fd) override {
+    return Retry([&] { return ::flock(fd, LOCK_EX); });
+  }
+
+  int TryLock(int fd) override {
+    return Retry([&] { return ::flock(fd, LOCK_EX | LOCK_NB); });
   }
 
   void Unlock(int fd) override { ::flock(fd, LOCK_UN); }
@@ -382,6 +389,33 @@ class RealOs : public Os {
 };
 
 }  // namespace
+
+ssize_t Os::ReadAll(int fd, std::span<std::byte> out, uint64_t offset) {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got = PRead(fd, out.subspan(done), offset + done);
+    if (got < 0) {
+      return got;
+    }
+    if (got == 0) {
+      break;
+    }
+    done += static_cast<size_t>(got);
+  }
+  return static_cast<ssize_t>(done);
+}
+
+int Os::WriteAll(int fd, std::span<const std::byte> bytes, uint64_t offset) {
+  while (!bytes.empty()) {
+    const ssize_t put = PWrite(fd, bytes, offset);
+    if (put < 0) {
+      return static_cast<int>(put);
+    }
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    offset += static_cast<uint64_t>(put);
+  }
+  return 0;
+}
 
 Os& Os::Real() {
   static RealOs os;

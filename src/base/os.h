@@ -82,8 +82,10 @@ class Os {
   // Asks that bytes that were written be on their way to the disk, so that a Sync later has less to
   // wait for. A hint: nothing is said of success.
   virtual void StartWriting(int fd, uint64_t offset, uint64_t length) = 0;
-  // Of the file, or only of what is needed to read its data.
-  virtual int Sync(int fd, bool only_data) = 0;
+  // Returns when the file is on the disk.
+  virtual int Sync(int fd) = 0;
+  // The same, but only for what is needed to read its data.
+  virtual int SyncData(int fd) = 0;
   // Copies in the kernel, sharing the bytes where the file system can. As copy_file_range(2): may
   // copy less, and fail with EXDEV, EINVAL, EOPNOTSUPP or ENOSYS where it isn't possible.
   virtual ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
@@ -112,8 +114,10 @@ class Os {
   virtual ssize_t FListXattr(int fd, std::span<char> out) = 0;
   virtual int FSetXattr(int fd, const std::string& key, std::span<const char> value, int flags) = 0;
   virtual int FRemoveXattr(int fd, const std::string& key) = 0;
-  // A lock on the whole file that goes with its descriptor. EWOULDBLOCK if somebody has it.
-  virtual int Lock(int fd, bool wait) = 0;
+  // A lock on the whole file that goes with its descriptor. Waits for whoever has it.
+  virtual int Lock(int fd) = 0;
+  // Doesn't wait: EWOULDBLOCK if somebody has it.
+  virtual int TryLock(int fd) = 0;
   virtual void Unlock(int fd) = 0;
   // Whether nobody has the file open for writing, and makes who is about to wait until
   // ReleaseLease: EAGAIN if somebody has. `fd` was opened for reading. EINVAL and others where the
@@ -122,6 +126,11 @@ class Os {
   // False as soon as somebody waits, or waited, to open it for writing.
   virtual bool HasLease(int fd) = 0;
   virtual void ReleaseLease(int fd) = 0;
+
+  // In as many calls of PRead and PWrite as it takes.
+  // Reads until `out` is full or the file ends. Returns how much that is.
+  ssize_t ReadAll(int fd, std::span<std::byte> out, uint64_t offset);
+  int WriteAll(int fd, std::span<const std::byte> bytes, uint64_t offset);
 };
 
 // Owns a descriptor that came from an Os. Movable.

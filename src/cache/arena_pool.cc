@@ -15,10 +15,10 @@ std::unique_ptr<DecoderArena> ArenaPool::Take() {
 }
 
 void ArenaPool::Give(std::unique_ptr<DecoderArena> arena) {
-  if (arena == nullptr || arena->capacity() > cache_.budget().total() / 16) {
+  if (arena == nullptr || arena->capacity() > budget_.total() / 16) {
     return;
   }
-  MemoryCharge charge = cache_.Reserve(arena->capacity());
+  MemoryCharge charge = budget_.Reserve(arena->capacity());
   MutexLock lock(mutex_);
   if (kept_.size() < most_arenas_) {
     kept_.push_back({std::move(arena), std::move(charge)});

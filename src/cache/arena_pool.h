@@ -5,8 +5,8 @@
 #include <memory>
 #include <vector>
 
+#include "base/memory_budget.h"
 #include "base/mutex.h"
-#include "cache/block_cache.h"
 #include "xz/decoder_arena.h"
 
 namespace xzfs {
@@ -15,8 +15,8 @@ namespace xzfs {
 // What it keeps is charged to the budget. Thread-safe.
 class ArenaPool {
  public:
-  // `cache` outlives the pool.
-  ArenaPool(BlockCache& cache, size_t count) : cache_(cache), most_arenas_(count) {}
+  // `budget` outlives the pool.
+  ArenaPool(MemoryBudget& budget, size_t count) : budget_(budget), most_arenas_(count) {}
 
   // The one that was used last, or null.
   std::unique_ptr<DecoderArena> Take() EXCLUDES(mutex_);
@@ -29,7 +29,7 @@ class ArenaPool {
     MemoryCharge charge;
   };
 
-  BlockCache& cache_;
+  MemoryBudget& budget_;
   const size_t most_arenas_;
   Mutex mutex_;
   std::vector<Kept> kept_ GUARDED_BY(mutex_);

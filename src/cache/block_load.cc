@@ -7,10 +7,10 @@
 
 namespace xzfs {
 
-BlockLoad::BlockLoad(ReadEngine& engine, std::shared_ptr<const XzFile> file,
+BlockLoad::BlockLoad(ReadEngine& engine, LoadedIndexPtr loaded,
                      std::shared_ptr<const RandomAccessFile> stored, const BlockInfo& block)
     : engine_(engine),
-      file_(std::move(file)),
+      loaded_(std::move(loaded)),
       stored_(std::move(stored)),
       block_(block),
       unit_(engine.cache.NewUnit(block.plain_size)) {}
@@ -18,7 +18,7 @@ BlockLoad::BlockLoad(ReadEngine& engine, std::shared_ptr<const XzFile> file,
 Status BlockLoad::DecodeTo(size_t end) {
   if (Status status = Decode(end); !status) {
     return Failure(
-        engine_.damage.Add(file_->id(), file_->name(), block_, 0, std::move(status.error())));
+        engine_.damage.Add(loaded_->id(), loaded_->name(), block_, 0, std::move(status.error())));
   }
   return {};
 }
@@ -26,9 +26,9 @@ Status BlockLoad::DecodeTo(size_t end) {
 Status BlockLoad::Decode(size_t end) {
   if (decoder_ == nullptr) {
     XZFS_ASSIGN_OR_RETURN(
-        decoder_, BlockDecoder::Open(*stored_, file_->index(), block_, engine_.decoder_limit,
+        decoder_, BlockDecoder::Open(*stored_, loaded_->index(), block_, engine_.decoder_limit,
                                      engine_.arenas.Take()));
-    charge_ = engine_.cache.Reserve(decoder_->memory_bytes());
+    charge_ = engine_.budget.Reserve(decoder_->memory_bytes());
   }
   XZFS_RETURN_IF_ERROR(
       decoder_->Decode(*stored_, unit_->mutable_bytes().subspan(ready_bytes_, end - ready_bytes_)));

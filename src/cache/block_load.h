@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "base/memory_budget.h"
-#include "cache/block_cache.h"
-#include "cache/xz_file.h"
+#include "cache/loaded_index.h"
+#include "cache/unit_cache.h"
 #include "xz/block_decoder.h"
 #include "xzfs/random_access_file.h"
 
@@ -19,13 +19,13 @@ struct ReadEngine;
 class BlockLoad {
  public:
   // `engine` outlives the load.
-  BlockLoad(ReadEngine& engine, std::shared_ptr<const XzFile> file,
+  BlockLoad(ReadEngine& engine, LoadedIndexPtr loaded,
             std::shared_ptr<const RandomAccessFile> stored, const BlockInfo& block);
 
   // Decodes on until the first `end` bytes are there. When that is all of the Block its Check and
   // sizes are verified before this returns.
   // Errors: EIO and EFBIG, noted; what the stored file says. After an error the load is of no
-  // further use. REQUIRES: the caller holds a decode slot. Blocks.
+  // further use. REQUIRES: the caller holds one of the engine's turns. Blocks.
   Status DecodeTo(size_t end);
 
   // Decoded bytes, from the start of the Block.
@@ -38,7 +38,7 @@ class BlockLoad {
   Status Decode(size_t end);
 
   ReadEngine& engine_;
-  const std::shared_ptr<const XzFile> file_;
+  const LoadedIndexPtr loaded_;
   const std::shared_ptr<const RandomAccessFile> stored_;
   const BlockInfo block_;
   const std::shared_ptr<Unit> unit_;

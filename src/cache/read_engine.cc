@@ -30,7 +30,7 @@ UniqueFd OpenRestartFile(uint64_t bytes) {
     return UniqueFd();
   }
   const std::string folder = TemporaryFolder();
-  UniqueFd file = RestartFile::OpenIn(folder);
+  UniqueFd file = RegionFile::OpenIn(folder);
   if (!file.valid()) {
     Log(LogLevel::kInfo, "no temporary file for restart points in " + folder + ": " +
                              std::strerror(errno) + "; set TMPDIR or restart_file_size=0");
@@ -47,14 +47,14 @@ ReadEngine::ReadEngine(const Limits& limits)
           std::max<uint64_t>(kLeastDecoderLimit, limits.budget_bytes))),
       budget(limits.budget_bytes),
       cache(budget, stats),
-      arenas(cache, limits.threads),
-      slots(limits.threads),
+      arenas(budget, limits.threads),
+      turns(limits.threads),
       damage(stats),
-      restarts(cache, OpenRestartFile(limits.restart_file_bytes), limits.restart_file_bytes),
-      slices(cache, slots, damage, restarts, stats,
-             {.decoder_bytes = decoder_limit, .homes = limits.threads}),
-      files(cache, limits.memory_limit_bytes),
-      small_files(cache),
+      restarts(budget, OpenRestartFile(limits.restart_file_bytes), limits.restart_file_bytes),
+      giants(cache, turns, damage, restarts, stats,
+             {.decoder_bytes = decoder_limit, .decoders = limits.threads}),
+      indexes(budget, limits.memory_limit_bytes),
+      small_files(budget),
       most_unfinished_bytes(std::min<uint64_t>(limits.budget_bytes / 8, kMostUnfinishedBytes)),
       pool(limits.threads, kQueueLimit) {}
 

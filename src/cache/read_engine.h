@@ -7,15 +7,15 @@
 
 #include "base/memory_budget.h"
 #include "base/stats.h"
+#include "base/turns.h"
 #include "base/worker_pool.h"
 #include "cache/arena_pool.h"
-#include "cache/block_cache.h"
 #include "cache/damage_notes.h"
-#include "cache/decode_slots.h"
+#include "cache/giant_blocks.h"
+#include "cache/index_cache.h"
 #include "cache/restart_store.h"
-#include "cache/slice_decoder.h"
 #include "cache/small_files.h"
-#include "cache/xz_file_table.h"
+#include "cache/unit_cache.h"
 
 namespace xzfs {
 
@@ -36,7 +36,7 @@ struct ReadEngine {
     // How large the temporary file for restart points may become; 0: none.
     uint64_t restart_file_bytes = 0;
     // The most that a file may ask for: one decoder, or reading one Index. Unset: of decoders the
-    // larger of 128 MiB and the budget; of Indexes what XzFileTable says.
+    // larger of 128 MiB and the budget; of Indexes what IndexCache says.
     std::optional<uint64_t> memory_limit_bytes = {};
   };
 
@@ -52,13 +52,13 @@ struct ReadEngine {
   const uint64_t decoder_limit;
   Stats stats;
   MemoryBudget budget;
-  BlockCache cache;
+  UnitCache cache;
   ArenaPool arenas;  // of decoders of whole Blocks
-  DecodeSlots slots;
+  Turns turns;       // to decode
   DamageNotes damage;
   RestartStore restarts;
-  SliceDecoder slices;
-  XzFileTable files;
+  GiantBlocks giants;
+  IndexCache indexes;
   SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
   // Plain bytes of Blocks whose readers are served and that the pool finishes, and how many there

@@ -37,7 +37,7 @@ bool RestartStore::SaveInMemory(RestartPoint& point, std::span<const std::byte> 
   if (!Count(point, bytes, DictionaryShare())) {
     return false;
   }
-  point.charge_ = cache_.Reserve(bytes);
+  point.charge_ = budget_.Reserve(bytes);
   std::byte* const pages = MapPages(RoundUp(dictionary.size(), kPageBytes));
   if (pages == nullptr) {
     return false;
@@ -49,10 +49,10 @@ bool RestartStore::SaveInMemory(RestartPoint& point, std::span<const std::byte> 
 
 bool RestartStore::SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary) {
   const uint64_t bytes = point.mark_.coder.size();
-  if (!Count(point, bytes, cache_.budget().total() / 4)) {
+  if (!Count(point, bytes, budget_.total() / 4)) {
     return false;
   }
-  point.charge_ = cache_.Reserve(bytes);
+  point.charge_ = budget_.Reserve(bytes);
   point.region_ = file_.Write(dictionary);
   return point.region_.has_value();
 }

@@ -10,8 +10,7 @@
 #include "base/memory_budget.h"
 #include "base/mutex.h"
 #include "base/unique_fd.h"
-#include "cache/block_cache.h"
-#include "cache/restart_file.h"
+#include "cache/region_file.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
@@ -36,7 +35,7 @@ class RestartPoint {
   uint64_t memory_bytes_ = 0;  // counted by the store
   // The dictionary: one or the other.
   std::span<std::byte> pages_;
-  std::optional<RestartFile::Region> region_;
+  std::optional<RegionFile::Region> region_;
 };
 using RestartPointPtr = std::shared_ptr<const RestartPoint>;
 
@@ -46,9 +45,9 @@ class RestartStore {
  public:
   enum class Place { kMemory, kAnywhere };
 
-  // `cache` outlives the store. `file` as for RestartFile.
-  RestartStore(BlockCache& cache, UniqueFd file, uint64_t file_limit_bytes)
-      : cache_(cache), file_(std::move(file), file_limit_bytes) {}
+  // `budget` outlives the store. `file` as for RegionFile.
+  RestartStore(MemoryBudget& budget, UniqueFd file, uint64_t file_limit_bytes)
+      : budget_(budget), file_(std::move(file), file_limit_bytes) {}
 
   // A point where `decoder` stands now; null if there is no room for it. Blocks: on I/O.
   // REQUIRES: the decoder has restart points and its last step succeeded.
@@ -69,13 +68,13 @@ class RestartStore {
   friend class RestartPoint;
 
   // Less than the whole share: a point in the file needs memory for what is beside its dictionary.
-  uint64_t DictionaryShare() const { return cache_.budget().total() / 16 * 3; }
+  uint64_t DictionaryShare() const { return budget_.total() / 16 * 3; }
   bool Count(RestartPoint& point, uint64_t bytes, uint64_t most) EXCLUDES(mutex_);
   bool SaveInMemory(RestartPoint& point, std::span<const std::byte> dictionary);
   bool SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary);
 
-  BlockCache& cache_;
-  RestartFile file_;
+  MemoryBudget& budget_;
+  RegionFile file_;
   Mutex mutex_;
   uint64_t memory_bytes_ GUARDED_BY(mutex_) = 0;
 };

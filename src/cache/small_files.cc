@@ -15,11 +15,9 @@ constexpr size_t kBytesPerFile = 256;
 
 }  // namespace
 
-SmallFiles::SmallFiles(BlockCache& cache) : cache_(cache) {}
+SmallFiles::SmallFiles(MemoryBudget& budget) : budget_(budget) {}
 
-size_t SmallFiles::capacity_bytes() const {
-  return std::min(cache_.budget().total() / 16, kMostBytes);
-}
+size_t SmallFiles::capacity_bytes() const { return std::min(budget_.total() / 16, kMostBytes); }
 
 void SmallFiles::DropAll() {
   EntryList removed;
@@ -40,7 +38,7 @@ SmallFiles::Bytes SmallFiles::Add(const Identity& identity, std::vector<std::byt
   auto added = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   EntryList removed;  // freed after the lock is released
   EntryList entry;
-  entry.push_back({identity, added, cache_.Reserve(charged)});
+  entry.push_back({identity, added, budget_.Reserve(charged)});
   MutexLock lock(mutex_);
   const auto [known, is_new] = by_identity_.try_emplace(identity, entry.begin());
   if (!is_new) {

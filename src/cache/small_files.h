@@ -11,7 +11,6 @@
 #include "base/identity.h"
 #include "base/memory_budget.h"
 #include "base/mutex.h"
-#include "cache/block_cache.h"
 
 namespace xzfs {
 
@@ -27,7 +26,7 @@ class SmallFiles {
   static constexpr uint64_t kLargestFileBytes = 16 << 10;
 
   // Keeps up to a sixteenth of the budget, at most kMostBytes.
-  explicit SmallFiles(BlockCache& cache);
+  explicit SmallFiles(MemoryBudget& budget);
 
   // Enough for what one directory's listing shows before the files in it are read: 2,000 files of
   // 4 KiB.
@@ -58,7 +57,7 @@ class SmallFiles {
 
   void Remove(EntryList::iterator entry, EntryList& removed) REQUIRES(mutex_);
 
-  BlockCache& cache_;
+  MemoryBudget& budget_;
   mutable Mutex mutex_;
   size_t bytes_ GUARDED_BY(mutex_) = 0;
   EntryList entries_ GUARDED_BY(mutex_);  // oldest first

@@ -117,7 +117,7 @@ class ReportCommand : public Command {
     }
     XZFS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(output_));
     XZFS_RETURN_IF_ERROR(WriteAll(file.fd(), output_, page));
-    return file.Publish(/*sync=*/true, /*replaces=*/old_ || force_);
+    return file.Publish({.replaces = old_ || force_});
   }
 
   bool force_ = false;

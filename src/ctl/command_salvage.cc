@@ -63,7 +63,7 @@ class SalvageCommand : public Command {
     const bool is_empty = report->missing.empty() && report->plain_bytes == 0;
     const bool is_of_use = is_empty || report->plain_bytes + report->kept_bytes > 0;
     if (is_of_use) {
-      XZFS_RETURN_IF_ERROR(output.Publish(/*sync=*/true, /*replaces=*/force_));
+      XZFS_RETURN_IF_ERROR(output.Publish({.replaces = force_}));
     }
     Tell(console, *report);
     return is_of_use ? Status()

@@ -119,7 +119,7 @@ void FileBatch::PublishAll() {
 void FileBatch::SyncFinished() {
   bool all = true;
   for (const OpenDirPtr& dir : std::exchange(unsynced_, {})) {
-    all = os_.Sync(dir->fd(), false) == 0 && all;
+    all = os_.Sync(dir->fd()) == 0 && all;
   }
   for (HeldClaim& claim : finished_) {
     if (all) {
@@ -135,8 +135,7 @@ void FileBatch::SyncFiles(Jobs& jobs) {
   }
   std::vector<int> errors(jobs.size());
   ParallelFor(
-      syncers_, kSyncThreads, jobs.size(),
-      [&](size_t i) { errors[i] = os_.Sync(jobs[i]->made(), /*only_data=*/false); },
+      syncers_, kSyncThreads, jobs.size(), [&](size_t i) { errors[i] = os_.Sync(jobs[i]->made()); },
       /*group=*/1);
   for (size_t i = 0; i < jobs.size(); ++i) {
     if (errors[i] < 0) {
@@ -171,7 +170,7 @@ void FileBatch::SyncDirectories(Jobs& jobs) {
     }
   }
   for (auto& [dir, result] : results) {
-    result = os_.Sync(dir->fd(), false);
+    result = os_.Sync(dir->fd());
     if (result == 0) {
       unsynced_.erase(dir);
     }

@@ -71,15 +71,8 @@ Result<Format> FormatOf(const Input& input) {
   if (!got) {
     return Failure(Named(input, got.error()));
   }
-  const std::span<const std::byte> head = std::span(bytes).first(*got);
-  if (HasXzMagic(head)) {
-    return Format::kXz;
-  }
-  if (HasLzipMagic(head)) {
-    return Format::kLzip;
-  }
-  if (LooksLikeLzmaAlone(head)) {
-    return Format::kLzmaAlone;
+  if (const auto format = FormatByHead(std::span(bytes).first(*got))) {
+    return *format;
   }
   if (IsInMount(input.descriptor.get())) {
     return Failure(InMountError(input.path));

@@ -161,7 +161,7 @@ Status ReplaceJob::PutAside(const FoundFile& name, HeldClaim& claim, TempFile* t
 
 void ReplaceJob::SyncUndone() {
   for (const FoundFile& name : names_) {
-    if (os_.Sync(name.dir->fd(), /*only_data=*/false) < 0) {
+    if (os_.Sync(name.dir->fd()) < 0) {
       KeepClaims();
     }
   }

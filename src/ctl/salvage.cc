@@ -291,16 +291,8 @@ void Salvage::Lose(MissingPart part) {
 }
 
 Status Salvage::Write(std::span<const std::byte> bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t put = Os::Real().PWrite(to_, bytes, offset);
-    if (put < 0 && put != -EINTR) {
-      return FailErrno(static_cast<int>(-put), "write the output");
-    }
-    const auto count = static_cast<size_t>(std::max<ssize_t>(put, 0));
-    bytes = bytes.subspan(count);
-    offset += count;
-  }
-  return {};
+  const int error = Os::Real().WriteAll(to_, bytes, offset);
+  return error < 0 ? Status(FailErrno(-error, "write the output")) : Status();
 }
 
 Status Salvage::SetSize(uint64_t size) {

@@ -223,7 +223,7 @@ Result<bool> UnpackJob::IsMadeAlready(size_t which) {
   XZFS_ASSIGN_OR_RETURN(const bool same,
                         HaveSameBytes(os_, there.get(), temp_.file.get(), plain_size_));
   // It is about to be the only form.
-  const int error = same ? os_.Sync(there.get(), /*only_data=*/false) : 0;
+  const int error = same ? os_.Sync(there.get()) : 0;
   return error < 0 ? FailErrno(-error, "sync the plain form of " + names_[which].path())
                    : Result<bool>(same);
 }

@@ -85,20 +85,20 @@ void FuseOperations::SetAttr(fuse_req_t req, fuse_ino_t node, struct stat* attr,
 void FuseOperations::MkNod(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode,
                            dev_t device) {
   RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.mount_.new_names.MakeNode(parent, name, mode, device, caller);
+    return self.mount_.new_names.Make(parent, name, {.mode = mode, .device = device}, caller);
   });
 }
 
 void FuseOperations::MkDir(fuse_req_t req, fuse_ino_t parent, const char* name, mode_t mode) {
   RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.mount_.new_names.MakeDirectory(parent, name, mode, caller);
+    return self.mount_.new_names.Make(parent, name, {.mode = S_IFDIR | mode}, caller);
   });
 }
 
 void FuseOperations::SymLink(fuse_req_t req, const char* target, fuse_ino_t parent,
                              const char* name) {
   RunEntry(req, [&](FuseOperations& self, const Caller& caller) {
-    return self.mount_.new_names.MakeSymlink(parent, name, target, caller);
+    return self.mount_.new_names.Make(parent, name, {.mode = S_IFLNK, .target = target}, caller);
   });
 }
 
@@ -136,7 +136,7 @@ void FuseOperations::Create(fuse_req_t req, fuse_ino_t parent, const char* name,
                    self.mount_.new_names.Create(parent, file_name, mode, info.flags,
                                                 CallerOf(request.get()), &file));
                OpenFile* const opened = file.get();
-               self.Hand(std::move(file), /*keep_cache=*/false, &info);
+               self.Hand({.file = std::move(file)}, &info);
                const auto give_up = [&self, opened, node = found.node] {
                  self.mount_.handles.Close(self.TakeBack(opened));
                  self.mount_.tree.Forget(node, 1);

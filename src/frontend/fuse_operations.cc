@@ -150,12 +150,10 @@ void FuseOperations::ReadLink(fuse_req_t req, fuse_ino_t node) {
 
 void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
   RunRetried(req, [node, info = *fi](FuseOperations& self, Request& request) mutable -> Status {
-    bool keep_cache = false;
-    XZFS_ASSIGN_OR_RETURN(std::unique_ptr<OpenFile> file,
-                          self.mount_.handles.Open(node, info.flags, &keep_cache));
-    OpenFile* const opened = file.get();
-    const bool may_write = file->may_write();
-    self.Hand(std::move(file), keep_cache, &info);
+    XZFS_ASSIGN_OR_RETURN(Handles::Opened file, self.mount_.handles.Open(node, info.flags));
+    OpenFile* const opened = file.file.get();
+    const bool may_write = opened->may_write();
+    self.Hand(std::move(file), &info);
     const auto reply = [&self, opened, info](fuse_req_t ending) {
       if (fuse_reply_open(ending, &info) == -ENOENT) {
         // The caller was interrupted: no release will come.
@@ -174,14 +172,13 @@ void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info
   });
 }
 
-void FuseOperations::Hand(std::unique_ptr<OpenFile> opened, bool keep_cache,
-                          struct fuse_file_info* fi) {
-  fi->keep_cache = keep_cache ? 1 : 0;
+void FuseOperations::Hand(Handles::Opened opened, struct fuse_file_info* fi) {
+  fi->keep_cache = opened.keep_cache ? 1 : 0;
   // The release comes after close has returned. Who closes a file and then waits until nothing is
   // pending must not be told so before we have heard of it.
-  fi->noflush = opened->may_write() ? 0 : 1;
-  fi->fh = reinterpret_cast<uint64_t>(opened.get());
-  Keep(std::move(opened));
+  fi->noflush = opened.file->may_write() ? 0 : 1;
+  fi->fh = reinterpret_cast<uint64_t>(opened.file.get());
+  Keep(std::move(opened.file));
 }
 
 void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
@@ -197,7 +194,7 @@ void FuseOperations::Read(fuse_req_t req, fuse_ino_t, size_t size, off_t offset,
     return;
   }
   const PendingRead next{req, *file, static_cast<uint64_t>(offset), size};
-  if (!next.file->node()->has_giant_blocks) {
+  if (!next.file->node()->has_giant_blocks()) {
     ReadNow(next);
     return;
   }

@@ -140,7 +140,7 @@ class FuseOperations {
   // Owns what the kernel knows as a handle, also when the session ends without releasing it.
   void Keep(std::unique_ptr<OpenFile> file) EXCLUDES(files_mutex_);
   // Describes `opened` to the kernel, and keeps it.
-  void Hand(std::unique_ptr<OpenFile> opened, bool keep_cache, struct fuse_file_info* fi);
+  void Hand(Handles::Opened opened, struct fuse_file_info* fi);
   // Null if there is none: then nothing is remembered of that listing.
   std::shared_ptr<Listing> ListingOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
   void DropListing(uint64_t handle) EXCLUDES(files_mutex_);

@@ -24,8 +24,8 @@ void Store(fuse_session* session, const DecodedRange& range) {
   const int error =
       fuse_lowlevel_notify_store(session, range.node, static_cast<off_t>(range.offset), &buffer,
                                  static_cast<fuse_buf_copy_flags>(0));
-  if (error == 0 && range.on_stored) {
-    range.on_stored();
+  if (error == 0 && range.on_handed_over) {
+    range.on_handed_over();
   }
 }
 

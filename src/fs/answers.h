@@ -49,7 +49,8 @@ struct DecodedRange {
   std::shared_ptr<const void> owner;  // of bytes
   // False when the file may have been changed since they were decoded.
   std::function<bool()> still_good;
-  std::function<void()> on_stored = nullptr;  // to be called when the kernel has them; may be null
+  // To be called when the kernel has them; may be null.
+  std::function<void()> on_handed_over = nullptr;
 };
 
 // Of a file, as the kernel caches it. `length` 0: to the end.

@@ -95,8 +95,7 @@ Status BaseOverwrite::Fill() {
       !base_->intent.empty()
           ? base_->intent
           : session.WriteIntent({{IntentStep::Kind::kOverwrite, base_->shown.st_ino,
-                                  base_->new_name, path, overlay_->base().birth_ns}},
-                                /*durable=*/true);
+                                  base_->new_name, path, overlay_->base().birth_ns}});
   bool begun = false;
   // Steps 8 and 9.
   const Status filled = intent ? OverwriteFile(work_.os(), base_->new_content->descriptor.get(),
@@ -115,7 +114,7 @@ Status BaseOverwrite::Fill() {
     session.Unlink(*intent);
   }
   session.Unlink(base_->new_name);
-  if (const int error = work_.os().Sync(session.folder(), /*only_data=*/false); error < 0) {
+  if (const int error = work_.os().Sync(session.folder()); error < 0) {
     Log(LogLevel::kWarning, "sync of .xzfs/" + session.name() + " failed");
   }
   if (!filled) {

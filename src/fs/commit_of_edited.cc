@@ -138,9 +138,9 @@ Status CommitOfEdited::Plan() {
     return LoseOverlay("the stored file was replaced or changed by somebody else");
   }
   const XzReader::Source source = parts_.reads.SourceOf(work_.node);
-  XZFS_ASSIGN_OR_RETURN(
-      base_, parts_.engine.files.Get(source.identity, source.format, source.file_id, *source.stored,
-                                     source.name));
+  XZFS_ASSIGN_OR_RETURN(base_,
+                        parts_.engine.indexes.Get(source.identity, source.format, source.file_id,
+                                                  *source.stored, source.name));
   XzWriteRequest& request = work_.request;
   // Blocks can only be reused in a Stream with their Check.
   const std::vector<uint8_t> checks = base_->index().Checks();
@@ -227,7 +227,7 @@ Result<Committer::Outcome> CommitOfEdited::Overwrite() {
 
 // Steps 10 and 11.
 void CommitOfEdited::RemoveOverlay() {
-  if (work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+  if (work_.os().Sync(dir_->descriptor.get()) < 0) {
     // The overlay and the old base stay for the next mount: it tells from its notes what is done.
     Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
     work_.temp.name.clear();

@@ -43,8 +43,8 @@ class CommitOfEdited {
   // The base keeps its inode: it has several names, or can't be replaced in its directory.
   bool is_in_place_ = false;
   std::atomic<bool> is_base_damaged_{false};
-  std::shared_ptr<const XzFile> base_;  // that Blocks are reused of
-  DescriptorPtr dir_;                   // that the base is in
+  LoadedIndexPtr base_;  // that Blocks are reused of
+  DescriptorPtr dir_;    // that the base is in
 };
 
 }  // namespace xzfs

@@ -47,7 +47,7 @@ CommitOfPlain::~CommitOfPlain() {
     }
   }
   // A twin that was removed doesn't come back with a power cut then.
-  if (twin_ && work_.claim.held() && work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+  if (twin_ && work_.claim.held() && work_.os().Sync(dir_->descriptor.get()) < 0) {
     work_.claim = {};
   }
 }
@@ -93,7 +93,7 @@ Result<Committer::Outcome> CommitOfPlain::Run() {
   }
   // Step 9. Else a power cut could bring the plain file back, and what of it is on the disk. A sync
   // of the file looks after itself meanwhile.
-  if (work_.os().Sync(dir_->descriptor.get(), false) < 0) {
+  if (work_.os().Sync(dir_->descriptor.get()) < 0) {
     Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
     work_.claim = {};
     return outcome;
@@ -287,7 +287,7 @@ Result<Committer::Outcome> CommitOfPlain::RemovePlain() {
   std::string name;
   XZFS_ASSIGN_OR_RETURN(dir_, parts_.tree.OpenParent(work_.node, &name));
   const int dir = dir_->descriptor.get();
-  if (const int error = work_.os().Sync(dir, false); error < 0) {
+  if (const int error = work_.os().Sync(dir); error < 0) {
     return FailErrno(-error, "sync the directory of " + work_.path());
   }
   ExclusiveLock names(parts_.tree.namespace_lock());

@@ -74,7 +74,7 @@ Status CommitWork::Encode(const Overlay* overlay) {
   XZFS_ASSIGN_OR_RETURN(temp, session->MakeTemp());
   XZFS_RETURN_IF_ERROR(ClaimOwner());
   const int out = temp.file.get();
-  const MemoryCharge charge = parts.engine.cache.Reserve(
+  const MemoryCharge charge = parts.engine.budget.Reserve(
       BlockEncoder::MemoryBytes(request.options, parts.encoders.block_bytes()));
   // Step 2.
   XZFS_ASSIGN_OR_RETURN(written, WriteXz(os(), parts.encoders, request, out));
@@ -88,7 +88,7 @@ Status CommitWork::Encode(const Overlay* overlay) {
     times[1] = edited.st_mtim;
   }
   XZFS_RETURN_IF_ERROR(CopyMetadata(os(), stored.get(), attributes, times, out, path()));
-  const int error = os().Sync(out, /*only_data=*/false);
+  const int error = os().Sync(out);
   return error < 0 ? FailErrno(-error, "sync the compressed form of " + path()) : Status();
 }
 
@@ -138,7 +138,7 @@ void CommitWork::ShowVersion(const struct stat& st, const struct timespec& ctime
   const KnownFile known = {
       .format = Format::kXz,
       .plain_size = request.plan.size(),
-      .file_id = parts.engine.files.NewId(),
+      .file_id = parts.engine.indexes.NewId(),
       .has_giant_blocks = request.plan.largest_piece() > parts.engine.whole_block_bytes};
   const Identity identity_now = Identity::Of(st);
   parts.tree.known().Add(identity_now, Suffix::kXz, known);
@@ -150,7 +150,7 @@ void CommitWork::ShowVersion(const struct stat& st, const struct timespec& ctime
         changed.identity = identity_now;
         changed.attributes = st;
         changed.kept_ctime = {.left = identity_now, .shown = ctime};
-        changed.SetKnown(known);
+        changed.known = known;
         ++changed.content;
       },
       name_now);

@@ -81,13 +81,13 @@ Status Commits::SyncCommits() {
   return parts_.report.WithUncommitted(parts_.committer.Sync());
 }
 
-void Commits::EndCommits(bool finish) {
+void Commits::EndCommits(Committer::Ending ending) {
   const AwaitedWork awaited;
   parts_.cold.Stop();
   parts_.writes.EndHandles();
   parts_.recovery.EndSearches();
   parts_.requests.QueueClosing();
-  parts_.committer.End(finish);
+  parts_.committer.End(ending);
   parts_.syncs.SyncOverlays();
   parts_.done_intents.Remove(1);
   const size_t pending = parts_.committer.Pending().size();

@@ -68,9 +68,9 @@ class Commits {
   void SyncCommits(Committer::Done done);
   // The same, and waits. Not for request threads.
   Status SyncCommits();
-  // Ends the commits: `finish` waits until all are done, else they stop at once. What isn't
-  // committed is parked: the next mount goes on. Nothing is asked of the mount any more.
-  void EndCommits(bool finish);
+  // Ends the commits. What isn't committed is parked: the next mount goes on. Nothing is asked of
+  // the mount any more.
+  void EndCommits(Committer::Ending ending);
   // Makes EndCommits stop at once, while another thread is in it.
   void ParkCommits();
 

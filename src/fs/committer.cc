@@ -344,19 +344,19 @@ bool Committer::Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_
   return true;
 }
 
-void Committer::End(bool finish) {
+void Committer::End(Ending ending) {
   std::vector<std::thread> threads;
   Ended ended;
   {
     MutexLock lock(mutex_);
-    finishing_ = finish;
+    finishing_ = ending == Ending::kWhenDone;
     changed_.NotifyAll();
     const auto busy = [this]() REQUIRES(mutex_) {
       return std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) {
         return entry.second.running || entry.second.failures == 0;
       });
     };
-    while (finish && !ending_ && !threads_.empty() && busy()) {
+    while (ending == Ending::kWhenDone && !ending_ && !threads_.empty() && busy()) {
       changed_.Wait(mutex_);
     }
     ending_ = true;

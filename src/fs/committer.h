@@ -34,6 +34,10 @@ class Committer {
     kLeft,       // there is nothing to commit, or it stays plain
     kCancelled,  // somebody changed it: it is tried again when it has settled
   };
+  enum class Ending {
+    kAtOnce,    // but for what the threads work on
+    kWhenDone,  // when nothing is pending that doesn't fail
+  };
   struct Calls {
     // Commits the node. `is_awaited`: somebody waits for just that. Called on the committer's
     // threads without a lock.
@@ -57,7 +61,7 @@ class Committer {
   using Done = std::function<void(const Status&)>;
 
   Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls);
-  ~Committer() { End(/*finish=*/false); }
+  ~Committer() { End(Ending::kAtOnce); }
   Committer(const Committer&) = delete;
   Committer& operator=(const Committer&) = delete;
 
@@ -78,9 +82,8 @@ class Committer {
   // The same, and wait. Not for request threads.
   Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
   Status Sync() EXCLUDES(mutex_);
-  // Ends the threads: at once, but for what they work on, or when nothing is pending that doesn't
-  // fail. What is left stays pending.
-  void End(bool finish) EXCLUDES(mutex_);
+  // Ends the threads. What is left stays pending.
+  void End(Ending ending) EXCLUDES(mutex_);
   // Begins nothing more; for a thread other than the one that is in End.
   void Park() EXCLUDES(mutex_);
 

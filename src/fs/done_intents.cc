@@ -11,7 +11,7 @@ namespace xzfs {
 
 Status SyncDirectories(Os& os, const std::vector<DescriptorPtr>& dirs) {
   for (const DescriptorPtr& dir : std::set<DescriptorPtr>(dirs.begin(), dirs.end())) {
-    if (const int error = os.Sync(dir->descriptor.get(), /*only_data=*/false); error < 0) {
+    if (const int error = os.Sync(dir->descriptor.get()); error < 0) {
       return FailErrno(-error, "sync a directory for a rename");
     }
   }

@@ -31,32 +31,22 @@ Handles::Handles(NodeTree& tree, EditedFiles& edited, Reads& reads, Writes& writ
       cold_(cold),
       engine_(engine) {}
 
-Result<std::unique_ptr<OpenFile>> Handles::Open(NodeId id, int flags, bool* keep_cache) {
-  return OpenWith(id, flags, nullptr, keep_cache);
-}
-
-// `new_file`: open for writing, if it was made just now.
-Result<std::unique_ptr<OpenFile>> Handles::OpenWith(NodeId id, int flags,
-                                                    const DescriptorPtr& new_file,
-                                                    bool* keep_cache) {
+Result<Handles::Opened> Handles::Open(NodeId id, int flags, const DescriptorPtr& new_file) {
   // A commit may replace the stored file between two looks at it. The kernel would look the name up
   // again, but only once.
   constexpr int kTries = 4;
   for (int tries = 1;; ++tries) {
-    auto opened = TryOpenWith(id, flags, new_file, keep_cache);
+    auto opened = TryOpen(id, flags, new_file);
     if (opened || opened.error().code != ESTALE || tries == kTries) {
       return opened;
     }
   }
 }
 
-Result<std::unique_ptr<OpenFile>> Handles::TryOpenWith(NodeId id, int flags,
-                                                       const DescriptorPtr& new_file,
-                                                       bool* keep_cache) {
-  const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
-  const bool may_note_use = cold_.is_on() && !may_write && (flags & O_NOATIME) == 0;
-  XZFS_ASSIGN_OR_RETURN(const NodePtr node, CountOpen(id, may_write, may_note_use, keep_cache));
-  if (may_write) {
+Result<Handles::Opened> Handles::TryOpen(NodeId id, int flags, const DescriptorPtr& new_file) {
+  XZFS_ASSIGN_OR_RETURN(const Counted counted, CountOpen(id, flags));
+  const NodePtr& node = counted.node;
+  if ((flags & O_ACCMODE) != O_RDONLY) {
     const Status begun = BeginWritingTo(id, flags, new_file);
     if (!begun) {
       RemoveOpen(node);
@@ -66,7 +56,7 @@ Result<std::unique_ptr<OpenFile>> Handles::TryOpenWith(NodeId id, int flags,
     reads_.DecodeNextFiles(*node);
   }
   XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(id));
-  return std::make_unique<OpenFile>(now, flags);
+  return Opened{std::make_unique<OpenFile>(now, flags), counted.keep_cache};
 }
 
 Status Handles::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file) {
@@ -82,7 +72,9 @@ Status Handles::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_fi
 
 // Sees that the node can be opened, and counts that it is; no name goes meanwhile, so that whoever
 // takes its last one sees that it's in use. RemoveOpen takes it back.
-Result<NodePtr> Handles::CountOpen(NodeId id, bool may_write, bool may_note_use, bool* keep_cache) {
+Result<Handles::Counted> Handles::CountOpen(NodeId id, int flags) {
+  const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
+  const bool may_note_use = cold_.is_on() && !may_write && (flags & O_NOATIME) == 0;
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(NodePtr node, tree_.FindNode(id));
   if (node->kind == StoredKind::kDirectory) {
@@ -120,8 +112,7 @@ Result<NodePtr> Handles::CountOpen(NodeId id, bool may_write, bool may_note_use,
   }
   const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
-  *keep_cache = compressed || (unchanged && settled);
-  return node;
+  return Counted{std::move(node), compressed || (unchanged && settled)};
 }
 
 void Handles::Close(std::unique_ptr<OpenFile> file) {

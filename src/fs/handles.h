@@ -20,19 +20,26 @@ class Handles {
   Handles(NodeTree& tree, EditedFiles& edited, Reads& reads, Writes& writes, ColdFiles& cold,
           ReadEngine& engine);
 
-  // `flags` as open(2) takes them. `keep_cache`: what the kernel has cached of the file is still
-  // good. EWOULDBLOCK as Writes says it.
-  Result<std::unique_ptr<OpenFile>> Open(NodeId node, int flags, bool* keep_cache);
-  // The same. `new_file`: open for writing, if it was made just now; may be null.
-  Result<std::unique_ptr<OpenFile>> OpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
-                                             bool* keep_cache);
+  struct Opened {
+    std::unique_ptr<OpenFile> file;
+    // What the kernel has cached of the file is still good.
+    bool keep_cache = false;
+  };
+
+  // `flags` as open(2) takes them. `new_file`: open for writing, if it was made just now; may be
+  // null. EWOULDBLOCK as Writes says it.
+  Result<Opened> Open(NodeId id, int flags, const DescriptorPtr& new_file = nullptr);
   void Close(std::unique_ptr<OpenFile> file);
 
  private:
-  Result<std::unique_ptr<OpenFile>> TryOpenWith(NodeId id, int flags, const DescriptorPtr& new_file,
-                                                bool* keep_cache);
+  struct Counted {
+    NodePtr node;
+    bool keep_cache = false;
+  };
+
+  Result<Opened> TryOpen(NodeId id, int flags, const DescriptorPtr& new_file);
   Status BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_file);
-  Result<NodePtr> CountOpen(NodeId id, bool may_write, bool may_note_use, bool* keep_cache);
+  Result<Counted> CountOpen(NodeId id, int flags);
   void RemoveOpen(const NodePtr& node);
 
   NodeTree& tree_;

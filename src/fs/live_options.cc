@@ -40,7 +40,7 @@ Status LiveOptions::SetLive(const std::string& option) {
   XZFS_RETURN_IF_ERROR(ResolveDefaults(changed));
   live_ = changed;
   // All of them: each costs nothing where nothing has changed.
-  engine_.cache.SetBudget(changed.cache_size_bytes);
+  engine_.budget.SetTotal(changed.cache_size_bytes);
   encoders_.SetThreads(changed.compress_threads);
   committer_.SetThreads(changed.compress_threads);
   committer_.SetSettle(std::chrono::nanoseconds(static_cast<int64_t>(changed.settle_s * 1e9)));

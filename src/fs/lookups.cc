@@ -22,8 +22,8 @@ namespace {
 // Decoding it takes well under a millisecond, whatever its bytes expand to.
 bool IsSmall(const Node& node) {
   constexpr uint64_t kMostPlainBytes = uint64_t{128} << 10;
-  return node.kind == StoredKind::kCompressed && !node.damage && node.plain_size != 0 &&
-         node.plain_size <= kMostPlainBytes &&
+  return node.kind == StoredKind::kCompressed && node.plain_size() != 0 &&
+         node.plain_size() <= kMostPlainBytes &&
          node.identity.size_bytes <= SmallFiles::kLargestFileBytes;
 }
 
@@ -151,8 +151,8 @@ Result<LookupResult> Lookups::Register(NodeId parent, StoredEntry entry, const N
       XZFS_RETURN_IF_ERROR(versions_.LookInto(parent, entry, candidate));
     }
     node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);
-  } else if (entry.kind == StoredKind::kCompressed && !entry.known && !node->damage) {
-    tree_.known().Add(node->identity, entry.suffix, node->KnownAs());  // it had been dropped
+  } else if (entry.kind == StoredKind::kCompressed && !entry.known && node->known) {
+    tree_.known().Add(node->identity, entry.suffix, *node->known);  // it had been dropped
   }
   tree_.Drop(gone);
   if (node == nullptr) {

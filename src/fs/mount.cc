@@ -60,7 +60,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
               .restart_file_bytes = options.restart_file_size_bytes.value_or(0)}),
       tree(std::make_shared<SharedDescriptor>(std::move(source)), root, KnownFilesBytes(options),
            shares.cached, engine, open_order, os),
-      known_charge(engine.cache.Reserve(tree.known().memory_bytes())),
+      known_charge(engine.budget.Reserve(tree.known().memory_bytes())),
       held(shares.held),
       limits(options.read_only, os),
       zones(options, tree, os),
@@ -119,7 +119,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
 Mount::~Mount() {
   cold.Stop();
   recovery.EndSearches();
-  committer.End(/*finish=*/false);
+  committer.End(Committer::Ending::kAtOnce);
   engine.pool.Stop();
 }
 
@@ -179,8 +179,8 @@ Result<FileFigures> Mount::Describe(NodeId id) {
   }
   const XzReader::Source source = reads.SourceOf(node);
   XZFS_ASSIGN_OR_RETURN(const auto file,
-                        engine.files.Get(source.identity, source.format, source.file_id,
-                                         *source.stored, source.name));
+                        engine.indexes.Get(source.identity, source.format, source.file_id,
+                                           *source.stored, source.name));
   const BlockIndex& index = file->index();
   figures.plain_size = index.plain_size();
   figures.stream_count = index.stream_count();

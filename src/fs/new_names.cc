@@ -15,6 +15,22 @@
 #include "store/names.h"
 
 namespace xzfs {
+namespace {
+
+StoredKind KindOfNew(mode_t mode) {
+  switch (mode & S_IFMT) {
+    case S_IFDIR:
+      return StoredKind::kDirectory;
+    case S_IFLNK:
+      return StoredKind::kSymlink;
+    case S_IFREG:
+      return StoredKind::kPlain;
+    default:
+      return StoredKind::kSpecial;
+  }
+}
+
+}  // namespace
 
 NewNames::NewNames(NodeTree& tree, Places& places, Lookups& lookups, Handles& handles,
                    UnfinishedCommits& unfinished, DescriptorQuota& held, Os& os)
@@ -68,57 +84,40 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
     }
   }
   const int open_flags = flags & ~(O_CREAT | O_EXCL | (plain != nullptr ? O_TRUNC : 0));
-  bool keep_cache = false;
-  auto opened = handles_.OpenWith(found.node, open_flags, plain, &keep_cache);
+  auto opened = handles_.Open(found.node, open_flags, plain);
   if (!opened) {
     tree_.Forget(found.node, 1);
     return Failure(opened.error());
   }
-  *file = std::move(*opened);
+  *file = std::move(opened->file);
   return found;
 }
 
-Result<LookupResult> NewNames::Make(
-    NodeId parent, const std::string& name, StoredKind kind, const char* what,
-    const std::function<int(const Place&, const std::string&)>& make) {
+Result<LookupResult> NewNames::Make(NodeId parent, const std::string& name, const NewFile& file,
+                                    const Caller& caller) {
   XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
   SharedLock names(namespace_);
   XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
   XZFS_RETURN_IF_ERROR(places_.RequireFree(place));
   StoredEntry made;
-  made.kind = kind;
+  made.kind = KindOfNew(file.mode);
   XZFS_ASSIGN_OR_RETURN(const std::string stored, places_.StoredNameFor(place, made, nullptr));
-  if (const int error = make(place, stored); error < 0) {
-    return FailErrno(-error, std::string(what) + " '" + stored + "'");
+  if (const int error = MakeStored(place, stored, file, caller); error < 0) {
+    return FailErrno(-error, "make '" + stored + "'");
   }
   return lookups_.RegisterNew(place.dir->id, place.fd(), stored);
 }
 
-Result<LookupResult> NewNames::MakeNode(NodeId parent, const std::string& name, mode_t mode,
-                                        dev_t device, const Caller& caller) {
-  const StoredKind kind = S_ISREG(mode) ? StoredKind::kPlain : StoredKind::kSpecial;
-  return Make(parent, name, kind, "mknod", [&](const Place& place, const std::string& stored) {
-    const AsCaller as_caller(S_ISCHR(mode) || S_ISBLK(mode) ? Caller{} : caller);
-    return os_.MakeNode(place.fd(), stored, places_.MaskedMode(place, mode, caller), device);
-  });
-}
-
-Result<LookupResult> NewNames::MakeDirectory(NodeId parent, const std::string& name, mode_t mode,
-                                             const Caller& caller) {
-  return Make(parent, name, StoredKind::kDirectory, "mkdir",
-              [&](const Place& place, const std::string& stored) {
-                const AsCaller as_caller(caller);
-                return os_.MakeDir(place.fd(), stored, places_.MaskedMode(place, mode, caller));
-              });
-}
-
-Result<LookupResult> NewNames::MakeSymlink(NodeId parent, const std::string& name,
-                                           const std::string& target, const Caller& caller) {
-  return Make(parent, name, StoredKind::kSymlink, "symlink",
-              [&](const Place& place, const std::string& stored) {
-                const AsCaller as_caller(caller);
-                return os_.MakeSymlink(target, place.fd(), stored);
-              });
+int NewNames::MakeStored(const Place& place, const std::string& stored, const NewFile& file,
+                         const Caller& caller) {
+  const bool is_device = S_ISCHR(file.mode) || S_ISBLK(file.mode);
+  const AsCaller as_caller(is_device ? Caller{} : caller);
+  if (S_ISLNK(file.mode)) {
+    return os_.MakeSymlink(file.target, place.fd(), stored);
+  }
+  const mode_t masked = places_.MaskedMode(place, file.mode, caller);
+  return S_ISDIR(file.mode) ? os_.MakeDir(place.fd(), stored, masked & ~mode_t{S_IFMT})
+                            : os_.MakeNode(place.fd(), stored, masked, file.device);
 }
 
 Result<LookupResult> NewNames::Link(NodeId id, NodeId parent, const std::string& name) {

@@ -28,20 +28,20 @@ class NewNames {
   // EWOULDBLOCK as Writes says it.
   Result<LookupResult> Create(NodeId parent, const std::string& name, mode_t mode, int flags,
                               const Caller& caller, std::unique_ptr<OpenFile>* file);
-  // A file of another kind, or a plain one that is not opened.
-  Result<LookupResult> MakeNode(NodeId parent, const std::string& name, mode_t mode, dev_t device,
-                                const Caller& caller);
-  Result<LookupResult> MakeDirectory(NodeId parent, const std::string& name, mode_t mode,
-                                     const Caller& caller);
-  Result<LookupResult> MakeSymlink(NodeId parent, const std::string& name,
-                                   const std::string& target, const Caller& caller);
+  // A file that is made without being opened.
+  struct NewFile {
+    mode_t mode = 0;          // with its kind, S_IF*
+    dev_t device = 0;         // of a device
+    std::string target = {};  // of a symlink
+  };
+  Result<LookupResult> Make(NodeId parent, const std::string& name, const NewFile& file,
+                            const Caller& caller);
   Result<LookupResult> Link(NodeId node, NodeId parent, const std::string& name);
 
  private:
-  // `make` makes it under a stored name, and returns -errno.
-  Result<LookupResult> Make(NodeId parent, const std::string& name, StoredKind kind,
-                            const char* what,
-                            const std::function<int(const Place&, const std::string&)>& make);
+  // Returns 0 or -errno.
+  int MakeStored(const Place& place, const std::string& stored, const NewFile& file,
+                 const Caller& caller);
 
   NodeTree& tree_;
   NodeTable& nodes_;

@@ -43,10 +43,8 @@ struct Node {
   // place is a second one, as there are no links of directories.
   uint64_t mount_id = 0;
 
-  // kCompressed, if its Index could be read (see KnownFile):
-  uint64_t plain_size = 0;
-  uint64_t file_id = 0;
-  bool has_giant_blocks = false;
+  // kCompressed, if its Index could be read.
+  std::optional<KnownFile> known;
   // Why not, if it couldn't: EIO, or EFBIG if that takes more memory than the limit. Then opening
   // fails with it, and the size shown is the stored one: 0 must never pass for an empty file.
   std::optional<Error> damage;
@@ -71,18 +69,15 @@ struct Node {
   // `attributes` are its last ones.
   bool is_removed = false;
 
-  void SetKnown(const KnownFile& known) {
-    plain_size = known.plain_size;
-    file_id = known.file_id;
-    has_giant_blocks = known.has_giant_blocks;
-  }
+  // 0 and false where nothing is known.
+  uint64_t plain_size() const { return known ? known->plain_size : 0; }
+  uint64_t file_id() const { return known ? known->file_id : 0; }
+  bool has_giant_blocks() const { return known && known->has_giant_blocks; }
   // What to show as the ctime of the stored file, which is `stored` now.
   struct timespec ShownCtime(const struct stat& stored) const {
     return kept_ctime && kept_ctime->left == Identity::Of(stored) ? kept_ctime->shown
                                                                   : stored.st_ctim;
   }
-  // REQUIRES: it is compressed and not damaged.
-  KnownFile KnownAs() const { return {format, plain_size, file_id, has_giant_blocks}; }
 };
 using NodePtr = std::shared_ptr<const Node>;
 

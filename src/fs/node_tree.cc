@@ -101,9 +101,9 @@ void NodeTree::Drop(const std::vector<NodeId>& gone) {
 // Nobody will ask for this version of a file again.
 void NodeTree::DropRead(const Node& node) {
   if (node.kind == StoredKind::kCompressed) {
-    engine_.files.Drop(node.identity, node.format);
+    engine_.indexes.Drop(node.identity, node.format);
     engine_.small_files.Drop(node.identity);
-    engine_.cache.DropFile(node.file_id);
+    engine_.cache.DropFile(node.file_id());
   }
 }
 
@@ -278,9 +278,9 @@ Status NodeTree::ShowAttributes(const Node& node, const Overlay* overlay, struct
     st->st_ctim = Later(edited.st_ctim, st->st_ctim);
     return {};
   }
-  if (node.kind == StoredKind::kCompressed && !node.damage) {
-    st->st_size = static_cast<off_t>(node.plain_size);
-    if (st->st_blocks == 0 && node.plain_size != 0) {
+  if (node.kind == StoredKind::kCompressed && node.known) {
+    st->st_size = static_cast<off_t>(node.plain_size());
+    if (st->st_blocks == 0 && node.plain_size() != 0) {
       // Stored inside the inode. Programs take a file without blocks for one hole.
       st->st_blocks = 1;
     }
@@ -354,12 +354,12 @@ Status NodeTree::RefreshFrom(const NodePtr& node, struct stat st, const std::str
     changed.kept_ctime.reset();
   });
   if (node->kind == StoredKind::kCompressed && node->identity != identity) {
-    engine_.files.Drop(node->identity, node->format);  // its units are found by their id
+    engine_.indexes.Drop(node->identity, node->format);  // its units are found by their id
     engine_.small_files.Drop(node->identity);
   }
-  if (now != nullptr && !now->damage) {
+  if (now != nullptr && now->known) {
     const auto stripped = StripSuffix(name);
-    view_.known.Add(identity, stripped ? stripped->suffix : Suffix::kXz, now->KnownAs());
+    view_.known.Add(identity, stripped ? stripped->suffix : Suffix::kXz, *now->known);
   }
   return {};
 }

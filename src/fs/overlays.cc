@@ -65,7 +65,7 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
                                                        .size_bytes = identity.size_bytes,
                                                        .mtime_ns = identity.mtime_ns,
                                                        .birth_ns = birth_ns,
-                                                       .plain_size = node->plain_size,
+                                                       .plain_size = node->plain_size(),
                                                        .path = zones_.PathInZone(node->id),
                                                        .content = content},
                                                       boot_id_, times, overlay_files_));
@@ -97,8 +97,8 @@ Status Overlays::RequireChangeable(const NodePtr& node) {
   // Its Blocks are those of one encoder: what the first one needs the others do, too.
   const XzReader::Source source = reads_.SourceOf(node);
   XZFS_ASSIGN_OR_RETURN(const auto file,
-                        engine_.files.Get(source.identity, source.format, source.file_id,
-                                          *source.stored, source.name));
+                        engine_.indexes.Get(source.identity, source.format, source.file_id,
+                                            *source.stored, source.name));
   if (file->index().block_count() != 0) {
     const auto filters = DescribeFilters(*source.stored, file->index(), file->index().Block(0));
     if (!filters && filters.error().is_unsupported) {
@@ -126,7 +126,7 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
   }
   const Descriptor file(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
-  os_.Sync(fd, false);
+  os_.Sync(fd);
   XZFS_ASSIGN_OR_RETURN(const Overlay::Moved moved, overlay.MoveTo(lost.get(), name));
   engine_.stats.overlays_lost.Add();
   if (moved == Overlay::Moved::kNothing) {
@@ -139,7 +139,7 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
                               ".xzfs");
     return {};
   }
-  os_.Sync(lost.get(), false);
+  os_.Sync(lost.get());
   Log(LogLevel::kError, path + ": " + why + "; its pending changes are kept in " +
                             zones_.HomeOf(session) + "/lost+found/" + name + ".data");
   return {};

@@ -135,8 +135,8 @@ Reads::Reads(NodeTree& tree, ReadEngine& engine, OpenOrder& open_order, const Ke
 XzReader::Source Reads::SourceOf(const NodePtr& node) {
   return {.identity = node->identity,
           .format = node->format,
-          .plain_size = node->plain_size,
-          .file_id = node->file_id,
+          .plain_size = node->plain_size(),
+          .file_id = node->file_id(),
           .stored = std::make_shared<const NodeFile>(tree_, engine_, os_, node),
           .name = [this, id = node->id] { return nodes_.PathOf(id); }};
 }
@@ -151,7 +151,7 @@ std::unique_ptr<RandomAccessFile> Reads::ContentOf(const NodePtr& node, int flag
 
 XzReader::Source Reads::BufferedSourceOf(const NodePtr& node) {
   XzReader::Source source = SourceOf(node);
-  source.kernel_keeps = true;
+  source.hands_over = true;
   if (kernel_.takes_offers()) {
     source.decoded = [this, node](uint64_t offset, const UnitPtr& unit) {
       OfferPages(*node, offset, unit);
@@ -195,7 +195,7 @@ void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
     return;
   }
   XzReader::Source source = SourceOf(node);
-  source.kernel_keeps = true;
+  source.hands_over = true;
   source.decoded = [&](uint64_t offset, const UnitPtr& unit) {
     DecodedRange& range = decoded.emplace_back();
     range.node = node->id;
@@ -203,7 +203,7 @@ void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
     range.bytes = unit->bytes();
     range.owner = unit;
     range.still_good = StillGood(*node);
-    range.on_stored = ReleaseUnit(*node, offset);
+    range.on_handed_over = OnHandedOver(*node, offset);
   };
   XzReader reader(engine_, std::move(source));
   reader.DecodeAhead();
@@ -215,28 +215,29 @@ void Reads::OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit) {
   const std::span<const std::byte> bytes = unit->bytes();
   const uint64_t begin = RoundUp(offset, kPageBytes);
   const uint64_t unit_end = offset + bytes.size();
-  const uint64_t end = unit_end == node.plain_size ? unit_end : unit_end / kPageBytes * kPageBytes;
+  const uint64_t end =
+      unit_end == node.plain_size() ? unit_end : unit_end / kPageBytes * kPageBytes;
   if (begin < end) {
     std::vector<DecodedRange> decoded;
     DecodedRange& range = decoded.emplace_back(DecodedRange{
         node.id, begin, bytes.subspan(begin - offset, end - begin), unit, StillGood(node)});
     if (range.bytes.size() == bytes.size()) {
-      range.on_stored = ReleaseUnit(node, offset);
+      range.on_handed_over = OnHandedOver(node, offset);
     }
     kernel_.Offer(std::move(decoded));
   }
 }
 
 // What the kernel has whole isn't kept twice.
-std::function<void()> Reads::ReleaseUnit(const Node& node, uint64_t offset) {
-  return [this, key = UnitKey{node.file_id, offset}] { engine_.cache.Release(key); };
+std::function<void()> Reads::OnHandedOver(const Node& node, uint64_t offset) {
+  return [this, key = UnitKey{node.file_id(), offset}] { engine_.cache.NoteHandedOver(key); };
 }
 
 // The node is what it was when the bytes were decoded, and nobody is about to change it.
 std::function<bool()> Reads::StillGood(const Node& node) {
-  return [this, id = node.id, file_id = node.file_id] {
+  return [this, id = node.id, file_id = node.file_id()] {
     const NodePtr now = nodes_.Find(id);
-    return now != nullptr && now->kind == StoredKind::kCompressed && now->file_id == file_id &&
+    return now != nullptr && now->kind == StoredKind::kCompressed && now->file_id() == file_id &&
            (now->state == nullptr || !now->state->may_differ());
   };
 }

@@ -55,7 +55,7 @@ class Reads {
   std::unique_ptr<RandomAccessFile> ContentOf(const NodePtr& node, int flags);
   XzReader::Source BufferedSourceOf(const NodePtr& node);
   void OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit);
-  std::function<void()> ReleaseUnit(const Node& node, uint64_t offset);
+  std::function<void()> OnHandedOver(const Node& node, uint64_t offset);
   void DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded);
   std::function<bool()> StillGood(const Node& node);
 

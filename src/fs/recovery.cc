@@ -286,7 +286,7 @@ bool Recovery::Settle(const Orphan& orphan, const std::string& path) {
     case Found::kPublished: {
       // The process may have ended before it has synced the new name.
       const auto dir = OpenDirectoryAt(os_, source_, SplitPath(path).first);
-      const int error = dir ? os_.Sync(dir->get(), false) : -dir.error().code;
+      const int error = dir ? os_.Sync(dir->get()) : -dir.error().code;
       if (error == 0) {
         (void)orphan.overlay->Remove();
       } else {

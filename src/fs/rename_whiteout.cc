@@ -71,7 +71,7 @@ Status RenameWhiteout::Prepare() {
   steps_ = std::exchange(to_write_, {});
   steps_[1].inode = st.st_ino;
   steps_[1].from = JoinPath(JoinPath(std::string(kPrivateFolder), session_->name()), name);
-  XZFS_ASSIGN_OR_RETURN(intent_, session_->WriteIntent(steps_, /*durable=*/true));
+  XZFS_ASSIGN_OR_RETURN(intent_, session_->WriteIntent(steps_));
   return {};
 }
 

@@ -154,7 +154,7 @@ Status Renames::PrepareRename(Prepared& prepared) {
     if (content.node != nullptr) {
       synced = parts_.syncs.SyncNode(content.node, /*only_data=*/true);
     } else if (content.file != nullptr) {
-      const int error = parts_.os.Sync(content.file->descriptor.get(), /*only_data=*/true);
+      const int error = parts_.os.SyncData(content.file->descriptor.get());
       synced = error < 0 ? FailErrno(-error, "sync a file that is renamed") : Status();
     }
     // What we may not even open we can't sync: then it is as on the source. One that was replaced
@@ -174,8 +174,7 @@ Status Renames::PrepareRename(Prepared& prepared) {
       return synced;
     }
     XZFS_ASSIGN_OR_RETURN(prepared.session, parts_.zones.SessionFor(prepared.zone));
-    XZFS_ASSIGN_OR_RETURN(prepared.intent,
-                          prepared.session->WriteIntent(prepared.to_write, /*durable=*/true));
+    XZFS_ASSIGN_OR_RETURN(prepared.intent, prepared.session->WriteIntent(prepared.to_write));
     prepared.steps = std::exchange(prepared.to_write, {});
   }
   return {};

@@ -33,7 +33,8 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
       XZFS_ASSIGN_OR_RETURN(open, tree_.OpenNode(now));
     }
-    const int error = os_.Sync(open->descriptor.get(), only_data);
+    const int fd = open->descriptor.get();
+    const int error = only_data ? os_.SyncData(fd) : os_.Sync(fd);
     return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
   XZFS_RETURN_IF_ERROR(SyncName(node));
@@ -72,11 +73,11 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       return data;
     }
     if (session != nullptr) {
-      const int error = os_.Sync(session->folder(), false);
+      const int error = os_.Sync(session->folder());
       synced = error < 0 ? FailErrno(-error, "sync the session's folder") : Status();
     }
     if (synced && dir != nullptr) {  // else the plain file could be back, and hide the base
-      const int error = os_.Sync(dir->descriptor.get(), false);
+      const int error = os_.Sync(dir->descriptor.get());
       synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
     }
   } else {
@@ -85,9 +86,10 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
       XZFS_ASSIGN_OR_RETURN(plain, tree_.OpenNode(now));
     }
-    int error = os_.Sync(plain->descriptor.get(), only_data);
+    const int fd = plain->descriptor.get();
+    int error = only_data ? os_.SyncData(fd) : os_.Sync(fd);
     if (error == 0 && dir != nullptr) {
-      error = os_.Sync(dir->descriptor.get(), false);
+      error = os_.Sync(dir->descriptor.get());
     }
     synced = error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
@@ -112,7 +114,7 @@ Status Syncs::SyncDirectory(NodeId id) {
   if (options_.read_only) {
     return {};
   }
-  const int error = os_.Sync(dir->descriptor.get(), false);
+  const int error = os_.Sync(dir->descriptor.get());
   return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
 }
 
@@ -147,7 +149,7 @@ Status Syncs::SyncName(const NodePtr& node) {
     file = open ? *open : nullptr;
   }
   if (file != nullptr && !os_.KeepsOrder(file->descriptor.get())) {
-    error = os_.Sync(file->descriptor.get(), /*only_data=*/false);
+    error = os_.Sync(file->descriptor.get());
   }
   // We can't sync what we may not read. A file that somebody has moved meanwhile (ESTALE) keeps its
   // content all the same.

@@ -14,7 +14,7 @@ VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)
 // the node.
 Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   if (entry.known) {
-    node.SetKnown(*entry.known);
+    node.known = entry.known;
     return {};
   }
   auto found = ReadIndex(parent, entry);
@@ -28,7 +28,7 @@ Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
         engine_.small_files.Add(node.identity, std::move(entry.head));
       }
     }
-    node.SetKnown(*found);
+    node.known = *found;
     return {};
   }
   Error& error = found.error();
@@ -63,11 +63,11 @@ Result<KnownFile> VersionReader::ReadIndex(NodeId parent, const StoredEntry& ent
   if (entry.format == Format::kXz && entry.head.size() == stored.size()) {
     // All of it is in memory already: no need to see whether others are reading the same.
     XZFS_ASSIGN_OR_RETURN(const BlockIndex index, BlockIndex::Read(stored, entry.format, {}));
-    return known_of(index, engine_.files.NewId());
+    return known_of(index, engine_.indexes.NewId());
   }
   const auto path = [&] { return nodes_.PathIn(parent, entry.stored_name); };
-  XZFS_ASSIGN_OR_RETURN(const auto file, engine_.files.Look(Identity::Of(entry.attributes),
-                                                            entry.format, stored, path));
+  XZFS_ASSIGN_OR_RETURN(const auto file, engine_.indexes.Look(Identity::Of(entry.attributes),
+                                                              entry.format, stored, path));
   return known_of(file->index(), file->id());
 }
 

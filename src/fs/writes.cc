@@ -232,7 +232,7 @@ Status Writes::Resize(NodeId id, uint64_t size, const OpenFile* file) {
     FileLock lock(*known->state);
     XZFS_ASSIGN_OR_RETURN(const NodePtr now, parts_.tree.FindNode(id));
     keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay() == nullptr &&
-                 now->plain_size == size && size != 0;
+                 now->plain_size() == size && size != 0;
   }
   if (keeps_size) {  // it needs no overlay for that
     AttributeChange now;

@@ -1,10 +1,13 @@
-// Blocks are encoded by the pool of a mount's commits, and written in their order as the front of a
-// window gets ready; where all threads are busy the caller encodes, too.
+// Blocks are encoded and come out in their order as the commits of a mount have it: by an
+// OrderedEncoder with a pool.
 #include "lib/block_writer.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <memory>
+#include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/machine.h"
@@ -47,7 +50,8 @@ BlockWriter::BlockWriter(AtomicFile file, const WriterOptions& options, Check ch
                       .check = static_cast<uint8_t>(check)},
       stream_(encode_options_.check),
       pool_(options.threads == 0 ? UsableProcessors() : options.threads, options.block_bytes,
-            EncodePool::Priority::kNormal) {
+            EncodePool::Priority::kNormal),
+      encoder_(pool_, {.encode = encode_options_}) {
   pool_.Start();
 }
 
@@ -71,34 +75,24 @@ Status BlockWriter::EndBlock() {
   if (block_.empty()) {
     return {};
   }
-  const auto task = std::make_shared<std::packaged_task<Encoded()>>(
-      [this, plain = std::exchange(block_, {})]() -> Encoded {
-        std::unique_ptr<EncodePool::Workspace> workspace = pool_.Take(encode_options_);
-        Encoded encoded = workspace->encoder.Encode(plain);
-        pool_.Give(std::move(workspace), encode_options_);
-        return encoded;
-      });
-  window_.push_back(task->get_future());
-  if (!pool_.TrySubmit([task] { (*task)(); })) {
-    (*task)();
-  }
-  while (window_.size() > pool_.threads() + 2) {
+  const auto plain = std::make_shared<const Bytes>(std::exchange(block_, {}));
+  encoder_.Submit([plain](Bytes&) -> Result<std::span<const std::byte>> { return *plain; });
+  while (encoder_.IsFull()) {
     XZFS_RETURN_IF_ERROR(WriteFront());
   }
   return {};
 }
 
 Status BlockWriter::WriteFront() {
-  std::future<Encoded> front = std::move(window_.front());
-  window_.pop_front();
-  XZFS_ASSIGN_OR_RETURN(const EncodedBlock block, front.get());
+  XZFS_ASSIGN_OR_RETURN(const OrderedEncoder::Encoded encoded, encoder_.Next());
+  const EncodedBlock& block = encoded.block;
   XZFS_RETURN_IF_ERROR(WriteFully(Os::Real(), fd(), block.bytes, stream_.position()));
   return stream_.Add(block.unpadded_size, block.plain_size);
 }
 
 Status BlockWriter::Drain() {
   XZFS_RETURN_IF_ERROR(EndBlock());
-  while (!window_.empty()) {
+  while (encoder_.size() != 0) {
     XZFS_RETURN_IF_ERROR(WriteFront());
   }
   return {};
@@ -170,7 +164,8 @@ Status BlockWriter::CheckBase() const {
 
 Status BlockWriter::Publish() {
   // Where there was no base there was nothing to lock: two may have begun at the same time.
-  Status published = file_.Publish(options_.sync, /*replaces=*/!appends_ || base_ != nullptr);
+  Status published =
+      file_.Publish({.sync = options_.sync, .replaces = !appends_ || base_ != nullptr});
   if (!published && published.error().code == EEXIST) {
     return Fail(ESTALE, published.error().message +
                             ": it was made while this was written to append to it; append again");

@@ -2,15 +2,13 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
-#include <future>
 #include <memory>
 #include <span>
-#include <utility>
 
 #include "lib/opened_file.h"
 #include "store/atomic_file.h"
 #include "store/encode_pool.h"
+#include "store/ordered_encoder.h"
 #include "xz/stream_builder.h"
 #include "xzfs/bytes.h"
 #include "xzfs/reader.h"
@@ -43,8 +41,6 @@ class BlockWriter {
   int fd() const { return file_.fd(); }
 
  private:
-  using Encoded = Result<EncodedBlock>;
-
   Status EncodeAgain(const Reader& reader, uint64_t begin, uint64_t end);
   Status WriteFront();
   Status Drain();
@@ -58,9 +54,9 @@ class BlockWriter {
   uint64_t plain_size_ = 0;
   bool appends_ = false;
   std::shared_ptr<const OpenedFile> base_;  // that is appended to; null if there is none
-  std::deque<std::future<Encoded>> window_;
-  // Last: its tasks end before anything else goes.
   EncodePool pool_;
+  // Last: its tasks end before anything else goes.
+  OrderedEncoder encoder_;
 };
 
 // Errors: EINVAL.

@@ -81,7 +81,7 @@ Status DecompressFile(const std::string& from, const std::string& to) try {
     at += got;
   }
   XZFS_RETURN_IF_ERROR(CopyTimes(compressed->attributes(), file.fd()));
-  return file.Publish(/*sync=*/true);
+  return file.Publish({});
 } catch (const std::bad_alloc&) {
   return Fail(ENOMEM, "no memory to decompress " + from);
 }

@@ -46,20 +46,13 @@ Identity NewIdentity(uint64_t size) {
 Result<Format> FormatOf(const RandomAccessFile& stored, const std::string& name) {
   std::array<std::byte, kFormatProbeBytes> head;
   XZFS_ASSIGN_OR_RETURN(const size_t got, stored.ReadAt(0, head));
-  const std::span<const std::byte> seen = std::span(head).first(got);
-  if (HasXzMagic(seen)) {
-    return Format::kXz;
-  }
-  if (HasLzipMagic(seen)) {
-    return Format::kLzip;
-  }
-  if (LooksLikeLzmaAlone(seen)) {
-    return Format::kLzmaAlone;
+  if (const auto format = FormatByHead(std::span(head).first(got))) {
+    return *format;
   }
   return Fail(EIO, name + " is not compressed: it begins as no .xz, .lzma or .lz file does");
 }
 
-// A stored file is read while the engine's slots and turns are held, of which there are few. If it
+// A stored file is read while the engine's turns are held, of which there are few. If it
 // is read out of a Reader that needs the same, a thread would wait for itself, or two for each
 // other. So each thread knows for which engines it reads just now.
 class StoredRead {
@@ -132,11 +125,10 @@ uint64_t ReadCache::decoded_bytes() const { return impl_->engine.stats.decoded_b
 
 class Reader::Impl {
  public:
-  Impl(std::shared_ptr<ReadCache> cache, std::shared_ptr<const XzFile> file,
-       XzReader::Source source)
+  Impl(std::shared_ptr<ReadCache> cache, LoadedIndexPtr loaded, XzReader::Source source)
       : cache_(std::move(cache)),
         stored_(source.stored),
-        file_(std::move(file)),
+        loaded_(std::move(loaded)),
         reader_(cache_->impl_->engine, std::move(source)) {}
 
   static Result<std::unique_ptr<Impl>> Open(std::shared_ptr<const RandomAccessFile> stored,
@@ -145,13 +137,13 @@ class Reader::Impl {
 
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const;
   uint64_t size() const { return reader_.size(); }
-  const BlockIndex& index() const { return file_->index(); }
+  const BlockIndex& index() const { return loaded_->index(); }
   uint64_t compressed_size() const { return stored_->size(); }
 
  private:
   const std::shared_ptr<ReadCache> cache_;  // outlives reader_
   const std::shared_ptr<const RandomAccessFile> stored_;
-  const std::shared_ptr<const XzFile> file_;
+  const LoadedIndexPtr loaded_;
   const XzReader reader_;
 };
 
@@ -168,16 +160,16 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
   source.format = format;
   source.stored = std::move(stored);
   source.name = [name] { return name; };
-  Result<std::shared_ptr<const XzFile>> file = cache->impl_->engine.files.Get(
-      source.identity, source.format, 0, *source.stored, source.name);
-  if (!file) {
-    Error error = std::move(file).error();
+  Result<LoadedIndexPtr> loaded = cache->impl_->engine.indexes.Get(source.identity, source.format,
+                                                                   0, *source.stored, source.name);
+  if (!loaded) {
+    Error error = std::move(loaded).error();
     error.message = name + ": " + error.message;
     return Failure(std::move(error));
   }
-  source.plain_size = (*file)->index().plain_size();
-  source.file_id = (*file)->id();
-  return std::make_unique<Impl>(std::move(cache), *std::move(file), std::move(source));
+  source.plain_size = (*loaded)->index().plain_size();
+  source.file_id = (*loaded)->id();
+  return std::make_unique<Impl>(std::move(cache), *std::move(loaded), std::move(source));
 }
 
 // A range of several Blocks is shared out, a Block a time, to the threads that are free.
@@ -185,7 +177,7 @@ Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) c
   if (StoredRead::IsUnderWay(cache_->impl_->engine)) {
     return Fail(
         EINVAL,
-        file_->name() + " is read by a Reader with the same ReadCache: give one of them another");
+        loaded_->name() + " is read by a Reader with the same ReadCache: give one of them another");
   }
   if (offset >= size() || out.empty()) {
     return size_t{0};

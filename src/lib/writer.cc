@@ -93,7 +93,7 @@ Result<Writer> Writer::Append(const std::string& path, const WriterOptions& opti
   } else if (opened.error().code != ENOENT) {
     return Failure(std::move(opened).error());
   }
-  if (base != nullptr && Os::Real().Lock(base->fd(), /*wait=*/false) == -EWOULDBLOCK) {
+  if (base != nullptr && Os::Real().TryLock(base->fd()) == -EWOULDBLOCK) {
     return Fail(EBUSY, path + " is locked: somebody else appends to it");
   }
   if (base != nullptr && base->size() != 0) {

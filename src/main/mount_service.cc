@@ -121,7 +121,7 @@ void MountService::EndCommits(int signal_fd) {
   NoteForWaiters(CommittingNote(*mount_));
   const UniqueFd ended(eventfd(0, EFD_CLOEXEC));
   std::thread finishing([this, &ended] {
-    mount_->commits.EndCommits(/*finish=*/true);
+    mount_->commits.EndCommits(Committer::Ending::kWhenDone);
     const uint64_t one = 1;
     while (write(ended.get(), &one, sizeof one) < 0 && errno == EINTR) {
     }

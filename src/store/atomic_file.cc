@@ -95,20 +95,20 @@ AtomicFile::~AtomicFile() {
   }
 }
 
-Status AtomicFile::Publish(bool sync, bool replaces) {
+Status AtomicFile::Publish(const PublishOptions& options) {
   Os& os = Os::Real();
   const std::string path = folder_path_ + "/" + name_;
-  if (const int failed = sync ? os.Sync(fd(), /*only_data=*/false) : 0; failed < 0) {
+  if (const int failed = options.sync ? os.Sync(fd()) : 0; failed < 0) {
     return FailErrno(-failed, "sync " + path);
   }
-  const int error = replaces
+  const int error = options.replaces
                         ? os.Rename(folder_.get(), temp_name_, folder_.get(), name_, 0)
                         : RenameOverNothing(os, folder_.get(), temp_name_, folder_.get(), name_);
   if (error < 0) {
     return FailErrno(-error, "rename to " + path);
   }
   temp_name_.clear();
-  if (const int failed = sync ? os.Sync(folder_.get(), /*only_data=*/false) : 0; failed < 0) {
+  if (const int failed = options.sync ? os.Sync(folder_.get()) : 0; failed < 0) {
     return FailErrno(-failed, "sync the directory of " + path);
   }
   return {};

@@ -27,9 +27,12 @@ class AtomicFile {
   int fd() const { return file_.get(); }
   // What is replaced, as it was found; nothing if the name is new.
   const std::optional<struct stat>& replaced() const { return replaced_; }
-  // Replaces whatever has the name by what was written. With `sync` both are on the disk then.
-  // Without `replaces` it fails with EEXIST if something has got the name.
-  Status Publish(bool sync, bool replaces = true);
+  struct PublishOptions {
+    bool sync = true;      // the file and its name are on the disk when Publish returns
+    bool replaces = true;  // else it fails with EEXIST if something has got the name
+  };
+  // Gives what was written its name.
+  Status Publish(const PublishOptions& options);
 
  private:
   AtomicFile(Descriptor folder, std::string folder_path, std::string name)

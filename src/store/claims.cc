@@ -184,8 +184,8 @@ void Claims::Forget(uint64_t id) {
     return;
   }
   (void)Append(SealedDone(id));
-  if (live_.empty() && end_ > kLeastTruncation && !syncing_ &&
-      os_.Sync(folder_, /*only_data=*/false) == 0 && os_.Truncate(file_.get(), 0) == 0) {
+  if (live_.empty() && end_ > kLeastTruncation && !syncing_ && os_.Sync(folder_) == 0 &&
+      os_.Truncate(file_.get(), 0) == 0) {
     end_ = 0;
     rewritten_ = 0;
   }
@@ -232,9 +232,9 @@ Status Claims::Sync(uint64_t id) {
     const bool is_named = is_named_;
     const int fd = file_.get();
     mutex_.Unlock();
-    int error = os_.Sync(fd, /*only_data=*/true);
+    int error = os_.SyncData(fd);
     if (error == 0 && !is_named) {
-      error = os_.Sync(folder_, /*only_data=*/false);
+      error = os_.Sync(folder_);
     }
     mutex_.Lock();
     syncing_ = false;
@@ -261,7 +261,7 @@ Status Claims::Rewrite() {
     bytes += Sealed(id, live.claim);
   }
   const std::string what = "write " + path_ + "/" + kName + " anew";
-  if (const int error = os_.Sync(folder_, /*only_data=*/false); error < 0) {
+  if (const int error = os_.Sync(folder_); error < 0) {
     return FailErrno(-error, what);
   }
   const int fd = os_.OpenBeneath(folder_, kNewName, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
@@ -270,7 +270,7 @@ Status Claims::Rewrite() {
   }
   Descriptor fresh(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(bytes), 0));
-  int error = os_.Sync(fd, /*only_data=*/false);
+  int error = os_.Sync(fd);
   if (error == 0) {
     error = os_.Rename(folder_, kNewName, folder_, kName, 0);
   }
@@ -280,7 +280,7 @@ Status Claims::Rewrite() {
   }
   file_ = std::move(fresh);
   end_ = rewritten_ = bytes.size();
-  if (error = os_.Sync(folder_, /*only_data=*/false); error < 0) {
+  if (error = os_.Sync(folder_); error < 0) {
     must_rewrite_ = true;
     return FailErrno(-error, what);
   }

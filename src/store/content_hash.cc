@@ -23,12 +23,9 @@ Result<uint64_t> ContentHash(Os& os, int fd) {
   }
   const auto size = static_cast<uint64_t>(st.st_size);
   std::vector<std::byte> tail(std::min(size, kTailBytes));
-  for (size_t done = 0; done < tail.size();) {
-    const ssize_t got = os.PRead(fd, std::span(tail).subspan(done), size - tail.size() + done);
-    if (got <= 0) {
-      return FailErrno(got < 0 ? static_cast<int>(-got) : EIO, "read a stored file");
-    }
-    done += static_cast<size_t>(got);
+  const ssize_t got = os.ReadAll(fd, tail, size - tail.size());
+  if (got != static_cast<ssize_t>(tail.size())) {
+    return FailErrno(got < 0 ? static_cast<int>(-got) : EIO, "read a stored file");
   }
   const uint64_t hash = Crc64(tail);
   return hash == 0 ? uint64_t{1} : hash;

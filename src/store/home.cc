@@ -29,7 +29,7 @@ constexpr size_t kMostTextBytes = 4096;
 constexpr unsigned kMostLevels = 100'000;
 
 Status SyncFolder(Os& os, int fd) {
-  const int error = os.Sync(fd, /*only_data=*/false);
+  const int error = os.Sync(fd);
   return error < 0 ? FailErrno(-error, "sync a folder of .xzfs") : Status();
 }
 
@@ -132,7 +132,7 @@ Status WriteMarker(Os& os, int home) {
     const ssize_t put = os.PWrite(file.get(), BytesOf(text), 0);
     error = put < 0 ? static_cast<int>(put) : (put < static_cast<ssize_t>(text.size()) ? -EIO : 0);
   }
-  error = error < 0 ? error : os.Sync(file.get(), /*only_data=*/false);
+  error = error < 0 ? error : os.Sync(file.get());
   error = error < 0 ? error : os.Rename(home, kNewMarkerName, home, kMarkerName, 0);
   if (error < 0) {
     os.Unlink(home, kNewMarkerName, 0);
@@ -247,28 +247,28 @@ Result<Home> LookAtAnyHome(Os& os, int dir) {
   return home;
 }
 
-Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make) {
-  const std::string name(kPrivateFolder);
-  if (make) {
-    const int made = os.MakeDir(top, name, kPrivateFolderMode);
-    if (made < 0 && made != -EEXIST) {
-      return FailErrno(-made, "make the folder .xzfs in the source");
-    }
-    if (made == 0) {
-      DropAcls(os, top, name);
-      XZFS_RETURN_IF_ERROR(SyncFolder(os, top));
-    }
-  }
-  const int fd = os.OpenBeneath(top, name, O_RDONLY | O_DIRECTORY);
+Result<Descriptor> OpenHome(Os& os, int top) {
+  const int fd = os.OpenBeneath(top, std::string(kPrivateFolder), O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs in the source");
   }
-  Descriptor home(os, fd);
-  if (make) {
-    XZFS_RETURN_IF_ERROR(RequireNotUsers(os, fd, is_root));
-    XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, fd));
-    XZFS_RETURN_IF_ERROR(MakeOurs(os, fd, is_root));
+  return Descriptor(os, fd);
+}
+
+Result<Descriptor> MakeHome(Os& os, int top, bool is_root) {
+  const std::string name(kPrivateFolder);
+  const int made = os.MakeDir(top, name, kPrivateFolderMode);
+  if (made < 0 && made != -EEXIST) {
+    return FailErrno(-made, "make the folder .xzfs in the source");
   }
+  if (made == 0) {
+    DropAcls(os, top, name);
+    XZFS_RETURN_IF_ERROR(SyncFolder(os, top));
+  }
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, top));
+  XZFS_RETURN_IF_ERROR(RequireNotUsers(os, home.get(), is_root));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
+  XZFS_RETURN_IF_ERROR(MakeOurs(os, home.get(), is_root));
   return home;
 }
 
@@ -281,7 +281,7 @@ Result<Descriptor> LockHome(Os& os, int home) {
     return FailErrno(-fd, "open .xzfs/lock");
   }
   Descriptor lock(os, fd);
-  if (const int error = os.Lock(fd, /*wait=*/true); error < 0) {
+  if (const int error = os.Lock(fd); error < 0) {
     return FailErrno(-error, "lock .xzfs/lock");
   }
   struct stat st = {};
@@ -326,7 +326,7 @@ std::vector<LivingSession> FindLivingSessions(Os& os, int home) {
         os, folder.valid() ? os.OpenBeneath(folder.get(), kLockName, O_RDONLY) : folder.get());
     struct stat st = {};
     if (!lock.valid() || os.FStat(folder.get(), &st) < 0 ||
-        os.Lock(lock.get(), /*wait=*/false) != -EWOULDBLOCK) {
+        os.TryLock(lock.get()) != -EWOULDBLOCK) {
       continue;
     }
     LivingSession session{line.name, FileId::Of(st), std::nullopt};

@@ -43,9 +43,11 @@ struct Home {
 // alone, and without a marker: `is_root` takes those for ours. Costs one stat where there is none.
 Result<Home> LookAtHome(Os& os, int top, bool is_root);
 
-// Opens it; `make`: makes it if it isn't there, and makes it ours if it is a copy, whose sessions
-// go to lost+found. It is durable when this returns. Errors: ENOENT; EEXIST: it is somebody else's.
-Result<Descriptor> OpenHome(Os& os, int top, bool is_root, bool make);
+// Errors: ENOENT.
+Result<Descriptor> OpenHome(Os& os, int top);
+// Makes it if it isn't there, and makes it ours if it is a copy, whose sessions go to lost+found.
+// It is durable when this returns. `is_root`: as above. Errors: EEXIST: it is somebody else's.
+Result<Descriptor> MakeHome(Os& os, int top, bool is_root);
 
 bool HasMarker(Os& os, int home);
 

@@ -82,9 +82,9 @@ Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentSt
   if (!is_at(next.from) && (next.kind != IntentStep::Kind::kRename || !is_at(next.to))) {
     return {};
   }
-  int error = os.Sync(to->dir.get(), /*only_data=*/false);
+  int error = os.Sync(to->dir.get());
   error = error < 0 ? error : os.Unlink(from->dir.get(), from->name, 0);
-  error = error < 0 ? error : os.Sync(from->dir.get(), /*only_data=*/false);
+  error = error < 0 ? error : os.Sync(from->dir.get());
   return error < 0 ? FailErrno(-error, "end a rename of " + first.from) : Status();
 }
 
@@ -149,12 +149,12 @@ Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_begun)
     error = to.Is(step)  // only the old name is still to go
                 ? os.Unlink(from->dir.get(), from->name, 0)
                 : RenameOverNothing(os, from->dir.get(), from->name, to.dir.get(), to.name);
-    os.Sync(to.dir.get(), false);
+    os.Sync(to.dir.get());
   }
   if (error < 0) {
     return FailErrno(-error, "complete a rename of " + step.from);
   }
-  os.Sync(from->dir.get(), false);
+  os.Sync(from->dir.get());
   return true;
 }
 
@@ -220,7 +220,7 @@ Status OverwriteFile(Os& os, int from, int to, const std::string& name, bool& be
     error = os.FSetTimes(to, times);
   }
   if (error == 0) {
-    error = os.Sync(to, false);
+    error = os.Sync(to);
   }
   return error < 0 ? FailErrno(-error, "overwrite '" + name + "'") : Status();
 }

@@ -41,10 +41,10 @@ Status Overlay::CompactLog() {
   Descriptor fresh(os_, fd);
   Status made = WriteFully(fd, BytesOf(bytes), 0);
   if (made) {
-    made = NoteSync(os_.Sync(data->get(), /*only_data=*/true));
+    made = NoteSync(os_.SyncData(data->get()));
   }
   if (made) {  // of a file that nobody relies on yet
-    const int error = os_.Sync(fd, /*only_data=*/false);
+    const int error = os_.Sync(fd);
     made = error < 0 ? FailErrno(-error, "sync the overlay's log " + name) : Status();
   }
   if (made) {
@@ -57,7 +57,7 @@ Status Overlay::CompactLog() {
   }
   TakeFreshLog(std::move(fresh), bytes.size());
   // What is synced from here on is in the new log only.
-  return NoteSync(os_.Sync(folder_, /*only_data=*/false));
+  return NoteSync(os_.Sync(folder_));
 }
 
 void Overlay::TakeFreshLog(Descriptor fresh, uint64_t size) {
@@ -98,7 +98,7 @@ Status Overlay::SyncFile(OverlayFiles::Which which, bool only_data) {
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(which));
   const int fd = file->get();
   mutex_.Unlock();
-  const int error = os_.Sync(fd, only_data);
+  const int error = only_data ? os_.SyncData(fd) : os_.Sync(fd);
   mutex_.Lock();
   return NoteSync(error);
 }
@@ -199,8 +199,8 @@ Status Overlay::WriteAnew() {
     const struct timespec times[2] = {st.st_atim, st.st_mtim};
     XZFS_RETURN_IF_ERROR(check(os_.FSetTimes(data.get(), times)));
     XZFS_RETURN_IF_ERROR(WriteFully(log.get(), BytesOf(bytes), 0));
-    XZFS_RETURN_IF_ERROR(check(os_.Sync(data.get(), /*only_data=*/false)));
-    XZFS_RETURN_IF_ERROR(check(os_.Sync(log.get(), /*only_data=*/false)));
+    XZFS_RETURN_IF_ERROR(check(os_.Sync(data.get())));
+    XZFS_RETURN_IF_ERROR(check(os_.Sync(log.get())));
     XZFS_RETURN_IF_ERROR(check(os_.Rename(folder_, data_name, folder_, id_ + ".data", 0)));
     files_->Replace(OverlayFiles::kData, std::move(data));
     return check(os_.Rename(folder_, log_name, folder_, id_ + ".log", 0));
@@ -212,7 +212,7 @@ Status Overlay::WriteAnew() {
   }
   TakeFreshLog(std::move(log), bytes.size());
   sync_error_.reset();
-  return NoteSync(os_.Sync(folder_, /*only_data=*/false));
+  return NoteSync(os_.Sync(folder_));
 }
 
 // What has no name any more is copied, as long as it is open.
@@ -250,7 +250,7 @@ Status Overlay::CopyFile(const Descriptor& from, int folder, const std::string& 
   const auto size = static_cast<uint64_t>(st.st_size);
   std::vector<std::byte> buffer;
   XZFS_RETURN_IF_ERROR(CopyBytes(from.get(), fd, 0, size, buffer));
-  const int error = os_.Sync(fd, /*only_data=*/false);
+  const int error = os_.Sync(fd);
   return error < 0 ? FailErrno(-error, "sync the copy of the overlay " + id_) : Status();
 }
 

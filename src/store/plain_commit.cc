@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <span>
 
+#include "base/quoted.h"
 #include "base/try.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -14,8 +15,6 @@
 
 namespace xzfs {
 namespace {
-
-std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 // Attributes that only the kernel may set need rights that we may lack; what they say of the old
 // file need not hold for the new one.
@@ -52,7 +51,7 @@ Status CopyXattrs(Os& os, int from, int to) {
 
 Status LockPlain(Os& os, const PlainFile& plain) {
   // Other errors: there are no locks here.
-  if (os.Lock(plain.fd, /*wait=*/false) == -EWOULDBLOCK) {
+  if (os.TryLock(plain.fd) == -EWOULDBLOCK) {
     return Fail(EBUSY, plain.path + " is locked: another mount commits it");
   }
   return {};

@@ -27,19 +27,11 @@ Result<std::string> ReadRecordFile(Os& os, int folder, const std::string& name,
     return FailErrno(-error, "stat " + path);
   }
   std::string bytes(std::min<uint64_t>(static_cast<uint64_t>(st.st_size), kMostBytes), '\0');
-  size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t got = os.PRead(
-        fd, std::as_writable_bytes(std::span(bytes.data() + done, bytes.size() - done)), done);
-    if (got < 0) {
-      return FailErrno(static_cast<int>(-got), "read " + path);
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<size_t>(got);
+  const ssize_t got = os.ReadAll(fd, std::as_writable_bytes(std::span(bytes)), 0);
+  if (got < 0) {
+    return FailErrno(static_cast<int>(-got), "read " + path);
   }
-  bytes.resize(done);
+  bytes.resize(static_cast<size_t>(got));
   return bytes;
 }
 

@@ -6,12 +6,11 @@
 #include <cerrno>
 
 #include "base/caller.h"
+#include "base/quoted.h"
 #include "base/try.h"
 
 namespace xzfs {
 namespace {
-
-std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 Status IsFree(const FileFacts& facts, const std::string& what) {
   if (facts.is_immutable || facts.is_append_only) {

@@ -50,20 +50,13 @@ std::string NewName() {
   return host + std::string(tail);
 }
 
-Status WriteAll(Os& os, int fd, std::string_view bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t put = os.PWrite(fd, BytesOf(bytes), offset);
-    if (put < 0) {
-      return FailErrno(static_cast<int>(-put), "write in .xzfs");
-    }
-    bytes.remove_prefix(static_cast<size_t>(put));
-    offset += static_cast<uint64_t>(put);
-  }
-  return {};
+Status WriteRecord(Os& os, int fd, std::string_view bytes, uint64_t offset) {
+  const int error = os.WriteAll(fd, BytesOf(bytes), offset);
+  return error < 0 ? Status(FailErrno(-error, "write in .xzfs")) : Status();
 }
 
 Status SyncFolder(Os& os, int fd) {
-  if (const int error = os.Sync(fd, /*only_data=*/false); error < 0) {
+  if (const int error = os.Sync(fd); error < 0) {
     return FailErrno(-error, "sync a folder of .xzfs");
   }
   return {};
@@ -94,7 +87,7 @@ Result<std::unique_ptr<Session>> Session::Create(Os& os, int source, const Sessi
 }
 
 Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const SessionUse& use) {
-  XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, source, use.is_root, /*make=*/true));
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, MakeHome(os, source, use.is_root));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   if (!HasMarker(os, home.get())) {
     return Fail(ENOENT, "the folder .xzfs is just being removed");
@@ -115,11 +108,11 @@ Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const Se
     return FailErrno(-lock_fd, "make .xzfs/" + name + "/lock");
   }
   Descriptor lock(os, lock_fd);
-  if (const int error = os.Lock(lock.get(), /*wait=*/false); error < 0) {
+  if (const int error = os.TryLock(lock.get()); error < 0) {
     return FailErrno(-error, "lock .xzfs/" + name);
   }
   if (use.levels) {
-    XZFS_RETURN_IF_ERROR(WriteAll(os, lock_fd, std::to_string(*use.levels) + "\n", 0));
+    XZFS_RETURN_IF_ERROR(WriteRecord(os, lock_fd, std::to_string(*use.levels) + "\n", 0));
   }
   XZFS_RETURN_IF_ERROR(SyncFolder(os, home.get()));
   return std::make_unique<Session>(os, source, std::move(home), std::move(name), std::move(folder),
@@ -142,7 +135,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
     return FailErrno(-lock_fd, "open .xzfs/" + name + "/lock");
   }
   Descriptor lock(os, lock_fd);
-  const int error = os.Lock(lock.get(), /*wait=*/false);
+  const int error = os.TryLock(lock.get());
   if (error == -EWOULDBLOCK) {
     return nullptr;
   }
@@ -164,7 +157,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
 
 Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int source) {
   std::vector<std::unique_ptr<Session>> dead;
-  auto home = OpenHome(os, source, /*is_root=*/true, /*make=*/false);
+  auto home = OpenHome(os, source);
   if (!home) {
     return home.error().code == ENOENT ? Result<decltype(dead)>(std::move(dead))
                                        : Failure(home.error());
@@ -189,8 +182,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
 }
 
 Status Session::RemoveDeadTemps(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   // Held to the end: a mount that starts now must not find a session of pending work locked by us.
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home.get()));
@@ -222,8 +214,7 @@ Status Session::RemoveDeadTemps(Os& os, int source) {
 
 Status Session::IfDead(Os& os, int source, const std::string& name,
                        const std::function<Status()>& act) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const auto session, TryAdopt(os, source, home.get(), name));
   return session == nullptr ? Status() : act();
@@ -248,8 +239,7 @@ size_t Session::CountOverlays(Os& os, int source) {
 }
 
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/true));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, MakeHome(os, source, /*is_root=*/true));
   const int made = os.MakeDir(home.get(), kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");
@@ -268,8 +258,7 @@ Result<Descriptor> Session::OpenLostAndFound() {
 }
 
 Result<Descriptor> Session::FindLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   const int fd = os.OpenBeneath(home.get(), kLostAndFound, O_RDONLY | O_DIRECTORY);
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs/lost+found");
@@ -304,7 +293,7 @@ Status Session::NotePending(const std::string& path, const Paths& alive) {
     pending_ = Descriptor(os_, fd);
   }
   // At the end that we know: what a failed write left there is overwritten.
-  XZFS_RETURN_IF_ERROR(WriteAll(os_, pending_.get(), record, pending_bytes_));
+  XZFS_RETURN_IF_ERROR(WriteRecord(os_, pending_.get(), record, pending_bytes_));
   pending_bytes_ += record.size();
   if (pending_bytes_ > rewrite_pending_at_) {
     Status rewritten = RewritePending(alive());  // an error: it stays as it is
@@ -339,7 +328,7 @@ Status Session::RewritePending(const std::vector<std::string>& paths) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + fresh);
   }
   Descriptor file(os_, fd);
-  Status made = WriteAll(os_, fd, bytes, 0);
+  Status made = WriteRecord(os_, fd, bytes, 0);
   if (made) {
     const int error = os_.Rename(folder(), fresh, folder(), kPendingName, 0);
     made = error < 0 ? Status(FailErrno(-error, "rename .xzfs/" + name_ + "/" + fresh)) : Status();
@@ -374,7 +363,7 @@ bool Session::has_pending() {
   return !paths || !paths->empty();
 }
 
-Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, bool durable) {
+Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps) {
   std::string body;
   PutNumber(body, kIntentWithBirths);
   PutNumber(body, steps.size());
@@ -386,7 +375,9 @@ Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps, b
     PutNumber(body, static_cast<uint64_t>(step.birth_ns));
   }
   std::string name = NewId() + ".intent";
-  const Status written = WriteWhole(name, Sealed(body), durable);
+  const auto file = WriteWhole(name, Sealed(body));
+  Status written = file ? SyncFolder(os_, file->get()) : Status(Failure(file.error()));
+  written = written ? SyncFolder(os_, folder()) : written;
   if (!written) {
     Unlink(name);
     return Failure(written.error());
@@ -425,18 +416,14 @@ Intent Session::ReadIntent(const std::string& name) {
   return {std::move(steps), st.st_mtim};
 }
 
-Status Session::WriteWhole(const std::string& name, std::string_view bytes, bool durable) {
+Result<Descriptor> Session::WriteWhole(const std::string& name, std::string_view bytes) {
   const int fd = os_.OpenBeneath(folder(), name, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
   if (fd < 0) {
     return FailErrno(-fd, "make .xzfs/" + name_ + "/" + name);
   }
-  const Descriptor file(os_, fd);
-  XZFS_RETURN_IF_ERROR(WriteAll(os_, fd, bytes, 0));
-  if (durable) {
-    XZFS_RETURN_IF_ERROR(SyncFolder(os_, fd));
-    XZFS_RETURN_IF_ERROR(SyncFolder(os_, folder()));
-  }
-  return {};
+  Descriptor file(os_, fd);
+  XZFS_RETURN_IF_ERROR(WriteRecord(os_, fd, bytes, 0));
+  return file;
 }
 
 Result<std::string> Session::ReadWhole(const std::string& name) {
@@ -449,8 +436,10 @@ Status Session::WriteShared(const std::string& name, std::string_view bytes) {
     return {};
   }
   const std::string temp = NewId() + ".tmp";  // the next mount would remove it
-  Status written = WriteWhole(temp, bytes, /*durable=*/false);
-  if (written) {
+  Status written;
+  if (const auto file = WriteWhole(temp, bytes); !file) {
+    written = Failure(file.error());
+  } else {
     const int error = os_.Rename(folder(), temp, home_.get(), name, 0);
     written = error < 0 ? Status(FailErrno(-error, "rename to .xzfs/" + name)) : Status();
   }
@@ -461,8 +450,7 @@ Status Session::WriteShared(const std::string& name, std::string_view bytes) {
 }
 
 Result<std::string> Session::ReadShared(Os& os, int source, const std::string& name) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home,
-                        OpenHome(os, source, /*is_root=*/true, /*make=*/false));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
   return ReadRecordFile(os, home.get(), name, ".xzfs/" + name);
 }
 

@@ -131,9 +131,9 @@ class Session {
   bool has_pending();
   void ForgetPending();
 
-  // Writes an intent and returns its name, for Unlink when all is done. `durable`: it is on the
-  // disk before this returns.
-  Result<std::string> WriteIntent(const std::vector<IntentStep>& steps, bool durable);
+  // Writes an intent and returns its name, for Unlink when all is done. It is on the disk before
+  // this returns.
+  Result<std::string> WriteIntent(const std::vector<IntentStep>& steps);
   // Without steps if the intent was not written completely: then none of them was taken.
   Intent ReadIntent(const std::string& name);
 
@@ -159,7 +159,7 @@ class Session {
   void RemoveIfEmptyLocked();
   // No claim holds.
   bool IsDone();
-  Status WriteWhole(const std::string& name, std::string_view bytes, bool durable);
+  Result<Descriptor> WriteWhole(const std::string& name, std::string_view bytes);
   Result<std::string> ReadWhole(const std::string& name);
   Status RewritePending(const std::vector<std::string>& paths) REQUIRES(mutex_);
 

@@ -72,7 +72,7 @@ Status GiveBack(Os& os, Session& session, int dir, const Claim& claim) {
     error = RenameOverNothing(os, session.folder(), claim.other, dir, claim.name);
   }
   if (error == 0) {
-    error = os.Sync(dir, /*only_data=*/false);
+    error = os.Sync(dir);
   }
   return error < 0 ? FailErrno(-error, "give " + claim.name + " back") : Status();
 }
@@ -90,7 +90,7 @@ Status SettleAside(Os& os, Session& session, int dir, const Claim& claim) {
     }
     if (claim.HasContentOfOld(aside) || claim.IsMade(aside)) {
       // The new file's name is on the disk before the old file goes.
-      error = dir < 0 ? 0 : os.Sync(dir, /*only_data=*/false);
+      error = dir < 0 ? 0 : os.Sync(dir);
       error = error < 0 ? error : os.Unlink(session.folder(), claim.other, 0);
       return error < 0 ? FailErrno(-error, "remove " + path) : Status();
     }
@@ -122,12 +122,12 @@ Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
   }
   const Descriptor written(os, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os, fd, BytesOf(note), 0));
-  os.Sync(fd, /*only_data=*/false);
+  os.Sync(fd);
   const int error = RenameOverNothing(os, session.folder(), file, lost.get(), name);
   if (error < 0) {
     return FailErrno(-error, "keep " + PathOf(session, file) + " in .xzfs/lost+found");
   }
-  os.Sync(lost.get(), /*only_data=*/false);
+  os.Sync(lost.get());
   Log(LogLevel::kError, what + " is kept as .xzfs/lost+found/" + name);
   return {};
 }

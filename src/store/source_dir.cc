@@ -28,6 +28,7 @@
 #include <climits>
 #include <cstring>
 
+#include "base/quoted.h"
 #include "base/try.h"
 #include "cache/small_files.h"
 #include "store/names.h"
@@ -39,8 +40,6 @@ namespace {
 // Of a file that is not small: one page, so that its Stream Header is at hand when its Index is
 // read.
 constexpr uint64_t kHeadBytes = 4096;
-
-std::string Quoted(const std::string& name) { return "'" + name + "'"; }
 
 StoredKind KindOf(const struct stat& st) {
   switch (st.st_mode & S_IFMT) {
@@ -108,18 +107,11 @@ Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
     std::memcpy(out.data(), entry_.head.data() + offset, want);
     return want;
   }
-  size_t done = 0;
-  while (done < want) {
-    const ssize_t got = os_.PRead(entry_.file.get(), out.subspan(done, want - done), offset + done);
-    if (got < 0) {
-      return FailSource(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<size_t>(got);
+  const ssize_t got = os_.ReadAll(entry_.file.get(), out.first(want), offset);
+  if (got < 0) {
+    return FailSource(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
   }
-  return done;
+  return static_cast<size_t>(got);
 }
 
 bool IsUnchanged(Os& os, int fd, const struct stat& st) {

@@ -119,7 +119,7 @@ Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
   if (found->claim.IsMade(facts[0])) {
     // It is complete and would stay: only the way to it may not be on the disk yet. Who made it
     // finds that its work is done already.
-    if (const int error = os_.Sync(dir, /*only_data=*/false); error < 0) {
+    if (const int error = os_.Sync(dir); error < 0) {
       return FailErrno(-error, "sync the directory of '" + plain + "'");
     }
     return Remove(dir, plain, compressed, found->claim);

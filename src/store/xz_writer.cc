@@ -1,7 +1,5 @@
-// Blocks are encoded in any order and written in theirs: a window of slots, the front of which is
-// written as soon as it is done. Who fills the window is the calling thread; where the pool's
-// threads are busy it encodes itself, so that a commit always makes progress and small files, of
-// which many are committed at the same time, need no hand-over.
+// Pieces are written in their order: what is encoded as it comes out of the OrderedEncoder, what is
+// reused as its turn comes, neighbours as one copy. The calling thread plans ahead of the encoder.
 #include "store/xz_writer.h"
 
 #include <algorithm>
@@ -9,15 +7,14 @@
 #include <cerrno>
 #include <deque>
 #include <memory>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include "base/try.h"
-#include "store/task_group.h"
+#include "store/ordered_encoder.h"
+#include "store/ordered_tasks.h"
 #include "xz/block_decoder.h"
 #include "xz/stream_builder.h"
-#include "xzfs/check.h"
 
 namespace xzfs {
 namespace {
@@ -30,70 +27,8 @@ constexpr size_t kMostPending = 4096;
 // What a Block may take of memory to be decoded: those that we make need their own size and a bit.
 constexpr uint64_t kVerifyMemory = uint64_t{1} << 30;
 
-// Something that a thread of the pool does, or we do.
-template <class T>
-class Slot {
- public:
-  void Set(Result<T> result) EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    result_ = std::move(result);
-    done_ = true;
-    changed_.NotifyAll();
-  }
-  Result<T> Take() EXCLUDES(mutex_) {
-    MutexLock lock(mutex_);
-    while (!done_) {
-      changed_.Wait(mutex_);
-    }
-    return std::move(result_);
-  }
-
- private:
-  Mutex mutex_;
-  CondVar changed_;
-  bool done_ GUARDED_BY(mutex_) = false;
-  Result<T> result_ GUARDED_BY(mutex_) = Fail(ECANCELED, "not done");
-};
-
-struct Encoded {
-  EncodedBlock block;
-  uint64_t plain_crc = 0;
-};
-
 bool IsCancelled(const XzWriteRequest& request) {
   return request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed);
-}
-
-// The CRC64 of a Block's plain bytes, if that is its Check: the encoder has computed it already,
-// and decoding compares it.
-std::optional<uint64_t> CheckOf(uint8_t check, std::span<const std::byte> at_its_end) {
-  if (check != static_cast<uint8_t>(Check::kCrc64) || at_its_end.size() < sizeof(uint64_t)) {
-    return std::nullopt;
-  }
-  uint64_t crc = 0;
-  for (const std::byte byte : at_its_end.last(sizeof crc)) {  // little endian
-    crc = crc >> 8 | uint64_t{std::to_integer<uint8_t>(byte)} << 56;
-  }
-  return crc;
-}
-
-Result<Encoded> EncodePiece(EncodePool& pool, const XzWriteRequest& request,
-                            const XzPiece& piece) try {
-  std::unique_ptr<EncodePool::Workspace> workspace = pool.Take(request.options);
-  workspace->plain.resize(piece.end - piece.begin);
-  Encoded encoded;
-  {
-    const auto idle = pool.Lower();
-    XZFS_RETURN_IF_ERROR(ReadFully(*request.plain, piece.begin, workspace->plain));
-    XZFS_ASSIGN_OR_RETURN(encoded.block,
-                          workspace->encoder.Encode(workspace->plain, request.cancelled));
-    const auto own = CheckOf(request.options.check, encoded.block.bytes);
-    encoded.plain_crc = own ? *own : Crc64(workspace->plain);
-  }
-  pool.Give(std::move(workspace), request.options);
-  return encoded;
-} catch (const std::bad_alloc&) {
-  return Fail(ENOMEM, "no memory to encode a Block");
 }
 
 // One file on its way out.
@@ -101,69 +36,65 @@ class Writer {
  public:
   Writer(Os& os, EncodePool& pool, const XzWriteRequest& request, int out)
       : os_(os),
-        pool_(pool),
         request_(request),
         out_(out),
         stream_(request.options.check),
-        tasks_(pool) {}
+        encoder_(
+            pool,
+            {.encode = request.options, .cancelled = request.cancelled, .with_plain_crc = true}) {}
 
   Result<XzWriteResult> Run();
 
  private:
-  struct Pending {
-    XzPiece piece;
-    std::shared_ptr<Slot<Encoded>> slot;  // null: it is reused
-  };
-
   void Submit(const XzPiece& piece);
   Status WriteFront();
-  Status WriteEncoded(const Pending& front);
+  Status WriteEncoded();
 
   Os& os_;
-  EncodePool& pool_;
   const XzWriteRequest& request_;
   const int out_;
   StreamBuilder stream_;
   uint64_t started_ = 0;  // so much is on its way to the disk
-  std::deque<Pending> window_;
+  std::deque<XzPiece> window_;
   XzWriteResult result_;
-  TaskGroup tasks_;  // last: they use the above, and the request
+  OrderedEncoder encoder_;  // last: its tasks use the request
 };
 
 void Writer::Submit(const XzPiece& piece) {
-  Pending pending{piece, nullptr};
   if (!piece.reused) {
-    pending.slot = std::make_shared<Slot<Encoded>>();
-    const auto encode = [&pool = pool_, &request = request_, piece, slot = pending.slot] {
-      slot->Set(IsCancelled(request) ? Result<Encoded>(Fail(ECANCELED, "cancelled"))
-                                     : EncodePiece(pool, request, piece));
+    const auto plain = [&file = *request_.plain, begin = piece.begin,
+                        size = piece.end - piece.begin](
+                           std::vector<std::byte>& buffer) -> Result<std::span<const std::byte>> {
+      buffer.resize(size);
+      XZFS_RETURN_IF_ERROR(ReadFully(file, begin, buffer));
+      return buffer;
     };
     // The only piece of a small file isn't worth waking a thread for.
     if (request_.plan.piece_count() == 1) {
-      encode();
+      encoder_.SubmitHere(plain);
     } else {
-      tasks_.Run(encode);
+      encoder_.Submit(plain);
     }
   }
-  window_.push_back(std::move(pending));
+  window_.push_back(piece);
 }
 
 Status Writer::WriteFront() {
-  const Pending front = std::move(window_.front());
+  const XzPiece front = window_.front();
   window_.pop_front();
-  if (front.slot != nullptr) {
-    return WriteEncoded(front);
+  if (!front.reused) {
+    return WriteEncoded();
   }
   // Neighbours in the base are one copy.
-  const BlockInfo& first = *front.piece.reused;
+  const BlockInfo& first = *front.reused;
   uint64_t end = first.compressed_offset + (first.unpadded_size + 3) / 4 * 4;
   const uint64_t at = stream_.position();
   XZFS_RETURN_IF_ERROR(stream_.Add(first.unpadded_size, first.plain_size));
   result_.plain_crcs.push_back(0);
   ++result_.blocks_reused;
-  while (!window_.empty() && window_.front().slot == nullptr &&
-         window_.front().piece.reused->compressed_offset == end) {
-    const BlockInfo& next = *window_.front().piece.reused;
+  while (!window_.empty() && window_.front().reused &&
+         window_.front().reused->compressed_offset == end) {
+    const BlockInfo& next = *window_.front().reused;
     end += (next.unpadded_size + 3) / 4 * 4;
     XZFS_RETURN_IF_ERROR(stream_.Add(next.unpadded_size, next.plain_size));
     result_.plain_crcs.push_back(0);
@@ -174,8 +105,8 @@ Status Writer::WriteFront() {
                    end - first.compressed_offset);
 }
 
-Status Writer::WriteEncoded(const Pending& front) {
-  XZFS_ASSIGN_OR_RETURN(const Encoded encoded, front.slot->Take());
+Status Writer::WriteEncoded() {
+  XZFS_ASSIGN_OR_RETURN(const OrderedEncoder::Encoded encoded, encoder_.Next());
   XZFS_RETURN_IF_ERROR(WriteFully(os_, out_, encoded.block.bytes, stream_.position()));
   XZFS_RETURN_IF_ERROR(stream_.Add(encoded.block.unpadded_size, encoded.block.plain_size));
   if (stream_.position() - started_ >= kStartBytes) {
@@ -190,14 +121,10 @@ Status Writer::WriteEncoded(const Pending& front) {
 
 Result<XzWriteResult> Writer::Run() {
   XZFS_RETURN_IF_ERROR(WriteFully(os_, out_, stream_.Header(), 0));
-  const size_t most_encoding = pool_.threads() + 2;
-  size_t encoding = 0;
   Status status;
   for (XzPlan::Cursor pieces(request_.plan); const auto piece = pieces.Next();) {
     Submit(*piece);
-    encoding += piece->reused ? 0 : 1;
-    while (status && (encoding > most_encoding || window_.size() > kMostPending)) {
-      encoding -= window_.front().slot != nullptr ? 1 : 0;
+    while (status && (encoder_.IsFull() || window_.size() > kMostPending)) {
       status = IsCancelled(request_) ? Status(Fail(ECANCELED, "cancelled")) : WriteFront();
     }
     if (!status) {
@@ -233,8 +160,7 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
     std::array<std::byte, sizeof(uint64_t)> tail;
     const uint64_t end = block.compressed_offset + (block.unpadded_size + 3) / 4 * 4;
     XZFS_RETURN_IF_ERROR(ReadFully(stored, end - tail.size(), tail));
-    const auto own = CheckOf(block.check, tail);
-    same = (own ? *own : Crc64(workspace->plain)) == plain_crc;
+    same = PlainCrc(block.check, tail, workspace->plain) == plain_crc;
   }
   pool.Give(std::move(workspace), request.options);
   return same ? Status()
@@ -323,17 +249,13 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
       index.plain_size() != request.plan.size()) {
     return Fail(EIO, "the Index of the new file is not that of what was written");
   }
-  std::deque<std::shared_ptr<Slot<bool>>> window;
   Status status;
-  const auto take_front = [&] {
-    const Result<bool> verified = window.front()->Take();
-    window.pop_front();
-    if (!verified && status) {
-      status = Failure(verified.error());
-    }
-  };
   XzPlan::Cursor pieces(request.plan);
-  TaskGroup tasks(pool);
+  OrderedTasks<Status> tasks(pool);
+  const auto take_front = [&] {
+    const Status verified = tasks.Next();
+    status = status ? verified : status;
+  };
   for (uint64_t i = 0; i < request.plan.piece_count() && status; ++i) {
     if (pieces.Next()->reused) {
       continue;
@@ -342,54 +264,36 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
       status = Fail(ECANCELED, "cancelled");
       break;
     }
-    auto slot = std::make_shared<Slot<bool>>();
-    const auto verify = [&, i, slot] {
-      const Status piece =
-          VerifyPiece(pool, request, stored, index, index.Block(i), written.plain_crcs[i]);
-      slot->Set(piece ? Result<bool>(true) : Failure(piece.error()));
+    const auto verify = [&, i] {
+      return VerifyPiece(pool, request, stored, index, index.Block(i), written.plain_crcs[i]);
     };
     if (request.plan.piece_count() == 1) {
-      verify();
+      tasks.RunHere(verify);
     } else {
       tasks.Run(verify);
     }
-    window.push_back(std::move(slot));
-    if (window.size() > pool.threads() + 2) {
+    if (tasks.size() > pool.threads() + 2) {
       take_front();
     }
   }
-  while (!window.empty()) {
+  while (tasks.size() != 0) {
     take_front();
   }
   return status;
 }
 
 Result<size_t> StoredFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
-  size_t done = 0;
-  while (done < out.size() && offset + done < size_) {
-    const size_t want = std::min<uint64_t>(out.size() - done, size_ - offset - done);
-    const ssize_t got = os_.PRead(fd_, out.subspan(done, want), offset + done);
-    if (got < 0) {
-      return FailSource(static_cast<int>(-got), "read a stored file");
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<size_t>(got);
+  const uint64_t left = offset < size_ ? size_ - offset : 0;
+  const ssize_t got = os_.ReadAll(fd_, out.first(std::min<uint64_t>(out.size(), left)), offset);
+  if (got < 0) {
+    return FailSource(static_cast<int>(-got), "read a stored file");
   }
-  return done;
+  return static_cast<size_t>(got);
 }
 
 Status WriteFully(Os& os, int fd, std::span<const std::byte> bytes, uint64_t offset) {
-  while (!bytes.empty()) {
-    const ssize_t put = os.PWrite(fd, bytes, offset);
-    if (put < 0) {
-      return FailErrno(static_cast<int>(-put), "write a stored file");
-    }
-    bytes = bytes.subspan(static_cast<size_t>(put));
-    offset += static_cast<uint64_t>(put);
-  }
-  return {};
+  const int error = os.WriteAll(fd, bytes, offset);
+  return error < 0 ? Status(FailErrno(-error, "write a stored file")) : Status();
 }
 
 Status CopyRange(Os& os, int from, uint64_t from_offset, int to, uint64_t to_offset,

@@ -56,7 +56,7 @@ class XzBlockDecoder : public StepDecoder {
   std::span<std::byte> dictionary() override { return arena_.largest(); }
   void Save(DecoderMark& mark) override;
   void Restore(const DecoderMark& mark) override;
-  void Sleep() override;
+  void FreeMemory() override;
 
  private:
   // What a restart point has beside the dictionary. The coder refers to all of it by address.
@@ -130,7 +130,7 @@ void XzBlockDecoder::Restore(const DecoderMark& mark) {
   assert(from == mark.coder.data() + mark.coder.size());
 }
 
-void XzBlockDecoder::Sleep() {
+void XzBlockDecoder::FreeMemory() {
   input_.Seek(input_.position());
   arena_.DropLargest();
 }
@@ -196,7 +196,7 @@ class BlockDecoder::Impl {
   std::span<std::byte> dictionary() { return decoder_->dictionary(); }
   DecoderMark Mark();
   void Restore(const DecoderMark& mark);
-  void Sleep() { decoder_->Sleep(); }
+  void FreeMemory() { decoder_->FreeMemory(); }
   std::unique_ptr<DecoderArena> TakeArena() {
     decoder_.reset();
     return std::move(arena_);
@@ -293,7 +293,7 @@ DecoderMark BlockDecoder::Mark() const { return impl_->Mark(); }
 
 void BlockDecoder::Restore(const DecoderMark& mark) { impl_->Restore(mark); }
 
-void BlockDecoder::Sleep() { impl_->Sleep(); }
+void BlockDecoder::FreeMemory() { impl_->FreeMemory(); }
 
 uint64_t BlockDecoder::position() const { return impl_->position(); }
 

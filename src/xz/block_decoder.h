@@ -67,7 +67,7 @@ class BlockDecoder {
   void Restore(const DecoderMark& mark);
   // Gives the memory of the dictionary and of the input back, if it has restart points. REQUIRES:
   // one is restored before the next Decode.
-  void Sleep();
+  void FreeMemory();
 
   // For the next decoder. Null if this one did without. The decoder is of no further use.
   std::unique_ptr<DecoderArena> TakeArena();

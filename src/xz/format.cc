@@ -54,6 +54,16 @@ bool LooksLikeLzmaAlone(std::span<const std::byte> head) {
   return plain_size == UINT64_MAX || plain_size < uint64_t{256} << 30;
 }
 
+std::optional<Format> FormatByHead(std::span<const std::byte> head) {
+  if (HasXzMagic(head)) {
+    return Format::kXz;
+  }
+  if (HasLzipMagic(head)) {
+    return Format::kLzip;
+  }
+  return LooksLikeLzmaAlone(head) ? std::optional(Format::kLzmaAlone) : std::nullopt;
+}
+
 const char* FormatName(Format format) {
   switch (format) {
     case Format::kLzmaAlone:

@@ -22,6 +22,9 @@ bool HasLzipMagic(std::span<const std::byte> head);
 // size of 2^n or 2^n + 2^(n-1), an unknown size or one below 256 GiB).
 bool LooksLikeLzmaAlone(std::span<const std::byte> head);
 
+// What a file is that begins with `head`, its first kFormatProbeBytes. Nothing: no compressed file.
+std::optional<Format> FormatByHead(std::span<const std::byte> head);
+
 // As xz names it: "xz", "lzma" or "lzip".
 const char* FormatName(Format format);
 

@@ -41,15 +41,17 @@ uint64_t BareCoderBytes(uint32_t lc, uint32_t lp, uint32_t pb) {
 // What lzip uses for all its files.
 uint64_t BareLzipCoderBytes() { return BareCoderBytes(3, 0, 2); }
 
+enum class Rounding { kUp, kDown };
+
 // The code of the smallest dictionary of at least, or of the largest of at most `bytes`; the
 // largest or smallest that there is if none is.
-uint8_t LzipDictCode(uint64_t bytes, bool at_least) {
+uint8_t LzipDictCode(uint64_t bytes, Rounding rounding) {
   uint8_t below = 12;
   for (uint32_t n = 12; n <= 29; ++n) {
     for (uint32_t f = n == 12 ? 0 : 7;; --f) {
       const uint8_t code = static_cast<uint8_t>(f << 5 | n);
       if (LzipDict(code) >= bytes) {
-        return at_least || LzipDict(code) == bytes ? code : below;
+        return rounding == Rounding::kUp || LzipDict(code) == bytes ? code : below;
       }
       below = code;
       if (f == 0) {
@@ -90,7 +92,7 @@ uint64_t LegacyDecoder::MemoryFor(const Options& options, std::span<const uint8_
   }
   uint64_t largest = std::max<uint64_t>(options.largest_plain_bytes, kSmallestDict);
   if (options.format == Format::kLzip) {
-    largest = LzipDict(LzipDictCode(largest, /*at_least=*/true));
+    largest = LzipDict(LzipDictCode(largest, Rounding::kUp));
   }
   dict = std::max<uint64_t>(std::min(dict, largest), kSmallestDict);
   return sizeof(LegacyDecoder) + std::min<uint64_t>(options.size, kDecoderInputBytes) + bare + dict;
@@ -143,12 +145,12 @@ Result<uint32_t> LegacyDecoder::ChooseDictionary(uint32_t asked_bytes, uint64_t 
       asked_bytes, std::max<uint64_t>(options_.largest_plain_bytes, kSmallestDict));
   const bool lzip = options_.format == Format::kLzip;
   if (lzip && dict < asked_bytes) {
-    dict = LzipDict(LzipDictCode(dict, /*at_least=*/true));
+    dict = LzipDict(LzipDictCode(dict, Rounding::kUp));
   }
   if (options_.cut_dictionary_to_limit && rest + kSmallestDict <= limit && dict > limit - rest) {
     dict = limit - rest;
     if (lzip) {
-      dict = LzipDict(LzipDictCode(dict, /*at_least=*/false));
+      dict = LzipDict(LzipDictCode(dict, Rounding::kDown));
     }
     cut_dictionary_bytes_ = std::min(cut_dictionary_bytes_, dict);
   }
@@ -207,7 +209,7 @@ Result<bool> LegacyDecoder::StartMember(const RandomAccessFile& file) {
   if (asked != 0) {
     XZFS_ASSIGN_OR_RETURN(const uint32_t dict, ChooseDictionary(asked, BareLzipCoderBytes()));
     if (dict != asked) {
-      head[kLzipDictOffset] = LzipDictCode(dict, /*at_least=*/true);
+      head[kLzipDictOffset] = LzipDictCode(dict, Rounding::kUp);
     }
   }
   const lzma_ret ret = lzma_lzip_decoder(stream_.get(), coder_bytes_, 0);

@@ -116,7 +116,7 @@ class StepDecoder {
   virtual std::span<std::byte> dictionary() { return {}; }
   virtual void Save(DecoderMark&) {}
   virtual void Restore(const DecoderMark&) {}
-  virtual void Sleep() {}
+  virtual void FreeMemory() {}
 };
 
 // StepDecoder::Run for one initialised lzma_stream: until `out` is full or the coder says that it

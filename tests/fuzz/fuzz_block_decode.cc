@@ -55,7 +55,7 @@ std::optional<std::string> DecodeBlock(const MemFile& file, const BlockIndex& in
       dictionary.assign((*decoder)->dictionary().begin(), (*decoder)->dictionary().end());
     } else if (mark && (*random)() % 16 == 0) {
       // What comes after it is decoded again, and must be the same.
-      (*decoder)->Sleep();
+      (*decoder)->FreeMemory();
       std::copy(dictionary.begin(), dictionary.end(), (*decoder)->dictionary().begin());
       (*decoder)->Restore(*mark);
       Again(file, **decoder, plain);

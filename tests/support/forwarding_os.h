@@ -80,9 +80,13 @@ class ForwardingOs : public Os {
     const int error = Before("Allocate", std::string());
     return error != 0 ? error : real_.Allocate(fd, mode, offset, length);
   }
-  int Sync(int fd, bool only_data) override {
+  int Sync(int fd) override {
     const int error = Before("Sync", std::string());
-    return error != 0 ? error : real_.Sync(fd, only_data);
+    return error != 0 ? error : real_.Sync(fd);
+  }
+  int SyncData(int fd) override {
+    const int error = Before("Sync", std::string());
+    return error != 0 ? error : real_.SyncData(fd);
   }
   ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,
                     size_t length) override {
@@ -163,9 +167,13 @@ class ForwardingOs : public Os {
     const int error = Before("FRemoveXattr", key);
     return error != 0 ? error : real_.FRemoveXattr(fd, key);
   }
-  int Lock(int fd, bool wait) override {
+  int Lock(int fd) override {
     const int error = Before("Lock", std::string());
-    return error != 0 ? error : real_.Lock(fd, wait);
+    return error != 0 ? error : real_.Lock(fd);
+  }
+  int TryLock(int fd) override {
+    const int error = Before("Lock", std::string());
+    return error != 0 ? error : real_.TryLock(fd);
   }
   int TakeLease(int fd) override {
     const int error = Before("TakeLease", std::string());

@@ -27,5 +27,41 @@ TEST(MemoryBudgetTest, AMovedChargeIsCountedOnce) {
   EXPECT_EQ(budget.used(), 0u);
 }
 
+// Gives up all that it holds.
+class TestEvictor : public Evictor {
+ public:
+  explicit TestEvictor(MemoryBudget& budget) : budget_(budget) {}
+  MemoryCharge EvictAndCharge(size_t bytes) override {
+    if (budget_.used() + bytes > budget_.total()) {
+      held = MemoryCharge();
+    }
+    return MemoryCharge(budget_, bytes);
+  }
+  MemoryCharge held;
+
+ private:
+  MemoryBudget& budget_;
+};
+
+TEST(MemoryBudgetTest, WhatTheEvictorHoldsGoesWhenSomethingElseNeedsTheRoom) {
+  MemoryBudget budget(100);
+  TestEvictor evictor(budget);
+  budget.SetEvictor(&evictor);
+  evictor.held = MemoryCharge(budget, 80);
+  const MemoryCharge small = budget.Reserve(20);
+  EXPECT_EQ(budget.used(), 100u);
+  const MemoryCharge large = budget.Reserve(30);
+  EXPECT_EQ(budget.used(), 50u);
+  evictor.held = MemoryCharge(budget, 40);
+  budget.SetTotal(60);
+  EXPECT_EQ(budget.used(), 50u);
+}
+
+TEST(MemoryBudgetTest, WithNothingToEvictItIsExceeded) {
+  MemoryBudget budget(100);
+  const MemoryCharge charge = budget.Reserve(120);
+  EXPECT_EQ(budget.used(), 120u);
+}
+
 }  // namespace
 }  // namespace xzfs

@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "cache/restart_file.h"
+#include "cache/region_file.h"
 #include "support/mem_file.h"
 #include "support/temp_dir.h"
 #include "support/xz_builder.h"
@@ -26,24 +26,24 @@ std::vector<std::byte> Bytes(size_t size, int value) {
   return std::vector<std::byte>(size, static_cast<std::byte>(value));
 }
 
-TEST(RestartFileTest, HasNoNameAndIsForNobodyElse) {
+TEST(RegionFileTest, HasNoNameAndIsForNobodyElse) {
   const TempDir dir;
-  const UniqueFd file = RestartFile::OpenIn(dir.path());
+  const UniqueFd file = RegionFile::OpenIn(dir.path());
   ASSERT_TRUE(file.valid());
   struct stat st = {};
   ASSERT_EQ(fstat(file.get(), &st), 0);
   EXPECT_EQ(st.st_nlink, 0u);
   EXPECT_EQ(st.st_mode & 07777, 0600u);
-  EXPECT_FALSE(RestartFile::OpenIn(dir / "nowhere").valid());
+  EXPECT_FALSE(RegionFile::OpenIn(dir / "nowhere").valid());
 }
 
-TEST(RestartFileTest, GivesBackWhatItGotWithinItsLimitAndUsesFreedRoomAgain) {
+TEST(RegionFileTest, GivesBackWhatItGotWithinItsLimitAndUsesFreedRoomAgain) {
   const TempDir dir;
-  UniqueFd fd = RestartFile::OpenIn(dir.path());
+  UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
-  RestartFile file(std::move(fd), 64 * 4096);
+  RegionFile file(std::move(fd), 64 * 4096);
   std::mt19937 random(1);
-  std::vector<std::pair<RestartFile::Region, std::vector<std::byte>>> kept;
+  std::vector<std::pair<RegionFile::Region, std::vector<std::byte>>> kept;
   int refused = 0;
   for (int i = 0; i < 3000; ++i) {
     if (random() % 2 == 0 || kept.empty()) {
@@ -75,14 +75,14 @@ TEST(RestartFileTest, GivesBackWhatItGotWithinItsLimitAndUsesFreedRoomAgain) {
   EXPECT_TRUE(file.Write(Bytes(64 * 4096, 1))) << "all of it is one piece again";
 }
 
-TEST(RestartFileTest, AFullDiskIsNoRoom) {
-  RestartFile file(UniqueFd(open("/dev/full", O_RDWR | O_CLOEXEC)), kMiB);
+TEST(RegionFileTest, AFullDiskIsNoRoom) {
+  RegionFile file(UniqueFd(open("/dev/full", O_RDWR | O_CLOEXEC)), kMiB);
   EXPECT_FALSE(file.Write(Bytes(5000, 1)));
   EXPECT_FALSE(file.Write(Bytes(5000, 1)));
 }
 
-TEST(RestartFileTest, WithoutAFileThereIsNoRoom) {
-  RestartFile file(UniqueFd(), kMiB);
+TEST(RegionFileTest, WithoutAFileThereIsNoRoom) {
+  RegionFile file(UniqueFd(), kMiB);
   EXPECT_EQ(file.limit_bytes(), 0u);
   EXPECT_FALSE(file.Write(Bytes(1, 1)));
 }
@@ -109,15 +109,13 @@ class RestartStoreTest : public testing::Test {
   std::unique_ptr<MemFile> file_;
   std::unique_ptr<BlockDecoder> decoder_;
   MemoryBudget budget_{16 * kMiB};
-  Stats stats_;
-  BlockCache cache_{budget_, stats_};
 };
 
 TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {
   const TempDir dir;
-  UniqueFd fd = RestartFile::OpenIn(dir.path());
+  UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
-  RestartStore store(cache_, std::move(fd), 6 * decoder_->dictionary().size() + 6 * 4096);
+  RestartStore store(budget_, std::move(fd), 6 * decoder_->dictionary().size() + 6 * 4096);
   std::vector<std::pair<uint64_t, RestartPointPtr>> points;
   for (int i = 0; i < 10; ++i) {
     Advance();
@@ -145,7 +143,7 @@ TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {
 
 TEST_F(RestartStoreTest, PointsForMemoryOnlyDoNotGoToTheFile) {
   const TempDir dir;
-  RestartStore store(cache_, RestartFile::OpenIn(dir.path()), 64 * kMiB);
+  RestartStore store(budget_, RegionFile::OpenIn(dir.path()), 64 * kMiB);
   std::vector<RestartPointPtr> points;
   for (int i = 0; i < 5; ++i) {
     points.push_back(store.Save(*decoder_, RestartStore::Place::kMemory));
@@ -156,9 +154,9 @@ TEST_F(RestartStoreTest, PointsForMemoryOnlyDoNotGoToTheFile) {
 
 TEST_F(RestartStoreTest, AFileThatCannotBeReadSaysSo) {
   const TempDir dir;
-  UniqueFd fd = RestartFile::OpenIn(dir.path());
+  UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
-  RestartStore store(cache_, std::move(fd), 64 * kMiB);
+  RestartStore store(budget_, std::move(fd), 64 * kMiB);
   std::vector<RestartPointPtr> points;
   for (int i = 0; i < 3; ++i) {
     points.push_back(store.Save(*decoder_, RestartStore::Place::kAnywhere));

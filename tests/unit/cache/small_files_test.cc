@@ -19,9 +19,7 @@ std::vector<std::byte> BytesOf(size_t size, unsigned char value) {
 class SmallFilesTest : public testing::Test {
  protected:
   MemoryBudget budget_{32 * kMiB};
-  Stats stats_;
-  BlockCache cache_{budget_, stats_};
-  SmallFiles files_{cache_};
+  SmallFiles files_{budget_};
 };
 
 TEST_F(SmallFilesTest, GivesTheBytesOfThatVersionAlone) {
@@ -48,8 +46,7 @@ TEST_F(SmallFilesTest, KeepsASixteenthOfTheBudgetAndTheNewest) {
 
 TEST_F(SmallFilesTest, AMountWithMuchMemoryKeepsNoMoreThanADirectoryNeeds) {
   MemoryBudget large(size_t{4} << 30);
-  BlockCache cache(large, stats_);
-  EXPECT_EQ(SmallFiles(cache).capacity_bytes(), SmallFiles::kMostBytes);
+  EXPECT_EQ(SmallFiles(large).capacity_bytes(), SmallFiles::kMostBytes);
 }
 
 TEST_F(SmallFilesTest, WhatIsDroppedIsNotChargedAndStaysReadableForWhoHoldsIt) {

@@ -176,9 +176,9 @@ TEST_P(BaseOverwriteTest, TheFileIsUsedAsEverAndNothingIsLost) {
     ExpectContent();
     EXPECT_TRUE(mount_->commits.SyncCommits());
     ExpectContent();
-    mount_->commits.EndCommits(/*finish=*/true);
+    mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   } else {
-    mount_->commits.EndCommits(/*finish=*/false);
+    mount_->commits.EndCommits(Committer::Ending::kAtOnce);
   }
   mount_ = nullptr;
   os_.Revive();
@@ -192,7 +192,7 @@ TEST_P(BaseOverwriteTest, TheFileIsUsedAsEverAndNothingIsLost) {
   ASSERT_EQ(stat((source_.path() / (names_.front() + ".xz")).c_str(), &one), 0);
   ASSERT_EQ(stat((source_.path() / (names_.back() + ".xz")).c_str(), &other), 0);
   EXPECT_EQ(one.st_ino, other.st_ino) << "it is one file under all its names";
-  mount_->commits.EndCommits(/*finish=*/true);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   Start();  // which ends what an earlier one has left
   for (const std::string& path : Leftovers()) {
     ADD_FAILURE() << path;
@@ -239,7 +239,7 @@ TEST_F(HalfNewTest, AFileThatIsOverwrittenHalfWayIsReadAndChangedAndCommittedLat
   EXPECT_EQ(At(kEdited, id_), 'X');
   EXPECT_EQ(At(kElsewhere, id_), 'Y');
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
-  mount_->commits.EndCommits(/*finish=*/true);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   MountAgain();
   EXPECT_EQ(At(kElsewhere, id_), 'Y');
 }
@@ -248,7 +248,7 @@ TEST_F(HalfNewTest, AFileThatIsOverwrittenHalfWayIsReadAndChangedAndCommittedLat
 TEST_F(HalfNewTest, AMountThatCannotCompleteItTakesNothingOfTheFile) {
   FailHalfWay();
   os_.Die();
-  mount_->commits.EndCommits(/*finish=*/false);
+  mount_->commits.EndCommits(Committer::Ending::kAtOnce);
   mount_ = nullptr;
   os_.Revive();
   os_.BeforeNext("CopyRange", [] { return -EIO; });
@@ -261,7 +261,7 @@ TEST_F(HalfNewTest, AMountThatCannotCompleteItTakesNothingOfTheFile) {
   Edit('Y');
   EXPECT_TRUE(mount_->commits.SyncCommits());
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
-  mount_->commits.EndCommits(/*finish=*/true);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   MountAgain();
   EXPECT_EQ(At(kEdited, id_), 'Y');
 }

@@ -24,6 +24,7 @@
 #include "fs/mount.h"
 #include "support/forwarding_os.h"
 #include "support/temp_dir.h"
+#include "support/waiting_threads.h"
 #include "support/xz_builder.h"
 
 namespace xzfs {
@@ -70,31 +71,6 @@ class HookedOs : public ForwardingOs {
   std::atomic<bool> dead_{false};
 };
 
-inline bool IsAsleep(const std::filesystem::path& task) {
-  std::ifstream file(task / "stat");
-  std::string stat;
-  std::getline(file, stat);
-  const size_t name_end = stat.rfind(')');
-  return name_end == std::string::npos || stat[name_end + 2] == 'S';
-}
-
-// Waits until every other thread waits for something: what was begun stands where it must wait.
-inline bool WaitUntilAllOthersWait() {
-  const std::string self = std::to_string(gettid());
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
-  while (std::chrono::steady_clock::now() < deadline) {
-    bool all = true;
-    for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
-      all = all && (task.path().filename() == self || IsAsleep(task.path()));
-    }
-    if (all) {
-      return true;
-    }
-    std::this_thread::yield();
-  }
-  return false;
-}
-
 template <class T>
 int CodeOf(const Result<T>& result) {
   return result ? 0 : result.error().code;
@@ -138,32 +114,31 @@ class CommitTest : public testing::Test {
     if (commit_.joinable()) {
       commit_.join();
     }
-    mount_->commits.EndCommits(/*finish=*/false);
+    mount_->commits.EndCommits(Committer::Ending::kAtOnce);
   }
 
   void Edit(char text = 'X', uint64_t offset = 12'345) { EditOn(*mount_, id_, text, offset); }
 
   static void EditOn(Mount& mount, NodeId id, char text, uint64_t offset) {
-    bool keep_cache = false;
-    auto file = mount.handles.Open(id, O_WRONLY, &keep_cache);
+    auto file = mount.handles.Open(id, O_WRONLY);
     ASSERT_TRUE(file) << file.error().message;
     const std::byte byte{static_cast<uint8_t>(text)};
-    ASSERT_TRUE(mount.writes.Write(**file, offset, {&byte, 1}));
-    mount.handles.Close(std::move(*file));
+    ASSERT_TRUE(mount.writes.Write(*file->file, offset, {&byte, 1}));
+    mount.handles.Close(std::move(file->file));
   }
 
   // The byte of the logical file at `offset`.
   char At(uint64_t offset, NodeId id) {
-    bool keep_cache = false;
-    auto file = mount_->handles.Open(id, O_RDONLY, &keep_cache);
+    auto file = mount_->handles.Open(id, O_RDONLY);
     EXPECT_TRUE(file) << file.error().message;
     std::vector<std::byte> buffer;
     std::vector<XzReader::Piece> lent;
-    const auto got = file ? mount_->reads.Read(**file, offset, 1, buffer, lent) : Result<size_t>(0);
+    const auto got =
+        file ? mount_->reads.Read(*file->file, offset, 1, buffer, lent) : Result<size_t>(0);
     EXPECT_TRUE(got) << got.error().message;
     const std::byte byte = lent.empty() ? buffer.at(0) : lent.at(0).bytes[0];
     lent.clear();
-    mount_->handles.Close(std::move(*file));
+    mount_->handles.Close(std::move(file->file));
     return static_cast<char>(byte);
   }
 

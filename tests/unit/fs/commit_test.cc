@@ -58,7 +58,7 @@ TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
   ASSERT_TRUE(now);
   EXPECT_EQ(At(1, now->node), 'c');
   EXPECT_EQ(At(2, now->node), 'O');
-  other->commits.EndCommits(/*finish=*/false);
+  other->commits.EndCommits(Committer::Ending::kAtOnce);
 }
 
 TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
@@ -80,16 +80,15 @@ TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
 
 // As through /proc/self/fd, or beside the removal.
 TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
-  bool keep_cache = false;
-  auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
+  auto reader = mount_->handles.Open(id_, O_RDONLY);
   ASSERT_TRUE(reader);
   ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
   Edit();
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(mount_->engine.stats.commits_failed.Get(), 0U);
-  mount_->handles.Close(std::move(*reader));
+  mount_->handles.Close(std::move(reader->file));
   mount_->tree.Forget(id_, 1);
-  mount_->commits.EndCommits(/*finish=*/true);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   Start();
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
@@ -97,12 +96,11 @@ TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
 
 // The kernel drops what it had to say of handles and forgotten files when a mount ends.
 TEST_F(CommitTest, AtTheEndNothingStaysOfRemovedFilesWhoseHandlesWereNeverReleased) {
-  bool keep_cache = false;
   Edit();
-  auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
+  auto reader = mount_->handles.Open(id_, O_RDONLY);
   ASSERT_TRUE(reader);
   ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
-  mount_->commits.EndCommits(/*finish=*/true);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
@@ -110,12 +108,11 @@ TEST_F(CommitTest, AtTheEndFilesAreCommittedWhoseWritersWereNeverReleased) {
   source_.Write("plain", std::string(10'000, 'p'));
   const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
-  bool keep_cache = false;
-  auto writer = mount_->handles.Open(plain->node, O_WRONLY, &keep_cache);
+  auto writer = mount_->handles.Open(plain->node, O_WRONLY);
   ASSERT_TRUE(writer);
   const std::byte byte{'X'};
-  ASSERT_TRUE(mount_->writes.Write(**writer, 1, {&byte, 1}));
-  mount_->commits.EndCommits(/*finish=*/true);
+  ASSERT_TRUE(mount_->writes.Write(*writer->file, 1, {&byte, 1}));
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   EXPECT_TRUE(std::filesystem::exists(source_.path() / "plain.xz"));
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
@@ -188,11 +185,10 @@ TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
 }
 
 TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
-  bool keep_cache = false;
-  auto reader = mount_->handles.Open(id_, O_RDONLY, &keep_cache);
+  auto reader = mount_->handles.Open(id_, O_RDONLY);
   ASSERT_TRUE(reader);
   ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
-  mount_->handles.Close(std::move(*reader));
+  mount_->handles.Close(std::move(reader->file));
   const auto link = mount_->lookups.Lookup(kRootNode, "link");
   ASSERT_TRUE(link) << link.error().message;
   EXPECT_EQ(link->node, id_);
@@ -216,7 +212,7 @@ TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
     return 0;
   });
   EXPECT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "moved", 0));
-  mount_->commits.EndCommits(/*finish=*/false);
+  mount_->commits.EndCommits(Committer::Ending::kAtOnce);
   commit_.join();
   EXPECT_FALSE(committed_) << "who waits is told that it's for the next mount";
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U);
@@ -225,25 +221,24 @@ TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
 }
 
 TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAnewWhenAllHaveClosedIt) {
-  bool keep_cache = false;
-  auto file = mount_->handles.Open(id_, O_RDWR, &keep_cache);
+  auto file = mount_->handles.Open(id_, O_RDWR);
   ASSERT_TRUE(file);
-  ASSERT_TRUE(mount_->writes.Write(**file, 12'345, BytesOf("X")));
+  ASSERT_TRUE(mount_->writes.Write(*file->file, 12'345, BytesOf("X")));
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN);
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN)
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN)
       << "who has it open is not told less";
   EXPECT_EQ(mount_->engine.stats.syncs_failed.Get(), 1U);
   (void)mount_->commits.SyncCommits();
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U) << "nothing rests on it";
-  mount_->handles.Close(std::move(*file));
+  mount_->handles.Close(std::move(file->file));
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 1U);
   EXPECT_EQ(At(12'345, id_), 'X');
-  file = mount_->handles.Open(id_, O_RDWR, &keep_cache);
+  file = mount_->handles.Open(id_, O_RDWR);
   ASSERT_TRUE(file);
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), 0);
-  mount_->handles.Close(std::move(*file));
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), 0);
+  mount_->handles.Close(std::move(file->file));
 }
 
 // What was noted of the removal is taken back: when somebody else removes the file later, its
@@ -278,7 +273,7 @@ TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFi
     removal.prepare();
     EXPECT_EQ(CodeOf(removal.run()), removal.code);
     os_.Die();
-    mount_->commits.EndCommits(/*finish=*/false);
+    mount_->commits.EndCommits(Committer::Ending::kAtOnce);
     mount_ = nullptr;
     os_.Revive();
     std::filesystem::remove(source_.path() / "compressed.xz");
@@ -293,14 +288,13 @@ TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenAllHaveClosedIt) {
   source_.Write("plain", std::string(10'000, 'p'));
   const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
-  bool keep_cache = false;
-  auto file = mount_->handles.Open(plain->node, O_RDWR, &keep_cache);
+  auto file = mount_->handles.Open(plain->node, O_RDWR);
   ASSERT_TRUE(file);
-  ASSERT_TRUE(mount_->writes.Write(**file, 0, BytesOf("X")));
+  ASSERT_TRUE(mount_->writes.Write(*file->file, 0, BytesOf("X")));
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN);
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync((*file)->id(), false)), ENOTCONN);
-  mount_->handles.Close(std::move(*file));
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN);
+  mount_->handles.Close(std::move(file->file));
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 1U);
   EXPECT_EQ(At(0, plain->node), 'X');

@@ -330,7 +330,7 @@ TEST_F(CommitterTest, TheEndCommitsWhatIsPendingButForWhatFails) {
   SetError(2, EIO);
   EXPECT_FALSE(committer->CommitNow(2, 1));
   committer->Add(1, 1);
-  committer->End(/*finish=*/true);
+  committer->End(Committer::Ending::kWhenDone);
   EXPECT_EQ(DoneOf(1), 1);
   EXPECT_EQ(committer->Pending(), std::vector<NodeId>{2});
   committer->Add(3, 1);
@@ -363,7 +363,7 @@ TEST_F(CommitterTest, ParkingEndsAnEndThatWaits) {
   committer.Add(1, 1);
   committer.Add(2, 1);
   entered.Wait();
-  std::thread end([&] { committer.End(/*finish=*/true); });
+  std::thread end([&] { committer.End(Committer::Ending::kWhenDone); });
   committer.Park();
   may_go.Open();
   end.join();

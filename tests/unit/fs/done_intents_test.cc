@@ -55,7 +55,7 @@ class DoneIntentsTest : public testing::Test {
     session_ = *Session::Create(Os::Real(), dir_.fd());
     const auto dir = std::make_shared<SharedDescriptor>(
         Descriptor(os_, os_.OpenBeneath(dir_.fd(), ".xzfs", O_RDONLY | O_DIRECTORY, 0)));
-    const auto name = session_->WriteIntent(Renames("a", "b"), /*durable=*/false);
+    const auto name = session_->WriteIntent(Renames("a", "b"));
     ASSERT_TRUE(name);
     intent_ = dir_.path() / ".xzfs" / session_->name() / *name;
     intents_.Add({session_, *name, {dir}, Renames("a", "b")});

@@ -13,13 +13,13 @@ namespace {
 class UnorderedOs : public ForwardingOs {
  public:
   bool KeepsOrder(int /*fd*/) override { return false; }
-  int Sync(int fd, bool only_data) override {
-    struct stat st = {};
-    if (fstat(fd, &st) == 0) {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      synced_.push_back(st.st_ino);
-    }
-    return ForwardingOs::Sync(fd, only_data);
+  int Sync(int fd) override {
+    Note(fd);
+    return ForwardingOs::Sync(fd);
+  }
+  int SyncData(int fd) override {
+    Note(fd);
+    return ForwardingOs::SyncData(fd);
   }
   std::vector<ino_t> TakeSynced() {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -30,6 +30,14 @@ class UnorderedOs : public ForwardingOs {
   int Before(std::string_view /*call*/, const std::string& /*name*/) override { return 0; }
 
  private:
+  void Note(int fd) {
+    struct stat st = {};
+    if (fstat(fd, &st) == 0) {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      synced_.push_back(st.st_ino);
+    }
+  }
+
   std::mutex mutex_;
   std::vector<ino_t> synced_;
 };
@@ -52,12 +60,11 @@ class NameOrderTest : public CommitTest {
   }
   // What a sync of the file syncs, in order.
   std::vector<ino_t> Sync(NodeId id) {
-    bool keep_cache = false;
-    auto file = mount_->handles.Open(id, O_RDONLY, &keep_cache);
+    auto file = mount_->handles.Open(id, O_RDONLY);
     EXPECT_TRUE(file);
     unordered_.TakeSynced();
-    EXPECT_TRUE(mount_->syncs.Sync((*file)->id(), /*only_data=*/false));
-    mount_->handles.Close(std::move(*file));
+    EXPECT_TRUE(mount_->syncs.Sync(file->file->id(), /*only_data=*/false));
+    mount_->handles.Close(std::move(file->file));
     return unordered_.TakeSynced();
   }
 

@@ -61,7 +61,7 @@ class PutAsideTest : public CommitTest {
   }
 
   void Restart() {
-    mount_->commits.EndCommits(/*finish=*/false);
+    mount_->commits.EndCommits(Committer::Ending::kAtOnce);
     mount_ = nullptr;
     os_.Revive();
     os_.BeforeNext({}, nullptr);
@@ -194,7 +194,7 @@ class HalfOverwrittenTest : public CommitTest {
     });
     EXPECT_FALSE(mount_->commits.SyncCommits());
     os_.Die();
-    mount_->commits.EndCommits(/*finish=*/false);
+    mount_->commits.EndCommits(Committer::Ending::kAtOnce);
     mount_ = nullptr;
     os_.Revive();
   }
@@ -238,7 +238,7 @@ TEST_F(HalfOverwrittenTest, OfOneThatWasRemovedTheNewContentIsKept) {
   }
   EXPECT_EQ(kept, 1U);
   // And not said again at each mount.
-  mount_->commits.EndCommits(/*finish=*/true);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   mount_ = nullptr;
   Start();
   for (const auto& item : std::filesystem::recursive_directory_iterator(source_.path() / ".xzfs")) {

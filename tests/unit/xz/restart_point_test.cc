@@ -48,7 +48,7 @@ struct Stored {
 class RestartPointTest : public testing::TestWithParam<std::tuple<const char*, uint8_t>> {};
 
 // Points at random positions, the start and the end among them, put back in random order, with
-// random steps from each, and with the decoder asleep in between.
+// random steps from each, and with the memory freed in between.
 TEST_P(RestartPointTest, DecodingGoesOnFromAnyOfThemAndTheCheckHolds) {
   const auto& [filters, check] = GetParam();
   const std::string plain = SomeText(400000);
@@ -70,7 +70,7 @@ TEST_P(RestartPointTest, DecodingGoesOnFromAnyOfThemAndTheCheckHolds) {
   for (int i = 0; i < 60; ++i) {
     const Point& point = points[random() % points.size()];
     if (i % 3 == 0) {
-      decoder->Sleep();
+      decoder->FreeMemory();
     }
     Restore(*decoder, point);
     ASSERT_EQ(decoder->position(), point.mark.position);
@@ -176,7 +176,7 @@ TEST(RestartPointsTest, LegacyFormatsHaveNone) {
   const BlockIndex index = ReadIndex(file, Format::kLzip).value();
   const auto decoder = BlockDecoder::Open(file, index, index.Block(0), kTestMemoryLimit).value();
   EXPECT_TRUE(decoder->dictionary().empty());
-  decoder->Sleep();
+  decoder->FreeMemory();
   std::string out(50000, 0);
   EXPECT_TRUE(Decode(*decoder, file, out));
 }

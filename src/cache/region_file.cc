@@ -1,9 +1,9 @@
 // Regions are whole pages, first fit. Nothing is given back to the disk while anything is used:
-// bookmarks come and go all the time, and to overwrite a page costs less than to get a new one.
+// regions come and go all the time, and to overwrite a page costs less than to get a new one.
 //
 // A region belongs to whoever allocated it until it's freed, so it's written and read without the
 // lock.
-#include "cache/restart_file.h"
+#include "cache/region_file.h"
 
 #include <fcntl.h>
 #include <sys/types.h>
@@ -18,7 +18,7 @@
 
 namespace xzfs {
 
-UniqueFd RestartFile::OpenIn(const std::string& folder) {
+UniqueFd RegionFile::OpenIn(const std::string& folder) {
   UniqueFd file(open(folder.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600));
   if (!file.valid()) {
     // Not every file system has files without a name.
@@ -31,10 +31,10 @@ UniqueFd RestartFile::OpenIn(const std::string& folder) {
   return file;
 }
 
-RestartFile::RestartFile(UniqueFd file, uint64_t limit_bytes)
+RegionFile::RegionFile(UniqueFd file, uint64_t limit_bytes)
     : file_(std::move(file)), limit_bytes_(file_.valid() ? limit_bytes : 0) {}
 
-std::optional<RestartFile::Region> RestartFile::Allocate(uint64_t bytes) {
+std::optional<RegionFile::Region> RegionFile::Allocate(uint64_t bytes) {
   MutexLock lock(mutex_);
   if (refused_) {
     return std::nullopt;
@@ -58,7 +58,7 @@ std::optional<RestartFile::Region> RestartFile::Allocate(uint64_t bytes) {
   return region;
 }
 
-std::optional<RestartFile::Region> RestartFile::Write(std::span<const std::byte> bytes) {
+std::optional<RegionFile::Region> RegionFile::Write(std::span<const std::byte> bytes) {
   const std::optional<Region> region = Allocate(RoundUp(bytes.size(), kPageBytes));
   if (!region) {
     return std::nullopt;
@@ -80,7 +80,7 @@ std::optional<RestartFile::Region> RestartFile::Write(std::span<const std::byte>
   return region;
 }
 
-bool RestartFile::Read(const Region& region, std::span<std::byte> out) const {
+bool RegionFile::Read(const Region& region, std::span<std::byte> out) const {
   for (uint64_t at = region.offset; !out.empty();) {
     const ssize_t got = pread(file_.get(), out.data(), out.size(), static_cast<off_t>(at));
     if (got < 0 && errno == EINTR) {
@@ -95,13 +95,13 @@ bool RestartFile::Read(const Region& region, std::span<std::byte> out) const {
   return true;
 }
 
-void RestartFile::Free(const Region& region) {
+void RegionFile::Free(const Region& region) {
   MutexLock lock(mutex_);
   refused_ = false;
   Release(region);
 }
 
-void RestartFile::Release(const Region& region) {
+void RegionFile::Release(const Region& region) {
   uint64_t begin = region.offset;
   uint64_t end = region.offset + region.bytes;
   auto after = free_.lower_bound(begin);

@@ -1,4 +1,4 @@
-#include "cache/block_cache.h"
+#include "cache/unit_cache.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@ namespace {
 constexpr size_t kUnit = 1000;
 
 // A cache for ten units of kUnit bytes.
-class BlockCacheTest : public testing::Test {
+class UnitCacheTest : public testing::Test {
  protected:
   Result<UnitPtr> Load(uint64_t offset, bool new_visit = true) {
     return cache_.Get({1, offset}, {new_visit, 0}, [&](const auto&) -> Result<UnitPtr> {
@@ -45,11 +45,11 @@ class BlockCacheTest : public testing::Test {
 
   Stats stats_;
   MemoryBudget budget_{10 * kUnit};
-  BlockCache cache_{budget_, stats_};
+  UnitCache cache_{budget_, stats_};
   std::atomic<int> loads_{0};
 };
 
-TEST_F(BlockCacheTest, DecodesAUnitOnceForRepeatedReads) {
+TEST_F(UnitCacheTest, DecodesAUnitOnceForRepeatedReads) {
   ASSERT_TRUE(Load(7));
   const auto again = Load(7);
   ASSERT_TRUE(again);
@@ -59,7 +59,7 @@ TEST_F(BlockCacheTest, DecodesAUnitOnceForRepeatedReads) {
   EXPECT_EQ(stats_.cache_misses.Get(), 1u);
 }
 
-TEST_F(BlockCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
+TEST_F(UnitCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
   ASSERT_TRUE(HandOver(7, kUnit / 2));
   EXPECT_TRUE(cache_.Contains({1, 7}));
   ASSERT_TRUE(HandOver(7, kUnit / 2));
@@ -70,7 +70,7 @@ TEST_F(BlockCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
   EXPECT_EQ(stats_.evictions.Get(), 0u);
 }
 
-TEST_F(BlockCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItIsAskedFor) {
+TEST_F(UnitCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItIsAskedFor) {
   ASSERT_TRUE(HandOver(7, kUnit));
   ASSERT_TRUE(HandOver(8, kUnit));
   LoadAhead(7);
@@ -83,19 +83,19 @@ TEST_F(BlockCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItIsAskedFor) 
   EXPECT_TRUE(cache_.Contains({1, 7}));
 }
 
-TEST_F(BlockCacheTest, AReleasedUnitIsNotDecodedAhead) {
+TEST_F(UnitCacheTest, AReleasedUnitIsNotDecodedAhead) {
   LoadAhead(7);
-  cache_.Release({1, 7});
+  cache_.NoteHandedOver({1, 7});
   EXPECT_FALSE(cache_.Contains({1, 7}));
   EXPECT_EQ(budget_.used(), 0u);
   LoadAhead(7);
   EXPECT_FALSE(cache_.Contains({1, 7}));
 }
 
-TEST_F(BlockCacheTest, AUnitThatIsReleasedBeforeItsLoadEndsIsNotKept) {
+TEST_F(UnitCacheTest, AUnitThatIsReleasedBeforeItsLoadEndsIsNotKept) {
   ASSERT_TRUE(cache_.Get({1, 7}, {true, 0}, [&](const auto&) -> Result<UnitPtr> {
     UnitPtr unit = Make(7);
-    cache_.Release({1, 7});
+    cache_.NoteHandedOver({1, 7});
     return unit;
   }));
   EXPECT_FALSE(cache_.Contains({1, 7}));
@@ -103,7 +103,7 @@ TEST_F(BlockCacheTest, AUnitThatIsReleasedBeforeItsLoadEndsIsNotKept) {
   EXPECT_EQ(budget_.used(), 0u);
 }
 
-TEST_F(BlockCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
+TEST_F(UnitCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
   ASSERT_TRUE(HandOver(7, kUnit));
   EXPECT_FALSE(cache_.Contains({1, 7}));
   LoadAhead(8);
@@ -113,13 +113,13 @@ TEST_F(BlockCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
   EXPECT_EQ(stats_.ahead_useful.Get(), 1u);
 }
 
-TEST_F(BlockCacheTest, AUnitThatIsReadPastTheKernelIsKept) {
+TEST_F(UnitCacheTest, AUnitThatIsReadPastTheKernelIsKept) {
   ASSERT_TRUE(Load(7));
   ASSERT_TRUE(Load(7));
   EXPECT_TRUE(cache_.Contains({1, 7}));
 }
 
-TEST_F(BlockCacheTest, OfAFileThatIsDroppedNothingStaysAndAllOfOthers) {
+TEST_F(UnitCacheTest, OfAFileThatIsDroppedNothingStaysAndAllOfOthers) {
   const UnitKey other{2, 0};
   cache_.Insert(other, Make(0));
   for (const uint64_t offset : {0U, 1000U, 2000U}) {
@@ -134,7 +134,7 @@ TEST_F(BlockCacheTest, OfAFileThatIsDroppedNothingStaysAndAllOfOthers) {
   cache_.DropFile(3);
 }
 
-TEST_F(BlockCacheTest, StaysWithinTheBudget) {
+TEST_F(UnitCacheTest, StaysWithinTheBudget) {
   for (uint64_t offset = 0; offset < 100; ++offset) {
     ASSERT_TRUE(Load(offset));
     EXPECT_LE(budget_.used(), budget_.total());
@@ -143,7 +143,7 @@ TEST_F(BlockCacheTest, StaysWithinTheBudget) {
   EXPECT_EQ(stats_.evictions.Get(), 90u);
 }
 
-TEST_F(BlockCacheTest, EvictedUnitStaysReadableAndChargedWhilePinned) {
+TEST_F(UnitCacheTest, EvictedUnitStaysReadableAndChargedWhilePinned) {
   const auto pinned = Load(0);
   ASSERT_TRUE(pinned);
   for (uint64_t offset = 1; offset < 50; ++offset) {
@@ -153,7 +153,7 @@ TEST_F(BlockCacheTest, EvictedUnitStaysReadableAndChargedWhilePinned) {
   EXPECT_TRUE(cache_.Contains({1, 0})) << "dropping a pinned unit frees nothing";
 }
 
-TEST_F(BlockCacheTest, AScanDoesNotFlushWhatWasVisitedTwice) {
+TEST_F(UnitCacheTest, AScanDoesNotFlushWhatWasVisitedTwice) {
   for (int visit = 0; visit < 2; ++visit) {
     for (uint64_t offset = 0; offset < 4; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -168,7 +168,7 @@ TEST_F(BlockCacheTest, AScanDoesNotFlushWhatWasVisitedTwice) {
   }
 }
 
-TEST_F(BlockCacheTest, ManyPiecesOfOnePassAreOneVisit) {
+TEST_F(UnitCacheTest, ManyPiecesOfOnePassAreOneVisit) {
   for (uint64_t offset = 0; offset < 4; ++offset) {
     for (int piece = 0; piece < 8; ++piece) {
       ASSERT_TRUE(Load(offset, /*new_visit=*/piece == 0));
@@ -182,7 +182,7 @@ TEST_F(BlockCacheTest, ManyPiecesOfOnePassAreOneVisit) {
   }
 }
 
-TEST_F(BlockCacheTest, TheFirstVisitCountsOnceInWhateverOrderItsPiecesArrive) {
+TEST_F(UnitCacheTest, TheFirstVisitCountsOnceInWhateverOrderItsPiecesArrive) {
   for (uint64_t offset = 0; offset < 4; ++offset) {
     LoadAhead(offset);
     ASSERT_TRUE(Load(offset, /*new_visit=*/false)) << "the second piece is served first";
@@ -196,7 +196,7 @@ TEST_F(BlockCacheTest, TheFirstVisitCountsOnceInWhateverOrderItsPiecesArrive) {
   }
 }
 
-TEST_F(BlockCacheTest, WhatIsReadAgainCannotTakeMoreThanHalf) {
+TEST_F(UnitCacheTest, WhatIsReadAgainCannotTakeMoreThanHalf) {
   for (int visit = 0; visit < 3; ++visit) {
     for (uint64_t offset = 0; offset < 10; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -212,7 +212,7 @@ TEST_F(BlockCacheTest, WhatIsReadAgainCannotTakeMoreThanHalf) {
   EXPECT_EQ(left, 5);
 }
 
-TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
+TEST_F(UnitCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
   constexpr int kReaders = 8;
   std::latch loading(1);
   std::latch go_on(1);
@@ -243,7 +243,7 @@ TEST_F(BlockCacheTest, ConcurrentReadersOfOneUnitDecodeItOnce) {
   EXPECT_EQ(loads_, 1);
 }
 
-TEST_F(BlockCacheTest, WaitersGetTheErrorAndItIsNotKept) {
+TEST_F(UnitCacheTest, WaitersGetTheErrorAndItIsNotKept) {
   const auto failed = cache_.Get(
       {1, 3}, {true, 0}, [](const auto&) -> Result<UnitPtr> { return Fail(EIO, "broken"); });
   ASSERT_FALSE(failed);
@@ -251,7 +251,7 @@ TEST_F(BlockCacheTest, WaitersGetTheErrorAndItIsNotKept) {
   EXPECT_TRUE(Load(3));
 }
 
-TEST_F(BlockCacheTest, ALoaderThatRunsOutOfMemoryIsAnErrorNotAHang) {
+TEST_F(UnitCacheTest, ALoaderThatRunsOutOfMemoryIsAnErrorNotAHang) {
   const auto failed =
       cache_.Get({1, 3}, {true, 0}, [](const auto&) -> Result<UnitPtr> { throw std::bad_alloc(); });
   ASSERT_FALSE(failed);
@@ -259,7 +259,7 @@ TEST_F(BlockCacheTest, ALoaderThatRunsOutOfMemoryIsAnErrorNotAHang) {
   EXPECT_TRUE(Load(3));
 }
 
-TEST_F(BlockCacheTest, AFailedDecodeAheadNeverReachesAReader) {
+TEST_F(UnitCacheTest, AFailedDecodeAheadNeverReachesAReader) {
   std::latch loading(1);
   std::latch go_on(1);
   std::thread ahead([&] {
@@ -282,7 +282,7 @@ TEST_F(BlockCacheTest, AFailedDecodeAheadNeverReachesAReader) {
   EXPECT_EQ(loads_, 1);
 }
 
-TEST_F(BlockCacheTest, DecodeAheadThatIsReadIsUseful) {
+TEST_F(UnitCacheTest, DecodeAheadThatIsReadIsUseful) {
   LoadAhead(1);
   ASSERT_TRUE(Load(1));
   EXPECT_EQ(loads_, 0);
@@ -290,14 +290,14 @@ TEST_F(BlockCacheTest, DecodeAheadThatIsReadIsUseful) {
   EXPECT_EQ(stats_.ahead_wasted.Get(), 0u);
 }
 
-TEST_F(BlockCacheTest, DecodeAheadHoldsAtMostAQuarterOfTheBudget) {
+TEST_F(UnitCacheTest, DecodeAheadHoldsAtMostAQuarterOfTheBudget) {
   for (uint64_t offset = 0; offset < 10; ++offset) {
     LoadAhead(offset);
   }
   EXPECT_EQ(budget_.used(), 2 * kUnit);
 }
 
-TEST_F(BlockCacheTest, DecodeAheadDoesNotEvictWhatIsReadAgain) {
+TEST_F(UnitCacheTest, DecodeAheadDoesNotEvictWhatIsReadAgain) {
   for (int visit = 0; visit < 2; ++visit) {
     for (uint64_t offset = 0; offset < 5; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -308,7 +308,7 @@ TEST_F(BlockCacheTest, DecodeAheadDoesNotEvictWhatIsReadAgain) {
   EXPECT_FALSE(cache_.Contains({1, 100}));
 }
 
-TEST_F(BlockCacheTest, DecodeAheadForAReaderWhoLeftMakesRoomForOthers) {
+TEST_F(UnitCacheTest, DecodeAheadForAReaderWhoLeftMakesRoomForOthers) {
   LoadAhead(0);
   LoadAhead(1);
   LoadAhead(2);
@@ -324,26 +324,26 @@ TEST_F(BlockCacheTest, DecodeAheadForAReaderWhoLeftMakesRoomForOthers) {
   EXPECT_EQ(stats_.ahead_wasted.Get(), 1u);
 }
 
-TEST_F(BlockCacheTest, DecodersCannotPushOutTheLastQuarter) {
+TEST_F(UnitCacheTest, DecodersCannotPushOutTheLastQuarter) {
   for (uint64_t offset = 0; offset < 10; ++offset) {
     ASSERT_TRUE(Load(offset));
   }
-  const MemoryCharge decoder = cache_.Reserve(50 * kUnit);
+  const MemoryCharge decoder = budget_.Reserve(50 * kUnit);
   EXPECT_EQ(stats_.evictions.Get(), 8u);
   ASSERT_TRUE(Load(20));
   EXPECT_TRUE(cache_.Contains({1, 20}));
 }
 
-TEST_F(BlockCacheTest, ReservingForOthersEvictsUnits) {
+TEST_F(UnitCacheTest, ReservingForOthersEvictsUnits) {
   for (uint64_t offset = 0; offset < 10; ++offset) {
     ASSERT_TRUE(Load(offset));
   }
-  const MemoryCharge decoder = cache_.Reserve(4 * kUnit);
+  const MemoryCharge decoder = budget_.Reserve(4 * kUnit);
   EXPECT_EQ(budget_.used(), budget_.total());
   EXPECT_EQ(stats_.evictions.Get(), 4u);
 }
 
-TEST_F(BlockCacheTest, ManyThreadsOnFewUnitsGetRightBytesWithinTheBudget) {
+TEST_F(UnitCacheTest, ManyThreadsOnFewUnitsGetRightBytesWithinTheBudget) {
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
   for (unsigned t = 0; t < 4; ++t) {

@@ -1,4 +1,4 @@
-// The part of the restart points for which there is no memory.
+// A temporary file, in regions: for the bytes for which there is no memory.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ namespace xzfs {
 
 // Hands out regions of a temporary file. The file grows as it's needed, up to a limit; what was
 // freed is used again, and when nothing is used the file is empty. Thread-safe.
-class RestartFile {
+class RegionFile {
  public:
   struct Region {
     uint64_t offset = 0;
@@ -27,7 +27,7 @@ class RestartFile {
   static UniqueFd OpenIn(const std::string& folder);
 
   // `file` may be invalid and `limit_bytes` 0: then there is no room.
-  RestartFile(UniqueFd file, uint64_t limit_bytes);
+  RegionFile(UniqueFd file, uint64_t limit_bytes);
 
   // Keeps a copy of `bytes`. Nullopt if there is no room; a failure to write, of whatever kind, is
   // no room either, until something is freed. Blocks: on I/O.

@@ -2,7 +2,7 @@
 // are large enough to hold a large Index are read by a few threads at once, each within the limit.
 // A legacy file may have to be decoded as a whole for its size: one at a time, so that a folder
 // full of them costs one core.
-#include "cache/xz_file_table.h"
+#include "cache/index_cache.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -33,55 +33,60 @@ constexpr unsigned kLargeReads = 4;
 constexpr uint64_t kCheapIndexBytes = 16 << 10;
 
 // A legacy file may have to be decoded as a whole.
-bool IsExpensive(const XzFile& file) {
-  return file.index().format() != Format::kXz || file.index().memory_bytes() > kCheapIndexBytes;
+bool IsExpensive(const LoadedIndex& loaded) {
+  return loaded.index().format() != Format::kXz || loaded.index().memory_bytes() > kCheapIndexBytes;
+}
+
+// `id`: 0 if any will do.
+LoadedIndexPtr WithId(const LoadedIndexPtr& loaded, uint64_t id) {
+  return id == 0 || loaded->id() == id ? loaded : std::make_shared<const LoadedIndex>(id, *loaded);
 }
 
 }  // namespace
 
-XzFileTable::XzFileTable(BlockCache& cache, std::optional<uint64_t> memory_limit_bytes)
-    : cache_(cache),
+IndexCache::IndexCache(MemoryBudget& budget, std::optional<uint64_t> memory_limit_bytes)
+    : budget_(budget),
       limits_{.memory_bytes = memory_limit_bytes.value_or(
-                  std::max<uint64_t>(kLeastIndexLimit, cache.budget().total() / 4))},
+                  std::max<uint64_t>(kLeastIndexLimit, budget.total() / 4))},
       legacy_limits_{.memory_bytes = memory_limit_bytes.value_or(
                          std::max(limits_.memory_bytes, kLeastLegacyLimit))},
       large_reads_(kLargeReads),
       legacy_reads_(1) {}
 
-Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format format, uint64_t id,
-                                              const RandomAccessFile& stored,
-                                              const std::function<std::string()>& name) {
+Result<LoadedIndexPtr> IndexCache::Get(const Identity& identity, Format format, uint64_t id,
+                                       const RandomAccessFile& stored,
+                                       const std::function<std::string()>& name) {
   return Get(identity, format, id, stored, name, Keep::kAlways);
 }
 
-Result<XzFileTable::FilePtr> XzFileTable::Look(const Identity& identity, Format format,
-                                               const RandomAccessFile& stored,
-                                               const std::function<std::string()>& name) {
+Result<LoadedIndexPtr> IndexCache::Look(const Identity& identity, Format format,
+                                        const RandomAccessFile& stored,
+                                        const std::function<std::string()>& name) {
   return Get(identity, format, 0, stored, name, Keep::kIfExpensive);
 }
 
-Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format format, uint64_t id,
-                                              const RandomAccessFile& stored,
-                                              const std::function<std::string()>& name, Keep keep) {
+Result<LoadedIndexPtr> IndexCache::Get(const Identity& identity, Format format, uint64_t id,
+                                       const RandomAccessFile& stored,
+                                       const std::function<std::string()>& name, Keep keep) {
   const Key key{identity, format};
   std::shared_ptr<Flight> flight;
   {
     MutexLock lock(mutex_);
     if (const auto it = by_key_.find(key); it != by_key_.end()) {
-      files_.splice(files_.begin(), files_, it->second);
-      return it->second->file;
+      indexes_.splice(indexes_.begin(), indexes_, it->second);
+      return WithId(it->second->loaded, id);
     }
     if (const auto it = flights_.find(key); it != flights_.end()) {
       flight = it->second;
       while (!flight->done) {
         flight->finished.Wait(mutex_);
       }
-      return flight->result;
+      return flight->result ? Result<LoadedIndexPtr>(WithId(*flight->result, id)) : flight->result;
     }
     flight = std::make_shared<Flight>();
     flights_.emplace(key, flight);
   }
-  Result<FilePtr> result = nullptr;
+  Result<LoadedIndexPtr> result = nullptr;
   try {
     result = Read(format, id != 0 ? id : NewId(), stored, name);
   } catch (const std::bad_alloc&) {
@@ -100,43 +105,42 @@ Result<XzFileTable::FilePtr> XzFileTable::Get(const Identity& identity, Format f
   return result;
 }
 
-Result<XzFileTable::FilePtr> XzFileTable::Read(Format format, uint64_t id,
-                                               const RandomAccessFile& stored,
-                                               const std::function<std::string()>& name) {
-  std::optional<DecodeSlots::Hold> turn;
+Result<LoadedIndexPtr> IndexCache::Read(Format format, uint64_t id, const RandomAccessFile& stored,
+                                        const std::function<std::string()>& name) {
+  std::optional<Turns::Hold> turn;
   if (format != Format::kXz) {
-    turn.emplace(legacy_reads_, DecodeSlots::Priority::kReader);
+    turn.emplace(legacy_reads_, Turns::Priority::kHigh);
   } else if (stored.size() > kLargeFileBytes) {
-    turn.emplace(large_reads_, DecodeSlots::Priority::kReader);
+    turn.emplace(large_reads_, Turns::Priority::kHigh);
   }
   const BlockIndex::Limits& limits = format == Format::kXz ? limits_ : legacy_limits_;
   XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits));
   std::string log_name = name();
   const size_t bytes = index.memory_bytes() + log_name.capacity() + kBytesPerFile;
-  MemoryCharge charge = cache_.Reserve(bytes);
-  return std::make_shared<const XzFile>(id, std::move(log_name), std::move(index),
-                                        std::move(charge));
+  MemoryCharge charge = budget_.Reserve(bytes);
+  return std::make_shared<const LoadedIndex>(id, std::move(log_name), std::move(index),
+                                             std::move(charge));
 }
 
-void XzFileTable::Drop(const Identity& identity, Format format) {
+void IndexCache::Drop(const Identity& identity, Format format) {
   std::list<Entry> dropped;  // freed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = by_key_.find(Key{identity, format}); it != by_key_.end()) {
     bytes_ -= it->second->bytes;
-    dropped.splice(dropped.end(), files_, it->second);
+    dropped.splice(dropped.end(), indexes_, it->second);
     by_key_.erase(it);
   }
 }
 
-void XzFileTable::Add(const Key& key, const FilePtr& file, std::list<Entry>& dropped) {
-  files_.push_front(Entry{key, file, file->charged_bytes()});
-  by_key_.emplace(key, files_.begin());
-  bytes_ += files_.front().bytes;
-  while (bytes_ > cache_.budget().total() / 8 && files_.size() > 1) {
-    const auto oldest = std::prev(files_.end());
+void IndexCache::Add(const Key& key, const LoadedIndexPtr& loaded, std::list<Entry>& dropped) {
+  indexes_.push_front(Entry{key, loaded, loaded->charged_bytes()});
+  by_key_.emplace(key, indexes_.begin());
+  bytes_ += indexes_.front().bytes;
+  while (bytes_ > budget_.total() / 8 && indexes_.size() > 1) {
+    const auto oldest = std::prev(indexes_.end());
     bytes_ -= oldest->bytes;
     by_key_.erase(oldest->key);
-    dropped.splice(dropped.end(), files_, oldest);
+    dropped.splice(dropped.end(), indexes_, oldest);
   }
 }
 

@@ -28,14 +28,14 @@ struct Sizes {
   const char* filters;
 };
 
-class GiantBlockTest : public testing::Test {
+class SharedGiantBlockTest : public testing::Test {
  protected:
   static const std::string& Plain() {
     static const std::string plain = SomeText(kSlices * kMiB - 321);
     return plain;
   }
 
-  explicit GiantBlockTest(Sizes sizes = {16, 0, "lzma2:preset=0,dict=64KiB"})
+  explicit SharedGiantBlockTest(Sizes sizes = {16, 0, "lzma2:preset=0,dict=64KiB"})
       : engine_({.budget_bytes = sizes.budget_mib * kMiB,
                  .threads = 2,
                  .whole_block_bytes = 64 * 1024,
@@ -71,7 +71,7 @@ class GiantBlockTest : public testing::Test {
   const std::shared_ptr<MemFile> stored_;
 };
 
-TEST_F(GiantBlockTest, RandomReadsGoBackToTheNearestPoint) {
+TEST_F(SharedGiantBlockTest, RandomReadsGoBackToTheNearestPoint) {
   const auto reader = Reader();
   ASSERT_TRUE(Reads(*reader, Plain().size() - 1000));
   EXPECT_EQ(Restarts(), 1u);
@@ -89,7 +89,7 @@ TEST_F(GiantBlockTest, RandomReadsGoBackToTheNearestPoint) {
   EXPECT_LE(engine_.budget.peak(), engine_.budget.total());
 }
 
-TEST_F(GiantBlockTest, ReadingInOrderSavesHardlyAny) {
+TEST_F(SharedGiantBlockTest, ReadingInOrderSavesHardlyAny) {
   const auto reader = Reader();
   for (size_t slice = 0; slice < kSlices; ++slice) {
     ASSERT_TRUE(Reads(*reader, slice * kMiB));
@@ -135,7 +135,7 @@ class GatedFile : public RandomAccessFile {
   bool open_ = true;
 };
 
-TEST_F(GiantBlockTest, WhatIsPlannedWhileTheDecoderIsAtWorkIsDecodedAheadAllTheSame) {
+TEST_F(SharedGiantBlockTest, WhatIsPlannedWhileTheDecoderIsAtWorkIsDecodedAheadAllTheSame) {
   ReadEngine engine({.budget_bytes = 128 * kMiB, .threads = 2, .whole_block_bytes = 64 * 1024});
   engine.Start();
   const auto gate = std::make_shared<GatedFile>(stored_);
@@ -160,7 +160,7 @@ TEST_F(GiantBlockTest, WhatIsPlannedWhileTheDecoderIsAtWorkIsDecodedAheadAllTheS
   EXPECT_EQ(engine.stats.cache_misses.Get(), misses);
 }
 
-TEST_F(GiantBlockTest, TheCheckAtTheEndStillCatchesDamageAfterGoingBack) {
+TEST_F(SharedGiantBlockTest, TheCheckAtTheEndStillCatchesDamageAfterGoingBack) {
   XzBuilder builder;
   builder.AddStream(Plain(), Plain().size(), kCheckCrc64, {.filters = "lzma2:preset=0"});
   std::string wrong = builder.bytes();
@@ -178,7 +178,7 @@ TEST_F(GiantBlockTest, TheCheckAtTheEndStillCatchesDamageAfterGoingBack) {
   EXPECT_FALSE(reader->ReadAt(9 * kMiB, out)) << "nothing of the Block is to be trusted";
 }
 
-TEST_F(GiantBlockTest, AfterAFailureOfTheSourceItsPointsAreStillGood) {
+TEST_F(SharedGiantBlockTest, AfterAFailureOfTheSourceItsPointsAreStillGood) {
   const auto reader = Reader();
   ASSERT_TRUE(Reads(*reader, 20 * kMiB));
   stored_->FailAfter(1, EIO);
@@ -192,7 +192,7 @@ TEST_F(GiantBlockTest, AfterAFailureOfTheSourceItsPointsAreStillGood) {
 }
 
 // Two who read in order, far apart, and one who reads at random.
-TEST_F(GiantBlockTest, ReadersWhoShareItDoNotMakeEachOtherBeginAgain) {
+TEST_F(SharedGiantBlockTest, ReadersWhoShareItDoNotMakeEachOtherBeginAgain) {
   const auto first = Reader();
   const auto second = Reader();
   const auto random_reader = Reader();
@@ -209,7 +209,7 @@ TEST_F(GiantBlockTest, ReadersWhoShareItDoNotMakeEachOtherBeginAgain) {
   EXPECT_LE(engine_.stats.decoded_bytes.Get(), (40 + 18 + 18 + 18 * 5 + 10) * kMiB);
 }
 
-TEST_F(GiantBlockTest, ManyThreadsReadRightBytesAndBeginAsOftenAsThereAreHomes) {
+TEST_F(SharedGiantBlockTest, ManyThreadsReadRightBytesAndBeginAsOftenAsThereAreDecoders) {
   engine_.Start();
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
@@ -235,12 +235,12 @@ TEST_F(GiantBlockTest, ManyThreadsReadRightBytesAndBeginAsOftenAsThereAreHomes) 
 }
 
 // Too little memory for even one dictionary in a quarter of the budget: all is in the file.
-class GiantBlockInFileTest : public GiantBlockTest {
+class SharedGiantBlockInFileTest : public SharedGiantBlockTest {
  protected:
-  GiantBlockInFileTest() : GiantBlockTest({8, 256, "lzma2:preset=0,dict=4MiB"}) {}
+  SharedGiantBlockInFileTest() : SharedGiantBlockTest({8, 256, "lzma2:preset=0,dict=4MiB"}) {}
 };
 
-TEST_F(GiantBlockInFileTest, PointsGoToTheFile) {
+TEST_F(SharedGiantBlockInFileTest, PointsGoToTheFile) {
   const auto reader = Reader();
   ASSERT_TRUE(Reads(*reader, Plain().size() - 1000));
   ReadAtRandom(*reader, 40, 1);
@@ -251,7 +251,7 @@ TEST_F(GiantBlockInFileTest, PointsGoToTheFile) {
 }
 
 // One decoder of 4 MiB fits into three quarters of 8 MiB.
-TEST_F(GiantBlockInFileTest, DecodersThatDoNotFitSleepAndGoOnWhereTheyWere) {
+TEST_F(SharedGiantBlockInFileTest, DecodersThatDoNotFitFreeTheirMemoryAndGoOnWhereTheyWere) {
   std::vector<std::unique_ptr<XzReader>> readers;
   for (int i = 0; i < 5; ++i) {
     readers.push_back(MakeReader(engine_, stored_, Plain().size(), NewIdentity()));
@@ -267,7 +267,7 @@ TEST_F(GiantBlockInFileTest, DecodersThatDoNotFitSleepAndGoOnWhereTheyWere) {
   EXPECT_LE(engine_.budget.peak(), engine_.budget.total() + kMiB);
 }
 
-TEST_F(GiantBlockInFileTest, PlacesOfReadersThatAreGoneAreFreed) {
+TEST_F(SharedGiantBlockInFileTest, PlacesOfReadersThatAreGoneAreFreed) {
   {
     const auto one = Reader();
     const auto other = MakeReader(engine_, stored_, Plain().size(), NewIdentity());
@@ -281,12 +281,12 @@ TEST_F(GiantBlockInFileTest, PlacesOfReadersThatAreGoneAreFreed) {
 }
 
 // Room for three dictionaries, where the Block would have nine.
-class GiantBlockFullFileTest : public GiantBlockTest {
+class SharedGiantBlockFullFileTest : public SharedGiantBlockTest {
  protected:
-  GiantBlockFullFileTest() : GiantBlockTest({8, 13, "lzma2:preset=0,dict=4MiB"}) {}
+  SharedGiantBlockFullFileTest() : SharedGiantBlockTest({8, 13, "lzma2:preset=0,dict=4MiB"}) {}
 };
 
-TEST_F(GiantBlockFullFileTest, AFullFileMeansFewerPoints) {
+TEST_F(SharedGiantBlockFullFileTest, AFullFileMeansFewerPoints) {
   const auto reader = Reader();
   ASSERT_TRUE(Reads(*reader, Plain().size() - 1000));
   ReadAtRandom(*reader, 40, 1);
@@ -298,13 +298,13 @@ TEST_F(GiantBlockFullFileTest, AFullFileMeansFewerPoints) {
 }
 
 // No temporary file can be made, and nothing fits into memory.
-class GiantBlockNoRoomTest : public testing::Test {
+class SharedGiantBlockNoRoomTest : public testing::Test {
  protected:
-  GiantBlockNoRoomTest() { setenv("TMPDIR", "/nowhere/at/all", 1); }
-  ~GiantBlockNoRoomTest() override { unsetenv("TMPDIR"); }
+  SharedGiantBlockNoRoomTest() { setenv("TMPDIR", "/nowhere/at/all", 1); }
+  ~SharedGiantBlockNoRoomTest() override { unsetenv("TMPDIR"); }
 };
 
-TEST_F(GiantBlockNoRoomTest, WithoutPointsReadsAreRightAllTheSame) {
+TEST_F(SharedGiantBlockNoRoomTest, WithoutPointsReadsAreRightAllTheSame) {
   ReadEngine engine({.budget_bytes = 8 * kMiB,
                      .threads = 2,
                      .whole_block_bytes = 64 * 1024,

@@ -1,4 +1,4 @@
-// One decoder of a giant Block, with the restart points that only it can use.
+// One decoder of a giant Block that can go back: to the restart points that only it can use.
 #pragma once
 
 #include <cstdint>
@@ -7,36 +7,36 @@
 #include <vector>
 
 #include "base/memory_budget.h"
-#include "cache/block_cache.h"
 #include "cache/restart_store.h"
+#include "cache/unit_cache.h"
 #include "xz/block_decoder.h"
 
 namespace xzfs {
 
-// Guarded by the SliceDecoder's lock, but for what says otherwise. Slices are numbers within the
-// Block.
-struct DecoderHome {
+// Slices are numbers within the Block. Guarded by the lock of GiantBlocks, except for what says
+// otherwise.
+struct SeekableDecoder {
   static constexpr uint64_t kNowhere = UINT64_MAX;
 
   // A reader who waits for a slice that the run may pass.
-  struct Want {
+  struct Waiter {
     UnitPtr unit;
-    bool over = false;  // handed over, or the run ended without it
+    bool over = false;  // delivered, or the run ended without it
   };
 
-  // The place of a reader who read on in order when another one took the decoder away.
-  struct Bookmark {
+  // Where a reader reads on in order who lost the decoder to another one.
+  struct Place {
     uint64_t slice;
     RestartPointPtr point;
   };
 
   // Where a run can begin.
   struct Start {
-    enum class Kind { kHere, kPoint, kBookmark, kBeginning };
+    enum class Kind { kHere, kPoint, kPlace, kBeginning };
     Kind kind = Kind::kBeginning;
     uint64_t slice = 0;
-    uint64_t reader = 0;              // kBookmark: whose
-    RestartPointPtr point = nullptr;  // kPoint, kBookmark
+    uint64_t reader = 0;              // kPlace: whose
+    RestartPointPtr point = nullptr;  // kPoint, kPlace
 
     // What a run from here to `goal` costs, in slices. To put a point back takes about as long as
     // to decode one.
@@ -50,12 +50,13 @@ struct DecoderHome {
   // Moves every other point to `dropped`.
   void ThinPoints(std::vector<RestartPointPtr>& dropped);
   // Keeps `reader`'s place. What was kept for it before goes to `dropped`.
-  void SetBookmark(uint64_t at_reader, uint64_t at, RestartPointPtr point,
-                   std::vector<RestartPointPtr>& dropped);
-  // Takes what `start` names out of the points or bookmarks.
+  void SetPlace(uint64_t at_reader, uint64_t at, RestartPointPtr point,
+                std::vector<RestartPointPtr>& dropped);
+  // Takes what `start` names out of the points or places.
   void Forget(const Start& start);
-  void DisownBy(uint64_t gone, std::vector<RestartPointPtr>& dropped);
-  // The reader who is going to read on where the decoder stands, or 0. Of an idle home.
+  // `gone` will not come back: its place goes to `dropped`.
+  void ForgetReader(uint64_t gone, std::vector<RestartPointPtr>& dropped);
+  // The reader who is going to read on where the decoder stands, or 0. Of an idle decoder.
   uint64_t IsReadOnBy() const { return in_order && slice != kNowhere ? reader : 0; }
   // It's at work and will come to `slice_wanted`.
   bool Passes(uint64_t slice_wanted) const {
@@ -68,25 +69,25 @@ struct DecoderHome {
   }
   // What it costs, in slices, until `slice_wanted` is decoded here for `for_reader`.
   uint64_t CostFor(uint64_t slice_wanted, uint64_t for_reader) const;
-  bool HasPoints() const { return !points.empty() || !bookmarks.empty(); }
+  bool HasPoints() const { return !points.empty() || !places.empty(); }
 
-  // These two belong to whoever made the home busy. Null until the first run.
-  std::unique_ptr<BlockDecoder> decoder;
+  // These two belong to the thread that made it busy. Null until the first run.
+  std::unique_ptr<BlockDecoder> block_decoder;
   DecoderMark beginning;
 
   MemoryCharge charge;
-  uint64_t bytes = 0;         // what the decoder takes when it's awake
-  bool awake = false;         // `bytes` are counted; asleep it holds no dictionary
+  uint64_t bytes = 0;         // what it takes while it has memory
+  bool has_memory = false;    // `bytes` are counted; without memory it holds no dictionary
   uint64_t slice = kNowhere;  // what it gives next; kNowhere: a point must be put back first
   uint64_t reader = 0;        // of the last run; 0 if that one is gone
   bool in_order = false;      // the last run went on where that reader was
   uint64_t used_at = 0;       // the count of runs then
   std::map<uint64_t, RestartPointPtr> points;
-  std::map<uint64_t, Bookmark> bookmarks;  // by reader
+  std::map<uint64_t, Place> places;  // by reader
 
   bool busy = false;
   uint64_t goal = 0;  // of the run that made it busy
-  std::multimap<uint64_t, Want*> wants;
+  std::multimap<uint64_t, Waiter*> waiters;
 };
 
 }  // namespace xzfs

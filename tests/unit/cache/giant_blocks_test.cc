@@ -1,4 +1,4 @@
-#include "cache/slice_decoder.h"
+#include "cache/giant_blocks.h"
 
 #include <gtest/gtest.h>
 
@@ -16,9 +16,9 @@ namespace {
 constexpr size_t kMiB = 1024 * 1024;
 
 // A file of one giant Block.
-class SliceDecoderTest : public testing::Test {
+class GiantBlocksTest : public testing::Test {
  protected:
-  explicit SliceDecoderTest(size_t budget = 32 * kMiB)
+  explicit GiantBlocksTest(size_t budget = 32 * kMiB)
       : engine_({.budget_bytes = budget, .threads = 2, .whole_block_bytes = 64 * 1024}) {}
 
   std::string Read(uint64_t offset, size_t size) { return ReadString(*reader_, offset, size); }
@@ -29,7 +29,7 @@ class SliceDecoderTest : public testing::Test {
   const std::unique_ptr<XzReader> reader_ = MakeReader(engine_, stored_, plain_.size());
 };
 
-TEST_F(SliceDecoderTest, GoingForwardNeverRepeatsWork) {
+TEST_F(GiantBlocksTest, GoingForwardNeverRepeatsWork) {
   for (size_t at = 0; at < plain_.size(); at += 300 * 1000) {
     ASSERT_EQ(Read(at, 300 * 1000), plain_.substr(at, 300 * 1000)) << at;
   }
@@ -38,12 +38,12 @@ TEST_F(SliceDecoderTest, GoingForwardNeverRepeatsWork) {
   EXPECT_LE(engine_.budget.peak(), engine_.budget.total());
 }
 
-TEST_F(SliceDecoderTest, AReadOfTheFirstBytesDecodesOneSlice) {
+TEST_F(GiantBlocksTest, AReadOfTheFirstBytesDecodesOneSlice) {
   ASSERT_EQ(Read(10, 100), plain_.substr(10, 100));
   EXPECT_EQ(engine_.stats.decoded_bytes.Get(), kSliceBytes);
 }
 
-TEST_F(SliceDecoderTest, GoingBackwardsRestartsOnceForAnEighthOfTheBudget) {
+TEST_F(GiantBlocksTest, GoingBackwardsRestartsOnceForAnEighthOfTheBudget) {
   for (size_t slice = 20; slice-- > 0;) {
     ASSERT_EQ(Read(slice * kMiB, 1000), plain_.substr(slice * kMiB, 1000));
   }
@@ -51,7 +51,7 @@ TEST_F(SliceDecoderTest, GoingBackwardsRestartsOnceForAnEighthOfTheBudget) {
   EXPECT_LE(engine_.stats.giant_restarts.Get(), 6u);
 }
 
-TEST_F(SliceDecoderTest, RandomReadsAreRight) {
+TEST_F(GiantBlocksTest, RandomReadsAreRight) {
   std::mt19937 random(5);
   for (int i = 0; i < 40; ++i) {
     const size_t offset = random() % plain_.size();
@@ -60,7 +60,7 @@ TEST_F(SliceDecoderTest, RandomReadsAreRight) {
   EXPECT_LE(engine_.budget.peak(), engine_.budget.total());
 }
 
-TEST_F(SliceDecoderTest, ReadersFarApartKeepTheirOwnDecoders) {
+TEST_F(GiantBlocksTest, ReadersFarApartKeepTheirOwnDecoders) {
   ASSERT_EQ(Read(15 * kMiB, 10), plain_.substr(15 * kMiB, 10));
   ASSERT_EQ(Read(0, 10), plain_.substr(0, 10));
   for (size_t slice = 1; slice < 5; ++slice) {
@@ -71,7 +71,7 @@ TEST_F(SliceDecoderTest, ReadersFarApartKeepTheirOwnDecoders) {
   EXPECT_LE(engine_.stats.decoded_bytes.Get(), (15 + 10 + 10 * 4) * kMiB);
 }
 
-TEST_F(SliceDecoderTest, AStrayReadDoesNotTakeAnotherReadersDecoder) {
+TEST_F(GiantBlocksTest, AStrayReadDoesNotTakeAnotherReadersDecoder) {
   const auto stray = MakeReader(engine_, stored_, plain_.size());
   const Identity identity = NewIdentity();
   const auto steady = MakeReader(engine_, stored_, plain_.size(), identity);
@@ -87,7 +87,7 @@ TEST_F(SliceDecoderTest, AStrayReadDoesNotTakeAnotherReadersDecoder) {
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), restarts);
 }
 
-TEST_F(SliceDecoderTest, ADecoderWhoseReaderIsGoneIsTakenByTheNext) {
+TEST_F(GiantBlocksTest, ADecoderWhoseReaderIsGoneIsTakenByTheNext) {
   const Identity identity = NewIdentity();
   {
     const auto first = MakeReader(engine_, stored_, plain_.size(), identity);
@@ -98,7 +98,7 @@ TEST_F(SliceDecoderTest, ADecoderWhoseReaderIsGoneIsTakenByTheNext) {
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), 1u);
 }
 
-TEST_F(SliceDecoderTest, AReaderOnTheWayOfAnotherIsHandedItsSlice) {
+TEST_F(GiantBlocksTest, AReaderOnTheWayOfAnotherIsHandedItsSlice) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
   for (const size_t slice : {19u, 12u, 7u, 3u, 18u, 1u}) {
@@ -112,7 +112,7 @@ TEST_F(SliceDecoderTest, AReaderOnTheWayOfAnotherIsHandedItsSlice) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST_F(SliceDecoderTest, DamageInTheMiddleLeavesTheSlicesBeforeItReadable) {
+TEST_F(GiantBlocksTest, DamageInTheMiddleLeavesTheSlicesBeforeItReadable) {
   std::string bytes = MakeXz(plain_, plain_.size());
   for (size_t i = 0; i < 64; ++i) {
     bytes[bytes.size() / 2 + i] = static_cast<char>(bytes[bytes.size() / 2 + i] ^ 0x5A);
@@ -126,7 +126,7 @@ TEST_F(SliceDecoderTest, DamageInTheMiddleLeavesTheSlicesBeforeItReadable) {
   EXPECT_EQ(engine_.stats.damaged_blocks.Get(), 1u);
 }
 
-TEST_F(SliceDecoderTest, AFailedCheckAtTheEndMakesTheWholeBlockUnreadable) {
+TEST_F(GiantBlocksTest, AFailedCheckAtTheEndMakesTheWholeBlockUnreadable) {
   XzBuilder builder;
   builder.AddStream(plain_, plain_.size());
   std::string bytes = builder.bytes();
@@ -138,12 +138,12 @@ TEST_F(SliceDecoderTest, AFailedCheckAtTheEndMakesTheWholeBlockUnreadable) {
 }
 
 // The smallest budget, and a dictionary that is larger than it.
-class SliceDecoderLargeDictionaryTest : public SliceDecoderTest {
+class GiantBlocksLargeDictionaryTest : public GiantBlocksTest {
  protected:
-  SliceDecoderLargeDictionaryTest() : SliceDecoderTest(8 * kMiB) {}
+  GiantBlocksLargeDictionaryTest() : GiantBlocksTest(8 * kMiB) {}
 };
 
-TEST_F(SliceDecoderLargeDictionaryTest, AdvancesWithoutRestartingWhenTheDecoderIsOverTheBudget) {
+TEST_F(GiantBlocksLargeDictionaryTest, AdvancesWithoutRestartingWhenTheDecoderIsOverTheBudget) {
   XzBuilder builder;
   builder.AddStream(plain_, plain_.size(), kCheckCrc64, {.filters = "lzma2:preset=0,dict=16MiB"});
   const auto reader =
@@ -155,7 +155,7 @@ TEST_F(SliceDecoderLargeDictionaryTest, AdvancesWithoutRestartingWhenTheDecoderI
 }
 
 // More readers than decoders fit into the memory.
-TEST_F(SliceDecoderTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts) {
+TEST_F(GiantBlocksTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts) {
   constexpr size_t kReaders = 3;
   std::vector<std::unique_ptr<XzReader>> readers;
   XzBuilder builder;
@@ -173,7 +173,7 @@ TEST_F(SliceDecoderTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts)
   EXPECT_LE(engine_.stats.giant_restarts.Get(), 25u);
 }
 
-TEST_F(SliceDecoderTest, ADecoderThatFailedWhileRunningOnIsNotUsedAgain) {
+TEST_F(GiantBlocksTest, ADecoderThatFailedWhileRunningOnIsNotUsedAgain) {
   XzBuilder builder;
   builder.AddStream(plain_, plain_.size(), kCheckCrc64, {.filters = "lzma2:preset=0,dict=12MiB"});
   std::vector<std::unique_ptr<XzReader>> readers;

@@ -26,7 +26,7 @@
 //   - no lock is held while a loader runs
 //   - of a flight's partial unit only the bytes below ready_bytes are read, and only the loader
 //     writes, above them
-#include "cache/block_cache.h"
+#include "cache/unit_cache.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -41,7 +41,7 @@ namespace {
 constexpr size_t kMostKeptPages = size_t{32} << 20;
 
 // A flight must end whatever happens, or its waiters would hang.
-Result<UnitPtr> RunLoader(const BlockCache::Loader& load, const BlockCache::FlightPtr& flight) {
+Result<UnitPtr> RunLoader(const UnitCache::Loader& load, const UnitCache::FlightPtr& flight) {
   try {
     return load(flight);
   } catch (const std::bad_alloc&) {
@@ -51,9 +51,10 @@ Result<UnitPtr> RunLoader(const BlockCache::Loader& load, const BlockCache::Flig
 
 }  // namespace
 
-struct BlockCache::Flight {
-  Flight(const UnitKey& unit_key, bool is_ahead)
-      : key(unit_key), ahead(is_ahead), unread_ahead(is_ahead) {}
+struct UnitCache::Flight {
+  enum class For { kReader, kAhead };
+  Flight(const UnitKey& unit_key, For whom)
+      : key(unit_key), ahead(whom == For::kAhead), unread_ahead(ahead) {}
 
   const UnitKey key;
   const bool ahead;
@@ -64,19 +65,21 @@ struct BlockCache::Flight {
   bool unread_ahead;
   bool visited = false;
   size_t handed_over_bytes = 0;
-  bool released = false;
+  bool handed_over = false;  // as a whole
 
   bool done = false;
   Result<UnitPtr> result = nullptr;
   CondVar changed;
 };
 
-BlockCache::BlockCache(MemoryBudget& budget, Stats& stats)
+UnitCache::UnitCache(MemoryBudget& budget, Stats& stats)
     : budget_(budget),
       stats_(stats),
-      pages_(std::make_shared<PagePool>(std::min(budget.total() / 16, kMostKeptPages))) {}
+      pages_(std::make_shared<PagePool>(std::min(budget.total() / 16, kMostKeptPages))) {
+  budget_.SetEvictor(this);
+}
 
-BlockCache::EntryList& BlockCache::List(Segment segment) {
+UnitCache::EntryList& UnitCache::List(Segment segment) {
   switch (segment) {
     case Segment::kProtected:
       return protected_;
@@ -88,7 +91,7 @@ BlockCache::EntryList& BlockCache::List(Segment segment) {
   return probation_;
 }
 
-size_t& BlockCache::Bytes(Segment segment) {
+size_t& UnitCache::Bytes(Segment segment) {
   switch (segment) {
     case Segment::kProtected:
       return protected_bytes_;
@@ -100,7 +103,7 @@ size_t& BlockCache::Bytes(Segment segment) {
   return probation_bytes_;
 }
 
-Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const Loader& load) {
+Result<UnitPtr> UnitCache::Get(const UnitKey& key, const Access& access, const Loader& load) {
   FlightPtr flight;
   {
     MutexLock lock(mutex_);
@@ -121,10 +124,10 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const 
       }
     }
     stats_.cache_misses.Add();
-    if (given_.Has(key)) {
-      given_.ForgetFile(key.file_id);
+    if (handed_over_.Has(key)) {
+      handed_over_.ForgetFile(key.file_id);
     }
-    flight = std::make_shared<Flight>(key, /*is_ahead=*/false);
+    flight = std::make_shared<Flight>(key, Flight::For::kReader);
     flights_.emplace(key, flight);
   }
   Result<UnitPtr> result = RunLoader(load, flight);
@@ -136,7 +139,7 @@ Result<UnitPtr> BlockCache::Get(const UnitKey& key, const Access& access, const 
 }
 
 // Waits until the flight has what the access needs.
-Result<UnitPtr> BlockCache::Join(const FlightPtr& flight, const Access& access) {
+Result<UnitPtr> UnitCache::Join(const FlightPtr& flight, const Access& access) {
   while (!flight->done && flight->ready_bytes < access.end) {
     flight->changed.Wait(mutex_);
   }
@@ -151,7 +154,7 @@ Result<UnitPtr> BlockCache::Join(const FlightPtr& flight, const Access& access) 
   return flight->result;
 }
 
-UnitPtr BlockCache::TakePartial(Flight& flight, const Access& access) {
+UnitPtr UnitCache::TakePartial(Flight& flight, const Access& access) {
   flight.visited = flight.visited || access.new_visit;
   flight.handed_over_bytes += access.handed_over_bytes;
   if (std::exchange(flight.unread_ahead, false)) {
@@ -160,23 +163,23 @@ UnitPtr BlockCache::TakePartial(Flight& flight, const Access& access) {
   return flight.partial;
 }
 
-void BlockCache::Publish(const FlightPtr& flight, const UnitPtr& unit, size_t ready_bytes) {
+void UnitCache::Publish(const FlightPtr& flight, const UnitPtr& unit, size_t ready_bytes) {
   MutexLock lock(mutex_);
   flight->partial = unit;
   flight->ready_bytes = ready_bytes;
   flight->changed.NotifyAll();
 }
 
-void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
+void UnitCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) {
   FlightPtr flight;
   {
     Evicted evicted;
     MutexLock lock(mutex_);
-    if (entries_.contains(key) || flights_.contains(key) || given_.Has(key) ||
+    if (entries_.contains(key) || flights_.contains(key) || handed_over_.Has(key) ||
         !MakeRoomAhead(size, evicted)) {
       return;
     }
-    flight = std::make_shared<Flight>(key, /*is_ahead=*/true);
+    flight = std::make_shared<Flight>(key, Flight::For::kAhead);
     flights_.emplace(key, flight);
     ahead_loading_bytes_ += size;
   }
@@ -186,12 +189,12 @@ void BlockCache::LoadAhead(const UnitKey& key, size_t size, const Loader& load) 
   ahead_loading_bytes_ -= size;
 }
 
-void BlockCache::Finish(const FlightPtr& flight, Result<UnitPtr> result) {
+void UnitCache::Finish(const FlightPtr& flight, Result<UnitPtr> result) {
   MutexLock lock(mutex_);
   FinishLocked(*flight, std::move(result));
 }
 
-void BlockCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
+void UnitCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
   flight.result = std::move(result);
   flight.done = true;
   flight.partial = nullptr;
@@ -200,8 +203,8 @@ void BlockCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
   if (!flight.result || entries_.contains(flight.key)) {
     return;
   }
-  if (flight.released || flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
-    NoteGiven(flight.key);
+  if (flight.handed_over || flight.handed_over_bytes >= (*flight.result)->bytes().size()) {
+    AddHandedOver(flight.key);
     return;
   }
   const auto entry = InsertLocked(flight.key, *flight.result,
@@ -210,14 +213,14 @@ void BlockCache::FinishLocked(Flight& flight, Result<UnitPtr> result) {
   entry->handed_over_bytes = flight.handed_over_bytes;
 }
 
-void BlockCache::Insert(const UnitKey& key, UnitPtr unit) {
+void UnitCache::Insert(const UnitKey& key, UnitPtr unit) {
   MutexLock lock(mutex_);
   if (!entries_.contains(key)) {
     InsertLocked(key, std::move(unit), Segment::kProbation);
   }
 }
 
-bool BlockCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
+bool UnitCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
   MutexLock lock(mutex_);
   if (ahead_bytes_ + ahead_loading_bytes_ + unit->bytes().size() > budget_.total() / 4) {
     return false;
@@ -228,35 +231,35 @@ bool BlockCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
   return true;
 }
 
-bool BlockCache::Contains(const UnitKey& key) {
+bool UnitCache::Contains(const UnitKey& key) {
   MutexLock lock(mutex_);
   return entries_.contains(key);
 }
 
-UnitPtr BlockCache::Peek(const UnitKey& key) {
+UnitPtr UnitCache::Peek(const UnitKey& key) {
   MutexLock lock(mutex_);
   const auto it = entries_.find(key);
   return it != entries_.end() ? it->second->unit : nullptr;
 }
 
-void BlockCache::Release(const UnitKey& key) {
+void UnitCache::NoteHandedOver(const UnitKey& key) {
   UnitPtr released;  // freed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = entries_.find(key); it != entries_.end()) {
-    NoteGiven(key);
+    AddHandedOver(key);
     released = Remove(it->second);
   } else if (const auto flight = flights_.find(key); flight != flights_.end()) {
-    flight->second->released = true;  // the kernel was faster than we
+    flight->second->handed_over = true;  // the kernel was faster than we
   }
 }
 
-void BlockCache::NoteGiven(const UnitKey& key) {
+void UnitCache::AddHandedOver(const UnitKey& key) {
   stats_.handed_over.Add();
-  given_.Add(key);
+  handed_over_.Add(key);
 }
 
-BlockCache::EntryList::iterator BlockCache::InsertLocked(const UnitKey& key, UnitPtr unit,
-                                                         Segment segment) {
+UnitCache::EntryList::iterator UnitCache::InsertLocked(const UnitKey& key, UnitPtr unit,
+                                                       Segment segment) {
   Bytes(segment) += unit->bytes().size();
   EntryList& list = List(segment);
   list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead});
@@ -265,7 +268,7 @@ BlockCache::EntryList::iterator BlockCache::InsertLocked(const UnitKey& key, Uni
 }
 
 // The caller holds the unit that this returns, so nothing is freed here.
-UnitPtr BlockCache::Touch(EntryList::iterator entry, const Access& access) {
+UnitPtr UnitCache::Touch(EntryList::iterator entry, const Access& access) {
   Segment to = entry->segment;
   if (std::exchange(entry->unread_ahead, false)) {
     stats_.ahead_useful.Add();
@@ -273,7 +276,7 @@ UnitPtr BlockCache::Touch(EntryList::iterator entry, const Access& access) {
   }
   entry->handed_over_bytes += access.handed_over_bytes;
   if (entry->handed_over_bytes >= entry->unit->bytes().size()) {
-    NoteGiven(entry->key);
+    AddHandedOver(entry->key);
     return Remove(entry);
   }
   if (access.new_visit && std::exchange(entry->visited, true)) {
@@ -287,7 +290,7 @@ UnitPtr BlockCache::Touch(EntryList::iterator entry, const Access& access) {
 }
 
 // To the front of list `to`.
-void BlockCache::Move(EntryList::iterator entry, Segment to) {
+void UnitCache::Move(EntryList::iterator entry, Segment to) {
   const size_t bytes = entry->unit->bytes().size();
   Bytes(entry->segment) -= bytes;
   Bytes(to) += bytes;
@@ -295,7 +298,7 @@ void BlockCache::Move(EntryList::iterator entry, Segment to) {
   entry->segment = to;
 }
 
-void BlockCache::Evict(EntryList::iterator entry, Evicted& evicted) {
+void UnitCache::Evict(EntryList::iterator entry, Evicted& evicted) {
   if (entry->unread_ahead) {
     stats_.ahead_wasted.Add();
   }
@@ -304,7 +307,7 @@ void BlockCache::Evict(EntryList::iterator entry, Evicted& evicted) {
   evicted.push_back(Remove(entry));
 }
 
-UnitPtr BlockCache::Remove(EntryList::iterator entry) {
+UnitPtr UnitCache::Remove(EntryList::iterator entry) {
   UnitPtr unit = std::move(entry->unit);
   Bytes(entry->segment) -= unit->bytes().size();
   entries_.erase(entry->key);
@@ -312,7 +315,7 @@ UnitPtr BlockCache::Remove(EntryList::iterator entry) {
   return unit;
 }
 
-bool BlockCache::EvictOldest(Segment segment, Evicted& evicted) {
+bool UnitCache::EvictOldest(Segment segment, Evicted& evicted) {
   EntryList& list = List(segment);
   for (auto it = list.end(); it != list.begin();) {
     --it;
@@ -325,7 +328,7 @@ bool BlockCache::EvictOldest(Segment segment, Evicted& evicted) {
   return false;
 }
 
-bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
+bool UnitCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
   if (ahead_bytes_ + ahead_loading_bytes_ + bytes > budget_.total() / 4) {
     return false;
   }
@@ -337,7 +340,7 @@ bool BlockCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
   return true;
 }
 
-void BlockCache::ReleaseAhead(uint64_t file_id) {
+void UnitCache::ReleaseAhead(uint64_t file_id) {
   MutexLock lock(mutex_);
   for (auto it = ahead_.begin(); it != ahead_.end();) {
     const auto entry = it++;
@@ -348,7 +351,7 @@ void BlockCache::ReleaseAhead(uint64_t file_id) {
   }
 }
 
-MemoryCharge BlockCache::Reserve(size_t bytes) {
+MemoryCharge UnitCache::EvictAndCharge(size_t bytes) {
   Evicted evicted;
   MutexLock lock(mutex_);
   while (!Fits(bytes) && UnitBytes() > budget_.total() / 4) {
@@ -360,12 +363,7 @@ MemoryCharge BlockCache::Reserve(size_t bytes) {
   return MemoryCharge(budget_, bytes);
 }
 
-void BlockCache::SetBudget(size_t bytes) {
-  budget_.SetTotal(bytes);
-  static_cast<void>(Reserve(0));
-}
-
-void BlockCache::DropFile(uint64_t file_id) {
+void UnitCache::DropFile(uint64_t file_id) {
   Evicted evicted;
   MutexLock lock(mutex_);
   auto next = entries_.lower_bound(UnitKey{.file_id = file_id, .plain_offset = 0});
@@ -374,18 +372,18 @@ void BlockCache::DropFile(uint64_t file_id) {
   }
 }
 
-void BlockCache::DropAll() {
+void UnitCache::DropAll() {
   Evicted evicted;
   MutexLock lock(mutex_);
   for (const Segment segment : {Segment::kProbation, Segment::kProtected, Segment::kAhead}) {
     while (EvictOldest(segment, evicted)) {
     }
   }
-  given_ = GivenUnits();
+  handed_over_ = HandedOver();
 }
 
-std::shared_ptr<Unit> BlockCache::NewUnit(size_t size) {
-  return std::make_shared<Unit>(pages_, size, Reserve(size));
+std::shared_ptr<Unit> UnitCache::NewUnit(size_t size) {
+  return std::make_shared<Unit>(pages_, size, budget_.Reserve(size));
 }
 
 }  // namespace xzfs

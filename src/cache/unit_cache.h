@@ -14,7 +14,7 @@
 #include "base/mutex.h"
 #include "base/page_pool.h"
 #include "base/stats.h"
-#include "cache/given_units.h"
+#include "cache/handed_over.h"
 #include "cache/unit.h"
 #include "xzfs/result.h"
 
@@ -24,7 +24,7 @@ namespace xzfs {
 // that is alive, those being decoded and those still pinned by a reader after their eviction
 // included. It is exceeded by what threads hold at that moment, and where decoders take more than
 // three quarters: a quarter is always there for units. The algorithm is described in the source.
-class BlockCache {
+class UnitCache : private Evictor {
  public:
   // One load in progress. Its members are the cache's.
   struct Flight;
@@ -38,15 +38,18 @@ class BlockCache {
     // This is not just the next piece of a sequential pass over the unit: only repeated visits make
     // a unit one that is read again.
     bool new_visit = false;
-    // So many of its bytes go where they are kept: into the kernel's page cache. A unit of which
-    // all bytes went there has no more use here.
+    // So many of its bytes are handed over to the kernel's page cache. A unit that was handed over
+    // whole is dropped.
     size_t handed_over_bytes = 0;
     // Only this many, from the unit's start, are needed now.
     size_t end = SIZE_MAX;
   };
 
-  // Both outlive the cache and every unit.
-  BlockCache(MemoryBudget& budget, Stats& stats);
+  // The cache is the budget's Evictor. Both outlive the cache and every unit.
+  UnitCache(MemoryBudget& budget, Stats& stats);
+  ~UnitCache() { budget_.SetEvictor(nullptr); }
+  UnitCache(const UnitCache&) = delete;
+  UnitCache& operator=(const UnitCache&) = delete;
 
   // The unit at `key`, decoded by `load` if it isn't here. Of several callers for one key only one
   // runs `load`, the others wait for it and get its result (errors too, but never an error of a
@@ -62,9 +65,9 @@ class BlockCache {
   // Ends a load that went on elsewhere.
   void Finish(const FlightPtr& flight, Result<UnitPtr> result) EXCLUDES(mutex_);
 
-  // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, with the
-  // kernel, or there is no memory that may be used for it. Failures are dropped: the reader will
-  // find them.
+  // Decodes the unit of `size` bytes ahead of its reader unless it is here, on its way, handed
+  // over, or there is no memory that may be used for it. Failures are dropped: the reader will find
+  // them.
   void LoadAhead(const UnitKey& key, size_t size, const Loader& load) EXCLUDES(mutex_);
 
   // Adds a unit that was decoded on the way to another. Does nothing if it is here already.
@@ -81,23 +84,17 @@ class BlockCache {
   bool Contains(const UnitKey& key) EXCLUDES(mutex_);
   // The unit if it is here; that is no visit.
   UnitPtr Peek(const UnitKey& key) EXCLUDES(mutex_);
-  // The kernel has all of the unit: it is dropped if it is here, and not decoded ahead until
+  // The unit was handed over whole: it is dropped if it is here, and not decoded ahead until
   // somebody asks for it.
-  void Release(const UnitKey& key) EXCLUDES(mutex_);
+  void NoteHandedOver(const UnitKey& key) EXCLUDES(mutex_);
 
   // A unit of `size` uninitialised bytes, charged to the budget.
   std::shared_ptr<Unit> NewUnit(size_t size);
 
-  // Makes room for `bytes` by evicting and charges them. Always succeeds: when nothing more can be
-  // evicted the budget is exceeded.
-  MemoryCharge Reserve(size_t bytes) EXCLUDES(mutex_);
-
-  const MemoryBudget& budget() const { return budget_; }
-  // Changes the budget, and evicts what doesn't fit any more.
-  void SetBudget(size_t bytes) EXCLUDES(mutex_);
+  MemoryBudget& budget() const { return budget_; }
   // Nobody will ask for this file again: its units go.
   void DropFile(uint64_t file_id) EXCLUDES(mutex_);
-  // Evicts all units that no reader holds just now, and forgets what the kernel has.
+  // Evicts all units that no reader holds just now, and forgets what was handed over.
   void DropAll() EXCLUDES(mutex_);
 
  private:
@@ -116,6 +113,7 @@ class BlockCache {
   // Units that left the lists: they are freed, a system call each, after mutex_ is released.
   using Evicted = std::vector<UnitPtr>;
 
+  MemoryCharge EvictAndCharge(size_t bytes) override EXCLUDES(mutex_);
   UnitPtr Touch(EntryList::iterator entry, const Access& access) REQUIRES(mutex_);
   Result<UnitPtr> Join(const FlightPtr& flight, const Access& access) REQUIRES(mutex_);
   UnitPtr TakePartial(Flight& flight, const Access& access) REQUIRES(mutex_);
@@ -123,7 +121,7 @@ class BlockCache {
   EntryList::iterator InsertLocked(const UnitKey& key, UnitPtr unit, Segment segment)
       REQUIRES(mutex_);
   UnitPtr Remove(EntryList::iterator entry) REQUIRES(mutex_);
-  void NoteGiven(const UnitKey& key) REQUIRES(mutex_);
+  void AddHandedOver(const UnitKey& key) REQUIRES(mutex_);
   void Move(EntryList::iterator entry, Segment to) REQUIRES(mutex_);
   void Evict(EntryList::iterator entry, Evicted& evicted) REQUIRES(mutex_);
   bool EvictOldest(Segment segment, Evicted& evicted) REQUIRES(mutex_);
@@ -152,7 +150,7 @@ class BlockCache {
   size_t protected_bytes_ GUARDED_BY(mutex_) = 0;
   size_t ahead_bytes_ GUARDED_BY(mutex_) = 0;
   size_t ahead_loading_bytes_ GUARDED_BY(mutex_) = 0;
-  GivenUnits given_ GUARDED_BY(mutex_);
+  HandedOver handed_over_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

@@ -1,4 +1,4 @@
-// Which units the kernel's page cache was given whole.
+// Which units were handed over whole to the kernel's page cache.
 #pragma once
 
 #include <array>
@@ -12,11 +12,11 @@ namespace xzfs {
 
 // So that they aren't decoded ahead for a reader who will not ask for them. A table of fixed size
 // (256 KiB, some 60,000 units): where two share a place the later one is remembered. The kernel
-// doesn't tell what it drops. When it asks for a given unit, everything said of that file is
-// forgotten. Not thread-safe.
-class GivenUnits {
+// doesn't tell what it drops. When it asks for one of these units, all that is noted of that file
+// is forgotten. Not thread-safe.
+class HandedOver {
  public:
-  GivenUnits() : tags_(kPlaces) {}
+  HandedOver() : tags_(kPlaces) {}
 
   void Add(const UnitKey& key) { tags_[PlaceOf(key)] = TagOf(key); }
   bool Has(const UnitKey& key) const { return tags_[PlaceOf(key)] == TagOf(key); }

@@ -1,11 +1,11 @@
-#include "cache/decoder_home.h"
+#include "cache/seekable_decoder.h"
 
 #include <iterator>
 #include <utility>
 
 namespace xzfs {
 
-DecoderHome::Start DecoderHome::StartFor(uint64_t goal, uint64_t at) const {
+SeekableDecoder::Start SeekableDecoder::StartFor(uint64_t goal, uint64_t at) const {
   Start best;
   const auto consider = [&](Start start) {
     if (start.slice <= goal && start.Cost(goal) < best.Cost(goal)) {
@@ -16,19 +16,19 @@ DecoderHome::Start DecoderHome::StartFor(uint64_t goal, uint64_t at) const {
     const auto& [point_slice, point] = *std::prev(after);
     consider({Start::Kind::kPoint, point_slice, 0, point});
   }
-  for (const auto& [owner, bookmark] : bookmarks) {
-    consider({Start::Kind::kBookmark, bookmark.slice, owner, bookmark.point});
+  for (const auto& [owner, place] : places) {
+    consider({Start::Kind::kPlace, place.slice, owner, place.point});
   }
   consider({Start::Kind::kHere, at});
   return best;
 }
 
-uint64_t DecoderHome::PointBefore(uint64_t at) const {
+uint64_t SeekableDecoder::PointBefore(uint64_t at) const {
   const auto after = points.upper_bound(at);
   return after == points.begin() ? 0 : std::prev(after)->first;
 }
 
-uint64_t DecoderHome::CostFor(uint64_t slice_wanted, uint64_t for_reader) const {
+uint64_t SeekableDecoder::CostFor(uint64_t slice_wanted, uint64_t for_reader) const {
   if (Passes(slice_wanted)) {
     return slice_wanted - slice;
   }
@@ -46,32 +46,32 @@ uint64_t DecoderHome::CostFor(uint64_t slice_wanted, uint64_t for_reader) const 
   return 2 * cost + 2;
 }
 
-void DecoderHome::SetBookmark(uint64_t at_reader, uint64_t at, RestartPointPtr point,
-                              std::vector<RestartPointPtr>& dropped) {
-  Bookmark& bookmark = bookmarks[at_reader];
-  dropped.push_back(std::move(bookmark.point));
-  bookmark = {at, std::move(point)};
+void SeekableDecoder::SetPlace(uint64_t at_reader, uint64_t at, RestartPointPtr point,
+                               std::vector<RestartPointPtr>& dropped) {
+  Place& place = places[at_reader];
+  dropped.push_back(std::move(place.point));
+  place = {at, std::move(point)};
 }
 
-void DecoderHome::Forget(const Start& start) {
-  if (start.kind == Start::Kind::kBookmark) {
-    bookmarks.erase(start.reader);
+void SeekableDecoder::Forget(const Start& start) {
+  if (start.kind == Start::Kind::kPlace) {
+    places.erase(start.reader);
   } else {
     points.erase(start.slice);
   }
 }
 
-void DecoderHome::DisownBy(uint64_t gone, std::vector<RestartPointPtr>& dropped) {
+void SeekableDecoder::ForgetReader(uint64_t gone, std::vector<RestartPointPtr>& dropped) {
   if (reader == gone) {
     reader = 0;
   }
-  if (const auto bookmark = bookmarks.find(gone); bookmark != bookmarks.end()) {
-    dropped.push_back(std::move(bookmark->second.point));
-    bookmarks.erase(bookmark);
+  if (const auto place = places.find(gone); place != places.end()) {
+    dropped.push_back(std::move(place->second.point));
+    places.erase(place);
   }
 }
 
-void DecoderHome::ThinPoints(std::vector<RestartPointPtr>& dropped) {
+void SeekableDecoder::ThinPoints(std::vector<RestartPointPtr>& dropped) {
   bool drop = true;
   for (auto it = points.begin(); it != points.end(); drop = !drop) {
     if (drop) {

@@ -135,6 +135,11 @@ Status CommitOfEdited::Plan() {
     return FailErrno(-error, "stat " + work_.path());
   }
   if (!overlay_->base().key().Matches(StoredKey::Of(facts))) {
+    if (const auto as = overlay_->published_as(); as && as->key().Matches(StoredKey::Of(facts))) {
+      return Fail(EIO, work_.path() +
+                           " has its changes, but the commit could not be brought to its end: the "
+                           "next mount does that");
+    }
     return LoseOverlay("the stored file was replaced or changed by somebody else");
   }
   const XzReader::Source source = parts_.reads.SourceOf(work_.node);

@@ -109,13 +109,13 @@ void Commits::EndSessions(Zone& zone, bool idle) {
   }
   const KeptTimes times(parts_.os, zone.top == kRootNode ? -1 : zone.directory->descriptor.get());
   if (zone.session != nullptr) {
-    zone.session->KeepPendingIf([idle] { return idle; },
-                                [&] { return parts_.pending.Paths(zone); });
+    zone.session->pending().KeepIf([idle] { return idle; },
+                                   [&] { return parts_.pending.Paths(zone); });
     zone.session->RemoveIfEmpty();
   }
   for (const auto& session : zone.adopted) {
     if (idle) {
-      session->ForgetPending();
+      session->pending().Remove();
     }
     session->RemoveIfEmpty();
   }

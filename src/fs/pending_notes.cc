@@ -21,9 +21,9 @@ bool PendingNotes::Note(const NodePtr& node, bool moved) {
   }
   const ZonePtr zone = nodes_.ZoneOf(node->id);
   auto session = zones_.SessionFor(zone);
-  const Status noted =
-      session ? (*session)->NotePending(zones_.PathInZone(node->id), [&] { return Paths(*zone); })
-              : Failure(session.error());
+  const Status noted = session ? (*session)->pending().Note(zones_.PathInZone(node->id),
+                                                            [&] { return Paths(*zone); })
+                               : Failure(session.error());
   if (!noted) {
     Log(LogLevel::kDebug, "pending file not noted: " + noted.error().message);
     Forget(node->id);
@@ -86,8 +86,8 @@ void PendingNotes::DropIfIdle() {
   for (const ZonePtr& zone : zones_.Zones()) {
     MutexLock lock(zone->mutex);
     if (zone->session != nullptr) {
-      zone->session->KeepPendingIf([this] { return writers_ == 0 && committer_.is_idle(); },
-                                   [&] { return Paths(*zone); });
+      zone->session->pending().KeepIf([this] { return writers_ == 0 && committer_.is_idle(); },
+                                      [&] { return Paths(*zone); });
     }
   }
 }

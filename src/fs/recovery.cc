@@ -70,7 +70,7 @@ void Recovery::DropAdopted() {
   MutexLock lock(zone_->mutex);
   std::erase_if(zone_->adopted, [](const std::shared_ptr<Session>& session) {
     session->RemoveIfEmpty();
-    return session.use_count() == 1 && !session->has_pending();  // no overlay is in it
+    return session.use_count() == 1 && !session->pending().HasAny();  // no overlay is in it
   });
 }
 
@@ -100,7 +100,7 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
       session->Unlink(id + ".data");  // never had a log, or lost it when it was removed
     }
   }
-  if (const auto paths = session->ReadPending(); paths) {
+  if (const auto paths = session->pending().Read(); paths) {
     std::vector<std::string> unique = *paths;
     std::sort(unique.begin(), unique.end());
     unique.erase(std::unique(unique.begin(), unique.end()), unique.end());
@@ -109,7 +109,7 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
       all_noted = RequeuePending(path) && all_noted;
     }
     if (all_noted) {
-      session->ForgetPending();
+      session->pending().Remove();
     }
   }
 }

@@ -221,7 +221,7 @@ bool ZoneTable::RemoveHome(int parent, const std::string& name) {
     }
     if (zone->session != nullptr && is_there(*zone->session)) {
       const auto session = std::exchange(zone->session, nullptr);
-      session->KeepPendingIf([] { return true; }, [] { return std::vector<std::string>(); });
+      session->pending().KeepIf([] { return true; }, [] { return std::vector<std::string>(); });
       session->RemoveIfEmpty();
     }
   }

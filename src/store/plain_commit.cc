@@ -124,7 +124,11 @@ Status PutAside(Os& os, int dir, Session& session, HeldClaim& held, TempFile* te
     held = HeldClaim();
     return Fail(EIO, settled.error().message);
   }
-  return Fail(ESTALE, Quoted(claim.name) + " was changed");
+  // What was taken away could not be looked at, and was the old file all the same.
+  FileFacts there;
+  const int now = os.FactsAt(dir, claim.name, &there);
+  const bool is_done = temp == nullptr ? now == -ENOENT : now == 0 && claim.IsMade(there);
+  return is_done ? Status() : Fail(ESTALE, Quoted(claim.name) + " was changed");
 }
 
 Result<std::optional<PublishedTwin>> PublishTwin(Os& os, TwinRecords& twins, const PlainFile& plain,

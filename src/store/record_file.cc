@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <span>
 
+#include "xzfs/bytes.h"
+
 namespace xzfs {
 namespace {
 
@@ -33,6 +35,11 @@ Result<std::string> ReadRecordFile(Os& os, int folder, const std::string& name,
   }
   bytes.resize(static_cast<size_t>(got));
   return bytes;
+}
+
+Status WriteRecord(Os& os, int fd, std::string_view bytes, uint64_t offset) {
+  const int error = os.WriteAll(fd, BytesOf(bytes), offset);
+  return error < 0 ? Status(FailErrno(-error, "write in .xzfs")) : Status();
 }
 
 }  // namespace xzfs

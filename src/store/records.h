@@ -30,6 +30,12 @@ inline void PutRecord(std::string& out, std::string_view body) {
   PutNumber(out, Crc64(BytesOf(body)));
 }
 
+inline std::string RecordOf(std::string_view body) {
+  std::string record;
+  PutRecord(record, body);
+  return record;
+}
+
 // Takes what was put off the front of some bytes. Each call returns false where they end early or
 // don't agree with their checksum.
 class RecordParser {

@@ -25,15 +25,8 @@
 namespace xzfs {
 namespace {
 
-constexpr const char* kPendingName = "pending";
 // What an intent begins with instead of the number of its steps, if each has a birth time.
 constexpr uint64_t kIntentWithBirths = 0;
-
-std::string Sealed(std::string_view body) {
-  std::string record;
-  PutRecord(record, body);
-  return record;
-}
 
 std::string NewName() {
   char host[256] = {};
@@ -48,11 +41,6 @@ std::string NewName() {
   char tail[64];
   snprintf(tail, sizeof tail, "-%d-%08x%08x", getpid(), random(), random());
   return host + std::string(tail);
-}
-
-Status WriteRecord(Os& os, int fd, std::string_view bytes, uint64_t offset) {
-  const int error = os.WriteAll(fd, BytesOf(bytes), offset);
-  return error < 0 ? Status(FailErrno(-error, "write in .xzfs")) : Status();
 }
 
 Status SyncFolder(Os& os, int fd) {
@@ -282,87 +270,6 @@ Result<TempFile> Session::MakeTemp() {
 
 void Session::Unlink(const std::string& file) { os_.Unlink(folder(), file, 0); }
 
-Status Session::NotePending(const std::string& path, const Paths& alive) {
-  const std::string record = Sealed(path);
-  MutexLock lock(mutex_);
-  if (!pending_.valid()) {
-    const int fd = os_.OpenBeneath(folder(), kPendingName, O_RDWR | O_CREAT, kPrivateFileMode);
-    if (fd < 0) {
-      return FailErrno(-fd, "open .xzfs/" + name_ + "/pending");
-    }
-    pending_ = Descriptor(os_, fd);
-  }
-  // At the end that we know: what a failed write left there is overwritten.
-  XZFS_RETURN_IF_ERROR(WriteRecord(os_, pending_.get(), record, pending_bytes_));
-  pending_bytes_ += record.size();
-  if (pending_bytes_ > rewrite_pending_at_) {
-    Status rewritten = RewritePending(alive());  // an error: it stays as it is
-    rewrite_pending_at_ = std::max(kLeastRewriteBytes, 2 * pending_bytes_);
-    return rewritten;
-  }
-  return {};
-}
-
-void Session::KeepPendingIf(const std::function<bool()>& idle, const Paths& alive) {
-  MutexLock lock(mutex_);
-  if (!pending_.valid() || pending_bytes_ == 0 || !idle()) {
-    return;
-  }
-  const std::vector<std::string> paths = alive();
-  if (!paths.empty()) {
-    static_cast<void>(RewritePending(paths));  // more of them do no harm
-  } else if (os_.Truncate(pending_.get(), 0) == 0) {
-    pending_bytes_ = 0;
-  }
-}
-
-// The old list has the name until the new one is complete.
-Status Session::RewritePending(const std::vector<std::string>& paths) {
-  std::string bytes;
-  for (const std::string& path : paths) {
-    PutRecord(bytes, path);
-  }
-  const std::string fresh = std::string(kPendingName) + ".tmp";  // the next mount would remove it
-  const int fd = os_.OpenBeneath(folder(), fresh, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
-  if (fd < 0) {
-    return FailErrno(-fd, "make .xzfs/" + name_ + "/" + fresh);
-  }
-  Descriptor file(os_, fd);
-  Status made = WriteRecord(os_, fd, bytes, 0);
-  if (made) {
-    const int error = os_.Rename(folder(), fresh, folder(), kPendingName, 0);
-    made = error < 0 ? Status(FailErrno(-error, "rename .xzfs/" + name_ + "/" + fresh)) : Status();
-  }
-  if (!made) {
-    Unlink(fresh);
-    return made;
-  }
-  pending_ = std::move(file);
-  pending_bytes_ = bytes.size();
-  return {};
-}
-
-Result<std::vector<std::string>> Session::ReadPending() {
-  std::vector<std::string> paths;
-  const Result<std::string> bytes = ReadWhole(kPendingName);
-  if (!bytes) {
-    return bytes.error().code == ENOENT ? Result<decltype(paths)>(std::move(paths))
-                                        : Failure(bytes.error());
-  }
-  RecordParser parser(*bytes);
-  for (std::string path; parser.Record(path);) {
-    paths.push_back(path);
-  }
-  return paths;
-}
-
-void Session::ForgetPending() { Unlink(kPendingName); }
-
-bool Session::has_pending() {
-  const auto paths = ReadPending();
-  return !paths || !paths->empty();
-}
-
 Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps) {
   std::string body;
   PutNumber(body, kIntentWithBirths);
@@ -375,7 +282,7 @@ Result<std::string> Session::WriteIntent(const std::vector<IntentStep>& steps) {
     PutNumber(body, static_cast<uint64_t>(step.birth_ns));
   }
   std::string name = NewId() + ".intent";
-  const auto file = WriteWhole(name, Sealed(body));
+  const auto file = WriteWhole(name, RecordOf(body));
   Status written = file ? SyncFolder(os_, file->get()) : Status(Failure(file.error()));
   written = written ? SyncFolder(os_, folder()) : written;
   if (!written) {
@@ -484,7 +391,7 @@ void Session::RemoveIfEmptyLocked() {
   for (const std::string& file : *files) {
     struct stat st = {};
     const bool no_paths =
-        file == kPendingName && os_.StatAt(folder(), file, &st) == 0 && st.st_size == 0;
+        file == PendingPaths::kName && os_.StatAt(folder(), file, &st) == 0 && st.st_size == 0;
     const bool no_claims = file == Claims::kNewName || (file == Claims::kName && IsDone());
     if (file != kLockName && !no_paths && !no_claims) {
       return;
@@ -494,11 +401,7 @@ void Session::RemoveIfEmptyLocked() {
   // another name, and then its folder doesn't go. Nobody adopts us: the home is locked.
   claims_.Close();
   lock_ = Descriptor();
-  {
-    MutexLock lock(mutex_);
-    pending_ = Descriptor();
-  }
-  Unlink(kPendingName);
+  pending_.Remove();
   Unlink(Claims::kName);
   Unlink(Claims::kNewName);
   Unlink(kLockName);

@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/os.h"
 #include "store/claims.h"
+#include "store/pending_paths.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -77,7 +78,8 @@ class Session {
         name_(std::move(name)),
         folder_(std::move(folder)),
         lock_(std::move(lock)),
-        claims_(os, folder_.get(), ".xzfs/" + name_) {}
+        claims_(os, folder_.get(), ".xzfs/" + name_),
+        pending_(os, folder_.get(), ".xzfs/" + name_) {}
 
   // Makes a folder of our own, and `.xzfs` if it isn't there; both are durable when this returns.
   static Result<std::unique_ptr<Session>> Create(Os& os, int source, const SessionUse& use = {});
@@ -112,24 +114,12 @@ class Session {
   int home() const { return home_.get(); }
   // Those of this process, in a session of its own.
   Claims& claims() { return claims_; }
+  PendingPaths& pending() { return pending_; }
 
   // A number that no file in here has.
   std::string NewId() EXCLUDES(mutex_);
   Result<TempFile> MakeTemp();
   void Unlink(const std::string& file);
-
-  // Notes, as a hint for the next mount, that the plain file `path` is to be committed. Costs a
-  // write; not synced: what is lost with it is only that a file stays plain.
-  // `alive` names, while no path can be added, those that are still of use: the file is written
-  // again when it is large and most of it is not.
-  using Paths = std::function<std::vector<std::string>()>;
-  Status NotePending(const std::string& path, const Paths& alive) EXCLUDES(mutex_);
-  // Keeps the paths that `alive` names, if `idle` says that nothing else is of use.
-  void KeepPendingIf(const std::function<bool()>& idle, const Paths& alive) EXCLUDES(mutex_);
-  Result<std::vector<std::string>> ReadPending();
-  // Of a session that was adopted: whether it has paths that nobody has taken over.
-  bool has_pending();
-  void ForgetPending();
 
   // Writes an intent and returns its name, for Unlink when all is done. It is on the disk before
   // this returns.
@@ -149,9 +139,6 @@ class Session {
   void RemoveIfEmpty();
 
  private:
-  // A list of pending files of this size is no burden to anybody.
-  static constexpr uint64_t kLeastRewriteBytes = uint64_t{1} << 20;
-
   static Result<std::unique_ptr<Session>> TryCreate(Os& os, int source, const SessionUse& use);
   static Result<std::unique_ptr<Session>> TryAdopt(Os& os, int source, int home,
                                                    const std::string& name);
@@ -161,7 +148,6 @@ class Session {
   bool IsDone();
   Result<Descriptor> WriteWhole(const std::string& name, std::string_view bytes);
   Result<std::string> ReadWhole(const std::string& name);
-  Status RewritePending(const std::vector<std::string>& paths) REQUIRES(mutex_);
 
   Os& os_;
   const int source_;
@@ -170,11 +156,9 @@ class Session {
   const Descriptor folder_;
   Descriptor lock_;
   Claims claims_;
+  PendingPaths pending_;
   Mutex mutex_;
   uint64_t next_id_ GUARDED_BY(mutex_) = 1;
-  Descriptor pending_ GUARDED_BY(mutex_);
-  uint64_t pending_bytes_ GUARDED_BY(mutex_) = 0;
-  uint64_t rewrite_pending_at_ GUARDED_BY(mutex_) = kLeastRewriteBytes;
 };
 
 }  // namespace xzfs

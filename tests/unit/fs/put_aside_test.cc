@@ -124,6 +124,25 @@ TEST_F(PutAsideTest, TheOthersFileGetsItsNameIfThatIsFree) {
   EXPECT_EQ(Content(source_.path() / "compressed.xz"), kTheirs);
 }
 
+// What came back can't be looked at, once.
+TEST_F(PutAsideTest, ACommitIsThroughThoughItsLastLookFailed) {
+  Edit();
+  os_.BeforeNext("Rename", [this] {
+    os_.BeforeNext("Rename", [this] {
+      os_.BeforeNext("FactsAt", [] { return -EIO; });
+      return 0;
+    });
+    return 0;
+  });
+  EXPECT_TRUE(mount_->commits.SyncCommits());
+  EXPECT_EQ(At(12'345, id_), 'X');
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
+  MountAgain();
+  EXPECT_EQ(At(12'345, id_), 'X');
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
+}
+
 TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseGone) {
   Edit();
   os_.BeforeNext("Rename", [this] {

@@ -30,13 +30,14 @@ TEST_F(PendingTest, IsWrittenAnewWhenMostOfItIsOfNoUse) {
   const std::vector<std::string> alive = {"one", "two"};
   uint64_t largest = 0;
   for (int i = 0; i < 20'000; ++i) {
-    ASSERT_TRUE(session_->NotePending("a/path/of/" + std::string(200, 'x'), [&] { return alive; }));
+    ASSERT_TRUE(
+        session_->pending().Note("a/path/of/" + std::string(200, 'x'), [&] { return alive; }));
     largest = std::max(largest, Size());
   }
   EXPECT_GT(largest, (uint64_t{1} << 20) - 1000);
   EXPECT_LT(largest, (uint64_t{1} << 20) + 1000);
-  ASSERT_TRUE(session_->NotePending("three", [&] { return alive; }));
-  const std::vector<std::string> paths = *session_->ReadPending();
+  ASSERT_TRUE(session_->pending().Note("three", [&] { return alive; }));
+  const std::vector<std::string> paths = *session_->pending().Read();
   EXPECT_EQ(paths.front(), "one");
   EXPECT_EQ(paths[1], "two");
   EXPECT_EQ(paths.back(), "three");
@@ -46,21 +47,21 @@ TEST_F(PendingTest, GrowsToTwiceWhatIsOfUse) {
   std::vector<std::string> alive;
   for (int i = 0; i < 15'000; ++i) {
     alive.push_back(std::string(200, 'x') + std::to_string(i));
-    ASSERT_TRUE(session_->NotePending(alive.back(), [&] { return alive; }));
+    ASSERT_TRUE(session_->pending().Note(alive.back(), [&] { return alive; }));
   }
-  EXPECT_EQ(*session_->ReadPending(), alive);
+  EXPECT_EQ(*session_->pending().Read(), alive);
 }
 
 TEST_F(PendingTest, KeepsWhatIsOfUseWhenNothingElseIs) {
   const auto none = [] { return std::vector<std::string>(); };
   const auto one = [] { return std::vector<std::string>{"one"}; };
-  ASSERT_TRUE(session_->NotePending("one", none));
-  ASSERT_TRUE(session_->NotePending("two", none));
-  session_->KeepPendingIf([] { return false; }, none);
-  EXPECT_EQ(session_->ReadPending()->size(), 2U);
-  session_->KeepPendingIf([] { return true; }, one);
-  EXPECT_EQ(*session_->ReadPending(), one());
-  session_->KeepPendingIf([] { return true; }, none);
+  ASSERT_TRUE(session_->pending().Note("one", none));
+  ASSERT_TRUE(session_->pending().Note("two", none));
+  session_->pending().KeepIf([] { return false; }, none);
+  EXPECT_EQ(session_->pending().Read()->size(), 2U);
+  session_->pending().KeepIf([] { return true; }, one);
+  EXPECT_EQ(*session_->pending().Read(), one());
+  session_->pending().KeepIf([] { return true; }, none);
   EXPECT_EQ(Size(), 0U);
 }
 
@@ -119,8 +120,8 @@ TEST(SessionTest, ItsFilesAreClosedBeforeTheyLoseTheirNames) {
   OpenFilesOs os;
   const auto session = *Session::Create(os, dir.fd());
   const Session::Paths none = [] { return std::vector<std::string>(); };
-  ASSERT_TRUE(session->NotePending("a file", none));
-  session->KeepPendingIf([] { return true; }, none);
+  ASSERT_TRUE(session->pending().Note("a file", none));
+  session->pending().KeepIf([] { return true; }, none);
   Claim claim;
   claim.kind = Claim::Kind::kTwin;
   claim.name = "a file";

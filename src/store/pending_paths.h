@@ -1,0 +1,52 @@
+// Which plain files the next mount is to commit.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/mutex.h"
+#include "base/os.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// The file `pending` in a session's folder: paths below the top of its zone, one after the other.
+// A hint, and not synced: what is lost with it is only that a file stays plain. Thread-safe.
+class PendingPaths {
+ public:
+  static constexpr const char* kName = "pending";
+  using Paths = std::function<std::vector<std::string>()>;
+
+  // `folder`, the session's, is open as long as this lives. `path`: of it, for messages.
+  PendingPaths(Os& os, int folder, std::string path)
+      : os_(os), folder_(folder), path_(std::move(path)) {}
+
+  // Adds a path. `alive` names, while no path can be added, those that are still of use: the file
+  // is written again when it is large and most of it is not.
+  Status Note(const std::string& path, const Paths& alive) EXCLUDES(mutex_);
+  // Keeps the paths that `alive` names, if `idle` says that nothing else is of use.
+  void KeepIf(const std::function<bool()>& idle, const Paths& alive) EXCLUDES(mutex_);
+  // What an earlier process has left. Empty if there is no file.
+  Result<std::vector<std::string>> Read() const;
+  // There are paths that nobody has taken over, or it can't be told.
+  bool HasAny() const;
+  void Remove() EXCLUDES(mutex_);
+
+ private:
+  // A list of this size is no burden to anybody.
+  static constexpr uint64_t kLeastRewriteBytes = uint64_t{1} << 20;
+
+  Status Rewrite(const std::vector<std::string>& paths) REQUIRES(mutex_);
+
+  Os& os_;
+  const int folder_;
+  const std::string path_;
+  Mutex mutex_;
+  Descriptor file_ GUARDED_BY(mutex_);
+  uint64_t bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t rewrite_at_ GUARDED_BY(mutex_) = kLeastRewriteBytes;
+};
+
+}  // namespace xzfs

@@ -23,8 +23,8 @@ struct PackContext {
   bool dry_run = false;        // nothing is written
 };
 
-// Takes the steps of a commit (docs/design.md, section 6). Of a file with several names the
-// compressed one gets them all before the first of the plain one goes.
+// Takes the steps of a commit (docs/commit.md, "pack, unpack and reblock"). If a file has several
+// names, the compressed one gets them all before the first of the plain one is removed.
 class PackJob : public ReplaceJob {
  public:
   PackJob(const PackContext& context, std::vector<FoundFile> names)

@@ -1,5 +1,5 @@
-// The commit of an edited file: each step has the number of the second table of docs/design.md
-// section 6.
+// The commit of an edited file. The steps have the numbers of the table in docs/commit.md,
+// "The commit of an edited file".
 //
 // What is encoded is the overlay's bytes over the base's, as readers see them. Blocks of the base
 // that no change touches are copied as they are stored. The overlay stays until the new file has

@@ -12,8 +12,8 @@
 namespace xzfs {
 
 // From a compressed file, its base, and the overlay with its changes to a new compressed file in
-// the base's place. The steps, and what a crash after each leaves, are the second table of
-// docs/design.md section 6. Used by one thread.
+// the base's place. The steps, and what a crash after each leaves, are in docs/commit.md,
+// "The commit of an edited file". Used by one thread.
 class CommitOfEdited {
  public:
   // `work` outlives it.

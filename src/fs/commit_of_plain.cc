@@ -1,5 +1,5 @@
-// The commit of a plain file: each step has the number of the first table of docs/design.md
-// section 6.
+// The commit of a plain file. The steps have the numbers of the table in docs/commit.md,
+// "The commit of a plain file".
 //
 // For a moment the plain file and the compressed one are both there, as twins that a claim names.
 // The plain file goes last. A writer that comes meanwhile cancels the commit and removes the twin

@@ -12,7 +12,7 @@
 namespace xzfs {
 
 // From a plain file `N` to `N.xz` in its place, or to `N` left as it is. The steps, and what a
-// crash after each leaves, are the first table of docs/design.md section 6. Used by one thread.
+// crash after each leaves, are in docs/commit.md, "The commit of a plain file". Used by one thread.
 class CommitOfPlain {
  public:
   // `work` outlives it.

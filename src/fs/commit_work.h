@@ -16,7 +16,7 @@
 namespace xzfs {
 
 // One attempt at one file: what is known of it, and what was made. The steps have the numbers of
-// the tables in docs/design.md. Used by one thread. What is not published is undone at the end.
+// the tables in docs/commit.md. Used by one thread. What is not published is undone at the end.
 struct CommitWork {
   CommitWork(const CommitParts& commit_parts, NodeId node_id) : parts(commit_parts), id(node_id) {}
   ~CommitWork();

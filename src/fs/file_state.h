@@ -39,7 +39,7 @@ using CommitJobPtr = std::shared_ptr<CommitJob>;
 // FileLock. What is inside an overlay has a lock of its own.
 //
 // A file is plain, compressed or edited, as Node::kind and the overlay say. Who calls what, and
-// why, is in the table "States" of docs/design.md:
+// why, is in docs/commit.md, "States of a file":
 //
 //   new, or plain        CreatePlain, OpenPlain      a writer has it open
 //   compressed           BecomeEdited                at its first change

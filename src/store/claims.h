@@ -79,7 +79,7 @@ class HeldClaim {
   Claim claim_;
 };
 
-// An append-only file of records (store/records.h; docs/design.md, section 8, has their fields).
+// An append-only file of records (store/records.h). Their fields are in docs/format.md, "Claims".
 // Other mounts of the source read it while we write: what is in it stays until none of it holds any
 // more, and what was done in the folder is on the disk. Thread-safe.
 class Claims {

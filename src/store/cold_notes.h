@@ -11,7 +11,7 @@
 namespace xzfs {
 
 // Where the search is, and which files don't shrink. Both are hints: without them files are looked
-// at again. Thread-safe. docs/design.md has the format.
+// at again. Thread-safe. The format is in docs/format.md, "Hints".
 class ColdNotes {
  public:
   // About 2.7 MiB of notes. Of more files some are tried again.

@@ -1,6 +1,6 @@
-// The steps by which a compressed file takes the place of a plain one, for those who compress: the
-// mount's commits and xzfsctl. docs/design.md, section 6, numbers them and says what a crash after
-// each leaves. What is locked meanwhile is the caller's business.
+// The steps by which a compressed file takes the place of a plain one, for the commits of a mount
+// and for xzfsctl. docs/commit.md, "The commit of a plain file", numbers them and says what a crash
+// after each leaves. The caller decides which locks it holds.
 #pragma once
 
 #include <sys/stat.h>

@@ -58,7 +58,7 @@ struct SessionUse {
 };
 
 // Thread-safe. Held by a lock on its file "lock" for as long as the object lives, so that no other
-// daemon takes it for a dead one's. What it holds (docs/design.md says what becomes of it):
+// daemon takes it for a dead one's. What it holds (all of it: docs/format.md, "The folder .xzfs"):
 //   N.tmp       a file that isn't complete, or has no name yet
 //   N.aside     what had the name that a new file has, or is about to get
 //   claims      which files beside others, and which N.aside, are ours (store/claims.h)

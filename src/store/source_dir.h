@@ -70,8 +70,8 @@ std::optional<Format> FormatBySuffix(Suffix suffix, std::span<const std::byte> h
 // it since then is of that version.
 bool IsUnchanged(Os& os, int fd, const struct stat& st);
 
-// Applies the naming rules of docs/design.md in directories of the source. Holds no state about
-// them: every answer is what is stored now, but for what is known of versions. Thread-safe.
+// Applies the naming rules (docs/format.md, "Names") in directories of the source. Holds no state
+// about them: every answer is what is stored now, except what is known of versions. Thread-safe.
 class SourceDir {
  public:
   // All outlive it. `twins` and `overwritten` may be null: then there are none.

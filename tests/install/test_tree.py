@@ -38,7 +38,7 @@ class Tree(unittest.TestCase):
     def test_everything_is_in_its_place(self):
         wanted = ["usr/sbin/mount.xzfs", "usr/sbin/mount.fuse.xzfs",
                   "usr/lib/systemd/system/xzfs@.service", "usr/share/doc/xzfs/examples/fstab",
-                  "usr/share/doc/xzfs/examples/srv-logs.conf"]
+                  "usr/share/doc/xzfs/examples/srv-logs.conf", "usr/share/doc/xzfs/format.md"]
         for program in PROGRAMS:
             wanted += ["usr/bin/" + program, "usr/share/bash-completion/completions/" + program,
                        "usr/share/zsh/vendor-completions/_" + program]

@@ -11,7 +11,7 @@ them all is synced. What must hold of a name that was there all the time, after 
 
 Names that never were there are not there. On btrfs a name may be shown twice, though, plain and
 compressed: of several changes of names it may keep a later one and not an earlier one
-(docs/guarantees.md). That is counted, and such names aren't judged. Nor are names there in a
+(docs/guarantees.md, "Limits"). That is counted, and such names aren't judged. Nor are names there in a
 directory that was renamed, which may have what was moved out of it before, nor a disk that btrfs
 itself can't mount any more. Run by hand; XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done and
 for how long.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A stranger's reader, made from xzfs(5) alone, gives what the mount gives: nothing of xzfs is in it."""
+"""A stranger's reader, made from docs/format.md alone, gives what the mount gives: nothing of xzfs is
+in it. The numbers and the order of its steps are those of docs/format.md, "Reading an edited file"."""
 
 import fcntl
 import lzma
@@ -11,7 +12,7 @@ import support
 from support import temp_dir
 from write_support import NEVER, WriteMount, noise, read_file, write_file
 
-HEADER, EXTENT, RESIZE, SYNCED, PATH, DROPPED, PUBLISHING = range(1, 8)
+HEADER, EXTENT, RESIZE, SYNCED, PATH, DROPPED, PUBLISHING, CONTENT = range(1, 9)
 
 
 def crc64(data):
@@ -87,7 +88,7 @@ def read_edited(source, session, number):
         elif kind == PATH:
             path = os.fsdecode(fields.text())
         else:
-            assert kind in (SYNCED, DROPPED, PUBLISHING), kind
+            assert kind in (SYNCED, DROPPED, PUBLISHING, CONTENT), kind
     with open("/proc/sys/kernel/random/boot_id", "rb") as running:
         assert boot == running.read().strip()
     status = os.stat(f"{source}/{path}")

@@ -3,7 +3,7 @@
 It works on stored files, not through the mount: it appends to plain files, compresses and unpacks
 with xz, adds a Stream to a compressed file, removes, and puts a new file in a name's place. Commits
 of the mount run at the same time. It leaves files alone that have pending changes, or several names:
-what becomes of those isn't the second program's to decide (docs/guarantees.md).
+what becomes of those isn't the second program's to decide (docs/guarantees.md, "What to know before").
 """
 
 import json

@@ -138,10 +138,12 @@ void BaseOverwrite::ShowOldContent() {
     changed.identity = Identity::Of(st);  // its ctime has moved
     changed.attributes = st;
     changed.kept_ctime = {.left = changed.identity, .shown = shown->ShownCtime(base_->shown)};
-    changed.SetKnown(work_.node->KnownAs());
+    changed.known = work_.node->known;
     ++changed.content;
   });
-  parts_.tree.known().Add(Identity::Of(st), Suffix::kXz, work_.node->KnownAs());
+  if (work_.node->known) {
+    parts_.tree.known().Add(Identity::Of(st), Suffix::kXz, *work_.node->known);
+  }
   parts_.tree.DropRead(*shown);
 }
 

@@ -119,7 +119,7 @@ TEST(SessionTest, ItsFilesAreClosedBeforeTheyLoseTheirNames) {
   const TempDir dir;
   OpenFilesOs os;
   const auto session = *Session::Create(os, dir.fd());
-  const Session::Paths none = [] { return std::vector<std::string>(); };
+  const PendingPaths::Paths none = [] { return std::vector<std::string>(); };
   ASSERT_TRUE(session->pending().Note("a file", none));
   session->pending().KeepIf([] { return true; }, none);
   Claim claim;

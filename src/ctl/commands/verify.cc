@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -42,144 +43,45 @@ struct NotChecked {
   std::string why;
 };
 
-class VerifyCommand : public Command {
+// What was found in all files, said when it is found and in sum. Thread-safe.
+class VerifyFindings {
  public:
-  void Declare(Arguments& arguments) override {
-    rules_.Declare(arguments);
-    DeclareThreads(arguments, threads_);
-    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
-    arguments.Flag("--json", json_, "machine-readable");
-    Progress::Declare(arguments, progress_);
-    arguments.Operands("PATH", paths_, "compressed files, and directories with all in them");
-  }
-
-  Status Run(Console& console) override {
-    threads_ = threads_ == 0 ? UsableProcessors() : threads_;
-    Progress progress(console, Progress::ModeOf(progress_));
-    std::vector<std::string> small;
-    std::vector<std::string> large;
-    WalkTrees(
-        Os::Real(), rules_, paths_, progress.cancelled(),
-        [&](const FoundFile& file) {
-          if (file.is_named || IsCompressed(console, file)) {
-            (file.attributes.st_size <= kSmallBytes ? small : large).push_back(file.path());
-            progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
-          }
-        },
-        [&](const std::string& path, const Error& error) { Leave(console, path, error); });
-    progress.TotalIsComplete();
-    WorkerPool pool(threads_, threads_);
-    pool.Start();
-    ParallelFor(
-        pool, threads_ - 1, small.size(),
-        [&](size_t i) { Verify(console, progress, nullptr, small[i]); }, /*group=*/1);
-    for (const std::string& path : large) {
-      Verify(console, progress, &pool, path);
-    }
-    console.EndBySignal(progress.signal());
-    Report(console, progress.cancelled());
-    return {};
-  }
-
- private:
-  // By its name. The user is warned where the content isn't what the name says: damage of the first
-  // bytes makes a file look so.
-  bool IsCompressed(Console& console, const FoundFile& file) {
-    if (!StripSuffix(file.name)) {
-      return false;
-    }
-    const Result<Input> input = OpenInput(Os::Real(), file.path());
-    const auto compressed = input ? CompressedNameOf(file.name, *input->stored)
-                                  : Result<std::optional<CompressedName>>(std::nullopt);
-    if (!input || !compressed || *compressed) {
-      return true;  // whoever verifies it meets the error
-    }
-    const std::string why = file.path() +
-                            ": it is not compressed, in spite of its name, or its first bytes are "
-                            "damaged: not checked";
-    console.Warn(why);
-    MutexLock lock(mutex_);
-    not_checked_.push_back({file.path(), why});
-    return false;
-  }
-
-  // `pool`: where Blocks are decoded at the same time; null: on this thread.
-  void Verify(Console& console, Progress& progress, WorkerPool* pool, const std::string& path) {
-    if (progress.cancelled()) {
-      return;
-    }
-    const Result<Input> input = OpenInput(Os::Real(), path);
-    const Result<BlockIndex> index =
-        input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
-    if (!index && input && IsDamage(index.error())) {
-      Add(console, {.path = path, .why = index.error().message});
-      return;
-    }
-    if (!index) {
-      Leave(console, path, index.error());
-      return;
-    }
-    std::atomic<uint64_t> bad{0};  // guards nothing
-    const auto body = [&](size_t number) {
-      const BlockInfo block = index->Block(number);
-      const Status status = PassBlock(*input->stored, *index, block, progress.cancelled(),
-                                      [&](uint64_t, std::span<const std::byte> bytes) -> Status {
-                                        progress.AddDone(0, 0, bytes.size());
-                                        return {};
-                                      });
-      progress.AddDone(0, block.unpadded_size, 0);
-      if (status || progress.cancelled()) {
-        return;
-      }
-      ++bad;
-      Damage damage{.path = path, .has_block = true, .block = block, .why = status.error().message};
-      if (IsDamage(status.error())) {
-        Add(console, std::move(damage));
-      } else {
-        Leave(console, path, {status.error().code, Described(damage)});
-      }
-    };
-    if (pool != nullptr) {
-      ParallelFor(*pool, threads_ - 1, index->block_count(), body, /*group=*/1);
-    } else {
-      for (uint64_t number = 0; number < index->block_count(); ++number) {
-        body(number);
-      }
-    }
-    if (progress.cancelled()) {
-      return;
-    }
-    progress.AddDone(1, 0, 0);
-    Count(console, path, *index, bad == 0);
-  }
+  explicit VerifyFindings(Console& console) : console_(console) {}
 
   static std::string Described(const Damage& damage) {
     return damage.has_block ? damage.path + ": " + NameOf(damage.block) + ": " + damage.why
                             : damage.why;
   }
 
-  void Add(Console& console, Damage damage) EXCLUDES(mutex_) {
-    console.Error(Described(damage));
+  void Add(Damage damage) EXCLUDES(mutex_) {
+    console_.Error(Described(damage));
     MutexLock lock(mutex_);
     damages_.push_back(std::move(damage));
   }
 
+  // It is no damage, as far as is known: the user is warned.
+  void Doubt(const std::string& path, const std::string& why) EXCLUDES(mutex_) {
+    console_.Warn(why);
+    MutexLock lock(mutex_);
+    not_checked_.push_back({path, why});
+  }
+
   // `error` names the path.
-  void Leave(Console& console, const std::string& path, const Error& error) EXCLUDES(mutex_) {
-    console.Error(error.message);
+  void Leave(const std::string& path, const Error& error) EXCLUDES(mutex_) {
+    console_.Error(error.message);
     MutexLock lock(mutex_);
     not_checked_.push_back({path, error.message});
   }
 
-  void Count(Console& console, const std::string& path, const BlockIndex& index, bool good)
-      EXCLUDES(mutex_) {
+  // All of its Blocks were decoded. `is_told`: and are good, which is said.
+  void Count(const std::string& path, const BlockIndex& index, bool is_told) EXCLUDES(mutex_) {
     const std::vector<uint8_t> checks = index.Checks();
     const bool checked = std::all_of(checks.begin(), checks.end(), [](uint8_t check) {
       return check != 0 && CheckIsSupported(check);
     });
-    if (good && verbose_) {
-      console.Note(path + ": " + std::to_string(index.block_count()) + " Blocks are good" +
-                   (checked ? "" : ", as far as can be told without a Check"));
+    if (is_told) {
+      console_.Note(path + ": " + std::to_string(index.block_count()) + " Blocks are good" +
+                    (checked ? "" : ", as far as can be told without a Check"));
     }
     MutexLock lock(mutex_);
     ++files_;
@@ -189,7 +91,7 @@ class VerifyCommand : public Command {
   }
 
   // `ended_early`: what was not reached is not told of.
-  void Report(Console& console, bool ended_early) EXCLUDES(mutex_) {
+  void Report(bool as_json, bool ended_early) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     std::sort(damages_.begin(), damages_.end(), [](const Damage& a, const Damage& b) {
       return std::pair(a.path, a.block.number) < std::pair(b.path, b.block.number);
@@ -198,10 +100,10 @@ class VerifyCommand : public Command {
               [](const NotChecked& a, const NotChecked& b) { return a.path < b.path; });
     const bool is_whole = not_checked_.empty() && !ended_early;
     if (files_ == 0 && damages_.empty() && is_whole) {
-      console.Warn("nothing was verified: there are no compressed files in what was named");
+      console_.Warn("nothing was verified: there are no compressed files in what was named");
     }
-    if (json_) {
-      PrintJson(console, Document());
+    if (as_json) {
+      PrintJson(console_, Document());
       return;
     }
     std::string outcome = is_whole ? "all good" : "no damage";
@@ -210,15 +112,17 @@ class VerifyCommand : public Command {
     } else if (files_ == 0) {
       outcome = "nothing is known";
     }
-    console.Note("verified " + std::to_string(files_) + (files_ == 1 ? " file, " : " files, ") +
-                 std::to_string(blocks_) + " Blocks, " + FormatSize(plain_bytes_) + ": " + outcome +
-                 (not_checked_.empty()
-                      ? ""
-                      : "; " + std::to_string(not_checked_.size()) + " could not be checked") +
-                 (unchecked_ == 0 ? "" : "; " + std::to_string(unchecked_) + " have no Check") +
-                 (ended_early ? "; interrupted" : ""));
+    console_.Note("verified " + std::to_string(files_) + (files_ == 1 ? " file, " : " files, ") +
+                  std::to_string(blocks_) + " Blocks, " + FormatSize(plain_bytes_) + ": " +
+                  outcome +
+                  (not_checked_.empty()
+                       ? ""
+                       : "; " + std::to_string(not_checked_.size()) + " could not be checked") +
+                  (unchecked_ == 0 ? "" : "; " + std::to_string(unchecked_) + " have no Check") +
+                  (ended_early ? "; interrupted" : ""));
   }
 
+ private:
   Json Document() const REQUIRES(mutex_) {
     Json json = NewDocument("verify");
     json["files"] = files_;
@@ -247,12 +151,7 @@ class VerifyCommand : public Command {
     return json;
   }
 
-  TreeRules rules_;
-  unsigned threads_ = 0;
-  bool verbose_ = false;
-  bool json_ = false;
-  std::string progress_ = "auto";
-  std::vector<std::string> paths_;
+  Console& console_;
   Mutex mutex_;
   std::vector<Damage> damages_ GUARDED_BY(mutex_);
   std::vector<NotChecked> not_checked_ GUARDED_BY(mutex_);
@@ -260,6 +159,125 @@ class VerifyCommand : public Command {
   uint64_t blocks_ GUARDED_BY(mutex_) = 0;
   uint64_t plain_bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t unchecked_ GUARDED_BY(mutex_) = 0;
+};
+
+class VerifyCommand : public Command {
+ public:
+  void Declare(Arguments& arguments) override {
+    rules_.Declare(arguments);
+    DeclareThreads(arguments, threads_);
+    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
+    arguments.Flag("--json", json_, "machine-readable");
+    Progress::Declare(arguments, progress_);
+    arguments.Operands("PATH", paths_, "compressed files, and directories with all in them");
+  }
+
+  Status Run(Console& console) override {
+    threads_ = threads_ == 0 ? UsableProcessors() : threads_;
+    VerifyFindings findings(console);
+    Progress progress(console, Progress::ModeOf(progress_));
+    std::vector<std::string> small;
+    std::vector<std::string> large;
+    WalkTrees(
+        Os::Real(), rules_, paths_, progress.cancelled(),
+        [&](const FoundFile& file) {
+          if (file.is_named || IsCompressed(findings, file)) {
+            (file.attributes.st_size <= kSmallBytes ? small : large).push_back(file.path());
+            progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
+          }
+        },
+        [&](const std::string& path, const Error& error) { findings.Leave(path, error); });
+    progress.TotalIsComplete();
+    WorkerPool pool(threads_, threads_);
+    pool.Start();
+    ParallelFor(
+        pool, threads_ - 1, small.size(),
+        [&](size_t i) { Verify(findings, progress, nullptr, small[i]); }, /*group=*/1);
+    for (const std::string& path : large) {
+      Verify(findings, progress, &pool, path);
+    }
+    console.EndBySignal(progress.signal());
+    findings.Report(json_, progress.cancelled());
+    return {};
+  }
+
+ private:
+  // By its name. The user is warned where the content isn't what the name says: damage of the first
+  // bytes makes a file look so.
+  static bool IsCompressed(VerifyFindings& findings, const FoundFile& file) {
+    if (!StripSuffix(file.name)) {
+      return false;
+    }
+    const Result<Input> input = OpenInput(Os::Real(), file.path());
+    const auto compressed = input ? CompressedNameOf(file.name, *input->stored)
+                                  : Result<std::optional<CompressedName>>(std::nullopt);
+    if (!input || !compressed || *compressed) {
+      return true;  // whoever verifies it meets the error
+    }
+    const std::string why = file.path() +
+                            ": it is not compressed, in spite of its name, or its first bytes are "
+                            "damaged: not checked";
+    findings.Doubt(file.path(), why);
+    return false;
+  }
+
+  // `pool`: where Blocks are decoded at the same time; null: on this thread.
+  void Verify(VerifyFindings& findings, Progress& progress, WorkerPool* pool,
+              const std::string& path) {
+    if (progress.cancelled()) {
+      return;
+    }
+    const Result<Input> input = OpenInput(Os::Real(), path);
+    const Result<BlockIndex> index =
+        input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
+    if (!index && input && IsDamage(index.error())) {
+      findings.Add({.path = path, .why = index.error().message});
+      return;
+    }
+    if (!index) {
+      findings.Leave(path, index.error());
+      return;
+    }
+    std::atomic<uint64_t> bad{0};  // guards nothing
+    const auto body = [&](size_t number) {
+      const BlockInfo block = index->Block(number);
+      const Status status = PassBlock(*input->stored, *index, block, progress.cancelled(),
+                                      [&](uint64_t, std::span<const std::byte> bytes) -> Status {
+                                        progress.AddDone(0, 0, bytes.size());
+                                        return {};
+                                      });
+      progress.AddDone(0, block.unpadded_size, 0);
+      if (status || progress.cancelled()) {
+        return;
+      }
+      ++bad;
+      Damage damage{.path = path, .has_block = true, .block = block, .why = status.error().message};
+      if (IsDamage(status.error())) {
+        findings.Add(std::move(damage));
+      } else {
+        findings.Leave(path, {status.error().code, VerifyFindings::Described(damage)});
+      }
+    };
+    if (pool != nullptr) {
+      ParallelFor(*pool, threads_ - 1, index->block_count(), body, /*group=*/1);
+    } else {
+      for (uint64_t number = 0; number < index->block_count(); ++number) {
+        body(number);
+      }
+    }
+    if (progress.cancelled()) {
+      return;
+    }
+    progress.AddDone(1, 0, 0);
+    findings.Count(path, *index, bad == 0 && verbose_);
+  }
+
+  TreeRules rules_;
+  unsigned threads_ = 0;
+  bool verbose_ = false;
+  bool json_ = false;
+  std::string progress_ = "auto";
+  std::vector<std::string> paths_;
 };
 
 }  // namespace

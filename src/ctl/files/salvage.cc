@@ -22,21 +22,15 @@ constexpr uint64_t kBestRatio = 8192;
 // Checks that verify something, the usual ones first.
 constexpr std::array<uint8_t, 3> kChecks = {4, 1, 10};
 
-bool Verifies(uint8_t check) { return check != 0 && CheckIsSupported(check); }
-
 }  // namespace
 
 Result<SalvageReport> Salvage::Run() {
   const auto index = BlockIndex::Read(from_, Format::kXz, {.memory_bytes = options_.index_bytes});
   if (!index) {
-    report_.index_error = index.error().message;
+    output_.NoteIndexError(index.error().message);
   }
   XZFS_RETURN_IF_ERROR(index ? ByIndex(*index) : ByScan());
-  report_.output_bytes = position_;
-  if (places_known_) {
-    report_.placed_bytes = position_;
-  }
-  return std::move(report_);
+  return output_.Finish();
 }
 
 Status Salvage::ByIndex(const BlockIndex& index) {
@@ -47,19 +41,19 @@ Status Salvage::ByIndex(const BlockIndex& index) {
                                                              .unpadded_size = info.unpadded_size,
                                                              .plain_size = info.plain_size}));
     if (!block.damage) {
-      AddWhole(info.plain_size, info.check);
+      output_.AddWhole(info.plain_size, info.check);
       continue;
     }
     const uint64_t kept = options_.keeps_partial ? block.plain_bytes : 0;
-    XZFS_RETURN_IF_ERROR(SetSize(position_ + kept));
-    Lose({.block = number,
-          .stored_begin = info.compressed_offset,
-          .stored_end = info.compressed_offset + info.unpadded_size,
-          .plain_size = info.plain_size,
-          .kept_bytes = kept,
-          .why = block.damage->message});
+    XZFS_RETURN_IF_ERROR(output_.SetSize(output_.position() + kept));
+    output_.Lose({.block = number,
+                  .stored_begin = info.compressed_offset,
+                  .stored_end = info.compressed_offset + info.unpadded_size,
+                  .plain_size = info.plain_size,
+                  .kept_bytes = kept,
+                  .why = block.damage->message});
   }
-  return SetSize(position_);
+  return output_.SetSize(output_.position());
 }
 
 Status Salvage::ByScan() {
@@ -89,14 +83,14 @@ Status Salvage::ByScan() {
       }
     }
   }
-  const bool is_said =
-      !report_.missing.empty() && report_.missing.back().stored_end == from_.size();
+  const bool is_said = !output_.report().missing.empty() &&
+                       output_.report().missing.back().stored_end == from_.size();
   if ((in_stream_ || from_.size() == 0) && !is_said) {
-    Lose({.stored_begin = from_.size(),
-          .stored_end = from_.size(),
-          .why = "the file ends before the Index of its last Stream: it is truncated"});
+    output_.Lose({.stored_begin = from_.size(),
+                  .stored_end = from_.size(),
+                  .why = "the file ends before the Index of its last Stream: it is truncated"});
   }
-  return SetSize(position_);
+  return output_.SetSize(output_.position());
 }
 
 Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
@@ -104,7 +98,7 @@ Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
   for (const uint8_t check : ChecksToTry()) {
     XZFS_ASSIGN_OR_RETURN(SalvagedBlock block, Decode({.offset = offset, .check = check}));
     if (!block.damage) {
-      AddWhole(block.plain_bytes, check);
+      output_.AddWhole(block.plain_bytes, check);
       ++stream_blocks_;
       in_stream_ = true;
       check_ = check;
@@ -121,12 +115,12 @@ Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
 Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedBlock>& tries) {
   const SalvagedBlock& likeliest = tries.front();
   const uint64_t kept = options_.keeps_partial ? likeliest.plain_bytes : 0;
-  XZFS_RETURN_IF_ERROR(SetSize(position_ + kept));
-  MissingPart part{.block = report_.blocks + report_.missing.size(),
+  XZFS_RETURN_IF_ERROR(output_.SetSize(output_.position() + kept));
+  MissingPart part{.block = output_.report().blocks + output_.report().missing.size(),
                    .stored_begin = offset,
                    .kept_bytes = kept,
                    .why = likeliest.damage->message};
-  if (!counts_ || !places_known_) {
+  if (!counts_ || !output_.places_known()) {
     part.block.reset();
   }
   in_stream_ = true;
@@ -140,7 +134,7 @@ Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedB
     check_is_sure_ = false;
   }
   const uint64_t end = part.stored_end;
-  Lose(std::move(part));
+  output_.Lose(std::move(part));
   return end;
 }
 
@@ -195,9 +189,9 @@ Landmark Salvage::At(uint64_t offset) {
 Result<uint64_t> Salvage::EndStream(const Landmark& index) {
   // Where Blocks can't be counted a loss has been told.
   if (counts_ && index.block_count != stream_blocks_) {
-    Lose({.stored_begin = index.offset,
-          .stored_end = index.offset,
-          .why = "the Index is damaged or has other Blocks than were found before it"});
+    output_.Lose({.stored_begin = index.offset,
+                  .stored_end = index.offset,
+                  .why = "the Index is damaged or has other Blocks than were found before it"});
   }
   in_stream_ = false;
   check_.reset();
@@ -216,9 +210,9 @@ Result<uint64_t> Salvage::Resync(uint64_t offset) {
   const bool is_header = !in_stream_ && next.kind == Kind::kBlockHeader &&
                          next.offset == offset + kFooterBytes;  // a Stream Header is as long
   if (!is_header) {
-    Lose({.stored_begin = offset,
-          .stored_end = next.offset,
-          .why = "there is neither a Block nor an Index"});
+    output_.Lose({.stored_begin = offset,
+                  .stored_end = next.offset,
+                  .why = "there is neither a Block nor an Index"});
     counts_ = false;
     check_is_sure_ = false;
   }
@@ -230,13 +224,13 @@ Result<SalvagedBlock> Salvage::Decode(const BlockPlace& place) {
   if (cancelled_) {
     return Fail(ECANCELED, "cancelled");
   }
-  uint64_t at = position_;
+  uint64_t at = output_.position();
   return SalvageBlock(from_, place, options_.decoder_bytes,
                       [&](std::span<const std::byte> bytes) -> Status {
                         if (cancelled_) {
                           return Fail(ECANCELED, "cancelled");
                         }
-                        XZFS_RETURN_IF_ERROR(Write(bytes, at));
+                        XZFS_RETURN_IF_ERROR(output_.Write(bytes, at));
                         at += bytes.size();
                         return {};
                       });
@@ -270,34 +264,6 @@ uint64_t Salvage::SkipPadding(uint64_t offset) const {
     }
   }
   return offset;
-}
-
-void Salvage::AddWhole(uint64_t plain_bytes, uint8_t check) {
-  ++report_.blocks;
-  report_.plain_bytes += plain_bytes;
-  report_.unchecked_blocks += Verifies(check) ? 0 : 1;
-  position_ += plain_bytes;
-}
-
-void Salvage::Lose(MissingPart part) {
-  part.plain_begin = position_;
-  report_.kept_bytes += part.kept_bytes;
-  if (!part.plain_size && places_known_) {
-    places_known_ = false;
-    report_.placed_bytes = position_ + part.kept_bytes;
-  }
-  position_ += part.plain_size.value_or(part.kept_bytes);
-  report_.missing.push_back(std::move(part));
-}
-
-Status Salvage::Write(std::span<const std::byte> bytes, uint64_t offset) {
-  const int error = Os::Real().WriteAll(to_, bytes, offset);
-  return error < 0 ? Status(FailErrno(-error, "write the output")) : Status();
-}
-
-Status Salvage::SetSize(uint64_t size) {
-  const int error = Os::Real().Truncate(to_, size);
-  return error < 0 ? Status(FailErrno(-error, "set the size of the output")) : Status();
 }
 
 }  // namespace xzfs

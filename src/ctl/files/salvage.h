@@ -4,41 +4,15 @@
 #include <atomic>
 #include <cstdint>
 #include <optional>
-#include <span>
-#include <string>
 #include <vector>
 
-#include "base/os.h"
+#include "ctl/files/salvage_output.h"
 #include "xz/block_scanner.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// What isn't there. Ranges are half-open.
-struct MissingPart {
-  std::optional<uint64_t> block = {};  // its number, from 0, where that is known
-  uint64_t stored_begin = 0;           // in the damaged file
-  uint64_t stored_end = 0;
-  uint64_t plain_begin = 0;                 // in the output
-  std::optional<uint64_t> plain_size = {};  // unknown: what follows stands directly behind
-  uint64_t kept_bytes = 0;                  // of it in the output, not verified
-  std::string why;
-};
-
-struct SalvageReport {
-  std::string index_error;   // empty: the Index was of use, and all offsets are right
-  uint64_t blocks = 0;       // whole ones
-  uint64_t plain_bytes = 0;  // of these
-  uint64_t kept_bytes = 0;   // of damaged ones
-  uint64_t output_bytes = 0;
-  uint64_t unchecked_blocks = 0;  // of the whole ones: no Check says that they are
-  std::vector<MissingPart> missing;
-
-  // Offsets up to here are those of the whole file.
-  uint64_t placed_bytes = 0;
-};
 
 // One run. Not thread-safe.
 class Salvage {
@@ -52,7 +26,7 @@ class Salvage {
   // `to`: an empty file, open for writing.
   Salvage(const RandomAccessFile& from, int to, const Options& options,
           const std::atomic<bool>& cancelled)
-      : from_(from), to_(to), options_(options), cancelled_(cancelled) {}
+      : from_(from), options_(options), cancelled_(cancelled), output_(to) {}
 
   // Errors: ECANCELED, what writing says. Damage of `from` is in the report. Blocks.
   Result<SalvageReport> Run();
@@ -72,19 +46,11 @@ class Salvage {
   Result<SalvagedBlock> Decode(const BlockPlace& place);
   std::vector<uint8_t> ChecksToTry() const;
   uint64_t SkipPadding(uint64_t offset) const;
-  void AddWhole(uint64_t plain_bytes, uint8_t check);
-  // What is missing at position_, of which `part` says the rest.
-  void Lose(MissingPart part);
-  Status Write(std::span<const std::byte> bytes, uint64_t offset);
-  // Drops what was written behind `size`, or makes a hole up to it.
-  Status SetSize(uint64_t size);
 
   const RandomAccessFile& from_;
-  const int to_;
   const Options options_;
   const std::atomic<bool>& cancelled_;
-  SalvageReport report_;
-  uint64_t position_ = 0;  // in the output: where the next Block goes
+  SalvageOutput output_;
 
   // Of the scan.
   bool in_stream_ = false;
@@ -92,7 +58,6 @@ class Salvage {
   bool counts_ = true;          // all Blocks of the Stream so far were seen
   std::optional<uint8_t> check_;
   bool check_is_sure_ = false;
-  bool places_known_ = true;
   uint64_t no_index_bytes_ = 0;  // that were read as an Index, and are none
 };
 

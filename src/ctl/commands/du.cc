@@ -1,10 +1,10 @@
 // What a tree takes: plain, on the disk, and what compression saves.
 #include <algorithm>
 #include <atomic>
-#include <cstdio>
 #include <ctime>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -17,6 +17,7 @@
 #include "ctl/files/input.h"
 #include "ctl/replace/tree.h"
 #include "ctl/shell/json.h"
+#include "ctl/shell/table.h"
 #include "store/names.h"
 
 namespace xzfs {
@@ -168,10 +169,8 @@ class DuCommand : public Command {
 
   static void PrintLine(Console& console, const std::string& plain, const std::string& disk,
                         const std::string& saved, const std::string& bar, const std::string& name) {
-    char text[128];
-    std::snprintf(text, sizeof text, "%11s %11s %11s  %s%s", plain.c_str(), disk.c_str(),
-                  saved.c_str(), bar.c_str(), bar.empty() ? "" : "  ");
-    console.Print(text + name + "\n");
+    const Table table({{11}, {11}, {11}});
+    console.Print(table.Line({plain, disk, saved}, bar + (bar.empty() ? "" : "  ") + name));
   }
 
   void AddJson(Json& list, const std::string& path, const Folder& folder, unsigned level) const {

@@ -1,8 +1,9 @@
 // xz -l's columns, and how well the file can be read at any offset.
+#include <fmt/core.h>
+
 #include <algorithm>
-#include <array>
 #include <cerrno>
-#include <cstdio>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "ctl/commands/commands.h"
 #include "ctl/files/input.h"
 #include "ctl/shell/json.h"
+#include "ctl/shell/table.h"
 #include "xz/block_decoder.h"
 #include "xz/format.h"
 
@@ -36,9 +38,7 @@ std::string Ratio(uint64_t stored, uint64_t plain) {
   if (plain == 0 || ratio > 9.999) {
     return "---";
   }
-  char text[16];
-  std::snprintf(text, sizeof text, "%.3f", ratio);
-  return text;
+  return fmt::format("{:.3f}", ratio);
 }
 
 std::string ChecksOf(const BlockIndex& index) {
@@ -93,21 +93,10 @@ class ListCommand : public Command {
   }
 
  private:
-  static std::string Row(const std::array<std::string, 8>& cells, const std::string& name) {
-    constexpr std::array kWidths = {5, 7, 11, 12, 6, 7, 11, 4};
-    std::string row;
-    for (size_t i = 0; i < cells.size(); ++i) {
-      char text[64];
-      std::snprintf(text, sizeof text, "%*s ", kWidths[i], cells[i].c_str());
-      row += text;
-    }
-    return row + " " + name + "\n";
-  }
-
   void PrintHeading(Console& console) {
-    console.Print(
-        Row({"Strms", "Blocks", "Compressed", "Uncompressed", "Ratio", "Check", "Largest", "Seek"},
-            "Filename"));
+    console.Print(files_table_.Line(
+        {"Strms", "Blocks", "Compressed", "Uncompressed", "Ratio", "Check", "Largest", "Seek"},
+        "Filename"));
   }
 
   void PrintFile(Console& console, const Input& input, const BlockIndex& index) {
@@ -122,7 +111,7 @@ class ListCommand : public Command {
     totals_.stored += stored;
     totals_.plain += index.plain_size();
     totals_.largest = std::max(totals_.largest, index.largest_block());
-    console.Print(Row(
+    console.Print(files_table_.Line(
         {std::to_string(index.stream_count()), std::to_string(index.block_count()),
          FormatSize(stored), FormatSize(index.plain_size()), Ratio(stored, index.plain_size()),
          ChecksOf(index), FormatSize(index.largest_block()), Seekability(index.largest_block())},
@@ -133,20 +122,18 @@ class ListCommand : public Command {
   }
 
   static void PrintBlocks(Console& console, const Input& input, const BlockIndex& index) {
-    char text[160];
-    std::snprintf(text, sizeof text, "  %7s %15s %15s %15s %15s %6s %-7s  %s\n", "Block",
-                  "CompOffset", "UncompOffset", "CompSize", "UncompSize", "Ratio", "Check",
-                  "Filters");
-    console.Print(text);
+    const Table table({{7}, {15}, {15}, {15}, {15}, {6}, {7, /*begins_left=*/true}}, /*indent=*/2);
+    console.Print(table.Line(
+        {"Block", "CompOffset", "UncompOffset", "CompSize", "UncompSize", "Ratio", "Check"},
+        "Filters"));
     for (uint64_t number = 0; number < index.block_count(); ++number) {
       const BlockInfo block = index.Block(number);
       const uint64_t stored = (block.unpadded_size + 3) / 4 * 4;
-      std::snprintf(text, sizeof text, "  %7s %15s %15s %15s %15s %6s %-7s  ",
-                    std::to_string(number).c_str(), std::to_string(block.compressed_offset).c_str(),
-                    std::to_string(block.plain_offset).c_str(), std::to_string(stored).c_str(),
-                    std::to_string(block.plain_size).c_str(),
-                    Ratio(stored, block.plain_size).c_str(), CheckName(block.check).c_str());
-      console.Print(text + Filters(input, index, block) + "\n");
+      console.Print(table.Line({std::to_string(number), std::to_string(block.compressed_offset),
+                                std::to_string(block.plain_offset), std::to_string(stored),
+                                std::to_string(block.plain_size), Ratio(stored, block.plain_size),
+                                CheckName(block.check)},
+                               Filters(input, index, block)));
     }
   }
 
@@ -155,11 +142,12 @@ class ListCommand : public Command {
     if (verbose_) {
       PrintHeading(console);
     }
-    console.Print(Row({std::to_string(totals_.streams), std::to_string(totals_.blocks),
-                       FormatSize(totals_.stored), FormatSize(totals_.plain),
-                       Ratio(totals_.stored, totals_.plain), "", FormatSize(totals_.largest),
-                       Seekability(totals_.largest)},
-                      std::to_string(totals_.files) + " files"));
+    console.Print(
+        files_table_.Line({std::to_string(totals_.streams), std::to_string(totals_.blocks),
+                           FormatSize(totals_.stored), FormatSize(totals_.plain),
+                           Ratio(totals_.stored, totals_.plain), "", FormatSize(totals_.largest),
+                           Seekability(totals_.largest)},
+                          std::to_string(totals_.files) + " files"));
   }
 
   Json JsonOf(const Input& input, const BlockIndex& index) const {
@@ -192,6 +180,7 @@ class ListCommand : public Command {
   bool verbose_ = false;
   bool json_ = false;
   std::vector<std::string> files_;
+  const Table files_table_{{{5}, {7}, {11}, {12}, {6}, {7}, {11}, {4}}};
   Totals totals_;
 };
 

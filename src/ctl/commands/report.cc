@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <ctime>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 

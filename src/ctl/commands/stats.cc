@@ -1,6 +1,7 @@
 // What mounts tell of themselves, once.
 #include <cerrno>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 

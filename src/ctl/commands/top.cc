@@ -1,10 +1,12 @@
 // What a mount is doing, again and again.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <thread>
@@ -84,28 +86,26 @@ std::string TopCommand::Page(const Console& console, const Json& before, const J
   const auto size = [](double bytes) { return FormatSize(static_cast<uint64_t>(bytes)); };
   const auto bytes_at = [&](const char* pointer) { return size(NumberAt(now, pointer)); };
   std::string page = "xzfs " + Printable(path_) + "\n\n";
-  const auto add = [&](const char* format, auto... values) {
-    char line[256];
-    std::snprintf(line, sizeof line, format, values...);
-    page += line;
-  };
   const double hits = rate("/cache/hits");
   const double misses = rate("/cache/misses");
-  add("reading      %10.0f reads/s   %10s/s   decoding %10s/s\n", rate("/reads/count"),
-      size(rate("/served_bytes")).c_str(), size(rate("/decoded_bytes")).c_str());
-  add("cache        %9.1f %% hits     %10s of %s used\n",
-      hits + misses > 0 ? 100 * hits / (hits + misses) : 0.0, bytes_at("/budget/used").c_str(),
-      bytes_at("/budget/bytes").c_str());
-  add("compressing  %10.0f waiting   %10s     done %s -> %s\n", NumberAt(now, "/commits/pending"),
-      bytes_at("/commits/pending_bytes").c_str(), bytes_at("/commits/plain_bytes").c_str(),
-      bytes_at("/commits/stored_bytes").c_str());
-  add("encoding     %10.1f Blocks/s  failed %.0f   given up %.0f   damaged Blocks %.0f\n",
+  page +=
+      fmt::format("reading      {:>10.0f} reads/s   {:>10}/s   decoding {:>10}/s\n",
+                  rate("/reads/count"), size(rate("/served_bytes")), size(rate("/decoded_bytes")));
+  page += fmt::format("cache        {:>9.1f} % hits     {:>10} of {} used\n",
+                      hits + misses > 0 ? 100 * hits / (hits + misses) : 0.0,
+                      bytes_at("/budget/used"), bytes_at("/budget/bytes"));
+  page += fmt::format("compressing  {:>10.0f} waiting   {:>10}     done {} -> {}\n",
+                      NumberAt(now, "/commits/pending"), bytes_at("/commits/pending_bytes"),
+                      bytes_at("/commits/plain_bytes"), bytes_at("/commits/stored_bytes"));
+  page += fmt::format(
+      "encoding     {:>10.1f} Blocks/s  failed {:.0f}   given up {:.0f}   damaged Blocks {:.0f}\n",
       rate("/commits/blocks_encoded"), NumberAt(now, "/commits/failed"),
       NumberAt(now, "/commits/given_up"), NumberAt(now, "/damaged/blocks"));
   if (now.contains("cold")) {
-    add("cold         %10.0f files     %10s not yet cold, %.0f don't shrink\n",
-        NumberAt(now, "/cold/compressed/files"), bytes_at("/cold/waiting/bytes").c_str(),
-        NumberAt(now, "/cold/unshrinkable/files"));
+    page +=
+        fmt::format("cold         {:>10.0f} files     {:>10} not yet cold, {:.0f} don't shrink\n",
+                    NumberAt(now, "/cold/compressed/files"), bytes_at("/cold/waiting/bytes"),
+                    NumberAt(now, "/cold/unshrinkable/files"));
   }
   std::vector<double> served, hit_rates, slowest;
   for (const Moment& moment : history) {
@@ -122,8 +122,8 @@ std::string TopCommand::Page(const Console& console, const Json& before, const J
     page += "\nsince it was mounted, where there were reads\n";
     page += "read         " + Bars(served, width) + " up to " + size(most(served)) + "/s\n";
     page += "hit rate     " + Bars(hit_rates, width) + "\n";
-    page += "99 % within  " + Bars(slowest, width);
-    add(" up to %.1f ms\n", most(slowest) / 1000);
+    page += "99 % within  " + Bars(slowest, width) +
+            fmt::format(" up to {:.1f} ms\n", most(slowest) / 1000);
   }
   return page;
 }

@@ -1,13 +1,16 @@
 #include "ctl/mounts/metrics.h"
 
+#include <fmt/core.h>
+
 #include <cmath>
-#include <cstdio>
+#include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
 
 #include "base/log.h"
 #include "base/units.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/shell/table.h"
 
 namespace xzfs {
 namespace {
@@ -105,10 +108,8 @@ std::string Label(const std::string& mount) {
 }
 
 std::string Number(double value) {
-  char text[40];
-  std::snprintf(text, sizeof text,
-                value == std::floor(value) && std::fabs(value) < 1e15 ? "%.0f" : "%.9g", value);
-  return text;
+  const bool is_whole = value == std::floor(value) && std::fabs(value) < 1e15;
+  return is_whole ? fmt::format("{:.0f}", value) : fmt::format("{:.9g}", value);
 }
 
 bool Has(const Json& stats, const char* pointer) {
@@ -166,26 +167,20 @@ std::string PrometheusText(const std::vector<MountStats>& mounts) {
 std::string StatsTable(const MountStats& mount) {
   const Json& stats = mount.second;
   std::string text = Printable(mount.first) + "\n";
+  const Table table({{26, /*begins_left=*/true}, {12}}, /*indent=*/2);
   const auto add = [&](const char* title, const std::string& value) {
-    char line[128];
-    std::snprintf(line, sizeof line, "  %-26s %12s\n", title, value.c_str());
-    text += line;
+    text += table.Line({title, value});
   };
   const double hits = NumberAt(stats, "/cache/hits");
   const double misses = NumberAt(stats, "/cache/misses");
   const auto time = [](double us) {
-    char value[32];
-    std::snprintf(value, sizeof value, us < 1000 ? "%.0f us" : "%.1f ms",
-                  us < 1000 ? us : us / 1000);
-    return std::string(value);
+    return us < 1000 ? fmt::format("{:.0f} us", us) : fmt::format("{:.1f} ms", us / 1000);
   };
   add("Reads", Number(NumberAt(stats, "/reads/count")));
   add("  half of them within", time(NumberAt(stats, "/reads/p50_us")));
   add("  99 % within", time(NumberAt(stats, "/reads/p99_us")));
   if (hits + misses > 0) {
-    char rate[16];
-    std::snprintf(rate, sizeof rate, "%.1f %%", 100 * hits / (hits + misses));
-    add("Cache hit rate", rate);
+    add("Cache hit rate", fmt::format("{:.1f} %", 100 * hits / (hits + misses)));
   }
   for (const Metric& metric : kMetrics) {
     if (metric.title != nullptr && Has(stats, metric.pointer)) {

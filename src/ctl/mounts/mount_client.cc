@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "base/try.h"
 #include "base/unmount.h"
@@ -65,6 +66,10 @@ Result<MountClient> MountClient::Open(const std::string& path) {
   }
   return Failure(stats.error());
 }
+
+Result<Json> MountClient::Stats() const { return Read("stats"); }
+
+Result<Json> MountClient::History() const { return Read("history"); }
 
 Result<Json> MountClient::Read(const std::string& key) const {
   XZFS_ASSIGN_OR_RETURN(const std::string text, GetAttribute(path_, key));

@@ -21,8 +21,8 @@ class MountClient {
 
   const std::string& path() const { return path_; }
 
-  Result<Json> Stats() const { return Read("stats"); }
-  Result<Json> History() const { return Read("history"); }
+  Result<Json> Stats() const;
+  Result<Json> History() const;
 
   // Errors: what the mount answered, or the error that it gave. Blocks until it's done.
   Status Command(const std::string& command) const;

@@ -1,7 +1,8 @@
 #include "ctl/replace/tally.h"
 
+#include <fmt/core.h>
+
 #include <cerrno>
-#include <cstdio>
 
 #include "base/units.h"
 
@@ -11,10 +12,8 @@ namespace {
 std::string Change(uint64_t old_bytes, uint64_t new_bytes) {
   std::string text = FormatSize(old_bytes) + " -> " + FormatSize(new_bytes);
   if (old_bytes != 0) {
-    char ratio[32];
-    std::snprintf(ratio, sizeof ratio, " (%.3f)",
-                  static_cast<double>(new_bytes) / static_cast<double>(old_bytes));
-    text += ratio;
+    text +=
+        fmt::format(" ({:.3f})", static_cast<double>(new_bytes) / static_cast<double>(old_bytes));
   }
   return text;
 }

@@ -1,39 +1,31 @@
 #include "ctl/report/html.h"
 
+#include <fmt/core.h>
+#include <utf8.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
+#include <cstdint>
 
 namespace xzfs {
 namespace {
 
-bool IsContinuation(char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; }
-
 // The bytes of the character that `text` begins with; 0 if they are none that HTML may hold.
 size_t CharacterLength(std::string_view text) {
-  const auto first = static_cast<unsigned char>(text[0]);
-  if (first < 0x80) {
-    return first >= 0x20 && first != 0x7F ? 1 : 0;
-  }
-  const size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || text.size() < length ||
-      !std::all_of(text.begin() + 1, text.begin() + static_cast<std::ptrdiff_t>(length),
-                   IsContinuation)) {
+  constexpr size_t kMostBytes = 4;
+  const std::string_view head = text.substr(0, kMostBytes);
+  if (utf8::find_invalid(head.begin(), head.end()) == head.begin()) {
     return 0;
   }
-  const auto second = static_cast<unsigned char>(text[1]);
-  const bool is_overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-  const bool is_no_character = (first == 0xED && second > 0x9F) || (first == 0xF4 && second > 0x8F);
-  const bool is_control = first == 0xC2 && second < 0xA0;
+  const char* end = head.data();
+  const uint32_t character = utf8::unchecked::next(end);
+  const bool is_control = character < 0x20 || (character >= 0x7F && character < 0xA0);
   // Overrides of the writing direction could make a name look like another.
   const bool turns =
-      first == 0xE2 && ((second == 0x80 && static_cast<unsigned char>(text[2]) >= 0xAA &&
-                         static_cast<unsigned char>(text[2]) <= 0xAE) ||
-                        (second == 0x81 && static_cast<unsigned char>(text[2]) >= 0xA6 &&
-                         static_cast<unsigned char>(text[2]) <= 0xA9));
-  return is_overlong || is_no_character || is_control || turns ? 0 : length;
+      (character >= 0x202A && character <= 0x202E) || (character >= 0x2066 && character <= 0x2069);
+  return is_control || turns ? 0 : static_cast<size_t>(end - head.data());
 }
 
 }  // namespace
@@ -60,9 +52,7 @@ std::string EscapeHtml(std::string_view text) {
         break;
       default:
         if (length == 0) {
-          std::array<char, 5> hex = {};
-          std::snprintf(hex.data(), hex.size(), "\\x%02x", static_cast<unsigned char>(text[0]));
-          out += hex.data();
+          out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[0]));
         } else {
           out += text.substr(0, length);
         }

@@ -1,9 +1,10 @@
 #include "ctl/report/report_charts.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <ctime>
 #include <functional>
 
@@ -61,15 +62,12 @@ std::string NameOf(const ReportTree& tree, const TreemapCell& cell) {
 }
 
 std::string FiguresOf(const TreemapCell& cell) {
-  char figures[160];
-  std::snprintf(figures, sizeof figures, "%llu files, %s plain, %s on disk, %.1f %%",
-                static_cast<unsigned long long>(cell.usage.files),
-                FormatSize(cell.usage.plain_bytes).c_str(),
-                FormatSize(cell.usage.disk_bytes).c_str(),
-                cell.usage.plain_bytes == 0 ? 100.0
-                                            : 100 * static_cast<double>(cell.usage.disk_bytes) /
-                                                  static_cast<double>(cell.usage.plain_bytes));
-  return figures;
+  return fmt::format("{} files, {} plain, {} on disk, {:.1f} %", cell.usage.files,
+                     FormatSize(cell.usage.plain_bytes), FormatSize(cell.usage.disk_bytes),
+                     cell.usage.plain_bytes == 0
+                         ? 100.0
+                         : 100 * static_cast<double>(cell.usage.disk_bytes) /
+                               static_cast<double>(cell.usage.plain_bytes));
 }
 
 std::string CellDrawing(const ReportTree& tree, const TreemapCell& cell) {
@@ -185,15 +183,12 @@ std::string HistoryTable(const std::vector<Moment>& history) {
   for (size_t i = 0; i < history.size(); i += step) {
     const Moment& moment = history[i];
     const double looks = moment.hits + moment.misses;
-    char row[320];
-    std::snprintf(row, sizeof row,
-                  "<tr><td>%s</td><td class=n>%.0f</td><td class=n>%.1f %%</td><td class=n>%.3f ms"
-                  "</td><td class=n>%.3f ms</td><td class=n>%s</td></tr>\n",
-                  TimeOf(moment.begin, "%F %T").c_str(), moment.reads,
-                  looks > 0 ? 100 * moment.hits / looks : 0, moment.p50_us / 1000,
-                  moment.p99_us / 1000,
-                  FormatSize(static_cast<uint64_t>(moment.served_bytes)).c_str());
-    text += row;
+    text += fmt::format(
+        "<tr><td>{}</td><td class=n>{:.0f}</td><td class=n>{:.1f} %</td><td class=n>{:.3f} ms"
+        "</td><td class=n>{:.3f} ms</td><td class=n>{}</td></tr>\n",
+        TimeOf(moment.begin, "%F %T"), moment.reads, looks > 0 ? 100 * moment.hits / looks : 0,
+        moment.p50_us / 1000, moment.p99_us / 1000,
+        FormatSize(static_cast<uint64_t>(moment.served_bytes)));
   }
   return text + "</tbody></table></details>\n";
 }

@@ -1,10 +1,12 @@
 #include "ctl/report/report_page.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
-#include <array>
-#include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "base/units.h"
+#include "ctl/report/d3_script.h"
 #include "ctl/report/html.h"
 #include "ctl/report/report_charts.h"
 #include "ctl/report/report_style.h"
@@ -18,11 +20,7 @@ constexpr double kDecodedBytesPerSecond = 100e6;
 // Blocks of 1 MiB at -6.
 constexpr const char* kSeekableMs = "10 ms";
 
-std::string Percent(double share) {
-  std::array<char, 16> text = {};
-  std::snprintf(text.data(), text.size(), "%.1f %%", 100 * share);
-  return text.data();
-}
+std::string Percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
 double Share(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
@@ -138,10 +136,10 @@ std::string ReblockTable(const ReportTree& tree) {
           "<tbody>\n";
   for (const ReportFile& file : tree.slow_files) {
     const double seconds = static_cast<double>(file.largest_block) / kDecodedBytesPerSecond;
-    std::array<char, 32> time = {};
-    std::snprintf(time.data(), time.size(), seconds < 1 ? "%.2f s" : "%.0f s", seconds);
+    const std::string time =
+        seconds < 1 ? fmt::format("{:.2f} s", seconds) : fmt::format("{:.0f} s", seconds);
     text += "<tr>" + NameCell(file.path) + SizeCell(file.disk_bytes) +
-            SizeCell(file.largest_block) + NumberCell(time.data()) +
+            SizeCell(file.largest_block) + NumberCell(time) +
             NumberCell(Percent(1 - std::min(1.0, 0.01 / seconds)) + " of it") + "</tr>\n";
   }
   return text + "</tbody></table>\n";

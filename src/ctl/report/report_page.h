@@ -1,6 +1,7 @@
 // The page that `xzfsctl report` writes.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -28,8 +29,5 @@ inline constexpr std::string_view kReportBeginning =
 // the tree. `mount`: null if the tree isn't one. `date`: when it was made, for the reader.
 std::string ReportPage(const std::string& root, const ReportTree& tree, const MountReport* mount,
                        const std::string& date);
-
-// D3, as Debian's node-d3 has it, embedded when this was built; empty if it wasn't there.
-std::string_view D3Script();
 
 }  // namespace xzfs

@@ -1,18 +1,14 @@
 #include "ctl/shell/json.h"
 
+#include <fmt/core.h>
+#include <utf8.h>
+
+#include <nlohmann/json.hpp>
+
 namespace xzfs {
 namespace {
 
 constexpr int kSchema = 1;
-
-std::string Dump(const Json& json, Json::error_handler_t handler) {
-  return json.dump(-1, ' ', false, handler);
-}
-
-bool IsUtf8(const std::string& text) {
-  return Dump(Json(text), Json::error_handler_t::ignore).size() ==
-         Dump(Json(text), Json::error_handler_t::replace).size();
-}
 
 }  // namespace
 
@@ -25,19 +21,17 @@ Json NewDocument(const std::string& command) {
 
 void PutPath(Json& json, const std::string& path) {
   json["path"] = path;
-  if (!IsUtf8(path)) {
-    constexpr char kDigits[] = "0123456789abcdef";
+  if (!utf8::is_valid(path.begin(), path.end())) {
     std::string hex;
     for (const char c : path) {
-      const auto byte = static_cast<unsigned char>(c);
-      hex += {kDigits[byte >> 4], kDigits[byte & 15]};
+      hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
     }
     json["path_hex"] = hex;
   }
 }
 
 void PrintJson(Console& console, const Json& document) {
-  console.Print(Dump(document, Json::error_handler_t::replace) + "\n");
+  console.Print(document.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace xzfs

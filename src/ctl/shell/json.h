@@ -1,13 +1,15 @@
 // What commands print with --json.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "ctl/shell/console.h"
 
 namespace xzfs {
 
+// Whoever looks into one includes <nlohmann/json.hpp>, which is more than all other headers
+// together: a header does so only if it holds one.
 using Json = nlohmann::ordered_json;
 
 // A document of the command: {"schema": N, "command": ...}. N goes up when a field of any command

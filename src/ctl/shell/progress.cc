@@ -1,5 +1,6 @@
 #include "ctl/shell/progress.h"
 
+#include <fmt/core.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -8,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <vector>
 
 #include "base/units.h"
@@ -31,8 +31,7 @@ sigset_t OurSignals() {
 
 }  // namespace
 
-Progress::Progress(Console& console, Mode mode)
-    : console_(console), began_(std::chrono::steady_clock::now()) {
+Progress::Progress(Console& console, Mode mode) : console_(console) {
   const bool shows = mode == Mode::kAlways || (mode == Mode::kAuto && console.stderr_is_terminal());
   const sigset_t set = OurSignals();
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -69,12 +68,12 @@ Progress::Mode Progress::ModeOf(const std::string& value) {
   return value == "never" ? Mode::kNever : Mode::kAuto;
 }
 
-void Progress::AddTotal(uint64_t files, uint64_t bytes) {
+void WorkFigures::AddTotal(uint64_t files, uint64_t bytes) {
   total_files_ += files;
   total_bytes_ += bytes;
 }
 
-void Progress::AddDone(uint64_t files, uint64_t in_bytes, uint64_t out_bytes) {
+void WorkFigures::AddDone(uint64_t files, uint64_t in_bytes, uint64_t out_bytes) {
   files_ += files;
   in_bytes_ += in_bytes;
   out_bytes_ += out_bytes;
@@ -95,7 +94,7 @@ void Progress::Watch(bool shows) {
       TakeSignal();
     }
     if (shows && std::chrono::steady_clock::now() >= next) {
-      console_.ShowStatus(Line());
+      console_.ShowStatus(figures_.Line());
       next += std::chrono::milliseconds(kPeriodMs);
     }
   }
@@ -106,7 +105,7 @@ void Progress::TakeSignal() {
   while (read(signals_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
     if (number == SIGUSR1) {
-      console_.PrintStatus(Line());
+      console_.PrintStatus(figures_.Line());
       continue;
     }
     if (cancelled_.exchange(true)) {
@@ -116,26 +115,23 @@ void Progress::TakeSignal() {
   }
 }
 
-std::string Progress::Line() const {
+std::string WorkFigures::Line() const {
   const uint64_t files = files_;
   const uint64_t in = in_bytes_;
   const uint64_t out = out_bytes_;
   const uint64_t total = total_bytes_;
   const std::chrono::duration<double> since = std::chrono::steady_clock::now() - began_;
   const double speed = static_cast<double>(in) / std::max(since.count(), kLeastSeconds);
-  char text[64];
   std::string line;
   if (complete_ && total != 0) {
     const double share = static_cast<double>(in) / static_cast<double>(total);
-    std::snprintf(text, sizeof text, "%5.1f %%  ", std::min(share * 100, 100.0));
-    line += text;
+    line += fmt::format("{:>5.1f} %  ", std::min(share * 100, 100.0));
   }
   line += std::to_string(files) + "/" + std::to_string(total_files_) + (complete_ ? "" : "+") +
           " files  " + FormatSize(in) + " -> " + FormatSize(out);
   if (in != 0) {
     const double ratio = static_cast<double>(out) / static_cast<double>(in);
-    std::snprintf(text, sizeof text, "  %.3f  ", ratio);
-    line += text + FormatSize(static_cast<uint64_t>(speed)) + "/s";
+    line += fmt::format("  {:.3f}  {}/s", ratio, FormatSize(static_cast<uint64_t>(speed)));
   }
   if (complete_ && in != 0 && total > in && since.count() > kLeastSeconds) {
     line += "  " + FormatDuration(static_cast<double>(total - in) / speed) + " left";

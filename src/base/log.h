@@ -25,7 +25,7 @@ void SetLogOutput(std::unique_ptr<LogOutput> output);
 
 // Sends the log to stderr or to syslog as "xzfs". Lines under systemd carry its "<N>" priority
 // prefix. Control characters in a message (file names are bytes) are shown as \xNN, so that a name
-// can't forge a line. Thread-safe. In the library xzfs_log.
+// can't forge a line. Thread-safe.
 void LogToStderr(LogLevel least);
 void LogToSyslog(LogLevel least);
 

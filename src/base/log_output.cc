@@ -1,27 +1,39 @@
-// The log of a program: a synchronous spdlog logger with one sink. A line is out when Log returns,
-// so nothing is lost with a crash, and there is no thread that a fork could lose.
-#include <spdlog/logger.h>
-#include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/sinks/syslog_sink.h>
+// The log of a program, on stderr or in syslog. A line is out when Log returns, so nothing is lost
+// with a crash, and there is no thread and no lock of ours that a fork could lose: one call of
+// stdio or syslog writes a line, and these have their own locks.
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "base/log.h"
 
 namespace xzfs {
 namespace {
 
-// How a level is written in front of a line on stderr.
-struct LevelPrefix {
-  const char* plain;
-  const char* journal;
+struct LevelWords {
+  const char* prefix;  // of a line on stderr
+  int priority;        // of syslog, and of systemd's journal
 };
+
+LevelWords WordsOf(LogLevel level) {
+  switch (level) {
+    case LogLevel::kDebug:
+      return {"xzfs: debug: ", LOG_DEBUG};
+    case LogLevel::kInfo:
+      return {"xzfs: ", LOG_INFO};
+    case LogLevel::kWarning:
+      return {"xzfs: warning: ", LOG_WARNING};
+    case LogLevel::kError:
+      break;
+  }
+  return {"xzfs: error: ", LOG_ERR};
+}
 
 // True if stderr is the stream that systemd connected to its journal: JOURNAL_STREAM names its
 // device and inode. A shell that redirects stderr leaves the variable, hence the comparison.
@@ -34,75 +46,49 @@ bool StderrIsJournal() {
   return std::to_string(st.st_dev) + ":" + std::to_string(st.st_ino) == stream;
 }
 
-spdlog::level::level_enum SpdlogLevel(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return spdlog::level::debug;
-    case LogLevel::kInfo:
-      return spdlog::level::info;
-    case LogLevel::kWarning:
-      return spdlog::level::warn;
-    case LogLevel::kError:
-      break;
-  }
-  return spdlog::level::err;
-}
-
-LevelPrefix PrefixOf(LogLevel level) {
-  switch (level) {
-    case LogLevel::kDebug:
-      return {"xzfs: debug: ", "<7>"};
-    case LogLevel::kInfo:
-      return {"xzfs: ", "<6>"};
-    case LogLevel::kWarning:
-      return {"xzfs: warning: ", "<4>"};
-    case LogLevel::kError:
-      break;
-  }
-  return {"xzfs: error: ", "<3>"};
-}
-
-class SpdlogOutput : public LogOutput {
+class LeveledOutput : public LogOutput {
  public:
-  SpdlogOutput(spdlog::sink_ptr sink, LogLevel least, bool on_stderr)
-      : logger_("xzfs", std::move(sink)),
-        on_stderr_(on_stderr),
-        on_journal_(on_stderr && StderrIsJournal()) {
-    logger_.set_pattern("%v");
-    logger_.set_level(SpdlogLevel(least));
-  }
+  explicit LeveledOutput(LogLevel least) : least_(least) {}
+  bool Wants(LogLevel level) const override { return level >= least_; }
+  void SetLevel(LogLevel least) override { least_ = least; }
 
-  bool Wants(LogLevel level) const override { return logger_.should_log(SpdlogLevel(level)); }
-  void SetLevel(LogLevel least) override { logger_.set_level(SpdlogLevel(least)); }
+ private:
+  std::atomic<LogLevel> least_;
+};
+
+class StderrOutput : public LeveledOutput {
+ public:
+  using LeveledOutput::LeveledOutput;
 
   void Write(LogLevel level, std::string_view message) override {
-    std::string line;
-    if (on_stderr_) {
-      const LevelPrefix prefix = PrefixOf(level);
-      line = on_journal_ ? prefix.journal : prefix.plain;
-    }
-    line += Printable(message);
-    logger_.log(SpdlogLevel(level), spdlog::string_view_t(line.data(), line.size()));
+    const LevelWords words = WordsOf(level);
+    std::string line =
+        on_journal_ ? "<" + std::to_string(words.priority) + ">" : std::string(words.prefix);
+    line += Printable(message) + "\n";
+    std::fwrite(line.data(), 1, line.size(), stderr);
+    std::fflush(stderr);
   }
 
  private:
-  spdlog::logger logger_;
-  const bool on_stderr_;
-  const bool on_journal_;
+  const bool on_journal_ = StderrIsJournal();
+};
+
+class SyslogOutput : public LeveledOutput {
+ public:
+  explicit SyslogOutput(LogLevel least) : LeveledOutput(least) {
+    // Connected now: later a sandbox or a chroot may be in the way of /dev/log.
+    openlog("xzfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+  }
+
+  void Write(LogLevel level, std::string_view message) override {
+    syslog(WordsOf(level).priority, "%s", Printable(message).c_str());
+  }
 };
 
 }  // namespace
 
-void LogToStderr(LogLevel least) {
-  SetLogOutput(std::make_unique<SpdlogOutput>(std::make_shared<spdlog::sinks::stderr_sink_mt>(),
-                                              least, /*on_stderr=*/true));
-}
+void LogToStderr(LogLevel least) { SetLogOutput(std::make_unique<StderrOutput>(least)); }
 
-void LogToSyslog(LogLevel least) {
-  // Connected now: later a sandbox or a chroot may be in the way of /dev/log.
-  auto sink = std::make_shared<spdlog::sinks::syslog_sink_mt>("xzfs", LOG_PID | LOG_NDELAY,
-                                                              LOG_DAEMON, false);
-  SetLogOutput(std::make_unique<SpdlogOutput>(std::move(sink), least, /*on_stderr=*/false));
-}
+void LogToSyslog(LogLevel least) { SetLogOutput(std::make_unique<SyslogOutput>(least)); }
 
 }  // namespace xzfs

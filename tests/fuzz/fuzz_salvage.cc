@@ -11,7 +11,7 @@
 #include <string>
 
 #include "base/unique_fd.h"
-#include "ctl/salvage.h"
+#include "ctl/files/salvage.h"
 #include "fuzz/fuzz_input.h"
 #include "support/mem_file.h"
 

@@ -1,6 +1,6 @@
 // What files may cost that were made to cost much. What is salvaged of others is tested with the
 // program.
-#include "ctl/salvage.h"
+#include "ctl/files/salvage.h"
 
 #include <gtest/gtest.h>
 #include <lzma.h>

@@ -1,0 +1,191 @@
+// xz -l's columns, and how well the file can be read at any offset.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/units.h"
+#include "ctl/commands/commands.h"
+#include "ctl/files/input.h"
+#include "ctl/shell/json.h"
+#include "ctl/shell/table.h"
+#include "xz/block_decoder.h"
+#include "xz/format.h"
+
+namespace xzfs {
+namespace {
+
+// Decoding so much takes about 50 ms: a read at any offset feels immediate.
+constexpr uint64_t kGoodBlockBytes = uint64_t{4} << 20;
+// A mount decodes such Blocks as a whole by default; larger ones are streamed.
+constexpr uint64_t kFairBlockBytes = uint64_t{32} << 20;
+
+// What a read at any offset costs: it decodes a Block, at worst the largest.
+const char* Seekability(uint64_t largest_block) {
+  if (largest_block <= kGoodBlockBytes) {
+    return "good";
+  }
+  return largest_block <= kFairBlockBytes ? "fair" : "poor";
+}
+
+// As xz -l: compressed / uncompressed.
+std::string Ratio(uint64_t stored, uint64_t plain) {
+  const double ratio = plain == 0 ? 0 : static_cast<double>(stored) / static_cast<double>(plain);
+  if (plain == 0 || ratio > 9.999) {
+    return "---";
+  }
+  return fmt::format("{:.3f}", ratio);
+}
+
+std::string ChecksOf(const BlockIndex& index) {
+  std::string names;
+  for (const uint8_t check : index.Checks()) {
+    names += (names.empty() ? "" : ",") + CheckName(check);
+  }
+  return names.empty() ? "None" : names;
+}
+
+std::string Filters(const Input& input, const BlockIndex& index, const BlockInfo& block) {
+  const Result<std::string> filters = DescribeFilters(*input.stored, index, block);
+  return filters ? *filters : "unreadable: " + filters.error().message;
+}
+
+// What the lines above each other say in sum.
+struct Totals {
+  uint64_t files = 0, streams = 0, blocks = 0, stored = 0, plain = 0, largest = 0;
+};
+
+class ListCommand : public Command {
+ public:
+  void Declare(Arguments& arguments) override {
+    arguments.Flag("-v,--verbose", verbose_, "each Block, counted from 0");
+    arguments.Flag("--json", json_, "machine-readable, sizes in bytes");
+    arguments.Operands("FILE", files_, "compressed files");
+  }
+
+  Status Run(Console& console) override {
+    Json document = NewDocument("list");
+    document["files"] = Json::array();
+    for (const std::string& path : files_) {
+      const Result<Input> input = OpenInput(Os::Real(), path);
+      const Result<BlockIndex> index =
+          input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
+      if (!index) {
+        console.Error(index.error().message);
+        continue;
+      }
+      if (json_) {
+        document["files"].push_back(JsonOf(*input, *index));
+      } else {
+        PrintFile(console, *input, *index);
+      }
+    }
+    if (json_) {
+      PrintJson(console, document);
+    } else if (totals_.files > 1) {
+      PrintTotals(console);
+    }
+    return {};
+  }
+
+ private:
+  void PrintHeading(Console& console) {
+    console.Print(files_table_.Line(
+        {"Strms", "Blocks", "Compressed", "Uncompressed", "Ratio", "Check", "Largest", "Seek"},
+        "Filename"));
+  }
+
+  void PrintFile(Console& console, const Input& input, const BlockIndex& index) {
+    const auto stored = static_cast<uint64_t>(input.attributes.st_size);
+    if (totals_.files == 0 || verbose_) {
+      console.Print(totals_.files == 0 ? "" : "\n");
+      PrintHeading(console);
+    }
+    ++totals_.files;
+    totals_.streams += index.stream_count();
+    totals_.blocks += index.block_count();
+    totals_.stored += stored;
+    totals_.plain += index.plain_size();
+    totals_.largest = std::max(totals_.largest, index.largest_block());
+    console.Print(files_table_.Line(
+        {std::to_string(index.stream_count()), std::to_string(index.block_count()),
+         FormatSize(stored), FormatSize(index.plain_size()), Ratio(stored, index.plain_size()),
+         ChecksOf(index), FormatSize(index.largest_block()), Seekability(index.largest_block())},
+        Printable(input.path)));
+    if (verbose_) {
+      PrintBlocks(console, input, index);
+    }
+  }
+
+  static void PrintBlocks(Console& console, const Input& input, const BlockIndex& index) {
+    const Table table({{7}, {15}, {15}, {15}, {15}, {6}, {7, /*begins_left=*/true}}, /*indent=*/2);
+    console.Print(table.Line(
+        {"Block", "CompOffset", "UncompOffset", "CompSize", "UncompSize", "Ratio", "Check"},
+        "Filters"));
+    for (uint64_t number = 0; number < index.block_count(); ++number) {
+      const BlockInfo block = index.Block(number);
+      const uint64_t stored = (block.unpadded_size + 3) / 4 * 4;
+      console.Print(table.Line({std::to_string(number), std::to_string(block.compressed_offset),
+                                std::to_string(block.plain_offset), std::to_string(stored),
+                                std::to_string(block.plain_size), Ratio(stored, block.plain_size),
+                                CheckName(block.check)},
+                               Filters(input, index, block)));
+    }
+  }
+
+  void PrintTotals(Console& console) {
+    console.Print(std::string(75, '-') + "\n");
+    if (verbose_) {
+      PrintHeading(console);
+    }
+    console.Print(
+        files_table_.Line({std::to_string(totals_.streams), std::to_string(totals_.blocks),
+                           FormatSize(totals_.stored), FormatSize(totals_.plain),
+                           Ratio(totals_.stored, totals_.plain), "", FormatSize(totals_.largest),
+                           Seekability(totals_.largest)},
+                          std::to_string(totals_.files) + " files"));
+  }
+
+  Json JsonOf(const Input& input, const BlockIndex& index) const {
+    Json file;
+    PutPath(file, input.path);
+    file["format"] = FormatName(index.format());
+    file["streams"] = index.stream_count();
+    file["blocks"] = index.block_count();
+    file["stored_size"] = input.attributes.st_size;
+    file["plain_size"] = index.plain_size();
+    file["largest_block"] = index.largest_block();
+    file["seekable"] = Seekability(index.largest_block());
+    file["checks"] = Json::array();
+    for (const uint8_t check : index.Checks()) {
+      file["checks"].push_back(CheckName(check));
+    }
+    for (uint64_t number = 0; verbose_ && number < index.block_count(); ++number) {
+      const BlockInfo block = index.Block(number);
+      file["block_list"].push_back({{"number", number},
+                                    {"compressed_offset", block.compressed_offset},
+                                    {"plain_offset", block.plain_offset},
+                                    {"stored_size", (block.unpadded_size + 3) / 4 * 4},
+                                    {"plain_size", block.plain_size},
+                                    {"check", CheckName(block.check)},
+                                    {"filters", Filters(input, index, block)}});
+    }
+    return file;
+  }
+
+  bool verbose_ = false;
+  bool json_ = false;
+  std::vector<std::string> files_;
+  const Table files_table_{{{5}, {7}, {11}, {12}, {6}, {7}, {11}, {4}}};
+  Totals totals_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeListCommand() { return std::make_unique<ListCommand>(); }
+
+}  // namespace xzfs

@@ -1,0 +1,44 @@
+// What mounts are asked to do by one word: sync and drop-cache.
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ctl/commands/commands.h"
+#include "ctl/mounts/mount_client.h"
+
+namespace xzfs {
+namespace {
+
+class MountRequest : public Command {
+ public:
+  explicit MountRequest(std::string request) : request_(std::move(request)) {}
+
+  void Declare(Arguments& arguments) override {
+    arguments.Operands("MNT", mounts_, "tops of mounts");
+  }
+
+  Status Run(Console& console) override {
+    for (const std::string& path : mounts_) {
+      const auto mount = MountClient::Open(path);
+      const Status done = mount ? mount->Command(request_) : Failure(mount.error());
+      if (!done) {
+        console.Error(done.error().message);
+      }
+    }
+    return {};
+  }
+
+ private:
+  const std::string request_;
+  std::vector<std::string> mounts_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeSyncCommand() { return std::make_unique<MountRequest>("sync"); }
+std::unique_ptr<Command> MakeDropCacheCommand() {
+  return std::make_unique<MountRequest>("drop-cache");
+}
+
+}  // namespace xzfs

@@ -1,0 +1,198 @@
+// Unmounts, and waits for the daemon if that is wanted.
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/try.h"
+#include "base/unique_fd.h"
+#include "base/unmount.h"
+#include "ctl/commands/commands.h"
+#include "ctl/mounts/mount_client.h"
+#include "ctl/mounts/mount_holders.h"
+
+namespace xzfs {
+namespace {
+
+// To be waited for.
+struct Daemon {
+  pid_t pid = 0;
+  dev_t device = 0;  // of the mount
+  UniqueFd process;
+  UniqueFd end_note;  // where it writes what it does at the end; invalid if that is not for us
+};
+
+// An object, of which nothing is known if the daemon hasn't written one.
+Json LastNote(const UniqueFd& end_note) {
+  constexpr size_t kMostBytes = 65536;
+  std::string text(kMostBytes, '\0');
+  const ssize_t got = pread(end_note.get(), text.data(), text.size(), 0);
+  text.resize(static_cast<size_t>(std::max<ssize_t>(got, 0)));
+  if (text.ends_with('\n')) {
+    text.pop_back();
+  }
+  const size_t line = text.rfind('\n') + 1;  // 0 if there is but one
+  Json note = Json::parse(text.substr(line), nullptr, /*allow_exceptions=*/false);
+  return note.is_object() ? note : Json::object();
+}
+
+// Errors: ESRCH if it isn't among the processes that we see.
+Result<Daemon> OpenDaemon(const MountClient& mount) {
+  XZFS_ASSIGN_OR_RETURN(const Json stats, mount.Stats());
+  const auto pid = static_cast<pid_t>(NumberAt(stats, "/pid"));
+  Daemon daemon;
+  daemon.pid = pid;
+  struct stat st = {};
+  daemon.device = stat(mount.path().c_str(), &st) == 0 ? st.st_dev : 0;
+  daemon.process.Reset(pid <= 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  std::string name;
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
+  // In another container the number may be somebody else's here.
+  if (!daemon.process.valid() || name.find("xzfs") == std::string::npos) {
+    return Fail(ESRCH, mount.path() +
+                           ": its daemon is not among the processes here, so its end can't be "
+                           "waited for; unmount without --wait");
+  }
+  const std::string note =
+      "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(stats.value("end_note", -1));
+  daemon.end_note.Reset(open(note.c_str(), O_RDONLY | O_CLOEXEC));
+  return daemon;
+}
+
+Status Unmount(const std::string& path) {
+  if (umount2(path.c_str(), UMOUNT_NOFOLLOW) == 0) {
+    return {};
+  }
+  int code = errno;
+  if (code == EPERM) {
+    const auto mount = FindXzfsMount(MountpointOf(path));
+    if (mount && mount->user != getuid()) {
+      return Fail(EPERM, path + ": only root and who mounted it (uid " +
+                             std::to_string(mount->user) + ") may unmount it");
+    }
+    Status done = RunFusermount("-uq", path);
+    if (done || done.error().code != EBUSY) {
+      return done;
+    }
+    code = EBUSY;
+  }
+  return code == EBUSY ? Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom")
+                       : Status(FailErrno(code, "unmount " + path));
+}
+
+class UmountCommand : public Command {
+ public:
+  void Declare(Arguments& arguments) override {
+    arguments.Flag("--wait", wait_,
+                   "return when the daemon has ended; 0: all that was pending is compressed");
+    arguments.Operand("MNT", mount_, "the top of a mount");
+  }
+
+  Status Run(Console& console) override {
+    const Result<MountClient> mount = MountClient::Open(mount_);
+    if (!mount && mount.error().code == ENOTCONN) {
+      return TakeDeadAway(console);
+    }
+    XZFS_RETURN_IF_ERROR(mount);
+    Daemon daemon;
+    if (wait_) {
+      XZFS_ASSIGN_OR_RETURN(daemon, OpenDaemon(*mount));
+    }
+    XZFS_RETURN_IF_ERROR(Unmount(mount_));
+    if (!wait_) {
+      return {};
+    }
+    struct pollfd ended = {.fd = daemon.process.get(), .events = POLLIN, .revents = 0};
+    constexpr int kPatienceMs = 2000;
+    if (poll(&ended, 1, kPatienceMs) == 0) {
+      console.Note(WhyItTakesLong(daemon));
+    }
+    while (poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+    TellWhatIsLeft(console, daemon.end_note);
+    return {};
+  }
+
+ private:
+  Status TakeDeadAway(Console& console) const {
+    // Detached: nothing that is open in it can be of use to anybody.
+    if (!LazyUnmountIfStale(MountpointOf(mount_))) {
+      return Fail(EPERM, mount_ +
+                             ": a mount whose daemon is gone, but not of xzfs or not yours: only "
+                             "root and who mounted it may unmount it");
+    }
+    const std::string text = mount_ +
+                             " was a mount whose daemon was gone: it is taken away, and the next "
+                             "mount goes on with what it left";
+    if (wait_) {
+      console.Warn(text);
+    } else {
+      console.Note(text);
+    }
+    return {};
+  }
+
+  std::string WhyItTakesLong(const Daemon& daemon) const {
+    if (LastNote(daemon.end_note).contains("committing") || !daemon.end_note.valid()) {
+      return mount_ +
+             " is unmounted; its daemon compresses what is pending (interrupting this command "
+             "doesn't interrupt that)";
+    }
+    const std::string text = mount_ +
+                             " is unmounted here, but not in every mount namespace (a container's, "
+                             "or of a service of its own), so its daemon goes on; ";
+    const auto holder = FindMountHolder(daemon.device, daemon.pid);
+    if (!holder) {
+      return text + "it ends when the last of them has ended";
+    }
+    const std::string pid = std::to_string(holder->process);
+    return text + "process " + pid + " (" + holder->name + ") has it: end that, or nsenter -m -t " +
+           pid + " umount " + holder->mountpoint;
+  }
+
+  void TellWhatIsLeft(Console& console, const UniqueFd& end_note) const {
+    if (!end_note.valid()) {
+      console.Warn(mount_ +
+                   " is unmounted, but whether all is compressed is not known: its daemon is of "
+                   "another version or another user");
+      return;
+    }
+    const Json note = LastNote(end_note);
+    if (!note.contains("pending")) {
+      console.Warn(mount_ +
+                   " is unmounted, but its daemon ended before it had compressed everything; the "
+                   "next mount goes on with it");
+      return;
+    }
+    const auto pending = static_cast<uint64_t>(NumberAt(note, "/pending"));
+    const auto given_up = static_cast<uint64_t>(NumberAt(note, "/given_up"));
+    if (const uint64_t left = pending + given_up; left != 0) {
+      const Json::json_pointer first("/uncommitted/0/reason");
+      const std::string why = note.contains(first) && note.at(first).is_string()
+                                  ? note.at(first).get<std::string>()
+                                  : note.value("last_error", "");
+      console.Warn(mount_ + " is unmounted, but " + std::to_string(left) +
+                   (left == 1 ? " file is" : " files are") + " not compressed yet" +
+                   (why.empty() ? "" : " (" + why + ")") + "; the next mount goes on with " +
+                   (left == 1 ? "it" : "them"));
+    }
+  }
+
+  bool wait_ = false;
+  std::string mount_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeUmountCommand() { return std::make_unique<UmountCommand>(); }
+
+}  // namespace xzfs

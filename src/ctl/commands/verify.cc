@@ -1,0 +1,287 @@
+// Every Block of every file, decoded and checked.
+#include <algorithm>
+#include <cerrno>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/machine.h"
+#include "base/mutex.h"
+#include "base/parallel_for.h"
+#include "base/units.h"
+#include "ctl/commands/commands.h"
+#include "ctl/files/block_pass.h"
+#include "ctl/files/damage.h"
+#include "ctl/files/input.h"
+#include "ctl/replace/encoding.h"
+#include "ctl/replace/tree.h"
+#include "ctl/shell/json.h"
+#include "ctl/shell/progress.h"
+#include "store/names.h"
+#include "xz/block_decoder.h"
+
+namespace xzfs {
+namespace {
+
+// Files up to this size are verified several at a time, a thread each; of larger ones the Blocks.
+constexpr int64_t kSmallBytes = int64_t{4} << 20;
+
+// Of one file. Ranges are of the logical file.
+struct Damage {
+  std::string path;
+  bool has_block = false;  // else it is the Index
+  BlockInfo block = {};
+  std::string why;
+};
+
+// Nobody knows whether it is good.
+struct NotChecked {
+  std::string path;
+  std::string why;
+};
+
+// What was found in all files, said when it is found and in sum. Thread-safe.
+class VerifyFindings {
+ public:
+  explicit VerifyFindings(Console& console) : console_(console) {}
+
+  static std::string Described(const Damage& damage) {
+    return damage.has_block ? damage.path + ": " + NameOf(damage.block) + ": " + damage.why
+                            : damage.why;
+  }
+
+  void Add(Damage damage) EXCLUDES(mutex_) {
+    console_.Error(Described(damage));
+    MutexLock lock(mutex_);
+    damages_.push_back(std::move(damage));
+  }
+
+  // It is no damage, as far as is known: the user is warned.
+  void Doubt(const std::string& path, const std::string& why) EXCLUDES(mutex_) {
+    console_.Warn(why);
+    MutexLock lock(mutex_);
+    not_checked_.push_back({path, why});
+  }
+
+  // `error` names the path.
+  void Leave(const std::string& path, const Error& error) EXCLUDES(mutex_) {
+    console_.Error(error.message);
+    MutexLock lock(mutex_);
+    not_checked_.push_back({path, error.message});
+  }
+
+  // All of its Blocks were decoded. `is_told`: and are good, which is said.
+  void Count(const std::string& path, const BlockIndex& index, bool is_told) EXCLUDES(mutex_) {
+    const std::vector<uint8_t> checks = index.Checks();
+    const bool checked = std::all_of(checks.begin(), checks.end(), [](uint8_t check) {
+      return check != 0 && CheckIsSupported(check);
+    });
+    if (is_told) {
+      console_.Note(path + ": " + std::to_string(index.block_count()) + " Blocks are good" +
+                    (checked ? "" : ", as far as can be told without a Check"));
+    }
+    MutexLock lock(mutex_);
+    ++files_;
+    blocks_ += index.block_count();
+    plain_bytes_ += index.plain_size();
+    unchecked_ += checked ? 0 : 1;
+  }
+
+  // `ended_early`: what was not reached is not told of.
+  void Report(bool as_json, bool ended_early) EXCLUDES(mutex_) {
+    MutexLock lock(mutex_);
+    std::sort(damages_.begin(), damages_.end(), [](const Damage& a, const Damage& b) {
+      return std::pair(a.path, a.block.number) < std::pair(b.path, b.block.number);
+    });
+    std::sort(not_checked_.begin(), not_checked_.end(),
+              [](const NotChecked& a, const NotChecked& b) { return a.path < b.path; });
+    const bool is_whole = not_checked_.empty() && !ended_early;
+    if (files_ == 0 && damages_.empty() && is_whole) {
+      console_.Warn("nothing was verified: there are no compressed files in what was named");
+    }
+    if (as_json) {
+      PrintJson(console_, Document());
+      return;
+    }
+    std::string outcome = is_whole ? "all good" : "no damage";
+    if (!damages_.empty()) {
+      outcome = std::to_string(damages_.size()) + " damaged";
+    } else if (files_ == 0) {
+      outcome = "nothing is known";
+    }
+    console_.Note("verified " + std::to_string(files_) + (files_ == 1 ? " file, " : " files, ") +
+                  std::to_string(blocks_) + " Blocks, " + FormatSize(plain_bytes_) + ": " +
+                  outcome +
+                  (not_checked_.empty()
+                       ? ""
+                       : "; " + std::to_string(not_checked_.size()) + " could not be checked") +
+                  (unchecked_ == 0 ? "" : "; " + std::to_string(unchecked_) + " have no Check") +
+                  (ended_early ? "; interrupted" : ""));
+  }
+
+ private:
+  Json Document() const REQUIRES(mutex_) {
+    Json json = NewDocument("verify");
+    json["files"] = files_;
+    json["blocks"] = blocks_;
+    json["plain_bytes"] = plain_bytes_;
+    json["files_without_check"] = unchecked_;
+    json["damaged"] = Json::array();
+    for (const Damage& damage : damages_) {
+      Json entry;
+      PutPath(entry, damage.path);
+      entry["block"] = damage.has_block ? Json(damage.block.number) : Json(nullptr);
+      if (damage.has_block) {
+        entry["begin"] = damage.block.plain_offset;
+        entry["end"] = damage.block.plain_offset + damage.block.plain_size;
+      }
+      entry["error"] = damage.why;
+      json["damaged"].push_back(std::move(entry));
+    }
+    json["not_checked"] = Json::array();
+    for (const NotChecked& left : not_checked_) {
+      Json entry;
+      PutPath(entry, left.path);
+      entry["error"] = left.why;
+      json["not_checked"].push_back(std::move(entry));
+    }
+    return json;
+  }
+
+  Console& console_;
+  Mutex mutex_;
+  std::vector<Damage> damages_ GUARDED_BY(mutex_);
+  std::vector<NotChecked> not_checked_ GUARDED_BY(mutex_);
+  uint64_t files_ GUARDED_BY(mutex_) = 0;  // those with an Index
+  uint64_t blocks_ GUARDED_BY(mutex_) = 0;
+  uint64_t plain_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t unchecked_ GUARDED_BY(mutex_) = 0;
+};
+
+class VerifyCommand : public Command {
+ public:
+  void Declare(Arguments& arguments) override {
+    rules_.Declare(arguments);
+    DeclareThreads(arguments, threads_);
+    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
+    arguments.Flag("--json", json_, "machine-readable");
+    Progress::Declare(arguments, progress_);
+    arguments.Operands("PATH", paths_, "compressed files, and directories with all in them");
+  }
+
+  Status Run(Console& console) override {
+    threads_ = threads_ == 0 ? UsableProcessors() : threads_;
+    VerifyFindings findings(console);
+    Progress progress(console, Progress::ModeOf(progress_));
+    std::vector<std::string> small;
+    std::vector<std::string> large;
+    WalkTrees(
+        Os::Real(), rules_, paths_, progress.cancelled(),
+        [&](const FoundFile& file) {
+          if (file.is_named || IsCompressed(findings, file)) {
+            (file.attributes.st_size <= kSmallBytes ? small : large).push_back(file.path());
+            progress.AddTotal(1, static_cast<uint64_t>(file.attributes.st_size));
+          }
+        },
+        [&](const std::string& path, const Error& error) { findings.Leave(path, error); });
+    progress.TotalIsComplete();
+    WorkerPool pool(threads_, threads_);
+    pool.Start();
+    ParallelFor(
+        pool, threads_ - 1, small.size(),
+        [&](size_t i) { Verify(findings, progress, nullptr, small[i]); }, /*group=*/1);
+    for (const std::string& path : large) {
+      Verify(findings, progress, &pool, path);
+    }
+    console.EndBySignal(progress.signal());
+    findings.Report(json_, progress.cancelled());
+    return {};
+  }
+
+ private:
+  // By its name. The user is warned where the content isn't what the name says: damage of the first
+  // bytes makes a file look so.
+  static bool IsCompressed(VerifyFindings& findings, const FoundFile& file) {
+    if (!StripSuffix(file.name)) {
+      return false;
+    }
+    const Result<Input> input = OpenInput(Os::Real(), file.path());
+    const auto compressed = input ? CompressedNameOf(file.name, *input->stored)
+                                  : Result<std::optional<CompressedName>>(std::nullopt);
+    if (!input || !compressed || *compressed) {
+      return true;  // whoever verifies it meets the error
+    }
+    const std::string why = file.path() +
+                            ": it is not compressed, in spite of its name, or its first bytes are "
+                            "damaged: not checked";
+    findings.Doubt(file.path(), why);
+    return false;
+  }
+
+  // `pool`: where Blocks are decoded at the same time; null: on this thread.
+  void Verify(VerifyFindings& findings, Progress& progress, WorkerPool* pool,
+              const std::string& path) {
+    if (progress.cancelled()) {
+      return;
+    }
+    const Result<Input> input = OpenInput(Os::Real(), path);
+    const Result<BlockIndex> index =
+        input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
+    if (!index && input && IsDamage(index.error())) {
+      findings.Add({.path = path, .why = index.error().message});
+      return;
+    }
+    if (!index) {
+      findings.Leave(path, index.error());
+      return;
+    }
+    std::atomic<uint64_t> bad{0};  // guards nothing
+    const auto body = [&](size_t number) {
+      const BlockInfo block = index->Block(number);
+      const Status status = PassBlock(*input->stored, *index, block, progress.cancelled(),
+                                      [&](uint64_t, std::span<const std::byte> bytes) -> Status {
+                                        progress.AddDone(0, 0, bytes.size());
+                                        return {};
+                                      });
+      progress.AddDone(0, block.unpadded_size, 0);
+      if (status || progress.cancelled()) {
+        return;
+      }
+      ++bad;
+      Damage damage{.path = path, .has_block = true, .block = block, .why = status.error().message};
+      if (IsDamage(status.error())) {
+        findings.Add(std::move(damage));
+      } else {
+        findings.Leave(path, {status.error().code, VerifyFindings::Described(damage)});
+      }
+    };
+    if (pool != nullptr) {
+      ParallelFor(*pool, threads_ - 1, index->block_count(), body, /*group=*/1);
+    } else {
+      for (uint64_t number = 0; number < index->block_count(); ++number) {
+        body(number);
+      }
+    }
+    if (progress.cancelled()) {
+      return;
+    }
+    progress.AddDone(1, 0, 0);
+    findings.Count(path, *index, bad == 0 && verbose_);
+  }
+
+  TreeRules rules_;
+  unsigned threads_ = 0;
+  bool verbose_ = false;
+  bool json_ = false;
+  std::string progress_ = "auto";
+  std::vector<std::string> paths_;
+};
+
+}  // namespace
+
+std::unique_ptr<Command> MakeVerifyCommand() { return std::make_unique<VerifyCommand>(); }
+
+}  // namespace xzfs

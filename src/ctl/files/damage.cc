@@ -1,0 +1,51 @@
+#include "ctl/files/damage.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+namespace xzfs {
+
+bool IsDamage(const Error& error) {
+  return error.code == EIO && !error.of_the_source && !error.is_unsupported;
+}
+
+std::string NameOf(const BlockInfo& block) {
+  return "Block " + std::to_string(block.number) + ", bytes " + std::to_string(block.plain_offset) +
+         " to " + std::to_string(block.plain_offset + block.plain_size);
+}
+
+Error DamageIn(const BlockInfo& block, Error error) {
+  error.message = NameOf(block) + ": " + error.message;
+  if (IsDamage(error)) {
+    error.message += "; xzfsctl verify names all that is damaged, xzfsctl salvage saves the rest";
+  }
+  return error;
+}
+
+Error DamageOfIndex(Format format, Error error) {
+  if (IsDamage(error) && format == Format::kXz) {
+    error.message += "; xzfsctl salvage saves what can be read";
+  }
+  return error;
+}
+
+Result<size_t> BlockNamingFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
+  Result<size_t> got = file_.ReadAt(offset, out);
+  if (got || (!IsDamage(got.error()) && !got.error().is_unsupported && got.error().code != EFBIG)) {
+    return got;
+  }
+  const uint64_t stop = offset + std::min<uint64_t>(out.size(), size() - offset);
+  for (uint64_t at = offset; at < stop;) {
+    const BlockInfo block = index_.Find(at);
+    const uint64_t end = std::min(stop, block.plain_offset + block.plain_size);
+    Result<size_t> part = file_.ReadAt(at, out.subspan(at - offset, end - at));
+    if (!part) {
+      return Failure(DamageIn(block, std::move(part.error())));
+    }
+    at = end;
+  }
+  return got;
+}
+
+}  // namespace xzfs

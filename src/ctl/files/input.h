@@ -1,0 +1,73 @@
+// A compressed file that is named on the command line.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/os.h"
+#include "cache/read_engine.h"
+#include "ctl/shell/progress.h"
+#include "xzfs/block_index.h"
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A regular file, open for reading. Thread-safe.
+struct Input {
+  std::string path;  // as it was named
+  Descriptor descriptor;
+  struct stat attributes = {};
+  std::unique_ptr<RandomAccessFile> stored;
+};
+
+// Opens `path`, following symlinks. Errors: EISDIR, EINVAL for what is no regular file, what open
+// says.
+Result<Input> OpenInput(Os& os, const std::string& path);
+
+// What its first bytes say it is. Errors: EINVAL if they say nothing that we decode, in a mount of
+// xzfs with a hint.
+Result<Format> FormatOf(const Input& input);
+
+// The Blocks of a file of `format`. Errors: as BlockIndex::Read, and what the user can do.
+Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format);
+
+// The Blocks of the file. Errors: as FormatOf and ReadIndex, naming the file.
+Result<BlockIndex> ReadIndexOf(const Input& input);
+
+// What a stored file with such a name and content is shown as, if it is compressed.
+struct CompressedName {
+  std::string logical;
+  Format format = Format::kXz;
+};
+// Nothing if it has no compressed suffix or no content to match. Errors: what reading it says.
+Result<std::optional<CompressedName>> CompressedNameOf(const std::string& name,
+                                                       const RandomAccessFile& stored);
+
+// Of a ReadEngine for one run of a command: memory as a mount takes by default, at most 1 GiB, and
+// beside it what the files ask for.
+ReadEngine::Limits DefaultEngineLimits(unsigned threads);
+
+// Tells of what is read of a file. Thread-safe.
+class CountedFile : public RandomAccessFile {
+ public:
+  // `progress` outlives it.
+  CountedFile(std::unique_ptr<RandomAccessFile> file, Progress& progress)
+      : file_(std::move(file)), progress_(progress) {}
+  Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
+    Result<size_t> got = file_->ReadAt(offset, out);
+    progress_.AddDone(0, got.value_or(0), 0);
+    return got;
+  }
+  uint64_t size() const override { return file_->size(); }
+
+ private:
+  const std::unique_ptr<RandomAccessFile> file_;
+  Progress& progress_;
+};
+
+}  // namespace xzfs

@@ -1,0 +1,162 @@
+#include "ctl/mounts/mount_client.h"
+
+#include <linux/limits.h>
+#include <linux/magic.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/try.h"
+#include "base/unmount.h"
+
+namespace xzfs {
+namespace {
+
+Failure<> FailAsking(int code, const std::string& path) {
+  if (code == ENOTCONN) {
+    return Fail(code, path +
+                          ": a mount whose daemon is gone; take it away (the next one goes on with "
+                          "what it left): xzfsctl umount " +
+                          path);
+  }
+  auto error = FailErrno(code, path);
+  if (const auto mount = code == EACCES ? FindXzfsMount(MountpointOf(path)) : std::nullopt) {
+    error.error().message += "; the mount is for who mounted it (uid " +
+                             std::to_string(mount->user) +
+                             ") only: xzfs -o allow_other lets others in";
+  }
+  return error;
+}
+
+Result<std::string> GetAttribute(const std::string& path, const std::string& key) {
+  std::string value(XATTR_SIZE_MAX, '\0');
+  const std::string name = "user.xzfs." + key;
+  const ssize_t length = getxattr(path.c_str(), name.c_str(), value.data(), value.size());
+  if (length < 0) {
+    return FailAsking(errno, path);
+  }
+  value.resize(static_cast<size_t>(length));
+  return value;
+}
+
+Result<Json> Parse(const std::string& path, const std::string& text) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) {
+    return Fail(EPROTO, path + ": what the mount told is not understood; is it of this version?");
+  }
+  return json;
+}
+
+}  // namespace
+
+Result<MountClient> MountClient::Open(const std::string& path) {
+  const auto stats = GetAttribute(path, "stats");
+  if (stats) {
+    return MountClient(path);
+  }
+  const int code = stats.error().code;
+  if (code == ENODATA || code == EOPNOTSUPP) {
+    return Fail(EINVAL,
+                path + " is not the top of a mount of xzfs (findmnt -t fuse.xzfs lists them)");
+  }
+  return Failure(stats.error());
+}
+
+Result<Json> MountClient::Stats() const { return Read("stats"); }
+
+Result<Json> MountClient::History() const { return Read("history"); }
+
+Result<Json> MountClient::Read(const std::string& key) const {
+  XZFS_ASSIGN_OR_RETURN(const std::string text, GetAttribute(path_, key));
+  return Parse(path_, text);
+}
+
+Status MountClient::Command(const std::string& command) const {
+  const auto answer = GetAttribute(path_, "cmd." + command);
+  if (!answer) {
+    const int code = answer.error().code;
+    if (code == EPERM && command != "sync") {  // everybody may ask for that
+      return Fail(EPERM, path_ + ": only root and who mounted it may do that");
+    }
+    if (code == ENODATA) {
+      return Fail(ENODATA, path_ + ": the mount doesn't know that; is it of an older version?");
+    }
+    return Failure(answer.error());
+  }
+  constexpr std::string_view kError = "error: ";
+  if (answer->starts_with(kError)) {
+    return Fail(EINVAL, path_ + ": " + answer->substr(kError.size()));
+  }
+  return {};
+}
+
+std::vector<Moment> MomentsOf(const Json& history) {
+  std::vector<Moment> moments;
+  const Json columns = history.value("columns", Json::array());
+  for (const Json& sample : history.value("samples", Json::array())) {
+    const auto get = [&](const char* name) {
+      const auto column =
+          static_cast<size_t>(std::find(columns.begin(), columns.end(), name) - columns.begin());
+      return sample.is_array() && column < sample.size() && sample[column].is_number()
+                 ? sample[column].get<double>()
+                 : 0.0;
+    };
+    moments.push_back({.begin = get("begin"),
+                       .seconds = get("milliseconds") / 1000,
+                       .reads = get("reads"),
+                       .hits = get("hits"),
+                       .misses = get("misses"),
+                       .served_bytes = get("served_bytes"),
+                       .p50_us = get("p50_us"),
+                       .p99_us = get("p99_us")});
+  }
+  return moments;
+}
+
+std::optional<Json> FileInfo(const std::string& path) {
+  const auto text = GetAttribute(path, "info");
+  const auto json = text ? Parse(path, *text) : Result<Json>(Failure(text.error()));
+  return json ? std::optional(*json) : std::nullopt;
+}
+
+std::string MountpointOf(const std::string& path) {
+  // The last part of it is the mount.
+  std::string name = path;
+  while (name.size() > 1 && name.ends_with('/')) {
+    name.pop_back();
+  }
+  const size_t slash = name.rfind('/');
+  const std::string above = slash == std::string::npos ? "." : name.substr(0, slash + 1);
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(above.c_str(), nullptr),
+                                                         &std::free);
+  if (real == nullptr) {
+    return path;
+  }
+  const std::string folder = real.get();
+  return folder + (folder == "/" ? "" : "/") + name.substr(slash + 1);
+}
+
+bool IsInMount(int fd) {
+  struct statfs fs = {};
+  return fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC &&
+         fgetxattr(fd, "user.xzfs.info", nullptr, 0) > 0;
+}
+
+Error InMountError(const std::string& path) {
+  return {EINVAL, path +
+                      " is in a mount of xzfs, which compresses what is written to it and shows it "
+                      "plain: name the source directory (findmnt -t fuse.xzfs shows it), or "
+                      "unmount first where it is the same"};
+}
+
+double NumberAt(const Json& json, const std::string& pointer) {
+  const Json::json_pointer at(pointer);
+  return json.contains(at) && json.at(at).is_number() ? json.at(at).get<double>() : 0;
+}
+
+}  // namespace xzfs

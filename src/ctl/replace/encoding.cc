@@ -1,0 +1,88 @@
+#include "ctl/replace/encoding.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "base/machine.h"
+#include "base/try.h"
+
+namespace xzfs {
+namespace {
+
+// As the mount's block_size.
+constexpr uint64_t kLeastBlockBytes = 4096;
+constexpr uint64_t kMostBlockBytes = uint64_t{1} << 30;
+constexpr unsigned kMostThreads = 1024;
+constexpr unsigned kDefaultPreset = 6;
+
+// So many parts of a file, each so large: within a few percent of what its ratio will be for most
+// files, in a fraction of a second.
+constexpr uint64_t kSamples = 4;
+constexpr uint64_t kSampleBytes = uint64_t{128} << 10;
+
+constexpr std::pair<const char*, uint8_t> kChecks[] = {
+    {"none", uint8_t{0}}, {"crc32", uint8_t{1}}, {"crc64", uint8_t{4}}, {"sha256", uint8_t{10}}};
+
+}  // namespace
+
+void EncodingOptions::Declare(Arguments& arguments) {
+  arguments.Preset(preset, "preset, as xz's (default: 6)");
+  arguments.Flag("-e,--extreme", extreme, "try harder: slower, mostly not by much smaller");
+  arguments.Choice("-C,--check", check, {"none", "crc32", "crc64", "sha256"},
+                   "integrity check (default: crc64)");
+  arguments.Size("--block-size", block_bytes,
+                 "plain bytes in a Block: what a random read decodes (default: 1MiB)");
+  DeclareThreads(arguments, threads);
+}
+
+Status EncodingOptions::Resolve() {
+  if (block_bytes < kLeastBlockBytes || block_bytes > kMostBlockBytes) {
+    return Fail(EINVAL, "--block-size is not between 4KiB and 1GiB");
+  }
+  threads = threads == 0 ? UsableProcessors() : threads;
+  return {};
+}
+
+EncodeOptions EncodingOptions::encode() const {
+  EncodeOptions options;
+  options.preset = preset == kNoPreset ? kDefaultPreset : preset;
+  options.extreme = extreme;
+  for (const auto& [name, id] : kChecks) {
+    if (check == name) {
+      options.check = id;
+    }
+  }
+  return options;
+}
+
+void DeclareThreads(Arguments& arguments, unsigned& threads) {
+  arguments.Number("-T,--threads", threads, 0, kMostThreads,
+                   "threads (default, and 0: the processors)");
+}
+
+Result<double> EstimateRatio(const RandomAccessFile& plain, EncodePool& encoders,
+                             const EncodeOptions& options) {
+  const uint64_t size = plain.size();
+  if (size == 0) {
+    return 1.0;
+  }
+  const uint64_t count = std::min(kSamples, (size + kSampleBytes - 1) / kSampleBytes);
+  uint64_t sampled = 0;
+  uint64_t stored = 0;
+  std::unique_ptr<EncodePool::Workspace> workspace = encoders.Take(options);
+  for (uint64_t i = 0; i < count; ++i) {
+    const uint64_t bytes = std::min(kSampleBytes, size);
+    const uint64_t begin = count == 1 ? 0 : (size - bytes) / (count - 1) * i;
+    workspace->plain.resize(bytes);
+    XZFS_RETURN_IF_ERROR(ReadFully(plain, begin, workspace->plain));
+    XZFS_ASSIGN_OR_RETURN(const EncodedBlock block, workspace->encoder.Encode(workspace->plain));
+    sampled += bytes;
+    stored += block.bytes.size();
+  }
+  encoders.Give(std::move(workspace), options);
+  return static_cast<double>(stored) / static_cast<double>(sampled);
+}
+
+}  // namespace xzfs

@@ -1,0 +1,161 @@
+#include "ctl/replace/pack_job.h"
+
+#include <linux/limits.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/try.h"
+#include "ctl/files/input.h"
+#include "store/directory_reader.h"
+#include "store/kept_times.h"
+#include "store/names.h"
+
+namespace xzfs {
+namespace {
+
+// A larger file is sampled before it is encoded for nothing.
+constexpr uint64_t kSampledBytes = uint64_t{8} << 20;
+
+}  // namespace
+
+PackJob::~PackJob() {
+  for (size_t i = begin_; i < end_; ++i) {
+    const FoundFile& name = names_[i];
+    if (const Status removed = RemoveTwin(os_, name.dir->fd(), name.name, twin_->key); !removed) {
+      tally_.AddFailed(name, removed.error());
+      KeepClaims();
+    }
+  }
+  if (begin_ < end_) {
+    SyncUndone();
+  }
+}
+
+PlainFile PackJob::Plain() const {
+  return {.fd = fd(), .attributes = file_.attributes, .path = file_.path()};
+}
+
+StoredEntry PackJob::AsPlain(const FoundFile& name) const {
+  StoredEntry plain;
+  plain.logical_name = StripEscape(name.name).value_or(name.name);
+  plain.attributes = file_.attributes;
+  return plain;
+}
+
+Result<bool> PackJob::TryMake() {
+  XZFS_RETURN_IF_ERROR(Open(/*lock=*/!context_.dry_run));
+  if (!context_.dry_run) {
+    XZFS_RETURN_IF_ERROR(CheckUnopened(os_, Plain()));
+  }
+  bytes_ = std::make_unique<StoredFile>(os_, fd(), old_bytes());
+  for (const FoundFile& name : names_) {
+    XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(name.name, *bytes_));
+    if (compressed) {
+      return Skip("already compressed");
+    }
+    if (CompressedNameOfPlain(name.name).size() > NAME_MAX) {
+      return Skip("name too long");
+    }
+  }
+  if (context_.keep && context_.names.LooksPacked(dir_fd(), AsPlain(file_)).value_or(false)) {
+    return Skip("already packed and kept");
+  }
+  XZFS_ASSIGN_OR_RETURN(const bool worth_it, IsWorthIt());
+  return worth_it ? Encode() : false;
+}
+
+// False, and said, if it would not shrink, or if that is all that is to be known.
+Result<bool> PackJob::IsWorthIt() {
+  if (!context_.dry_run && old_bytes() <= kSampledBytes) {
+    return true;
+  }
+  XZFS_ASSIGN_OR_RETURN(const double ratio,
+                        EstimateRatio(*bytes_, context_.encoders, context_.options));
+  if (1 - ratio < context_.least_saving) {
+    return Skip("would not shrink");
+  }
+  if (context_.dry_run) {
+    const auto stored = static_cast<uint64_t>(ratio * static_cast<double>(old_bytes()));
+    tally_.AddDone(file_.path(), old_bytes(), stored);
+    progress_.AddDone(1, old_bytes(), stored);
+    return false;
+  }
+  return true;
+}
+
+Result<bool> PackJob::Encode() {
+  XZFS_RETURN_IF_ERROR(MakeTemp());
+  bytes_ = std::make_unique<CountedFile>(std::move(bytes_), progress_);
+  request_.plain = bytes_.get();
+  request_.options = context_.options;
+  request_.cancelled = &progress_.cancelled();
+  request_.plan = XzPlan(old_bytes(), context_.encoders.block_bytes());
+  const int out = temp_.file.get();
+  XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os_, context_.encoders, request_, out));
+  const auto most = (1 - context_.least_saving) * static_cast<double>(old_bytes());
+  if (written_.stored_bytes >= old_bytes() || static_cast<double>(written_.stored_bytes) > most) {
+    return Skip("would not shrink");
+  }
+  XZFS_RETURN_IF_ERROR(GiveMetadata());
+  XZFS_RETURN_IF_ERROR(VerifyXz(os_, context_.encoders, request_, written_, out));
+  return true;
+}
+
+// With --keep the two are two files, and nobody's business.
+Status PackJob::TryClaim() {
+  for (const FoundFile& name : names_) {
+    if (!context_.keep) {
+      XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, name, CompressedNameOfPlain(name.name)));
+    }
+  }
+  return {};
+}
+
+Result<bool> PackJob::TryPublish() {
+  SourceTwins twins(
+      os_,
+      [this]() -> DescriptorPtr {
+        auto top = OpenDirectoryAt(os_, session_->top(), "");
+        return top ? std::make_shared<SharedDescriptor>(std::move(*top)) : nullptr;
+      },
+      /*is_root=*/true);
+  XZFS_ASSIGN_OR_RETURN(twin_,
+                        PublishTwin(os_, twins, Plain(), dir_fd(), file_.name, *session_, temp_));
+  bool published = twin_.has_value();
+  for (end_ = published ? 1 : 0; published && end_ < names_.size(); end_ += published ? 1 : 0) {
+    XZFS_ASSIGN_OR_RETURN(published, LinkTwin(twins, names_[end_]));
+  }
+  return published ? true : Skip("its compressed name is taken by another file");
+}
+
+// Another name for the twin, beside that of the plain file. False: something else has it.
+Result<bool> PackJob::LinkTwin(SourceTwins& twins, const FoundFile& name) {
+  XZFS_RETURN_IF_ERROR(CheckName(name));
+  const std::string twin = CompressedNameOfPlain(file_.name);
+  const std::string other = CompressedNameOfPlain(name.name);
+  const KeptTimes times(os_, name.dir->fd());
+  int error = os_.Link(dir_fd(), twin, name.dir->fd(), other);
+  if (error == -EEXIST && twins.RemoveHidden(name.dir->fd(), name.name, other).value_or(false)) {
+    error = os_.Link(dir_fd(), twin, name.dir->fd(), other);
+  }
+  if (error < 0 && error != -EEXIST) {
+    return FailErrno(-error, "link the compressed form of " + name.path());
+  }
+  return error == 0;
+}
+
+Result<bool> PackJob::TryFinish() {
+  for (; !context_.keep && begin_ < end_; ++begin_) {
+    if (begin_ != 0) {
+      XZFS_RETURN_IF_ERROR(TakeAttributes());
+    }
+    const FoundFile& name = names_[begin_];
+    XZFS_RETURN_IF_ERROR(RemovePlain(os_, Plain(), name.dir->fd(), name.name, *twin_));
+  }
+  begin_ = end_;
+  progress_.AddDone(0, 0, written_.stored_bytes);
+  return true;
+}
+
+}  // namespace xzfs

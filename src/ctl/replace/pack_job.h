@@ -1,0 +1,58 @@
+// Compressing one plain file in place.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "ctl/replace/encoding.h"
+#include "ctl/replace/replace_job.h"
+#include "store/plain_commit.h"
+#include "store/source_dir.h"
+#include "store/xz_writer.h"
+
+namespace xzfs {
+
+// What all files of one pack share.
+struct PackContext {
+  ReplaceContext base;
+  EncodePool& encoders;
+  SourceDir& names;
+  EncodeOptions options;
+  double least_saving = 0.01;  // a share of the file's size
+  bool keep = false;           // the plain file stays
+  bool dry_run = false;        // nothing is written
+};
+
+// Takes the steps of a commit (docs/commit.md, "pack, unpack and reblock"). If a file has several
+// names, the compressed one gets them all before the first of the plain one is removed.
+class PackJob : public ReplaceJob {
+ public:
+  PackJob(const PackContext& context, std::vector<FoundFile> names)
+      : ReplaceJob(context.base, std::move(names)), context_(context) {}
+  ~PackJob() override;
+
+  uint64_t made_bytes() const override { return written_.stored_bytes; }
+
+ private:
+  Result<bool> TryMake() override;
+  Status TryClaim() override;
+  Result<bool> TryPublish() override;
+  Result<bool> TryFinish() override;
+  PlainFile Plain() const;
+  StoredEntry AsPlain(const FoundFile& name) const;
+  Result<bool> LinkTwin(SourceTwins& twins, const FoundFile& name);
+  Result<bool> IsWorthIt();
+  Result<bool> Encode();
+
+  const PackContext& context_;
+  std::unique_ptr<RandomAccessFile> bytes_;
+  XzWriteRequest request_;
+  XzWriteResult written_;
+  std::optional<PublishedTwin> twin_;
+  // Those of `names_`, from the first on, that have the twin beside them: until the plain one's is
+  // gone.
+  size_t begin_ = 0;
+  size_t end_ = 0;
+};
+
+}  // namespace xzfs

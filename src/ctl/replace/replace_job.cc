@@ -1,0 +1,169 @@
+#include "ctl/replace/replace_job.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <new>
+#include <utility>
+
+#include "base/identity.h"
+#include "base/try.h"
+#include "store/kept_times.h"
+#include "store/plain_commit.h"
+
+namespace xzfs {
+
+ReplaceJob::~ReplaceJob() {
+  if (!temp_.name.empty()) {
+    session_->Unlink(temp_.name);
+  }
+  for (HeldClaim& claim : claims_) {
+    claim.Done();
+  }
+}
+
+std::vector<OpenDirPtr> ReplaceJob::dirs() const {
+  std::vector<OpenDirPtr> dirs;
+  for (const FoundFile& name : names_) {
+    dirs.push_back(name.dir);
+  }
+  return dirs;
+}
+
+bool ReplaceJob::Make() try {
+  return !progress_.cancelled() && Settle(TryMake());
+} catch (const std::bad_alloc&) {
+  return Settle(Fail(ENOMEM, "no memory for " + file_.path()));
+}
+
+bool ReplaceJob::ClaimNames() {
+  const Status claimed = TryClaim();
+  return Settle(claimed ? Result<bool>(true) : Failure(claimed.error()));
+}
+
+bool ReplaceJob::Publish() {
+  for (HeldClaim& claim : claims_) {
+    if (const Status synced = claim.Sync(); !synced) {
+      return Settle(Failure(synced.error()));
+    }
+  }
+  return Settle(TryPublish());
+}
+
+void ReplaceJob::Finish() {
+  if (!Settle(TryFinish())) {
+    return;
+  }
+  is_done_ = true;
+  tally_.AddDone(file_.path(), old_bytes(), made_bytes());
+  progress_.AddDone(1, 0, 0);
+}
+
+std::vector<HeldClaim> ReplaceJob::TakeClaims() {
+  return is_done_ ? std::exchange(claims_, {}) : std::vector<HeldClaim>();
+}
+
+bool ReplaceJob::Settle(const Result<bool>& result) {
+  if (!result) {
+    const int code = result.error().code;
+    if (code == EBUSY) {
+      return Skip("open for writing");
+    }
+    if (code == ESTALE || code == ENOENT) {
+      return Skip("changed meanwhile");
+    }
+    tally_.AddFailed(file_, result.error());
+  }
+  return result.value_or(false);
+}
+
+bool ReplaceJob::Skip(const std::string& reason) {
+  for (const FoundFile& name : names_) {
+    tally_.AddSkipped(name, reason);
+  }
+  return false;
+}
+
+Status ReplaceJob::Open(bool lock) {
+  descriptor_ = Descriptor(os_, os_.OpenBeneath(dir_fd(), file_.name, O_RDONLY | O_NONBLOCK));
+  if (!descriptor_.valid()) {
+    return FailErrno(-descriptor_.get(), "open " + file_.path());
+  }
+  struct stat st = {};
+  if (const int error = os_.FStat(fd(), &st); error < 0) {
+    return FailErrno(-error, "stat " + file_.path());
+  }
+  if (Identity::Of(st) != Identity::Of(file_.attributes)) {
+    return Fail(ESTALE, file_.path() + " was changed");
+  }
+  return lock ? LockPlain(os_, {.fd = fd(), .attributes = st, .path = file_.path()}) : Status();
+}
+
+Status ReplaceJob::TakeAttributes() {
+  struct stat st = {};
+  if (const int error = os_.FStat(fd(), &st); error < 0) {
+    return FailErrno(-error, "stat " + file_.path());
+  }
+  if (!Identity::Of(st).HasContentOf(Identity::Of(file_.attributes))) {
+    return Fail(ESTALE, file_.path() + " was changed");
+  }
+  file_.attributes = st;
+  return {};
+}
+
+Status ReplaceJob::MakeTemp() {
+  XZFS_ASSIGN_OR_RETURN(session_, places_.For(*file_.dir));
+  XZFS_ASSIGN_OR_RETURN(temp_, session_->MakeTemp());
+  return {};
+}
+
+Status ReplaceJob::GiveMetadata() {
+  const struct timespec times[2] = {file_.attributes.st_atim, file_.attributes.st_mtim};
+  return CopyMetadata(os_, fd(), file_.attributes, times, temp_.file.get(), file_.path());
+}
+
+Status ReplaceJob::CheckName(const FoundFile& name) {
+  XZFS_ASSIGN_OR_RETURN(const bool current,
+                        IsCurrent(os_, name.dir->fd(), name.name, Identity::Of(file_.attributes)));
+  return current ? Status() : Fail(ESTALE, name.path() + " was changed");
+}
+
+Result<bool> ReplaceJob::CheckBase() {
+  // In this order: changes that are not seen here because they were just committed are seen there.
+  XZFS_ASSIGN_OR_RETURN(const bool edited,
+                        places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino));
+  for (const FoundFile& name : names_) {
+    XZFS_RETURN_IF_ERROR(CheckName(name));
+  }
+  return edited ? Skip("edited in a mount") : true;
+}
+
+Status ReplaceJob::AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
+                            bool has_new) {
+  XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os_, kind, fd(), has_new ? temp_.file.get() : -1));
+  claim.dir = PathBelow(session_->top(), name.dir->fd());
+  claim.name = name.name;
+  claim.other = other;
+  if (names_.size() > 1) {
+    claim.old_ctime_ns = 0;  // it changes with each name that goes
+  }
+  XZFS_ASSIGN_OR_RETURN(HeldClaim held, session_->claims().Add(std::move(claim)));
+  claims_.push_back(std::move(held));
+  return {};
+}
+
+Status ReplaceJob::PutAside(const FoundFile& name, HeldClaim& claim, TempFile* temp) {
+  const KeptTimes times(os_, name.dir->fd());
+  return xzfs::PutAside(os_, name.dir->fd(), *session_, claim, temp);
+}
+
+void ReplaceJob::SyncUndone() {
+  for (const FoundFile& name : names_) {
+    if (os_.Sync(name.dir->fd()) < 0) {
+      KeepClaims();
+    }
+  }
+}
+
+}  // namespace xzfs

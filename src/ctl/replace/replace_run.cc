@@ -1,0 +1,73 @@
+#include "ctl/replace/replace_run.h"
+
+#include <cerrno>
+#include <utility>
+
+#include "base/machine.h"
+#include "ctl/replace/link_groups.h"
+#include "store/session.h"
+
+namespace xzfs {
+
+void ReplaceOptions::Declare(Arguments& arguments, const std::string& placeholder,
+                             const std::string& help) {
+  rules.Declare(arguments);
+  arguments.Flag("-v,--verbose", verbose, "tell of each file");
+  Progress::Declare(arguments, progress);
+  arguments.Operands(placeholder, paths, help);
+}
+
+ReplaceRun::ReplaceRun(Console& console, const ReplaceOptions& options)
+    : console_(console),
+      options_(options),
+      progress_(console, Progress::ModeOf(options.progress)),
+      tally_(console, options.verbose),
+      places_(os_) {
+  RaiseDescriptorLimit();
+}
+
+void ReplaceRun::Replace(unsigned threads, Links links, const Leave& leave, const Make& make,
+                         const std::string& done) {
+  {
+    FileBatch batch(os_, threads);
+    AddFiles(batch, links, leave, make);
+  }
+  console_.Note(tally_.Summary(done));
+  console_.EndBySignal(progress_.signal());
+}
+
+void ReplaceRun::AddFiles(FileBatch& batch, Links links, const Leave& leave, const Make& make) {
+  LinkGroups groups(os_);
+  const auto add = [&](std::vector<FoundFile> names) {
+    progress_.AddTotal(1, static_cast<uint64_t>(names.front().attributes.st_size));
+    batch.Add(make(std::move(names)));
+  };
+  WalkTrees(
+      os_, options_.rules, options_.paths, progress_.cancelled(),
+      [&](FoundFile file) {
+        if (const std::string reason = leave(file); !reason.empty()) {
+          tally_.AddSkipped(file, reason);
+        } else if (links == Links::kEach || file.attributes.st_nlink == 1) {
+          add({std::move(file)});
+        } else {
+          const std::string path = file.path();
+          const bool is_named = file.is_named;
+          Result<std::vector<FoundFile>> names = groups.Add(std::move(file));
+          if (!names && names.error().code == ENOENT) {
+            tally_.AddSkipped(path, is_named, "changed meanwhile");
+          } else if (!names) {
+            console_.Error(names.error().message);
+          } else if (!names->empty()) {
+            add(std::move(*names));
+          }
+        }
+      },
+      [&](const std::string&, const Error& error) { console_.Error(error.message); },
+      [&](const OpenDir& dir) { static_cast<void>(Session::RemoveDeadTemps(os_, dir.fd())); });
+  groups.ForEachLeft([&](const std::string& path, bool is_named) {
+    tally_.AddSkipped(path, is_named, "with hard links that were not found");
+  });
+  progress_.TotalIsComplete();
+}
+
+}  // namespace xzfs

@@ -1,0 +1,68 @@
+// One run of a command that replaces files by other forms of themselves.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/os.h"
+#include "ctl/replace/file_batch.h"
+#include "ctl/replace/replace_job.h"
+#include "ctl/replace/tally.h"
+#include "ctl/replace/tree.h"
+#include "ctl/replace/work_place.h"
+#include "ctl/shell/arguments.h"
+#include "ctl/shell/console.h"
+#include "ctl/shell/progress.h"
+
+namespace xzfs {
+
+// Which files, and what is told of them: the same for all such commands.
+struct ReplaceOptions {
+  TreeRules rules;
+  bool verbose = false;
+  std::string progress = "auto";
+  std::vector<std::string> paths;
+
+  // `placeholder` and `help` are of the paths.
+  void Declare(Arguments& arguments, const std::string& placeholder, const std::string& help);
+};
+
+// What becomes of a file with several names.
+enum class Links {
+  kEach,      // one job for each name
+  kTogether,  // one for all names; left if there are others
+};
+
+// Make it before any other thread, as Progress. Not thread-safe.
+class ReplaceRun {
+ public:
+  // Why a file is left without a look into it; "": it isn't.
+  using Leave = std::function<std::string(const FoundFile&)>;
+  // A job for a file, which has all these names.
+  using Make = std::function<std::unique_ptr<FileJob>(std::vector<FoundFile>)>;
+
+  // Both outlive it.
+  ReplaceRun(Console& console, const ReplaceOptions& options);
+
+  // For the jobs. It lives as long as this.
+  ReplaceContext context() { return {os_, places_, tally_, progress_}; }
+
+  // Walks over the paths and does a job of `make` for each file, on so many threads; then says what
+  // was `done`: "packed". What dead runs left goes. Blocks.
+  void Replace(unsigned threads, Links links, const Leave& leave, const Make& make,
+               const std::string& done);
+
+ private:
+  void AddFiles(FileBatch& batch, Links links, const Leave& leave, const Make& make);
+
+  Console& console_;
+  const ReplaceOptions& options_;
+  Os& os_ = Os::Real();
+  Progress progress_;
+  Tally tally_;
+  WorkPlaces places_;
+};
+
+}  // namespace xzfs

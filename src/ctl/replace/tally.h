@@ -1,0 +1,46 @@
+// What was done with many files, and what was left and why.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "base/mutex.h"
+#include "ctl/replace/tree.h"
+#include "ctl/shell/console.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Thread-safe.
+class Tally {
+ public:
+  // `verbose`: each file is told of.
+  Tally(Console& console, bool verbose) : console_(console), verbose_(verbose) {}
+
+  // A file of `old_bytes` has become one of `new_bytes`.
+  void AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_bytes) EXCLUDES(mutex_);
+  // It stays as it is. Who named it is warned; of others only the count is told.
+  void AddSkipped(const FoundFile& file, const std::string& reason) {
+    AddSkipped(file.path(), file.is_named, reason);
+  }
+  void AddSkipped(const std::string& path, bool is_named, const std::string& reason)
+      EXCLUDES(mutex_);
+  // It stays as it is, by an error.
+  void AddFailed(const FoundFile& file, const Error& error) EXCLUDES(mutex_);
+
+  // "1204 files, 1.2 GiB -> 301.2 MiB (0.245); left: 12 already compressed, 3 ...", after `verb`.
+  std::string Summary(const std::string& verb) EXCLUDES(mutex_);
+
+ private:
+  Console& console_;
+  const bool verbose_;
+  Mutex mutex_;
+  uint64_t files_ GUARDED_BY(mutex_) = 0;
+  uint64_t old_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t new_bytes_ GUARDED_BY(mutex_) = 0;
+  uint64_t failed_ GUARDED_BY(mutex_) = 0;
+  std::map<std::string, uint64_t> skipped_ GUARDED_BY(mutex_);  // by reason
+};
+
+}  // namespace xzfs

@@ -1,0 +1,65 @@
+// The files that are named on the command line, and those in the trees that are.
+#pragma once
+
+#include <sys/stat.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/os.h"
+#include "ctl/shell/arguments.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// A directory that is open. Immutable.
+struct OpenDir {
+  Descriptor descriptor;
+  std::string path;  // as it is shown; "" for the working directory of a file named without one
+  struct stat attributes = {};
+  std::shared_ptr<const OpenDir> root;  // the directory that was named; null: this is it
+
+  int fd() const { return descriptor.get(); }
+  std::string PathOf(const std::string& name) const {
+    return path.empty() || path.ends_with('/') ? path + name : path + "/" + name;
+  }
+};
+using OpenDirPtr = std::shared_ptr<const OpenDir>;
+
+// A regular file.
+struct FoundFile {
+  OpenDirPtr dir;
+  std::string name;
+  struct stat attributes = {};
+  bool is_named = false;  // on the command line, not found in a tree
+
+  std::string path() const { return dir->PathOf(name); }
+};
+
+// What is left out of a tree.
+struct TreeRules {
+  // Globs of names, or of paths below the named directory if they have a slash. Of what is named
+  // itself none is left out.
+  std::vector<std::string> excludes;
+  bool one_file_system = false;
+
+  void Declare(Arguments& arguments);
+};
+
+// The path, and why it is left, which names it.
+using OnWalkError = std::function<void(const std::string& path, const Error& error)>;
+
+// Walks over `paths`: files, and directories with all in them, in the order of names, following no
+// symlink but those that are named. The folders `.xzfs` are left out: `on_private`, which may be
+// null, is told of the directory that has one. `on_error` is told of what can't be looked at, and
+// of mounts of xzfs, which show no stored files; the walk goes on. Ends early when `cancelled` is
+// set. Holds as many descriptors as the tree is deep. Blocks.
+void WalkTrees(Os& os, const TreeRules& rules, const std::vector<std::string>& paths,
+               const std::atomic<bool>& cancelled, const std::function<void(FoundFile)>& visit,
+               const OnWalkError& on_error,
+               const std::function<void(const OpenDir&)>& on_private = nullptr);
+
+}  // namespace xzfs

@@ -1,0 +1,33 @@
+// The page that `xzfsctl report` writes.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ctl/mounts/mount_client.h"
+#include "ctl/report/report_tree.h"
+#include "ctl/shell/json.h"
+
+namespace xzfs {
+
+// What a mount tells of itself.
+struct MountReport {
+  Json stats;
+  std::vector<Moment> history;
+};
+
+// What every page begins with.
+inline constexpr std::string_view kReportBeginning =
+    "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
+    "<meta name=generator content=\"xzfsctl report\">\n";
+
+// One HTML document that needs nothing else: all it shows is in it, tables and drawings, and reads
+// without scripts. With them the treemap can be enlarged. Its size doesn't depend on the size of
+// the tree. `mount`: null if the tree isn't one. `date`: when it was made, for the reader.
+std::string ReportPage(const std::string& root, const ReportTree& tree, const MountReport* mount,
+                       const std::string& date);
+
+}  // namespace xzfs

@@ -1,0 +1,254 @@
+#include "ctl/report/report_tree.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cerrno>
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "base/try.h"
+#include "ctl/files/input.h"
+#include "ctl/mounts/mount_client.h"
+#include "store/home.h"
+#include "store/names.h"
+#include "store/xz_writer.h"
+#include "xz/block_encoder.h"
+
+namespace xzfs {
+namespace {
+
+constexpr size_t kMostListed = 20;
+// Blocks up to this size decode in some 50 ms: reblocking would change little.
+constexpr uint64_t kGoodBlockBytes = uint64_t{4} << 20;
+// So many files of so many kinds are looked into, and so much of each: two seconds of encoding.
+constexpr size_t kSampledKinds = 20;
+constexpr size_t kSampledFiles = 8;
+constexpr uint64_t kSampleBytes = uint64_t{64} << 10;
+constexpr size_t kLongestEnding = 12;
+
+// "a/b.LOG" -> ".log"; "" for none, or what looks like none.
+std::string EndingOf(const std::string& name) {
+  const size_t dot = name.rfind('.');
+  if (dot == std::string::npos || dot == 0 || name.size() - dot > kLongestEnding) {
+    return "";
+  }
+  std::string ending;
+  for (const char c : name.substr(dot)) {
+    if (c != '.' && std::isalnum(static_cast<unsigned char>(c)) == 0) {
+      return "";
+    }
+    ending += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  }
+  return ending;
+}
+
+// Keeps the `most` greatest.
+template <class T, class Greater>
+void KeepGreatest(std::vector<T>& kept, T value, size_t most, Greater greater) {
+  const auto at = std::upper_bound(kept.begin(), kept.end(), value, greater);
+  if (at == kept.end() && kept.size() >= most) {
+    return;
+  }
+  kept.insert(at, std::move(value));
+  kept.resize(std::min(kept.size(), most));
+}
+
+class Scanner {
+ public:
+  Scanner(Os& os, std::string root, Console& console)
+      : os_(os), root_(std::move(root)), console_(console) {}
+
+  Status Run();
+  ReportTree TakeTree() { return std::move(tree_); }
+
+ private:
+  Status Visit(size_t number);
+  void AddFile(size_t number, const std::string& name, const struct stat& st);
+  void AddCompressed(ReportDirectory& directory, ReportFile file);
+  void AddPlain(ReportDirectory& directory, const std::string& name, ReportFile file);
+  std::string FullPath(const std::string& path) const {
+    return path.empty() ? root_ : root_ + "/" + path;
+  }
+  void Skip(const std::string& message) {
+    ++tree_.unreadable;
+    console_.Warn(message);
+  }
+
+  Os& os_;
+  const std::string root_;
+  Console& console_;
+  ReportTree tree_;
+  std::minstd_rand random_{1};  // the same tree gives the same page
+  std::uniform_real_distribution<double> chance_{1e-9, 1.0};
+  dev_t device_ = 0;
+  bool is_mount_ = false;
+};
+
+Status Scanner::Run() {
+  struct stat st = {};
+  if (stat(root_.c_str(), &st) != 0) {
+    return FailErrno(errno, root_);
+  }
+  if (!S_ISDIR(st.st_mode)) {
+    return Fail(ENOTDIR, root_ + " is not a directory");
+  }
+  device_ = st.st_dev;
+  is_mount_ = FileInfo(root_).has_value();
+  tree_.directories.push_back({});
+  XZFS_RETURN_IF_ERROR(Visit(0));
+  for (size_t number = 1; number < tree_.directories.size(); ++number) {
+    if (const Status visited = Visit(number); !visited) {
+      Skip(visited.error().message);
+    }
+  }
+  // Parents come before their children.
+  for (size_t number = tree_.directories.size(); number-- > 0;) {
+    ReportDirectory& directory = tree_.directories[number];
+    directory.all.Add(directory.own);
+    if (number != 0) {
+      tree_.directories[directory.parent].all.Add(directory.all);
+    }
+  }
+  return {};
+}
+
+// `is_root`: the directory that was named may be one that an older version made it in.
+bool IsOurFolder(int dir, bool is_root) {
+  const auto home = LookAtHome(Os::Real(), dir, is_root);
+  return !home || home->kind == HomeKind::kOurs || home->kind == HomeKind::kCopy;
+}
+
+Status Scanner::Visit(size_t number) {
+  const std::string path = tree_.directories[number].path;
+  const std::unique_ptr<DIR, int (*)(DIR*)> open(opendir(FullPath(path).c_str()), closedir);
+  if (open == nullptr) {
+    return FailErrno(errno, FullPath(path));
+  }
+  while (const dirent* entry = readdir(open.get())) {
+    const std::string name = entry->d_name;
+    if (name == "." || name == ".." ||
+        (name == kPrivateFolder && IsOurFolder(dirfd(open.get()), number == 0))) {
+      continue;
+    }
+    struct stat st = {};
+    if (fstatat(dirfd(open.get()), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
+      Skip(FullPath(path) + "/" + name + ": can't be looked at");
+    } else if (S_ISDIR(st.st_mode) && st.st_dev == device_) {
+      tree_.directories[number].children.push_back(tree_.directories.size());
+      tree_.directories.push_back(
+          {.path = path.empty() ? name : path + "/" + name, .parent = number});
+    } else if (S_ISREG(st.st_mode)) {
+      AddFile(number, name, st);
+    }
+  }
+  return {};
+}
+
+void Scanner::AddFile(size_t number, const std::string& name, const struct stat& st) {
+  ReportDirectory& directory = tree_.directories[number];
+  ReportFile file{.path = directory.path.empty() ? name : directory.path + "/" + name,
+                  .plain_bytes = static_cast<uint64_t>(st.st_size),
+                  .disk_bytes = static_cast<uint64_t>(st.st_blocks) * 512};
+  if (is_mount_) {
+    const auto info = FileInfo(FullPath(file.path));
+    if (info && info->value("state", "") != "plain") {
+      file.largest_block = static_cast<uint64_t>(NumberAt(*info, "/largest_block"));
+      AddCompressed(directory, std::move(file));
+      return;
+    }
+  } else if (StripSuffix(name)) {
+    const auto input = OpenInput(os_, FullPath(file.path));
+    const auto index = input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
+    if (index) {
+      file.plain_bytes = index->plain_size();
+      file.largest_block = index->largest_block();
+      AddCompressed(directory, std::move(file));
+      return;
+    }
+    Skip(index.error().message);
+  }
+  AddPlain(directory, name, std::move(file));
+}
+
+void Scanner::AddCompressed(ReportDirectory& directory, ReportFile file) {
+  directory.own.Add({1, file.plain_bytes, file.disk_bytes});
+  if (file.largest_block > kGoodBlockBytes) {
+    ++tree_.slow_count;
+    KeepGreatest(
+        tree_.slow_files, std::move(file), kMostListed,
+        [](const ReportFile& a, const ReportFile& b) { return a.largest_block > b.largest_block; });
+  }
+}
+
+void Scanner::AddPlain(ReportDirectory& directory, const std::string& name, ReportFile file) {
+  const Usage usage{1, file.plain_bytes, file.disk_bytes};
+  directory.own.Add(usage);
+  ReportKind& kind = tree_.plain_kinds[EndingOf(name)];
+  kind.usage.Add(usage);
+  // Weighted sampling (Efraimidis and Spirakis): those with the greatest keys are as if they had
+  // been drawn by size, so the mean of their ratios is that of all bytes.
+  const double key = std::log(chance_(random_)) / static_cast<double>(file.plain_bytes + 1);
+  KeepGreatest(kind.chosen, std::pair(key, FullPath(file.path)), kSampledFiles, std::greater<>());
+  KeepGreatest(
+      tree_.plain_files, std::move(file), kMostListed,
+      [](const ReportFile& a, const ReportFile& b) { return a.disk_bytes > b.disk_bytes; });
+}
+
+// Compressed / plain of the middle of the file; nothing if it can't be read or is empty.
+std::optional<double> SampleRatio(BlockEncoder& encoder, const std::string& path) {
+  const auto input = OpenInput(Os::Real(), path);
+  if (!input || input->stored->size() == 0) {
+    return std::nullopt;
+  }
+  const uint64_t size = input->stored->size();
+  std::vector<std::byte> bytes(std::min(size, kSampleBytes));
+  const auto got = input->stored->ReadAt((size - bytes.size()) / 2, bytes);
+  if (!got || *got == 0) {
+    return std::nullopt;
+  }
+  const auto block = encoder.Encode(std::span(bytes).first(*got));
+  return block ? std::optional(static_cast<double>(block->bytes.size()) / static_cast<double>(*got))
+               : std::nullopt;
+}
+
+}  // namespace
+
+Result<ReportTree> ScanTree(Os& os, const std::string& root, Console& console) {
+  Scanner scanner(os, root, console);
+  XZFS_RETURN_IF_ERROR(scanner.Run());
+  return scanner.TakeTree();
+}
+
+void EstimateRatios(ReportTree& tree) {
+  std::vector<ReportKind*> kinds;
+  for (auto& [ending, kind] : tree.plain_kinds) {
+    kinds.push_back(&kind);
+  }
+  std::sort(kinds.begin(), kinds.end(), [](const ReportKind* a, const ReportKind* b) {
+    return a->usage.disk_bytes > b->usage.disk_bytes;
+  });
+  kinds.resize(std::min(kinds.size(), kSampledKinds));
+  BlockEncoder encoder(EncodeOptions{});
+  for (ReportKind* kind : kinds) {
+    double sum = 0;
+    int count = 0;
+    for (const auto& [key, path] : kind->chosen) {
+      if (const auto ratio = SampleRatio(encoder, path)) {
+        sum += std::min(*ratio, 1.0);
+        ++count;
+      }
+    }
+    kind->ratio = count == 0 ? 1 : sum / count;
+  }
+}
+
+}  // namespace xzfs

@@ -1,0 +1,68 @@
+// What a tree of files takes, for the report.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/os.h"
+#include "ctl/shell/console.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+struct Usage {
+  uint64_t files = 0;
+  uint64_t plain_bytes = 0;  // as programs see them
+  uint64_t disk_bytes = 0;   // that the disk pays
+  void Add(const Usage& other) {
+    files += other.files;
+    plain_bytes += other.plain_bytes;
+    disk_bytes += other.disk_bytes;
+  }
+};
+
+struct ReportDirectory {
+  std::string path;  // below the root; "" is the root
+  size_t parent = 0;
+  std::vector<size_t> children = {};
+  Usage own = {};  // of the files that are in it
+  Usage all = {};  // and below it
+};
+
+// Of the files that are not compressed and have one ending.
+struct ReportKind {
+  Usage usage = {};
+  // Whole paths of some, to be looked into: chosen by chance, large ones more likely.
+  std::vector<std::pair<double, std::string>> chosen;
+  double ratio = 1;  // compressed / plain, by samples
+};
+
+struct ReportFile {
+  std::string path;
+  uint64_t plain_bytes = 0;
+  uint64_t disk_bytes = 0;
+  uint64_t largest_block = 0;
+};
+
+struct ReportTree {
+  std::vector<ReportDirectory> directories;       // the first one is the root
+  std::map<std::string, ReportKind> plain_kinds;  // by ending; "" has none
+  // Compressed files with Blocks that are slow to read in, the largest Blocks first: at most 20.
+  std::vector<ReportFile> slow_files;
+  uint64_t slow_count = 0;
+  // Plain files, the largest first: at most 20.
+  std::vector<ReportFile> plain_files;
+  uint64_t unreadable = 0;
+};
+
+// Walks through the tree at `root`, which is a directory of .xz files or lies in a mount of xzfs,
+// on one file system, following no symlinks. Files that can't be looked at are counted and said.
+// Errors: the root can't be listed.
+Result<ReportTree> ScanTree(Os& os, const std::string& root, Console& console);
+
+// Compresses a bit of some files of each kind that matters, to guess what they would take.
+void EstimateRatios(ReportTree& tree);
+
+}  // namespace xzfs

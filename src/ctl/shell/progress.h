@@ -1,0 +1,84 @@
+// How far a long command is, and the signals that reach it meanwhile.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <thread>
+
+#include "base/unique_fd.h"
+#include "ctl/shell/arguments.h"
+#include "ctl/shell/console.h"
+
+namespace xzfs {
+
+// How much there is to do, and how much of it is done. Thread-safe.
+class WorkFigures {
+ public:
+  WorkFigures() : began_(std::chrono::steady_clock::now()) {}
+
+  void AddTotal(uint64_t files, uint64_t bytes);
+  void TotalIsComplete() { complete_ = true; }
+  void AddDone(uint64_t files, uint64_t in_bytes, uint64_t out_bytes);
+
+  std::string Line() const;
+
+ private:
+  const std::chrono::steady_clock::time_point began_;
+  // They guard nothing.
+  std::atomic<uint64_t> total_files_{0};
+  std::atomic<uint64_t> total_bytes_{0};
+  std::atomic<uint64_t> files_{0};
+  std::atomic<uint64_t> in_bytes_{0};
+  std::atomic<uint64_t> out_bytes_{0};
+  std::atomic<bool> complete_{false};
+};
+
+// While it lives a line on stderr says each second what was done: only on a terminal, unless it is
+// asked for always or never. SIGUSR1 prints such a line in any case. SIGINT, SIGTERM and SIGHUP ask
+// the command to end early in good order; a second one ends the process at once, as kill -9 would.
+//
+// Make it before any other thread: these signals are blocked from then on, in all threads.
+// Thread-safe.
+class Progress {
+ public:
+  enum class Mode { kAuto, kAlways, kNever };
+
+  Progress(Console& console, Mode mode);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  // --progress, into `value`, and its meaning.
+  static void Declare(Arguments& arguments, std::string& value);
+  static Mode ModeOf(const std::string& value);
+
+  // There is so much more to do.
+  void AddTotal(uint64_t files, uint64_t bytes) { figures_.AddTotal(files, bytes); }
+  // Nothing more is to come: from now on a share and an end can be told.
+  void TotalIsComplete() { figures_.TotalIsComplete(); }
+  // So much more is done: files, bytes read and bytes that became of them.
+  void AddDone(uint64_t files, uint64_t in_bytes, uint64_t out_bytes) {
+    figures_.AddDone(files, in_bytes, out_bytes);
+  }
+
+  // Set by a signal; looked at by whoever does the work.
+  const std::atomic<bool>& cancelled() const { return cancelled_; }
+  // The signal, or 0.
+  int signal() const { return signal_; }
+
+ private:
+  void Watch(bool shows);
+  void TakeSignal();
+
+  Console& console_;
+  WorkFigures figures_;
+  std::atomic<bool> cancelled_{false};
+  std::atomic<int> signal_{0};
+  UniqueFd signals_;  // a signalfd
+  UniqueFd end_;      // an eventfd, written by the destructor
+  std::thread thread_;
+};
+
+}  // namespace xzfs

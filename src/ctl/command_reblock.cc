@@ -57,8 +57,8 @@ class ReblockJob : public ReplaceJob {
     }
     XZFS_ASSIGN_OR_RETURN(const BlockIndex index, ReadIndex(*stored_, Format::kXz));
     request_.options = OptionsFor(index);
-    const std::vector<uint8_t> checks = index.Checks();
-    const bool same_check = checks == std::vector<uint8_t>{request_.options.check};
+    const std::vector<Check> checks = index.Checks();
+    const bool same_check = checks == std::vector<Check>{request_.options.check};
     if (index.block_count() == 0 ||
         (!context_.all && same_check && index.largest_block() <= context_.encoders.block_bytes())) {
       return Skip("seekable already");
@@ -68,8 +68,8 @@ class ReblockJob : public ReplaceJob {
 
   EncodeOptions OptionsFor(const BlockIndex& index) const {
     EncodeOptions options = context_.options;
-    const std::vector<uint8_t> checks = index.Checks();
-    constexpr uint8_t kWritable[] = {0, 1, 4, 10};
+    const std::vector<Check> checks = index.Checks();
+    constexpr Check kWritable[] = {Check::kNone, Check::kCrc32, Check::kCrc64, Check::kSha256};
     if (context_.keeps_check && checks.size() == 1 &&
         std::find(std::begin(kWritable), std::end(kWritable), checks[0]) != std::end(kWritable)) {
       options.check = checks[0];

@@ -136,7 +136,7 @@ class VerifyCommand : public Command {
       if (IsDamage(status.error())) {
         Add(console, std::move(damage));
       } else {
-        Leave(console, path, {status.error().code, Described(damage)});
+        Leave(console, path, {status.error().kind, status.error().code, Described(damage)});
       }
     };
     if (pool != nullptr) {
@@ -173,9 +173,9 @@ class VerifyCommand : public Command {
 
   void Count(Console& console, const std::string& path, const BlockIndex& index, bool good)
       EXCLUDES(mutex_) {
-    const std::vector<uint8_t> checks = index.Checks();
-    const bool checked = std::all_of(checks.begin(), checks.end(), [](uint8_t check) {
-      return check != 0 && CheckIsSupported(check);
+    const std::vector<Check> checks = index.Checks();
+    const bool checked = std::all_of(checks.begin(), checks.end(), [](Check check) {
+      return check != Check::kNone && IsCheckSupported(check);
     });
     if (good && verbose_) {
       console.Note(path + ": " + std::to_string(index.block_count()) + " Blocks are good" +

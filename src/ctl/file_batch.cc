@@ -7,6 +7,7 @@
 #include <system_error>
 #include <utility>
 
+#include "base/fail.h"
 #include "base/parallel_for.h"
 
 namespace xzfs {

@@ -70,9 +70,9 @@ class Salvage {
   bool IsFollowed(uint64_t begin, uint64_t end);
   Landmark At(uint64_t offset);
   Result<SalvagedBlock> Decode(const BlockPlace& place);
-  std::vector<uint8_t> ChecksToTry() const;
+  std::vector<Check> ChecksToTry() const;
   uint64_t SkipPadding(uint64_t offset) const;
-  void AddWhole(uint64_t plain_bytes, uint8_t check);
+  void AddWhole(uint64_t plain_bytes, Check check);
   // What is missing at position_, of which `part` says the rest.
   void Lose(MissingPart part);
   Status Write(std::span<const std::byte> bytes, uint64_t offset);
@@ -90,7 +90,7 @@ class Salvage {
   bool in_stream_ = false;
   uint64_t stream_blocks_ = 0;  // whole and damaged ones
   bool counts_ = true;          // all Blocks of the Stream so far were seen
-  std::optional<uint8_t> check_;
+  std::optional<Check> check_;
   bool check_is_sure_ = false;
   bool places_known_ = true;
   uint64_t no_index_bytes_ = 0;  // that were read as an Index, and are none

@@ -1,22 +1,20 @@
 // Where the Blocks of a compressed file are: its Streams' Indexes as one list.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
+
 #include <cstdint>
 #include <vector>
 
+#include "xzfs/check.h"
 #include "xzfs/export.h"
+#include "xzfs/format.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-// What a compressed file is made of. The legacy formats have no Index: their "Blocks" are what can
-// be decoded on its own, a whole .lzma file or one member of a .lz file.
-enum class Format : uint8_t {
-  kXz,
-  kLzmaAlone,
-  kLzip,
-};
 
 // One Block. Ranges are half-open.
 struct BlockInfo {
@@ -25,26 +23,30 @@ struct BlockInfo {
   uint64_t plain_size = 0;         // bytes; 0 for an empty Block
   uint64_t compressed_offset = 0;  // of its Block Header in the stored file
   uint64_t unpadded_size = 0;      // bytes in the stored file, without Block Padding
-  uint8_t check = 0;  // the Check ID of its Stream (0 none, 1 CRC32, 4 CRC64, 10 SHA-256)
+  Check check = Check::kNone;      // of its Stream
 };
 
-// The Blocks of one compressed file. Immutable. Everything in it was checked when it was read:
-// sizes add up without overflow, Blocks lie inside the file and do not overlap.
+struct BlockIndexOptions {
+  // Upper bound of what reading the Index may allocate, in bytes. An Index needs about 40 bytes a
+  // Block while it is read and 24 after.
+  uint64_t memory_limit_bytes = uint64_t{64} << 20;
+};
+
+// The Blocks of one compressed file. The legacy formats have no Index: their "Blocks" are what can
+// be decoded on its own, a whole .lzma file or one member of a .lz file. Immutable. Everything in
+// it was checked when it was read: sizes add up without overflow, Blocks lie inside the file and do
+// not overlap.
 class BlockIndex {
  public:
-  struct Limits {
-    // Upper bound of what reading the Index may allocate, in bytes. An Index needs about 40 bytes a
-    // Block while it is read and 24 after.
-    uint64_t memory_bytes = uint64_t{64} << 20;
-  };
-
-  // Reads the Index of a file of `format`. For kXz only Stream Headers, Footers and Indexes are
-  // read: at most three reads for one Stream, nothing is decoded. A .lzma file without a size in
-  // its header and a .lz file with trailing data are decoded once to learn their size.
-  // Errors: EIO if the file is damaged or truncated, EFBIG if it exceeds `limits`.
-  // Blocks: on I/O, for the legacy formats on decoding.
-  XZFS_EXPORT static Result<BlockIndex> Read(const RandomAccessFile& file, Format format,
-                                             const Limits& limits);
+  // Reads the Index of a file of `format`; kAuto: as which it begins. For kXz only Stream Headers,
+  // Footers and Indexes are read: at most three reads for one Stream, nothing is decoded. A .lzma
+  // file without a size in its header and a .lz file with trailing data are decoded once to learn
+  // their size.
+  // Errors: kDamaged if the file is damaged, truncated or not compressed; kOverLimit if it exceeds
+  // the memory limit; kInvalid for kRaw. Blocks: on I/O, for the legacy formats on decoding.
+  XZFS_EXPORT static Result<BlockIndex> Read(const RandomAccessFile& file,
+                                             Format format = Format::kAuto,
+                                             const BlockIndexOptions& options = {});
 
   Format format() const { return format_; }
   // Size of the logical file in bytes.
@@ -56,8 +58,8 @@ class BlockIndex {
   // What this object holds in memory, in bytes.
   XZFS_EXPORT uint64_t memory_bytes() const;
 
-  // The Check IDs in use, each once, in the order of first use.
-  XZFS_EXPORT std::vector<uint8_t> Checks() const;
+  // The Checks in use, each once, in the order of first use.
+  XZFS_EXPORT std::vector<Check> Checks() const;
 
   // REQUIRES: number < block_count().
   XZFS_EXPORT BlockInfo Block(uint64_t number) const;
@@ -76,7 +78,7 @@ class BlockIndex {
   // Blocks from `first_block` on, up to the next entry, belong to a Stream with this Check.
   struct CheckRun {
     uint64_t first_block;
-    uint8_t check;
+    Check check;
   };
 
   Format format_ = Format::kXz;

@@ -1,6 +1,10 @@
 // What a Stream has to prove that a Block was decoded to the right bytes.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
+
 #include <cstdint>
 
 #include "xzfs/export.h"
@@ -14,11 +18,11 @@ enum class Check : uint8_t {
   kCrc32 = 1,
   kCrc64 = 4,
   kSha256 = 10,
-  kUnknown = 16,  // not read yet: no ID
 };
 inline constexpr uint8_t kLargestCheckId = 15;
 
-// Whether liblzma can compute it. Thread-safe.
+// Whether liblzma can compute it. Blocks with one that it can't are decoded, as xz does, and not
+// verified. Thread-safe.
 XZFS_EXPORT bool IsCheckSupported(Check check);
 
 }  // namespace xzfs

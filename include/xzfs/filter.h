@@ -1,24 +1,15 @@
 // Filter chains: what a Stream's bytes go through.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
+
 #include <cstdint>
 #include <optional>
+#include <variant>
 
 namespace xzfs {
-
-// IDs of the .xz format, but for kLzma1, which only .lzma and raw streams have.
-enum class FilterId : uint64_t {
-  kDelta = 0x03,
-  kX86 = 0x04,
-  kPowerPc = 0x05,  // big-endian
-  kIa64 = 0x06,
-  kArm = 0x07,
-  kArmThumb = 0x08,
-  kSparc = 0x09,
-  kArm64 = 0x0A,
-  kLzma2 = 0x21,
-  kLzma1 = 0x4000000000000001,
-};
 
 enum class LzmaMode : uint8_t { kFast = 1, kNormal = 2 };
 
@@ -30,12 +21,9 @@ enum class MatchFinder : uint8_t {
   kBinaryTree4 = 0x14,
 };
 
-// One link of a chain. A chain has one to four; the last is an LZMA filter and no other is. What a
-// field's filter is not, ignores it. What is unset of an LZMA filter is what its preset says.
-struct Filter {
-  FilterId id = FilterId::kLzma2;
-
-  // kLzma1 and kLzma2.
+// Compresses. What is unset is what the preset says.
+template <int kVersion>
+struct Lzma {
   unsigned preset = 6;                                 // 0..9, where the rest is taken from
   bool extreme = false;                                // as xz's -e
   std::optional<uint32_t> dictionary_bytes = {};       // 4 KiB to 1.5 GiB
@@ -46,12 +34,33 @@ struct Filter {
   std::optional<uint32_t> nice_length = {};  // a match of so many bytes is good enough: 2..273
   std::optional<MatchFinder> match_finder = {};
   std::optional<uint32_t> depth = {};  // of the match finder's search; 0: chosen by liblzma
-
-  // kDelta: bytes between those that are subtracted, 1..256.
-  uint32_t distance_bytes = 1;
-
-  // Filters for machine code: what the offset 0 is taken for; a multiple of the instructions' size.
-  uint32_t start_offset = 0;
 };
+using Lzma2 = Lzma<2>;  // of .xz
+using Lzma1 = Lzma<1>;  // of .lzma and raw streams
+
+// Replaces each byte by its difference from the one that is `distance_bytes` before it, 1..256.
+struct Delta {
+  uint32_t distance_bytes = 1;
+};
+
+// The IDs of the .xz format.
+enum class Machine : uint8_t {
+  kX86 = 0x04,
+  kPowerPc = 0x05,  // big-endian
+  kIa64 = 0x06,
+  kArm = 0x07,
+  kArmThumb = 0x08,
+  kSparc = 0x09,
+  kArm64 = 0x0A,
+};
+
+// Makes the targets of jumps in machine code alike.
+struct Bcj {
+  Machine machine = Machine::kX86;
+  uint32_t start_offset = 0;  // what offset 0 is taken for; a multiple of an instruction's size
+};
+
+// One link of a chain. A chain has one to four; the last is an Lzma2 or Lzma1 and no other is.
+using Filter = std::variant<Lzma2, Lzma1, Delta, Bcj>;
 
 }  // namespace xzfs

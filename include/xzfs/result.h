@@ -1,7 +1,11 @@
 // Errors are ordinary values: a call that can fail returns a Result.
 #pragma once
 
-#include <cstring>
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
+
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,18 +19,31 @@
 
 namespace xzfs {
 
-// Why something failed. `code` is an errno value, what a program that asked through the mount is
-// told: EIO for content that cannot be decoded or does not match its Check, ESTALE when the stored
-// file is no longer the one that was opened, EFBIG when a documented limit is exceeded, otherwise
-// what the system call said. `message` is one line for the log: what failed, on what, why, and what
-// to do about it.
+// What went wrong, for a program that decides by it.
+enum class ErrorKind : uint8_t {
+  // The system said no, of a file, of memory or of anything else. `code` is its errno.
+  kSystem,
+  // The content can't be decoded, doesn't match its Check, ends early or isn't compressed. EIO.
+  kDamaged,
+  // Nothing is wrong with the content: this liblzma lacks a filter or an option of it. EIO.
+  kUnsupported,
+  // More would be needed than a limit allows that the caller or the documentation sets. EFBIG.
+  kOverLimit,
+  // The file is no longer the one that was opened. ESTALE.
+  kChanged,
+  // The caller asked for what there isn't. EINVAL.
+  kInvalid,
+  // The caller said that it is enough. ECANCELED.
+  kCancelled,
+};
+
+// Why something failed.
 struct Error {
+  ErrorKind kind = ErrorKind::kSystem;
+  // An errno value: what a program is told that asks through a mount.
   int code = 0;
+  // One line for people: what failed, on what, why, and what to do about it.
   std::string message;
-  // Reading the stored file failed, not what is in it: trying again may help.
-  bool of_the_source = false;
-  // Nothing is wrong with the file: this liblzma lacks a filter or an option that it uses.
-  bool is_unsupported = false;
 };
 
 // An error on its way into a Result of any type: `return Failure(other.error());`.
@@ -164,22 +181,5 @@ class [[nodiscard]] Result<void, E> {
 };
 
 using Status = Result<void>;
-
-inline Failure<> Fail(int code, std::string message) {
-  return Failure<>(Error{code, std::move(message)});
-}
-
-// An Error for a system call that failed with errno `code`: "WHAT: No such file or directory".
-// REQUIRES: errno is read on the line after the call.
-inline Failure<> FailErrno(int code, const std::string& what) {
-  return Fail(code, what + ": " + std::strerror(code));
-}
-
-// The same for a call that reads the stored file.
-inline Failure<> FailSource(int code, const std::string& what) {
-  Failure<> failure = FailErrno(code, what);
-  failure.error().of_the_source = true;
-  return failure;
-}
 
 }  // namespace xzfs

@@ -1,16 +1,22 @@
 // Writing .xz files that can be read at any offset.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
+
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
+#include <string_view>
 
 #include "xzfs/check.h"
 #include "xzfs/export.h"
 #include "xzfs/result.h"
+#include "xzfs/source_sink.h"
 
 namespace xzfs {
 
@@ -26,7 +32,7 @@ struct WriterOptions {
   // use.
   unsigned threads = 0;
   // The file is on the disk when Close returns. False is faster, and after a power cut the file may
-  // be damaged.
+  // be damaged. Not looked at for a sink.
   bool sync = true;
 };
 
@@ -39,15 +45,18 @@ class Writer {
  public:
   // Makes or replaces the file at `path`. What is replaced gives its owner and mode to what
   // replaces it; other names of it (hard links) keep the old one. A symlink is followed.
-  // Errors: EINVAL for options that don't exist; what the system said.
-  XZFS_EXPORT static Result<Writer> Create(const std::string& path,
+  // Errors: kInvalid for options that don't exist; what the system said.
+  XZFS_EXPORT static Result<Writer> Create(const std::filesystem::path& path,
                                            const WriterOptions& options = {});
-  // The same with what the .xz file at `path` holds, if there is one and it isn't empty, before
-  // what is written. Its Blocks are copied as they are, unless they have another Check or the last
-  // one has less than block_bytes. Blocks: on I/O. Errors: as Create; EBUSY if another Writer
-  // appends to it; EIO if it is damaged or no .xz file. Of several that append to a file that isn't
-  // there yet one makes it, and Close of the others is ESTALE.
-  XZFS_EXPORT static Result<Writer> Append(const std::string& path,
+  // Gives the bytes of the file to `sink`, one after another, by the thread that calls; without
+  // Close it has a part of them. Errors: kInvalid; what the sink says.
+  XZFS_EXPORT static Result<Writer> Create(Sink sink, const WriterOptions& options = {});
+  // As the first, with what the .xz file at `path` holds, if there is one and it isn't empty,
+  // before what is written. Its Blocks are copied as they are, unless they have another Check or
+  // the last one has less than block_bytes. Blocks: on I/O. Errors: as Create; EBUSY if another
+  // Writer appends to it; kDamaged if it is damaged or no .xz file. Of several that append to a
+  // file that isn't there yet one makes it, and Close of the others is kChanged.
+  XZFS_EXPORT static Result<Writer> Append(const std::filesystem::path& path,
                                            const WriterOptions& options = {});
   XZFS_EXPORT ~Writer();
   XZFS_EXPORT Writer(Writer&& other) noexcept;
@@ -55,10 +64,11 @@ class Writer {
 
   // Takes all of `plain`. Blocks: on encoding and I/O. Errors: what writing said; ENOMEM.
   XZFS_EXPORT Status Write(std::span<const std::byte> plain);
+  XZFS_EXPORT Status Write(std::string_view plain);
   // What is written next begins a Block: so that records can be read one by one.
   XZFS_EXPORT Status EndBlock();
   // Completes the file and gives it its name. To be called once. Blocks: on encoding and I/O.
-  // Errors: as Write; ESTALE if the file that was appended to was changed meanwhile, or made.
+  // Errors: as Write; kChanged if the file that was appended to was changed meanwhile, or made.
   XZFS_EXPORT Status Close();
 
   // Plain bytes so far, with those that were there before.

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "base/fail.h"  // IWYU pragma: export
 #include "xzfs/result.h"
 
 // Leaves the function with the error if `expr`, a Result, holds one. The second form binds its

@@ -10,6 +10,8 @@
 #include <optional>
 #include <utility>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

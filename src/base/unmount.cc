@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/fail.h"
+
 namespace xzfs {
 
 std::optional<MountEntry> FindXzfsMount(const std::string& mountpoint) {

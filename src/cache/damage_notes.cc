@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fail.h"
 #include "base/log.h"
 
 namespace xzfs {
@@ -24,7 +25,7 @@ std::optional<Error> DamageNotes::Find(uint64_t file_id, const BlockInfo& block,
 
 Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInfo& block,
                        uint64_t from, Error error) {
-  if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
+  if (!IsOfContent(error)) {
     return error;
   }
   bool last = false;
@@ -44,11 +45,11 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
                             std::to_string(block.plain_offset) + "-" +
                             std::to_string(block.plain_offset + block.plain_size) + ": " +
                             error.message;
-  if (error.code == EFBIG) {
+  if (error.kind == ErrorKind::kOverLimit) {
     Log(LogLevel::kError, "refused: " + place +
                               "; reads there fail with EFBIG, the rest of the file is readable; "
                               "the limit grows with cache_size");
-  } else if (error.is_unsupported) {
+  } else if (error.kind == ErrorKind::kUnsupported) {
     Log(LogLevel::kError,
         "unsupported: " + place + "; reads there fail with EIO, the rest of the file is readable");
   } else {

@@ -46,10 +46,10 @@ LoadedIndexPtr WithId(const LoadedIndexPtr& loaded, uint64_t id) {
 
 IndexCache::IndexCache(MemoryBudget& budget, std::optional<uint64_t> memory_limit_bytes)
     : budget_(budget),
-      limits_{.memory_bytes = memory_limit_bytes.value_or(
+      limits_{.memory_limit_bytes = memory_limit_bytes.value_or(
                   std::max<uint64_t>(kLeastIndexLimit, budget.total() / 4))},
-      legacy_limits_{.memory_bytes = memory_limit_bytes.value_or(
-                         std::max(limits_.memory_bytes, kLeastLegacyLimit))},
+      legacy_limits_{.memory_limit_bytes = memory_limit_bytes.value_or(
+                         std::max(limits_.memory_limit_bytes, kLeastLegacyLimit))},
       large_reads_(kLargeReads),
       legacy_reads_(1) {}
 
@@ -113,7 +113,7 @@ Result<LoadedIndexPtr> IndexCache::Read(Format format, uint64_t id, const Random
   } else if (stored.size() > kLargeFileBytes) {
     turn.emplace(large_reads_, Turns::Priority::kHigh);
   }
-  const BlockIndex::Limits& limits = format == Format::kXz ? limits_ : legacy_limits_;
+  const BlockIndexOptions& limits = format == Format::kXz ? limits_ : legacy_limits_;
   XZFS_ASSIGN_OR_RETURN(BlockIndex index, BlockIndex::Read(stored, format, limits));
   std::string log_name = name();
   const size_t bytes = index.memory_bytes() + log_name.capacity() + kBytesPerFile;

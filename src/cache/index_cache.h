@@ -79,8 +79,8 @@ class IndexCache {
       REQUIRES(mutex_);
 
   MemoryBudget& budget_;
-  const BlockIndex::Limits limits_;
-  const BlockIndex::Limits legacy_limits_;
+  const BlockIndexOptions limits_;
+  const BlockIndexOptions legacy_limits_;
   Turns large_reads_;
   Turns legacy_reads_;
   std::atomic<uint64_t> next_id_{1};  // guards nothing

@@ -34,6 +34,8 @@
 #include <new>
 #include <utility>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/fail.h"
 #include "fs/mount.h"
 #include "xz/format.h"
 

@@ -160,7 +160,7 @@ void Borders::SplitZone(NodeId file, const ZonePtr& zone) {
   FileFacts facts;
   std::shared_ptr<Session> session;
   DescriptorPtr top;
-  Error refusal{EXDEV, "no session"};
+  Error refusal{ErrorKind::kSystem, EXDEV, "no session"};
   for (NodePtr next = node; next != nullptr && next->id != around->top;
        next = nodes_.Find(nodes_.LocationOf(next->id).parent)) {
     const auto open = tree_.OpenNode(next);

@@ -27,7 +27,10 @@ namespace xzfs {
 namespace {
 
 // The Checks that can be written.
-bool CanEncode(uint8_t check) { return check == 0 || check == 1 || check == 4 || check == 10; }
+bool CanEncode(Check check) {
+  return check == Check::kNone || check == Check::kCrc32 || check == Check::kCrc64 ||
+         check == Check::kSha256;
+}
 
 // The decoded bytes of a base. `is_damaged` becomes true when there are some that can't be had.
 class DecodedBase : public RandomAccessFile {
@@ -36,7 +39,8 @@ class DecodedBase : public RandomAccessFile {
       : reader_(engine, std::move(source)), is_damaged_(is_damaged) {}
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
     auto got = reader_.ReadAt(offset, out);
-    if (!got && !got.error().of_the_source && got.error().code == EIO) {
+    if (!got &&
+        (got.error().kind == ErrorKind::kDamaged || got.error().kind == ErrorKind::kUnsupported)) {
       is_damaged_ = true;
     }
     return got;
@@ -148,7 +152,7 @@ Status CommitOfEdited::Plan() {
                                                   *source.stored, source.name));
   XzWriteRequest& request = work_.request;
   // Blocks can only be reused in a Stream with their Check.
-  const std::vector<uint8_t> checks = base_->index().Checks();
+  const std::vector<Check> checks = base_->index().Checks();
   if (checks.size() == 1 && CanEncode(checks[0])) {
     request.options.check = checks[0];
   }

@@ -160,9 +160,10 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
     return false;  // somebody else put something in its place
   }
   if (parts_.zones.IsMountPoint(*work_.zone, dir, work_.name)) {
-    work_.why_left = Error{EBUSY, work_.path() +
-                                      " stays uncompressed: it is a mount point, which nothing can "
-                                      "replace"};
+    work_.why_left = Error{ErrorKind::kSystem, EBUSY,
+                           work_.path() +
+                               " stays uncompressed: it is a mount point, which nothing can "
+                               "replace"};
     return false;
   }
   if (!NodeTree::IsNode(*work_.node, st)) {
@@ -176,8 +177,9 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
   const std::string escaped = PlainNameOf(StripEscape(work_.name).value_or(work_.name));
   struct stat other = {};
   if (escaped != work_.name && work_.os().StatAt(dir, escaped, &other) == 0) {
-    work_.why_left = Error{EEXIST, work_.path() + " stays uncompressed: '" + escaped +
-                                       "' is in its way; remove or rename that"};
+    work_.why_left = Error{ErrorKind::kSystem, EEXIST,
+                           work_.path() + " stays uncompressed: '" + escaped +
+                               "' is in its way; remove or rename that"};
     return false;
   }
   return true;
@@ -257,8 +259,9 @@ Result<bool> CommitOfPlain::PublishTwin() {
                                                  *work_.session, work_.temp));
   if (!twin_) {
     work_.why_left =
-        Error{EEXIST, plain.path + " stays uncompressed: " + Quoted(CompressedNameOfPlain(name)) +
-                          " is in its way; remove or rename that"};
+        Error{ErrorKind::kSystem, EEXIST,
+              plain.path + " stays uncompressed: " + Quoted(CompressedNameOfPlain(name)) +
+                  " is in its way; remove or rename that"};
     if (parts_.lookups.collisions().Report(LogLevel::kWarning, "commit " + plain.path,
                                            work_.why_left->message)) {
       parts_.engine.stats.collisions.Add();

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "base/fail.h"
 #include "fs/file_state.h"
 #include "fs/plain_rules.h"
 

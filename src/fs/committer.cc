@@ -9,6 +9,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 
@@ -26,7 +28,8 @@ constexpr int kMostSettles = 10;
 bool IsDiskFull(int code) { return code == ENOSPC || code == EDQUOT; }
 
 Error IsEnding() {
-  return {ESHUTDOWN, "the mount is ending: what is pending is committed at the next one"};
+  return {ErrorKind::kSystem, ESHUTDOWN,
+          "the mount is ending: what is pending is committed at the next one"};
 }
 
 // Calls `wait` with what is to be told, and waits for that.

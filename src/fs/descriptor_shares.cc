@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

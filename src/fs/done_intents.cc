@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "base/fail.h"
 #include "base/log.h"
 
 namespace xzfs {

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/fail.h"
 #include "base/log.h"
 
 namespace xzfs {

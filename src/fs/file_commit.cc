@@ -128,7 +128,7 @@ std::optional<Error> FileCommit::WhyBroken() {
     return *work_.state->sync_error();
   }
   if (overlay_ != nullptr && overlay_->has_sync_error()) {
-    return Error{EIO, path + ": a sync of its pending changes failed"};
+    return Error{ErrorKind::kSystem, EIO, path + ": a sync of its pending changes failed"};
   }
   if (parts_.edited.IsHalfOverwritten(FileId::Of(work_.node->identity))) {
     return EditedFiles::FailHalfOverwritten(path).error();

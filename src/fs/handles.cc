@@ -101,7 +101,7 @@ Result<Handles::Counted> Handles::CountOpen(NodeId id, int flags) {
   const struct stat st = stated ? *stated : node->attributes;
   // Not before that: what was replaced while a lookup read it looks damaged.
   if (node->damage) {
-    const bool is_unsupported = may_write && node->damage->is_unsupported;
+    const bool is_unsupported = may_write && node->damage->kind == ErrorKind::kUnsupported;
     return Fail(is_unsupported ? EOPNOTSUPP : node->damage->code,
                 nodes_.PathOf(id) + ": " + node->damage->message);
   }

@@ -173,7 +173,8 @@ Result<FileFigures> Mount::Describe(NodeId id) {
     return figures;
   }
   if (node->damage) {
-    (node->damage->is_unsupported ? figures.unsupported : figures.damage) = node->damage->message;
+    (node->damage->kind == ErrorKind::kUnsupported ? figures.unsupported : figures.damage) =
+        node->damage->message;
     figures.has_index = false;
     return figures;
   }
@@ -186,14 +187,14 @@ Result<FileFigures> Mount::Describe(NodeId id) {
   figures.stream_count = index.stream_count();
   figures.block_count = index.block_count();
   figures.largest_block = index.largest_block();
-  for (const uint8_t check : index.Checks()) {
+  for (const Check check : index.Checks()) {
     figures.checks.push_back(CheckName(check));
   }
   if (index.block_count() != 0) {
     auto filters = DescribeFilters(*source.stored, index, index.Block(0));
     if (filters) {
       figures.filters = *filters;
-    } else if (filters.error().is_unsupported) {
+    } else if (filters.error().kind == ErrorKind::kUnsupported) {
       figures.unsupported = filters.error().message;
     } else {
       figures.filters = "damaged: " + filters.error().message;

@@ -158,12 +158,12 @@ Result<DescriptorPtr> NodeTree::OpenIn(const NodePtr& node, const DescriptorPtr&
     return Fail(ESTALE, nodes_.PathOf(node->id) + " is no longer there");
   }
   if (fd < 0) {
-    return FailSource(-fd, "open " + nodes_.PathOf(node->id));
+    return FailErrno(-fd, "open " + nodes_.PathOf(node->id));
   }
   Descriptor descriptor(os_, fd);
   struct stat st = {};
   if (const int error = FStat(fd, &st); error < 0) {
-    return FailSource(-error, "stat " + nodes_.PathOf(node->id));
+    return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
   }
   const bool same = IsNode(*node, st) || (node->kind == StoredKind::kCompressed &&
                                           nodes_.IsOpen(node->id) && HasContentOf(*node, st));

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/fail.h"
 #include "base/machine.h"
 #include "base/spelling.h"
 #include "base/units.h"
@@ -190,11 +191,13 @@ Status SetPreset(std::string_view value, Options& options) {
 }
 
 Status SetCheck(std::string_view value, Options& options) {
-  constexpr std::pair<std::string_view, uint8_t> kChecks[] = {
-      {"none", uint8_t{0}}, {"crc32", uint8_t{1}}, {"crc64", uint8_t{4}}, {"sha256", uint8_t{10}}};
-  for (const auto& [name, id] : kChecks) {
+  constexpr std::pair<std::string_view, Check> kChecks[] = {{"none", Check::kNone},
+                                                            {"crc32", Check::kCrc32},
+                                                            {"crc64", Check::kCrc64},
+                                                            {"sha256", Check::kSha256}};
+  for (const auto& [name, check] : kChecks) {
     if (value == name) {
-      options.check = id;
+      options.check = check;
       return {};
     }
   }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "xzfs/check.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -64,7 +65,7 @@ struct Options {
   unsigned preset = 6;
   bool extreme = false;
   // The Check ID that new files get; a changed one keeps its own.
-  uint8_t check = 4;
+  Check check = Check::kCrc64;
   // Plain bytes in a Block: what a random read decodes, and what a small change encodes.
   uint64_t block_size_bytes = uint64_t{1} << 20;
   // How long a file must have been closed before it is committed, in seconds.

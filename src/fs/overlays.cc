@@ -101,7 +101,7 @@ Status Overlays::RequireChangeable(const NodePtr& node) {
                                             *source.stored, source.name));
   if (file->index().block_count() != 0) {
     const auto filters = DescribeFilters(*source.stored, file->index(), file->index().Block(0));
-    if (!filters && filters.error().is_unsupported) {
+    if (!filters && filters.error().kind == ErrorKind::kUnsupported) {
       return Fail(EOPNOTSUPP, nodes_.PathOf(node->id) + ": " + filters.error().message);
     }
   }

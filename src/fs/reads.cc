@@ -29,7 +29,7 @@ Result<size_t> PReadAll(Os& os, int fd, uint64_t offset, std::span<std::byte> ou
   while (done < out.size()) {
     const ssize_t got = os.PRead(fd, out.subspan(done), offset + done);
     if (got < 0) {
-      return FailSource(static_cast<int>(-got), "read " + name());
+      return FailErrno(static_cast<int>(-got), "read " + name());
     }
     if (got == 0) {
       break;
@@ -93,7 +93,7 @@ class NodeFile : public RandomAccessFile {
       // After the read: if nothing has changed by now, the bytes are of this version.
       struct stat st = {};
       if (const int error = os_.FStat(fd, &st); error < 0) {
-        return FailSource(-error, "stat " + tree_.nodes().PathOf(node_->id));
+        return FailErrno(-error, "stat " + tree_.nodes().PathOf(node_->id));
       }
       if (!NodeTree::HasContentOf(*node_, st) || tree_.overwritten().Find(file) != nullptr) {
         return Fail(ESTALE, tree_.nodes().PathOf(node_->id) +

@@ -191,7 +191,7 @@ bool Recovery::EndClaims(Session& session) {
 void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id) {
   auto overlay = parts_.overlays.Load(*session, id);
   if (!overlay) {
-    if (overlay.error().of_the_source) {
+    if (overlay.error().kind == ErrorKind::kSystem) {
       Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
       return;
     }

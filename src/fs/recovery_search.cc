@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "fs/recovery.h"
 #include "store/content_hash.h"

@@ -32,7 +32,7 @@ Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
     return {};
   }
   Error& error = found.error();
-  if (error.of_the_source || (error.code != EIO && error.code != EFBIG)) {
+  if (!IsOfContent(error)) {
     return Failure(std::move(error));
   }
   // A file that is being written looks damaged until it is complete: that is not worth an alarm.
@@ -40,12 +40,13 @@ Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
       std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
   const std::string what = nodes_.PathIn(parent, entry.stored_name) + ": " + error.message;
   std::string line = "damaged: " + what + "; opening it fails with EIO until it is replaced";
-  if (error.code == EFBIG) {
+  if (error.kind == ErrorKind::kOverLimit) {
     line = "refused: " + what + "; opening it fails with EFBIG; memory limits grow with cache_size";
-  } else if (error.is_unsupported) {
+  } else if (error.kind == ErrorKind::kUnsupported) {
     line = "unsupported: " + what + "; opening it fails with EIO";
   }
-  if (settled && damaged_files_.Report(LogLevel::kError, key, line) && !error.is_unsupported) {
+  if (settled && damaged_files_.Report(LogLevel::kError, key, line) &&
+      error.kind != ErrorKind::kUnsupported) {
     engine_.stats.damaged_files.Add();
   }
   node.damage = std::move(error);

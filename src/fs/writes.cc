@@ -43,7 +43,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
     }
     if (node->damage) {
-      return Fail(node->damage->is_unsupported ? EOPNOTSUPP : node->damage->code,
+      return Fail(node->damage->kind == ErrorKind::kUnsupported ? EOPNOTSUPP : node->damage->code,
                   nodes_.PathOf(id) + ": " + node->damage->message);
     }
     if (node->kind == StoredKind::kCompressed && node->format != Format::kXz) {

@@ -42,12 +42,10 @@ Status ValidateOptions(const WriterOptions& options) {
   return {};
 }
 
-BlockWriter::BlockWriter(AtomicFile file, const WriterOptions& options, Check check)
-    : file_(std::move(file)),
+BlockWriter::BlockWriter(Output output, const WriterOptions& options, Check check)
+    : output_(std::move(output)),
       options_(options),
-      encode_options_{.preset = options.preset,
-                      .extreme = options.extreme,
-                      .check = static_cast<uint8_t>(check)},
+      encode_options_{.preset = options.preset, .extreme = options.extreme, .check = check},
       stream_(encode_options_.check),
       pool_(options.threads == 0 ? UsableProcessors() : options.threads, options.block_bytes,
             EncodePool::Priority::kNormal),
@@ -55,7 +53,14 @@ BlockWriter::BlockWriter(AtomicFile file, const WriterOptions& options, Check ch
   pool_.Start();
 }
 
-Status BlockWriter::Begin() { return WriteFully(Os::Real(), fd(), stream_.Header(), 0); }
+Status BlockWriter::Begin() { return Put(stream_.Header(), 0); }
+
+Status BlockWriter::Put(std::span<const std::byte> bytes, uint64_t position) {
+  if (const Sink* sink = std::get_if<Sink>(&output_)) {
+    return (*sink)(bytes);
+  }
+  return WriteFully(Os::Real(), fd(), bytes, position);
+}
 
 Status BlockWriter::Write(std::span<const std::byte> plain) {
   while (!plain.empty()) {
@@ -86,7 +91,7 @@ Status BlockWriter::EndBlock() {
 Status BlockWriter::WriteFront() {
   XZFS_ASSIGN_OR_RETURN(const OrderedEncoder::Encoded encoded, encoder_.Next());
   const EncodedBlock& block = encoded.block;
-  XZFS_RETURN_IF_ERROR(WriteFully(Os::Real(), fd(), block.bytes, stream_.position()));
+  XZFS_RETURN_IF_ERROR(Put(block.bytes, stream_.position()));
   return stream_.Add(block.unpadded_size, block.plain_size);
 }
 
@@ -134,7 +139,7 @@ Status BlockWriter::TakeOver(const Reader& reader) {
 Status BlockWriter::EncodeAgain(const Reader& reader, uint64_t begin, uint64_t end) {
   while (begin < end) {
     XZFS_ASSIGN_OR_RETURN(const Bytes plain,
-                          reader.ReadAt(begin, std::min<uint64_t>(end - begin, kCopyBytes)));
+                          reader.Read(begin, std::min<uint64_t>(end - begin, kCopyBytes)));
     XZFS_RETURN_IF_ERROR(Write(plain));
     begin += plain.size();
   }
@@ -145,7 +150,7 @@ Status BlockWriter::Finish() {
   XZFS_RETURN_IF_ERROR(Drain());
   const uint64_t end = stream_.position();
   XZFS_ASSIGN_OR_RETURN(const Bytes tail, stream_.Finish());
-  XZFS_RETURN_IF_ERROR(WriteFully(Os::Real(), fd(), tail, end));
+  XZFS_RETURN_IF_ERROR(Put(tail, end));
   return CheckBase();
 }
 
@@ -163,9 +168,13 @@ Status BlockWriter::CheckBase() const {
 }
 
 Status BlockWriter::Publish() {
+  AtomicFile* const file = std::get_if<AtomicFile>(&output_);
+  if (file == nullptr) {
+    return {};
+  }
   // Where there was no base there was nothing to lock: two may have begun at the same time.
   Status published =
-      file_.Publish({.sync = options_.sync, .replaces = !appends_ || base_ != nullptr});
+      file->Publish({.sync = options_.sync, .replaces = !appends_ || base_ != nullptr});
   if (!published && published.error().code == EEXIST) {
     return Fail(ESTALE, published.error().message +
                             ": it was made while this was written to append to it; append again");

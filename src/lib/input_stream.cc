@@ -4,6 +4,8 @@
 #include <streambuf>
 #include <utility>
 
+#include "lib/stream_buffers.h"
+
 namespace xzfs {
 
 // A window of the file. The get area is what was read of it; the file's offset of its end is
@@ -12,7 +14,7 @@ class InputStream::Buffer : public std::streambuf {
  public:
   explicit Buffer(std::shared_ptr<const RandomAccessFile> file) : file_(std::move(file)) {}
 
-  const Status& error() const { return error_; }
+  const std::optional<Error>& error() const { return error_; }
 
  protected:
   int_type underflow() override {
@@ -21,7 +23,7 @@ class InputStream::Buffer : public std::streambuf {
     }
     const Result<size_t> got = file_->ReadAt(end_, std::as_writable_bytes(std::span(window_)));
     if (!got) {
-      error_ = Failure(got.error());
+      error_ = got.error();
       // What a std::streambuf throws its stream turns into badbit.
       throw std::ios_base::failure(got.error().message);
     }
@@ -58,10 +60,9 @@ class InputStream::Buffer : public std::streambuf {
 
  private:
   const std::shared_ptr<const RandomAccessFile> file_;
-  // As much as a pipe holds: a call costs little next to decoding it.
-  std::array<char, size_t{64} << 10> window_;
+  std::array<char, kStreamBufferBytes> window_;
   uint64_t end_ = 0;
-  Status error_;
+  std::optional<Error> error_;
 };
 
 InputStream::InputStream(std::shared_ptr<const RandomAccessFile> file)
@@ -69,8 +70,11 @@ InputStream::InputStream(std::shared_ptr<const RandomAccessFile> file)
   rdbuf(buffer_.get());
 }
 
+InputStream::InputStream(Reader reader)
+    : InputStream(std::make_shared<const Reader>(std::move(reader))) {}
+
 InputStream::~InputStream() = default;
 
-const Status& InputStream::error() const { return buffer_->error(); }
+const std::optional<Error>& InputStream::error() const { return buffer_->error(); }
 
 }  // namespace xzfs

@@ -2,11 +2,11 @@
 #include "xzfs/reader.h"
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cerrno>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -14,9 +14,9 @@
 #include "base/mutex.h"
 #include "base/parallel_for.h"
 #include "base/try.h"
-#include "cache/read_engine.h"
 #include "cache/xz_reader.h"
 #include "lib/opened_file.h"
+#include "lib/read_cache.h"
 #include "xz/format.h"
 
 namespace xzfs {
@@ -28,7 +28,7 @@ constexpr uint64_t kLeastMemory = uint64_t{16} << 20;
 // The largest dictionary of the formats has 4 GiB.
 constexpr uint64_t kMemoryLimit = uint64_t{5} << 30;
 
-ReadEngine::Limits LimitsOf(const ReadCache::Options& options) {
+ReadEngine::Limits LimitsOf(const ReadCacheOptions& options) {
   const uint64_t memory = std::max(options.memory_bytes, kLeastMemory);
   return {
       .budget_bytes = static_cast<size_t>(memory),
@@ -41,15 +41,6 @@ ReadEngine::Limits LimitsOf(const ReadCache::Options& options) {
 Identity NewIdentity(uint64_t size) {
   static std::atomic<uint64_t> next{1};
   return {.device = UINT64_MAX, .inode = next.fetch_add(1), .size_bytes = size};
-}
-
-Result<Format> FormatOf(const RandomAccessFile& stored, const std::string& name) {
-  std::array<std::byte, kFormatProbeBytes> head;
-  XZFS_ASSIGN_OR_RETURN(const size_t got, stored.ReadAt(0, head));
-  if (const auto format = FormatByHead(std::span(head).first(got))) {
-    return *format;
-  }
-  return Fail(EIO, name + " is not compressed: it begins as no .xz, .lzma or .lz file does");
 }
 
 // A stored file is read while the engine's turns are held, of which there are few. If it
@@ -101,39 +92,25 @@ class EngineStored : public RandomAccessFile {
 
 }  // namespace
 
-class ReadCache::Impl {
- public:
-  explicit Impl(const Options& options)
-      : threads(LimitsOf(options).threads), engine(LimitsOf(options)) {
-    engine.Start();
-  }
+ReadCache::ReadCache(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-  const unsigned threads;
-  ReadEngine engine;
-};
-
-ReadCache::ReadCache(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-ReadCache::~ReadCache() = default;
-
-std::shared_ptr<ReadCache> ReadCache::Create(const Options& options) {
-  return std::shared_ptr<ReadCache>(new ReadCache(std::make_unique<Impl>(options)));
+Result<ReadCache> ReadCache::Create(const ReadCacheOptions& options) try {
+  return ReadCache(std::make_shared<Impl>(LimitsOf(options)));
+} catch (const std::system_error& error) {
+  return FailErrno(error.code().value(), "start threads that decode");
 }
-
-std::shared_ptr<ReadCache> ReadCache::Create() { return Create(Options()); }
-
-uint64_t ReadCache::decoded_bytes() const { return impl_->engine.stats.decoded_bytes.Get(); }
 
 class Reader::Impl {
  public:
-  Impl(std::shared_ptr<ReadCache> cache, LoadedIndexPtr loaded, XzReader::Source source)
+  Impl(ReadCache cache, LoadedIndexPtr loaded, XzReader::Source source)
       : cache_(std::move(cache)),
         stored_(source.stored),
         loaded_(std::move(loaded)),
-        reader_(cache_->impl_->engine, std::move(source)) {}
+        reader_(cache_.impl_->engine, std::move(source)) {}
 
   static Result<std::unique_ptr<Impl>> Open(std::shared_ptr<const RandomAccessFile> stored,
                                             const Identity& identity, const std::string& name,
-                                            std::shared_ptr<ReadCache> cache);
+                                            ReadCache cache);
 
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const;
   uint64_t size() const { return reader_.size(); }
@@ -141,7 +118,7 @@ class Reader::Impl {
   uint64_t compressed_size() const { return stored_->size(); }
 
  private:
-  const std::shared_ptr<ReadCache> cache_;  // outlives reader_
+  const ReadCache cache_;  // outlives reader_
   const std::shared_ptr<const RandomAccessFile> stored_;
   const LoadedIndexPtr loaded_;
   const XzReader reader_;
@@ -149,23 +126,25 @@ class Reader::Impl {
 
 Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
     std::shared_ptr<const RandomAccessFile> stored, const Identity& identity,
-    const std::string& name, std::shared_ptr<ReadCache> cache) {
-  if (cache == nullptr) {
-    cache = ReadCache::Create();
-  }
-  stored = std::make_shared<EngineStored>(cache->impl_->engine, std::move(stored));
-  XZFS_ASSIGN_OR_RETURN(const Format format, FormatOf(*stored, name));
-  XzReader::Source source;
-  source.identity = identity;
-  source.format = format;
-  source.stored = std::move(stored);
-  source.name = [name] { return name; };
-  Result<LoadedIndexPtr> loaded = cache->impl_->engine.indexes.Get(source.identity, source.format,
-                                                                   0, *source.stored, source.name);
-  if (!loaded) {
-    Error error = std::move(loaded).error();
+    const std::string& name, ReadCache cache) {
+  stored = std::make_shared<EngineStored>(cache.impl_->engine, std::move(stored));
+  const auto named = [&name](Error error) {
     error.message = name + ": " + error.message;
     return Failure(std::move(error));
+  };
+  const Result<Format> format = FormatOf(*stored);
+  if (!format) {
+    return named(format.error());
+  }
+  XzReader::Source source;
+  source.identity = identity;
+  source.format = *format;
+  source.stored = std::move(stored);
+  source.name = [name] { return name; };
+  Result<LoadedIndexPtr> loaded = cache.impl_->engine.indexes.Get(source.identity, source.format, 0,
+                                                                  *source.stored, source.name);
+  if (!loaded) {
+    return named(std::move(loaded).error());
   }
   source.plain_size = (*loaded)->index().plain_size();
   source.file_id = (*loaded)->id();
@@ -174,7 +153,7 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
 
 // A range of several Blocks is shared out, a Block a time, to the threads that are free.
 Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) const {
-  if (StoredRead::IsUnderWay(cache_->impl_->engine)) {
+  if (StoredRead::IsUnderWay(cache_.impl_->engine)) {
     return Fail(
         EINVAL,
         loaded_->name() + " is read by a Reader with the same ReadCache: give one of them another");
@@ -204,7 +183,7 @@ Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) c
       first_error = first_error ? std::move(first_error) : got.error();
     }
   };
-  ParallelFor(cache_->impl_->engine.pool, cache_->impl_->threads - 1, begins.size() - 1, read,
+  ParallelFor(cache_.impl_->engine.pool, cache_.impl_->threads - 1, begins.size() - 1, read,
               /*group=*/1);
   if (first_error) {
     return Failure(*std::move(first_error));
@@ -214,29 +193,41 @@ Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) c
 
 Reader::Reader(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Reader::~Reader() = default;
+Reader::Reader(Reader&& other) noexcept = default;
+Reader& Reader::operator=(Reader&& other) noexcept = default;
 
-Result<std::unique_ptr<Reader>> Reader::Open(const std::string& path,
-                                             std::shared_ptr<ReadCache> cache) {
-  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<const OpenedFile> file, OpenedFile::Open(path));
-  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
-                        Impl::Open(file, file->identity(), path, std::move(cache)));
-  return std::unique_ptr<Reader>(new Reader(std::move(impl)));
+Result<Reader> Reader::Open(const std::filesystem::path& path, const ReadCacheOptions& options) {
+  XZFS_ASSIGN_OR_RETURN(ReadCache cache, ReadCache::Create(options));
+  return Open(path, std::move(cache));
 }
 
-Result<std::unique_ptr<Reader>> Reader::Open(std::shared_ptr<const RandomAccessFile> stored,
-                                             const std::string& name,
-                                             std::shared_ptr<ReadCache> cache) {
+Result<Reader> Reader::Open(const std::filesystem::path& path, ReadCache cache) {
+  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<const OpenedFile> file,
+                        OpenedFile::Open(path.string()));
+  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
+                        Impl::Open(file, file->identity(), path.string(), std::move(cache)));
+  return Reader(std::move(impl));
+}
+
+Result<Reader> Reader::Open(std::shared_ptr<const RandomAccessFile> stored, const std::string& name,
+                            const ReadCacheOptions& options) {
+  XZFS_ASSIGN_OR_RETURN(ReadCache cache, ReadCache::Create(options));
+  return Open(std::move(stored), name, std::move(cache));
+}
+
+Result<Reader> Reader::Open(std::shared_ptr<const RandomAccessFile> stored, const std::string& name,
+                            ReadCache cache) {
   const Identity identity = NewIdentity(stored->size());
   XZFS_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
                         Impl::Open(std::move(stored), identity, name, std::move(cache)));
-  return std::unique_ptr<Reader>(new Reader(std::move(impl)));
+  return Reader(std::move(impl));
 }
 
 Result<size_t> Reader::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   return impl_->ReadAt(offset, out);
 }
 
-Result<Bytes> Reader::ReadAt(uint64_t offset, uint64_t length) const try {
+Result<Bytes> Reader::Read(uint64_t offset, uint64_t length) const try {
   Bytes out(offset < size() ? static_cast<size_t>(std::min(length, size() - offset)) : 0);
   XZFS_RETURN_IF_ERROR(ReadAt(offset, std::span(out)));
   return out;

@@ -3,6 +3,8 @@
 
 #include <cerrno>
 #include <new>
+#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -14,19 +16,21 @@ namespace {
 
 // Of what is appended to a file: the one that it has.
 Check CheckOf(const BlockIndex& index) {
-  const std::vector<uint8_t> checks = index.Checks();
-  return checks.size() == 1 && IsCheckSupported(Check{checks[0]}) ? Check{checks[0]}
-                                                                  : Check::kCrc64;
+  const std::vector<Check> checks = index.Checks();
+  return checks.size() == 1 && IsCheckSupported(checks[0]) ? checks[0] : Check::kCrc64;
 }
 
 }  // namespace
 
 class Writer::Impl {
  public:
-  Impl(AtomicFile file, const WriterOptions& options, Check check)
-      : blocks_(std::move(file), options, check) {}
+  Impl(BlockWriter::Output output, const WriterOptions& options, Check check)
+      : blocks_(std::move(output), options, check) {}
 
-  // Errors: as Writer::Create.
+  // Errors: as Writer::Create. `check`: if the options name none.
+  static Result<std::unique_ptr<Impl>> Begin(BlockWriter::Output output,
+                                             const WriterOptions& options, Check check);
+  // To the file at `path`.
   static Result<std::unique_ptr<Impl>> Begin(const std::string& path, const WriterOptions& options,
                                              Check check);
 
@@ -43,13 +47,19 @@ class Writer::Impl {
   BlockWriter blocks_;
 };
 
+Result<std::unique_ptr<Writer::Impl>> Writer::Impl::Begin(BlockWriter::Output output,
+                                                          const WriterOptions& options,
+                                                          Check check) {
+  auto impl = std::make_unique<Impl>(std::move(output), options, options.check.value_or(check));
+  XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().Begin(); }));
+  return impl;
+}
+
 Result<std::unique_ptr<Writer::Impl>> Writer::Impl::Begin(const std::string& path,
                                                           const WriterOptions& options,
                                                           Check check) {
   XZFS_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::Create(path));
-  auto impl = std::make_unique<Impl>(std::move(file), options, options.check.value_or(check));
-  XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().Begin(); }));
-  return impl;
+  return Begin(BlockWriter::Output(std::move(file)), options, check);
 }
 
 template <class Step>
@@ -77,16 +87,24 @@ Writer::~Writer() = default;
 Writer::Writer(Writer&& other) noexcept = default;
 Writer& Writer::operator=(Writer&& other) noexcept = default;
 
-Result<Writer> Writer::Create(const std::string& path, const WriterOptions& options) {
+Result<Writer> Writer::Create(const std::filesystem::path& path, const WriterOptions& options) {
   XZFS_RETURN_IF_ERROR(ValidateOptions(options));
-  XZFS_ASSIGN_OR_RETURN(auto impl, Impl::Begin(path, options, Check::kCrc64));
+  XZFS_ASSIGN_OR_RETURN(auto impl, Impl::Begin(path.string(), options, Check::kCrc64));
   return Writer(std::move(impl));
 }
 
-Result<Writer> Writer::Append(const std::string& path, const WriterOptions& options) {
+Result<Writer> Writer::Create(Sink sink, const WriterOptions& options) {
   XZFS_RETURN_IF_ERROR(ValidateOptions(options));
+  XZFS_ASSIGN_OR_RETURN(auto impl,
+                        Impl::Begin(BlockWriter::Output(std::move(sink)), options, Check::kCrc64));
+  return Writer(std::move(impl));
+}
+
+Result<Writer> Writer::Append(const std::filesystem::path& file, const WriterOptions& options) {
+  XZFS_RETURN_IF_ERROR(ValidateOptions(options));
+  const std::string path = file.string();
   std::shared_ptr<const OpenedFile> base;  // null: there is nothing that could be locked
-  std::unique_ptr<Reader> reader;          // null: there is nothing to take over
+  std::optional<Reader> reader;            // unset: there is nothing to take over
   Check check = Check::kCrc64;
   if (auto opened = OpenedFile::Open(path); opened) {
     base = *std::move(opened);
@@ -105,7 +123,7 @@ Result<Writer> Writer::Append(const std::string& path, const WriterOptions& opti
   }
   XZFS_ASSIGN_OR_RETURN(auto impl, Impl::Begin(path, options, check));
   impl->blocks().AppendTo(std::move(base));
-  if (reader != nullptr) {
+  if (reader) {
     XZFS_RETURN_IF_ERROR(impl->Try([&] { return impl->blocks().TakeOver(*reader); }));
   }
   return Writer(std::move(impl));
@@ -114,6 +132,8 @@ Result<Writer> Writer::Append(const std::string& path, const WriterOptions& opti
 Status Writer::Write(std::span<const std::byte> plain) {
   return impl_->Try([&] { return impl_->blocks().Write(plain); });
 }
+
+Status Writer::Write(std::string_view plain) { return Write(BytesOf(plain)); }
 
 Status Writer::EndBlock() {
   return impl_->Try([&] { return impl_->blocks().EndBlock(); });

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fail.h"
 #include "base/log.h"
 #include "base/machine.h"
 #include "main/background.h"

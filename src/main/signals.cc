@@ -7,6 +7,8 @@
 
 #include <cerrno>
 
+#include "base/fail.h"
+
 namespace xzfs {
 
 Result<UniqueFd> CatchEndSignals() {

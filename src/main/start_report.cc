@@ -9,6 +9,8 @@
 #include <cstdint>
 #include <string>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fail.h"
 #include "xz/stream_builder.h"
 
 namespace xzfs {

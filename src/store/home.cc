@@ -16,7 +16,7 @@
 #include "base/try.h"
 #include "store/directory_reader.h"
 #include "store/names.h"
-#include "xzfs/bytes.h"
+#include "xzfs/byte_string.h"
 
 namespace xzfs {
 namespace {

@@ -80,6 +80,8 @@ std::string CompressedNameOf(std::string_view logical, Format format) {
     case Format::kLzmaAlone:
       return name += ".lzma";
     case Format::kXz:
+    case Format::kRaw:
+    case Format::kAuto:
       break;
   }
   return name += ".xz";

@@ -41,9 +41,9 @@ Result<OrderedEncoder::Encoded> OrderedEncoder::Encode(const Plain& plain) const
   return Fail(ENOMEM, "no memory to encode a Block: use smaller ones, or fewer threads");
 }
 
-uint64_t PlainCrc(uint8_t check, std::span<const std::byte> end_of_block,
+uint64_t PlainCrc(Check check, std::span<const std::byte> end_of_block,
                   std::span<const std::byte> plain) {
-  if (check != static_cast<uint8_t>(Check::kCrc64) || end_of_block.size() < sizeof(uint64_t)) {
+  if (check != Check::kCrc64 || end_of_block.size() < sizeof(uint64_t)) {
     return Crc64(plain);
   }
   uint64_t crc = 0;

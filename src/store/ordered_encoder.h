@@ -67,7 +67,7 @@ class OrderedEncoder {
 
 // The CRC64 of `plain`, which was encoded as a Block that has `check` and ends with
 // `end_of_block`. If that is its Check it was computed before.
-uint64_t PlainCrc(uint8_t check, std::span<const std::byte> end_of_block,
+uint64_t PlainCrc(Check check, std::span<const std::byte> end_of_block,
                   std::span<const std::byte> plain);
 
 }  // namespace xzfs

@@ -97,7 +97,9 @@ Result<std::unique_ptr<Overlay>> Overlay::Load(Os& os, int folder, std::string i
   os.Unlink(folder, overlay->id_ + ".data.new", 0);
   if (Status opened = overlay->OpenBoth(); !opened) {
     // The log is made after the data and removed before it.
-    opened.error().of_the_source = opened.error().code != ENOENT;
+    if (opened.error().code == ENOENT) {
+      opened.error().kind = ErrorKind::kDamaged;
+    }
     return Failure(std::move(opened.error()));
   }
   XZFS_RETURN_IF_ERROR(overlay->ReadLog(boot_id));
@@ -121,16 +123,16 @@ Result<std::vector<std::byte>> Overlay::LogBytes() const {
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_->Open(OverlayFiles::kLog));
   struct stat st = {};
   if (const int error = os_.FStat(file->get(), &st); error < 0) {
-    return FailSource(-error, "stat the overlay's log " + id_);
+    return FailErrno(-error, "stat the overlay's log " + id_);
   }
   if (static_cast<uint64_t>(st.st_size) > most_log_bytes_) {
-    return FailSource(EFBIG, "the overlay's log " + id_ + " is too large");
+    return FailErrno(EFBIG, "the overlay's log " + id_ + " is too large");
   }
   std::vector<std::byte> bytes(static_cast<size_t>(st.st_size));
   for (size_t done = 0; done < bytes.size();) {
     const ssize_t got = os_.PRead(file->get(), std::span(bytes).subspan(done), done);
     if (got < 0) {
-      return FailSource(static_cast<int>(-got), "read the overlay's log " + id_);
+      return FailErrno(static_cast<int>(-got), "read the overlay's log " + id_);
     }
     if (got == 0) {
       bytes.resize(done);
@@ -186,7 +188,7 @@ Status Overlay::ReadLog(std::string_view boot_id) {
 Status Overlay::ReadCut() {
   struct stat st = {};
   if (const int error = files_->Stat(&st); error < 0) {
-    return FailSource(-error, "stat the overlay " + id_ + ".data");
+    return FailErrno(-error, "stat the overlay " + id_ + ".data");
   }
   if (const auto size = static_cast<uint64_t>(st.st_size); size < content_.size()) {
     owed_ = LogResize{size};

@@ -38,8 +38,8 @@ class Overlay {
                                                  std::shared_ptr<OverlayFileCache> cache = nullptr);
 
   // One that an earlier process left. If the log was begun in another boot than `boot_id`, only
-  // what was synced counts. Errors: of_the_source if it could not be read, or is damaged so that
-  // nothing can be told: it stays as it is. Else nothing in it was acknowledged.
+  // what was synced counts. Errors: kSystem if it could not be read, or is damaged so that
+  // nothing can be told: it stays as it is. kDamaged: nothing in it was acknowledged.
   static Result<std::unique_ptr<Overlay>> Load(Os& os, int folder, std::string id,
                                                std::string_view boot_id,
                                                std::shared_ptr<OverlayFileCache> cache = nullptr);

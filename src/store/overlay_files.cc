@@ -75,7 +75,7 @@ Result<OverlayFiles::Ref> OverlayFiles::OpenLocked(Which which, int flags) {
     fd = os_.OpenBeneath(folder_, NameOf(which), flags, mode);
   }
   if (fd < 0) {
-    return FailSource(-fd, "open the overlay " + NameOf(which));
+    return FailErrno(-fd, "open the overlay " + NameOf(which));
   }
   return std::make_shared<const Descriptor>(os_, fd);
 }

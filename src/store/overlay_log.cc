@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/fail.h"
 #include "store/records.h"
 
 namespace xzfs {
@@ -114,7 +115,7 @@ Failure<> NoHeader(std::string_view text) {
   if (ends_in_it || text.find_first_not_of('\0') == std::string_view::npos) {
     return Fail(EIO, "the log has no whole header");
   }
-  return FailSource(EIO, "the header of the log is damaged");
+  return FailErrno(EIO, "the header of the log is damaged");
 }
 
 }  // namespace
@@ -128,7 +129,7 @@ Result<ParsedLog> ParseLog(std::span<const std::byte> bytes) {
   // Zeros are whole records with nothing in them: their CRC is 0.
   for (std::string body; parser.Record(body) && !body.empty();) {
     if (body[0] < 1 || body[0] > static_cast<char>(Type::kContent)) {
-      return FailSource(EOPNOTSUPP, "the log was written by a later version");
+      return FailErrno(EOPNOTSUPP, "the log was written by a later version");
     }
     auto record =
         ParseBody(static_cast<Type>(body[0]), RecordParser(std::string_view(body).substr(1)));

@@ -77,9 +77,9 @@ struct ParsedLog {
 };
 
 // The records up to the first that is damaged or torn. Offsets and sizes in them are checked: they
-// are less than 2^63, their sums too. Errors: EIO if there is no whole header: of_the_source if
-// there was one and it is damaged, else nothing ever followed it. EOPNOTSUPP, of_the_source, if a
-// record is of a type that isn't known: who knows it can still use the log.
+// are less than 2^63, their sums too. Errors: EIO if there is no whole header: kSystem if
+// there was one and it is damaged; kDamaged if nothing ever followed it. EOPNOTSUPP, kSystem, if a
+// record is of a type that isn't known: a version that knows it can still use the log.
 Result<ParsedLog> ParseLog(std::span<const std::byte> bytes);
 
 }  // namespace xzfs

@@ -89,7 +89,8 @@ Status Overlay::NoteSync(int error) {
   if (error == 0) {
     return {};
   }
-  sync_error_ = Error{-error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
+  sync_error_ =
+      Error{ErrorKind::kSystem, -error, "sync the overlay " + id_ + ": " + std::strerror(-error)};
   return Failure(*sync_error_);
 }
 

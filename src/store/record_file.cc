@@ -8,7 +8,8 @@
 #include <cstdint>
 #include <span>
 
-#include "xzfs/bytes.h"
+#include "base/fail.h"
+#include "xzfs/byte_string.h"
 
 namespace xzfs {
 namespace {

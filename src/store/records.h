@@ -7,7 +7,7 @@
 #include <string_view>
 
 #include "xz/stream_builder.h"
-#include "xzfs/bytes.h"
+#include "xzfs/byte_string.h"
 
 namespace xzfs {
 

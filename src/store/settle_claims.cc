@@ -17,7 +17,7 @@
 #include "store/kept_times.h"
 #include "store/names.h"
 #include "store/xz_writer.h"
-#include "xzfs/bytes.h"
+#include "xzfs/byte_string.h"
 
 namespace xzfs {
 namespace {

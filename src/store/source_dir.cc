@@ -109,7 +109,7 @@ Result<size_t> ProbedFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
   }
   const ssize_t got = os_.ReadAll(entry_.file.get(), out.first(want), offset);
   if (got < 0) {
-    return FailSource(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
+    return FailErrno(static_cast<int>(-got), "read " + Quoted(entry_.stored_name));
   }
   return static_cast<size_t>(got);
 }

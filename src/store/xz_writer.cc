@@ -177,7 +177,7 @@ XzPlan::XzPlan(uint64_t size, uint64_t block_bytes) : block_bytes_(block_bytes) 
   EncodeUpTo(size);
 }
 
-XzPlan::XzPlan(uint64_t size, uint64_t block_bytes, uint8_t check, const BlockIndex& base,
+XzPlan::XzPlan(uint64_t size, uint64_t block_bytes, Check check, const BlockIndex& base,
                const std::function<bool(uint64_t, uint64_t)>& is_base)
     : block_bytes_(block_bytes), base_(&base) {
   for (uint64_t number = 0; number < base.block_count(); ++number) {
@@ -244,7 +244,7 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
                 const XzWriteResult& written, int out) {
   const StoredFile stored(os, out, written.stored_bytes);
   XZFS_ASSIGN_OR_RETURN(const BlockIndex index,
-                        BlockIndex::Read(stored, Format::kXz, {.memory_bytes = UINT64_MAX}));
+                        BlockIndex::Read(stored, Format::kXz, {.memory_limit_bytes = UINT64_MAX}));
   if (index.block_count() != request.plan.piece_count() ||
       index.plain_size() != request.plan.size()) {
     return Fail(EIO, "the Index of the new file is not that of what was written");
@@ -286,7 +286,7 @@ Result<size_t> StoredFile::ReadAt(uint64_t offset, std::span<std::byte> out) con
   const uint64_t left = offset < size_ ? size_ - offset : 0;
   const ssize_t got = os_.ReadAll(fd_, out.first(std::min<uint64_t>(out.size(), left)), offset);
   if (got < 0) {
-    return FailSource(static_cast<int>(-got), "read a stored file");
+    return FailErrno(static_cast<int>(-got), "read a stored file");
   }
   return static_cast<size_t>(got);
 }

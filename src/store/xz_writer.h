@@ -33,7 +33,7 @@ class XzPlan {
   // Blocks of `base`, which outlives the plan, whose bytes `is_base(begin, end)` says are
   // unchanged, and which have `check`, are reused. A short last Block is encoded again if bytes
   // follow it.
-  XzPlan(uint64_t size, uint64_t block_bytes, uint8_t check, const BlockIndex& base,
+  XzPlan(uint64_t size, uint64_t block_bytes, Check check, const BlockIndex& base,
          const std::function<bool(uint64_t, uint64_t)>& is_base);
 
   uint64_t size() const { return runs_.empty() ? 0 : runs_.back().end; }

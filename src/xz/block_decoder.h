@@ -89,9 +89,7 @@ Result<std::string> DescribeFilters(const RandomAccessFile& file, const BlockInd
                                     const BlockInfo& block);
 
 // "CRC64" and so on; "Unknown-5" for a Check ID that the format reserves.
-std::string CheckName(uint8_t check);
-// False if liblzma can't verify that Check: such Blocks are decoded, as xz does, but not verified.
-bool CheckIsSupported(uint8_t check);
+std::string CheckName(Check check);
 
 // Fails if the liblzma that the program runs with is older than what the code was made for.
 Status RequireLiblzma();

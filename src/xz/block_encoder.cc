@@ -214,7 +214,8 @@ Result<EncodedBlock> BlockEncoder::Impl::Encode(std::span<const std::byte> plain
   }
   if (!lzma_check_is_supported(static_cast<lzma_check>(options_.check))) {
     return Fail(EINVAL, "this liblzma can't compute the Check with the ID " +
-                            std::to_string(options_.check) + "; use 4, CRC64");
+                            std::to_string(static_cast<unsigned>(options_.check)) +
+                            "; use 4, CRC64");
   }
   if (IsSet(cancelled)) {
     return FailCancelled();

@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "xzfs/check.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -16,7 +17,7 @@ namespace xzfs {
 struct EncodeOptions {
   unsigned preset = 6;   // 0..9 as xz: more compresses smaller, slower and with more memory
   bool extreme = false;  // xz's -e: slower yet, and mostly not by much smaller
-  uint8_t check = 4;     // Check ID: 0 none, 1 CRC32, 4 CRC64, 10 SHA-256
+  Check check = Check::kCrc64;
 };
 
 struct EncodedBlock {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 
@@ -11,7 +13,7 @@ constexpr uint64_t kSmallestDict = 4096;
 
 }  // namespace
 
-Status DecodeXzHeader(std::span<const uint8_t> bytes, uint8_t check, XzHeader* header) {
+Status DecodeXzHeader(std::span<const uint8_t> bytes, Check check, XzHeader* header) {
   if (bytes.empty() || bytes[0] == 0) {
     return Fail(EIO, "there is no Block Header where the Block should begin");
   }

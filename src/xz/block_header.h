@@ -7,6 +7,7 @@
 #include <span>
 
 #include "xz/lzma_util.h"
+#include "xzfs/check.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -24,7 +25,7 @@ struct XzHeader {
 // Decodes the header that `bytes` begin with, in a Stream with that Check ID, into `*header`. Its
 // sizes are LZMA_VLI_UNKNOWN where it has none. Errors: EIO if there is none, it is damaged or it
 // is longer than `bytes`.
-Status DecodeXzHeader(std::span<const uint8_t> bytes, uint8_t check, XzHeader* header);
+Status DecodeXzHeader(std::span<const uint8_t> bytes, Check check, XzHeader* header);
 
 // Makes the dictionary no larger than a Block of that size: what a Block can refer back to lies in
 // it.

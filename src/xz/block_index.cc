@@ -6,7 +6,9 @@
 #include <new>
 #include <utility>
 
+#include "base/try.h"
 #include "xz/block_index_builder.h"
+#include "xz/format.h"
 
 namespace xzfs {
 
@@ -18,14 +20,20 @@ constexpr uint64_t kLargestPlainSize = INT64_MAX;
 }  // namespace
 
 Result<BlockIndex> BlockIndex::Read(const RandomAccessFile& file, Format format,
-                                    const Limits& limits) try {
+                                    const BlockIndexOptions& options) try {
+  if (format == Format::kAuto) {
+    XZFS_ASSIGN_OR_RETURN(format, FormatOf(file));
+  }
   switch (format) {
     case Format::kXz:
-      return ReadXzIndex(file, limits);
+      return ReadXzIndex(file, options);
     case Format::kLzmaAlone:
-      return ReadLzmaAloneIndex(file, limits);
+      return ReadLzmaAloneIndex(file, options);
     case Format::kLzip:
-      return ReadLzipIndex(file, limits);
+      return ReadLzipIndex(file, options);
+    case Format::kRaw:
+    case Format::kAuto:
+      break;
   }
   return Fail(EINVAL, "not a format that has an index");
 } catch (const std::bad_alloc&) {
@@ -37,8 +45,8 @@ uint64_t BlockIndex::memory_bytes() const {
          check_runs_.capacity() * sizeof(CheckRun);
 }
 
-std::vector<uint8_t> BlockIndex::Checks() const {
-  std::vector<uint8_t> checks;
+std::vector<Check> BlockIndex::Checks() const {
+  std::vector<Check> checks;
   for (const CheckRun& run : check_runs_) {
     if (std::find(checks.begin(), checks.end(), run.check) == checks.end()) {
       checks.push_back(run.check);
@@ -75,18 +83,17 @@ BlockInfo BlockIndex::Find(uint64_t plain_offset) const {
   return Block(static_cast<uint64_t>(after - records_.begin()) - 1);
 }
 
-BlockIndexBuilder::BlockIndexBuilder(Format format, const BlockIndex::Limits& limits)
+BlockIndexBuilder::BlockIndexBuilder(Format format, const BlockIndexOptions& limits)
     : limits_(limits) {
   index_.format_ = format;
 }
 
 uint64_t BlockIndexBuilder::Room(uint64_t transient_bytes) const {
   const uint64_t held = memory_bytes() + transient_bytes;
-  return held < limits_.memory_bytes ? limits_.memory_bytes - held : 0;
+  return held < limits_.memory_limit_bytes ? limits_.memory_limit_bytes - held : 0;
 }
 
-Status BlockIndexBuilder::BeginStream(uint8_t check, uint64_t block_count,
-                                      uint64_t transient_bytes) {
+Status BlockIndexBuilder::BeginStream(Check check, uint64_t block_count, uint64_t transient_bytes) {
   index_.stream_count_ += 1;
   stream_begin_ = index_.records_.size();
   if (block_count == 0) {
@@ -98,7 +105,7 @@ Status BlockIndexBuilder::BeginStream(uint8_t check, uint64_t block_count,
   uint64_t growth = 0;
   if (block_count > capacity - stream_begin_) {
     const uint64_t extra = std::max(block_count, stream_begin_ / 2);
-    growth = extra > limits_.memory_bytes ? UINT64_MAX : stream_begin_ + extra;
+    growth = extra > limits_.memory_limit_bytes ? UINT64_MAX : stream_begin_ + extra;
     capacity = growth;
   }
   // Old and new records exist together for a moment. A run of Checks may be added, and their
@@ -107,7 +114,7 @@ Status BlockIndexBuilder::BeginStream(uint8_t check, uint64_t block_count,
   const uint64_t room = Room(transient_bytes);
   if (room < runs || growth > (room - runs) / sizeof(BlockIndex::Record)) {
     return Fail(EFBIG, "the Index has so many Blocks that reading it needs more than " +
-                           std::to_string(limits_.memory_bytes) +
+                           std::to_string(limits_.memory_limit_bytes) +
                            " bytes of memory; raise the limit, or compress with larger Blocks");
   }
   index_.records_.reserve(static_cast<size_t>(capacity));

@@ -13,7 +13,7 @@ namespace xzfs {
 // last to the first; the Blocks of each from its first to its last. Not thread-safe.
 class BlockIndexBuilder {
  public:
-  BlockIndexBuilder(Format format, const BlockIndex::Limits& limits);
+  BlockIndexBuilder(Format format, const BlockIndexOptions& limits);
 
   // What it holds now, in bytes.
   uint64_t memory_bytes() const { return index_.memory_bytes(); }
@@ -22,7 +22,7 @@ class BlockIndexBuilder {
 
   // Counts a Stream with `block_count` Blocks and makes room for them. EFBIG if that, with
   // `transient_bytes` which the caller holds meanwhile, exceeds the limit.
-  Status BeginStream(uint8_t check, uint64_t block_count, uint64_t transient_bytes);
+  Status BeginStream(Check check, uint64_t block_count, uint64_t transient_bytes);
   // EIO if the logical file gets too large for any offset. REQUIRES: BeginStream counted it.
   Status AddBlock(uint64_t compressed_offset, uint64_t unpadded_size, uint64_t plain_size);
   void EndStream();
@@ -34,7 +34,7 @@ class BlockIndexBuilder {
   BlockIndex Finish();
 
  private:
-  const BlockIndex::Limits limits_;
+  const BlockIndexOptions limits_;
   // In the making its lists run from the file's last Block to its first; Record::plain_offset holds
   // the Block's plain size and CheckRun::first_block counts the Blocks behind the run.
   BlockIndex index_;
@@ -42,9 +42,9 @@ class BlockIndexBuilder {
 };
 
 // BlockIndex::Read of each format.
-Result<BlockIndex> ReadXzIndex(const RandomAccessFile& file, const BlockIndex::Limits& limits);
+Result<BlockIndex> ReadXzIndex(const RandomAccessFile& file, const BlockIndexOptions& limits);
 Result<BlockIndex> ReadLzmaAloneIndex(const RandomAccessFile& file,
-                                      const BlockIndex::Limits& limits);
-Result<BlockIndex> ReadLzipIndex(const RandomAccessFile& file, const BlockIndex::Limits& limits);
+                                      const BlockIndexOptions& limits);
+Result<BlockIndex> ReadLzipIndex(const RandomAccessFile& file, const BlockIndexOptions& limits);
 
 }  // namespace xzfs

@@ -23,13 +23,13 @@ constexpr size_t kLargestBlockHeader = LZMA_BLOCK_HEADER_SIZE_MAX;
 // Block Flags that the format reserves.
 constexpr uint8_t kReservedFlags = 0x3C;
 
-bool IsStreamHeader(std::span<const uint8_t> bytes, uint8_t* check) {
+bool IsStreamHeader(std::span<const uint8_t> bytes, Check* check) {
   lzma_stream_flags flags{};
   if (bytes.size() < kHeaderBytes || !HasXzMagic(std::as_bytes(bytes)) ||
       lzma_stream_header_decode(&flags, bytes.data()) != LZMA_OK) {
     return false;
   }
-  *check = static_cast<uint8_t>(flags.check);
+  *check = static_cast<Check>(flags.check);
   return true;
 }
 
@@ -39,7 +39,7 @@ bool IsBlockHeader(std::span<const uint8_t> bytes) {
     return false;
   }
   XzHeader header;
-  return DecodeXzHeader(bytes, LZMA_CHECK_NONE, &header).has_value();
+  return DecodeXzHeader(bytes, Check::kNone, &header).has_value();
 }
 
 // As much as there is.

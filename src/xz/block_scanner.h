@@ -23,7 +23,7 @@ struct Landmark {
   uint64_t offset = 0;
   // kStreamHeader, kIndex: offset of what follows; kDamagedIndex: up to where it was read.
   uint64_t end = 0;
-  uint8_t check = 0;  // kStreamHeader: the Check ID
+  Check check = Check::kNone;  // kStreamHeader: its Check
   // kIndex: Blocks in the Stream; kDamagedIndex: the same if its beginning is right.
   uint64_t block_count = 0;
 };
@@ -41,8 +41,8 @@ Result<Landmark> FindLandmark(const RandomAccessFile& file, uint64_t begin,
 
 // What is tried to be decoded.
 struct BlockPlace {
-  uint64_t offset = 0;  // of its Block Header
-  uint8_t check = 0;    // the Check ID of its Stream
+  uint64_t offset = 0;         // of its Block Header
+  Check check = Check::kNone;  // of its Stream
   // What an Index says: then it has to be so.
   std::optional<uint64_t> unpadded_size = {};
   std::optional<uint64_t> plain_size = {};

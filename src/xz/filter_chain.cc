@@ -9,7 +9,8 @@
 namespace xzfs {
 namespace {
 
-Result<lzma_options_lzma> LzmaOptions(const Filter& filter) {
+template <int kVersion>
+Result<lzma_options_lzma> LzmaOptions(const Lzma<kVersion>& filter) {
   lzma_options_lzma options{};
   XZFS_ASSIGN_OR_RETURN(const uint32_t preset, PresetOf(filter.preset, filter.extreme));
   if (lzma_lzma_preset(&options, preset)) {
@@ -32,35 +33,49 @@ Result<lzma_options_lzma> LzmaOptions(const Filter& filter) {
 
 }  // namespace
 
+template <int kVersion>
+Status FilterChain::Set(size_t at, const Lzma<kVersion>& filter) {
+  XZFS_ASSIGN_OR_RETURN(parts_->lzma, LzmaOptions(filter));
+  parts_->chain[at] = {kVersion == 1 ? LZMA_FILTER_LZMA1 : LZMA_FILTER_LZMA2, &parts_->lzma};
+  return {};
+}
+
+Status FilterChain::Set(size_t at, const Delta& filter) {
+  parts_->delta[at] = {};
+  parts_->delta[at].type = LZMA_DELTA_TYPE_BYTE;
+  parts_->delta[at].dist = filter.distance_bytes;
+  parts_->chain[at] = {LZMA_FILTER_DELTA, &parts_->delta[at]};
+  return {};
+}
+
+Status FilterChain::Set(size_t at, const Bcj& filter) {
+  if (filter.machine < Machine::kX86 || filter.machine > Machine::kArm64) {
+    return Fail(EINVAL, "there is no filter for the machine " +
+                            std::to_string(static_cast<unsigned>(filter.machine)));
+  }
+  parts_->bcj[at].start_offset = filter.start_offset;
+  parts_->chain[at] = {static_cast<lzma_vli>(filter.machine), &parts_->bcj[at]};
+  return {};
+}
+
 Result<FilterChain> FilterChain::Make(std::span<const Filter> filters) {
   if (filters.empty() || filters.size() > LZMA_FILTERS_MAX) {
     return Fail(EINVAL, "a filter chain has 1 to 4 filters, not " + std::to_string(filters.size()));
   }
-  auto parts = std::make_unique<Parts>();
+  FilterChain chain(std::make_unique<Parts>());
   for (size_t i = 0; i < filters.size(); ++i) {
-    const Filter& filter = filters[i];
-    void* options = nullptr;
-    if (filter.id == FilterId::kLzma1 || filter.id == FilterId::kLzma2) {
-      if (i + 1 != filters.size()) {
-        return Fail(EINVAL, "only the last filter of a chain can be an LZMA filter");
-      }
-      XZFS_ASSIGN_OR_RETURN(parts->lzma, LzmaOptions(filter));
-      options = &parts->lzma;
-    } else if (i + 1 == filters.size()) {
-      return Fail(EINVAL, "the last filter of a chain must be kLzma2, or kLzma1");
-    } else if (filter.id == FilterId::kDelta) {
-      parts->delta[i] = {};
-      parts->delta[i].type = LZMA_DELTA_TYPE_BYTE;
-      parts->delta[i].dist = filter.distance_bytes;
-      options = &parts->delta[i];
-    } else {
-      parts->bcj[i].start_offset = filter.start_offset;
-      options = &parts->bcj[i];
+    const bool is_lzma =
+        std::holds_alternative<Lzma2>(filters[i]) || std::holds_alternative<Lzma1>(filters[i]);
+    const bool is_last = i + 1 == filters.size();
+    if (is_lzma != is_last) {
+      return Fail(EINVAL, is_last ? "the last filter of a chain must be an Lzma2, or an Lzma1"
+                                  : "only the last filter of a chain can be an Lzma2 or an Lzma1");
     }
-    parts->chain[i] = {static_cast<lzma_vli>(filter.id), options};
+    XZFS_RETURN_IF_ERROR(
+        std::visit([&](const auto& filter) { return chain.Set(i, filter); }, filters[i]));
   }
-  parts->chain[filters.size()] = {LZMA_VLI_UNKNOWN, nullptr};
-  return FilterChain(std::move(parts));
+  chain.parts_->chain[filters.size()] = {LZMA_VLI_UNKNOWN, nullptr};
+  return chain;
 }
 
 Failure<> FailOptions(lzma_ret ret, const std::string& what) {

@@ -20,7 +20,7 @@ class FilterChain {
   static Result<FilterChain> Make(std::span<const Filter> filters);
 
   const lzma_filter* get() const { return parts_->chain.data(); }
-  // The options of the last filter. REQUIRES: it is kLzma1 or kLzma2.
+  // The options of the last filter. REQUIRES: it is an Lzma1 or Lzma2.
   const lzma_options_lzma& lzma() const { return parts_->lzma; }
 
  private:
@@ -31,6 +31,12 @@ class FilterChain {
     std::array<lzma_options_bcj, LZMA_FILTERS_MAX> bcj;
   };
   explicit FilterChain(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+  // Puts a filter into its place in the chain.
+  template <int kVersion>
+  Status Set(size_t at, const Lzma<kVersion>& filter);
+  Status Set(size_t at, const Delta& filter);
+  Status Set(size_t at, const Bcj& filter);
 
   std::unique_ptr<Parts> parts_;
 };

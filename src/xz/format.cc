@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cerrno>
 #include <cstdint>
+
+#include "base/try.h"
 
 namespace xzfs {
 
@@ -64,6 +67,15 @@ std::optional<Format> FormatByHead(std::span<const std::byte> head) {
   return LooksLikeLzmaAlone(head) ? std::optional(Format::kLzmaAlone) : std::nullopt;
 }
 
+Result<Format> FormatOf(const RandomAccessFile& file) {
+  std::array<std::byte, kFormatProbeBytes> head;
+  XZFS_ASSIGN_OR_RETURN(const size_t got, file.ReadAt(0, head));
+  if (const auto format = FormatByHead(std::span(head).first(got))) {
+    return *format;
+  }
+  return Fail(EIO, "not compressed: it begins as no .xz, .lzma or .lz file does");
+}
+
 const char* FormatName(Format format) {
   switch (format) {
     case Format::kLzmaAlone:
@@ -71,6 +83,8 @@ const char* FormatName(Format format) {
     case Format::kLzip:
       return "lzip";
     case Format::kXz:
+    case Format::kRaw:
+    case Format::kAuto:
       break;
   }
   return "xz";

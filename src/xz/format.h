@@ -5,7 +5,9 @@
 #include <optional>
 #include <span>
 
-#include "xzfs/block_index.h"
+#include "xzfs/format.h"
+#include "xzfs/random_access_file.h"
+#include "xzfs/result.h"
 
 namespace xzfs {
 
@@ -24,6 +26,9 @@ bool LooksLikeLzmaAlone(std::span<const std::byte> head);
 
 // What a file is that begins with `head`, its first kFormatProbeBytes. Nothing: no compressed file.
 std::optional<Format> FormatByHead(std::span<const std::byte> head);
+
+// The same of a file. Blocks: on I/O. Errors: kDamaged if it is none of these; as RandomAccessFile.
+Result<Format> FormatOf(const RandomAccessFile& file);
 
 // As xz names it: "xz", "lzma" or "lzip".
 const char* FormatName(Format format);

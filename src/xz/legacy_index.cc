@@ -40,14 +40,14 @@ struct ScanResult {
 
 // Decodes the whole file to learn its size.
 Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
-                        const BlockIndex::Limits& limits) {
-  if (limits.memory_bytes < kScanBufferBytes) {
-    return FailMemoryLimit(kScanBufferBytes, limits.memory_bytes);
+                        const BlockIndexOptions& limits) {
+  if (limits.memory_limit_bytes < kScanBufferBytes) {
+    return FailMemoryLimit(kScanBufferBytes, limits.memory_limit_bytes);
   }
   LegacyDecoder::Options options;
   options.format = format;
   options.size = file.size();
-  options.memory_limit_bytes = limits.memory_bytes - kScanBufferBytes;
+  options.memory_limit_bytes = limits.memory_limit_bytes - kScanBufferBytes;
   options.cut_dictionary_to_limit = true;
   LegacyDecoder decoder(options);
   XZFS_RETURN_IF_ERROR(decoder.Start(file));
@@ -63,8 +63,11 @@ Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
       }
       Error error = step.error();
       error.code = EFBIG;
+      if (error.kind == ErrorKind::kDamaged) {
+        error.kind = ErrorKind::kOverLimit;
+      }
       error.message = "decoding may need a larger dictionary than the memory limit of " +
-                      std::to_string(limits.memory_bytes) + " bytes allows: " + error.message;
+                      std::to_string(limits.memory_limit_bytes) + " bytes allows: " + error.message;
       return Failure<>(std::move(error));
     }
     scan.plain_size += step->produced;
@@ -80,8 +83,8 @@ Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
 }
 
 // A file that is one Block.
-Result<BlockIndex> OneBlock(const RandomAccessFile& file, Format format, uint8_t check,
-                            const ScanResult& content, const BlockIndex::Limits& limits) {
+Result<BlockIndex> OneBlock(const RandomAccessFile& file, Format format, Check check,
+                            const ScanResult& content, const BlockIndexOptions& limits) {
   BlockIndexBuilder builder(format, limits);
   XZFS_RETURN_IF_ERROR(builder.BeginStream(check, 1, 0));
   XZFS_RETURN_IF_ERROR(builder.AddBlock(0, file.size(), content.plain_size));
@@ -124,15 +127,15 @@ Result<std::optional<LzipMember>> MemberBefore(TailWindow* window, uint64_t end)
 
 // The index of a file whose members fit together from its end to its start; nothing if they don't.
 Result<std::optional<BlockIndex>> WalkMembers(const RandomAccessFile& file,
-                                              const BlockIndex::Limits& limits) {
-  TailWindow window(file, limits.memory_bytes / 4);
+                                              const BlockIndexOptions& limits) {
+  TailWindow window(file, limits.memory_limit_bytes / 4);
   BlockIndexBuilder builder(Format::kLzip, limits);
   for (uint64_t end = file.size(); end > 0;) {
     XZFS_ASSIGN_OR_RETURN(const std::optional<LzipMember> member, MemberBefore(&window, end));
     if (!member) {
       return std::nullopt;
     }
-    XZFS_RETURN_IF_ERROR(builder.BeginStream(LZMA_CHECK_CRC32, 1, window.memory_bytes()));
+    XZFS_RETURN_IF_ERROR(builder.BeginStream(Check::kCrc32, 1, window.memory_bytes()));
     if (!builder.AddBlock(member->offset, member->compressed_size, member->plain_size)) {
       return std::nullopt;  // it only looks like a member
     }
@@ -145,7 +148,7 @@ Result<std::optional<BlockIndex>> WalkMembers(const RandomAccessFile& file,
 }  // namespace
 
 Result<BlockIndex> ReadLzmaAloneIndex(const RandomAccessFile& file,
-                                      const BlockIndex::Limits& limits) {
+                                      const BlockIndexOptions& limits) {
   std::array<uint8_t, kLzmaAloneHeaderBytes> head{};
   XZFS_ASSIGN_OR_RETURN(const size_t got, file.ReadAt(0, std::as_writable_bytes(std::span(head))));
   if (!LooksLikeLzmaAlone(std::as_bytes(std::span(head).first(got)))) {
@@ -155,10 +158,10 @@ Result<BlockIndex> ReadLzmaAloneIndex(const RandomAccessFile& file,
   if (content.plain_size == UINT64_MAX) {
     XZFS_ASSIGN_OR_RETURN(content, Scan(file, Format::kLzmaAlone, limits));
   }
-  return OneBlock(file, Format::kLzmaAlone, LZMA_CHECK_NONE, content, limits);
+  return OneBlock(file, Format::kLzmaAlone, Check::kNone, content, limits);
 }
 
-Result<BlockIndex> ReadLzipIndex(const RandomAccessFile& file, const BlockIndex::Limits& limits) {
+Result<BlockIndex> ReadLzipIndex(const RandomAccessFile& file, const BlockIndexOptions& limits) {
   if (file.size() == 0) {
     return Fail(EIO, "the file is truncated: it is empty");
   }
@@ -167,7 +170,7 @@ Result<BlockIndex> ReadLzipIndex(const RandomAccessFile& file, const BlockIndex:
     return *std::move(index);
   }
   XZFS_ASSIGN_OR_RETURN(const ScanResult content, Scan(file, Format::kLzip, limits));
-  return OneBlock(file, Format::kLzip, LZMA_CHECK_CRC32, content, limits);
+  return OneBlock(file, Format::kLzip, Check::kCrc32, content, limits);
 }
 
 }  // namespace xzfs

@@ -55,7 +55,9 @@ std::string VersionText(uint32_t version) {
 
 Failure<> FailLzma(lzma_ret ret, const std::string& what) {
   auto error = Fail(ErrnoOf(ret), what + ": " + Reason(ret));
-  error.error().is_unsupported = ret == LZMA_OPTIONS_ERROR;
+  if (ret == LZMA_OPTIONS_ERROR) {
+    error.error().kind = ErrorKind::kUnsupported;
+  }
   return error;
 }
 
@@ -81,22 +83,21 @@ Status CheckLiblzmaVersion(uint32_t version) {
 
 Status RequireLiblzma() { return CheckLiblzmaVersion(lzma_version_number()); }
 
-std::string CheckName(uint8_t check) {
+std::string CheckName(Check check) {
   switch (check) {
-    case LZMA_CHECK_NONE:
+    case Check::kNone:
       return "None";
-    case LZMA_CHECK_CRC32:
+    case Check::kCrc32:
       return "CRC32";
-    case LZMA_CHECK_CRC64:
+    case Check::kCrc64:
       return "CRC64";
-    case LZMA_CHECK_SHA256:
+    case Check::kSha256:
       return "SHA-256";
-    default:
-      return "Unknown-" + std::to_string(check);
   }
+  return "Unknown-" + std::to_string(static_cast<unsigned>(check));
 }
 
-bool CheckIsSupported(uint8_t check) {
+bool IsCheckSupported(Check check) {
   return lzma_check_is_supported(static_cast<lzma_check>(check)) != 0;
 }
 

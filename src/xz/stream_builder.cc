@@ -6,13 +6,14 @@
 #include <cerrno>
 #include <new>
 
+#include "base/fail.h"
 #include "xz/lzma_util.h"
 
 namespace xzfs {
 
 namespace {
 
-lzma_stream_flags Flags(uint8_t check) {
+lzma_stream_flags Flags(Check check) {
   lzma_stream_flags flags{};
   flags.version = 0;
   flags.check = static_cast<lzma_check>(check);
@@ -27,8 +28,8 @@ void StreamBuilder::IndexDeleter::operator()(lzma_index_s* index) const {
   lzma_index_end(index, nullptr);
 }
 
-StreamBuilder::StreamBuilder(uint8_t check) : check_(check), index_(lzma_index_init(nullptr)) {
-  assert(check <= LZMA_CHECK_ID_MAX);
+StreamBuilder::StreamBuilder(Check check) : check_(check), index_(lzma_index_init(nullptr)) {
+  assert(static_cast<uint8_t>(check) <= kLargestCheckId);
   if (index_ == nullptr) {
     throw std::bad_alloc();
   }

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "xzfs/check.h"
 #include "xzfs/result.h"
 
 struct lzma_index_s;
@@ -19,8 +20,8 @@ namespace xzfs {
 // thread-safe; may move between threads. Holds 16 bytes a Block.
 class StreamBuilder {
  public:
-  // `check`: the Check ID, see BlockInfo. REQUIRES: check <= 15. Throws std::bad_alloc.
-  explicit StreamBuilder(uint8_t check);
+  // REQUIRES: `check` is an ID up to kLargestCheckId. Throws std::bad_alloc.
+  explicit StreamBuilder(Check check);
 
   // The 12 bytes that begin the Stream.
   std::vector<std::byte> Header() const;
@@ -41,7 +42,7 @@ class StreamBuilder {
     void operator()(lzma_index_s* index) const;
   };
 
-  uint8_t check_;
+  Check check_;
   std::unique_ptr<lzma_index_s, IndexDeleter> index_;
 };
 

@@ -117,11 +117,11 @@ size_t WithoutPadding(std::span<const uint8_t> bytes) {
 
 class XzIndexReader {
  public:
-  XzIndexReader(const RandomAccessFile& file, const BlockIndex::Limits& limits)
+  XzIndexReader(const RandomAccessFile& file, const BlockIndexOptions& limits)
       : file_(file),
         limits_(limits),
         // A small limit is not to be spent on the window.
-        window_(file, limits.memory_bytes / 4),
+        window_(file, limits.memory_limit_bytes / 4),
         builder_(Format::kXz, limits) {}
 
   Result<BlockIndex> Read();
@@ -137,7 +137,7 @@ class XzIndexReader {
                    const lzma_index* index);
 
   const RandomAccessFile& file_;
-  const BlockIndex::Limits limits_;
+  const BlockIndexOptions limits_;
   TailWindow window_;
   BlockIndexBuilder builder_;
   uint64_t padding_ = 0;  // of all Streams so far
@@ -224,7 +224,7 @@ Result<IndexPtr> XzIndexReader::ReadIndex(uint64_t begin, uint64_t end) {
   const uint64_t held_begin = std::clamp(window_.start(), begin, end);
   const uint64_t piece_bytes =
       std::min({held_begin - begin, kLargestPiece,
-                std::max(limits_.memory_bytes / 4, TailWindow::kSmallest)});
+                std::max(limits_.memory_limit_bytes / 4, TailWindow::kSmallest)});
   std::vector<uint8_t> piece(static_cast<size_t>(piece_bytes));
   IndexFeeder feeder;
   XZFS_RETURN_IF_ERROR(
@@ -262,7 +262,7 @@ Status XzIndexReader::CheckHeader(uint64_t offset, const lzma_stream_flags& foot
 Status XzIndexReader::AddBlocks(uint64_t stream_offset, const lzma_stream_flags& footer,
                                 const lzma_index* index) {
   const uint64_t transient = window_.memory_bytes() + lzma_index_memused(index);
-  XZFS_RETURN_IF_ERROR(builder_.BeginStream(static_cast<uint8_t>(footer.check),
+  XZFS_RETURN_IF_ERROR(builder_.BeginStream(static_cast<Check>(footer.check),
                                             lzma_index_block_count(index), transient));
   lzma_index_iter iter;
   lzma_index_iter_init(&iter, index);
@@ -276,7 +276,7 @@ Status XzIndexReader::AddBlocks(uint64_t stream_offset, const lzma_stream_flags&
 
 }  // namespace
 
-Result<BlockIndex> ReadXzIndex(const RandomAccessFile& file, const BlockIndex::Limits& limits) {
+Result<BlockIndex> ReadXzIndex(const RandomAccessFile& file, const BlockIndexOptions& limits) {
   return XzIndexReader(file, limits).Read();
 }
 

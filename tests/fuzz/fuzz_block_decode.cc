@@ -91,7 +91,7 @@ void CheckAccesses(const MemFile& file, const BlockIndex& index, const BlockInfo
 void Run(const FuzzInput& input) {
   MemFile file(input.file);
   const Result<BlockIndex> index =
-      BlockIndex::Read(file, input.format, {.memory_bytes = kIndexMemory});
+      BlockIndex::Read(file, input.format, {.memory_limit_bytes = kIndexMemory});
   const Verdict whole = DecodeWithLiblzma(input);
   if (!index) {
     Require(whole.outcome != Verdict::kDecoded || index.error().code == EFBIG,

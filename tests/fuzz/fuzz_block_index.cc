@@ -33,7 +33,7 @@ void CheckIndex(const BlockIndex& index, uint64_t file_size) {
     Require(block.number == number, "numbers");
     Require(block.plain_offset == plain_end, "plain ranges follow one another");
     Require(block.compressed_offset >= compressed_end, "stored ranges do not overlap");
-    Require(block.check < 16, "Check IDs");
+    Require(static_cast<uint8_t>(block.check) <= kLargestCheckId, "Check IDs");
     CheckBlock(index, block, file_size);
     plain_end = block.plain_offset + block.plain_size;
     compressed_end = block.compressed_offset + block.unpadded_size;
@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   const xzfs::MemFile file(input->file);
   const xzfs::Result<xzfs::BlockIndex> index =
-      xzfs::BlockIndex::Read(file, input->format, {.memory_bytes = xzfs::kMemoryLimit});
+      xzfs::BlockIndex::Read(file, input->format, {.memory_limit_bytes = xzfs::kMemoryLimit});
   if (index) {
     xzfs::CheckIndex(*index, file.size());
   } else {

@@ -88,6 +88,9 @@ lzma_ret StartWholeFile(lzma_stream* stream, Format format) {
       return lzma_auto_decoder(stream, kLiblzmaMemory, LZMA_CONCATENATED);
     case Format::kLzip:
       return lzma_lzip_decoder(stream, kLiblzmaMemory, LZMA_CONCATENATED);
+    case Format::kRaw:
+    case Format::kAuto:
+      break;
   }
   return LZMA_PROG_ERROR;
 }

@@ -57,10 +57,10 @@ void AddBuilt(SeedFolder* seeds) {
   int number = 0;
   for (const char* filters :
        {"lzma2:dict=4KiB", "x86 lzma2:dict=4KiB", "delta:dist=3 arm64 lzma2:dict=8KiB"}) {
-    for (const uint8_t check : {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256}) {
+    for (const Check check : {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256}) {
       XzBuilder::Block how;
       how.filters = filters;
-      how.sizes_in_header = check % 2 == 0;
+      how.sizes_in_header = static_cast<unsigned>(check) % 2 == 0;
       XzBuilder builder;
       builder.AddStream(text, 400, check, how).AddPadding(4);
       builder.BeginStream(check).EndStream();

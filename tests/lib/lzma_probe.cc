@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "xzfs/codec.h"
+#include "xzfs/compress.h"
 
 namespace {
 
@@ -37,9 +37,9 @@ json ToJson(const Result<Bytes>& bytes) {
   return bytes ? json{{"data", ToHex(*bytes)}} : ToJson(bytes.error());
 }
 
-StreamFormat FormatOf(const json& request) {
-  static constexpr StreamFormat kFormats[] = {StreamFormat::kAuto, StreamFormat::kXz,
-                                              StreamFormat::kLzmaAlone, StreamFormat::kRaw};
+Format FormatOf(const json& request) {
+  static constexpr Format kFormats[] = {Format::kAuto, Format::kXz, Format::kLzmaAlone,
+                                        Format::kRaw};
   return kFormats[request.at("format").get<unsigned>()];
 }
 
@@ -50,25 +50,43 @@ void Set(const json& from, const char* key, Field& to) {
   }
 }
 
-std::vector<Filter> FiltersOf(const json& request) {
+template <class Lzma>
+Lzma LzmaOf(const json& spec) {
   constexpr uint32_t kPresetExtreme = uint32_t{1} << 31;
+  const uint32_t preset = spec.value("preset", 6U);
+  Lzma filter{.preset = preset & ~kPresetExtreme, .extreme = (preset & kPresetExtreme) != 0};
+  Set(spec, "dict_size", filter.dictionary_bytes);
+  Set(spec, "lc", filter.literal_context_bits);
+  Set(spec, "lp", filter.literal_position_bits);
+  Set(spec, "pb", filter.position_bits);
+  Set(spec, "mode", filter.mode);
+  Set(spec, "nice_len", filter.nice_length);
+  Set(spec, "mf", filter.match_finder);
+  Set(spec, "depth", filter.depth);
+  return filter;
+}
+
+Filter FilterOf(const json& spec) {
+  constexpr uint64_t kDelta = 0x03;
+  constexpr uint64_t kLzma2 = 0x21;
+  constexpr uint64_t kLzma1 = 0x4000000000000001;
+  switch (const uint64_t id = spec.at("id").get<uint64_t>()) {
+    case kLzma2:
+      return LzmaOf<Lzma2>(spec);
+    case kLzma1:
+      return LzmaOf<Lzma1>(spec);
+    case kDelta:
+      return Delta{.distance_bytes = spec.value("dist", 1U)};
+    default:
+      return Bcj{.machine = static_cast<Machine>(id),
+                 .start_offset = spec.value("start_offset", 0U)};
+  }
+}
+
+std::vector<Filter> FiltersOf(const json& request) {
   std::vector<Filter> filters;
   for (const json& spec : request.value("filters", json::array())) {
-    Filter& filter = filters.emplace_back();
-    filter.id = static_cast<FilterId>(spec.at("id").get<uint64_t>());
-    const uint32_t preset = spec.value("preset", 6U);
-    filter.preset = preset & ~kPresetExtreme;
-    filter.extreme = (preset & kPresetExtreme) != 0;
-    Set(spec, "dict_size", filter.dictionary_bytes);
-    Set(spec, "lc", filter.literal_context_bits);
-    Set(spec, "lp", filter.literal_position_bits);
-    Set(spec, "pb", filter.position_bits);
-    Set(spec, "mode", filter.mode);
-    Set(spec, "nice_len", filter.nice_length);
-    Set(spec, "mf", filter.match_finder);
-    Set(spec, "depth", filter.depth);
-    filter.distance_bytes = spec.value("dist", 1U);
-    filter.start_offset = spec.value("start_offset", 0U);
+    filters.push_back(FilterOf(spec));
   }
   return filters;
 }
@@ -111,7 +129,8 @@ json Decompressing(const json& request) {
     step["eof"] = decompressor->eof();
     step["needs_input"] = decompressor->needs_input();
     step["unused_data"] = ToHex(decompressor->unused_data());
-    step["check"] = static_cast<int>(decompressor->check());
+    // 16 is Python's CHECK_UNKNOWN.
+    step["check"] = decompressor->check() ? static_cast<int>(*decompressor->check()) : 16;
     steps.push_back(step);
   }
   return {{"steps", steps}};

@@ -1,5 +1,5 @@
-"""The library is installed, and programs outside of this tree are built against it and run: the
-examples of docs/library.md, with CMake and pkg-config, shared and static."""
+"""The library is installed, and programs outside of this tree are built against it and run: those of
+docs/examples, as docs/library.md shows them, with CMake and pkg-config, shared and static."""
 
 import concurrent.futures
 import os
@@ -24,10 +24,18 @@ def run(*command, **options):
     return done.stdout
 
 
-def examples():
-    """(source, what it prints) of each example in the docs."""
+EXAMPLES = os.path.join(ROOT, "docs", "examples")
+CHAPTER = re.compile(r"### `docs/examples/(\w+)\.cc`\n.*?```cpp\n(.*?)```\n\n```text\n(.*?)```",
+                     re.DOTALL)
+
+
+def chapters():
+    """{name of a program: (its source, what is done with it)} as the docs have it. The latter is as in
+    a terminal: lines that begin with "$ " are commands, the others what they print."""
     with open(os.path.join(ROOT, "docs", "library.md"), encoding="utf-8") as file:
-        found = re.findall(r"```cpp\n(.*?)```\n\n```text\n(.*?)```", file.read(), re.DOTALL)
+        text = file.read()
+    found = {name: (source, session) for name, source, session in CHAPTER.findall(text)}
+    assert len(found) == text.count("```cpp"), "a program in the docs that is no file"
     return found
 
 
@@ -56,14 +64,9 @@ class Install(unittest.TestCase):
         cls.prefix = moved
         cls.libdir = os.path.dirname(cls.find("libxzfs.so"))
         cls.linked = flags_of_build()
-        cls.names = []
+        cls.names = sorted(chapters())
         cls.programs = os.path.join(cls.work, "programs")
-        os.mkdir(cls.programs)
-        for number, (source, _) in enumerate(examples()):
-            cls.names.append(f"example{number}")
-            with open(os.path.join(cls.programs, f"example{number}.cc"), "w",
-                      encoding="utf-8") as file:
-                file.write(source)
+        shutil.copytree(EXAMPLES, cls.programs)
 
     @classmethod
     def find(cls, name):
@@ -72,10 +75,19 @@ class Install(unittest.TestCase):
                 return os.path.join(folder, name)
         raise AssertionError(f"{name} was not installed")
 
-    def check_output(self, program, number, **environment):
+    def check_session(self, program, **environment):
+        """What the docs show of the program comes out of it."""
+        environment["PATH"] = os.path.dirname(program) + ":" + os.environ["PATH"]
+        session = chapters()[os.path.basename(program)][1]
+        done = ""
         with tempfile.TemporaryDirectory(dir=self.work) as folder:
-            output = run(program, cwd=folder, env={**os.environ, **environment})
-        self.assertEqual(output, examples()[number][1])
+            for command in re.findall(r"^\$ (.*)$", session, re.MULTILINE):
+                output = subprocess.run(
+                    ["sh", "-c", command], cwd=folder, env={**os.environ, **environment},
+                    stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100,
+                    check=False).stdout
+                done += f"$ {command}\n{output}"
+        self.assertEqual(done, session)
 
     def pkg_config(self, *options):
         found = run("pkg-config", *options, "xzfs", env={
@@ -86,13 +98,22 @@ class Install(unittest.TestCase):
     def needed(self, program):
         return re.findall(r"NEEDED.*\[(.*?)\]", run("readelf", "-d", program))
 
+    def test_the_docs_show_each_program_as_it_is(self):
+        files = {}
+        for name in os.listdir(EXAMPLES):
+            with open(os.path.join(EXAMPLES, name), encoding="utf-8") as file:
+                files[os.path.splitext(name)[0]] = file.read()
+        self.assertEqual({name: source for name, (source, _) in chapters().items()}, files)
+        self.assertGreaterEqual(len(files), 5)
+
     def test_find_package_shared_and_static(self):
-        self.assertGreaterEqual(len(self.names), 4)
         build = os.path.join(self.work, "cmake")
         targets = [f"add_executable({name} {name}.cc)\n"
                    f"target_link_libraries({name} PRIVATE xzfs::xzfs)" for name in self.names]
-        targets.append("add_executable(static example2.cc)\n"
-                       "target_link_libraries(static PRIVATE xzfs::xzfs_static)")
+        targets.append("add_executable(static append_lines.cc)\n"
+                       "target_link_libraries(static PRIVATE xzfs::xzfs_static)\n"
+                       "set_target_properties(static PROPERTIES OUTPUT_NAME append_lines\n"
+                       "  RUNTIME_OUTPUT_DIRECTORY static)")
         with open(os.path.join(self.programs, "CMakeLists.txt"), "w", encoding="utf-8") as file:
             file.write("cmake_minimum_required(VERSION 3.25)\nproject(programs LANGUAGES CXX)\n"
                        "find_package(xzfs 0.1 REQUIRED)\n" + "\n".join(targets))
@@ -100,28 +121,29 @@ class Install(unittest.TestCase):
             f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCMAKE_CXX_COMPILER={CXX}",
             "-DCMAKE_CXX_FLAGS=" + " ".join(STRICT + self.linked))
         run("cmake", "--build", build)
-        for number, name in enumerate(self.names):
+        for name in self.names:
             program = os.path.join(build, name)
             self.assertIn("libxzfs.so.0", self.needed(program))
-            self.check_output(program, number)
-        self.assertNotIn("libxzfs.so.0", self.needed(os.path.join(build, "static")))
-        self.check_output(os.path.join(build, "static"), 2)
+            self.check_session(program)
+        static = os.path.join(build, "static", "append_lines")
+        self.assertNotIn("libxzfs.so.0", self.needed(static))
+        self.check_session(static)
 
     def test_pkg_config_shared_and_static(self):
-        source = os.path.join(self.programs, "example0.cc")
-        program = os.path.join(self.work, "program")
+        source = os.path.join(self.programs, "pipe.cc")
+        program = os.path.join(self.work, "pipe")
         run(CXX, *STRICT, *self.linked, source, "-o", program,
             *self.pkg_config("--cflags", "--libs"))
         self.assertIn("libxzfs.so.0", self.needed(program))
-        self.check_output(program, 0, LD_LIBRARY_PATH=self.libdir)
+        self.check_session(program, LD_LIBRARY_PATH=self.libdir)
         static = [{"-lxzfs": "-l:libxzfs.a"}.get(flag, flag)
                   for flag in self.pkg_config("--cflags", "--libs", "--static")]
         run(CXX, *STRICT, *self.linked, source, "-o", program, *static)
         self.assertNotIn("libxzfs.so.0", self.needed(program))
-        self.check_output(program, 0)
+        self.check_session(program)
 
     def test_each_header_stands_alone_and_knows_nothing_of_liblzma(self):
-        include = os.path.dirname(os.path.dirname(self.find("codec.h")))
+        include = os.path.dirname(os.path.dirname(self.find("compress.h")))
         headers = os.listdir(os.path.join(include, "xzfs"))
         self.assertEqual(sorted(headers), sorted(os.listdir(os.path.join(ROOT, "include", "xzfs"))))
 
@@ -135,11 +157,25 @@ class Install(unittest.TestCase):
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:
             list(threads.map(compile_alone, headers))
 
+    def test_each_header_says_that_it_needs_a_later_standard(self):
+        for header in sorted(os.listdir(os.path.join(ROOT, "include", "xzfs"))):
+            path = os.path.join(self.work, header + "-old.cc")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"#include <xzfs/{header}>\n")
+            done = subprocess.run(
+                [CXX, "-std=c++17", "-fsyntax-only", "-I", os.path.join(ROOT, "include"), path],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=100,
+                check=False)
+            self.assertNotEqual(done.returncode, 0, header)
+            first = next(line for line in done.stdout.splitlines() if "error: " in line)
+            self.assertIn("xzfs needs C++20", first)
+
     def test_the_shared_library_exports_what_headers_declare(self):
         names = re.findall(r"^\w* [A-Z] (.*)$", run(
             "nm", "-DC", "--defined-only", self.find("libxzfs.so")), re.MULTILINE)
-        public = re.compile(r"(typeinfo (name )?for |vtable for )?xzfs::(BlockIndex|Compress(or|File)?"
-                            r"|Decompress(or|File)?|InputStream|IsCheckSupported|RandomAccessFile"
+        public = re.compile(r"(typeinfo (name )?for |vtable for )?xzfs::(BlockIndex"
+                            r"|(Compress|Decompress)(or|File|Stream)?|(Descriptor|Stream)(Source|Sink)"
+                            r"|(Input|Output)Stream|IsCheckSupported|RandomAccessFile"
                             r"|ReadCache|ReadFile|Reader|WriteFile|Writer)\b(?!::Impl)")
         self.assertGreater(len(names), 40)
         self.assertEqual([name for name in names if not public.match(name)], [])

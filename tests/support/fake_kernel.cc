@@ -15,6 +15,8 @@
 #include <cstring>
 #include <system_error>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

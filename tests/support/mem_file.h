@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fail.h"
 #include "xzfs/random_access_file.h"
 
 namespace xzfs {

@@ -67,7 +67,7 @@ std::string RunEncoder(lzma_stream* stream, std::string_view plain) {
 
 }  // namespace
 
-XzBuilder& XzBuilder::BeginStream(uint8_t check) {
+XzBuilder& XzBuilder::BeginStream(Check check) {
   check_ = check;
   lzma_stream_flags flags{};
   flags.check = static_cast<lzma_check>(check);
@@ -176,11 +176,11 @@ XzBuilder& XzBuilder::AddPadding(size_t bytes) {
   return *this;
 }
 
-XzBuilder& XzBuilder::AddStream(std::string_view plain, size_t block_bytes, uint8_t check) {
+XzBuilder& XzBuilder::AddStream(std::string_view plain, size_t block_bytes, Check check) {
   return AddStream(plain, block_bytes, check, Block());
 }
 
-XzBuilder& XzBuilder::AddStream(std::string_view plain, size_t block_bytes, uint8_t check,
+XzBuilder& XzBuilder::AddStream(std::string_view plain, size_t block_bytes, Check check,
                                 const Block& how) {
   BeginStream(check);
   for (size_t at = 0; at < plain.size(); at += block_bytes) {
@@ -189,7 +189,7 @@ XzBuilder& XzBuilder::AddStream(std::string_view plain, size_t block_bytes, uint
   return EndStream();
 }
 
-std::string MakeXz(std::string_view plain, size_t block_bytes, uint8_t check) {
+std::string MakeXz(std::string_view plain, size_t block_bytes, Check check) {
   return XzBuilder().AddStream(plain, block_bytes, check).bytes();
 }
 

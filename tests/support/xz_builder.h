@@ -7,13 +7,15 @@
 #include <string_view>
 #include <vector>
 
+#include "xzfs/check.h"
+
 namespace xzfs {
 
 // Check IDs, as BlockInfo::check.
-inline constexpr uint8_t kCheckNone = 0;
-inline constexpr uint8_t kCheckCrc32 = 1;
-inline constexpr uint8_t kCheckCrc64 = 4;
-inline constexpr uint8_t kCheckSha256 = 10;
+inline constexpr Check kCheckNone = Check::kNone;
+inline constexpr Check kCheckCrc32 = Check::kCrc32;
+inline constexpr Check kCheckCrc64 = Check::kCrc64;
+inline constexpr Check kCheckSha256 = Check::kSha256;
 
 // Builds the bytes of a .xz file: Streams one after another, each of Blocks. Throws
 // std::runtime_error when liblzma refuses something, which fails the test.
@@ -32,7 +34,7 @@ class XzBuilder {
     std::optional<uint64_t> recorded_unpadded_size = {};
   };
 
-  XzBuilder& BeginStream(uint8_t check = kCheckCrc64);
+  XzBuilder& BeginStream(Check check = kCheckCrc64);
   XzBuilder& AddBlock(std::string_view plain);
   XzBuilder& AddBlock(std::string_view plain, const Block& how);
   // Adds a Record to the Index that no Block belongs to.
@@ -46,8 +48,8 @@ class XzBuilder {
   XzBuilder& AddPadding(size_t bytes);
 
   // A Stream of `plain` in Blocks of `block_bytes`.
-  XzBuilder& AddStream(std::string_view plain, size_t block_bytes, uint8_t check = kCheckCrc64);
-  XzBuilder& AddStream(std::string_view plain, size_t block_bytes, uint8_t check, const Block& how);
+  XzBuilder& AddStream(std::string_view plain, size_t block_bytes, Check check = kCheckCrc64);
+  XzBuilder& AddStream(std::string_view plain, size_t block_bytes, Check check, const Block& how);
 
   // Offsets of the Block Headers so far, and of the end of each Block with its padding.
   const std::vector<uint64_t>& block_offsets() const { return block_offsets_; }
@@ -69,11 +71,11 @@ class XzBuilder {
   std::vector<uint64_t> block_offsets_;
   std::vector<uint64_t> block_ends_;
   std::vector<Record> records_;  // of the Stream being built
-  uint8_t check_ = 0;
+  Check check_ = Check::kNone;
 };
 
 // `plain` in one Stream of Blocks of `block_bytes`.
-std::string MakeXz(std::string_view plain, size_t block_bytes, uint8_t check = kCheckCrc64);
+std::string MakeXz(std::string_view plain, size_t block_bytes, Check check = kCheckCrc64);
 
 // A .lzma file. With `size_in_header` the size is there beside the end marker.
 std::string MakeLzmaAlone(std::string_view plain, bool size_in_header);

@@ -86,7 +86,8 @@ class InfoCommand : public Command {
     const Result<BlockIndex> index = ReadIndex(*input.stored, compressed->format);
     if (!index) {
       file["plain_size"] = nullptr;
-      file[index.error().is_unsupported ? "unsupported" : "damaged"] = index.error().message;
+      file[index.error().kind == ErrorKind::kUnsupported ? "unsupported" : "damaged"] =
+          index.error().message;
       return file;
     }
     file["plain_size"] = index->plain_size();
@@ -94,13 +95,13 @@ class InfoCommand : public Command {
     file["blocks"] = index->block_count();
     file["largest_block"] = index->largest_block();
     file["check"] = Json::array();
-    for (const uint8_t check : index->Checks()) {
+    for (const Check check : index->Checks()) {
       file["check"].push_back(CheckName(check));
     }
     if (index->block_count() != 0) {
       const auto filters = DescribeFilters(*input.stored, *index, index->Block(0));
       file["filters"] = filters ? Json(*filters) : Json(nullptr);
-      if (!filters && filters.error().is_unsupported) {
+      if (!filters && filters.error().kind == ErrorKind::kUnsupported) {
         file["unsupported"] = filters.error().message;
       }
     }

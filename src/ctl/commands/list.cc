@@ -43,7 +43,7 @@ std::string Ratio(uint64_t stored, uint64_t plain) {
 
 std::string ChecksOf(const BlockIndex& index) {
   std::string names;
-  for (const uint8_t check : index.Checks()) {
+  for (const Check check : index.Checks()) {
     names += (names.empty() ? "" : ",") + CheckName(check);
   }
   return names.empty() ? "None" : names;
@@ -161,7 +161,7 @@ class ListCommand : public Command {
     file["largest_block"] = index.largest_block();
     file["seekable"] = Seekability(index.largest_block());
     file["checks"] = Json::array();
-    for (const uint8_t check : index.Checks()) {
+    for (const Check check : index.Checks()) {
       file["checks"].push_back(CheckName(check));
     }
     for (uint64_t number = 0; verbose_ && number < index.block_count(); ++number) {

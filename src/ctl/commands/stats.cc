@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/fail.h"
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/metrics.h"
 #include "ctl/mounts/mount_client.h"

@@ -75,9 +75,9 @@ class VerifyFindings {
 
   // All of its Blocks were decoded. `is_told`: and are good, which is said.
   void Count(const std::string& path, const BlockIndex& index, bool is_told) EXCLUDES(mutex_) {
-    const std::vector<uint8_t> checks = index.Checks();
-    const bool checked = std::all_of(checks.begin(), checks.end(), [](uint8_t check) {
-      return check != 0 && CheckIsSupported(check);
+    const std::vector<Check> checks = index.Checks();
+    const bool checked = std::all_of(checks.begin(), checks.end(), [](Check check) {
+      return check != Check::kNone && IsCheckSupported(check);
     });
     if (is_told) {
       console_.Note(path + ": " + std::to_string(index.block_count()) + " Blocks are good" +
@@ -255,7 +255,8 @@ class VerifyCommand : public Command {
       if (IsDamage(status.error())) {
         findings.Add(std::move(damage));
       } else {
-        findings.Leave(path, {status.error().code, VerifyFindings::Described(damage)});
+        findings.Leave(
+            path, {status.error().kind, status.error().code, VerifyFindings::Described(damage)});
       }
     };
     if (pool != nullptr) {

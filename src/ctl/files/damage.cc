@@ -4,11 +4,11 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/fail.h"
+
 namespace xzfs {
 
-bool IsDamage(const Error& error) {
-  return error.code == EIO && !error.of_the_source && !error.is_unsupported;
-}
+bool IsDamage(const Error& error) { return error.kind == ErrorKind::kDamaged; }
 
 std::string NameOf(const BlockInfo& block) {
   return "Block " + std::to_string(block.number) + ", bytes " + std::to_string(block.plain_offset) +
@@ -32,7 +32,7 @@ Error DamageOfIndex(Format format, Error error) {
 
 Result<size_t> BlockNamingFile::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   Result<size_t> got = file_.ReadAt(offset, out);
-  if (got || (!IsDamage(got.error()) && !got.error().is_unsupported && got.error().code != EFBIG)) {
+  if (got || !IsOfContent(got.error())) {
     return got;
   }
   const uint64_t stop = offset + std::min<uint64_t>(out.size(), size() - offset);

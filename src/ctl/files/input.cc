@@ -83,7 +83,7 @@ Result<Format> FormatOf(const Input& input) {
 }
 
 Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format) {
-  Result<BlockIndex> index = BlockIndex::Read(stored, format, {.memory_bytes = kIndexMemory});
+  Result<BlockIndex> index = BlockIndex::Read(stored, format, {.memory_limit_bytes = kIndexMemory});
   if (!index) {
     return Failure(DamageOfIndex(format, std::move(index.error())));
   }

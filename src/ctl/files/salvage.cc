@@ -20,12 +20,13 @@ constexpr uint64_t kFooterBytes = 12;
 // LZMA2 doesn't compress better than about 1:7000: a Block Header that says so lies.
 constexpr uint64_t kBestRatio = 8192;
 // Checks that verify something, the usual ones first.
-constexpr std::array<uint8_t, 3> kChecks = {4, 1, 10};
+constexpr std::array<Check, 3> kChecks = {Check::kCrc64, Check::kCrc32, Check::kSha256};
 
 }  // namespace
 
 Result<SalvageReport> Salvage::Run() {
-  const auto index = BlockIndex::Read(from_, Format::kXz, {.memory_bytes = options_.index_bytes});
+  const auto index =
+      BlockIndex::Read(from_, Format::kXz, {.memory_limit_bytes = options_.index_bytes});
   if (!index) {
     output_.NoteIndexError(index.error().message);
   }
@@ -95,7 +96,7 @@ Status Salvage::ByScan() {
 
 Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
   std::vector<SalvagedBlock> tries;
-  for (const uint8_t check : ChecksToTry()) {
+  for (const Check check : ChecksToTry()) {
     XZFS_ASSIGN_OR_RETURN(SalvagedBlock block, Decode({.offset = offset, .check = check}));
     if (!block.damage) {
       output_.AddWhole(block.plain_bytes, check);
@@ -236,13 +237,13 @@ Result<SalvagedBlock> Salvage::Decode(const BlockPlace& place) {
                       });
 }
 
-std::vector<uint8_t> Salvage::ChecksToTry() const {
-  std::vector<uint8_t> checks;
+std::vector<Check> Salvage::ChecksToTry() const {
+  std::vector<Check> checks;
   if (check_) {
     checks.push_back(*check_);
   }
   if (!check_is_sure_) {
-    for (const uint8_t check : kChecks) {
+    for (const Check check : kChecks) {
       if (check != check_) {
         checks.push_back(check);
       }

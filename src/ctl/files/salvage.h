@@ -44,7 +44,7 @@ class Salvage {
   bool IsFollowed(uint64_t begin, uint64_t end);
   Landmark At(uint64_t offset);
   Result<SalvagedBlock> Decode(const BlockPlace& place);
-  std::vector<uint8_t> ChecksToTry() const;
+  std::vector<Check> ChecksToTry() const;
   uint64_t SkipPadding(uint64_t offset) const;
 
   const RandomAccessFile& from_;
@@ -56,7 +56,7 @@ class Salvage {
   bool in_stream_ = false;
   uint64_t stream_blocks_ = 0;  // whole and damaged ones
   bool counts_ = true;          // all Blocks of the Stream so far were seen
-  std::optional<uint8_t> check_;
+  std::optional<Check> check_;
   bool check_is_sure_ = false;
   uint64_t no_index_bytes_ = 0;  // that were read as an Index, and are none
 };

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "base/fail.h"
 #include "base/os.h"
 #include "xz/block_decoder.h"
 
@@ -15,10 +16,10 @@ SalvageReport SalvageOutput::Finish() {
   return std::move(report_);
 }
 
-void SalvageOutput::AddWhole(uint64_t plain_bytes, uint8_t check) {
+void SalvageOutput::AddWhole(uint64_t plain_bytes, Check check) {
   ++report_.blocks;
   report_.plain_bytes += plain_bytes;
-  report_.unchecked_blocks += check != 0 && CheckIsSupported(check) ? 0 : 1;
+  report_.unchecked_blocks += check != Check::kNone && IsCheckSupported(check) ? 0 : 1;
   position_ += plain_bytes;
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "xzfs/check.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -55,7 +56,7 @@ class SalvageOutput {
   // Drops what was written behind `size`, or makes a hole up to it.
   Status SetSize(uint64_t size);
   // A Block that was written at `position`.
-  void AddWhole(uint64_t plain_bytes, uint8_t check);
+  void AddWhole(uint64_t plain_bytes, Check check);
   // What is missing at `position`, of which `part` says the rest.
   void Lose(MissingPart part);
 

@@ -148,10 +148,11 @@ bool IsInMount(int fd) {
 }
 
 Error InMountError(const std::string& path) {
-  return {EINVAL, path +
-                      " is in a mount of xzfs, which compresses what is written to it and shows it "
-                      "plain: name the source directory (findmnt -t fuse.xzfs shows it), or "
-                      "unmount first where it is the same"};
+  return {ErrorKind::kInvalid, EINVAL,
+          path +
+              " is in a mount of xzfs, which compresses what is written to it and shows it "
+              "plain: name the source directory (findmnt -t fuse.xzfs shows it), or "
+              "unmount first where it is the same"};
 }
 
 double NumberAt(const Json& json, const std::string& pointer) {

@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "base/fail.h"
 #include "base/parallel_for.h"
 
 namespace xzfs {

@@ -22,8 +22,10 @@ constexpr unsigned kDefaultPreset = 6;
 constexpr uint64_t kSamples = 4;
 constexpr uint64_t kSampleBytes = uint64_t{128} << 10;
 
-constexpr std::pair<const char*, uint8_t> kChecks[] = {
-    {"none", uint8_t{0}}, {"crc32", uint8_t{1}}, {"crc64", uint8_t{4}}, {"sha256", uint8_t{10}}};
+constexpr std::pair<const char*, Check> kChecks[] = {{"none", Check::kNone},
+                                                     {"crc32", Check::kCrc32},
+                                                     {"crc64", Check::kCrc64},
+                                                     {"sha256", Check::kSha256}};
 
 }  // namespace
 

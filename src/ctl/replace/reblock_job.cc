@@ -30,8 +30,8 @@ Result<bool> ReblockJob::TryMake() {
   }
   XZFS_ASSIGN_OR_RETURN(const BlockIndex index, ReadIndex(*stored_, Format::kXz));
   request_.options = OptionsFor(index);
-  const std::vector<uint8_t> checks = index.Checks();
-  const bool same_check = checks == std::vector<uint8_t>{request_.options.check};
+  const std::vector<Check> checks = index.Checks();
+  const bool same_check = checks == std::vector<Check>{request_.options.check};
   if (index.block_count() == 0 ||
       (!context_.all && same_check && index.largest_block() <= context_.encoders.block_bytes())) {
     return Skip("seekable already");
@@ -41,8 +41,8 @@ Result<bool> ReblockJob::TryMake() {
 
 EncodeOptions ReblockJob::OptionsFor(const BlockIndex& index) const {
   EncodeOptions options = context_.options;
-  const std::vector<uint8_t> checks = index.Checks();
-  constexpr uint8_t kWritable[] = {0, 1, 4, 10};
+  const std::vector<Check> checks = index.Checks();
+  constexpr Check kWritable[] = {Check::kNone, Check::kCrc32, Check::kCrc64, Check::kSha256};
   if (context_.keeps_check && checks.size() == 1 &&
       std::find(std::begin(kWritable), std::end(kWritable), checks[0]) != std::end(kWritable)) {
     options.check = checks[0];

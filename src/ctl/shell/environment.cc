@@ -5,6 +5,8 @@
 #include <deque>
 #include <utility>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

@@ -9,6 +9,8 @@
 #include <thread>
 #include <vector>
 
+#include "base/fail.h"
+
 namespace xzfs {
 namespace {
 

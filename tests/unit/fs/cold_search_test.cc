@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fail.h"
 #include "support/temp_dir.h"
 
 namespace xzfs {

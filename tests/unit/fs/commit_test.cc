@@ -15,7 +15,7 @@
 
 #include "commit_fixture.h"
 #include "store/records.h"
-#include "xzfs/bytes.h"
+#include "xzfs/byte_string.h"
 
 namespace xzfs {
 namespace {

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/fail.h"
 #include "base/idle_priority.h"
 #include "support/priority.h"
 

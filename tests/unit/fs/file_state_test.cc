@@ -170,7 +170,7 @@ TEST_F(FileStateTest, ASyncOfAnOlderNameDoesNotCoverALaterOne) {
 
 TEST_F(FileStateTest, AFailedSyncIsRememberedUntilItIsMended) {
   FileLock lock(*state_);
-  state_->FailSync({EIO, "no"});
+  state_->FailSync({ErrorKind::kSystem, EIO, "no"});
   ASSERT_TRUE(state_->sync_error());
   EXPECT_EQ(state_->sync_error()->code, EIO);
   state_->MendSync();

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "lib/read_cache.h"
 #include "support/mem_file.h"
 #include "support/temp_dir.h"
 #include "support/xz_builder.h"
@@ -21,15 +22,18 @@ constexpr size_t kKiB = 1024;
 
 const std::string kPlain = SomeText(1500 * kKiB + 17);
 
-std::unique_ptr<Reader> MustOpen(std::string stored, std::shared_ptr<ReadCache> cache = nullptr) {
-  auto reader =
-      Reader::Open(std::make_shared<MemFile>(std::move(stored)), "test", std::move(cache));
+// A cache of its own, or the one that is given.
+template <class... Cache>
+std::shared_ptr<const Reader> MustOpen(std::string stored, const Cache&... cache) {
+  auto reader = Reader::Open(std::make_shared<MemFile>(std::move(stored)), "test", cache...);
   EXPECT_TRUE(reader) << (reader ? "" : reader.error().message);
-  return reader ? *std::move(reader) : nullptr;
+  return reader ? std::make_shared<const Reader>(*std::move(reader)) : nullptr;
 }
 
+ReadCache OneThread() { return ReadCache::Create({.threads = 1}).value(); }
+
 std::string Text(const Reader& reader, uint64_t offset, uint64_t length) {
-  const Result<Bytes> bytes = reader.ReadAt(offset, length);
+  const Result<Bytes> bytes = reader.Read(offset, length);
   EXPECT_TRUE(bytes) << (bytes ? "" : bytes.error().message);
   return bytes ? std::string(TextOf(*bytes)) : "";
 }
@@ -42,11 +46,11 @@ TEST(Reader, KnowsItsFile) {
   EXPECT_EQ(reader->index().format(), Format::kXz);
   EXPECT_EQ(reader->index().block_count(), 24U);
   EXPECT_EQ(reader->index().Block(3).plain_offset, 3 * 64 * kKiB);
-  EXPECT_EQ(reader->index().Checks(), std::vector<uint8_t>{kCheckSha256});
+  EXPECT_EQ(reader->index().Checks(), std::vector<Check>{kCheckSha256});
 }
 
 TEST(Reader, AnyRangeIsRightFromAnyThread) {
-  const auto cache = ReadCache::Create({.memory_bytes = 16 << 20, .threads = 3});
+  const ReadCache cache = ReadCache::Create({.memory_bytes = 16 << 20, .threads = 3}).value();
   const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB), cache);
   std::vector<std::thread> threads;
   std::atomic<int> wrong{0};
@@ -56,7 +60,7 @@ TEST(Reader, AnyRangeIsRightFromAnyThread) {
       for (int i = 0; i < 50; ++i) {
         const size_t offset = random() % kPlain.size();
         const size_t length = random() % (500 * kKiB);
-        const auto bytes = reader->ReadAt(offset, length);
+        const auto bytes = reader->Read(offset, length);
         wrong += bytes && TextOf(*bytes) == std::string_view(kPlain).substr(offset, length) ? 0 : 1;
       }
     });
@@ -68,12 +72,12 @@ TEST(Reader, AnyRangeIsRightFromAnyThread) {
 }
 
 TEST(Reader, DecodesWhatIsTouchedAndThatOnce) {
-  const auto cache = ReadCache::Create({.threads = 1});
+  const ReadCache cache = OneThread();
   const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB), cache);
   for (int i = 0; i < 3; ++i) {
     EXPECT_EQ(Text(*reader, 700 * kKiB, 10), kPlain.substr(700 * kKiB, 10));
   }
-  EXPECT_EQ(cache->decoded_bytes(), 64 * kKiB);
+  EXPECT_EQ(ReadCacheInside::EngineOf(cache).stats.decoded_bytes.Get(), 64 * kKiB);
 }
 
 TEST(Reader, NothingIsReadBehindTheEnd) {
@@ -113,7 +117,7 @@ TEST(Reader, ADamagedBlockFailsReadsThatTouchItAlone) {
   std::string stored = builder.bytes();
   stored[builder.block_offsets()[2] + 100] ^= 1;
   const auto reader = MustOpen(stored);
-  const auto touching = reader->ReadAt(0, kPlain.size());
+  const auto touching = reader->Read(0, kPlain.size());
   ASSERT_FALSE(touching);
   EXPECT_EQ(touching.error().code, EIO);
   EXPECT_EQ(Text(*reader, 0, 512 * kKiB), kPlain.substr(0, 512 * kKiB));
@@ -125,9 +129,9 @@ TEST(Reader, AFileThatChangesIsEstale) {
   dir.Write("a.xz", MakeXz(kPlain, 64 * kKiB));
   const auto reader = Reader::Open(dir / "a.xz");
   ASSERT_TRUE(reader);
-  EXPECT_EQ(Text(**reader, 5, 5), kPlain.substr(5, 5));
+  EXPECT_EQ(Text(*reader, 5, 5), kPlain.substr(5, 5));
   ASSERT_EQ(truncate((dir / "a.xz").c_str(), 100), 0);
-  const auto late = (*reader)->ReadAt(1000 * kKiB, 5);
+  const auto late = reader->Read(1000 * kKiB, 5);
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, ESTALE);
 }
@@ -135,7 +139,7 @@ TEST(Reader, AFileThatChangesIsEstale) {
 TEST(Reader, AFileThatIsNotThereOrNoFileSaysSo) {
   const TempDir dir;
   EXPECT_EQ(Reader::Open(dir / "none.xz").error().code, ENOENT);
-  EXPECT_EQ(Reader::Open(dir.path().string()).error().code, EISDIR);
+  EXPECT_EQ(Reader::Open(dir.path()).error().code, EISDIR);
   EXPECT_EQ(Reader::Open("/dev/null").error().code, EINVAL);
 }
 
@@ -153,24 +157,23 @@ class ViewOf : public RandomAccessFile {
 };
 
 TEST(Reader, ReadsFromAReaderThatHasAnotherCache) {
-  const auto one_thread = [] { return ReadCache::Create({.threads = 1}); };
   const std::string twice = MakeXz(MakeXz(kPlain, 64 * kKiB), 64 * kKiB);
-  const std::shared_ptr<const Reader> inner = MustOpen(twice, one_thread());
-  const auto outer = Reader::Open(inner, "outer", one_thread());
+  const std::shared_ptr<const Reader> inner = MustOpen(twice, OneThread());
+  const auto outer = Reader::Open(inner, "outer", OneThread());
   ASSERT_TRUE(outer);
-  EXPECT_EQ(Text(**outer, 0, kPlain.size()), kPlain);
+  EXPECT_EQ(Text(*outer, 0, kPlain.size()), kPlain);
 }
 
 // A decoder of the outer one would wait for one of the inner one, and that for the outer one.
 TEST(Reader, ToReadFromAReaderOfTheSameCacheIsEinval) {
-  const auto cache = ReadCache::Create({.threads = 1});
+  const ReadCache cache = OneThread();
   const std::string twice = MakeXz(MakeXz(kPlain, 64 * kKiB), 64 * kKiB);
   const std::shared_ptr<const Reader> inner = MustOpen(twice, cache);
   for (const std::shared_ptr<const RandomAccessFile>& stored :
        std::vector<std::shared_ptr<const RandomAccessFile>>{inner,
                                                             std::make_shared<ViewOf>(inner)}) {
     const auto outer = Reader::Open(stored, "outer", cache);
-    const auto read = outer ? (*outer)->ReadAt(0, (*outer)->size()) : Failure(outer.error());
+    const auto read = outer ? outer->Read(0, outer->size()) : Failure(outer.error());
     ASSERT_FALSE(read);
     EXPECT_EQ(read.error().code, EINVAL);
     EXPECT_NE(read.error().message.find("ReadCache"), std::string::npos);
@@ -178,9 +181,9 @@ TEST(Reader, ToReadFromAReaderOfTheSameCacheIsEinval) {
   // By way of one that has another.
   const std::string thrice = MakeXz(twice, 64 * kKiB);
   const std::shared_ptr<const Reader> first = MustOpen(thrice, cache);
-  auto second = Reader::Open(first, "second", ReadCache::Create({.threads = 1}));
+  auto second = Reader::Open(first, "second", OneThread());
   ASSERT_TRUE(second);
-  const std::shared_ptr<const Reader> between = *std::move(second);
+  const auto between = std::make_shared<const Reader>(*std::move(second));
   const auto third = Reader::Open(between, "third", cache);
   EXPECT_EQ(third ? 0 : third.error().code, EINVAL);
   EXPECT_EQ(Text(*inner, 0, 5), Text(*between, 0, 5)) << "nothing is held for ever";
@@ -201,9 +204,9 @@ TEST(Reader, ADecoderMayTakeMoreThanTheCache) {
 
 TEST(Reader, WhatExceedsTheMemoryLimitIsEfbig) {
   const auto code_of = [](const std::string& stored, uint64_t limit) {
-    const auto cache = ReadCache::Create({.memory_limit_bytes = limit});
+    const ReadCache cache = ReadCache::Create({.memory_limit_bytes = limit}).value();
     const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.xz", cache);
-    const auto read = reader ? (*reader)->ReadAt(0, 100) : Failure(reader.error());
+    const auto read = reader ? reader->Read(0, 100) : Failure(reader.error());
     if (!read) {
       EXPECT_NE(read.error().message.find("limit"), std::string::npos) << read.error().message;
       return read.error().code;
@@ -221,9 +224,39 @@ TEST(Reader, WhatExceedsTheMemoryLimitIsEfbig) {
   EXPECT_EQ(code_of(alone, 1000 * kKiB), 0);
 }
 
+TEST(Reader, AMovedReaderReads) {
+  Reader first = *Reader::Open(std::make_shared<MemFile>(MakeXz("first", 10)), "first");
+  Reader second = *Reader::Open(std::make_shared<MemFile>(MakeXz("second", 10)), "second");
+  second = std::move(first);
+  EXPECT_EQ(Text(second, 0, 10), "first");
+}
+
+TEST(Reader, ErrorsSayOfWhatKindTheyAre) {
+  const auto no_file = Reader::Open("/none.xz");
+  EXPECT_EQ(no_file.error().kind, ErrorKind::kSystem);
+  const auto text = Reader::Open(std::make_shared<MemFile>("this is a text"), "a.txt");
+  EXPECT_EQ(text.error().kind, ErrorKind::kDamaged);
+  const auto index = Reader::Open(std::make_shared<MemFile>(MakeXz(kPlain, 100)), "a.xz",
+                                  ReadCacheOptions{.memory_limit_bytes = 300 * kKiB});
+  EXPECT_EQ(index.error().kind, ErrorKind::kOverLimit);
+}
+
+TEST(Reader, TheIndexOfAnyFormatIsRead) {
+  for (const auto& [stored, format] : {std::pair(MakeXz("text", 10), Format::kXz),
+                                       std::pair(MakeLzmaAlone("text", true), Format::kLzmaAlone),
+                                       std::pair(MakeLzipMember("text"), Format::kLzip)}) {
+    const auto index = BlockIndex::Read(MemFile(stored));
+    ASSERT_TRUE(index);
+    EXPECT_EQ(index->format(), format);
+    EXPECT_EQ(index->plain_size(), 4U);
+  }
+  EXPECT_EQ(BlockIndex::Read(MemFile("text")).error().kind, ErrorKind::kDamaged);
+  EXPECT_EQ(BlockIndex::Read(MemFile("text"), Format::kRaw).error().kind, ErrorKind::kInvalid);
+}
+
 TEST(Reader, GiantBlocksReadInSlices) {
   const std::string plain = SomeText(5000 * kKiB);
-  const auto cache = ReadCache::Create({.whole_block_bytes = 1 << 20});
+  const ReadCache cache = ReadCache::Create({.whole_block_bytes = 1 << 20}).value();
   const auto reader = MustOpen(MakeXz(plain, plain.size()), cache);
   EXPECT_EQ(Text(*reader, 3000 * kKiB, 2000 * kKiB), plain.substr(3000 * kKiB, 2000 * kKiB));
   EXPECT_EQ(Text(*reader, 10, 3000 * kKiB), plain.substr(10, 3000 * kKiB));

@@ -12,12 +12,14 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "support/temp_dir.h"
 #include "support/xz_builder.h"
-#include "xzfs/bytes.h"
-#include "xzfs/file.h"
+#include "xzfs/byte_string.h"
+#include "xzfs/files.h"
+#include "xzfs/output_stream.h"
 #include "xzfs/reader.h"
 
 namespace xzfs {
@@ -53,7 +55,7 @@ class WriterTest : public testing::Test {
     const Status closed = writer->Close();
     ASSERT_TRUE(closed) << closed.error().message;
   }
-  static BlockIndex IndexOf(const std::string& path) { return (*Reader::Open(path))->index(); }
+  static BlockIndex IndexOf(const std::string& path) { return Reader::Open(path)->index(); }
 
   TempDir dir_;
 };
@@ -88,7 +90,7 @@ TEST_F(WriterTest, EndBlockBeginsABlock) {
   const BlockIndex index = IndexOf(path);
   ASSERT_EQ(index.block_count(), 2U);
   EXPECT_EQ(index.Block(1).plain_offset, 5U);
-  EXPECT_EQ(index.Block(1).check, 10);
+  EXPECT_EQ(index.Block(1).check, Check::kSha256);
   EXPECT_EQ(Xz(path), "firstsecond");
 }
 
@@ -152,11 +154,11 @@ TEST_F(WriterTest, AppendingKeepsTheCheckUnlessOneIsNamed) {
   const std::string path = dir_ / "a.xz";
   dir_.Write("a.xz", MakeXz(kPlain, 100 * kKiB, kCheckSha256));
   Append(path, "1", kSmallBlocks);
-  EXPECT_EQ(IndexOf(path).Checks(), std::vector<uint8_t>{kCheckSha256});
+  EXPECT_EQ(IndexOf(path).Checks(), std::vector<Check>{kCheckSha256});
   WriterOptions crc32 = kSmallBlocks;
   crc32.check = Check::kCrc32;
   Append(path, "2", crc32);
-  EXPECT_EQ(IndexOf(path).Checks(), std::vector<uint8_t>{kCheckCrc32});
+  EXPECT_EQ(IndexOf(path).Checks(), std::vector<Check>{kCheckCrc32});
   EXPECT_EQ(Xz(path), kPlain + "12");
 }
 
@@ -240,6 +242,111 @@ TEST_F(WriterTest, WhoReplacesAFileThatIsAppendedToWins) {
   ASSERT_TRUE(WriteFile(path, BytesOf("other")));
   EXPECT_EQ(writer->Close().error().code, ESTALE);
   EXPECT_EQ(Xz(path), "other");
+}
+
+TEST_F(WriterTest, ASinkGetsTheSameFile) {
+  ASSERT_TRUE(WriteFile(dir_ / "a.xz", kPlain, kSmallBlocks));
+  std::string stored;
+  auto writer = Writer::Create(
+      [&stored](std::span<const std::byte> bytes) -> Status {
+        stored += TextOf(bytes);
+        return {};
+      },
+      kSmallBlocks);
+  ASSERT_TRUE(writer);
+  ASSERT_TRUE(writer->Write(kPlain));
+  ASSERT_TRUE(writer->Close());
+  EXPECT_TRUE(stored == Plain(dir_ / "a.xz"));
+}
+
+TEST_F(WriterTest, AFailureOfASinkStays) {
+  size_t room = 1000;
+  const Sink sink = [&room](std::span<const std::byte> bytes) -> Status {
+    if (bytes.size() > room) {
+      return Failure(Error{ErrorKind::kSystem, ENOSPC, "full"});
+    }
+    room -= bytes.size();
+    return {};
+  };
+  auto writer = Writer::Create(sink, kSmallBlocks);
+  ASSERT_TRUE(writer);
+  const Status written = writer->Write(kPlain);
+  EXPECT_EQ((written ? writer->Close() : written).error().code, ENOSPC);
+  EXPECT_EQ(writer->Write("more").error().code, ENOSPC);
+}
+
+TEST_F(WriterTest, AnOutputStreamWritesAFile) {
+  const std::string path = dir_ / "a.xz";
+  {
+    OutputStream lines(*Writer::Create(path, kSmallBlocks));
+    for (int i = 0; i < 100000; ++i) {
+      lines << "line " << i << "\n";
+    }
+    lines.flush();
+    EXPECT_FALSE(fs::exists(path));
+    ASSERT_TRUE(lines.Close());
+    EXPECT_FALSE(lines.error());
+  }
+  const std::string plain = Xz(path);
+  EXPECT_EQ(plain.size(), 1088890U);
+  EXPECT_TRUE(plain.ends_with("line 99999\n"));
+}
+
+TEST_F(WriterTest, AnOutputStreamWithoutCloseMakesNothing) {
+  { OutputStream(*Writer::Create(dir_ / "a.xz")) << "text"; }
+  EXPECT_EQ(Count(), 0U);
+}
+
+TEST_F(WriterTest, AnOutputStreamThatCannotWriteIsBadAndSaysWhy) {
+  OutputStream stream(*Writer::Create(
+      [left = 3](std::span<const std::byte>) mutable -> Status {
+        return left-- > 0 ? Status() : Failure(Error{ErrorKind::kSystem, ENOSPC, "full"});
+      },
+      kSmallBlocks));
+  stream << SomeNoise(1 << 20) << std::flush;
+  const Status closed = stream.Close();
+  ASSERT_FALSE(closed);
+  EXPECT_EQ(closed.error().code, ENOSPC);
+  EXPECT_TRUE(stream.bad());
+  ASSERT_TRUE(stream.error());
+  EXPECT_EQ(stream.error()->code, ENOSPC);
+}
+
+TEST_F(WriterTest, ProgressCountsPlainBytesAndCanEndACall) {
+  dir_.Write("plain", kPlain);
+  uint64_t told = 0;
+  const Progress all = [&told](uint64_t done_bytes, uint64_t total_bytes) {
+    told = done_bytes;
+    EXPECT_LE(done_bytes, total_bytes);
+    return true;
+  };
+  const Progress none = [](uint64_t, uint64_t) { return false; };
+  ASSERT_TRUE(CompressFile(dir_ / "plain", dir_ / "a.xz", kSmallBlocks, all));
+  EXPECT_EQ(std::exchange(told, 0), kPlain.size());
+  ASSERT_TRUE(DecompressFile(dir_ / "a.xz", dir_ / "again", {}, all));
+  EXPECT_EQ(std::exchange(told, 0), kPlain.size());
+  EXPECT_EQ(TextOf(ReadFile(dir_ / "a.xz", {}, all).value()), kPlain);
+  EXPECT_EQ(told, kPlain.size());
+  EXPECT_EQ(Count(), 3U);
+  const std::string before = Plain(dir_ / "a.xz");
+  EXPECT_EQ(CompressFile(dir_ / "again", dir_ / "a.xz", {}, none).error().kind,
+            ErrorKind::kCancelled);
+  EXPECT_EQ(DecompressFile(dir_ / "a.xz", dir_ / "new", {}, none).error().code, ECANCELED);
+  EXPECT_EQ(ReadFile(dir_ / "a.xz", {}, none).error().kind, ErrorKind::kCancelled);
+  EXPECT_TRUE(Plain(dir_ / "a.xz") == before);
+  EXPECT_EQ(Count(), 3U);
+}
+
+TEST_F(WriterTest, LimitsHoldForWholeFiles) {
+  ASSERT_TRUE(WriteFile(dir_ / "a.xz", kPlain, kSmallBlocks));
+  const ReadFileOptions few{.most_plain_bytes = kPlain.size() - 1};
+  const ReadFileOptions little{.cache = {.memory_limit_bytes = kKiB}};
+  for (const ReadFileOptions& options : {few, little}) {
+    EXPECT_EQ(ReadFile(dir_ / "a.xz", options).error().kind, ErrorKind::kOverLimit);
+    EXPECT_EQ(DecompressFile(dir_ / "a.xz", dir_ / "plain", options).error().code, EFBIG);
+  }
+  EXPECT_EQ(Count(), 1U);
+  EXPECT_TRUE(ReadFile(dir_ / "a.xz", {.most_plain_bytes = kPlain.size()}));
 }
 
 TEST_F(WriterTest, OptionsThatDoNotExistAreEinval) {

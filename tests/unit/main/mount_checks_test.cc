@@ -218,10 +218,12 @@ TEST_F(CheckFuseTest, AllowOtherIsJudgedBeforeTheDevice) {
 }
 
 TEST(ExplainMountError, KeepsTheReasonAndNamesTheMountpoint) {
-  const Refusal refusal = ExplainMountError({EBUSY, "mount: busy"}, "/m");
+  const Refusal refusal = ExplainMountError({ErrorKind::kSystem, EBUSY, "mount: busy"}, "/m");
   EXPECT_EQ(refusal.code, ExitCode::kMountFailed);
   EXPECT_EQ(refusal.message, "/m: the mount failed: mount: busy");
-  EXPECT_GT(ExplainMountError({EPERM, "mount: Operation not permitted"}, "/m").message.size(), 60u);
+  EXPECT_GT(ExplainMountError({ErrorKind::kSystem, EPERM, "mount: Operation not permitted"}, "/m")
+                .message.size(),
+            60u);
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ TEST(ApplyOption, SetsHowThingsAreCompressed) {
   EXPECT_EQ(options.preset, 9u);
   EXPECT_TRUE(options.extreme);
   EXPECT_EQ(options.block_size_bytes, uint64_t{64} << 10);
-  EXPECT_EQ(options.check, 10);
+  EXPECT_EQ(options.check, Check::kSha256);
   EXPECT_EQ(options.settle_s, 0.5);
   EXPECT_TRUE(options.sync_close);
   EXPECT_EQ(options.excludes, (std::vector<std::string>{"*.db", "tmp/*"}));

@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/fail.h"
 #include "xz/stream_builder.h"
 
 namespace xzfs {

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "xzfs/bytes.h"
+#include "xzfs/byte_string.h"
 
 namespace xzfs {
 namespace {

@@ -122,7 +122,7 @@ TEST(OverlayLogTest, AHeaderThatIsDamagedIsNotTakenForOneThatWasNeverWritten) {
         std::string(5000, '\0'), header.substr(0, 30) + std::string(30, '\0')}) {
     const auto parsed = Parse(absent);
     ASSERT_FALSE(parsed);
-    EXPECT_FALSE(parsed.error().of_the_source) << absent.size();
+    EXPECT_EQ(parsed.error().kind, ErrorKind::kDamaged) << absent.size();
   }
   const std::string log = LogOf(OneOfEach());
   for (size_t at = 0; at < header.size(); ++at) {
@@ -131,7 +131,7 @@ TEST(OverlayLogTest, AHeaderThatIsDamagedIsNotTakenForOneThatWasNeverWritten) {
     const auto parsed = Parse(damaged);
     ASSERT_FALSE(parsed);
     EXPECT_EQ(parsed.error().code, EIO);
-    EXPECT_TRUE(parsed.error().of_the_source) << at;
+    EXPECT_EQ(parsed.error().kind, ErrorKind::kSystem) << at;
   }
 }
 
@@ -148,7 +148,7 @@ TEST(OverlayLogTest, ARecordOfALaterVersionIsRefused) {
   const auto parsed = Parse(log);
   ASSERT_FALSE(parsed);
   EXPECT_EQ(parsed.error().code, EOPNOTSUPP);
-  EXPECT_TRUE(parsed.error().of_the_source) << "a later version can still use it";
+  EXPECT_EQ(parsed.error().kind, ErrorKind::kSystem) << "a later version can still use it";
 }
 
 TEST(OverlayLogTest, NumbersThatDoNotAddUpEndTheLog) {

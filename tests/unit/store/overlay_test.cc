@@ -195,7 +195,7 @@ TEST_F(OverlayTest, RemovingTakesTheLogFirst) {
   EXPECT_FALSE(std::filesystem::exists(dir_ / "1.log"));
   const auto loaded = Overlay::Load(Os::Real(), dir_.fd(), "1", "boot");
   ASSERT_FALSE(loaded);
-  EXPECT_FALSE(loaded.error().of_the_source);
+  EXPECT_EQ(loaded.error().kind, ErrorKind::kDamaged);
 }
 
 TEST_F(OverlayTest, ATornLogIsTheStateBeforeOrAfter) {

@@ -34,10 +34,10 @@ class XzPlanTest : public testing::Test {
  protected:
   // Four Blocks: of 10, 10, 10 and 5 bytes.
   const MemFile file_{XzBuilder().AddStream(std::string(35, 'p'), 10).bytes()};
-  const BlockIndex base_ = *BlockIndex::Read(file_, Format::kXz, {.memory_bytes = 1 << 20});
+  const BlockIndex base_ = *BlockIndex::Read(file_, Format::kXz, {.memory_limit_bytes = 1 << 20});
 
   XzPlan Plan(uint64_t size, uint64_t changed_begin, uint64_t changed_end,
-              uint8_t check = kCheckCrc64) {
+              Check check = kCheckCrc64) {
     return XzPlan(size, 8, check, base_, [=](uint64_t begin, uint64_t end) {
       return end <= changed_begin || begin >= changed_end;
     });

@@ -82,7 +82,7 @@ TEST(BlockDecoderTest, ASmallBlockIsReadAtOnce) {
 }
 
 TEST(BlockDecoderTest, ACheckThatIsWrongShowsInTheStepThatEndsTheBlock) {
-  for (const uint8_t check : {kCheckCrc32, kCheckCrc64, kCheckSha256}) {
+  for (const Check check : {kCheckCrc32, kCheckCrc64, kCheckSha256}) {
     XzBuilder builder;
     builder.AddStream(SomeText(2000), 1000, check);
     std::string bytes = builder.bytes();
@@ -103,9 +103,9 @@ TEST(BlockDecoderTest, ACheckThatIsWrongShowsInTheStepThatEndsTheBlock) {
 TEST(BlockDecoderTest, AnUnsupportedCheckIsDecodedButNotVerified) {
   const std::string plain = SomeText(3000);
   XzBuilder builder;
-  builder.AddStream(plain, 1000, 5);
+  builder.AddStream(plain, 1000, Check{5});
   const Stored stored(builder.bytes());
-  EXPECT_EQ(stored.index.Block(0).check, 5);
+  EXPECT_EQ(stored.index.Block(0).check, Check{5});
   const Result<std::string> decoded = DecodeAll(stored.file, stored.index);
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(*decoded, plain);

@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kKiB = 1024;
 constexpr size_t kMiB = 1024 * kKiB;
-constexpr uint8_t kChecks[] = {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256};
+constexpr Check kChecks[] = {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256};
 
 std::span<const std::byte> Bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
 
@@ -38,7 +38,7 @@ EncodedBlock Encode(const EncodeOptions& options, std::string_view plain) {
 // A file of one Stream.
 class FileOfBlocks {
  public:
-  explicit FileOfBlocks(uint8_t check) : stream_(check), bytes_(Text(stream_.Header())) {}
+  explicit FileOfBlocks(Check check) : stream_(check), bytes_(Text(stream_.Header())) {}
 
   void Add(const EncodedBlock& block) {
     EXPECT_EQ(block.bytes.size() % 4, 0u);
@@ -139,7 +139,7 @@ std::string SomeMixture(size_t size) {
 TEST(BlockEncoderTest, WhatItWritesIsAnXzFileForEveryCheckPresetAndSize) {
   const std::string plain = SomeMixture(3 * kMiB);
   std::vector<EncodeOptions> all;
-  for (const uint8_t check : kChecks) {
+  for (const Check check : kChecks) {
     all.push_back({.preset = 0, .check = check});
   }
   all.push_back({.preset = 1});
@@ -149,7 +149,7 @@ TEST(BlockEncoderTest, WhatItWritesIsAnXzFileForEveryCheckPresetAndSize) {
     BlockEncoder encoder(options);
     for (const size_t size : {size_t{1}, size_t{4095}, 4 * kKiB, 64 * kKiB + 1, kMiB, 3 * kMiB}) {
       SCOPED_TRACE(testing::Message() << "preset " << options.preset << ", check "
-                                      << int{options.check} << ", size " << size);
+                                      << static_cast<int>(options.check) << ", size " << size);
       const std::string_view part = std::string_view(plain).substr(plain.size() - size);
       const Result<EncodedBlock> block = encoder.Encode(Bytes(part));
       ASSERT_TRUE(block) << block.error().message;
@@ -162,7 +162,7 @@ TEST(BlockEncoderTest, WhatItWritesIsAnXzFileForEveryCheckPresetAndSize) {
 }
 
 TEST(BlockEncoderTest, StoredBlocksAreValidForEveryCheck) {
-  for (const uint8_t check : kChecks) {
+  for (const Check check : kChecks) {
     for (const size_t size : {size_t{1}, size_t{4095}, 4 * kKiB, 64 * kKiB, 64 * kKiB + 1, kMiB}) {
       const std::string plain = SomeNoise(size);
       const EncodedBlock block = Encode({.check = check}, plain);
@@ -177,7 +177,7 @@ TEST(BlockEncoderTest, StoredBlocksAreValidForEveryCheck) {
 
 TEST(BlockEncoderTest, ManyBlocksWithAPartialLastAreOneFile) {
   const std::string plain = SomeText(300 * kKiB) + SomeNoise(150 * kKiB) + SomeText(77);
-  for (const uint8_t check : kChecks) {
+  for (const Check check : kChecks) {
     for (const size_t block_bytes : {size_t{4096}, 50 * kKiB, kMiB}) {
       ExpectIsAFileOf(EncodeFile({.preset = 1, .check = check}, plain, block_bytes), plain);
     }
@@ -185,7 +185,7 @@ TEST(BlockEncoderTest, ManyBlocksWithAPartialLastAreOneFile) {
 }
 
 TEST(BlockEncoderTest, ABlockFitsIntoEveryStreamWithItsCheck) {
-  for (const uint8_t check : kChecks) {
+  for (const Check check : kChecks) {
     const std::string first = SomeText(70000, 1);
     const std::string second = SomeNoise(5000, 2);
     const std::string third = SomeText(300, 3);
@@ -297,7 +297,8 @@ TEST(BlockEncoderTest, CancellingStopsABlockThatIsBeingEncoded) {
 
 TEST(BlockEncoderTest, OptionsThatLiblzmaDoesNotHaveAreRefused) {
   for (const EncodeOptions& options :
-       {EncodeOptions{.preset = 10}, EncodeOptions{.check = 5}, EncodeOptions{.check = 16}}) {
+       {EncodeOptions{.preset = 10}, EncodeOptions{.check = Check{5}},
+        EncodeOptions{.check = Check{16}}}) {
     const Result<EncodedBlock> encoded = BlockEncoder(options).Encode(Bytes("abc"));
     ASSERT_FALSE(encoded);
     EXPECT_EQ(encoded.error().code, EINVAL);

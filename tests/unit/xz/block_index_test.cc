@@ -50,7 +50,7 @@ TEST(BlockIndexTest, DescribesBlocksOfManyStreams) {
   EXPECT_EQ(index->largest_block(), 1000u);
   ASSERT_EQ(index->block_count(), 5u);
   const uint64_t sizes[] = {1000, 1000, 500, 500, 200};
-  const uint8_t checks[] = {kCheckCrc32, kCheckCrc32, kCheckCrc32, kCheckSha256, kCheckSha256};
+  const Check checks[] = {kCheckCrc32, kCheckCrc32, kCheckCrc32, kCheckSha256, kCheckSha256};
   uint64_t plain_offset = 0;
   for (uint64_t i = 0; i < 5; ++i) {
     const BlockInfo block = index->Block(i);
@@ -278,12 +278,12 @@ TEST(BlockIndexLimitTest, TooManyBlocksForTheMemoryLimitAreRefusedBeforeTheyAreK
   const MemFile file(OnlyAnIndex(100000, 800000));
   for (const uint64_t limit : {uint64_t{0}, uint64_t{1} << 14, uint64_t{1} << 20, uint64_t{2} << 20,
                                uint64_t{3} << 20, uint64_t{39} * 100000}) {
-    EXPECT_TRUE(FailsWith(BlockIndex::Read(file, Format::kXz, {.memory_bytes = limit}), EFBIG,
+    EXPECT_TRUE(FailsWith(BlockIndex::Read(file, Format::kXz, {.memory_limit_bytes = limit}), EFBIG,
                           "raise the limit"))
         << limit;
   }
   const Result<BlockIndex> index =
-      BlockIndex::Read(file, Format::kXz, {.memory_bytes = 45 * 100000});
+      BlockIndex::Read(file, Format::kXz, {.memory_limit_bytes = 45 * 100000});
   ASSERT_TRUE(index) << index.error().message;
   EXPECT_LE(index->memory_bytes(), 24 * 100000 + 200);
 }
@@ -294,9 +294,10 @@ TEST(BlockIndexLimitTest, BlocksOfManyStreamsCountTogether) {
     builder.BeginStream().AddBlock("x").EndStream();
   }
   const MemFile file(builder.bytes());
-  EXPECT_TRUE(FailsWith(BlockIndex::Read(file, Format::kXz, {.memory_bytes = 50000}), EFBIG,
+  EXPECT_TRUE(FailsWith(BlockIndex::Read(file, Format::kXz, {.memory_limit_bytes = 50000}), EFBIG,
                         "raise the limit"));
-  const Result<BlockIndex> index = BlockIndex::Read(file, Format::kXz, {.memory_bytes = 400000});
+  const Result<BlockIndex> index =
+      BlockIndex::Read(file, Format::kXz, {.memory_limit_bytes = 400000});
   ASSERT_TRUE(index) << index.error().message;
   EXPECT_EQ(index->block_count(), 3000u);
   EXPECT_LE(index->memory_bytes(), 27 * 3000u + 200) << "what it grew too far was given back";
@@ -307,7 +308,8 @@ TEST(BlockIndexLimitTest, ACountOfRecordsThatIsALieIsNotBelieved) {
   many.BeginStream().AddBlock("abc").EndStreamClaiming(uint64_t{1} << 40);
   for (const uint64_t limit : {uint64_t{1} << 20, UINT64_MAX}) {
     EXPECT_TRUE(FailsWith(
-        BlockIndex::Read(MemFile(many.bytes()), Format::kXz, {.memory_bytes = limit}), EIO, "fit"));
+        BlockIndex::Read(MemFile(many.bytes()), Format::kXz, {.memory_limit_bytes = limit}), EIO,
+        "fit"));
   }
   XzBuilder some;
   some.BeginStream().AddBlock("abc").EndStreamClaiming(1000);

@@ -6,6 +6,7 @@
 #include <cerrno>
 #include <string>
 
+#include "base/fail.h"
 #include "decode_util.h"
 #include "support/mem_file.h"
 #include "support/xz_builder.h"

@@ -16,7 +16,7 @@ namespace xzfs {
 inline constexpr uint64_t kTestMemoryLimit = uint64_t{256} << 20;
 
 inline Result<BlockIndex> ReadIndex(const RandomAccessFile& file, Format format = Format::kXz) {
-  return BlockIndex::Read(file, format, BlockIndex::Limits());
+  return BlockIndex::Read(file, format, BlockIndexOptions());
 }
 
 // A step of 1 byte, of a few, or of up to 64 KiB.

@@ -29,7 +29,7 @@ constexpr Layout kLayouts[] = {
     {"EmptyBlocks", 9000, 1, 0, false, true},  {"Everything", 6000, 3, 8, true, true},
 };
 
-constexpr uint8_t kChecks[] = {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256};
+constexpr Check kChecks[] = {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256};
 
 constexpr const char* kChains[] = {
     "lzma2:preset=0,dict=64KiB",
@@ -42,11 +42,11 @@ constexpr const char* kChains[] = {
 
 // Filter chains, and sizes in Block Headers or not, are gone through inside each test: a case of
 // its own for every combination would be slow to list and to start.
-using Case = std::tuple<Layout, uint8_t>;
+using Case = std::tuple<Layout, Check>;
 
 class EncoderMatrixTest : public testing::TestWithParam<Case> {};
 
-void AddOneStream(const Layout& layout, uint8_t check, const XzBuilder::Block& how,
+void AddOneStream(const Layout& layout, Check check, const XzBuilder::Block& how,
                   std::string_view plain, XzBuilder* builder) {
   if (layout.empty_streams) {
     builder->BeginStream(check).EndStream().AddPadding(layout.padding_bytes);
@@ -64,7 +64,7 @@ void AddOneStream(const Layout& layout, uint8_t check, const XzBuilder::Block& h
   builder->EndStream().AddPadding(layout.padding_bytes);
 }
 
-XzBuilder BuildFile(const Layout& layout, uint8_t check, const XzBuilder::Block& how) {
+XzBuilder BuildFile(const Layout& layout, Check check, const XzBuilder::Block& how) {
   XzBuilder builder;
   for (int stream = 0; stream < layout.stream_count; ++stream) {
     const auto seed = static_cast<uint32_t>(stream);
@@ -76,7 +76,7 @@ XzBuilder BuildFile(const Layout& layout, uint8_t check, const XzBuilder::Block&
   return builder;
 }
 
-void ExpectDecodesToItsPlain(const XzBuilder& builder, uint64_t stream_count, uint8_t check) {
+void ExpectDecodesToItsPlain(const XzBuilder& builder, uint64_t stream_count, Check check) {
   const std::string& plain = builder.plain();
   const MemFile file(builder.bytes());
   const Result<BlockIndex> index = ReadIndex(file);
@@ -127,7 +127,7 @@ TEST_P(EncoderMatrixTest, EveryByteIsFoundInTheBlockThatHoldsIt) {
 
 std::string CaseName(const testing::TestParamInfo<Case>& info) {
   const auto& [layout, check] = info.param;
-  return std::string(layout.name) + "Check" + std::to_string(check);
+  return std::string(layout.name) + "Check" + std::to_string(static_cast<unsigned>(check));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, EncoderMatrixTest,

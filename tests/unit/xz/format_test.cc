@@ -71,22 +71,22 @@ TEST(FormatTest, LzmaHeadersAreJudgedAsXzDoes) {
 }
 
 TEST(CheckTest, NamesAreThoseOfXz) {
-  EXPECT_EQ(CheckName(0), "None");
-  EXPECT_EQ(CheckName(1), "CRC32");
-  EXPECT_EQ(CheckName(4), "CRC64");
-  EXPECT_EQ(CheckName(5), "Unknown-5");
-  EXPECT_EQ(CheckName(10), "SHA-256");
-  EXPECT_EQ(CheckName(15), "Unknown-15");
+  EXPECT_EQ(CheckName(Check{0}), "None");
+  EXPECT_EQ(CheckName(Check{1}), "CRC32");
+  EXPECT_EQ(CheckName(Check{4}), "CRC64");
+  EXPECT_EQ(CheckName(Check{5}), "Unknown-5");
+  EXPECT_EQ(CheckName(Check{10}), "SHA-256");
+  EXPECT_EQ(CheckName(Check{15}), "Unknown-15");
 }
 
 TEST(CheckTest, ReservedChecksAreNotSupported) {
-  EXPECT_TRUE(CheckIsSupported(0));
-  EXPECT_TRUE(CheckIsSupported(1));
-  EXPECT_TRUE(CheckIsSupported(4));
-  EXPECT_TRUE(CheckIsSupported(10));
-  EXPECT_FALSE(CheckIsSupported(2));
-  EXPECT_FALSE(CheckIsSupported(15));
-  EXPECT_FALSE(CheckIsSupported(200));
+  EXPECT_TRUE(IsCheckSupported(Check{0}));
+  EXPECT_TRUE(IsCheckSupported(Check{1}));
+  EXPECT_TRUE(IsCheckSupported(Check{4}));
+  EXPECT_TRUE(IsCheckSupported(Check{10}));
+  EXPECT_FALSE(IsCheckSupported(Check{2}));
+  EXPECT_FALSE(IsCheckSupported(Check{15}));
+  EXPECT_FALSE(IsCheckSupported(Check{200}));
 }
 
 TEST(RequireLiblzmaTest, TakesWhatTheProgramRunsWith) { EXPECT_TRUE(RequireLiblzma()); }

@@ -100,7 +100,8 @@ TEST(LegacyMemoryTest, AHugeDictionaryInTheHeaderIsNotAllocated) {
   for (const std::string& bytes : files) {
     const Format format = bytes[0] == 'L' ? Format::kLzip : Format::kLzmaAlone;
     const MemFile file(bytes);
-    const Result<BlockIndex> index = BlockIndex::Read(file, format, {.memory_bytes = 300 * kKiB});
+    const Result<BlockIndex> index =
+        BlockIndex::Read(file, format, {.memory_limit_bytes = 300 * kKiB});
     ASSERT_TRUE(index) << index.error().message;
     EXPECT_LT(BlockDecoderMemory(file, *index, index->Block(0)).value(), 200 * kKiB);
     EXPECT_EQ(DecodeAll(file, *index).value(), plain);
@@ -113,11 +114,12 @@ TEST(LegacyMemoryTest, LearningASizeSaysSoWhenItNeedsALargerDictionaryThanItMayH
   for (const Format format : {Format::kLzmaAlone, Format::kLzip}) {
     const MemFile file(format == Format::kLzip ? MakeLzipMember(half + half, 0)
                                                : MakeLzmaAlone(half + half, false));
-    const Result<BlockIndex> refused = BlockIndex::Read(file, format, {.memory_bytes = 230 * kKiB});
+    const Result<BlockIndex> refused =
+        BlockIndex::Read(file, format, {.memory_limit_bytes = 230 * kKiB});
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, EFBIG) << refused.error().message;
-    EXPECT_TRUE(BlockIndex::Read(file, format, {.memory_bytes = 400 * kKiB}));
-    EXPECT_EQ(BlockIndex::Read(file, format, {.memory_bytes = 100}).error().code, EFBIG);
+    EXPECT_TRUE(BlockIndex::Read(file, format, {.memory_limit_bytes = 400 * kKiB}));
+    EXPECT_EQ(BlockIndex::Read(file, format, {.memory_limit_bytes = 100}).error().code, EFBIG);
   }
 }
 

@@ -45,7 +45,7 @@ struct Stored {
   BlockIndex index;
 };
 
-class RestartPointTest : public testing::TestWithParam<std::tuple<const char*, uint8_t>> {};
+class RestartPointTest : public testing::TestWithParam<std::tuple<const char*, Check>> {};
 
 // Points at random positions, the start and the end among them, put back in random order, with
 // random steps from each, and with the memory freed in between.

@@ -20,7 +20,7 @@ std::string Text(std::span<const std::byte> bytes) {
 std::span<const std::byte> Bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 TEST(StreamBuilderTest, MakesTheFrameThatLiblzmaMakes) {
-  for (const uint8_t check : {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256}) {
+  for (const Check check : {kCheckNone, kCheckCrc32, kCheckCrc64, kCheckSha256}) {
     const std::string file = MakeXz(SomeText(50000) + SomeNoise(3000), 2000, check);
     const BlockIndex index = ReadIndex(MemFile(file)).value();
     StreamBuilder stream(check);

@@ -1,5 +1,9 @@
-// Byte strings.
+// Byte strings, and texts as byte strings.
 #pragma once
+
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
 
 #include <cstddef>
 #include <span>
@@ -8,9 +12,10 @@
 
 namespace xzfs {
 
+// Bytes that the caller owns.
 using Bytes = std::vector<std::byte>;
 
-// The bytes of a text, as what all calls take. They stay the text's.
+// The bytes of a text. They stay the text's.
 inline std::span<const std::byte> BytesOf(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }

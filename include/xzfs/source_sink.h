@@ -1,0 +1,34 @@
+// Where bytes come from and where they go, one after another.
+#pragma once
+
+#if __cplusplus < 202002L
+#error "xzfs needs C++20: compile with -std=c++20 or later"
+#endif
+
+#include <cstddef>
+#include <functional>
+#include <istream>
+#include <ostream>
+#include <span>
+
+#include "xzfs/export.h"
+#include "xzfs/result.h"
+
+namespace xzfs {
+
+// Puts the next bytes into the buffer, and returns how many: as many as there are now, up to all of
+// it; 0 only at the end. Called by one thread at a time.
+using Source = std::function<Result<size_t>(std::span<std::byte>)>;
+
+// Takes all the bytes, or says why it can't. Called by one thread at a time.
+using Sink = std::function<Status(std::span<const std::byte>)>;
+
+// A file, pipe or socket that stays the caller's, and open as long as this is used. Block: on I/O.
+XZFS_EXPORT Source DescriptorSource(int descriptor);
+XZFS_EXPORT Sink DescriptorSink(int descriptor);
+
+// A stream that outlives this. An error of it is EIO of the kind kSystem: streams don't say why.
+XZFS_EXPORT Source StreamSource(std::istream& stream);
+XZFS_EXPORT Sink StreamSink(std::ostream& stream);
+
+}  // namespace xzfs

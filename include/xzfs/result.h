@@ -76,21 +76,20 @@ class [[nodiscard]] Result {
   using error_type = E;
 
   Result() requires std::is_default_constructible_v<T> : state_(std::in_place_index<0>) {}
+  // NOLINTBEGIN(google-explicit-constructor): functions return values, errors and other results.
   // From whatever makes a T.
   template <class U = T>
   requires(!std::is_same_v<std::remove_cvref_t<U>, Result> && std::is_convertible_v<U&&, T>)
-      Result(U&& value)  // NOLINT(google-explicit-constructor): functions return values
+      Result(U&& value)
       : state_(std::in_place_index<0>, std::forward<U>(value)) {}
-  Result(Failure<E> failure)  // NOLINT(google-explicit-constructor): functions return errors
-      : state_(std::in_place_index<1>, std::move(failure).error()) {}
+  Result(Failure<E> failure) : state_(std::in_place_index<1>, std::move(failure).error()) {}
   // From a result whose value makes a T.
   template <class U>
   requires(!std::is_same_v<U, T> && std::is_convertible_v<U&&, T> &&
-           !std::is_convertible_v<Result<U, E>&&, T>)
-      Result(
-          Result<U, E>&& other)  // NOLINT(google-explicit-constructor): functions pass results on
+           !std::is_convertible_v<Result<U, E>&&, T>) Result(Result<U, E>&& other)
       : state_(other ? State(std::in_place_index<0>, *std::move(other))
                      : State(std::in_place_index<1>, std::move(other.error()))) {}
+  // NOLINTEND(google-explicit-constructor)
 
   bool has_value() const { return state_.index() == 0; }
   explicit operator bool() const { return has_value(); }

@@ -98,9 +98,9 @@ Status BaseOverwrite::Fill() {
                                   base_->new_name, path, overlay_->base().birth_ns}});
   bool begun = false;
   // Steps 8 and 9.
-  const Status filled = intent ? OverwriteFile(work_.os(), base_->new_content->descriptor.get(),
-                                               file_.get(), work_.path(), begun)
-                               : Status(Failure(intent.error()));
+  Status filled = intent ? OverwriteFile(work_.os(), base_->new_content->descriptor.get(),
+                                         file_.get(), work_.path(), begun)
+                         : Status(Failure(intent.error()));
   if (!filled && (begun || !base_->intent.empty())) {
     OverwrittenBase half_done = *base_;
     half_done.intent = *intent;

@@ -145,7 +145,7 @@ class ReblockCommand : public Command {
     encoding_.Declare(arguments);
     arguments.Flag("-f,--force", force_, "also files whose Blocks are small enough");
     rules_.Declare(arguments);
-    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
+    arguments.Flag("-v,--verbose", verbose_, "print a line for each file");
     Progress::Declare(arguments, progress_);
     arguments.Operands("FILE", paths_, ".xz files, and directories with all in them");
   }

@@ -18,7 +18,7 @@ class UnpackCommand : public Command {
     arguments.Flag("-k,--keep", keep_, "keep the compressed files, too");
     DeclareThreads(arguments, threads_);
     rules_.Declare(arguments);
-    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
+    arguments.Flag("-v,--verbose", verbose_, "print a line for each file");
     Progress::Declare(arguments, progress_);
     arguments.Operands("PATH", paths_, "compressed files, and directories with all in them");
   }

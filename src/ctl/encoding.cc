@@ -28,8 +28,8 @@ constexpr std::pair<const char*, uint8_t> kChecks[] = {
 }  // namespace
 
 void EncodingOptions::Declare(Arguments& arguments) {
-  arguments.Preset(preset, "preset, as xz's (default: 6)");
-  arguments.Flag("-e,--extreme", extreme, "try harder: slower, mostly not by much smaller");
+  arguments.Preset(preset, "xz's preset (default: 6)");
+  arguments.Flag("-e,--extreme", extreme, "slower; usually only slightly smaller");
   arguments.Choice("-C,--check", check, {"none", "crc32", "crc64", "sha256"},
                    "integrity check (default: crc64)");
   arguments.Size("--block-size", block_bytes,
@@ -59,7 +59,7 @@ EncodeOptions EncodingOptions::encode() const {
 
 void DeclareThreads(Arguments& arguments, unsigned& threads) {
   arguments.Number("-T,--threads", threads, 0, kMostThreads,
-                   "threads (default, and 0: the processors)");
+                   "threads (default, and 0: one per usable processor)");
 }
 
 Result<double> EstimateRatio(const RandomAccessFile& plain, EncodePool& encoders,

@@ -1,8 +1,8 @@
 # The Debian packages, by `cpack --preset release`: xzfs, and the library as libxzfs0 and libxzfs-dev.
-# They depend on what their files are linked with where they are built, so there is one set for each
-# release of Debian; the version says for which.
+# They depend on the libraries of the system that builds them, so there is one set for each release of
+# Debian; the version names the release.
 set(CPACK_GENERATOR DEB)
-# Who builds a package maintains it: the variables of Debian's own tools say who that is.
+# The person who builds a package maintains it; the variables of Debian's own tools name that person.
 set(CPACK_PACKAGE_CONTACT "The xzfs authors <xzfs@localhost>")
 if(DEFINED ENV{DEBEMAIL})
   set(CPACK_PACKAGE_CONTACT "$ENV{DEBFULLNAME} <$ENV{DEBEMAIL}>")
@@ -27,7 +27,7 @@ set(CPACK_DEBIAN_PACKAGE_RELEASE ${release})
 
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME xzfs)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION utils)
-# fuse3 has fusermount3, with which ordinary users mount, and fuse.conf.
+# fuse3 has fuse.conf, and fusermount3, which ordinary users need to mount.
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_DEPENDS "fuse3")
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SUGGESTS "attr, xz-utils")
 set(CPACK_COMPONENT_RUNTIME_DESCRIPTION "mount a directory of .xz files as the plain files in them
@@ -55,7 +55,7 @@ set(CPACK_COMPONENT_DEVELOPMENT_DESCRIPTION "read .xz files at any offset, and w
 Headers, the static library, and what CMake and pkg-config ask for, to
 build programs with libxzfs.")
 
-# What policy asks of every package: these are the package's, and not part of an installation by hand.
+# Files that Debian's policy requires in every package; an installation by hand does not have them.
 string(TIMESTAMP XZFS_BUILD_DATE "%a, %d %b %Y %H:%M:%S +0000" UTC)
 configure_file(packaging/deb/copyright.in packaging/deb/copyright @ONLY)
 configure_file(packaging/deb/changelog.in packaging/deb/changelog @ONLY)

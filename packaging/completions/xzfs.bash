@@ -1,4 +1,4 @@
-# bash completion for xzfs. The options are those of `xzfs -h`.
+# bash completion for xzfs. It takes the options from `xzfs -h`.
 
 _xzfs_values() {
   case $1 in

@@ -1,4 +1,4 @@
-# bash completion for xzfsctl. Commands and options are those of its help.
+# bash completion for xzfsctl. It takes commands and options from the help.
 
 # The words that help lists for options, one option a line: "-v,--verbose", "--check NAME".
 _xzfsctl_help() {
@@ -6,7 +6,7 @@ _xzfsctl_help() {
     s/^  \(-.*\)$/\1/p'
 }
 
-# The values of an option, where help names them: "--progress auto|always|never".
+# The values of an option, if help names them: "--progress auto|always|never".
 _xzfsctl_values() {
   local names value rest
   while read -r names value rest; do

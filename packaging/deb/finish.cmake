@@ -1,5 +1,5 @@
-# Run by cpack on each package's tree before it is packed: compresses the man pages, adds the
-# changelog and the copyright.
+# cpack runs this on each package's tree before it packs the tree: it compresses the man pages, and adds
+# the changelog and the copyright.
 file(GLOB trees LIST_DIRECTORIES true ${CPACK_TEMPORARY_DIRECTORY}/*)
 foreach(tree IN LISTS trees)
   if(NOT IS_DIRECTORY ${tree}/usr)

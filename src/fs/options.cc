@@ -1,5 +1,5 @@
-// One table holds every option of ours: parsing, the help text and the names that a misspelt option
-// is compared with all come from it.
+// One table holds every option of xzfs. Parsing and the help text use it, and so does the search
+// for the name that a misspelt option may mean.
 #include "fs/options.h"
 
 #include <algorithm>
@@ -22,7 +22,7 @@ constexpr uint64_t kMaxDefaultRestartFileBytes = uint64_t{2} << 30;
 constexpr uint64_t kMaxDefaultWholeBlockBytes = uint64_t{32} << 20;
 // More than any machine of today has; a larger number is a slip, and each thread costs memory.
 constexpr unsigned kMaxThreads = 1024;
-// The kernel keeps the time in jiffies as a 64-bit number: ten years are safe, and for ever enough.
+// The kernel keeps the time in jiffies as a 64-bit number: ten years are safe, and always enough.
 constexpr double kMaxTimeoutSeconds = 10.0 * 365 * 86400;
 
 // Smaller Blocks cost more for their headers than they save; larger ones take more memory than a
@@ -89,7 +89,7 @@ Status SetCount(std::string_view name, std::string_view value, unsigned& count) 
   const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
   if (error != std::errc() || end != value.data() + value.size() || threads > kMaxThreads) {
     return Invalid(name, "=", value, " is not a number from 1 to ", std::to_string(kMaxThreads),
-                   " (or 0: one a processor)");
+                   " (or 0: one per processor)");
   }
   count = threads;
   return {};
@@ -266,7 +266,7 @@ Status RefuseRemount(std::string_view, Options&) {
 
 struct Key {
   std::string_view name;
-  std::string_view value;  // what its value is called in the help; empty: it takes none
+  std::string_view value;  // what the help calls its value; empty: it takes none
   Status (*apply)(std::string_view value, Options& options);
   std::string_view help;  // empty: not shown
 };
@@ -275,46 +275,46 @@ constexpr Key kKeys[] = {
     {"cache_size", "SIZE", SetCacheSize,
      "memory for decoded data and decoders together\n"
      "(default: a quarter of the memory, 32MiB to 4GiB)"},
-    {"threads", "N", SetThreads, "Blocks decoded at once (default: the processors)"},
+    {"threads", "N", SetThreads, "Blocks decoded at once (default: one per processor)"},
     {"whole_block_limit", "SIZE", SetWholeBlockLimit,
-     "decode and verify Blocks up to this size as a whole\n"
+     "Blocks up to this size are decoded whole and verified first\n"
      "(default: 32MiB or an eighth of cache_size)"},
     {"verify", "WHEN", SetVerify,
-     "block: a Block's Check is verified before its bytes are\n"
-     "returned (default); stream: after, so that reads wait less"},
+     "block: verify a Block's Check before returning its bytes\n"
+     "(default); stream: verify it afterwards, so reads wait less"},
     {"restart_file_size", "SIZE", SetRestartFileSize,
      "temporary file for random access in giant Blocks; 0: none\n"
      "(default: 2GiB or a quarter of the free space)"},
     {"attr_timeout", "SEC", SetAttrTimeout,
-     "how long the kernel may use attributes unasked (default: 1)"},
-    {"entry_timeout", "SEC", SetEntryTimeout,
-     "how long the kernel may use names unasked (default: 1)"},
-    {"allow_other", "", SetAllowOther, "let other users in, each with their own rights"},
+     "how long the kernel may cache attributes (default: 1)"},
+    {"entry_timeout", "SEC", SetEntryTimeout, "how long the kernel may cache names (default: 1)"},
+    {"allow_other", "", SetAllowOther, "let other users use the mount, each with their own rights"},
     {"ro", "", SetReadOnly, "read-only"},
     {"rw", "", SetReadWrite, ""},
     {"single_client", "", SetSingleClient,
-     "write to a source on FUSE or a network: nobody else does"},
+     "write to a source on FUSE or a network; you promise that\n"
+     "nobody else writes there"},
     {"compress", "WHEN", SetCompress,
-     "close: what is written, after it was closed (default);\n"
-     "cold: what nobody has used for cold_after; off: never"},
+     "close: files that were written, after the close (default);\n"
+     "cold: files that nobody has used for cold_after; off: never"},
     {"cold_after", "TIME", SetColdAfter, "30d (default), 12h, 90s, ...: see compress=cold"},
     {"preset", "N", SetPreset, "xz's preset, 0 to 9, with an e for extreme (default: 6)"},
     {"block_size", "SIZE", SetBlockSize, "plain bytes in a Block that is written (default: 1MiB)"},
     {"check", "NAME", SetCheck, "none, crc32, crc64 (default) or sha256"},
-    {"settle", "SEC", SetSettle, "compress what has been closed for so long (default: 1)"},
+    {"settle", "SEC", SetSettle, "compress a file this long after its close (default: 1)"},
     {"sync_close", "", SetSyncClose, "close waits until the file is compressed"},
     {"exclude", "GLOB", AddExclude, "files that stay plain; may be given several times"},
-    {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, empty ones)"},
+    {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, so only empty ones)"},
     {"compress_threads", "N", SetCompressThreads,
-     "Blocks encoded at once (default: the processors)"},
+     "Blocks encoded at once (default: one per processor)"},
     {"log_level", "LEVEL", SetLevelOfLog, "debug, info (default), warning or error"},
     {"acl", "", SetAcl, "POSIX ACLs (default); noacl turns them off"},
     {"noacl", "", SetNoAcl, ""},
     {"remount", "", RefuseRemount, ""},
 };
 
-// Mount flags: the word, the flag that it puts into Options::mount_flags and the one that it takes
-// out.
+// Mount flags: the word, the flag that it adds to Options::mount_flags and the flag that it
+// removes.
 struct Flag {
   std::string_view name;
   std::string_view adds;

@@ -1,6 +1,6 @@
-// getopt_long splits the line into letters and words; what stands after -o is fs/options' business.
-// Messages are ours: a wrong option is answered with one line, never with the help text, in which
-// the reason would drown.
+// getopt_long splits the line into letters and words; fs/options parses what follows -o.
+// This file writes the messages itself: a wrong option gets one line, never the help text, in which
+// nobody would see the reason.
 #include "main/command_line.h"
 
 #include <getopt.h>
@@ -30,15 +30,15 @@ bool IsMountHelper(std::string_view program) {
   return program.substr(slash == std::string_view::npos ? 0 : slash + 1).starts_with("mount.");
 }
 
-// Where letters and -o words are collected before they are applied: whether `-s` forgives unknown
-// options must be known first, and it may stand last.
+// Letters and -o words before they are applied: `-s` makes unknown options acceptable, and it may
+// come last.
 struct Collected {
   std::vector<std::string> words;
   std::vector<std::string> positionals;
   bool sloppy = false;
 };
 
-// What mount(8) means by a letter, where it differs from ours.
+// Applies a letter with the meaning that mount(8) gives it, where that differs from ours.
 void ApplyHelperLetter(int letter, const std::string& value, CommandLine& line,
                        Collected& collected) {
   switch (letter) {
@@ -52,8 +52,8 @@ void ApplyHelperLetter(int letter, const std::string& value, CommandLine& line,
       line.mount_namespace = value;
       break;
     default:
-      // -n: no /etc/mtab, which nobody writes any more. -v: there is nothing more to say.
-      // -t: our own type.
+      // -n: don't write /etc/mtab, which no program writes any more. -v: xzfs has nothing more to
+      // say. -t: always xzfs's own type.
       break;
   }
 }
@@ -73,7 +73,8 @@ void ApplyOwnLetter(int letter, CommandLine& line) {
   }
 }
 
-// For what getopt met last. It goes on to the next word when it's through with all letters of one.
+// The error for the word or letter that getopt met last. After the last letter of a word getopt has
+// already moved on to the next word.
 Failure<> UnknownLetter(const std::vector<char*>& words, int letter) {
   std::string word = words[static_cast<size_t>(optind) - 1];
   if (word.starts_with("--")) {
@@ -102,7 +103,7 @@ Status CollectLetters(std::vector<std::string> argv, bool helper, CommandLine& l
   }
   const int count = static_cast<int>(pointers.size());
   pointers.push_back(nullptr);
-  optind = 0;  // glibc: begin anew
+  optind = 0;  // makes glibc start again
   opterr = 0;
   while (true) {
     const int letter = getopt_long(count, pointers.data(), helper ? kHelperLetters : kOwnLetters,
@@ -160,7 +161,7 @@ Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv, bool 
   Collected collected;
   const bool helper = !argv.empty() && IsMountHelper(argv[0]);
   if (helper && by_root) {
-    // mount(8) takes suid and dev away from what it hands on: they are its defaults.
+    // mount(8) doesn't pass suid and dev on, because they are its defaults.
     line.options.mount_flags = {"suid", "dev"};
     line.inherits_flags = true;
   }
@@ -188,7 +189,7 @@ std::string HelpText() {
          "Mounts the directory SOURCE on MOUNTPOINT, with each NAME.xz shown as the plain NAME.\n"
          "\n"
          "  -f  stay in the foreground, log to stderr\n"
-         "  -d  the same, and log every request\n"
+         "  -d  like -f, and also log every request\n"
          "  -s  answer requests one after the other\n"
          "  -o  options of the mount, separated by commas\n"
          "  -h  this help\n"
@@ -199,7 +200,7 @@ std::string HelpText() {
          "SIZE takes KiB to TiB. nosuid and nodev are set unless suid or dev is given.\n"
          "\n"
          "Example:\n"
-         "  xzfs /srv/logs.xz /srv/logs -o cache_size=512MiB,allow_other\n"
+         "  xzfs /srv/logs.cold /srv/logs -o cache_size=512MiB,allow_other\n"
          "  fusermount3 -u /srv/logs        (as root: umount /srv/logs)\n";
 }
 

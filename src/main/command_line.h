@@ -12,7 +12,7 @@ namespace xzfs {
 struct CommandLine {
   enum class Action {
     kMount,
-    kNothing,  // mount(8)'s "fake": the command line was right, and that is all that is asked
+    kNothing,  // mount(8)'s "fake": only check the command line, which was right
     kHelp,
     kVersion,
   };
@@ -24,18 +24,17 @@ struct CommandLine {
   bool foreground = false;
   bool debug = false;
   bool single_threaded = false;
-  // The mount flags begin as those of the source's own file system, where they are stricter than
-  // the options say.
+  // The mount also gets those flags of the source's own file system that are stricter than the
+  // options.
   bool inherits_flags = false;
   // The mount namespace to mount in, as a path; empty: ours.
   std::string mount_namespace;
 };
 
-// Understands `argv`, the program's name included. A name that begins with "mount." selects the
-// meaning that mount(8) gives -f, -s, -n, -v, -t and -N, and `by_root`, as all that root mounts by
-// it, set-id bits and devices.
-// Errors: EINVAL with one line for the user.
-// Not thread-safe: getopt has global state.
+// Parses `argv`, which includes the program's name. If that name begins with "mount.", then -f, -s,
+// -n, -v, -t and -N have the meaning that mount(8) gives them; with `by_root`, set-id bits and
+// devices have an effect, too, as in everything that root mounts with mount(8). Errors: EINVAL with
+// one line for the user. Not thread-safe: getopt has global state.
 Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv, bool by_root);
 
 // What -h and -V print.

@@ -1,8 +1,8 @@
-"""The cases: which readers or writers run against each other, and what the project wants to reach.
+"""The cases: which readers or writers are compared, and the targets of the project.
 
-A group's readers run in turn, each once a run; those that write are called so, too. A row compares
-two of them. `target` is the ratio of medians, ours to the reference's: at least that where more is
-better, at most that where less is.
+The readers of a group run in turn, each once per run; programs that write are called readers, too. A row
+compares two of them. `target` is the ratio of medians, xzfs to the reference: the ratio must be at least
+that if more is better, and at most that if less is better.
 """
 
 import dataclasses
@@ -13,7 +13,7 @@ import writers
 from host import MIB
 
 OURS = "xzfs"
-# Slow peers read the beginning only: some start by decoding the whole file, which may take a minute.
+# Slow peers read only the beginning: some start by decoding the whole file, which may take a minute.
 SLOW = {"limit": 16 * MIB, "timeout": 90}
 
 
@@ -31,7 +31,7 @@ class Row:
     reference: str
     target: float | None = None
     ours: str = OURS
-    # What is compared; None: the group's value.
+    # The figure to compare; None: the group's value.
     figure: Figure | None = None
 
 
@@ -42,13 +42,13 @@ class Group:
     more_is_better: bool
     readers: dict[str, typing.Callable]
     rows: list[Row]
-    # Left out of --quick.
+    # Not in --quick.
     slow: frozenset = frozenset()
-    # One sample only, whatever --runs says.
+    # Only one sample, whatever --runs says.
     once: frozenset = frozenset()
     # Runs only when --cases asks for it.
     on_request: bool = False
-    # What is printed of each reader, in a table of the group's own that judges nothing.
+    # The figures to print for each reader, in a separate table that judges nothing.
     survey: tuple[Figure, ...] = ()
 
     def row_name(self, row):
@@ -61,7 +61,7 @@ class Group:
 
 
 def with_other_build(group, rows, binary):
-    """The group and its rows, each reader of ours joined by the same of another build of xzfs."""
+    """The group and its rows, with each reader of xzfs also for another build of xzfs."""
     ours = list(dict.fromkeys(row.ours for row in rows))
     readers, extra = dict(group.readers), []
     for name in ours:
@@ -146,7 +146,7 @@ def giant():
                Row("the same, cache_size=128MiB", "from-start", 0.1, small),
                Row("the same, cache_size=128MiB, 2 readers", "from-start", None, small_2)],
               slow=frozenset({small_2})),
-        # The last part only: without restart points each step back costs seconds.
+        # Only the last part: without restart points each step back costs seconds.
         Group("backward-giant", "MB/s", True,
               {backward: peers.xzfs_sequential("xz/src-single.tar.xz", "cache_size=128MiB",
                                                backward=1, max_seconds=20),

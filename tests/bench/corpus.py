@@ -1,5 +1,5 @@
-"""The files that are read: made once from Debian's linux-source-6.1 and shared libraries, each under
-its name only when complete."""
+"""The files that the cases read. They are made once from Debian's linux-source-6.1 and shared libraries,
+and each gets its name only when it is complete."""
 
 import contextlib
 import dataclasses
@@ -18,7 +18,7 @@ import host
 from host import MIB, say
 
 KERNEL = "/usr/src/linux-source-6.1.tar.xz"
-# Where the part begins: drivers, fs and include, as mixed as the whole.
+# Where the part begins: drivers, fs and include, as varied as the whole.
 PART_START = 675 * MIB
 
 
@@ -30,27 +30,27 @@ class Scale:
     log_bytes: int
     tree_files: int
     listed_files: int
-    # Its last Block is not full: whoever appends has to encode it anew.
+    # Its last Block is not full, so an append must encode it again.
     big_bytes: int
     sample_bytes: int
     preset: int
 
     @property
     def big_middle(self):
-        """Where a few KiB are changed: inside a Block, and at no page's border."""
+        """The offset where a case changes a few KiB: inside a Block, and not at a page border."""
         return self.big_bytes // 2 // MIB * MIB + MIB // 2 + 123
 
 
 FULL = Scale("full", 400 * MIB, 48 * MIB, 32 * MIB, 20_000, 100_000, 1024 * MIB - 300_000,
              100 * MIB, 6)
-# -1 because encoding would take most of the three minutes.
+# -1, because otherwise encoding would take most of the three minutes.
 QUICK = Scale("quick", 48 * MIB, 8 * MIB, 8 * MIB, 2_000, 10_000, 64 * MIB - 300_000, 16 * MIB, 1)
 
 LISTED_FOLDERS = 100
 
 
 def _workers():
-    """Processes that end when they are told to, whatever the program does with signals."""
+    """Processes that can be ended, whatever the program does with signals."""
     return multiprocessing.Pool(initializer=signal.signal, initargs=(signal.SIGTERM, signal.SIG_DFL))
 
 
@@ -74,7 +74,7 @@ def _pack_record(job):
 
 
 class Corpus:
-    """Paths of one scale; `make(name)` builds what isn't there. Names:
+    """Paths of one scale; `make(name)` builds the file if it doesn't exist. Names:
 
     plain/src.tar libs.tar log.txt          xz/ the same, as src-1m src-single src-24m libs log
     plain/noise.bin, as large as src.tar    plain/sample.tar: pieces of src.tar
@@ -98,9 +98,9 @@ class Corpus:
             self._make(name)
 
     def erofs_tool(self):
-        """One that knows LZMA, or None: ours of build_mkfs_erofs, or the machine's."""
+        """A mkfs.erofs with LZMA, from build_mkfs_erofs or the machine's own; or None."""
         for tool in (os.path.join(self.work, "mkfs.erofs"), "mkfs.erofs"):
-            # It names its compressors in its help, which ends as a failure.
+            # Its help lists its compressors, and exits with an error.
             if "lzma" in host.shell(f"{shlex.quote(tool)} --help 2>&1 || true"):
                 return tool
         return None
@@ -125,7 +125,7 @@ class Corpus:
         os.rename(part, target)
 
     def recipes(self):
-        """name -> (makes it at a path, what it is made from)."""
+        """name -> (function that makes it at a path, the file that it is made from)."""
         preset, src = f"-{self.scale.preset}", self.path("plain/src.tar")
         tree = self.path("tree")
 
@@ -183,7 +183,7 @@ class Corpus:
                 target.write(source.read(MIB))
 
     def _sample(self, to):
-        """Four pieces, as far from each other as they can be."""
+        """Four pieces, as far from each other as possible."""
         pieces = 4
         with open(self.path("plain/src.tar"), "rb") as source, open(to, "wb") as target:
             for piece in range(pieces):
@@ -203,7 +203,7 @@ class Corpus:
                    timeout=3600)
 
     def _big_block(self, to, offset):
-        """What the Block there holds."""
+        """The plain bytes of the Block at that offset."""
         start = offset // MIB * MIB
         with open(self.path("plain/src.tar"), "rb") as source, open(to, "wb") as target:
             source.seek(start % self.scale.part_bytes)
@@ -224,7 +224,7 @@ class Corpus:
                           key=lambda member: os.fsencode(member.name))
 
     def _log(self, to):
-        """Lines as a web server writes them, about the files of the kernel's source."""
+        """Lines as in the log of a web server, about the files of the kernel's source."""
         rng, members, written, clock = random.Random(1), self._members(), 0, 1_700_000_000
         with open(to, "w", encoding="utf-8") as target:
             while written < self.scale.log_bytes:
@@ -285,8 +285,8 @@ class Corpus:
             shutil.copyfile(self.path("plain/src.tar"), os.path.join(point, "src.tar"))
 
     def _wrapped(self, to):
-        """A tar that holds src.tar: its header and its end are further Streams around the Blocks
-        that are there, so that nothing is encoded again."""
+        """A tar that contains src.tar: its header and its end are further Streams around the existing
+        Blocks, so nothing is encoded again."""
         header = tarfile.TarInfo("src.tar")
         header.size = self.scale.part_bytes
         with open(to, "wb") as target, open(self.path("xz/src-1m.tar.xz"), "rb") as stored:

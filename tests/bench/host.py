@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on: caches, processes, mounts that always end, figures of daemons."""
+"""The machine of a benchmark: caches, processes, mounts that always end, figures of daemons."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ def say(text, end="\n"):
 
 
 def drop_caches(what=3):
-    """1: the pages of files; 3: their names and attributes, too."""
+    """1 drops the pages of files; 3 also their names and attributes."""
     os.sync()
     with open("/proc/sys/vm/drop_caches", "w", encoding="ascii") as control:
         control.write(str(what))
@@ -83,18 +83,18 @@ def unmount(path):
             return
         done = subprocess.run(["umount", path], stderr=subprocess.DEVNULL, check=False)
         if done.returncode != 0:
-            time.sleep(0.05 * (attempt + 1))  # what had files open there is ending
+            time.sleep(0.05 * (attempt + 1))  # a process that had files open there is ending
     subprocess.run(["umount", "-l", path], check=False)
 
 
 def unmount_leftovers(folder):
-    """What a run that was killed has left."""
+    """Removes what a killed run has left."""
     for path in reversed(mounts_below(folder)):
         unmount(path)
 
 
 def stats_of(point):
-    """user.xzfs.stats of a mount, {} where there is none."""
+    """user.xzfs.stats of a mount; {} if it has none."""
     try:
         return json.loads(os.getxattr(point, "user.xzfs.stats"))
     except OSError:
@@ -103,7 +103,7 @@ def stats_of(point):
 
 @contextlib.contextmanager
 def scratch_folder(work):
-    """An empty folder on the disk of the corpus; it is removed with all that is in it."""
+    """An empty folder on the disk of the corpus; it is removed with everything in it."""
     above = os.path.join(work, "scratch")
     os.makedirs(above, exist_ok=True)
     folder = tempfile.mkdtemp(dir=above)
@@ -150,7 +150,7 @@ class Daemon:
         return stats_of(self.point)
 
     def kill(self):
-        """What it would still have to do is not wanted."""
+        """The work that the daemon would still do is not needed."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
@@ -212,7 +212,7 @@ def kernel_mount(work, image, fstype, options="ro"):
 
 
 def describe():
-    """What figures depend on."""
+    """The facts that figures depend on."""
     with open("/proc/cpuinfo", encoding="utf-8") as info:
         model = re.search(r"model name\s*:\s*(.*)", info.read())
     with open("/proc/meminfo", encoding="ascii") as info:

@@ -102,7 +102,7 @@ std::vector<double> DecodeBlocks(const std::string& path, OffsetPlan plan) {
     lzma_index_iter at;
     lzma_index_iter_init(&at, index.get());
     Require(!lzma_index_iter_locate(&at, offset), "an offset beyond the file's end");
-    // Memory is there before the clock starts, as it is in a cache that recycles its buffers.
+    // The memory is allocated before the clock starts, as in a cache that reuses its buffers.
     in.resize(std::max<size_t>(in.size(), at.block.total_size));
     out.resize(std::max<size_t>(out.size(), at.block.uncompressed_size));
     const Clock::time_point start = Clock::now();

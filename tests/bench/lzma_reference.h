@@ -1,5 +1,6 @@
-// What bare liblzma needs for the bytes at some offsets of a .xz file: the reference for random
-// reads. No code of xzfs is in it. Errors end the program: a reference that failed has no figure.
+// The time that bare liblzma needs for the bytes at some offsets of a .xz file: the reference for
+// random reads. It contains no code of xzfs. Errors end the program: a failed reference has no
+// figure.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,8 @@ uint64_t PlainBytes(const std::string& path);
 std::vector<double> DecodeBlocks(const std::string& path, OffsetPlan plan);
 
 // For each offset of the plan, in a file of one Block: microseconds of decoding from the Block's
-// start up to the end of a read there. One pass gives all of them: what a decoder has passed when
-// is what a decoder that had started for that offset alone would have needed.
+// start up to the end of a read there. One pass gives all of them: a decoder that starts for one
+// offset alone needs the same time up to there.
 std::vector<double> DecodeFromStart(const std::string& path, OffsetPlan plan);
 
 }  // namespace xzfs::bench

@@ -13,8 +13,9 @@ struct OffsetPlan {
   uint64_t read_bytes = 4096;
   uint64_t count = 0;
   uint64_t seed = 1;
-  // If not 0, no two offsets are in the same stretch of so many bytes: with the Block size, no read
-  // finds what another one had decoded. There are at most as many offsets as stretches then.
+  // If not 0, no two offsets are in the same stretch of this many bytes. With the Block size, no
+  // read finds data that another one had decoded. Then there are at most as many offsets as
+  // stretches.
   uint64_t stretch_bytes = 0;
 };
 

@@ -1,8 +1,8 @@
-// A FUSE pass-through with nothing in it: what any FUSE filesystem on this machine could reach at
-// most. Opens by path, so it keeps no descriptor for an inode; never forgets a node, which a
-// benchmark can afford. Its threads, timeouts and buffers are those of xzfs. It reads, and writes
-// as much as `cp -r` asks for: nothing is renamed, linked or removed, and whoever mounts it owns
-// all.
+// A FUSE file system that only passes requests on: no FUSE file system on this machine could be
+// faster. It opens files by path, so it keeps no descriptor for an inode. It never forgets a node,
+// which a benchmark can afford. Its threads, timeouts and buffers are those of xzfs. It reads, and
+// writes as much as `cp -r` needs: it can't rename, link or remove, and the user who mounts it owns
+// all files.
 //
 //   passthrough SOURCE MOUNTPOINT      in the foreground, until it is unmounted
 #define FUSE_USE_VERSION 314
@@ -25,8 +25,8 @@ namespace {
 
 constexpr double kTimeoutSeconds = 1.0;
 
-// What an open descriptor of ours does without: the kernel has resolved links and gives each write
-// its offset, and our buffers are not aligned.
+// Flags that this program must not pass on: the kernel has resolved links and gives each write its
+// offset, and the buffers are not aligned.
 constexpr int kFlagsOfTheKernel = O_NOFOLLOW | O_APPEND | O_DIRECT;
 
 // The paths of all nodes ever named; node 1 is the source. Thread-safe.
@@ -193,7 +193,7 @@ void Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t size, off_t off
   fuse_reply_write(req, static_cast<size_t>(n));
 }
 
-// As a close does: on some file systems it has an error to tell.
+// Closes a duplicate, because on some file systems a close reports an error.
 void Flush(fuse_req_t req, fuse_ino_t, fuse_file_info* fi) {
   fuse_reply_err(req, close(dup(static_cast<int>(fi->fh))) == 0 ? 0 : errno);
 }

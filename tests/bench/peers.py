@@ -1,5 +1,5 @@
-"""Who reads: xzfs, the other ways to read the same data, and what the machine itself could do. Each
-reader is a function that makes one fresh mount or process and returns one sample."""
+"""The readers: xzfs, the other ways to read the same data, and the machine's own limits. Each reader is a
+function that makes one fresh mount or process and returns one sample."""
 
 import contextlib
 import copy
@@ -11,7 +11,7 @@ import subprocess
 import host
 from host import MIB, Failed, Unavailable
 
-# Beside cache_size and one decoder a thread: what the daemon may need for all else.
+# What the daemon may need besides cache_size and one decoder per thread.
 ALLOWANCE_BYTES = 32 * MIB
 
 
@@ -20,7 +20,7 @@ def sample(value, **details):
 
 
 class Bench:
-    """What every reader needs: the corpus, the programs, the options of the run."""
+    """The things that every reader needs: the corpus, the programs, the options of the run."""
 
     def __init__(self, corpus, binary, tools, xzfs_options, quick):
         self.corpus = corpus
@@ -58,7 +58,7 @@ class Bench:
         return option in shown.stdout + shown.stderr
 
     def decoder_bytes(self):
-        """What one decoder of the corpus' files takes; all have the same preset."""
+        """The memory of one decoder for the corpus' files; all have the same preset."""
         if self._decoder_bytes is None:
             shown = host.run(["xz", "--robot", "-lvv", self.made("xz/src-1m.tar.xz")])
             line = next(line for line in shown.splitlines() if line.startswith("summary"))
@@ -73,8 +73,8 @@ class Bench:
 
     @contextlib.contextmanager
     def xzfs(self, source, figures, options="", discard=False):
-        """Mounts the folder; leaves in `figures` what the daemon cost. `discard`: what is not
-        committed at the end is not waited for."""
+        """Mounts the folder; `figures` gets the cost of the daemon. `discard`: don't wait at the end
+        for files that are not committed."""
         chosen = ",".join(part for part in (options, self.xzfs_options) if part)
         argv = [self.binary, "-f", source, "{}"] + (["-o", chosen] if chosen else [])
         with host.daemon_mount(self.corpus.work, argv) as daemon:
@@ -119,7 +119,7 @@ def _nbdfuse(bench):
 def _avfs(bench):
     host.require_program("avfsd", "avfs")
     stored = bench.made("xz/src-1m.tar.xz")
-    # Not the tar inside, which is what it would make of the name by itself.
+    # #uxze: the decompressed tar, not a tree of its members, which avfs shows for this name by itself.
     return _file_in(host.fuse_mount(bench.corpus.work, ["avfsd", "-f", "{}"]),
                     stored.lstrip("/") + "#uxze")
 
@@ -131,7 +131,7 @@ def _archivemount(bench):
 
 
 def file_mount(peer):
-    """A function of the bench: mounts what holds src.tar, gives the path of it there."""
+    """A function of the bench: mounts the file that contains src.tar, yields the path of src.tar."""
     kernel = {"squashfs-128k": ("images/src-128k.sqsh", "squashfs"),
               "squashfs-1m": ("images/src-1m.sqsh", "squashfs"),
               "erofs-lzma-1m": ("images/src-1m.erofs", "erofs"),
@@ -220,13 +220,13 @@ def rate(result, **figures):
                   p99_us=result["p99_us"], reads=result["reads"], **figures)
 
 
-# Each in a MiB of its own: no read finds what another one had decoded.
+# Each read is in a different MiB, so none finds data that another one had decoded.
 def uncached_plan(bench):
     return {"count": 24 if bench.quick else 200, "distinct": MIB}
 
 
-# Over and over into the same MiBs: what was decoded for one read is there for the others, in a cache
-# of the filesystem or in the kernel's.
+# The reads hit the same MiBs again and again: data that was decoded for one read is there for the
+# others, in a cache of the file system or in the kernel's.
 def set_plan(bench):
     return {"count": 480 if bench.quick else 4000, "seed": 7}
 
@@ -258,9 +258,9 @@ def block_alone(bench):
     return latency(bench.probe("decode-block", path, **uncached_plan(bench)))
 
 
-# The second thousand, after another thousand at other places. On a build without restart points
-# each read may take seconds, so both have a limit; the sample says how many reads were made. A
-# second thread has the next seed.
+# The second thousand reads, after another thousand at other offsets. On a build without restart
+# points each read may take seconds, so both have a time limit; the sample says how many reads were
+# made. A second thread uses the next seed.
 def _giant_plan(bench, seed):
     return {"count": 200 if bench.quick else 1000, "seed": seed,
             "max_seconds": 5 if bench.quick else 30}
@@ -312,19 +312,19 @@ def _cached_plan(bench):
 
 
 def xzfs_random_cached(bench):
-    """Our cache holds the file, the kernel doesn't."""
+    """The cache of xzfs has the file, the kernel's doesn't."""
     path, figures = bench.made("xz/src-1m.tar.xz"), {}
     host.drop_caches()
     with bench.xzfs(os.path.dirname(path), figures) as point:
         plain = os.path.join(point, "src-1m.tar")
-        # Past the page cache: what the kernel has whole isn't kept twice.
+        # Bypasses the page cache: xzfs does not keep data that the kernel has completely.
         bench.probe("random", plain, count=8_000, seed=7, direct=1)
         result = bench.probe("random", plain, **_cached_plan(bench))
     return rate(result, **figures)
 
 
 def passthrough_random_cached(bench):
-    """The source's pages are in memory, those of the mount aren't: it is fresh."""
+    """The source's pages are in memory; those of the mount aren't, because it is fresh."""
     path = bench.made("plain/src.tar")
     host.drop_caches()
     bench.probe("seq", path)
@@ -336,7 +336,7 @@ def passthrough_random_cached(bench):
 
 
 def _tar(point):
-    # GNU tar reads no file when its output is /dev/null itself.
+    # GNU tar reads no file if its output is /dev/null itself.
     return lambda: host.shell("tar cf - . | cat > /dev/null", cwd=point)
 
 
@@ -382,7 +382,7 @@ def _listing(bench, point):
 
 
 def xzfs_listing(tree):
-    """The source is in memory, names, attributes and contents; the mount is fresh."""
+    """Names, attributes and contents of the source are in memory; the mount is fresh."""
     def read(bench):
         source, figures = bench.made(tree), {}
         bench.probe("tree", source)

@@ -1,5 +1,5 @@
-// What a read costs inside the daemon, without a mount: a hit, a miss, and hits of several threads
-// at once. A miss is put beside decoding the same Block alone.
+// The cost of a read inside the daemon, without a mount: a hit, a miss, and hits of several threads
+// at once. A miss is compared with decoding the same Block alone.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -60,7 +60,7 @@ void BM_Miss4KiBIn1MiBBlock(benchmark::State& state) {
   std::vector<std::byte> out(4096);
   uint64_t block = 0;
   for (auto _ : state) {
-    block = (block + 13) % 64;  // 13 Blocks on: never in the cache
+    block = (block + 13) % 64;  // 13 Blocks later: never in the cache
     Check(reader->ReadAt(block * kMiB + 5000, out).has_value());
   }
 }

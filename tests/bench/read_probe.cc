@@ -1,4 +1,4 @@
-// Reads as users do and says how long it took, as one line of JSON.
+// Reads as users do and prints how long it took, as one line of JSON.
 #include <getopt.h>
 
 #include <algorithm>
@@ -35,7 +35,7 @@ constexpr char kUsage[] =
 struct Arguments {
   std::string mode;
   std::string path;
-  uint64_t size = 0;  // 0: what the mode has by default
+  uint64_t size = 0;  // 0: the default of the mode
   uint64_t count = 1000;
   uint64_t seed = 1;
   uint64_t threads = 1;

@@ -19,19 +19,19 @@ def spread(samples, key="value"):
 
 
 def number(value, digits=3):
-    """Three digits that count, or more, and no exponent."""
+    """At least three significant digits, and no exponent."""
     if value >= 100:
         return f"{value:.0f}"
     return f"{value:.{digits}g}" if value >= 0.001 else f"{value:.6f}"
 
 
 def ratio_text(ratio, target):
-    """With as many digits as the target has, so that one can see why it was missed."""
+    """With as many digits as the target, so that a reader sees why it was missed."""
     return number(ratio, max(3, len(str(target).replace(".", ""))) if target else 3)
 
 
 def judge(ours, reference, target, figure):
-    """Ratio of the medians and what it says of the target."""
+    """The ratio of the medians, and whether it reaches the target."""
     ratio = median(ours, figure.key) / median(reference, figure.key)
     if target is None:
         return ratio, INFO
@@ -40,7 +40,7 @@ def judge(ours, reference, target, figure):
 
 
 def memory(samples):
-    """The peak of the samples that is nearest to its bound, that bound, and the verdict."""
+    """The peak of the sample that is nearest to its bound, that bound, and the verdict."""
     known = [s for s in samples if "bound_bytes" in s]
     if not known:
         return None
@@ -56,7 +56,7 @@ def cpu(samples):
 
 
 def evaluate(group, results):
-    """The group's rows as they are printed and stored. `results`: reader -> {"samples": [...]}, or
+    """The group's rows, to print and store. `results`: reader -> {"samples": [...]}, or
     {"missing": why} or {"failed": why}."""
     rows = []
     for row in group.rows:
@@ -102,7 +102,7 @@ def table(rows):
             " / ".join(f"{seconds:.2f}" for seconds in row["cpu_s"] if seconds is not None),
             f"{row['rss_bytes'] / MIB:.0f}" if "rss_bytes" in row else "",
             f"{row['bound_bytes'] / MIB:.0f}" if "bound_bytes" in row else ""))
-    # A reason why there is no figure may be long: it must not widen its column.
+    # The reason for a missing figure may be long, and must not widen its column.
     return _columns(lines, [max(len(line[i]) for line in lines if i != 6 or ":" not in line[i])
                             for i in range(len(HEAD))])
 
@@ -113,7 +113,7 @@ def _columns(lines, widths):
 
 
 def survey(name, figures, results):
-    """A line for each reader, with its medians of those figures."""
+    """A line for each reader, with the medians of its figures."""
     lines = [(name, *(figure["unit"] for figure in figures))]
     for reader, result in results.items():
         problem = result.get("failed") or result.get("missing")
@@ -125,7 +125,7 @@ def survey(name, figures, results):
 
 
 def text(groups):
-    """All that is printed of the groups: one table that judges, and the surveys."""
+    """The text about the groups: one table with verdicts, and the surveys."""
     parts = [survey(group["name"], group["survey"], group["readers"])
              for group in groups if group["survey"]]
     rows = [row for group in groups if not group["survey"] for row in group["rows"]]
@@ -144,7 +144,7 @@ def memory_line(rows):
             f"{worst['memory_verdict']}")
 
 
-# Charts: horizontal bars, one a reader, drawn for light and dark pages.
+# Charts: horizontal bars, one per reader, drawn for light and dark pages.
 
 CHARTS = {
     "seq-1m": ("sequential.svg", "A large tar read from start to end, nothing cached",
@@ -154,7 +154,7 @@ CHARTS = {
     "tar-small-files": ("small-files.svg", "tar c of many small files, nothing cached",
                         "files/s: more is better"),
 }
-# Nothing is decoded by these: their bars end at the frame instead of dwarfing the others.
+# These decode nothing: their bars end at the frame, so the others stay visible.
 CEILINGS = ("plain", "passthrough", "btrfs-zstd-3")
 LABELS = {
     "xzfs": "xzfs", "xz-T2": "xz -dc -T2 (no mount)", "xz-T1": "xz -dc -T1 (no mount)",

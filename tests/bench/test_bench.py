@@ -1,5 +1,5 @@
-"""scripts/bench without a mount and without figures of this machine: what it says of samples, what
-it draws, which cases it has."""
+"""scripts/bench without a mount and without figures of this machine: its verdicts on samples, its
+charts, and its cases."""
 
 import contextlib
 import dataclasses
@@ -77,7 +77,7 @@ class Verdicts(unittest.TestCase):
                          [["choice", "MB/s", "ms"], ["-6-1MiB", "7.5", "8.25"],
                           ["-9-1MiB", "no", "memory"]])
 
-    def test_memory_is_judged_by_the_run_that_came_nearest_to_its_bound(self):
+    def test_memory_is_judged_by_the_run_nearest_to_its_bound(self):
         runs = [peers.sample(1, rss_bytes=50, bound_bytes=1000),
                 peers.sample(1, rss_bytes=40, bound_bytes=41)]
         self.assertEqual(report.memory(runs), (40, 41, "ok"))
@@ -133,7 +133,7 @@ class Cases(unittest.TestCase):
             shown = set(groups[name].readers) - set(report.LABELS)
             self.assertLessEqual(shown, {"avfs", "archivemount", "fuse-archive"}, name)
 
-    def test_another_build_joins_each_reader_of_ours(self):
+    def test_another_build_is_added_to_each_reader_of_xzfs(self):
         group = next(each for each in cases.all_groups() if each.name == "random-4k-uncached")
         bench = peers.Bench(Corpus("/", QUICK), "ours", "", "", True)
         group.readers["xzfs"] = lambda bench: bench.binary
@@ -144,7 +144,7 @@ class Cases(unittest.TestCase):
         self.assertEqual([group.readers[name](bench) for name in
                           ("xzfs", "xzfs-other-build")], ["ours", "theirs"])
 
-    def test_a_selection_has_only_what_was_asked_for(self):
+    def test_a_selection_has_only_the_requested_cases(self):
         def listed(*arguments):
             return subprocess.run([sys.executable, SCRIPT, "--list", *arguments], check=True,
                                   capture_output=True, text=True).stdout.splitlines()
@@ -216,7 +216,7 @@ class WriteProbe(unittest.TestCase):
                               capture_output=True, check=False)
         return json.loads(done.stdout) if done.returncode == 0 else done.stderr
 
-    def test_what_it_writes_is_the_source_at_the_place_that_was_asked_for(self):
+    def test_the_probe_writes_the_source_at_the_requested_offset(self):
         target, size = self.path("target"), len(self.content)
         found = self.write(target)
         self.assertEqual(found["bytes"], size)
@@ -228,7 +228,7 @@ class WriteProbe(unittest.TestCase):
         wanted = self.content + self.content[:5000]
         self.assertTrue(got == wanted[:1234567] + self.content[:5000] + wanted[1239567:])
 
-    def test_it_makes_new_files_and_changes_old_ones_and_never_the_other_way(self):
+    def test_the_probe_makes_new_files_or_changes_old_ones_as_told(self):
         self.assertIn("File exists", self.write(self.source))
         for how in (("--append",), ("--offset", "0")):
             self.assertIn("No such file", self.write(self.path("missing"), *how))
@@ -239,7 +239,7 @@ class WriteProbe(unittest.TestCase):
 
 
 class Writers(unittest.TestCase):
-    def test_nothing_is_left_of_what_was_written(self):
+    def test_nothing_that_was_written_is_left(self):
         with tempfile.TemporaryDirectory() as work:
             for error in (None, host.Failed("no figure")):
                 with contextlib.suppress(host.Failed), host.scratch_folder(work) as folder:
@@ -249,7 +249,7 @@ class Writers(unittest.TestCase):
                         raise error
                 self.assertFalse(os.path.exists(folder))
 
-    def test_a_read_that_outlasts_the_commit_is_no_figure(self):
+    def test_a_read_that_outlasts_the_commit_gives_no_figure(self):
         at_work = {"pending": 1, "done": 0, "failed": 0, "cancelled": 0}
         for change in ({}, {"pending": 0, "done": 1}, {"failed": 1}, {"cancelled": 1}):
             stats = {"commits": at_work | change}
@@ -257,7 +257,7 @@ class Writers(unittest.TestCase):
                   self.assertRaises(host.Failed) if change else contextlib.nullcontext()):
                 writers._require_at_work("mount")  # pylint: disable=protected-access
 
-    def test_a_file_that_is_still_plain_or_has_another_size_is_no_commit(self):
+    def test_a_file_that_is_still_plain_or_has_another_size_does_not_count_as_committed(self):
         figures = {"stats": {"commits": {}}}
 
         def committed(plain_bytes):
@@ -277,7 +277,7 @@ class Writers(unittest.TestCase):
 
 
 class Corpora(unittest.TestCase):
-    def test_a_file_that_is_there_is_used_and_one_that_broke_off_is_not(self):
+    def test_an_existing_file_is_used_and_an_incomplete_one_is_not(self):
         with tempfile.TemporaryDirectory() as work:
             corpus = Corpus(work, QUICK)
             made = []

@@ -1,4 +1,4 @@
-"""The reference of the write cases writes: a reference that loses bytes would be a fast one."""
+"""The reference of the write cases really writes: a reference that loses bytes would be fast."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ class Passthrough(unittest.TestCase):
     def path(self, name):
         return os.path.join(self.mount, name)
 
-    def test_a_copied_tree_is_the_tree_with_modes_and_times(self):
+    def test_a_copied_tree_has_the_same_content_modes_and_times(self):
         tree = os.path.join(self.work, "tree")
         os.makedirs(os.path.join(tree, "a", "b"))
         os.symlink("b/big", os.path.join(tree, "a", "link"))
@@ -65,7 +65,7 @@ class Passthrough(unittest.TestCase):
         self.assertEqual([os.stat(os.path.join(self.source, name)).st_mode & 0o777
                           for name in ("d", "f")], [0o750, 0o640])
 
-    def test_what_fails_beneath_fails_with_the_same_error(self):
+    def test_an_error_of_the_source_is_returned_as_it_is(self):
         os.mkdir(self.path("folder"))
         os.rmdir(os.path.join(self.source, "folder"))
         with self.assertRaises(FileNotFoundError):

@@ -1,4 +1,4 @@
-// Writes as users do and says how long it took, as one line of JSON.
+// Writes as users do and prints how long it took, as one line of JSON.
 #include <getopt.h>
 #include <sys/xattr.h>
 
@@ -25,11 +25,11 @@ constexpr char kUsage[] =
     "seconds: from the open to the end. after_close_s: of those, the ones from the close on.\n"
     "syncs: how often the mount was asked.\n";
 
-// Its answer comes when nothing is pending any more.
+// The mount answers it when nothing is pending any more.
 constexpr char kSyncAttribute[] = "user.xzfs.cmd.sync";
 constexpr char kStatsAttribute[] = "user.xzfs.stats";
-// The kernel tells of a close after close() has returned, so that for a moment nothing may be
-// pending. A second without a commit is none.
+// The kernel reports a close after close() has returned, so for a moment nothing may be pending. If
+// there is no commit within a second, there is none.
 constexpr unsigned kMaxSyncs = 1000;
 
 using Clock = std::chrono::steady_clock;
@@ -41,7 +41,7 @@ double SecondsSince(Clock::time_point start) {
 struct Arguments {
   std::string source;
   std::string target;
-  std::string sync;  // empty: nothing is waited for
+  std::string sync;  // empty: don't wait
   uint64_t offset = 0;
   uint64_t limit = UINT64_MAX;
   int flags = O_CREAT | O_EXCL;
@@ -120,7 +120,7 @@ uint64_t CommitsDone(const std::string& mount) {
   return strtoull(stats.c_str() + done + sizeof "\"done\":" - 1, nullptr, 10);
 }
 
-// Returns how often it asked.
+// Returns the number of requests.
 unsigned AwaitCommit(const std::string& mount) {
   for (unsigned asked = 1;; ++asked) {
     const std::string answer = Attribute(mount, kSyncAttribute);

@@ -1,6 +1,6 @@
-"""Who writes: xzfs, and what the same takes without it. Like the readers of peers.py, each writer is a
+"""The writers: xzfs, and the same work without it. Like the readers of peers.py, each writer is a
 function that returns one sample. It makes a fresh mount of a fresh folder, on the disk of the corpus,
-and leaves nothing of what it wrote."""
+and removes everything that it wrote."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from host import MIB, Failed
 from peers import latency, mb_per_s, sample
 
 CHANGE_BYTES = 4096
-# What is written has Blocks of this size, unless a case says otherwise.
+# The Block size of written files, unless a case says otherwise.
 BLOCK = "1MiB"
 
 
@@ -26,8 +26,8 @@ def _write(bench, source, target, *options, timeout=1800):
 
 @contextlib.contextmanager
 def _nothing_cached_but(bench, *paths):
-    """A folder to write to; the kernel's caches hold those files and trees and nothing else, and
-    nothing waits to be written."""
+    """A folder to write to. The kernel's caches have only the given files and trees, and no data waits
+    to be written."""
     with host.scratch_folder(bench.corpus.work) as folder:
         host.drop_caches()
         for path in paths:
@@ -44,14 +44,14 @@ def _timed_cp(source, to):
 
 
 def _units(bench, source):
-    """What a copy is counted in: files, or millions of bytes."""
+    """The unit of a copy: files, or millions of bytes."""
     if os.path.isdir(source):
         return bench.corpus.scale.tree_files
     return os.path.getsize(source) / 1e6
 
 
 def xzfs_cp(name):
-    """With the default options: what settles meanwhile is committed meanwhile."""
+    """With the default options: files that settle during the copy are committed during the copy."""
     def write(bench):
         source, figures = bench.made(name), {}
         with _nothing_cached_but(bench, source) as folder:
@@ -71,12 +71,12 @@ def passthrough_cp(name):
     return write
 
 
-# From the close to everything committed.
+# From the close until everything is committed.
 
 
 def _require_committed(folder, name, plain_bytes, figures):
-    """A figure of a commit that did not happen, or of another one, is none. Returns the stored
-    bytes."""
+    """Fails if the commit did not happen, or if it was of another file: then there is no figure.
+    Returns the stored bytes."""
     stored = os.path.join(folder, name + ".xz")
     if os.path.exists(os.path.join(folder, name)) or not os.path.exists(stored):
         raise Failed(f"{name} is not committed: {figures['stats'].get('commits')}")
@@ -87,7 +87,7 @@ def _require_committed(folder, name, plain_bytes, figures):
 
 
 def _committed(bench, folder, source, options, figures):
-    """Writes the file into a fresh mount of the folder; returns what the probe says."""
+    """Writes the file into a fresh mount of the folder; returns what the probe prints."""
     with bench.xzfs(folder, figures, options) as point:
         written = _write(bench, source, os.path.join(point, "copy"), "--sync", point)
     written["stored_bytes"] = _require_committed(folder, "copy", os.path.getsize(source), figures)
@@ -139,18 +139,18 @@ def cp_and_fsync(name):
     return write
 
 
-# In place, without a mount: xzfsctl pack, which verifies and syncs, beside xz, which does neither.
+# In place, without a mount: xzfsctl pack, which verifies and syncs, and xz, which does neither.
 
 
 def _packed_in_place(bench, name, script):
-    """Seconds and figures of a script that compresses all that is in the working directory."""
+    """Seconds and figures of a script that compresses all files in the working directory."""
     source = bench.made(name)
     with _nothing_cached_but(bench, source) as folder:
         host.shell(f"cp -r {shlex.quote(source)} {shlex.quote(os.path.join(folder, 'copy'))}; sync")
         seconds, cpu_s = host.timed(lambda: host.shell(script, cwd=folder, timeout=1800))
         left = [os.path.join(below, file) for below, _, files in os.walk(folder) for file in files
                 if not file.endswith(".xz") and os.path.getsize(os.path.join(below, file)) >= 4096]
-        if len(left) > _units(bench, source) // 1000:  # pictures don't shrink, and stay
+        if len(left) > _units(bench, source) // 1000:  # pictures don't shrink, and stay plain
             raise Failed(f"{len(left)} files are not compressed: {left[0]}")
     return sample(_units(bench, source) / seconds, cpu_s=cpu_s)
 
@@ -162,7 +162,7 @@ def xzfsctl_pack(name):
 
 
 def xz_in_place(name):
-    """As a user would: xz has threads for large files, xargs starts it on many small ones."""
+    """As a user would: xz has threads for large files, and xargs starts it for many small ones."""
     def write(bench):
         files = "find copy -type f -print0 | xargs -0 -P2 -n64 xz -T1 -6"
         file = f"xz -T2 --block-size={BLOCK} -6 copy"
@@ -171,7 +171,7 @@ def xz_in_place(name):
     return write
 
 
-# 4 KiB into a large compressed file: seconds from the open to everything committed.
+# 4 KiB into a large compressed file: seconds from the open until everything is committed.
 
 
 @contextlib.contextmanager
@@ -201,7 +201,7 @@ def xzfs_change(append):
 
 
 def block_and_copy(append):
-    """The least that it takes: that Block encoded, and the stored file written once more."""
+    """The least work that it takes: to encode that Block, and to write the stored file once more."""
     def write(bench):
         block = bench.made("plain/big-end" if append else "plain/big-middle")
         script = (f"xz -c -T1 -{bench.corpus.scale.preset} {shlex.quote(block)} > block; "
@@ -213,7 +213,7 @@ def block_and_copy(append):
 
 
 def recompress(append):
-    """Without xzfs: all of it is decoded, changed and encoded again."""
+    """Without xzfs: the whole file is decoded, changed and encoded again."""
     def write(bench):
         plain, preset = bench.made("plain/src.tar"), bench.corpus.scale.preset
         new = f"head -c {CHANGE_BYTES} {shlex.quote(plain)}"
@@ -234,14 +234,14 @@ def recompress(append):
 
 
 def _require_at_work(point):
-    """The one commit goes on, and did from the start."""
+    """The only commit is still running, and has run from the start."""
     commits = host.stats_of(point)["commits"]
     if [commits[key] for key in ("pending", "done", "failed", "cancelled")] != [1, 0, 0, 0]:
         raise Failed(f"the commit did not outlast the read: {commits}")
 
 
 def xzfs_read(while_committing):
-    """A uncached sequential read; at -6, so that the commit outlasts it."""
+    """An uncached sequential read; at -6, so that the commit outlasts it."""
     def read(bench):
         stored, other = bench.made("xz/src-1m.tar.xz"), bench.made("plain/src.tar")
         figures = {}
@@ -258,16 +258,16 @@ def xzfs_read(while_committing):
     return read
 
 
-# What presets and Block sizes cost and give.
+# The costs and gains of presets and Block sizes.
 
 
 def choice(preset, block_bytes):
-    """MB/s of the commit, what is stored of each byte, and the mean of uncached random reads."""
+    """MB/s of the commit, stored size divided by plain size, and the mean of uncached random reads."""
     def write(bench):
         source, figures = bench.made("plain/sample.tar"), {}
         with _nothing_cached_but(bench, source) as folder:
             done = _committed(bench, folder, source, _commit_options(preset, block_bytes), figures)
-            figures.pop("bound_bytes", None)  # that of the corpus' decoders
+            figures.pop("bound_bytes", None)  # the preset of the corpus' decoders
             read = _uncached_reads(bench, folder, block_bytes)
         return sample(done["bytes"] / done["after_close_s"] / 1e6,
                       stored_ratio=done["stored_bytes"] / done["bytes"],
@@ -276,8 +276,8 @@ def choice(preset, block_bytes):
 
 
 def _uncached_reads(bench, folder, block_bytes):
-    """Each in a Block of its own, so that none finds what another had decoded; of large Blocks
-    there are few, so that it takes several mounts."""
+    """Each read is in a different Block, so none finds data that another one had decoded. There are
+    few large Blocks, so they take several mounts."""
     total_us, reads, wanted = 0.0, 0, 8 if bench.quick else 48
     for seed in range(1, 1 + wanted):
         host.drop_caches()

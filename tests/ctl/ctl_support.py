@@ -1,4 +1,4 @@
-"""Runs xzfsctl. Environment: XZFSCTL_BINARY, and what tests/mount/support.py takes."""
+"""Runs xzfsctl. Environment: XZFSCTL_BINARY, and the variables of tests/mount/support.py."""
 
 import json
 import os
@@ -13,7 +13,7 @@ AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
 
 def environment(**more):
-    """Ours without what would change the program's mind."""
+    """This process's environment, without the variables that change what xzfsctl does."""
     own = ("XZFS_DEFAULTS", "XZFS_OPT", "XZ_DEFAULTS", "XZ_OPT")
     return {**{key: value for key, value in os.environ.items() if key not in own}, **more}
 
@@ -28,7 +28,7 @@ class CtlTest(unittest.TestCase):
         return os.path.join(self.folder, *names)
 
     def ctl(self, *words, code=0, text=True, deadline_s=60, as_nobody=False, **env):
-        """Runs it and checks the exit code; returns (stdout, stderr). `as_nobody`: for root."""
+        """Runs xzfsctl and checks the exit code; returns (stdout, stderr). `as_nobody`: needs root."""
         before, program = (AS_NOBODY, self._open_to_all()) if as_nobody else ((), CTL)
         done = subprocess.run([*before, program, *words], stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=deadline_s * support.SLOWNESS,
@@ -40,11 +40,11 @@ class CtlTest(unittest.TestCase):
         return out.decode(errors="replace") if text else out, err
 
     def _open_to_all(self):
-        """The program where everybody can run it."""
+        """A copy of the program where every user can run it."""
         return shutil.copy(CTL, self.enterContext(support.temp_dir("xzfsctl-bin-")))
 
     def json(self, *words, code=0, **more):
-        """What a command says with --json; it has a schema number."""
+        """The output of a command with --json; it has a schema number."""
         document = json.loads(self.ctl(*words, "--json", code=code, **more)[0])
         self.assertEqual(document["schema"], 1)
         self.assertEqual(document["command"], words[0])
@@ -52,7 +52,7 @@ class CtlTest(unittest.TestCase):
 
 
 class MountCtlTest(CtlTest):
-    """And `self.source`, to be mounted; skips where that can't be."""
+    """Also gives each test `self.source` to mount; skips the test if this machine can't mount."""
 
     def setUp(self):
         super().setUp()

@@ -1,4 +1,4 @@
-"""Trees with all that files may have, and what must be the same when they are packed."""
+"""Trees with everything that files may have, and what must stay the same when they are packed."""
 
 import dataclasses
 import os
@@ -12,7 +12,7 @@ KIB = 1 << 10
 
 @dataclasses.dataclass
 class Tree:
-    """What was made. Names are paths below the root."""
+    """The files that were made. Names are paths below the root."""
     contents: dict
     packable: set
     metadata: dict       # of files, by path
@@ -70,7 +70,7 @@ def compressed_name(name):
 
 
 def check_packed(test, root, tree):
-    """All that can be packed is, and nothing else changed."""
+    """Every file that can be packed is packed, and nothing else changed."""
     names = {os.path.relpath(os.path.join(folder, name), root)
              for folder, _, files in os.walk(root) for name in files}
     test.assertEqual(names, {compressed_name(name) if name in tree.packable else name
@@ -86,7 +86,7 @@ def check_packed(test, root, tree):
 
 
 def check_plain(test, root, tree):
-    """All is as it was made, but that escaped names are what they stand for."""
+    """Every file is as it was made, except that escaped names are what they stand for."""
     names = {os.path.relpath(os.path.join(folder, name), root)
              for folder, _, files in os.walk(root) for name in files}
     test.assertEqual(names, set(tree.contents) | {"link", "fifo"})

@@ -1,9 +1,9 @@
-"""Reads the page that `xzfsctl report` writes, and judges what any such page must be."""
+"""Reads the page that `xzfsctl report` writes, and checks what must hold for any such page."""
 
 import html.parser
 import re
 
-# What the page is made of; anything else came out of a name.
+# The elements that the page is made of; any other element comes from a file's name.
 TAGS = {"html", "head", "meta", "title", "style", "body", "h1", "h2", "h3", "p", "div", "b", "span",
         "svg", "g", "rect", "text", "line", "circle", "path", "table", "thead", "tbody", "tr", "th",
         "td", "code", "details", "summary", "script"}
@@ -14,7 +14,7 @@ VOID = {"meta"}
 
 
 class Page(html.parser.HTMLParser):
-    """`tables`: {id: rows of cells}; `rects`: of the treemap; `scripts`; `text`: what is shown."""
+    """`tables`: {id: rows of cells}; `rects` of the treemap; `scripts`; `text`: the visible text."""
 
     def __init__(self, content):
         super().__init__(convert_charrefs=True)
@@ -72,7 +72,7 @@ class Page(html.parser.HTMLParser):
 
 
 def judge(content):
-    """The page, if it stands alone: nothing is fetched, and nothing but ours runs."""
+    """The page. Fails if it isn't self-contained: it fetches nothing, and only xzfs's scripts run."""
     page = Page(content)
     policy = next(meta["content"] for meta in page.metas
                   if meta.get("http-equiv") == "Content-Security-Policy")
@@ -101,7 +101,7 @@ def overlap(a, b):
 
 
 def judge_treemap(page, most=500):
-    """Cells lie within the drawing, frames within frames, and leaves on nothing else."""
+    """Cells lie within the drawing, frames within frames, and leaves don't overlap."""
     assert 0 < len(page.rects) <= most
     whole = page.rects[0]
     assert (whole["x"], whole["y"], whole["width"], whole["height"]) == (0, 0, 1200, 640)

@@ -22,7 +22,7 @@ class CommandLine(CtlTest):
             self.assertEqual(self.ctl("help", command)[0], text)
             self.assertEqual(self.ctl(command, "--bad", "-h")[0], text, "whatever else is there")
 
-    def test_a_line_that_is_wrong_is_answered_with_one_line_and_1(self):
+    def test_a_wrong_command_line_gets_one_line_and_exit_code_1(self):
         for words in ((), ("no-such",), ("list",), ("list", "--no-such", "a"), ("list", "-X", "a"),
                       ("list", "--json=maybe", "a")):
             _, error = self.ctl(*words, code=1)
@@ -33,7 +33,7 @@ class CommandLine(CtlTest):
                       self.ctl("umout", "/mnt", code=1)[1])
         self.assertIn("(xzfsctl --help lists them)", self.ctl("frobnicate", code=1)[1])
 
-    def test_a_wrong_value_is_told_with_the_option_that_it_was_given_to(self):
+    def test_the_message_for_a_wrong_value_names_its_option(self):
         for words, option in ((("pack", "-T", "x", "a"), "-T,--threads"),
                               (("pack", "--threads=x", "a"), "-T,--threads"),
                               (("pack", "-T", "9999", "a"), "-T,--threads"),
@@ -53,7 +53,7 @@ class CommandLine(CtlTest):
         self.assertIn("-Z", self.ctl("pack", "-kZ", code=1)[1])
         self.assertIn("PATH", self.ctl("pack", "-k", code=1)[1])
 
-    def test_the_version_is_told(self):
+    def test_the_version_is_printed(self):
         self.assertRegex(self.ctl("--version")[0], r"^xzfsctl \d+\.\d+\.\d+\n$")
 
     def test_a_file_may_have_the_name_of_an_option_or_of_a_command(self):
@@ -61,7 +61,7 @@ class CommandLine(CtlTest):
             write(self.path(name), lzma.compress(b"hello"))
             self.assertIn(name, self.ctl("list", "--", name)[0])
 
-    def test_options_come_from_the_environment_and_the_command_line_is_last(self):
+    def test_options_come_from_the_environment_and_the_command_line_overrides_them(self):
         write(self.path("a.xz"), lzma.compress(b"hello"))
         plain, _ = self.ctl("list", "a.xz")
         long, _ = self.ctl("list", "-v", "a.xz")
@@ -73,7 +73,7 @@ class CommandLine(CtlTest):
         self.assertIn("XZFS_OPT: '--no-such=1'", error)
         self.assertIn("XZFS_DEFAULTS", self.ctl("list", "a.xz", code=1, XZFS_DEFAULTS="word")[1])
 
-    def test_what_can_not_be_written_to_stdout_is_an_error(self):
+    def test_a_failed_write_to_stdout_is_an_error(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([CTL, "--help"], stdout=full, stderr=subprocess.PIPE, check=False,
                                   env=environment())

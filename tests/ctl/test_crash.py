@@ -1,4 +1,4 @@
-"""kill -9 of pack, unpack and reblock at every system call: each file is its old or its new self."""
+"""kill -9 of pack, unpack and reblock at every system call: each file is complete, old or new."""
 
 import collections
 import os
@@ -12,7 +12,7 @@ import xzformat
 from ctl_support import CTL, CtlTest, environment, write
 
 KIB = 1 << 10
-# Those that change something, and those that look before and after.
+# The calls that change something, and the calls that look before and after.
 CALLS = ("renameat2", "linkat", "unlinkat", "fsync", "fdatasync", "pwrite64", "openat2", "mkdirat", "fchmod", "utimensat",
          "fcntl", "flock", "newfstatat", "statx", "sync_file_range", "ftruncate", "pread64")
 CONTENTS = {f"d/{name}": xzformat.text(number, 20 * KIB + number)
@@ -23,7 +23,7 @@ CONTENTS["d/e/link"] = CONTENTS["d/linked"] = xzformat.text(9, 15 * KIB)
 
 class Crash(CtlTest):
     def setUp(self):
-        # In memory: what is tested is what the calls are, and not the disk.
+        # In memory: the test is about the calls, not about the disk.
         self.folder = self.enterContext(support.temp_dir("/dev/shm/xzfsctl-"))
 
     def strace(self, *words):
@@ -49,7 +49,7 @@ class Crash(CtlTest):
                 os.unlink(self.path("t", name))
 
     def check(self, what):
-        """Every file is there, whole, in one form or in both."""
+        """Every file is there, complete, in one form or in both."""
         for name, content in CONTENTS.items():
             compressed = self.path("t", name + ".xz")
             forms = []
@@ -64,7 +64,7 @@ class Crash(CtlTest):
                 self.assertEqual(form, content, f"{what}: {name}")
 
     def sweep(self, command, options, done):
-        """`done` checks what is there when it was run again."""
+        """`done` checks the files after the command ran again."""
         words = [CTL, command, "-T1", *options, "t"]
         self.prepare(command)
         self.strace("-e", "trace=" + ",".join(CALLS), *words)
@@ -77,7 +77,7 @@ class Crash(CtlTest):
             for line in log:
                 thread, _, call = line.partition(" ")
                 counts[call.strip().partition("(")[0], thread] += 1
-        # strace counts calls of each thread on its own.
+        # strace counts the calls of each thread separately.
         most = collections.Counter()
         for (call, _), count in counts.items():
             most[call] = max(most[call], count)
@@ -85,7 +85,7 @@ class Crash(CtlTest):
         self.assertGreater(len(places), 50)
         rng = random.Random(os.environ.get("XZFS_TEST_SEED", "1"))
         chosen = rng.sample(places, min(len(places), support.scaled(40, 10)))
-        # The calls that change what is there are always all tried.
+        # The calls that change files are always all tried.
         chosen += [place for place in places if place[0] in ("renameat2", "linkat", "unlinkat", "fsync", "fdatasync")
                    and place not in chosen]
         killed = 0
@@ -112,7 +112,7 @@ class Crash(CtlTest):
             self.names(), {name + ".xz" for name in CONTENTS}))
 
     def test_unpack(self):
-        # x.xz is what it was before it was compressed; its stored name is escaped.
+        # x.xz is the plain file's name; its stored name is escaped.
         self.sweep("unpack", [], lambda: self.assertTrue(
             self.names() <= {*CONTENTS, "d/x.xz.xzhot"} and len(self.names()) == len(CONTENTS),
             self.names()))

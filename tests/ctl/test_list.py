@@ -1,4 +1,4 @@
-"""xzfsctl list against xz's own listing."""
+"""xzfsctl list, compared with xz's own listing."""
 
 import lzma
 import os
@@ -19,7 +19,7 @@ def robot(*words):
 
 class List(CtlTest):
     def make(self):
-        """Files of each kind; their names."""
+        """Makes files of each kind; returns their names."""
         text = xzformat.text(1, MIB // 2)
         files = {"many.xz": ["-0", "--block-size=64KiB", "-T2"], "one.xz": ["-1"],
                  "crc32.xz": ["-0", "--check=crc32"], "sha.xz": ["-0", "--check=sha256"],
@@ -58,7 +58,7 @@ class List(CtlTest):
             largest = max((int(line[7]) for line in blocks), default=0)
             self.assertEqual(file["largest_block"], largest, name)
 
-    def test_people_see_the_same_and_a_sum(self):
+    def test_the_table_has_the_same_figures_and_a_sum(self):
         names = self.make()
         out, _ = self.ctl("list", *names)
         lines = out.splitlines()
@@ -79,7 +79,7 @@ class List(CtlTest):
             self.assertEqual(self.json("list", "a.xz")["files"][0]["seekable"], word, size)
         self.assertEqual(self.json("list", "giant.xz")["files"][0]["seekable"], "poor")
 
-    def test_what_can_not_be_listed_is_named_and_the_others_are_listed(self):
+    def test_a_file_that_can_not_be_listed_is_named_and_the_others_are_listed(self):
         write(self.path("good.xz"), lzma.compress(b"hello"))
         write(self.path("cut.xz"), lzma.compress(b"hello")[:-4])
         write(self.path("plain"), b"hello")
@@ -91,7 +91,7 @@ class List(CtlTest):
         for name, line in zip(bad, error.splitlines()):
             self.assertIn(name, line)
 
-    def test_a_name_that_is_no_text_is_told_in_full(self):
+    def test_a_name_that_is_not_text_is_complete_in_the_json(self):
         name = b"\xff\xfe.xz"
         write(os.fsencode(self.folder) + b"/" + name, lzma.compress(b"hello"))
         (file,) = self.json("list", os.fsdecode(name))["files"]

@@ -24,7 +24,7 @@ VALUE = re.compile(r"[+-]?(?:Inf|NaN|[0-9]+(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?)")
 
 
 def parse_exposition(text):
-    """{name: (type, {labels: value})}, judged as promtool does. Fails on what isn't valid."""
+    """{name: (type, {labels: value})}. Checks the text as promtool does, and fails if it isn't valid."""
     assert text.endswith("\n"), "the last line must end"
     families, family = {}, None
     for line in text[:-1].split("\n"):
@@ -63,7 +63,7 @@ def parse_exposition(text):
 
 class Stats(MountCtlTest):
     def used_mount(self, options="preset=0,settle=0"):
-        """A mount in which something was read and something written."""
+        """A mount in which a file was read and another one written."""
         content = xzformat.text(1, 256 << 10)
         make_compressed(self.source, "compressed", content)
         mount = self.enterContext(WriteMount(self.source, options))
@@ -72,7 +72,7 @@ class Stats(MountCtlTest):
         mount.sync()
         return mount
 
-    def test_json_is_what_the_mount_says(self):
+    def test_json_has_the_figures_of_the_mount(self):
         mount = self.used_mount()
         told = self.json("stats", mount.path)["mounts"]
         own = mount.stats()
@@ -114,7 +114,7 @@ class Stats(MountCtlTest):
     def test_several_mounts_with_odd_names_are_one_valid_text(self):
         other = self.enterContext(support.temp_dir("xzfs-source-"))
         with Mount(self.source) as first, Mount(other) as second:
-            # Another name of the same mount.
+            # Another path of the same mount.
             os.symlink(second.path, self.path('li"nk\\'))
             out, _ = self.ctl("stats", "--prometheus", first.path, 'li"nk\\')
             families = parse_exposition(out)
@@ -125,7 +125,7 @@ class Stats(MountCtlTest):
                           [label for _, labels in families["xzfs_nodes"]["samples"]
                            for label in labels])
 
-    def test_what_is_no_mount_is_said_to_be_none(self):
+    def test_a_folder_that_is_no_mount_is_refused(self):
         _, err = self.ctl("stats", self.folder, code=1)
         self.assertIn("is not the top of a mount of xzfs", err)
         _, err = self.ctl("stats", self.path("missing"), code=1)
@@ -135,7 +135,7 @@ class Stats(MountCtlTest):
             _, err = self.ctl(command, self.folder, code=1)
             self.assertIn("is not the top of a mount of xzfs", err)
 
-    def test_top_prints_one_page_where_nobody_watches(self):
+    def test_top_prints_one_page_if_stdout_is_not_a_terminal(self):
         mount = self.used_mount()
         out, _ = self.ctl("top", "--interval", "0.2s", mount.path)
         self.assertTrue(out.startswith(f"xzfs {mount.path}\n"))
@@ -151,14 +151,14 @@ class Stats(MountCtlTest):
         os.close(its)
         out = os.read(ours, 65536)
         self.ctl("umount", "--wait", mount.path)
-        with contextlib.suppress(OSError):  # EIO: nobody has the other end any more
+        with contextlib.suppress(OSError):  # EIO: no process has the other end any more
             while select.select([ours], [], [], 20 * support.SLOWNESS)[0]:
                 out += os.read(ours, 65536)
         self.assertEqual(top.wait(20), 0, out)
         self.assertIn(f"xzfsctl: {mount.path} is not mounted any more".encode(), out)
         os.close(ours)
 
-    def test_top_goes_on_at_a_terminal_until_it_is_interrupted(self):
+    def test_top_runs_on_a_terminal_until_it_is_interrupted(self):
         mount = self.used_mount()
         ours, its = pty.openpty()
         top = subprocess.Popen([ctl_support.CTL, "top", "--interval", "0.1s", mount.path],
@@ -176,7 +176,7 @@ class Stats(MountCtlTest):
 
 
 class Control(MountCtlTest):
-    def test_set_changes_what_the_mount_does(self):
+    def test_set_changes_the_settings_of_the_mount(self):
         with WriteMount(self.source, "settle=1000,preset=0") as mount:
             self.ctl("set", mount.path, "settle=0", "cache_size=64MiB")
             write_file(mount / "file", b"content " * 1000)
@@ -212,7 +212,7 @@ class Control(MountCtlTest):
             self.assertIn("1 file is not compressed yet (file stays uncompressed", err)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
-    def test_a_right_that_a_commit_lacks_is_not_taken_for_one_of_who_asks(self):
+    def test_a_right_that_a_commit_lacks_is_not_reported_as_missing_for_the_user(self):
         os.mkdir(os.path.join(self.source, "d"))
         with WriteMount(self.source, "settle=1000,preset=0") as mount, \
                 attribute("a", os.path.join(self.source, "d")):
@@ -248,7 +248,7 @@ class Control(MountCtlTest):
     def test_umount_wait_ends_with_2_and_says_how_many_files_are_left_uncompressed(self):
         support.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", self.source])
         self.addCleanup(support.run, ["umount", self.source])
-        content = noise(5, 8 * MIB)  # needs its space twice for a moment
+        content = noise(5, 8 * MIB)  # its commit takes its space twice for a moment
         with WriteMount(self.source, "settle=1000,preset=0") as mount:
             write_file(mount / "small", b"small " * 1000)
             write_file(mount / "large", content)
@@ -260,7 +260,7 @@ class Control(MountCtlTest):
             self.assertEqual(read_file(os.path.join(self.source, "large")), content)
         self.assertTrue(os.path.exists(os.path.join(self.source, "small.xz")))
 
-    def test_umount_wait_does_not_believe_a_daemon_that_was_killed_before_it_was_done(self):
+    def test_umount_wait_reports_a_daemon_that_was_killed_before_it_was_done(self):
         with WriteMount(self.source, "settle=1000,preset=9e,block_size=64MiB,compress_threads=1"
                         ) as mount:
             write_file(mount / "file", xzformat.text(5, 8 * MIB))
@@ -274,7 +274,7 @@ class Control(MountCtlTest):
             self.assertIn("ended before it had compressed everything", err)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
-    def test_umount_wait_says_who_has_a_copy_of_the_mount_in_another_namespace(self):
+    def test_umount_wait_names_the_process_with_a_copy_of_the_mount_in_another_namespace(self):
         with WriteMount(self.source) as mount:
             holder = subprocess.Popen(own_mounts.in_own_namespace("sh", "-c", "echo; read line",
                                                                   keep=(mount.path,)),
@@ -298,7 +298,7 @@ class Control(MountCtlTest):
             self.assertEqual(umount.communicate()[1], "")
 
     def dead_mount(self):
-        """A mount whose daemon was killed, under a name as people type it."""
+        """A mount with a killed daemon, under a path as people type it."""
         mount = self.enterContext(WriteMount(self.source, "settle=1000"))
         write_file(mount / "file", b"content")
         os.kill(mount.pid, signal.SIGKILL)
@@ -307,7 +307,7 @@ class Control(MountCtlTest):
         os.symlink(os.path.dirname(mount.path), self.path("link"))
         return mount, os.path.join("link", os.path.basename(mount.path))
 
-    def test_a_dead_mount_is_called_so_with_the_remedy(self):
+    def test_the_message_for_a_dead_mount_says_what_to_do(self):
         _, name = self.dead_mount()
         for words in (("stats", name), ("set", name, "settle=1"), ("sync", name), ("top", name),
                       ("drop-cache", name), ("info", name), ("report", name)):
@@ -315,7 +315,7 @@ class Control(MountCtlTest):
             self.assertIn(f"{name}: a mount whose daemon is gone", err)
             self.assertIn(f"xzfsctl umount {name}", err)
 
-    def test_umount_takes_a_dead_mount_away(self):
+    def test_umount_removes_a_dead_mount(self):
         for words, code in (((), 0), (("--wait",), 2)):
             mount, name = self.dead_mount()
             _, err = self.ctl("umount", *words, name, code=code)
@@ -325,7 +325,7 @@ class Control(MountCtlTest):
             os.unlink(self.path("link"))
         self.assertEqual(read_file(os.path.join(self.source, "file")), b"content")
 
-    def test_umount_takes_a_dead_mount_away_that_somebody_stands_in(self):
+    def test_umount_removes_a_dead_mount_that_a_process_is_in(self):
         mount = self.enterContext(WriteMount(self.source))
         with open(os.devnull, "rb") as null, subprocess.Popen(
                 ["cat"], stdin=subprocess.PIPE, stdout=null.fileno(), cwd=mount.path) as inside:
@@ -337,7 +337,7 @@ class Control(MountCtlTest):
             inside.stdin.close()
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
-    def test_other_users_are_told_who_may(self):
+    def test_the_message_for_other_users_says_who_may(self):
         with WriteMount(self.source, "allow_other") as mount:
             _, err = self.ctl("umount", mount.path, code=1, as_nobody=True)
             self.assertEqual(err, f"xzfsctl: {mount.path}: only root and who mounted it (uid 0) "

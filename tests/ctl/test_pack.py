@@ -1,4 +1,4 @@
-"""xzfsctl pack: what becomes of files and what doesn't, compared with xz, stat, getfacl, getfattr."""
+"""xzfsctl pack: what it changes and what it keeps, compared with xz, stat, getfacl, getfattr."""
 
 import fcntl
 import lzma
@@ -46,7 +46,7 @@ class Pack(CtlTest):
             os.unlink(self.path("a.xz"))
         self.assertLess(sizes["-9e"], sizes["-0"])
 
-    def test_what_is_left_is_named_with_its_reason(self):
+    def test_files_that_stay_plain_are_named_with_the_reason(self):
         text = xzformat.text(2, 20 * KIB)
         for name in ("one", "two", "suid", "young", "small", "noise", "open", "taken",
                      "e.skip", "locked"):
@@ -79,7 +79,7 @@ class Pack(CtlTest):
         self.ctl("pack", "missing", code=1)
 
     @unittest.skipUnless(os.geteuid() == 0, "becomes another user")
-    def test_a_user_packs_files_that_may_not_be_written_and_have_attributes(self):
+    def test_a_user_packs_read_only_files_with_attributes(self):
         write(self.path("t", "file"), xzformat.text(1, 50 * KIB))
         os.setxattr(self.path("t", "file"), "user.note", b"kept")
         support.run(["setfacl", "-m", "u:1000:r", self.path("t", "file")])
@@ -122,7 +122,7 @@ class Pack(CtlTest):
                           for folder, _, _ in os.walk(self.path("t"))}, before)
 
     def assert_one_file_each(self, names):
-        """These names, of files that have no other, and nothing else is in `t`."""
+        """`t` has these names and no others, and their files have no other names."""
         for paths in names.values():
             found = {os.stat(self.path(path)).st_ino for path in paths}
             self.assertEqual(len(found), 1, paths)
@@ -130,7 +130,7 @@ class Pack(CtlTest):
         self.assertEqual(set(ctl_trees.stored(self.path("t"))),
                          {os.path.relpath(path, "t") for paths in names.values() for path in paths})
 
-    def test_of_several_names_all_are_packed_or_none(self):
+    def test_of_several_names_all_or_none_are_packed(self):
         write(self.path("t", "one"), xzformat.text(1, 50 * KIB))
         os.makedirs(self.path("t/a"))
         os.link(self.path("t/one"), self.path("t/a/other.skip"))
@@ -153,8 +153,8 @@ class Pack(CtlTest):
         self.ctl("pack", "t/one", "t/a")
         self.assert_one_file_each({"one": ["t/one.xz", "t/a/other.skip.xz"]})
 
-    def test_a_file_that_is_opened_for_writing_meanwhile_stays(self):
-        """Whoever opens it between the claim and the end makes pack leave it."""
+    def test_a_file_that_a_program_opens_for_writing_during_pack_stays(self):
+        """If a program opens the file between the claim and the end, pack leaves it."""
         write(self.path("a"), xzformat.text(3, 2 * MIB))
         process = subprocess.Popen([CTL, "pack", "-9e", "-T1", "--block-size=256KiB", "a"],
                                    cwd=self.folder, env=environment(), stderr=subprocess.PIPE)
@@ -169,7 +169,7 @@ class Pack(CtlTest):
         self.assertEqual(os.listdir(self.folder), ["a"])
         self.assertTrue(write_support.read_file(self.path("a")).startswith(b"changed"))
 
-    def test_an_interrupt_leaves_old_or_new_files_and_nothing_else(self):
+    def test_an_interrupt_leaves_only_old_or_new_files(self):
         names = [f"f{number}" for number in range(20)]
         content = xzformat.text(4, 400 * KIB)
         for name in names:
@@ -220,7 +220,7 @@ class Pack(CtlTest):
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["new", "old.xz"])
 
     def test_names_that_would_be_read_as_compressed_read_back_as_they_are(self):
-        """Through a mount all names are as before, whatever their content is."""
+        """A mount shows all names as before, whatever the content is."""
         names = ["a.xz", "b.lzma", "c.txz", "d.xzhot", "e.xz.xz"]
         for name in names:
             write(self.path("t", name), xzformat.text(7, 20 * KIB))
@@ -254,7 +254,7 @@ class Pack(CtlTest):
     def test_ten_thousand_packed_files_read_through_a_mount_as_before(self):
         count = support.scaled(10_000, 500)
         contents = {}
-        # In memory: it isn't the disk that is tested.
+        # In memory: the test is not about the disk.
         self.folder = self.enterContext(support.temp_dir("/dev/shm/xzfsctl-"))
         for number in range(count):
             name = f"d{number % 50}/f{number}"

@@ -1,4 +1,4 @@
-"""`N` and `N.xz` that xzfsctl leaves side by side, on purpose or because it was killed."""
+"""`N` and `N.xz` side by side, because of --keep or because xzfsctl was killed."""
 
 import os
 import subprocess
@@ -18,7 +18,7 @@ class Pairs(MountCtlTest):
 
     def setUp(self):
         super().setUp()
-        # Its session makes the `.xzfs` that xzfsctl uses, too.
+        # The session of the mount makes the `.xzfs` that xzfsctl uses, too.
         self.mount = self.enterContext(WriteMount(self.source, self.OPTIONS))
         write_file(self.mount / "own", b"")
 
@@ -42,9 +42,9 @@ class Pairs(MountCtlTest):
         self.assertEqual(self.shown(), ["file"])
 
     def killed(self, command):
-        """Between the two names."""
+        """Kills the command while both names exist."""
         self.prepare(command)
-        # Of the renames that unpack makes the second puts the compressed file aside.
+        # The second rename of unpack puts the compressed file aside.
         call, number = ("unlinkat", 1) if command == "pack" else ("renameat2", 2)
         ended = subprocess.run(
             ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e",
@@ -54,7 +54,7 @@ class Pairs(MountCtlTest):
         self.assertNotEqual(ended.returncode, 0)
         self.assertEqual(self.left(), ["file", "file.xz"])
 
-    def test_what_keep_leaves_is_two_files(self):
+    def test_keep_leaves_two_files(self):
         for command in ("pack", "unpack"):
             with self.subTest(command):
                 self.prepare(command)
@@ -69,7 +69,7 @@ class Pairs(MountCtlTest):
                 os.unlink(self.mount / "file")
                 self.assertEqual(self.left(), ["file.xz"])
 
-    def test_pack_writes_over_nothing_that_was_kept(self):
+    def test_pack_does_not_overwrite_a_file_that_was_kept(self):
         self.prepare("pack")
         self.ctl("pack", "-k", self.source)
         inode = os.stat(self.at("file.xz")).st_ino
@@ -87,8 +87,8 @@ class Pairs(MountCtlTest):
                 os.close(os.open(self.mount / "file", os.O_RDWR))
                 self.assertEqual(self.left(), ["file", "file.xz"])
 
-    def test_a_change_in_a_mount_after_a_kill_is_one_of_the_file(self):
-        """The other form, which is hidden, doesn't come to light, nor back."""
+    def test_a_change_in_a_mount_after_a_kill_changes_the_one_file(self):
+        """The hidden form never becomes visible."""
         changes = {
             "append": (lambda path: write_at(path, len(TEXT), b"more"), {"file": TEXT + b"more"}),
             "rename": (lambda path: os.rename(path, path + "-moved"), {"file-moved": TEXT}),
@@ -104,11 +104,11 @@ class Pairs(MountCtlTest):
                         for name, content in after.items():
                             support.assert_same(self, read_file(self.mount / name), content, name)
                         self.assertEqual(self.left(), sorted(after))
-                        self.ctl("reblock", self.source)  # which ends what dead ones have left
+                        self.ctl("reblock", self.source)  # which completes what killed runs have left
                     for name in after:
                         os.unlink(self.mount / name)
 
-    def test_the_next_run_makes_one_file_of_it(self):
+    def test_the_next_run_makes_one_file_of_the_pair(self):
         for command in ("pack", "unpack"):
             with self.subTest(command):
                 self.killed(command)
@@ -116,7 +116,7 @@ class Pairs(MountCtlTest):
                 self.assertEqual(self.left(), ["file.xz" if command == "pack" else "file"])
                 self.assertEqual(read_file(self.mount / "file"), TEXT)
 
-    def test_of_a_pair_that_was_changed_after_a_kill_both_stay(self):
+    def test_both_stay_if_one_of_the_pair_was_changed_after_a_kill(self):
         for command in ("pack", "unpack"):
             for changed in ("file", "file.xz"):
                 with self.subTest(command, changed=changed):

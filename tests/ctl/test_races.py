@@ -1,5 +1,5 @@
-"""pack, unpack and reblock, stopped at each system call while a mount of the source writes to the
-file: what was written through the mount is never undone."""
+"""pack, unpack and reblock are stopped at each system call while a mount of the source writes to the
+file: they never undo what was written through the mount."""
 
 import collections
 import contextlib
@@ -24,7 +24,7 @@ EDIT = b"edited through the mount"
 
 
 def stands(pid):
-    """Every thread does, and not just for strace to look at it."""
+    """Whether every thread is stopped, and not just because strace looks at it."""
     try:
         for _ in range(3):
             for task in os.listdir(f"/proc/{pid}/task"):
@@ -46,13 +46,13 @@ class Races(MountCtlTest):
         super().setUp()
         self.mount = self.enterContext(WriteMount(
             self.source, "preset=0,block_size=4KiB,settle=3600,entry_timeout=0,attr_timeout=0"))
-        # So that it has its session: else it could wait for the lock of one that we stop.
+        # Gives the mount its session: otherwise it could wait for the lock of a command that the test stops.
         write_support.write_file(self.mount / "own", b"")
         self.mount.sync()
 
     def strace(self, *words):
         with open(self.path("log"), "wb"):
-            pass  # nothing in it is of an earlier run
+            pass  # a fresh file for each run
         return subprocess.Popen(["strace", "-f", "-qq", "-o", self.path("log"), *words],
                                 cwd=self.folder, env=environment(), stdout=subprocess.DEVNULL,
                                 stderr=subprocess.PIPE)
@@ -70,8 +70,8 @@ class Races(MountCtlTest):
             return log.read()
 
     def places(self, command, words):
-        """The calls that the command makes: (name, number, turn). strace counts by thread, so there
-        are several of one number; the turn tells them apart."""
+        """The calls that the command makes: (name, number, turn). strace counts by thread, so several
+        calls have the same number; the turn distinguishes them."""
         self.prepare(command, "first")
         self.assertEqual(self.strace("-e", "trace=" + ",".join(CALLS), CTL, *words,
                                      self.source).wait(60), 0)
@@ -86,7 +86,7 @@ class Races(MountCtlTest):
         return [(*place, turn) for place, most in turns.items() for turn in range(1, most + 1)]
 
     def stopped_at(self, call, number, turn, words):
-        """The command, stopped behind that call, and its pid; None if it ended before."""
+        """The command, stopped after that call, and its pid; None if it ended before."""
         tracer = self.strace("-e", "trace=" + call, "-e",
                              f"inject={call}:signal=STOP:when={number}", CTL, *words, self.source)
 
@@ -112,14 +112,14 @@ class Races(MountCtlTest):
 
     @staticmethod
     def has_ended(tracer, pid):
-        """Lets it go on: another of its threads may be stopped later."""
+        """Lets the command go on; another of its threads may be stopped later."""
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         return tracer.poll() is not None
 
     def sync(self):
-        """Whether all is committed. It isn't while the command has the file, or when the base of
+        """Whether everything is committed. It isn't while the command has the file, or if the base of
         the changes is gone."""
         try:
             self.mount.sync()

@@ -1,4 +1,4 @@
-"""xzfsctl report: one page that is right, stands alone, and holds hostile names."""
+"""xzfsctl report: the page is right, self-contained, and safe with hostile names."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from write_support import WriteMount, noise, read_file, write_file
 
 
 def name_of(rect):
-    """The directory that a rectangle is, or is in."""
+    """The directory that a rectangle shows, or that its file is in."""
     return rect["title"].split("\n")[0].split(":")[0]
 
 
@@ -29,7 +29,7 @@ class Report(MountCtlTest):
         return judge(out.decode())
 
     def compressed(self, name, content, *options):
-        """NAME.xz by xz."""
+        """Makes NAME.xz with xz."""
         path = os.path.join(self.source, name + ".xz")
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as out:
@@ -48,7 +48,7 @@ class Report(MountCtlTest):
         self.assertIn(f'title="{disk(paths[0]) + disk(paths[1])} bytes"', page.content)
         self.assertEqual(rows["."][1:3], ["3", "5.0 MiB"])
 
-    def test_areas_of_the_treemap_are_as_the_disk_space(self):
+    def test_areas_of_the_treemap_are_proportional_to_the_disk_space(self):
         sizes = {"a": 32, "b": 16, "c": 8, "d/e": 4, "f": 2, "g": 1}
         for name, size in sizes.items():
             write(os.path.join(self.source, name, "file"), noise(2, size * 16384))
@@ -59,10 +59,10 @@ class Report(MountCtlTest):
         for name, size in sizes.items():
             share = tops[name.split("/")[0]] / sum(tops.values())
             self.assertAlmostEqual(share, size / sum(sizes.values()), delta=0.01, msg=name)
-        # Incompressible data are of the last class.
+        # Incompressible data is in the last class.
         self.assertEqual({rect["class"] for rect in leaves}, {"r5"})
 
-    def test_colours_are_of_the_ratio(self):
+    def test_colours_show_the_ratio(self):
         for name, content in (("zeros/x", bytes(32 * MIB)), ("noise/x", noise(3, 32768))):
             self.compressed(name, content)
         leaves = judge_treemap(self.report(self.source))
@@ -76,7 +76,7 @@ class Report(MountCtlTest):
         page = self.report(self.source)
         rows = {row[0]: row for row in page.tables["pack"][1:]}
         self.assertEqual(set(rows), {".log", ".jpg"})
-        self.assertEqual(page.tables["pack"][1][0], ".log")  # the one that saves more is first
+        self.assertEqual(page.tables["pack"][1][0], ".log")  # the kind that saves more comes first
         packed = sum(len(subprocess.run(["xz", "-6", "-c", f"part{number}.log"], cwd=self.source,
                                         check=True, capture_output=True).stdout)
                      for number in range(4))
@@ -107,12 +107,12 @@ class Report(MountCtlTest):
             rows = {row[0]: row for row in page.tables["directories"][1:]}
             self.assertEqual(rows["."][1], "2")
             self.assertIn(f'title="{2 * len(content)} bytes"', page.content)
-            # A directory in a mount is one, too.
+            # A directory in a mount works, too.
             os.mkdir(mount / "sub")
             write_file(mount / "sub/file", content)
             self.assertNotIn("The mount", self.report(mount / "sub").text)
 
-    def test_hostile_names_are_shown_and_do_nothing(self):
+    def test_hostile_names_are_shown_and_have_no_effect(self):
         names = [b"<script>alert(1)", b"<title><img src=x onerror=alert(1)>",
                  b'" onload="alert(1)', b"' x='", b"&lt;b&gt;", b"new\nline", b"\x1b[2J\x07",
                  b"not utf-8 \xff\xc0\xaf\xed\xa0\x80", "right\u202eleft".encode(), b"]]><!--",
@@ -151,7 +151,7 @@ class Report(MountCtlTest):
         _, err = self.ctl("report", os.path.join(self.source, "file"), code=1)
         self.assertIn("is not a directory", err)
         self.ctl("report", self.path("missing"), code=1)
-        # Without -o it is report.html here.
+        # Without -o the page is report.html in the current directory.
         self.ctl("report", self.source)
         with open(self.path("report.html"), encoding="utf-8") as file:
             report_reader.judge(file.read())
@@ -176,7 +176,7 @@ class Report(MountCtlTest):
         self.assertEqual(sorted(os.listdir(self.path("disk"))), ["ballast", "old.html"])
         self.assertEqual(read_file(self.path("disk/old.html")), old)
 
-    def test_a_page_is_made_anew_and_other_files_are_not_replaced(self):
+    def test_an_older_page_is_replaced_and_other_files_are_not(self):
         self.ctl("report", self.source)
         first = os.stat(self.path("report.html")).st_ino
         self.ctl("report", self.source)
@@ -191,7 +191,7 @@ class Report(MountCtlTest):
         self.ctl("report", self.source, "-f", "-o", "thesis.html")
         report_reader.judge(read_file(self.path("thesis.html")).decode())
 
-    def test_a_page_that_stdout_does_not_take_is_an_error_that_says_why(self):
+    def test_a_failed_write_of_the_page_to_stdout_is_an_error_that_says_why(self):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([CTL, "report", self.source, "-o", "-"], stdout=full,
                                   stderr=subprocess.PIPE, check=False, env=environment())

@@ -1,4 +1,4 @@
-"""xzfsctl salvage: what xz would have made of the parts that are whole, and no wrong byte."""
+"""xzfsctl salvage: the bytes that xz gives for the undamaged parts, and no wrong byte."""
 
 import json
 import lzma
@@ -61,7 +61,7 @@ class SalvageTest(CtlTest):
 
 
 class WithIndex(SalvageTest):
-    def test_a_good_file_is_all_there(self):
+    def test_a_good_file_comes_back_complete(self):
         for content in (b"", xzformat.text(1, 3 * SIZE)):
             self.assertEqual(self.salvage(encode(content))[:2], (0, content))
 
@@ -74,7 +74,7 @@ class WithIndex(SalvageTest):
                     begin, stop = number * SIZE, min((number + 1) * SIZE, len(plain))
                     code, content, report = self.salvage(bad)
                     if words == ("--check=none",) and code == 0:
-                        continue  # nothing says that it is damaged
+                        continue  # without a Check nothing shows the damage
                     self.assertEqual(code, 2, (words, number, at - offset))
                     self.assertEqual(
                         content, plain[:begin] + bytes(stop - begin) + plain[stop:], at)
@@ -85,7 +85,7 @@ class WithIndex(SalvageTest):
                                      (offset, None))
 
     def test_partial_keeps_what_was_decoded_before_the_damage(self):
-        """Compared with what python's decoder gives of the intact bytes."""
+        """Compared with what Python's decoder gives for the intact bytes."""
         plain, stored, blocks = make(3)
         offset, end = blocks[1]
         at = end - (end - offset) // 4
@@ -124,7 +124,7 @@ class WithoutIndex(SalvageTest):
             whole = sum(end <= cut for _, end in blocks)
             code, content, report = self.salvage(stored[:cut])
             with self.subTest(cut):
-                # With the count of its Blocks there's proof that none is missing.
+                # With the number of its Blocks there is proof that none is missing.
                 expected = 1 if whole == 0 else 0 if cut >= index + 2 else 2
                 self.assertEqual(code, expected, report)
                 self.assertEqual(content, plain[:whole * SIZE] if whole else None)
@@ -134,7 +134,7 @@ class WithoutIndex(SalvageTest):
                     self.assertEqual(report["missing"][-1]["end"], None)
 
     def test_partial_of_a_truncated_file_goes_on_to_its_end(self):
-        """As far as python's decoder comes."""
+        """It goes as far as Python's decoder."""
         plain = xzformat.text(1, 300 * KIB)
         stored = lzma.compress(plain, preset=0)
         cut = len(stored) // 2
@@ -157,7 +157,7 @@ class WithoutIndex(SalvageTest):
                 self.assertEqual(content, expected[:whole * SIZE])
 
     def test_a_damaged_block_behind_a_lost_header_keeps_its_place(self):
-        """Its Stream's Check is as sure as it was."""
+        """The Check of its Stream is as certain as before."""
         for check in ("crc32", "crc64", "sha256"):
             plain, stored, blocks = make(6, 1, "-T2", f"--check={check}")
             bad = flipped(flipped(stored, blocks[2][0] + 1, 0xFF), sum(blocks[3]) // 2)
@@ -167,11 +167,11 @@ class WithoutIndex(SalvageTest):
             self.assertEqual((first["begin"], first["end"]), (2 * SIZE, None))
             self.assertEqual((second["stored_begin"], second["stored_end"]), blocks[3], check)
             self.assertEqual((second["begin"], second["end"]), (2 * SIZE, 3 * SIZE), check)
-            whole = report["blocks"] + 1  # the header's Block has no place
+            whole = report["blocks"] + 1  # the Block of the damaged header has no known place
             expected = plain[:2 * SIZE] + bytes(SIZE) + plain[4 * SIZE:]
             self.assertEqual(content, expected[:whole * SIZE], check)
 
-    def test_damage_where_they_have_none_says_that_offsets_are_lost(self):
+    def test_damage_where_the_headers_have_no_sizes_says_that_offsets_are_lost(self):
         plain, stored, blocks = make(4, 1, "-T1")
         for number, (offset, end) in enumerate(blocks):
             for at in (offset + 1, (offset + end) // 2):
@@ -190,10 +190,10 @@ class WithoutIndex(SalvageTest):
             self.assertEqual(content, plain, at)
             self.assertEqual(report["offsets_known_to"], len(plain), at)
             doubtful += [at - blocks[-1][1]] if code == 2 else []
-        # The Index' first byte, and its count: whether more Blocks were there nobody knows.
+        # The Index' first byte, and its count: without them, more Blocks may have been there.
         self.assertEqual(doubtful, [0, 1])
 
-    def test_the_check_of_a_stream_without_its_header_is_found_out(self):
+    def test_the_check_of_a_stream_without_its_header_is_found(self):
         for check in ("crc32", "crc64", "sha256"):
             plain, stored, _ = make(3, 1, f"--check={check}")
             for at in (2, 7, 9):
@@ -206,13 +206,13 @@ class WithoutIndex(SalvageTest):
         plain = first[0] + second[0]
         for at in (3, len(first[1]) - 20, len(first[1]) - 3, behind + 2):
             self.assertEqual(self.salvage(flipped(stored, at))[:2], (0, plain), at)
-        # All of the second Stream's beginning, and the first one's end.
+        # Damages the beginning of the second Stream and the end of the first.
         lost = stored[:first[2][1][1]] + bytes(behind - first[2][1][1] + 12) + stored[behind + 12:]
         code, content, _ = self.salvage(lost)
         self.assertEqual((code, content), (2, plain))
 
     def test_three_damages_in_random_places_never_give_a_wrong_byte(self):
-        """Every Block of the output is one of the plain ones, in their order, or zeros."""
+        """Every Block of the output is one of the plain Blocks, in their order, or zeros."""
         plain, stored, _ = make(6)
         originals = [plain[at:at + SIZE] for at in range(0, len(plain), SIZE)]
         rng = random.Random(3)
@@ -244,7 +244,7 @@ class Output(SalvageTest):
         self.assertIn("can't go to stdout", error)
         self.assertEqual(os.listdir(self.folder), ["in.xz"])
 
-    def test_it_is_not_overwritten_without_force_and_never_the_file_itself(self):
+    def test_the_output_is_not_overwritten_without_force_and_is_never_the_input(self):
         plain, stored, _ = make(2)
         write(self.path("a.xz"), stored)
         write(self.path("out"), b"mine")
@@ -263,13 +263,13 @@ class Output(SalvageTest):
             self.assertEqual(file.read(), stored)
         self.assertEqual(sorted(os.listdir(self.folder)), ["a.xz", "out", "same"])
 
-    def test_what_others_may_not_read_stays_so(self):
+    def test_the_output_of_a_private_file_is_private(self):
         write(self.path("a.xz"), make(1)[1])
         os.chmod(self.path("a.xz"), 0o600)
         self.ctl("salvage", "a.xz", "-o", "out")
         self.assertEqual(stat.S_IMODE(os.stat(self.path("out")).st_mode), 0o600)
 
-    def test_words_for_people(self):
+    def test_the_report_for_people_names_the_damage(self):
         _, stored, blocks = make(3)
         write(self.path("a.xz"), flipped(stored, blocks[1][0] + 100))
         _, error = self.ctl("salvage", "a.xz", "-o", "out", code=2)

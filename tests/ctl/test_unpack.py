@@ -20,17 +20,17 @@ MIB = 1 << 20
 
 
 class Unpack(CtlTest):
-    def test_a_packed_tree_is_what_it_was(self):
+    def test_unpack_restores_a_packed_tree(self):
         tree = ctl_trees.make(self.path("t"))
         self.ctl("pack", "-0", "t")
         _, error = self.ctl("unpack", "t")
         self.assertIn(f"unpacked {len(tree.packable)} files", error)
-        # What is named as if it were compressed is stored escaped, as a mount does.
+        # A plain file with the name of a compressed one gets an escaped name, as in a mount.
         os.rename(self.path("t", "looks.xz.xzhot"), self.path("t", "looks.xz"))
         os.utime(self.path("t"), ns=(1, tree.directories[self.path("t")]))
         ctl_trees.check_plain(self, self.path("t"), tree)
 
-    def test_files_of_all_writers_are_unpacked(self):
+    def test_files_from_all_programs_are_unpacked(self):
         text = xzformat.text(1, 200 * KIB)
         for name, argv in {"a.xz": ["xz", "-0c"], "b.lzma": ["xz", "-0c", "--format=lzma"],
                            "c.lz": ["lzip", "-0c"], "d.txz": ["xz", "-0c", "--block-size=50KiB"],
@@ -52,7 +52,7 @@ class Unpack(CtlTest):
         self.assertEqual(write_support.read_file(self.path("a")), content)
         self.assertLess(os.stat(self.path("a")).st_blocks * 512, MIB)
 
-    def test_what_can_not_be_unpacked_stays(self):
+    def test_a_file_that_can_not_be_unpacked_stays(self):
         good = lzma.compress(xzformat.text(2, 100 * KIB), preset=0)
         write(self.path("damaged.xz"), good[:1000] + b"????" + good[1004:])
         write(self.path("taken.xz"), good)
@@ -69,7 +69,7 @@ class Unpack(CtlTest):
         for word in ("./damaged.xz", "taken by another file", "hard links that were not found"):
             self.assertIn(word, error)
 
-    def test_what_is_being_edited_in_a_mount_stays(self):
+    def test_a_file_that_is_edited_in_a_mount_stays(self):
         write(self.path("t", "a.xz"), lzma.compress(xzformat.text(3, 100 * KIB)))
         write(self.path("t", "b.xz"), lzma.compress(xzformat.text(4, 100 * KIB)))
         with write_support.WriteMount(self.path("t")) as mount:
@@ -86,7 +86,7 @@ class Unpack(CtlTest):
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["a.xz", "b"])
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
-    def test_where_edits_of_a_mount_can_not_be_seen_nothing_is_replaced(self):
+    def test_nothing_is_replaced_if_edits_in_a_mount_can_not_be_seen(self):
         write(self.path("t", "theirs", "a.xz"), lzma.compress(xzformat.text(3, 100 * KIB)))
         for name in ("", "t", "t/theirs", "t/theirs/a.xz"):
             os.chmod(self.path(name), 0o755)
@@ -110,7 +110,7 @@ class Reblock(CtlTest):
             if line.startswith("file")]
         return {"blocks": int(line[2]), "check": line[6]}
 
-    def test_one_block_becomes_many_and_all_else_stays(self):
+    def test_one_block_becomes_many_and_everything_else_stays(self):
         content = xzformat.text(1, 2 * MIB + 5)
         path = self.path("a.xz")
         write(path, lzma.compress(content, preset=0, check=lzma.CHECK_SHA256))
@@ -136,7 +136,7 @@ class Reblock(CtlTest):
         self.assertEqual(support.run(["xz", "-dc", path]), content)
 
     def test_a_size_that_a_file_only_claims_costs_no_memory(self):
-        # One Block of 2^49 bytes, says the Index.
+        # The Index says: one Block of 2^49 bytes.
         index = b"\x00\x01" + b"\x40" + b"\x80" * 7 + b"\x01"
         index += bytes(-len(index) % 4)
         index += struct.pack("<I", zlib.crc32(index))

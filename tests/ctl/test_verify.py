@@ -1,4 +1,4 @@
-"""xzfsctl verify, cat, du and info against xz, the plain bytes and du."""
+"""xzfsctl verify, cat, du and info, compared with xz, the plain bytes and du."""
 
 import json
 import lzma
@@ -23,7 +23,7 @@ def blocked(content, size):
 
 
 class Verify(CtlTest):
-    def test_a_file_of_a_newer_xz_is_not_called_damaged(self):
+    def test_a_file_from_a_newer_xz_is_not_called_damaged(self):
         plain = self.path("plain")
         write(plain, b"some text " * 1000)
         write(self.path("new.xz"), write_support.without_a_filter(plain))
@@ -55,7 +55,7 @@ class Verify(CtlTest):
         self.assertIn(f"bad.xz: Block 1, bytes {100 * KIB} to {200 * KIB}: ", error)
 
     def test_it_agrees_with_xz_on_every_flipped_byte(self):
-        """Of a small file with two Blocks: all of it is covered by some Check."""
+        """In a small file with two Blocks: some Check covers every byte of it."""
         good = blocked(xzformat.text(2, 3 * KIB), 2 * KIB)
         positions = random.Random(1).sample(range(len(good)), support.scaled(60, 10))
         for at in positions:
@@ -63,7 +63,7 @@ class Verify(CtlTest):
             bad[at] ^= 0x40
             write(self.path(f"{at}.xz"), bytes(bad))
         report = self.json("verify", *(f"{at}.xz" for at in positions), code=1)
-        # Without its magic bytes it is a file of another kind.
+        # Without its magic bytes the file is of another kind.
         bad = {entry["path"] for entry in report["damaged"] + report["not_checked"]}
         self.assertEqual({entry["path"] for entry in report["not_checked"]},
                          {f"{at}.xz" for at in positions if at < 6})
@@ -71,7 +71,7 @@ class Verify(CtlTest):
             judged = subprocess.run(["xz", "-tq", self.path(f"{at}.xz")], check=False).returncode
             self.assertEqual(f"{at}.xz" in bad, judged != 0, at)
 
-    def test_a_name_that_the_content_belies_is_named_and_ends_with_2(self):
+    def test_a_file_whose_content_contradicts_its_name_is_named_and_the_exit_code_is_2(self):
         good = lzma.compress(xzformat.text(5, 10 * KIB), preset=0)
         write(self.path("t/good.xz"), good)
         write(self.path("t/empty.xz"), b"")
@@ -91,7 +91,7 @@ class Verify(CtlTest):
             report = self.json("verify", name, code=1)
             self.assertEqual((report["damaged"], len(report["not_checked"])), ([], 1), name)
 
-    def test_what_can_not_be_looked_at_is_counted_and_never_good_or_damaged(self):
+    def test_a_file_that_can_not_be_checked_is_counted_and_never_good_or_damaged(self):
         write(self.path("good.xz"), lzma.compress(b"content"))
         os.mkfifo(self.path("fifo.xz"))
         for name in ("missing", "missing.xz", "fifo.xz"):
@@ -103,7 +103,7 @@ class Verify(CtlTest):
             self.assertEqual([entry["path"] for entry in report["not_checked"]], [name])
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
-    def test_what_may_not_be_read_is_not_called_damaged(self):
+    def test_a_file_without_read_permission_is_not_called_damaged(self):
         write(self.path("t/good.xz"), lzma.compress(b"content"))
         write(self.path("t/secret.xz"), lzma.compress(b"content"))
         write(self.path("t/closed/any.xz"), lzma.compress(b"content"))
@@ -146,7 +146,7 @@ class InAMount(CtlTest):
         self.assertNotIn("all good", error)
         return out
 
-    def test_commands_for_stored_files_name_the_source_as_the_place_for_them(self):
+    def test_commands_for_stored_files_refuse_a_mount_and_name_its_source(self):
         with write_support.WriteMount(self.path("compressed")) as mount:
             for path in (mount.path, mount / "d", mount / "d/file"):
                 for command in ("pack", "unpack", "reblock", "verify"):
@@ -159,7 +159,7 @@ class InAMount(CtlTest):
                              [mount.path])
         self.assertEqual(os.listdir(self.path("compressed/d")), ["file.xz"])
 
-    def test_a_mount_within_a_tree_is_not_passed_over_in_silence(self):
+    def test_a_mount_in_a_tree_is_not_skipped_silently(self):
         with write_support.WriteMount(self.path("compressed")) as mount:
             around = os.path.dirname(mount.path)
             write(os.path.join(around, "other.xz"), blocked(self.content, 64 * KIB))
@@ -198,8 +198,8 @@ class Cat(CtlTest):
         _, error = self.ctl("cat", "a.xz", code=1)
         self.assertIn("a.xz", error)
 
-    def test_a_dictionary_may_be_larger_than_what_a_mount_would_take(self):
-        """Of 1.5 GiB, as large as xz makes them. The memory is there when it's written to."""
+    def test_a_dictionary_may_be_larger_than_a_mount_accepts(self):
+        """1.5 GiB, as large as xz makes them. The kernel gives the memory only when it is written to."""
         content = xzformat.text(5, 50 * KIB)
         chunks = lzma.compress(content, format=lzma.FORMAT_RAW,
                                filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}])[:-1]
@@ -209,7 +209,7 @@ class Cat(CtlTest):
         out, _ = self.ctl("cat", "--length", str(len(content)), "a.xz", text=False)
         self.assertEqual(out, content)
 
-    def test_damage_is_named_by_block_and_range_with_what_helps(self):
+    def test_damage_is_named_by_block_and_range_with_advice(self):
         content = xzformat.text(3, 2000 * KIB)
         data = bytearray(blocked(content, 100 * KIB))
         write(self.path("good.xz"), bytes(data))
@@ -231,7 +231,7 @@ class Cat(CtlTest):
             self.assertIn("xzfsctl salvage", error, words)
         self.assertEqual(sorted(os.listdir(self.folder)), ["a.xz", "cut.xz"])
 
-    def test_a_reader_that_goes_away_ends_it(self):
+    def test_cat_ends_when_its_reader_is_gone(self):
         write(self.path("a.xz"), lzma.compress(bytes(50 * MIB), preset=0))
         process = subprocess.Popen([CTL, "cat", "a.xz"], cwd=self.folder, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE, env=environment())
@@ -269,12 +269,12 @@ class DuAndInfo(CtlTest):
         out, _ = self.ctl("du", "t")
         self.assertEqual([line.split()[-1] for line in out.splitlines()], ["Directory", "t/d", "t"])
 
-    def test_du_of_what_is_not_there_prints_no_table(self):
+    def test_du_of_a_missing_path_prints_no_table(self):
         for words in ((), ("--json",), ("--ncdu",)):
             out, error = self.ctl("du", *words, "nosuch", code=1)
             self.assertEqual((out, error), ("", "xzfsctl: nosuch: No such file or directory\n"))
 
-    def test_the_export_is_what_ncdu_reads(self):
+    def test_ncdu_reads_the_export(self):
         plain = self.make()
         major, minor, about, tree = json.loads(self.ctl("du", "--ncdu", "t")[0])
         self.assertEqual((major, minor, about["progname"]), (1, 2, "xzfsctl"))
@@ -285,7 +285,7 @@ class DuAndInfo(CtlTest):
                        for entry in folder[1:])
         self.assertEqual(total(tree), plain)
 
-    def test_info_says_of_a_file_what_a_mount_says_of_it(self):
+    def test_info_says_the_same_about_a_file_as_a_mount(self):
         self.make()
         outside = self.json("info", "t/a.log.xz")["file"]
         self.assertEqual(outside["logical_name"], "a.log")

@@ -1,4 +1,4 @@
-"""What the programs' own help says: the oracle for man pages and completions."""
+"""The programs' own help: the oracle for man pages and completions."""
 
 import os
 import re

@@ -110,7 +110,7 @@ class Bash(unittest.TestCase):
         self.assertEqual(set(bash("xzfs", "xzfs", "-")),
                          letters() | {"--help", "--version"})
 
-    def test_an_option_behind_others_is_completed_in_its_place(self):
+    def test_an_option_after_others_is_completed_in_its_place(self):
         self.assertEqual(bash("xzfs", "xzfs", "a", "b", "-o", "ro,cache"), ["ro,cache_size="])
         # '=' begins a word of readline's.
         self.assertEqual(bash("xzfs", "xzfs", "-o", "cache_size=64MiB,sync"), ["64MiB,sync_close"])
@@ -146,8 +146,8 @@ class Bash(unittest.TestCase):
                              [folder + "/file.xz"])
 
 
-# Completes one line after the other in a zsh that believes in a terminal, and writes what compadd was
-# given to a file: the terminal's own picture would have to be understood otherwise.
+# Completes one line after the other in a zsh that runs on a pseudo-terminal, and writes the words for
+# compadd to a file, so the test need not parse the terminal's output.
 ZSH = r"""
 zmodload zsh/zpty
 zpty shell zsh -f -i
@@ -159,7 +159,7 @@ feed 'next() { print -r -- "== $BUFFER" >>$OUT; BUFFER=; zle -I; print MA""RK };
 shift 3
 for line; do
   zpty -w -n shell "$line"$'\t'
-  zpty -w -n shell $'\x18n'  # no ^D: until zsh reads keys itself it would be the end
+  zpty -w -n shell $'\x18n'  # no ^D: before zsh reads keys itself, ^D would end it
   zpty -r shell output '*MARK*'
 done
 zpty -d shell

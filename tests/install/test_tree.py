@@ -47,7 +47,7 @@ class Tree(unittest.TestCase):
             wanted += ["usr/share/man/man5/xzfs.5", "usr/share/man/man8/mount.xzfs.8",
                        "usr/share/man/man8/mount.fuse.xzfs.8"]
         self.assertEqual([name for name in wanted if not os.path.exists(self.path(name))], [])
-        # Nothing but the library's and ours, and nothing that only root could read.
+        # Only files of the library and of xzfs, and none that only root could read.
         for folder, _, names in os.walk(self.root):
             for name in names:
                 path = os.path.join(folder, name)
@@ -60,7 +60,7 @@ class Tree(unittest.TestCase):
             link = self.path("usr/sbin/" + name)
             self.assertEqual(os.readlink(link), "../bin/xzfs")
             self.assertTrue(os.path.samefile(link, self.path("usr/bin/xzfs")))
-            # -f means "fake" to a mount helper alone: as xzfs it would mount.
+            # Only for a mount helper -f means "fake": xzfs itself would mount.
             done = run(link, self.root, self.root + "/none", "-f", "-o", "ro,nofail")
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
 
@@ -94,7 +94,7 @@ class Tree(unittest.TestCase):
 
     @unittest.skipUnless(shutil.which("systemd-analyze"), "needs systemd")
     def test_systemd_takes_the_unit(self):
-        # As it's found by its name, with the programs where the unit says.
+        # systemd finds it by its name, with the programs where the unit says.
         with tempfile.TemporaryDirectory() as folder:
             unit = os.path.join(folder, "xzfs@srv-my\\x20logs.service")
             text = self.read("usr/lib/systemd/system/xzfs@.service")

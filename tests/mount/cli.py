@@ -1,4 +1,4 @@
-"""What the tests of the program itself share: running it, and seeing what it left."""
+"""What the tests of the program itself share: they run it, and look at what it left."""
 
 import contextlib
 import ctypes
@@ -41,14 +41,14 @@ def _unescape(word):
 
 
 def mounts_at(path):
-    """The mounts on `path`, the one that is seen last."""
+    """The mounts on `path`; the visible one comes last."""
     with open("/proc/self/mountinfo", "rb") as table:
         entries = [Entry(line) for line in table]
     return [entry for entry in entries if entry.path == os.fsencode(path)]
 
 
 def processes_with(argument):
-    """The living processes that have `argument` on their command line, this one left out."""
+    """The living processes that have `argument` on their command line, except this one."""
     found = []
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def thread_states(pid):
 
 
 def thread_places(pid):
-    """The functions of the kernel that the process's threads wait in."""
+    """The kernel functions in which the process's threads wait."""
     places = set()
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/wchan", encoding="ascii") as function:
@@ -77,7 +77,7 @@ def thread_places(pid):
 
 
 def seccomp_kill(number):
-    """For preexec_fn: whoever makes that system call is killed at once, with its whole process."""
+    """For preexec_fn: a process that makes that system call is killed at once."""
     def install():
         code = ((0x20, 0, 0, 0),               # load the system call's number
                 (0x15, 0, 1, number),          # equal?
@@ -112,7 +112,7 @@ class CommandLineTest(support.MountTest):
         return path
 
     def clean_up(self):
-        """Nothing outlives a test, also one that failed."""
+        """Nothing outlives a test, even if the test fails."""
         for _ in range(10):
             left = [entry for entry in self.mounts_below_folder()]
             for path in left:
@@ -131,7 +131,7 @@ class CommandLineTest(support.MountTest):
     # Running.
 
     def xzfs(self, *arguments, program=None, **more):
-        """Runs the program until it returns; the daemon must have let go of stdout and stderr."""
+        """Runs the program until it returns; by then the daemon must have closed stdout and stderr."""
         return subprocess.run([program or BINARY, *arguments], stdin=subprocess.DEVNULL,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                               timeout=HANGS_S * SLOWNESS, check=False, **more)
@@ -178,7 +178,7 @@ class CommandLineTest(support.MountTest):
         self.assert_reads()
 
     def assert_refused(self, done, code, *words):
-        """One line on stderr with all the words, nothing on stdout, nothing left."""
+        """One line on stderr has all the words. Nothing is on stdout, and nothing is left."""
         self.assertEqual(done.returncode, code, done.stderr)
         self.assertEqual(done.stdout, "")
         lines = done.stderr.splitlines()

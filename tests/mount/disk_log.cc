@@ -2,14 +2,15 @@
 //
 //   disk_log IMAGE LOG DIR
 //
-// What is written to DIR/disk goes into IMAGE, and is appended to LOG in the order in which it
-// came. From a copy of IMAGE and the log, all that the disk has ever been can be made again: see
-// disk_log.py. A record is three numbers of 8 bytes in the machine's order, what it is, where, and
-// how long, and for a write its bytes:
+// The program writes to IMAGE what is written to DIR/disk, and appends it to LOG in the same order.
+// From a copy of IMAGE and the log, disk_log.py can make every earlier state of the disk again. A
+// record is three numbers of 8 bytes in the machine's byte order: kind, offset and length. A write
+// also has its bytes:
 //
 //   1 write      2 flush: what was written before is on the disk      3 zeros
 //
-// Requests are answered one after the other, so the log has one order. Ends with the mount.
+// The program answers requests one after the other, so the log has one order. It ends with the
+// mount.
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
 #include <fcntl.h>
 #include <fuse.h>
@@ -86,7 +87,7 @@ int Write(const char*, const char* bytes, size_t size, off_t offset, struct fuse
 
 int FSync(const char*, int, struct fuse_file_info*) { return Log(kFlush, 0, 0); }
 
-// A loop device asks for holes when its file system discards or zeroes blocks.
+// A loop device makes holes when its file system discards or zeroes blocks.
 int FAllocate(const char*, int mode, off_t offset, off_t length, struct fuse_file_info*) {
   if ((mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)) == 0) {
     return -EOPNOTSUPP;

@@ -1,9 +1,9 @@
-"""A disk that remembers all that was written to it, so that its power can be cut at any moment.
+"""A disk that remembers everything that was written to it, so a test can cut its power at any moment.
 
 XZFS_DISK_LOG is the program (disk_log.cc). A file system lies on a loop device over its file. The log
-has the writes in order, with the flushes between them: a prefix of it is what is on the disk after
-a cut, if the disk writes in order. A disk may also keep back writes that no flush followed: `cuts`
-leaves out a sample of those, too.
+has the writes in order, with the flushes between them. If the disk writes in order, it holds a prefix
+of the log after a cut. A disk may also hold back writes that no flush followed, so `cuts` leaves out
+a sample of those, too.
 """
 
 import collections
@@ -22,7 +22,7 @@ WRITE, FLUSH, ZEROS = 1, 2, 3
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# mkfs's argv, the image's size, and options of mount. Times are in no mount's business.
+# mkfs's argv, the image's size, and options of mount. No test here needs access times.
 FileSystem = collections.namedtuple("FileSystem", "name mkfs bytes options")
 EXT4 = FileSystem("ext4", ("mkfs.ext4", "-q", "-F", "-m", "0", "-I", "256", "-E", "lazy_itable_init=0"),
                   64 << 20, "")
@@ -46,7 +46,7 @@ def _mount(device, path, options):
 class LoggedDisk:
     """A file system on a logged disk, as a context manager. `path` is where it is mounted.
 
-    After leaving it the log can be read and cut.
+    After the context ends, the log can be read and cut.
     """
 
     def __init__(self, folder, filesystem):
@@ -83,11 +83,11 @@ class LoggedDisk:
         self._undo.close()
 
     def position(self):
-        """How much has been written so far, as a place in the log."""
+        """The present end of the log: how much has been written so far."""
         return os.path.getsize(self.log)
 
     def keep(self):
-        """Remembers what is on the disk now: cuts are made from here on. All must be synced."""
+        """Remembers what is on the disk now: cuts come after this point. Everything must be synced."""
         self.begin = self.position()
         self._base = os.path.join(self.folder, "base")
         support.run(["cp", "--sparse=always", self.image, self._base])
@@ -107,10 +107,10 @@ class LoggedDisk:
 
     @contextlib.contextmanager
     def cut(self, records, left_out=()):
-        """The file system mounted, as it is when the power fails after `records`, of which those
-        whose place in the log is in `left_out` did not reach the disk."""
-        # A file of its own: mount takes a loop device that is about to let go of the last one for that
-        # of this one, with what it remembers of that.
+        """Mounts the file system as it is when the power fails after `records`. Those of them whose
+        place in the log is in `left_out` did not reach the disk."""
+        # Each cut has a file of its own. Otherwise mount may use a loop device that is just being
+        # detached from the file of the cut before, with the data that it remembers of that file.
         self._cuts += 1
         image = os.path.join(self.folder, f"cut{self._cuts}")
         support.run(["cp", "--sparse=always", self._base, image])
@@ -136,7 +136,7 @@ class LoggedDisk:
 
 
 def refusal():
-    """Why there are no logged disks here, or None."""
+    """Why this machine can't have logged disks, or None."""
     if os.geteuid() != 0:
         return "needs root"
     if not os.path.exists("/dev/loop-control"):

@@ -17,7 +17,7 @@ def root_refusal():
 
 
 def mount_at(stack, what, path, *options):
-    """mount(8) until the stack is left."""
+    """Mounts with mount(8) until the stack ends."""
     run(["mount", *options, what, path])
     stack.callback(unmount, path)
     return path
@@ -40,7 +40,7 @@ def tree_of(path):
 
 
 class Case(support.MountTest):
-    """A test with an exit stack, whose mounts go in the right order."""
+    """A test with an exit stack, which unmounts in the right order."""
 
     def setUp(self):
         super().setUp()

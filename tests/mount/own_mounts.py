@@ -1,10 +1,10 @@
-"""A mount namespace of one's own without the mounts of other tests.
+"""Runs a command in its own mount namespace, without the mounts of other tests.
 
     own_mounts.py [KEEP...] -- COMMAND...
 
-runs the command in one. A namespace begins with a copy of all mounts that there are, and a mount of
-xzfs lives until its last copy is gone: the other tests' daemons would not end when they are
-unmounted.
+A new namespace begins with a copy of every mount, and the daemon of a mount of xzfs runs until the last
+copy of the mount is gone. With such copies, the daemons of other tests would not end when those tests
+unmount.
 """
 
 import ctypes
@@ -25,8 +25,8 @@ def _unescaped(path):
 
 
 def unshare_mounts(keep=()):
-    """What this process mounts from now on nobody else sees. Of the mounts of xzfs, and of those in the
-    folder of temporary files, it has those that paths in `keep` need, and those below them."""
+    """From now on no other process sees what this process mounts. Of the mounts of xzfs, and of those in
+    the folder of temporary files, it keeps those that paths in `keep` need, and those below them."""
     if _libc.unshare(CLONE_NEWNS) != 0:
         raise OSError(ctypes.get_errno(), "unshare")
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
@@ -43,7 +43,7 @@ def unshare_mounts(keep=()):
 
 
 def in_own_namespace(*command, keep=()):
-    """The argv that runs `command` there."""
+    """The argv that runs `command` in such a namespace."""
     return [sys.executable, "-B", os.path.abspath(__file__), *keep, "--", *command]
 
 

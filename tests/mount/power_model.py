@@ -1,20 +1,20 @@
-"""Random operations, and the power fails: no name that was on the disk loses its content.
+"""Does random operations and cuts the power: no name that was on the disk loses its content.
 
-The operations are the model's (write_model.py); the disk logs what is written (disk_log.py). Before
-them all is synced. What must hold of a name that was there all the time, after a cut:
+The operations are those of write_model.py; the disk logs what is written (disk_log.py). Everything is
+synced before them. After a cut, this must hold for a name that existed all the time:
 
-- It is there, and all of it can be read.
-- Its content is one that it has had since its file was last synced, whole. Only a file that was
-  written to in its place since then may be a mixture, as in the source.
-- Where a plain file whose content nobody synced took the very name of another plain file, and below a
-  directory that was renamed, all is as in the source.
+- The name exists, and all of its file can be read.
+- Its content is complete, and is one that it has had since its file was last synced. It may be a
+  mixture only if a program has written to the file in place since then, as in the source.
+- If a plain file that nobody synced took the name of another plain file, the file system of the
+  source decides the content. The same is true below a directory that was renamed.
 
-Names that never were there are not there. On btrfs a name may be shown twice, though, plain and
-compressed: of several changes of names it may keep a later one and not an earlier one
-(docs/guarantees.md, "Limits"). That is counted, and such names aren't judged. Nor are names there in a
-directory that was renamed, which may have what was moved out of it before, nor a disk that btrfs
-itself can't mount any more. Run by hand; XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done and
-for how long.
+No name exists that never existed before. On btrfs, though, a name may be shown twice, plain and
+compressed: of several changes of names btrfs may keep a later one and lose an earlier one
+(docs/guarantees.md, "Limits"). The test counts such names and doesn't judge them. On btrfs it also
+doesn't judge names in a directory that was renamed, which may still hold files that were moved out of
+it before, or a disk that btrfs itself can't mount any more. Run this by hand; XZFS_TEST_SEED and
+XZFS_TEST_SECONDS choose what it does and for how long.
 """
 
 import collections
@@ -35,9 +35,9 @@ from write_model import EXCHANGE, Model, renameat2
 LARGEST = 60_000
 
 File = collections.namedtuple("File", "inode digest mtime_ns")
-# `began` and `ended`: where the disk's log ended then. `wild`: the names whose content may be
-# anything from then on; `synced`: the inode of a file that was, or None.
-# `loose`: those that may be gone, too.
+# `began` and `ended`: where the disk's log ended at those moments. `wild`: the names whose content
+# may be anything from then on. `loose`: the names of these that may also be gone. `synced`: the
+# inode of a file that was synced, or None.
 Step = collections.namedtuple("Step", "began ended files wild loose synced")
 
 
@@ -57,7 +57,7 @@ def regular_files(root):
 class History(Model):
     """Remembers what each name has been after each step."""
 
-    # The times that files have tell here who wrote to them.
+    # The times of files show here which side wrote to them.
     OPERATIONS = tuple(operation for operation in Model.OPERATIONS if operation != "utime")
 
     def __init__(self, test, rng, mounted, oracle, largest, position):
@@ -69,7 +69,7 @@ class History(Model):
 
     @staticmethod
     def may_differ(got, wanted):
-        """A file system may say either of a directory that isn't empty."""
+        """A file system may give either error for a directory that isn't empty."""
         return {got, wanted} == {"EEXIST", "ENOTEMPTY"}
 
     def both(self, what, act, *arguments):
@@ -80,7 +80,7 @@ class History(Model):
         return result
 
     def begin(self):
-        """All is on the disk now."""
+        """Everything is on the disk now."""
         place = self.position()
         self.unsynced = set()
         self._has_moved_directory = False
@@ -99,7 +99,7 @@ class History(Model):
         self.remember(getattr(self, operation), operation == "rename_directory")
 
     def replace(self):
-        """What editors do: a new file takes the name of an old one."""
+        """Does what editors do: a new file takes the name of an old one."""
         names = sorted(self.steps[-1].files)
         if not names:
             return
@@ -111,7 +111,7 @@ class History(Model):
             self.at(side, new), self.at(side, old), flags), old))
 
     def remember(self, act, moves_directories=False):
-        """Does it, and remembers what has become of each name."""
+        """Does the operation, and remembers the new state of each name."""
         before = self.steps[-1].files
         self._has_moved_directory |= moves_directories
         plain = {name for name in before if self._is_plain(name)}
@@ -135,8 +135,8 @@ class History(Model):
 
     def unordered(self, got, source):
         """On btrfs: the names of compressed files that are shown as they are stored, beside the plain
-        ones, and the names that they hide; and what may be in a directory that was renamed. Nobody
-        writes compressed files through the mount here."""
+        files, and the names that they hide; and names that may be in a directory that was renamed. No
+        operation here writes compressed files through the mount."""
         ever = set().union(*(step.files for step in self.steps))
         found = {name for name in got if name.endswith(".xz") and name.removesuffix(".xz") in got
                  and self._is_shown_as_stored(name, got[name], source)}
@@ -146,7 +146,7 @@ class History(Model):
 
     @staticmethod
     def _is_shown_as_stored(name, digest, source):
-        """Whether the name is that of a compressed file in the source, and shows its bytes."""
+        """Whether the name is that of a compressed file in the source, and shows the stored bytes."""
         try:
             stored = write_support.read_file(os.path.join(source, name))
         except FileNotFoundError:
@@ -154,7 +154,7 @@ class History(Model):
         return stored.startswith(write_support.XZ_MAGIC) and write_support.digest(stored) == digest
 
     def judge(self, got, end, unjudged=frozenset()):
-        """What is wrong with `got`, {name: digest}, after a cut at `end`, as lines."""
+        """The lines that say what is wrong with `got`, {name: digest}, after a cut at `end`."""
         begun = self.steps[:1] + [step for step in self.steps[1:] if step.began <= end]
         ever = set().union(*(step.files for step in begun))
         wrong = [f"{name}: never was there" for name in sorted(set(got) - ever - unjudged)]
@@ -195,7 +195,7 @@ class PowerModel(PowerTest):
                     if self.rng.random() < 0.7:
                         mount.sync()
                     self.sync(disk, mount, regular_files(oracle))
-                    # Commits are at work, and a copy takes its time.
+                    # Commits are running, and a copy takes its time.
                     support.run(["fsfreeze", "--freeze", disk.path])
                     try:
                         disk.keep()
@@ -250,9 +250,9 @@ class PowerModel(PowerTest):
 
     @staticmethod
     def drop_finds(source):
-        """What is kept though nobody may need it: what is left of a plain file that nobody synced, and
-        that was just committed; an earlier file of a name, by mistake of the file system; and changes
-        of a file that was replaced or removed since."""
+        """Files that xzfs keeps although they may be of no use: the remains of a plain file that nobody
+        synced and that was just committed; an earlier file of a name, by a mistake of the file system;
+        and changes of a file that was replaced or removed since."""
         lost = os.path.join(source, ".xzfs/lost+found")
         for note in os.listdir(lost) if os.path.isdir(lost) else ():
             path = os.path.join(lost, note)
@@ -263,7 +263,7 @@ class PowerModel(PowerTest):
 
     @staticmethod
     def stored_files(source):
-        """What is there, as text, and what the records of sessions say."""
+        """Text that shows which files exist, and what the records of sessions say."""
         lines = []
         for folder, _, names in os.walk(source):
             for name in names:

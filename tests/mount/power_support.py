@@ -1,4 +1,4 @@
-"""What tests share that cut the power of a disk; need root and loop devices."""
+"""What the tests share that cut the power of a disk; they need root and loop devices."""
 
 import os
 import random
@@ -37,7 +37,7 @@ class PowerTest(support.MountTest):
 
     @classmethod
     def setUpClass(cls):
-        """A power cut is another boot: what tells boots apart is replaced, for this process alone."""
+        """A power cut means another boot: replaces the id of the boot, for this process only."""
         super().setUpClass()
         if disk_log.refusal() is not None:
             return
@@ -54,7 +54,7 @@ class PowerTest(support.MountTest):
 
     @staticmethod
     def sync(disk, mount, names):
-        """These files, as their user does it, and then all that is on the disk."""
+        """Syncs these files as their user does, and then the whole disk."""
         for name in names:
             fd = os.open(mount / name, os.O_RDONLY)
             try:
@@ -64,7 +64,7 @@ class PowerTest(support.MountTest):
         support.run(["sync", "-f", disk.path])
 
     def cuts(self, records):
-        """(what, number of records that were written, places of those that were kept back)."""
+        """(what, number of records that were written, places of the records that the disk held back)."""
         flushes = [i + 1 for i, record in enumerate(records) if record.kind == disk_log.FLUSH]
         others = [i + 1 for i, record in enumerate(records) if record.kind != disk_log.FLUSH]
         found = [("flushes", count, ()) for count in flushes]

@@ -1,4 +1,4 @@
-"""What the mount tests share: a mounted xzfs that is watched for leaks, and checked reads.
+"""What the mount tests share: a mounted xzfs that they watch for leaks, and reads that they check.
 
 Environment: XZFS_BINARY (the daemon under test), XZFS_REQUIRE_MOUNT=1 (a machine without FUSE is a
 failure, not a skip), XZFS_TEST_SCALE (1.0; scales iteration counts), XZFS_TEST_SLOWNESS (1; how many
@@ -48,11 +48,11 @@ def _sanitizer():
     return None
 
 
-# Sanitized daemons are slower and larger: figures of time get SLOWNESS, figures of memory are only
-# printed (`check_rss`).
+# Daemons with sanitizers are slower and larger: SLOWNESS multiplies limits of time, and figures of
+# memory are only printed (`check_rss`).
 SANITIZER = _sanitizer()
 SLOWNESS = (10 if SANITIZER else 1) * int(os.environ.get("XZFS_TEST_SLOWNESS", "1"))
-# Nothing takes so long, not on a machine that is busy with three more runs of these tests.
+# Nothing takes this long, even on a machine that is busy with three more runs of these tests.
 HANGS_S = 120.0
 
 
@@ -61,8 +61,8 @@ def scaled(count, least=1):
 
 
 def corpora():
-    """{name: bytes} of each set of decoder test files: those that we make, and those in XZFS_CORPUS, or
-    in a folder beside the project, if there is one."""
+    """{name: bytes} of each set of decoder test files: the generated ones, and those in XZFS_CORPUS or
+    in a folder beside the project, if it exists."""
     sys.path.insert(0, os.path.join(_HERE, "..", "corpus"))
     import make_corpus  # pylint: disable=import-error,import-outside-toplevel
     found = [dict(make_corpus.corpus())]
@@ -91,8 +91,8 @@ def fuse_refusal():
 
 
 def threads_of(pid):
-    """Where each thread of a process is, for a message: its name and state, and as far as that may
-    be read what it waits in."""
+    """Where each thread of a process is, for a message: its name, its state, and, if this process may
+    read it, the function in which it waits."""
     lines = []
     for task in sorted(os.listdir(f"/proc/{pid}/task"), key=int):
         texts = []
@@ -110,7 +110,7 @@ def threads_of(pid):
 
 def wait_until(condition, what, deadline_s=HANGS_S):
     """Polls until `condition()` is true and returns its value; fails after the deadline. `what` may be
-    a function that tells what is there instead."""
+    a function that says what is there instead."""
     end = time.monotonic() + deadline_s * SLOWNESS
     while True:
         value = condition()
@@ -138,18 +138,18 @@ def _mounted(path):
 
 
 def _detach(path):
-    """umount -l: the last resort, so that no test leaves a mount behind."""
+    """umount -l is the last resort, so that no test leaves a mount behind."""
     if _libc.umount2(os.fsencode(path), 2) != 0:
         subprocess.run(["fusermount3", "-u", "-z", path], stderr=subprocess.DEVNULL, check=False)
 
 
 class Mount:
-    """`xzfs -f SOURCE MOUNTPOINT` as a context manager; leaving it proves a clean end.
+    """`xzfs -f SOURCE MOUNTPOINT` as a context manager, which checks that the daemon ends cleanly.
 
-    On leaving: every file under the mount is closed, the daemon holds no more descriptors than
-    after mounting plus its documented cache, it unmounts and exits with 0, and its log holds no
-    sanitizer report. A mount that is held longer than `deadline_s` is killed, so that a hanging read
-    ends as a failure and not as a hanging test.
+    When the context ends, every file under the mount is closed; the daemon has no more descriptors
+    than after mounting, plus its documented cache; it unmounts and exits with 0; and its log has no
+    sanitizer report. A mount that lives longer than `deadline_s` is killed, so a read that hangs
+    becomes a failure and not a test that hangs.
     """
 
     def __init__(self, source, options="", flags=(), descriptor_limit=None, deadline_s=240.0,
@@ -254,7 +254,7 @@ class Mount:
     def _give_up(self):
         self.timed_out = True
         with contextlib.suppress(OSError):
-            # Its own core of evidence: where every thread of the daemon waits.
+            # Shows why it hangs: where every thread of the daemon waits.
             for task in os.listdir(f"/proc/{self.pid}/task"):
                 with open(f"/proc/{self.pid}/task/{task}/wchan", encoding="ascii") as wchan:
                     print(f"daemon thread {task}: {wchan.read()}", file=sys.stderr)
@@ -262,7 +262,7 @@ class Mount:
         _detach(self.path)
 
     def check_descriptors(self):
-        """No descriptor is leaked: what is open beyond the start fits the documented cache."""
+        """No descriptor is leaked: those that are open since the start fit into the documented cache."""
         inside = [link for link in map(_link_or_none, _own_descriptors())
                   if link is not None and link.startswith(self.path + "/")]
         if inside:
@@ -281,7 +281,7 @@ class Mount:
             raise AssertionError(
                 f"{error}: {len(self._descriptors_at_start)} after mounting, cache limit {limit}, "
                 f"now {self.stats()['descriptors']} and:\n{links}") from None
-        # What appeared since belongs to the source, or is of a kind that was there at the start.
+        # New descriptors belong to the source, or are of a kind that existed at the start.
         kinds = {_kind(link) for link in self._descriptors_at_start}
         source = os.path.realpath(self.source)
         strangers = [link for link in self.descriptors()
@@ -300,7 +300,7 @@ class Mount:
                     return True  # not mounted any more
                 if error != errno.EBUSY:
                     raise AssertionError(f"umount: {os.strerror(error)}")
-                return False  # readers that were killed are still leaving
+                return False  # killed readers are still ending
             wait_until(gone, "the mount can be unmounted (EBUSY)", deadline_s)
         else:
             subprocess.run(["fusermount3", "-u", self.path], check=True, timeout=60)
@@ -386,7 +386,7 @@ class Bytes:
 
 
 def xz_output(path, tool=("xz", "-dc")):
-    """What the reference decoder makes of a stored file."""
+    """The content that the reference decoder gives for a stored file."""
     with open(path, "rb") as stored:
         done = subprocess.run(tool, stdin=stored, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                               check=False)
@@ -421,7 +421,7 @@ def read_fully(test, path, expected, what):
 
 
 def _random_range(rng, size):
-    """Ranges of every scale, some of them at or over the end."""
+    """Ranges of every scale, some of them at or beyond the end."""
     longest = rng.choice((1, 16, 4096, 4097, 65536, 300_000))
     length = rng.randint(1, longest)
     if rng.random() < 0.02:
@@ -430,8 +430,8 @@ def _random_range(rng, size):
 
 
 def random_preads(test, path, expected, count, seed, direct=True):
-    """`count` preads of random place and length. With `direct` the kernel's page cache is
-    bypassed, so that each of them reaches the daemon."""
+    """`count` preads at random offsets, of random lengths. With `direct` they bypass the kernel's page
+    cache, so each of them reaches the daemon."""
     rng = random.Random(seed)
     fd = os.open(path, os.O_RDONLY | (os.O_DIRECT if direct else 0))
     try:
@@ -452,7 +452,7 @@ def read_by_mmap(test, path, expected, what):
     try:
         with mmap.mmap(fd, 0, access=mmap.ACCESS_READ) as view:
             test.assertEqual(len(view), expected.size, what)
-            # Backwards: the kernel's read-ahead doesn't hide the order from us.
+            # Backwards, because the kernel's read-ahead would otherwise hide the order from the daemon.
             step = max(65536, expected.size // 64)
             for offset in reversed(range(0, expected.size, step)):
                 assert_same(test, view[offset:offset + step], expected.at(offset, step),
@@ -462,8 +462,8 @@ def read_by_mmap(test, path, expected, what):
 
 
 def read_concurrently(test, path, expected, seed, readers=8, count=200):
-    """`readers` threads at once: half of them front to back, half at random. pread gives up the
-    interpreter's lock, so the requests are in the daemon at the same time."""
+    """Runs `readers` threads at once: half read from front to back, half at random. pread releases the
+    interpreter's lock, so their requests are in the daemon at the same time."""
     failures = []
     start = threading.Barrier(readers)
 
@@ -498,7 +498,7 @@ def make_compressed(folder, name, content, preset=0, check=-1, mtime_ns=None):
 
 
 def run(argv, deadline_s=120, **more):
-    """A program that must succeed within the deadline; returns its stdout."""
+    """Runs a program that must succeed within the deadline; returns its stdout."""
     done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, timeout=deadline_s * SLOWNESS, check=False,
                           **more)
@@ -509,9 +509,9 @@ def run(argv, deadline_s=120, **more):
 
 
 def make_filesystem(argv, image):
-    """mkfs. That of btrfs asks first what everything mounted on the machine lies on, and gives up
-    if it can't tell (a dead FUSE mount, a loop device that is just going away). Nobody has mounted
-    a new image: it sees an empty table of mounts."""
+    """Runs mkfs. mkfs.btrfs first looks up the device of every mount on the machine, and fails if it
+    can't find one (because of a dead FUSE mount, or a loop device that is just being detached). No
+    program has mounted a new image, so mkfs gets an empty table of mounts."""
     unseen = 'mount --bind /dev/null "/proc/$$/mounts" && exec "$@"'
     run(own_mounts.in_own_namespace("sh", "-c", unseen, "sh", *argv, image, keep=(image,)))
 
@@ -535,7 +535,7 @@ class MountTest(unittest.TestCase):
 
 
 class _Result(unittest.TextTestResult):
-    """Names each test with its time."""
+    """Prints each test with its time."""
 
     def startTest(self, test):
         self._began = time.monotonic()
@@ -548,10 +548,10 @@ class _Result(unittest.TextTestResult):
 
 
 def main():
-    """Runs the calling module's tests. Exit code: 0, 1 for failures (and for a run that tested
-    nothing, or, with XZFS_REQUIRE_MOUNT=1, skipped something), 77 when all was skipped."""
+    """Runs the calling module's tests. The exit code is 0 for success; 1 for failures, for a run that
+    tested nothing and, with XZFS_REQUIRE_MOUNT=1, for a skipped test; 77 if all tests were skipped."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ctest's timeout: leave no mount
-    # In the background, or by nohup, they are ignored, and so they would be by what is started.
+    # A shell ignores them for background programs, and so does nohup; child processes would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     program = unittest.main(module="__main__", exit=False, verbosity=2,

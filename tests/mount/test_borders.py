@@ -1,4 +1,4 @@
-"""Borders between file systems that come and go, copies of sources, sources in sources; needs root."""
+"""File systems that come and go below a source, copies of sources, sources in sources; needs root."""
 
 import errno
 import lzma
@@ -16,7 +16,7 @@ from write_support import (WriteMount, assert_valid, leftovers, patched, read_fi
 
 
 class Borders(Case):
-    """What comes and goes, and what can't be written to."""
+    """File systems below the source that are mounted later, or can't be written to."""
 
     def setUp(self):
         super().setUp()
@@ -27,7 +27,7 @@ class Borders(Case):
     def store(self, path):
         write_file(path, lzma.compress(self.plain, preset=0))
 
-    def test_a_file_system_that_is_mounted_later_has_its_own_place(self):
+    def test_a_file_system_that_is_mounted_later_gets_its_own_xzfs_folder(self):
         with WriteMount(self.source, OPTIONS + ",entry_timeout=0,attr_timeout=0") as mount:
             write_file(mount / "inner/covered", b"c" * 5000)
             mount_at(self.stack, "none", self.inner, "-t", "tmpfs")
@@ -44,7 +44,7 @@ class Borders(Case):
         assert_valid(self, os.path.join(self.inner, "new.xz"), self.plain)
         self.assertEqual(leftovers(self.inner), [])
 
-    def test_a_read_only_one_says_so_and_asks_nothing_again(self):
+    def test_writing_to_a_read_only_file_system_below_fails_and_nothing_is_tried_again(self):
         mount_at(self.stack, "none", self.inner, "-t", "tmpfs")
         self.store(os.path.join(self.inner, "old.xz"))
         run(["mount", "-o", "remount,ro", self.inner])
@@ -57,7 +57,7 @@ class Borders(Case):
             mount.sync()
             self.assertEqual(mount.commits()["failed"], 0)
 
-    def test_pending_changes_on_a_read_only_one_are_seen_and_stay(self):
+    def test_pending_changes_on_a_read_only_file_system_are_shown_and_stay(self):
         mount_at(self.stack, "none", self.inner, "-t", "tmpfs")
         self.store(os.path.join(self.inner, "old.xz"))
         with WriteMount(self.source, OPTIONS) as mount:
@@ -94,7 +94,7 @@ class Borders(Case):
             self.assertEqual(mount.state("inner/point"), "plain")
         self.assertEqual(read_file(other), patched(self.plain, 0, b"CHANGED"))
 
-    def test_a_place_without_room_for_a_folder_leaves_plain_what_is_there(self):
+    def test_files_stay_plain_where_there_is_no_room_for_the_xzfs_folder(self):
         mount_at(self.stack, "none", self.inner, "-t", "tmpfs", "-o", "nr_inodes=4")
         self.store(os.path.join(self.inner, "old.xz"))
         write_file(os.path.join(self.inner, "new"), self.plain)
@@ -208,7 +208,7 @@ class Copies(Case):
         assert_valid(self, os.path.join(below, "old.xz"), patched(self.plain, 0, b"OTHER"))
         self.assertEqual(tree_of(os.path.join(below, ".xzfs")), private)
 
-    def test_a_source_below_another_one_is_taken_up_by_it(self):
+    def test_the_pending_changes_of_a_source_below_are_committed_by_the_mount_above(self):
         outer = os.path.dirname(self.source)
         moved = os.path.join(self.enterContext(temp_dir("xzfs-outer-", )), "was-source")
         os.rename(self.source, moved)
@@ -236,11 +236,11 @@ class UnstableNumbers(Case):
                 write_at(mount / name, 0, b"NEW")
             mount.kill()
         unmount(self.source)
-        # As they would look after another mount of the source.
+        # The files as they would look after another mount of the source.
         for name in ("old.xz", "other.xz"):
             path = os.path.join(real, name)
             run(["cp", "-p", path, path + ".copy"])
-            if name == "other.xz":  # and one whose content is another, with the same size and time
+            if name == "other.xz":  # and one with other content, but the same size and time
                 times = os.stat(path)
                 write_file(path + ".copy", read_file(path)[:-100] + bytes(100))
                 os.utime(path + ".copy", ns=(times.st_atime_ns, times.st_mtime_ns))
@@ -255,7 +255,7 @@ class UnstableNumbers(Case):
 
 
 class OtherSources(Case):
-    """Two mounts, of which one's source lies in the other's."""
+    """Two mounts; the source of one lies in the source of the other."""
 
     def setUp(self):
         super().setUp()
@@ -264,7 +264,7 @@ class OtherSources(Case):
         self.plain = b"".join(b"%d\n" % i for i in range(20_000))
         write_file(os.path.join(self.inner, "old.xz"), lzma.compress(self.plain, preset=0))
 
-    def test_a_source_within_another_ones_is_refused(self):
+    def test_a_source_in_the_source_of_another_mount_is_refused(self):
         with WriteMount(self.source, OPTIONS) as mount:
             write_at(mount / "inner/old", 0, b"NEW")
             with temp_dir() as place:
@@ -277,12 +277,12 @@ class OtherSources(Case):
                 self.assertEqual(done.stdout.count(b"\n"), 1)
             self.assertEqual(read_file(mount / "inner/old"), patched(self.plain, 0, b"NEW"))
 
-    def test_one_that_appears_below_is_hidden_and_its_tree_read_only(self):
+    def test_a_mounted_source_that_appears_below_is_hidden_and_its_tree_read_only(self):
         inner = self.stack.enter_context(WriteMount(self.inner, OPTIONS))
         write_at(inner / "old", 0, b"NEW")
         inner_private = names_below(os.path.join(self.inner, ".xzfs"))
         with temp_dir() as place:
-            # Where the first one isn't seen, so that it isn't refused.
+            # In a namespace that doesn't show the first mount, so xzfs doesn't refuse this one.
             outer = subprocess.Popen(
                 in_own_namespace(support.BINARY, "-f", self.source, place),
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

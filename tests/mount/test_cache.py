@@ -1,4 +1,4 @@
-"""What is decoded once is not decoded again, by the mount's own figures."""
+"""What was decoded once is not decoded again: the mount's own figures show it."""
 
 import errno
 import lzma
@@ -20,7 +20,7 @@ class Cache(MountTest):
             out.write(xzformat.stream(blocks, lzma.CHECK_CRC32))
 
     def store_repeated(self, name, count, size=MIB):
-        """`count` equal Blocks: large at no cost."""
+        """`count` equal Blocks: a large file that costs little to make."""
         content = xzformat.text(3, size)
         with open(os.path.join(self.source, name + ".xz"), "wb") as out:
             out.write(xzformat.stream(xzformat.blocks_of(content) * count, lzma.CHECK_CRC32))
@@ -56,7 +56,7 @@ class Cache(MountTest):
                 self.assertEqual(after["decoded_bytes"] - before["decoded_bytes"], len(content))
             self.assertGreater(after["cache"]["single_flight_joins"], 0)
 
-    def test_what_was_read_of_files_that_are_gone_takes_no_memory(self):
+    def test_decoded_data_of_removed_files_takes_no_memory(self):
         with Mount(self.source, "settle=1000,preset=0") as mount:
             def used():
                 return mount.stats()["budget"]["used"]
@@ -82,17 +82,17 @@ class Cache(MountTest):
                 if number % 3:
                     os.unlink(mount / f"f{number}")
             self.assertEqual(mount.stats()["commits"]["done"], 2 * count)
-            # Each took over 3 KiB. What decoders keep for the next Block is no file's.
+            # Each took over 3 KiB. What decoders keep for the next Block belongs to no file.
             wait_until(lambda: used() <= before + count * 1024, f"{before} bytes and not much more")
 
     def test_only_with_verify_stream_a_damaged_block_is_served_until_its_check_was_verified(self):
-        content = random.Random(5).randbytes(3 * MIB)  # stored as it is: only the Check tells
+        content = random.Random(5).randbytes(3 * MIB)  # uncompressed: only the Check tells
         self.store_blocks("a", content)
         with open(os.path.join(self.source, "a.xz"), "r+b") as stored:
             stored.seek(MIB + MIB // 2)
             stored.write(bytes(16))
         self.assertEqual(self.first_read_of_the_damaged_block("block", content), b"")
-        # Now and then the Check is verified before the reader is back.
+        # Sometimes the Check is verified before the reader continues.
         wait_until(lambda: self.first_read_of_the_damaged_block("stream", content) != b"",
                    "the damaged Block is served")
 
@@ -118,7 +118,7 @@ class Cache(MountTest):
             self.assertEqual(error.errno, errno.EIO)
             return b""
 
-    def test_more_than_the_cache_holds_reads_right_by_many_at_random(self):
+    def test_many_random_readers_of_more_than_the_cache_holds_get_right_bytes(self):
         content = {name: xzformat.text(number, 24 * MIB)
                    for number, name in enumerate(("a", "b", "c"))}
         for name, plain in content.items():
@@ -182,7 +182,7 @@ class Cache(MountTest):
                 for at in range(0, 64 * MIB, 128 << 10):
                     os.pread(fd, 128 << 10, at)
                 self.assertGreater(mount.stats()["decode_ahead"]["useful"], 5)
-                # Nothing was decoded twice for it.
+                # Decoding ahead decoded nothing twice.
                 self.assertLessEqual(mount.stats()["decoded_bytes"], 64 * MIB)
             finally:
                 os.close(fd)
@@ -236,7 +236,7 @@ class Cache(MountTest):
             for _ in range(5):
                 support.read_fully(self, mount / "file", Bytes(content), "again")
             self.assertEqual(mount.stats()["served_bytes"], served)
-            # Only touched: the identity is another one, so the pages are read again.
+            # The file was only touched: its identity changed, so the kernel reads the pages again.
             os.utime(path, ns=(1, 1))
             support.read_fully(self, mount / "file", Bytes(content), "touched")
             self.assertEqual(mount.stats()["served_bytes"], served + len(content))
@@ -260,7 +260,7 @@ class Cache(MountTest):
                 with open(path, "r+b") as out:
                     out.write(content)
                 support.read_fully(self, mount / "plain.bin", Bytes(bytes(content)), "changed")
-            # Names come and go, also those that the kernel remembers as absent.
+            # Names appear and vanish, also those that the kernel remembers as absent.
             self.assertFalse(os.path.exists(mount / "late"))
             make_compressed(self.source, "late", b"late content")
             with open(mount / "late", "rb") as file:

@@ -1,4 +1,4 @@
-"""The source changes under the mount: the next open sees the new bytes, nobody sees a mixture."""
+"""The source changes under the mount: the next open sees the new bytes, and no reader sees a mixture."""
 
 import contextlib
 import errno
@@ -14,7 +14,7 @@ OLD, NEW = b"old", b"new"
 
 
 def content(kind, size=6 * MIB):
-    """Every 16 bytes say whether they are of the old or the new file, and where they are."""
+    """Every 16 bytes say whether they belong to the old or the new file, and at which offset."""
     return b"".join(b"%s %011d\n" % (kind, at) for at in range(0, size, 16))
 
 
@@ -61,7 +61,7 @@ class Changes(MountTest):
         return self.new
 
     def rewrite_without_truncating(self):
-        """Same inode, and at no time shorter than the old file was."""
+        """The inode stays, and the file is never shorter than the old one."""
         with open(self.path, "r+b") as out:
             out.write(self.new_stored)
             out.truncate()
@@ -90,7 +90,7 @@ class Changes(MountTest):
             return file.read()
 
     def read_rest(self, fd, offset, step):
-        """What a reader that began on the old file gets until it ends or fails."""
+        """What a reader gets that opened the old file, until it ends or fails."""
         parts = []
         while True:
             try:
@@ -141,7 +141,7 @@ class Changes(MountTest):
                 self.assert_errno(errno.ENOENT, os.open, path, os.O_RDONLY)
             else:
                 if timeouts:
-                    # The kernel may use what it knows for entry_timeout (1 s), then it must ask.
+                    # The kernel may use what it knows for entry_timeout (1 s). Then it must ask.
                     def new():
                         try:
                             with open(path, "rb", buffering=0) as file:
@@ -154,7 +154,7 @@ class Changes(MountTest):
                         return got == wanted
                     support.wait_until(new, "an open sees the new bytes", 5)
                 support.assert_same(self, self.open_new(path, wanted), wanted, "next open")
-            # The old reader again, now that the new bytes may be in the kernel's cache.
+            # The old reader reads again, now that the new bytes may be in the kernel's cache.
             rest = self.read_rest(fd, 0, step)
             if change == "grow":
                 # Its old bytes are a part of the new file, too.

@@ -1,4 +1,4 @@
-"""compress=cold: who is compressed when, by whom, and what is remembered of it."""
+"""compress=cold: which files are compressed and when, and what xzfs remembers of them."""
 
 import contextlib
 import os
@@ -28,19 +28,19 @@ class Cold(support.MountTest):
 
     def await_compressed(self, *names):
         for name in names:
-            # At idle priority: while other tests keep the processors busy, it hardly runs.
+            # The search has idle priority: it hardly runs while other tests keep the processors busy.
             wait_until(lambda name=name: self.is_compressed(name), f"{name} is compressed", 120)
 
     @staticmethod
     def await_walks(mount, count):
-        """Waits until so many more walks have begun and ended."""
-        end = mount.stats()["cold"]["walks"] + count + 1  # the one that is under way doesn't count
+        """Waits until this many more walks have begun and ended."""
+        end = mount.stats()["cold"]["walks"] + count + 1  # the walk that is running now doesn't count
         wait_until(lambda: mount.stats()["cold"]["walks"] >= end, "the source is searched again",
                    120)
 
 
 class Policy(Cold):
-    def test_files_that_nobody_uses_are_compressed_whoever_wrote_them(self):
+    def test_unused_files_are_compressed_also_if_written_without_the_mount(self):
         self.put("old/from the source")
         self.put("old/x.xz.xzhot")  # shown as x.xz, as if it had been written through the mount
         os.setxattr(self.stored("old/from the source"), "user.colour", b"blue")
@@ -64,10 +64,10 @@ class Policy(Cold):
             self.assertEqual(cold["plain"]["files"], 0)
         for name in ("old/from the source.xz", "old/x.xz.xz", "written.xz"):
             assert_valid(self, self.stored(name), TEXT)
-        self.assertFalse(os.path.exists(self.stored(".xzfs")))  # nothing is to be remembered
+        self.assertFalse(os.path.exists(self.stored(".xzfs")))  # xzfs needs to remember nothing
 
     def test_a_close_leaves_a_file_plain_until_it_is_cold(self):
-        """Neither settle, nor a sync, nor the end of the mount compress it; an old mtime is none."""
+        """Settle, sync and unmount don't compress it. An old mtime that was just set doesn't count."""
         self.put("file in the source")
         os.utime(self.stored("file in the source"), (10**9, 10**9))  # it was changed just now, though
         with WriteMount(self.source, "compress=cold,cold_after=1h,settle=0,sync_close") as mount:
@@ -76,7 +76,7 @@ class Policy(Cold):
             mount.sync()
             wait_until(lambda: mount.stats()["cold"]["walks"] == 1, "a walk")
             cold = mount.stats()["cold"]
-            # The walk may have met a file that was just made, and empty.
+            # The walk may have found a file that was just made and still empty.
             self.assertEqual(cold["plain"]["files"],
                              cold["waiting"]["files"] + cold["kept_plain"]["files"])
             self.assertGreaterEqual(cold["waiting"]["files"], 1)
@@ -85,7 +85,7 @@ class Policy(Cold):
         self.assertEqual(read_file(self.stored("file in the source")), TEXT)
 
     def test_a_compressed_file_that_is_changed_is_committed_when_it_is_closed(self):
-        """Its changes would be nowhere but in .xzfs."""
+        """Otherwise its changes would stay in .xzfs only."""
         with WriteMount(self.source, "compress=cold,cold_after=1h,settle=0,preset=0") as mount:
             support.make_compressed(self.source, "file", TEXT)
             write_at(mount / "file", 5, b"changed")
@@ -93,7 +93,7 @@ class Policy(Cold):
             self.assertEqual(mount.stats()["commits"]["done"], 1)
         assert_valid(self, self.stored("file.xz"), patched(TEXT, 5, b"changed"))
 
-    def test_what_is_read_through_the_mount_is_not_cold(self):
+    def test_a_file_that_is_read_through_the_mount_is_not_cold(self):
         self.put("read")
         self.put("left alone")
         with WriteMount(self.source, "compress=cold,cold_after=3s,preset=0") as mount:
@@ -107,7 +107,7 @@ class Policy(Cold):
             self.assertFalse(self.is_compressed("read"))
             self.await_compressed("read")  # now that nobody reads it any more
 
-    def test_what_is_open_is_not_compressed_and_that_is_no_error(self):
+    def test_an_open_file_is_not_compressed_and_that_is_no_error(self):
         self.put("open in the source")
         self.put("open in the mount")
         self.put("free")
@@ -124,7 +124,7 @@ class Policy(Cold):
             stack.close()
             self.await_compressed("open in the source", "open in the mount")
 
-    def test_the_rules_of_what_stays_plain_hold(self):
+    def test_files_that_stay_plain_in_any_mode_stay_plain_here(self):
         self.put("photo.jpg")
         self.put("keep/all")
         self.put("small", b"few")
@@ -158,7 +158,7 @@ class Policy(Cold):
 
 
 class Memory(Cold):
-    def test_what_does_not_shrink_is_tried_once_until_it_changes(self):
+    def test_a_file_that_does_not_shrink_is_tried_once_until_it_changes(self):
         self.put("noise", noise(1, 300_000))
         options = QUICK + ",block_size=64KiB"
         with WriteMount(self.source, options) as mount:
@@ -170,7 +170,7 @@ class Memory(Cold):
             self.assertTrue(tried())
             self.assertEqual(mount.stats()["cold"]["compressed"]["files"], 0)
         with WriteMount(self.source, options) as mount:
-            # Nothing is made anew: a look at the folder where that would be never finds anything.
+            # Nothing is encoded again: a look at the folder of new files never finds one.
             end = mount.stats()["cold"]["walks"] + 3
             while mount.stats()["cold"]["walks"] < end:
                 self.assertEqual([name for _, _, names in os.walk(self.stored(".xzfs"))
@@ -197,11 +197,11 @@ class Memory(Cold):
         with WriteMount(self.source, QUICK) as mount:
             self.await_compressed("b/slow", "c/3", "a/new")
             self.assertEqual(read_file(mount / "b/slow"), slow)
-        # "a" lies before "b": its turn came with the next walk.
+        # "a" comes before "b", so the next walk compressed it.
         self.assertGreater(os.stat(self.stored("a/new.xz")).st_ctime_ns,
                            os.stat(self.stored("c/3.xz")).st_ctime_ns)
 
-    def test_notes_that_make_no_sense_are_no_harm(self):
+    def test_damaged_notes_do_no_harm(self):
         self.put("noise", noise(1, 100_000))
         with WriteMount(self.source, QUICK) as mount:
             wait_until(lambda: mount.stats()["cold"]["unshrinkable"]["files"] == 1, "it is tried")
@@ -213,8 +213,8 @@ class Memory(Cold):
                 self.assertNotIn("error", mount.log())
             self.assertEqual(read_file(self.stored("noise")), noise(1, 100_000))
 
-    def test_who_writes_meanwhile_loses_nothing(self):
-        """Writers and the search for cold files at the same files, again and again."""
+    def test_programs_that_write_during_the_search_lose_nothing(self):
+        """Writers and the search for cold files work on the same files, again and again."""
         names = [f"file{number}" for number in range(4)]
         for name in names:
             self.put(name)

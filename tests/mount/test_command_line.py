@@ -138,7 +138,7 @@ class Refusals(CommandLineTest):
         self.assertEqual(self.xzfs(self.source + "/sub", other).returncode, OK)
         self.unmount(other)
 
-    def test_habits_of_other_file_systems_get_words_that_help(self):
+    def test_options_of_other_file_systems_get_a_message_that_helps(self):
         self.assert_refused(self.xzfs("-ro", self.source, self.mnt), USAGE, "did you mean -o ro?")
         self.assert_refused(self.xzfs(self.source, self.mnt, "-o", "uid=1000,gid=1000"), USAGE,
                             "files keep the owners", "allow_other")
@@ -150,7 +150,7 @@ class Refusals(CommandLineTest):
 
     @ROOT_ONLY
     def test_missing_device_gets_a_hint(self):
-        # In a mount namespace of its own, where /dev is empty but for null.
+        # In a mount namespace of its own, where /dev has only null.
         script = ("mkdir dev && mount -t tmpfs none dev && touch dev/null && "
                   "mount --bind /dev/null dev/null && mount --move dev /dev && exec \"$@\"")
         done = subprocess.run(in_own_namespace("sh", "-c", script, "sh", BINARY, self.source, self.mnt),
@@ -160,7 +160,7 @@ class Refusals(CommandLineTest):
 
 
 class OrdinaryUser(CommandLineTest):
-    """As `nobody`, with a copy of the program that nobody can reach."""
+    """Tests as the user `nobody`, with a copy of the program that this user can reach."""
 
     def setUp(self):
         super().setUp()
@@ -179,8 +179,8 @@ class OrdinaryUser(CommandLineTest):
     AS_NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 
     def in_namespace(self, script, *arguments):
-        """Runs the program as nobody in a mount namespace that `script` has prepared: there
-        /dev/fuse is a node that everybody may open."""
+        """Runs the program as the user nobody in a mount namespace that `script` has prepared. There
+        every user may open /dev/fuse."""
         node = os.path.join(self.folder, "fuse-node")
         if not os.path.exists(node):
             os.mknod(node, stat.S_IFCHR | 0o666, os.stat("/dev/fuse").st_rdev)
@@ -203,7 +203,7 @@ class OrdinaryUser(CommandLineTest):
         with open("/etc/fuse.conf", encoding="utf-8", errors="replace") as conf:
             if any(line.strip() == "user_allow_other" for line in conf):
                 self.skipTest("user_allow_other is set here")
-        # /dev/fuse may be out of reach as well: this is said first.
+        # /dev/fuse may be out of reach, too: the program reports this reason first.
         done = subprocess.run([*self.AS_NOBODY, self.copy, self.source, self.mnt, "-o",
                                "allow_other"], capture_output=True, text=True, timeout=60,
                               check=False)
@@ -225,7 +225,7 @@ class OrdinaryUser(CommandLineTest):
         os.mkdir(self.folder + "/foreign", 0o755)
         done = self.run_in_namespace("", self.source, self.folder + "/foreign")
         self.assertEqual(done.returncode, MOUNT_FAILED, done.stderr)
-        last = done.stderr.splitlines()[-1]  # fusermount3 speaks first
+        last = done.stderr.splitlines()[-1]  # fusermount3 prints its message first
         self.assertIn(self.folder + "/foreign", last)
         self.assertIn("must belong to you", last)
         self.assert_nothing_left(self.folder + "/foreign")
@@ -245,7 +245,7 @@ class OrdinaryUser(CommandLineTest):
         wait_until(mounted, "nobody's mount is there")
         inside = ["nsenter", "--target", str(daemon.pid), "--mount", *self.AS_NOBODY]
         self.assertEqual(support.run([*inside, "cat", self.mnt + "/file"]), CONTENT)
-        # Outside of the namespace a process keeps it alive, so what it shows is seen from there.
+        # A process keeps the namespace alive, so the test can look into it from outside.
         watcher = subprocess.Popen([*inside, "sh", "-c", "echo; exec sleep 600"],
                                    stdout=subprocess.PIPE)
         self.addCleanup(watcher.wait)
@@ -299,7 +299,7 @@ class Starting(CommandLineTest):
                 self.assert_mounted_by(self.xzfs(self.source, self.mnt, "-o", f"cache_size={size}"))
                 self.unmount()
 
-    def test_rw_is_what_is_the_default(self):
+    def test_rw_is_the_default(self):
         self.start(self.source, self.mnt, "-o", "rw")
         with open(self.mnt + "/new", "wb") as new:
             new.write(b"content")
@@ -352,14 +352,14 @@ class Starting(CommandLineTest):
         self.assert_mounted_by(self.xzfs(self.source, self.mnt))
         delay_s = time.monotonic() - began
         self.unmount()
-        # Before the signals are caught nothing has been done: they end it as they do all. The delay
-        # closes in on the time between that and the mount, whatever else the machine does.
+        # Before xzfs catches the signals it has done nothing, so a signal just ends it. The delay
+        # converges on the time between that and the mount, whatever else the machine does.
         for attempt in range(400):
             if attempt >= scaled(40, least=10) and codes >= {OK, INTERRUPTED}:
                 break
             process = subprocess.Popen([BINARY, self.source, self.mnt], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(delay_s)  # into the start, where it is to be interrupted
+            time.sleep(delay_s)  # seconds into the start, where the test interrupts it
             process.send_signal((signal.SIGTERM, signal.SIGINT)[attempt % 2])
             code = process.wait(HANGS_S * SLOWNESS)
             codes.add(code)
@@ -412,7 +412,7 @@ class MountTable(CommandLineTest):
             self.assertNotIn(flag, self.entry().options)
 
     @ROOT_ONLY
-    def test_is_read_only_where_the_source_is_and_says_so_once(self):
+    def test_is_read_only_if_the_source_is_and_says_so_once(self):
         support.run(["mount", "--bind", self.source, self.source])
         support.run(["mount", "-o", "remount,bind,ro", self.source])
         done = self.xzfs(self.source, self.mnt)

@@ -1,4 +1,4 @@
-"""What a mount can be asked while it runs: commands and figures of user.xzfs.* on its root."""
+"""The commands and figures that a running mount answers: user.xzfs.* on its root."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ def _page_buffer(size):
 
 
 class Set(support.MountTest):
-    def test_a_preset_that_is_set_is_what_files_are_written_with(self):
+    def test_files_are_written_with_the_preset_that_was_set(self):
         content = xzformat.text(1, 2 * MIB)
         with WriteMount(self.source, "settle=0,preset=0,block_size=2MiB") as mount:
             write_file(mount / "before", content)
@@ -42,11 +42,11 @@ class Set(support.MountTest):
             self.assertEqual(mount.stats()["settings"]["preset"], "1")
         before = listing(stored_path(self.source, "before"))
         after = listing(stored_path(self.source, "after"))
-        # xz -0 has a dictionary of 256 KiB, -1 of 1 MiB: xz tells of it.
+        # xz -0 has a dictionary of 256 KiB, -1 of 1 MiB: xz shows it.
         self.assertEqual({name.split("dict=")[1] for name in before["filters"]}, {"256KiB"})
         self.assertEqual({name.split("dict=")[1] for name in after["filters"]}, {"1MiB"})
 
-    def test_settle_that_is_set_is_for_how_long_files_settle(self):
+    def test_files_settle_for_the_time_that_was_set(self):
         with WriteMount(self.source, "settle=1000,preset=0") as mount:
             write_file(mount / "first", b"first " * 1000)
             self.assertEqual(command(mount, "set.settle=0"), "ok")
@@ -61,7 +61,7 @@ class Set(support.MountTest):
         for number in range(1, 10):
             shutil.copyfile(os.path.join(self.source, "file0.xz"),
                             os.path.join(self.source, f"file{number}.xz"))
-        # -s: nobody fills the kernel's page cache, so what is decoded stays here.
+        # -s: nothing fills the kernel's page cache, so decoded data stays in the daemon.
         with Mount(self.source, "cache_size=192MiB", flags=("-s",)) as mount:
             for number in range(10):
                 fd = os.open(mount / f"file{number}", os.O_RDONLY)
@@ -71,7 +71,7 @@ class Set(support.MountTest):
             self.assertEqual(command(mount, "set.cache_size=32MiB"), "ok")
             budget = mount.stats()["budget"]
             self.assertEqual(budget["bytes"], 32 * MIB)
-            # The pages that wait for the next unit are physical memory, too.
+            # Pages that are kept for the next unit take physical memory, too.
             self.assertLessEqual(budget["used"], 32 * MIB)
             for number in range(10):
                 fd = os.open(mount / f"file{number}", os.O_RDONLY)
@@ -81,13 +81,13 @@ class Set(support.MountTest):
             self.assertEqual(command(mount, "set.cache_size=128MiB"), "ok")
 
     def test_more_threads_commit_more_files_at_once(self):
-        """As many commits are at work as compress_threads says, after each change of it."""
+        """After each change of compress_threads, that many commits run at once."""
         def encoding():
             return sum(name.endswith(".tmp") for _, _, names
                        in os.walk(os.path.join(self.source, ".xzfs")) for name in names)
 
         with WriteMount(self.source, "settle=0,preset=9e,compress_threads=1") as mount:
-            # Some seconds of encoding each, in one Block each.
+            # Each takes some seconds to encode, in one Block.
             for number in range(6):
                 write_file(mount / f"file{number}", xzformat.text(number, 1000 * 1000))
             wait_until(lambda: encoding() == 1, "one is committed")
@@ -97,7 +97,7 @@ class Set(support.MountTest):
             self.assertEqual(command(mount, "set.preset=0"), "ok")
             mount.sync()
 
-    def test_the_log_says_as_much_as_was_set(self):
+    def test_the_log_has_the_level_that_was_set(self):
         with Mount(self.source, "log_level=error") as mount:
             self.assertEqual(command(mount, "set.log_level=info"), "ok")
             self.assertIn("set log_level=info", mount.log())
@@ -105,7 +105,7 @@ class Set(support.MountTest):
             self.assertEqual(command(mount, "set.settle=5"), "ok")
             self.assertNotIn("set settle=5", mount.log())
 
-    def test_what_can_t_be_is_refused_with_the_reason_and_changes_nothing(self):
+    def test_a_wrong_setting_is_refused_with_the_reason_and_changes_nothing(self):
         with Mount(self.source) as mount:
             before = mount.stats()["settings"]
             for option, reason in (("cache_size=1MiB", "the least is 32MiB"),
@@ -126,7 +126,7 @@ class Set(support.MountTest):
             write_file(mount / "file", b"content")
             self.assert_errno(errno.ENODATA, os.getxattr, mount / "file", "user.xzfs.cmd.sync")
 
-    def test_only_root_and_who_mounted_it_may_command(self):
+    def test_only_root_and_the_user_who_mounted_may_give_commands(self):
         if os.geteuid() != 0:
             self.skipTest("needs root")
         os.chmod(self.source, 0o777)
@@ -153,7 +153,7 @@ for key in sys.argv[2:]:
 
 
 class DropCache(support.MountTest):
-    def test_after_drop_cache_everything_is_decoded_anew(self):
+    def test_after_drop_cache_everything_is_decoded_again(self):
         content = xzformat.text(3, 3 * MIB)
         make_compressed(self.source, "file", content)
         with Mount(self.source) as mount:
@@ -168,7 +168,7 @@ class DropCache(support.MountTest):
             self.assertEqual(read_file(mount / "file"), content)
             self.assertGreaterEqual(decoded(), once + len(content))
 
-    def test_a_cache_that_is_dropped_while_all_is_read_disturbs_nobody(self):
+    def test_dropping_the_cache_during_reads_disturbs_no_reader(self):
         content = xzformat.text(4, MIB // 2)
         for number in range(4):
             make_compressed(self.source, f"file{number}", content)
@@ -213,7 +213,7 @@ class Figures(support.MountTest):
             self.assertEqual(reads["count"], 16)
             self.assertGreater(reads["total_us"], 0)
             self.assertLessEqual(reads["p50_us"], reads["p99_us"])
-            # Counts below a time never go down, and no more are below it than there are.
+            # The counts below a time never decrease, and none exceeds the number of reads.
             below = [count for _, count in reads["count_below_us"]]
             self.assertEqual(below, sorted(below))
             self.assertLessEqual(below[-1], reads["count"])
@@ -224,7 +224,7 @@ class Figures(support.MountTest):
                 self.assertLess(abs(sample["begin"] - before), 60)
                 self.assertGreater(sample["p99_us"], 0)
 
-    def test_history_tells_one_second_from_the_next(self):
+    def test_history_has_a_sample_for_each_second(self):
         make_compressed(self.source, "file", noise(6, MIB))
         with Mount(self.source) as mount:
             def read():

@@ -31,7 +31,7 @@ def read_or_errno(path):
 
 
 def judge_block(stream, block):
-    """What `xz -dc` makes of one Block alone: its bytes, or None if it is damaged."""
+    """What `xz -dc` gives for one Block alone: its bytes, or None if it is damaged."""
     alone = xzformat.stream((block,), stream.check)
     done = subprocess.run(["xz", "-dc"], input=alone, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, check=False)
@@ -41,7 +41,7 @@ def judge_block(stream, block):
 class Corpus(MountTest):
 
     def stored_corpora(self):
-        """Stores one set of files after the other; gives their names."""
+        """Stores one set of files after the other; yields their names."""
         for self.files in support.corpora():
             self.source = self.enterContext(support.temp_dir("xzfs-source-"))
             for name, content in self.files.items():
@@ -92,14 +92,14 @@ class Corpus(MountTest):
                         self.assertEqual(got, self.stored(name), "no magic: shown as it is stored")
                         continue
                     if name == "unsupported-check.xz":
-                        # Can't be verified. What xz prints with a warning, or nothing.
+                        # The Check can't be verified: the mount gives what xz prints, or nothing.
                         self.assertIn(got, (errno.EIO, b"Hello\nWorld!\n"))
                         continue
                     self.assertEqual(got, errno.EIO)
                     refused += 1
                     partly += self.check_each_block(mount / logical, name)
             self.assertTrue(mount.alive())
-            # The daemon still does its work.
+            # The daemon still works.
             self.assertEqual(read_or_errno(mount / "good-1-check-crc32"), b"Hello\nWorld!\n")
             stats = mount.stats()
             self.assertGreater(stats["damaged"]["blocks"], 15)
@@ -108,14 +108,14 @@ class Corpus(MountTest):
         self.assertGreater(partly, 10)
 
     def check_each_block(self, path, name):
-        """Where the Index can be read: EIO for exactly the Blocks that xz refuses, too."""
+        """If the Index can be read, exactly the Blocks that xz refuses give EIO."""
         try:
             streams = xzformat.parse(self.stored(name))
         except (ValueError, IndexError):
             self.assertEqual(read_or_errno(path), errno.EIO)
             return 0
         try:
-            # Through the page cache a read that touches no damage still fails if its page does.
+            # Through the page cache a read that touches no damage still fails if its page has some.
             fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
         except OSError as error:
             # The whole file is refused: its Index contradicts what is stored.
@@ -182,7 +182,7 @@ class Damage(MountTest):
                         self.assertTrue(touches, f"EIO for {length} at {offset}")
                         inside += 1
                     else:
-                        # What lies before the damage may be returned as a short read.
+                        # A short read may return the bytes before the damage.
                         if touches:
                             self.assertLess(offset, begin, f"{length} at {offset} must be EIO")
                             self.assertEqual(got, content[offset:begin][:len(got)])
@@ -194,7 +194,7 @@ class Damage(MountTest):
                 os.close(fd)
             self.assertGreater(inside, 5)
             self.assertGreater(outside, 100 if support.SCALE >= 0.2 else 10)
-            # A program that reads on without O_DIRECT gets everything before it, then EIO.
+            # A program that reads without O_DIRECT gets everything before the damage, then EIO.
             with open(mount / "log", "rb", buffering=0) as file:
                 got = b""
                 with self.assertRaises(OSError) as caught:
@@ -203,7 +203,7 @@ class Damage(MountTest):
                 self.assertEqual(caught.exception.errno, errno.EIO)
                 self.assertTrue(content.startswith(got))
                 self.assertLessEqual(len(got), begin)
-                # Whole pages before the damage must arrive; its own page can't.
+                # Whole pages before the damage must arrive; the damaged page can't.
                 self.assertGreaterEqual(len(got), begin // 4096 * 4096 - 1000)
             self.assertEqual(mount.stats()["damaged"]["blocks"], 1)
             lines = [line for line in mount.log().splitlines() if "log.xz" in line]
@@ -256,7 +256,7 @@ class Damage(MountTest):
         refused = served = 0
         with Mount(self.source) as mount:
             for at in places:
-                if at < 6:  # without the magic it is a hot file of that name
+                if at < 6:  # without the magic it is a plain file of that name
                     self.assertEqual(len(read_or_errno(mount / f"flip{at}.xz")), len(stored))
                     continue
                 try:
@@ -293,7 +293,7 @@ class Damage(MountTest):
             for cut in cuts:
                 with self.subTest(cut=cut):
                     self.assert_errno(errno.EIO, os.open, mount / f"cut{cut}", os.O_RDONLY)
-            # They can be listed and seen all the same.
+            # They are still listed and have attributes.
             self.assertEqual(len(os.listdir(mount.path)), len(cuts) + 1)
             self.assertEqual(mount.stats()["damaged"]["files"], len(cuts))
             self.assertIsNotNone(content)

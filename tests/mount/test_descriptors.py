@@ -1,4 +1,4 @@
-"""What users open never takes the descriptors that reading, committing and recovering need."""
+"""Files that users open never take the descriptors that reading, committing and recovering need."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ import xzformat
 from support import make_compressed, wait_until
 from write_support import WriteMount, assert_valid, read_file, stored_path, write_at
 
-# As little as a mount gets along with: the shares are what they are under a larger one.
+# The smallest limit with which a mount works: the shares are the same as under a larger one.
 LIMIT = 300
 FILES = 400
 
@@ -27,7 +27,7 @@ class Descriptors(support.MountTest):
         self.assertLess(len(mount.descriptors()), LIMIT)
 
     def test_more_files_are_edited_than_there_are_descriptors(self):
-        """The first script that used them all up, turned round: also after a crash."""
+        """Opens more files than there are descriptors, also after a crash."""
         self.make_files()
         with WriteMount(self.source, "compress=off", descriptor_limit=LIMIT) as mount:
             for number in range(FILES):
@@ -54,7 +54,7 @@ class Descriptors(support.MountTest):
         self.assertFalse(os.path.exists(os.path.join(self.source, ".xzfs")))
 
     def test_a_tree_that_is_copied_over_compressed_files_is_committed(self):
-        """The second script, turned round: all are edited before the first is committed."""
+        """All files are edited before the first is committed."""
         self.make_files()
         with WriteMount(self.source, "preset=0", descriptor_limit=LIMIT) as mount:
             for number in range(FILES):
@@ -67,7 +67,7 @@ class Descriptors(support.MountTest):
             self.assertEqual(read_file(mount / "f9"), b"new 9")
             self.assertEqual(mount.state("f9"), "compressed")
 
-    def test_what_is_refused_is_the_next_open_for_writing_and_nothing_else(self):
+    def test_only_the_next_open_for_writing_is_refused(self):
         self.make_files(20)
         for number in range(20, 2 * LIMIT):
             with open(os.path.join(self.source, f"f{number}"), "wb") as file:
@@ -84,7 +84,7 @@ class Descriptors(support.MountTest):
             self.assertIsNotNone(refused)
             self.assertEqual(refused.errno, errno.EMFILE)
             self.assertGreater(len(held), 20)
-            # All others go on.
+            # All other operations go on.
             last = 2 * LIMIT - 1
             self.assertEqual(read_file(mount / f"f{last}"), b"plain")
             self.assertEqual(read_file(mount / "f19"), content(19))

@@ -1,4 +1,4 @@
-"""Large directories and trees: everything is listed once, and nothing is held for it."""
+"""Large directories and trees: everything is listed once, and the daemon keeps nothing for it."""
 
 import ctypes
 import errno
@@ -92,8 +92,8 @@ class LargeDirectory(MountTest):
             growth = (mount.status_kib("VmHWM") - before) / 1024
             print(f"listing {ENTRIES} entries: the daemon grew by {growth:.1f} MiB",
                   file=sys.stderr)
-            # The kernel may keep a node for each (readdirplus); a few hundred bytes each are right,
-            # the listing itself is not held.
+            # The kernel may keep a node for each (readdirplus), so a few hundred bytes each
+            # are right. The daemon doesn't keep the listing itself.
             if not support.SANITIZER:
                 self.assertLess(growth, 8 + ENTRIES * 600 / (1 << 20))
 
@@ -124,7 +124,7 @@ class LargeDirectory(MountTest):
             seen = [name for name in seen if name not in (".", "..")]
             self.assertEqual(len(seen), len(set(seen)), "a name came twice")
             self.assertLessEqual(stay, set(seen), "a name that was there all the time is missing")
-            # Each place still leads to its entry, in any order.
+            # Each offset still leads to its entry, in any order.
             kept = rng.sample(sorted(stay), support.scaled(300, 50))
             for name in kept:
                 directory.seek(places[name])
@@ -138,7 +138,7 @@ class LargeDirectory(MountTest):
 
 
 class RemovedWhileOpen(MountTest):
-    """As on any file system: who is in it finds it empty."""
+    """As on any file system, a process in the directory finds it empty."""
 
     def check(self, fd):
         self.assertEqual(os.listdir(fd), [])
@@ -155,7 +155,7 @@ class RemovedWhileOpen(MountTest):
             inode = os.fstat(fd).st_ino
             os.rmdir(mount / "d")
             self.check(fd)
-            os.mkdir(mount / "d")  # another one, which is no affair of that
+            os.mkdir(mount / "d")  # another directory, which must not show in the removed one
             open(mount / "d/file", "wb").close()
             self.check(fd)
             self.assertEqual(os.fstat(fd).st_ino, inode)

@@ -1,7 +1,7 @@
 """Sources that span several file systems; needs root.
 
-Each kind of border has its own class, which makes a source with a directory `inner` beyond it. What
-the tests ask for is the same for all of them.
+Each kind of border has its own class, which makes a source with a directory `inner` beyond it. All
+classes run the same tests.
 """
 
 import errno
@@ -19,7 +19,7 @@ from write_support import (WriteMount, assert_valid, leftovers, patched, read_fi
 
 
 class Identity(Case):
-    """Two files are never taken for one because their file systems give the same inode number."""
+    """Two files with the same inode number on two file systems are never taken for one file."""
 
     def two_tmpfs(self):
         for name in "ab":
@@ -32,7 +32,7 @@ class Identity(Case):
                          os.stat(os.path.join(self.source, "b/f")).st_ino, "the test's own case")
         return self.mount(self.source)
 
-    def test_two_files_with_one_inode_number_are_two(self):
+    def test_two_files_with_one_inode_number_stay_two_files(self):
         mount = self.two_tmpfs()
         numbers = {os.stat(mount / name).st_ino for name in ("a/f", "b/f")}
         self.assertEqual(len(numbers), 2)
@@ -54,14 +54,14 @@ class Identity(Case):
             self.assertEqual(tree_of(copy), wanted, make[0])
             self.assertTrue(os.path.samefile(copy + "/a/f", copy + "/a/f2"))
 
-    def test_a_plain_listing_tells_the_number_that_a_stat_tells(self):
+    def test_a_listing_has_the_inode_number_that_stat_gives(self):
         mount = self.two_tmpfs()
         for folder in ("a", "b"):
             with os.scandir(mount / folder) as lines:
                 for line in lines:
                     self.assertEqual(line.inode(), os.lstat(line.path).st_ino, line.path)
 
-    def test_a_walk_meets_every_subvolume(self):
+    def test_a_walk_reaches_every_subvolume(self):
         if not os.access("/usr/sbin/mkfs.btrfs", os.X_OK):
             self.skipTest("btrfs-progs is not installed")
         _, source = self.stack.enter_context(disk(["mkfs.btrfs", "-q"], 200 << 20))
@@ -80,7 +80,7 @@ class Identity(Case):
 
 
 class Beyond:
-    """What is asked for of a directory `inner` of the source that a rename doesn't reach, or that
+    """What must hold for a directory `inner` of the source if a rename doesn't reach it, or if it
     is on another file system. `make_inner` makes it."""
 
     others = {}  # what else is there
@@ -97,7 +97,7 @@ class Beyond:
         raise NotImplementedError
 
     def write_pending(self, mount):
-        """A new file, and a change of a compressed one: their contents."""
+        """Makes a new file and changes a compressed one; returns their contents."""
         write_file(mount / "top/inner/new", self.plain)
         write_file(mount / "top/outer", self.plain)
         write_at(mount / "top/inner/old", len(self.plain), b"more\n")
@@ -109,7 +109,7 @@ class Beyond:
             support.assert_same(self, read_file(mount / name), content, name)
 
     def assert_committed(self, wanted):
-        """By what is in the source alone."""
+        """Checks this with the files in the source only."""
         for name, content in wanted.items():
             path = os.path.join(self.source, name)
             self.assertFalse(os.path.exists(path), name)
@@ -124,7 +124,7 @@ class Beyond:
     def run_mount(self, options=OPTIONS):
         return WriteMount(self.source, options)
 
-    def test_what_is_written_there_is_committed_there(self):
+    def test_files_written_there_are_committed_there(self):
         with self.run_mount() as mount:
             wanted = self.write_pending(mount)
             mount.sync()
@@ -174,7 +174,7 @@ class Beyond:
                 write_at(mount / ("top/inner/a/deep/" + name), 5, name.encode())
             os.rename(mount / "top/inner/a", mount / "top/inner/b")
             mount.kill()
-        # As if somebody else had done it: no note tells of it.
+        # As if another program had done it: no note mentions it.
         os.rename(os.path.join(self.inner, "b"), os.path.join(self.inner, "c"))
         with self.run_mount("preset=0,settle=0") as mount:
             wanted = {"top/inner/c/deep/" + name: patched(self.plain, 5, name.encode())
@@ -185,7 +185,7 @@ class Beyond:
         self.assert_committed(wanted)
         self.assert_nothing_left()
 
-    def test_programs_that_copy_and_walk_meet_what_is_there(self):
+    def test_programs_that_copy_and_walk_find_every_file(self):
         with self.run_mount() as mount:
             wanted = self.write_pending(mount)
             os.link(mount / "top/inner/new", mount / "top/inner/link")
@@ -242,8 +242,8 @@ class BindFromInside(Beyond, Case):
         os.mkdir(os.path.join(self.source, "first"))
         mount_at(self.stack, os.path.join(self.source, "first"), self.inner, "--bind")
 
-    def test_programs_that_copy_and_walk_meet_what_is_there(self):
-        """What is there twice is met twice, as in the source."""
+    def test_programs_that_copy_and_walk_find_every_file(self):
+        """A file that is there twice is found twice, as in the source."""
         with self.run_mount() as mount:
             wanted = self.write_pending(mount)
             wanted.update({"first/new": self.plain, "first/old": wanted["top/inner/old"]})
@@ -270,8 +270,8 @@ class Subvolume(Beyond, Case):
 
 
 class Project(Beyond, Case):
-    """Another project of one XFS (as project quotas have it; ext4's are the same, but not every
-    kernel has them): the same device and mount, but a rename says EXDEV."""
+    """Another project of one XFS, as with project quotas (ext4's are the same, but not every kernel has
+    them): the device and the mount are the same, but a rename gives EXDEV."""
 
     def make_inner(self):
         self.image, self.source = self.stack.enter_context(
@@ -280,7 +280,7 @@ class Project(Beyond, Case):
         os.makedirs(self.inner)
         run(["xfs_io", "-c", "chproj 17", "-c", "chattr +P", self.inner])
 
-    def test_a_directory_that_only_has_the_hidden_folder_can_be_removed(self):
+    def test_a_directory_with_only_the_hidden_folder_can_be_removed(self):
         with self.run_mount() as mount:
             self.write_pending(mount)
             mount.sync()
@@ -312,7 +312,7 @@ class Project(Beyond, Case):
 
 
 class OverlayFs(Beyond, Case):
-    """The source is an overlayfs, whose layers are two file systems."""
+    """The source is an overlayfs with layers on two file systems."""
 
     def make_inner(self):
         lower = self.enterContext(temp_dir("xzfs-lower-"))
@@ -356,7 +356,7 @@ class OverlayFs(Beyond, Case):
 
 
 class OnFuse:
-    """The source is on a FUSE file system, and nobody else writes to it."""
+    """The source is on a FUSE file system, and no other program writes to it."""
 
     def setUp(self):
         Case.setUp(self)
@@ -391,12 +391,12 @@ class OnFuse:
 class Bindfs(OnFuse, Beyond, Case):
 
     def mount_source(self):
-        # Else it shows a link count of before for a second, whoever asks.
+        # Otherwise bindfs shows an old link count for a second.
         run(["bindfs", "-o", "attr_timeout=0", self.branches[0], self.source])
 
 
 class Mergerfs(OnFuse, Beyond, Case):
-    """Two file systems are shown as one: what a rename reaches is not to be seen from outside."""
+    """Two file systems are shown as one: nothing shows from outside which files a rename can reach."""
 
     def make_inner(self):
         mount_at(self.stack, "none", self.branches[1], "-t", "tmpfs", "-o", "size=64m")

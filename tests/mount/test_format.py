@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A stranger's reader, made from docs/format.md alone, gives what the mount gives: nothing of xzfs is
-in it. The numbers and the order of its steps are those of docs/format.md, "Reading an edited file"."""
+"""A reader that was written from docs/format.md alone, without code of xzfs, gives what the mount gives.
+The numbers and the order of its steps are those of docs/format.md, "Reading an edited file"."""
 
 import fcntl
 import lzma
@@ -44,7 +44,7 @@ class Parser:
         return self.take(self.number())
 
     def records(self):
-        """(body, where the record ends), up to the first that is torn or damaged."""
+        """(body, where the record ends) of each record before the first torn or damaged one."""
         try:
             while True:
                 body = self.text()
@@ -56,7 +56,7 @@ class Parser:
 
 
 def session_of(source):
-    """The folder of the one session, and whether its daemon lives."""
+    """The folder of the only session, and whether its daemon lives."""
     [name] = [name for name in os.listdir(f"{source}/.xzfs") if name not in ("lock", "marker", "lost+found")]
     folder = f"{source}/.xzfs/{name}"
     with open(folder + "/lock", "rb") as lock:
@@ -124,7 +124,7 @@ class Format(support.MountTest):
                 self.check(source, expected, lives=False)
 
     def change(self, path, content, rng):
-        """The same change of the file and of what is to be in it."""
+        """Makes the same change to the file and to the expected content."""
         at = rng.randrange(len(content) + 5000)
         if rng.random() < 0.3:
             os.truncate(path, at)

@@ -41,11 +41,11 @@ class Matrix(MountTest):
         for cache, threads in itertools.product(CACHES, THREADS):
             options = ",".join(filter(None, (cache, threads)))
             for name in BLOCK_SIZES:
-                # One mount a cell: each begins with nothing cached and ends with the leak check.
+                # Each cell has a mount, which begins with nothing cached and ends with the leak check.
                 with self.subTest(block=name, options=options), \
                         Mount(self.source, options) as mount:
                     self.assertEqual(mount.info(name)["blocks"], blocks[name])
-                    # Random first: the full read would leave everything in the kernel's cache.
+                    # Random reads come first: the full read would leave everything in the kernel's cache.
                     support.random_preads(self, mount / name, self.expected,
                                           support.scaled(1000), seed=cells)
                     support.read_concurrently(self, mount / name, self.expected, seed=cells,
@@ -59,7 +59,7 @@ class Matrix(MountTest):
     def check_figures(self, stats):
         self.assertGreaterEqual(stats["served_bytes"], PLAIN_SIZE)
         self.assertGreaterEqual(stats["decoded_bytes"], PLAIN_SIZE)
-        # The promise: never over the budget by more than one Block or slice per reading thread.
+        # The mount never exceeds the budget by more than one Block or slice per reading thread.
         readers = 8 + stats["threads"]
         self.assertLessEqual(stats["budget"]["peak"],
                              stats["budget"]["bytes"] + readers * stats["whole_block_limit"])
@@ -67,7 +67,7 @@ class Matrix(MountTest):
 
 
 class OddFiles(MountTest):
-    """Files of every structure under options that make each of them a corner case."""
+    """Files of every structure, with options that make each of them a corner case."""
 
     OPTIONS = ("cache_size=32MiB,whole_block_limit=1",
                "cache_size=32MiB,whole_block_limit=64KiB,threads=1", "cache_size=32MiB")
@@ -89,7 +89,7 @@ class OddFiles(MountTest):
             stored += (xzformat.stream(blocks, check), bytes(rng.choice((0, 0, 4, 40))))
         return b"".join(stored), b"".join(plain)
 
-    def test_every_structure_reads_right_with_limits_at_their_least(self):
+    def test_every_structure_reads_right_with_the_smallest_limits(self):
         rng = random.Random(12)
         text = xzformat.text(12, 4 * MIB)
         expected = {}

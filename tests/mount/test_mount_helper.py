@@ -92,7 +92,7 @@ class Ending(CommandLineTest):
         daemon = self.start(self.source, self.mnt,
                             preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
         daemon.send_signal(signal.SIGHUP)
-        time.sleep(0.2)  # nothing is to happen
+        time.sleep(0.2)  # time in which nothing must happen
         self.assertIsNone(daemon.poll())
         self.assert_reads()
 
@@ -122,11 +122,11 @@ class Ending(CommandLineTest):
         self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
 
     def test_second_signal_ends_it_at_once(self):
-        # A source that answers nothing: another FUSE file system, whose daemon is stopped.
+        # The source is another FUSE file system. Its daemon is stopped, so it answers nothing.
         below = os.path.join(self.folder, "below")
         os.mkdir(below)
-        # Too large for what the kernel has cached of it by then to be all: a look at the names reads
-        # its ends, and of a giant Block only the slices that were read are asked for.
+        # The file is so large that the kernel can't have cached all of it by then: a listing reads its
+        # ends, and xzfs reads only the requested slices of a giant Block.
         support.make_compressed(self.source, "deep", os.urandom(4 << 20))
         lower = subprocess.Popen(["bindfs", "-f", self.source, below], stdin=subprocess.DEVNULL)
         self.addCleanup(lower.wait)
@@ -140,29 +140,29 @@ class Ending(CommandLineTest):
                                   stderr=subprocess.DEVNULL)
         self.addCleanup(reader.wait)
         self.addCleanup(reader.kill)
-        # Cleaned up first: nothing else ends while the lower mount is stopped.
+        # This cleanup runs first: nothing else can end while the lower mount is stopped.
         self.addCleanup(lower.send_signal, signal.SIGCONT)
-        # Of the mount below, that is: the reader waits for the daemon then, and not in passing.
+        # This is the mount below: the reader waits for its daemon, and not just for a moment.
         wait_until(lambda: any("request" in place for place in
                                thread_places(daemon.pid)), "the daemon waits for an answer")
         self.assertIsNone(reader.poll())
         daemon.terminate()
-        time.sleep(0.5)  # time in which nothing may happen
+        time.sleep(0.5)  # time in which nothing must happen
         self.assertEqual(len(mounts_at(self.mnt)), 1, "one signal waits for what is being read")
         daemon.terminate()
         wait_until(lambda: not mounts_at(self.mnt), "the second one does not", 10)
-        # Its end is sure only now: the kernel may have to close files below for it.
+        # Only now it is sure to end: the kernel may have to close files below for it.
         lower.send_signal(signal.SIGCONT)
         self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
 
 
 @ROOT_ONLY
 class MountHelper(CommandLineTest):
-    """mount(8) runs /sbin/mount.TYPE. The links are there for the length of a test only."""
+    """mount(8) runs /sbin/mount.TYPE. The links exist only while a test runs."""
 
     def setUp(self):
         super().setUp()
-        # One test run of a machine at a time.
+        # Only one test run on a machine at a time.
         lock = open(os.path.join(tempfile.gettempdir(), "xzfs-mount-links.lock"), "wb")
         self.addCleanup(lock.close)
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -239,7 +239,7 @@ class MountHelper(CommandLineTest):
         self.assertIn("32MiB", done.stderr)
 
     def test_root_mounts_with_set_user_id_and_devices_unless_told(self):
-        """mount(8) keeps suid and dev to itself: they are its defaults."""
+        """mount(8) doesn't pass suid and dev on, because they are its defaults."""
         for words, flags in (("rw", []), ("suid,dev", []), ("nosuid,nodev", [b"nosuid", b"nodev"])):
             with self.subTest(words):
                 self.assert_mounted_by(self.mount("-t", "xzfs", self.source, self.mnt, "-o", words))
@@ -248,7 +248,7 @@ class MountHelper(CommandLineTest):
                                  flags)
                 self.unmount()
 
-    def test_what_does_not_count_in_the_source_does_not_count_in_the_mount(self):
+    def test_set_id_bits_and_devices_have_no_effect_if_they_have_none_in_the_source(self):
         support.run(["mount", "--bind", self.source, self.source])
         support.run(["mount", "-o", "remount,bind,nosuid", self.source])
         self.assert_mounted_by(self.mount("-t", "xzfs", self.source, self.mnt))
@@ -271,8 +271,8 @@ class MountHelper(CommandLineTest):
 
     @unittest.skipUnless(os.path.exists("/sbin/mount.fuse3"), "needs fuse3's helper")
     def test_works_through_the_helper_of_fuse3(self):
-        # With no link of ours, mount(8) takes mount.fuse3, and that a program from PATH, for which
-        # mount(8) leaves the shell's default only.
+        # Without a link of xzfs, mount(8) runs mount.fuse3, which searches the program in PATH. mount(8)
+        # leaves only the shell's default PATH.
         os.unlink("/sbin/mount.fuse.xzfs")
         self.addCleanup(os.symlink, BINARY, "/sbin/mount.fuse.xzfs")
         self.link("/usr/local/bin/xzfs")

@@ -1,4 +1,4 @@
-"""Which name is shown for which stored name, and what is seen of a file besides its bytes."""
+"""Which name the mount shows for which stored name, and what it shows of a file besides its bytes."""
 
 import ctypes
 import errno
@@ -80,11 +80,11 @@ class Names(MountTest):
                     self.assertEqual(os.stat(mount / name).st_size, len(content))
             self.assertEqual(os.readlink(mount / "link"), "a.log")
             self.assertEqual(os.readlink(mount / "deep"), "foo.xz/in")
-            # A link is data: what else it says stays as it is, also if it leads nowhere now.
+            # A link is data: any other target stays as it is, even if it leads nowhere now.
             self.assertEqual(os.readlink(mount / "other"), "a.log.xz")
             self.assertEqual(os.readlink(mount / "odd.xz"), "plain.txt")
             self.assertEqual(os.lstat(mount / "link").st_size, len("a.log"))
-            # Only what is shown is there.
+            # Names that are not shown do not exist.
             for name in ("a.log.xz", "twice.xz.xz", "twice", "b.txz", "c.lzma", "d.lz", "e.tlz",
                          "foo", "foo.xz/in.xz", "not-really", "link.xz", "none"):
                 self.assert_errno(errno.ENOENT, os.lstat, mount / name)
@@ -106,7 +106,7 @@ class Names(MountTest):
                     os.fsencode(self.source), name))
                 self.assertEqual((ours.st_rdev, ours.st_mode), (theirs.st_rdev, theirs.st_mode))
 
-    def test_of_two_stored_names_for_one_the_plain_one_wins_and_the_other_stays_visible(self):
+    def test_if_two_stored_names_want_one_name_the_plain_file_gets_it_and_both_are_visible(self):
         self.store("both", b"plain content")
         self.store("both.xz", lzma.compress(TEXT))
         self.store("three.xz", lzma.compress(b"from xz"))
@@ -116,7 +116,7 @@ class Names(MountTest):
                 names = set(tree(mount.path))
                 self.assertLessEqual({b"both", b"both.xz"}, names)
                 self.assertEqual(self.content(mount / "both"), b"plain content")
-                # "stays visible as N.xz": under its stored name, as it is stored.
+                # The other stays visible as N.xz: under its stored name, with the stored bytes.
                 self.assertEqual(self.content(mount / "both.xz"),
                                  self.content(os.path.join(self.source, "both.xz")))
                 self.assertEqual(self.content(mount / "three"), b"from xz")
@@ -146,7 +146,7 @@ class Names(MountTest):
             self.assertEqual(os.statvfs(mount.path).f_namemax,
                              os.statvfs(self.source).f_namemax - 6)
 
-    def test_dot_xzfs_of_the_root_is_ours_alone(self):
+    def test_the_xzfs_folder_of_the_root_is_hidden(self):
         os.mkdir(os.path.join(self.source, ".xzfs"))
         make_compressed(os.path.join(self.source, ".xzfs"), "secret", TEXT)
         os.makedirs(os.path.join(self.source, "sub", ".xzfs"))
@@ -158,7 +158,7 @@ class Names(MountTest):
                 self.assert_errno(errno.ENOENT, os.lstat, mount / name)
             self.assertEqual(self.content(mount / "sub/.xzfs/yours"), TEXT)
 
-    def test_a_compressed_file_cannot_take_the_name_either(self):
+    def test_a_compressed_file_can_not_take_the_name_of_the_xzfs_folder(self):
         make_compressed(self.source, ".xzfs", TEXT)
         with Mount(self.source) as mount:
             self.assertNotIn(".xzfs", os.listdir(mount.path))
@@ -167,7 +167,7 @@ class Names(MountTest):
 
 class Metadata(MountTest):
 
-    def test_stat_is_that_of_the_stored_file_but_for_the_size(self):
+    def test_stat_is_that_of_the_stored_file_except_the_size(self):
         path = make_compressed(self.source, "file", xzformat.text(9, 500_000))
         os.chmod(path, 0o640)
         if os.geteuid() == 0:
@@ -184,7 +184,7 @@ class Metadata(MountTest):
             self.assertEqual(ours.st_ino, os.stat(mount / "second").st_ino)
             self.assertEqual(os.stat(mount.path).st_mode, os.stat(self.source).st_mode)
 
-    def test_du_shows_what_the_disk_pays_and_apparent_size_the_plain_bytes(self):
+    def test_du_shows_the_space_on_the_disk_and_apparent_size_the_plain_bytes(self):
         sizes = {f"f{n}": 100_000 * n for n in range(1, 8)}
         for name, size in sizes.items():
             make_compressed(self.source, name, xzformat.text(1, size))
@@ -204,7 +204,7 @@ class Metadata(MountTest):
                 self.assertEqual(getattr(ours, field), getattr(theirs, field), field)
             self.assertTrue(ours.f_flag & os.ST_RDONLY)
 
-    def test_xattrs_of_the_stored_file_are_seen_and_ours_are_not_listed(self):
+    def test_xattrs_of_the_stored_file_are_seen_and_those_of_xzfs_are_not_listed(self):
         compressed = make_compressed(self.source, "compressed", b"x" * 100_000)
         plain = os.path.join(self.source, "plain")
         with open(plain, "wb") as out:
@@ -315,7 +315,7 @@ except OSError as error:
 
     def test_with_allow_other_everybody_has_exactly_their_own_rights(self):
         with Mount(self.source, "allow_other") as mount:
-            # Also after root has read them: rights are not part of what is cached.
+            # Also after root has read them: the cache does not give anybody rights.
             for name in ("open", "closed", "theirs", "shut/inside"):
                 with open(mount / name, "rb") as file:
                     self.assertEqual(file.read(), TEXT)
@@ -405,7 +405,7 @@ class Beneath(MountTest):
         def exchange():
             nonlocal exchanged
             while not stop.is_set():
-                # RENAME_EXCHANGE: at no time is there neither.
+                # RENAME_EXCHANGE: one of them exists at any time.
                 if libc.renameat2(-100, os.fsencode(inside), -100, os.fsencode(parked), 2) != 0:
                     raise OSError(ctypes.get_errno(), "renameat2")
                 exchanged += 1
@@ -417,8 +417,8 @@ class Beneath(MountTest):
                 while reads < support.scaled(3000, 100) or refused == 0:
                     fd = None
                     try:
-                        # Not to follow is our wish for the last component, and the daemon's own
-                        # task whenever it reaches the folder by its name.
+                        # This test asks not to follow the last component. The daemon must not follow
+                        # a symlink whenever it reaches the folder by its name.
                         fd = os.open(mount / "folder",
                                      os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
                         inner = os.open("file", os.O_RDONLY, dir_fd=fd)

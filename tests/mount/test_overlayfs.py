@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A mount as the upper layer of overlayfs, as container engines have it: upperdir and workdir lie on
-it. It must have RENAME_WHITEOUT, trusted.* attributes and types in its listings for that."""
+"""A mount as the upper layer of overlayfs, as container engines use it: upperdir and workdir lie on it.
+For that the mount needs RENAME_WHITEOUT, trusted.* attributes, and file types in its listings."""
 
 import errno
 import os
@@ -76,7 +76,7 @@ class UpperLayer(support.MountTest):
         for name in ("removed", "moved", "gone", "folder/below"):
             self.assert_errno(errno.ENOENT, os.lstat, self.path(name))
 
-    def test_what_is_made_changed_moved_and_removed_is_so_now_and_after_a_new_mount(self):
+    def test_all_changes_hold_at_once_and_after_a_new_mount(self):
         self.change_everything()
         self.check()
         self.umount_overlay()
@@ -90,7 +90,7 @@ class UpperLayer(support.MountTest):
         self.assertTrue(os.path.exists(os.path.join(self.source, "upper/edited.xz")))
         self.mount_overlay()
         self.check()
-        # And what is compressed by now is changed again.
+        # A file that is compressed by now is changed again.
         write_at(self.path("edited"), 100, b"AGAIN")
         os.rename(self.path("edited"), self.path("edited again"))
         self.assertEqual(read_file(self.path("edited again"))[100:105], b"AGAIN")

@@ -1,5 +1,5 @@
-"""`N` and `N.xz` side by side: whatever they look like, nothing is hidden, removed or written over that
-no record of ours names."""
+"""`N` and `N.xz` side by side: whatever they look like, xzfs hides, removes or overwrites only files that
+one of its records names."""
 
 import contextlib
 import glob
@@ -20,7 +20,7 @@ MODES = ("compress=close", "compress=off", "compress=cold,cold_after=0.1", "excl
 
 
 def stored(source):
-    """{name: (inode, digest, mtime)} of all that isn't ours."""
+    """{name: (inode, digest, mtime)} of all files except those of xzfs."""
     found = {}
     for name in os.listdir(source):
         if name != ".xzfs":
@@ -31,7 +31,7 @@ def stored(source):
 
 
 def make_pair(source, name, content=TEXT, other=None):
-    """Both forms on purpose, with one time, as `xz -k` leaves them."""
+    """Makes both forms on purpose, with the same time, as `xz -k` leaves them."""
     write_file(os.path.join(source, name), content)
     compressed = make_compressed(source, name, content if other is None else other)
     for path in (os.path.join(source, name), compressed):
@@ -39,7 +39,7 @@ def make_pair(source, name, content=TEXT, other=None):
 
 
 def look_at_all(root):
-    """What programs do that change nothing."""
+    """Does what programs do that change nothing."""
     for name in os.listdir(root):
         path = os.path.join(root, name)
         os.stat(path)
@@ -50,14 +50,15 @@ def look_at_all(root):
 
 
 def replace_by_new(path):
-    """By a file that is plain yet, as it is open: a compressed one has no room beside `N.xz`."""
+    """Replaces it by a file that is still plain, because it is open. A compressed one could not get its
+    name, which `N.xz` has."""
     with open(path + "-new", "wb") as file:
         file.write(b"new")
         os.replace(file.name, path)
 
 
 class Foreign(support.MountTest):
-    """Pairs that somebody else has made."""
+    """Pairs that another program has made."""
 
     def test_looking_at_a_pair_changes_nothing_in_any_mode(self):
         for mode in (*MODES, "ro"):
@@ -77,7 +78,7 @@ class Foreign(support.MountTest):
                     self.assertEqual(lzma.decompress(read_file(mount / "other.db.xz")), TEXT[::-1])
                 self.assertEqual(stored(source), before)
 
-    def test_what_changes_the_one_leaves_the_other(self):
+    def test_a_change_of_one_leaves_the_other_as_it_is(self):
         changes = {
             "append": lambda path: write_support.write_at(path, len(TEXT), b"more"),
             "truncate": lambda path: os.truncate(path, 10),
@@ -96,7 +97,7 @@ class Foreign(support.MountTest):
                     os.listdir(mount.path)
                     for name, change in changes.items():
                         change(mount / f"{name}.db")
-                    # Those that were written to are named: their `.xz` is another file.
+                    # The sync names the files that were written to, because their `.xz` is another file.
                     with contextlib.suppress(write_support.SyncFailed):
                         mount.sync()
                     os.listdir(mount.path)
@@ -106,8 +107,8 @@ class Foreign(support.MountTest):
                         self.assertEqual(now[f"{name}.db.xz"], before[f"{name}.db.xz"])
 
     def test_a_compressor_in_the_source_finds_its_files(self):
-        """It sets the times, syncs, closes, and removes the plain file: a listing in between is
-        nobody's business."""
+        """It sets the times, syncs, closes, and removes the plain file. Listings in between must not
+        disturb it."""
         for mode in MODES:
             with self.subTest(mode), support.temp_dir("xzfs-source-") as source:
                 path = os.path.join(source, "app.db")
@@ -127,7 +128,7 @@ class Foreign(support.MountTest):
                     self.assertEqual(os.listdir(mount.path), ["app.db"])
                     self.assertEqual(read_file(mount / "app.db"), TEXT)
 
-    def test_the_log_says_what_to_do_with_a_pair_of_one_time(self):
+    def test_the_log_says_what_to_do_with_a_pair_with_equal_times(self):
         make_pair(self.source, "old")
         write_file(os.path.join(self.source, "new"), TEXT)
         make_compressed(self.source, "new", TEXT, mtime_ns=TIME)
@@ -138,13 +139,13 @@ class Foreign(support.MountTest):
             self.assertEqual([line for line in lines if "xz -dc 'old.xz' | cmp - 'old'" in line],
                              [line for line in lines if "'old'" in line])
 
-    def test_a_name_that_is_taken_is_not_written_over_however_it_looks(self):
+    def test_a_commit_never_overwrites_a_foreign_file_however_it_looks(self):
         with WriteMount(self.source, "settle=0.01") as mount:
             path = mount / "file"
             with open(path, "wb") as file:
                 file.write(TEXT)
                 file.flush()
-                # Somebody has compressed it meanwhile, and kept its time.
+                # Another program has compressed it in the meantime, and kept its time.
                 compressed = make_compressed(self.source, "file", TEXT)
                 os.utime(path, ns=(TIME, TIME))
                 os.utime(compressed, ns=(TIME, TIME))
@@ -155,17 +156,17 @@ class Foreign(support.MountTest):
 
 
 class Ours(support.MountTest):
-    """Pairs that a commit, pack or unpack has left, or is just making."""
+    """Pairs that a commit, pack or unpack has left behind, or is just making."""
 
     OPTIONS = "preset=0,block_size=16KiB"
 
     def killed_between_the_names(self, name="file"):
-        """Both names are there; only a record tells that they are one file."""
+        """Leaves both names; only a record says that they are one file."""
         mount = WriteMount(self.source, self.OPTIONS)
         mount.__enter__()
         write_file(mount / name, TEXT)
         os.utime(mount / name, ns=(TIME, TIME))
-        # The first removal of the commit is that of the plain file.
+        # The first file that the commit removes is the plain file.
         with Strace(mount.pid, "trace=unlinkat", "inject=unlinkat:signal=KILL:when=1"):
             with contextlib.suppress(OSError):
                 mount.sync()
@@ -177,7 +178,7 @@ class Ours(support.MountTest):
     def left(self):
         return sorted(set(os.listdir(self.source)) - {".xzfs"})
 
-    def test_a_commit_that_was_cut_off_is_done_again(self):
+    def test_a_commit_that_was_cut_off_is_undone_and_done_again(self):
         self.killed_between_the_names()
         with Mount(self.source, "ro") as mount:
             self.assertEqual(os.listdir(mount.path), ["file"])
@@ -190,7 +191,7 @@ class Ours(support.MountTest):
         self.assertEqual(self.left(), ["file.xz"])
         self.assertEqual(write_support.leftovers(self.source), [])
 
-    def test_of_a_pair_that_was_changed_both_stay(self):
+    def test_if_one_of_a_pair_was_changed_both_stay(self):
         changes = {
             "the plain file was written to": lambda: write_support.write_at(self.at("file"), 0, b"!"),
             "its mode was changed": lambda: os.chmod(self.at("file"), 0o600),
@@ -219,7 +220,7 @@ class Ours(support.MountTest):
             file.write(content)
 
     def replace(self):
-        """By another of the same size and time."""
+        """Replaces it by another file of the same size and time."""
         content = read_file(self.at("file.xz"))
         st = os.stat(self.at("file.xz"))
         write_file(self.at("new"), content)
@@ -247,8 +248,8 @@ class Ours(support.MountTest):
             self.assertEqual(os.listdir(mount / "e"), ["file"])
         self.assertEqual(os.listdir(self.at("e")), ["file"])
 
-    def test_records_that_make_no_sense_are_no_records(self):
-        """Torn, of a later version, or hostile."""
+    def test_damaged_records_are_ignored(self):
+        """The records are torn, from a later version, or hostile."""
         self.killed_between_the_names()
         claims, = glob.glob(self.at(".xzfs/*/claims"))
         content = read_file(claims)
@@ -262,7 +263,7 @@ class Ours(support.MountTest):
             self.assertEqual(sorted(os.listdir(mount.path)), ["file", "file.xz"])
         self.assertEqual(stored(self.source), before)
 
-    def test_another_mount_shows_one_of_a_pair_that_is_being_made(self):
+    def test_another_mount_shows_one_file_while_a_commit_makes_a_pair(self):
         with WriteMount(self.source, self.OPTIONS) as mount, \
                 WriteMount(self.source, self.OPTIONS) as other:
             write_file(mount / "file", TEXT)

@@ -1,9 +1,9 @@
-"""The power fails at any moment: what had a name keeps its old content or has its new one, whole.
+"""The power fails at any moment: a file that had a name keeps its old content or has its whole new one.
 
-Nothing is synced by who writes. The disk logs all writes (disk_log.py). After each flush, after a
-sample of the writes between, and without a sample of those that no flush followed, the source is
-mounted as it would be after a cut. XZFS_TEST_SECONDS and XZFS_TEST_SCALE say for how long; with
-time enough every flush of every scenario has its turn.
+The programs that write sync nothing. The disk logs all writes (disk_log.py). The test mounts the source
+as it would be after a cut: after each flush, after a sample of the writes between flushes, and without
+a sample of the writes that no flush followed. XZFS_TEST_SECONDS and XZFS_TEST_SCALE say for how long;
+with enough time the test covers every flush of every scenario.
 """
 
 import os
@@ -24,7 +24,7 @@ EDITED = patched(ONE, 70_000, b"changed")
 
 
 class Case:
-    """A scenario, and what may be there after a cut: `judge(tree)` returns what is wrong, or None."""
+    """A scenario, and what may exist after a cut: `judge(tree)` returns what is wrong, or None."""
 
     def __init__(self, scenario, judge=None):
         self.name, self.scenario = scenario.name, scenario
@@ -39,8 +39,8 @@ class Case:
 
 
 def _old_or_new(old, new, fresh):
-    """`two` is the one or the other, and `one` goes when it becomes `two`. Before that `one`, which
-    nobody synced, is what it may be: anything if it's a `fresh` file."""
+    """`two` is the old or the new file, and `one` is gone if `two` is the new one. Otherwise `one`,
+    which nobody synced, has its old or its new content; a `fresh` file may have any content."""
     def judge(tree):
         if set(tree) - {"one", "two"}:
             return f"a name too many: {sorted(tree)}"
@@ -65,7 +65,7 @@ def _exchanged(old, new, fresh):
 
 
 def unsynced_renames():
-    """Content that nobody has synced takes the name of something that is on the disk."""
+    """A file with content that nobody has synced takes the name of a file that is on the disk."""
     over = {"two": ONE}
     for state in STATES:
         def fresh(mount):
@@ -81,7 +81,7 @@ def unsynced_renames():
             renameat2(mount / "one", mount / "two", EXCHANGE)
 
         begin = {"two": (TWO, state)}
-        # Over a plain file it is as on the source.
+        # Over a plain file, the file system of the source decides.
         if state != "plain":
             yield Case(Scenario(f"rename a new file over {state}", begin,
                                 [(fresh, {"one": ONE, "two": TWO}), (move, over)]),
@@ -104,22 +104,22 @@ def unsynced_renames():
 def operations():
     for scenario in write_scenarios.all_scenarios():
         if scenario.name == "create a file":
-            # Nobody synced it: as on the source, whose file systems may show zeros.
+            # Nobody synced it, so the file system of the source decides, and may show zeros.
             yield Case(scenario, lambda tree: None if set(tree) <= {"file"} and
                        tree.get("file", b"") in (b"", b"short", bytes(5)) else "not that file")
         elif scenario.name == "truncate a plain file":
-            # As on the source, too: ext4 writes zeros behind the new end before the size is there.
+            # Here it decides, too: ext4 writes zeros behind the new end before it stores the size.
             yield Case(scenario, lambda tree: None if tree.get("other") == TWO and
                        tree.get("file", b"").startswith(ONE[:66_000]) else "not that file")
         elif scenario.name == "truncate a edited file":
-            # What was cut off and then grew again without a sync: old bytes or zeros.
+            # The file was cut and grew again without a sync: it has old bytes or zeros there.
             yield Case(scenario._replace(also=({"file": ONE[:70_000], "other": TWO},)))
         else:
             yield Case(scenario)
 
 
 def ctl_runs():
-    """xzfsctl replaces files; what they hold stays."""
+    """xzfsctl replaces files; their content stays."""
     def run(*arguments):
         def step(mount):
             support.run([CTL, *arguments, mount.source])
@@ -135,7 +135,7 @@ def ctl_runs():
 class PowerCut(PowerTest):
 
     def record(self, disk, case):
-        """Does the steps on `disk`, and returns the records of what they wrote."""
+        """Does the steps on `disk`, and returns the records of their writes."""
         source = os.path.join(disk.path, "source")
         os.mkdir(source)
         beside = os.path.join(disk.path, "beside")
@@ -145,8 +145,8 @@ class PowerCut(PowerTest):
             disk.keep()
             _, error = write_scenarios.act(case.scenario, mount)
             self.assertIsNone(error, f"{case.name}: {error}")
-            # What orders changes of names goes to the disk with somebody else's file; data that
-            # nobody asked for need not.
+            # When another file is synced, the order of changes of names reaches the disk. Data that
+            # no program synced need not.
             with open(beside, "wb") as file:
                 os.fsync(file.fileno())
             support.run(["sync", "-f", disk.path])
@@ -189,7 +189,7 @@ class PowerCut(PowerTest):
                 with disk:
                     past = self.record(disk, case)
                 records = disk.records(past)
-                # Some of each case; all of it if there is time.
+                # Some cuts of each case; all of them if there is time.
                 for number, (kind, count, back) in enumerate(self.cuts(records)):
                     if number >= 3 and time.monotonic() > end:
                         break

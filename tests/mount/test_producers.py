@@ -1,4 +1,4 @@
-"""Whoever wrote the file, it reads as `xz -dc` (or `lzip -dc`) gives it, at any offset."""
+"""A file from any program reads as `xz -dc` (or `lzip -dc`) gives it, at any offset."""
 
 import lzma
 import os
@@ -42,7 +42,7 @@ class Producers(MountTest):
             subprocess.run((*argv, self.plain), stdout=out, check=True)
 
     def check_all(self, names, preads=PREADS, tool=None):
-        """`names`: stored name -> logical name. One mount a file, so that each starts with nothing cached."""
+        """`names`: stored name -> logical name. Each file has a mount, which starts with nothing cached."""
         self.assertTrue(names)
         preads = support.scaled(preads)
         for seed, (stored, logical) in enumerate(names.items()):
@@ -72,7 +72,7 @@ class Producers(MountTest):
     def test_pixz(self):
         subprocess.run(["pixz", "-0", "-t", "-p2", self.plain,
                         os.path.join(self.source, "pixz.xz")], check=True)
-        # Of a tar file pixz keeps an index of the members in a Block of its own.
+        # For a tar file pixz stores an index of the members in a Block of its own.
         tar = os.path.join(self.work, "some.tar")
         subprocess.run(["tar", "-C", self.work, "-cf", tar, "plain"], check=True)
         subprocess.run(["pixz", "-0", "-p2", tar, os.path.join(self.source, "tar.tpxz")],
@@ -114,7 +114,7 @@ class Producers(MountTest):
         for name in ("POWERPC", "IA64", "ARM", "ARMTHUMB", "SPARC"):
             chains[name] = [{"id": getattr(lzma, "FILTER_" + name)}, last]
         for name, filters in chains.items():
-            # A preset alone has one Block; two Streams make the filters start twice.
+            # A preset alone makes one Block; with two Streams the filters start twice.
             half = len(self.content) // 2
             self.store(name + ".xz", b"".join(
                 lzma.compress(part, check=lzma.CHECK_CRC64, filters=filters)
@@ -122,7 +122,7 @@ class Producers(MountTest):
         self.check_all({name + ".xz": name for name in chains}, PREADS // 10)
 
     def test_a_filtered_block_that_streams_through_slices(self):
-        """Larger than the limit for whole Blocks, with every kind of filter state to carry on."""
+        """The Block exceeds the limit for whole Blocks, with every kind of filter state to continue."""
         content = self.content * 3
         last = {"id": lzma.FILTER_LZMA2, "preset": 0}
         for name, filters in {"plain": [last], "x86": [{"id": lzma.FILTER_X86}, last],
@@ -186,7 +186,7 @@ class Producers(MountTest):
 class Huge(MountTest):
 
     def test_a_file_of_5_gib_of_zeros_reads_right_around_2_and_4_gib(self):
-        """Markers straddle 2^31 and 2^32 and are the last bytes; all else is zeros."""
+        """Markers straddle 2^31 and 2^32 and are the last bytes; everything else is zeros."""
         marker = xzformat.text(11, 65_537)
         (zeros,) = xzformat.blocks_of(bytes(16 * MIB))
         (marked,) = xzformat.blocks_of(marker)
@@ -245,7 +245,7 @@ class Huge(MountTest):
         with Mount(self.source, f"cache_size={cache_mib}MiB") as mount:
             path = mount / "giant"
             size = giant.size if support.SCALE >= 1 else giant.size // 16
-            # Past the kernel's cache, which would answer all but the first pass.
+            # Bypasses the kernel's cache, which would otherwise answer all passes except the first.
             fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
             try:
                 self.assertEqual(os.fstat(fd).st_size, giant.size)
@@ -254,7 +254,7 @@ class Huge(MountTest):
                                         giant.at(offset, 4 * MIB), f"forwards at {offset}")
                 steps = 0
                 end = size
-                # Far enough back that what was decoded on the way can't all be cached.
+                # Far enough back that the data decoded in between can't all be cached.
                 while steps < min(support.scaled(160, 20), end // MIB):
                     offset = size - (steps + 1) * MIB
                     support.assert_same(self, os.pread(fd, MIB, offset), giant.at(offset, MIB),

@@ -41,7 +41,7 @@ class Tree(MountTest):
                 else:
                     make_compressed(self.source, name, file.read(), mtime_ns=mtime)
             self.names.append(name)
-        # Directories get their times when everything is in them.
+        # Directories get their times after everything is in them.
         for folder, _, _ in os.walk(self.plain):
             twin = os.path.join(self.source, os.path.relpath(folder, self.plain))
             for path in (folder, twin):
@@ -62,12 +62,12 @@ class Tree(MountTest):
             self.assertEqual(sorted(found.splitlines()), sorted(wanted.splitlines()))
             self.assertGreater(len(found.splitlines()), FILES // 20)
 
-            # -n says what it would copy: nothing, by size and time, and by content (-c).
+            # -n says what rsync would copy: nothing, by size and time, and by content (-c).
             for flags in ("-an", "-acn"):
                 out = support.run(["rsync", flags, "--delete", "--itemize-changes",
                                    mount.path + "/", self.plain + "/"])
                 self.assertEqual(out, b"", flags)
-            # And it does say something when there is something.
+            # If a file differs, it does name it.
             with open(os.path.join(self.plain, self.names[0]), "ab") as file:
                 file.write(b"more")
             out = support.run(["rsync", "-an", "--itemize-changes", mount.path + "/",
@@ -101,7 +101,7 @@ class Single(MountTest):
                 with open(copy, "rb") as file:
                     self.assertEqual(hashlib.sha256(file.read()).digest(),
                                      hashlib.sha256(content).digest(), flags)
-            # What is data may not be called a hole.
+            # The mount must not report data as a hole.
             fd = os.open(mount / "image", os.O_RDONLY)
             try:
                 self.assertEqual(os.lseek(fd, 5, os.SEEK_DATA), 5)
@@ -155,7 +155,7 @@ class Single(MountTest):
                     database.execute("delete from lines")
             finally:
                 database.close()
-            # And the program itself, which opens for writing first.
+            # The program itself opens the file for writing first.
             out = support.run(["sqlite3", "-readonly", mount / "data.db",
                                "select count(*) from lines"])
             self.assertEqual(int(out), len(lines))

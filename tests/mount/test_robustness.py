@@ -1,4 +1,4 @@
-"""Killed readers, many files, busy unmounts, slow and hostile files: nothing hangs, all is bounded."""
+"""Killed readers, many files, busy unmounts, slow and hostile files: nothing hangs, costs are bounded."""
 
 import errno
 import lzma
@@ -17,7 +17,7 @@ import support
 import xzformat
 from support import MIB, Bytes, Mount, MountTest, make_compressed
 
-# Reads at random until it is killed; says when it has begun.
+# Reads at random until it is killed; prints a line when it begins.
 READER = """
 import os, random, sys
 rng = random.Random(int(sys.argv[2]))
@@ -91,7 +91,7 @@ class Readers(MountTest):
             for thread in threads:
                 thread.join()
             self.assertEqual(failures, [])
-            # Less than one descriptor for a hundred opens: none is kept for each.
+            # There is less than one descriptor for a hundred opens, so none is kept for each open.
             self.assertLess(len(mount.descriptors()), 20 + mount.stats()["descriptors"]["limit"])
 
     def test_a_thousand_files_open_at_once(self):
@@ -163,8 +163,8 @@ class Readers(MountTest):
 
 class Slow(MountTest):
 
-    # What a small read may wait while giant Blocks are being decoded by others: it needs one
-    # decode slot, which changes hands after a slice at the latest.
+    # How long a small read may wait while others have giant Blocks decoded: it needs one decode slot,
+    # and the reader of a giant Block gives its slot up after each slice.
     BOUND_S = 2.0
 
     def test_a_slow_file_does_not_stall_others(self):
@@ -177,12 +177,12 @@ class Slow(MountTest):
         for options in ("cache_size=64MiB", "cache_size=32MiB,threads=1"):
             with self.subTest(options=options), \
                     Mount(self.source, options + ",entry_timeout=0,attr_timeout=0") as mount:
-                # More than the daemon works on at once.
+                # More readers than the daemon serves at once.
                 readers = [start_reader(mount / "giant", seed) for seed in range(24)]
                 try:
                     start = mount.stats()["decoded_bytes"]
                     worst_stat = worst_read = decoded = turn = 0
-                    # Until several hundred small reads met the decoding of the giant Block.
+                    # Until several hundred small reads ran during the decoding of the giant Block.
                     while decoded < enough or turn < len(names):
                         name = names[turn % len(names)]
                         turn += 1
@@ -209,7 +209,7 @@ class Slow(MountTest):
 
 class Deep(MountTest):
 
-    # A frame or more a level would be some MiB of stack, and a thread has 8.
+    # One stack frame or more per level would take some MiB of stack, and a thread has 8.
     DEPTH = 12_000
 
     def setUp(self):
@@ -235,7 +235,7 @@ class Deep(MountTest):
                 below = os.open("d", os.O_PATH, dir_fd=at)
                 os.close(at)
                 at = below
-            # No descriptor on the way down is kept open any more.
+            # Then no descriptor on the way down is open any more.
             for number in range(600):
                 os.listdir(mount / f"other{number}")
             with open(os.open("file", os.O_RDONLY, dir_fd=at), "rb") as file:
@@ -294,7 +294,7 @@ class Hostile(MountTest):
                         if offset >= os.fstat(fd).st_size:
                             self.assertEqual(got, b"", name)
                             continue
-                        # What the magic doesn't give away is a plain file.
+                        # A file without a known magic is a plain file.
                         with open(os.path.join(self.source, name), "rb") as stored:
                             self.assertEqual(got, stored.read()[offset:][:100_000], name)
                     except OSError as error:
@@ -309,7 +309,7 @@ class Hostile(MountTest):
         self.assertLess(time.monotonic() - began, 20 * support.SLOWNESS)
 
     def test_a_dictionary_of_4_gib_is_only_a_claim(self):
-        """`xz -dc` reads it; what it holds is small, so it must read here, too."""
+        """`xz -dc` reads it. Its content is small, so xzfs must read it, too."""
         plain = xzformat.text(3, 60_000)
         chunks = lzma.compress(plain, format=lzma.FORMAT_RAW, filters=[
             {"id": lzma.FILTER_LZMA2, "preset": 0}])[:-1]
@@ -325,7 +325,7 @@ class Hostile(MountTest):
             support.check_rss(self, mount, self.CACHE_MIB + 64, "4 GiB dictionaries")
 
     def test_a_million_true_blocks_read_right_or_are_refused_as_too_big(self):
-        """1.2 million Blocks of one byte: valid, and its Index alone takes tens of MiB."""
+        """1.2 million Blocks of one byte: the file is valid, and its Index alone takes tens of MiB."""
         (block,) = xzformat.blocks_of(b"x")
         count = support.scaled(1_200_000, 1_000_100)
         self.store("blocks.xz", xzformat.stream((block,) * count, lzma.CHECK_CRC32))

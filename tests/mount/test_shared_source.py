@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sources that others may write to unseen: on FUSE, or on a network. bindfs stands for all of them."""
+"""Sources on FUSE or a network, where others may write unseen. bindfs stands for all of them."""
 
 import errno
 import os
@@ -39,7 +39,7 @@ class SharedSource(CommandLineTest):
         self.unmount()
 
     def test_is_written_to_by_its_single_client(self):
-        """And no lease keeps anybody away: there they say nothing of other clients."""
+        """xzfs keeps no lease there: leases do not show what other clients do."""
         daemon = self.start(self.shared, self.mnt, "-o", "single_client,settle=0")
         self.assertEqual(self.log(), "")
         with Strace(daemon.pid, "trace=fcntl") as strace:

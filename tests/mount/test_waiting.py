@@ -1,4 +1,4 @@
-"""However many wait for something, others are answered."""
+"""However many threads wait for something, the mount answers others."""
 
 import mmap
 import os
@@ -14,7 +14,7 @@ PAGE = 4096
 
 
 def in_threads(count, work):
-    """Starts `count` threads at the same moment; the list of them."""
+    """Starts `count` threads at the same moment; returns the list of them."""
     barrier = threading.Barrier(count)
 
     def run(number):
@@ -71,7 +71,7 @@ class Waiting(support.MountTest):
             self.assertEqual(len(opened), 3 * 160)
             self.assertGreater(len(read), 10)
 
-    def test_who_waits_for_commits_keeps_no_reader_waiting(self):
+    def test_programs_that_wait_for_commits_keep_no_reader_waiting(self):
         plain = xzformat.text(2, 400_000)
         self.store("compressed", plain, 64 << 10)
         options = "sync_close,preset=9,compress_threads=1,block_size=64MiB"

@@ -1,5 +1,5 @@
-"""O_APPEND appends at the file's real end, whoever else appends to it: other mounts, and programs in
-the source."""
+"""O_APPEND appends at the file's real end, also if other mounts, and programs in the source, append to
+it."""
 
 import errno
 import fcntl
@@ -16,7 +16,7 @@ APPEND = os.O_WRONLY | os.O_APPEND
 
 
 def append(path, line):
-    """As `echo LINE >> PATH`."""
+    """Does what `echo LINE >> PATH` does."""
     fd = os.open(path, APPEND | os.O_CREAT, 0o644)
     try:
         os.write(fd, line)
@@ -29,7 +29,7 @@ class Appends(MountTest):
         return read_file(os.path.join(self.source, name)).splitlines(keepends=True)
 
     def assert_all_there(self, writers, count, name="log"):
-        """Each writer's lines are there, all of them and in their order."""
+        """All lines of each writer are there, in their order."""
         lines = self.lines(name)
         self.assertEqual(len(lines), len(writers) * count)
         for writer in writers:
@@ -43,7 +43,7 @@ class Appends(MountTest):
                 append(other / "log", b"B%d\n" % at)
             self.assert_all_there([b"A", b"B"], 200)
 
-    def test_lines_of_handles_that_stay_open_are_all_there(self):
+    def test_no_line_is_lost_through_handles_that_stay_open(self):
         write_file(os.path.join(self.source, "log"), b"")
         with WriteMount(self.source) as one, WriteMount(self.source) as other:
             paths = [one / "log", other / "log", os.path.join(self.source, "log")]
@@ -60,7 +60,7 @@ class Appends(MountTest):
             wait_until(lambda: read_file(one / "log") == read_file(paths[2]),
                        "the mount shows what is stored")
 
-    def test_what_was_appended_elsewhere_is_read_and_seen_in_the_size(self):
+    def test_a_line_that_another_program_appended_is_read_and_counts_in_the_size(self):
         path = os.path.join(self.source, "log")
         write_file(path, b"first\n")
         with WriteMount(self.source, "attr_timeout=60") as mount:
@@ -71,7 +71,7 @@ class Appends(MountTest):
                 os.write(fd, b"third\n")
                 wanted = b"first\nsecond, by a program in the source\nthird\n"
                 self.assertEqual(read_file(path), wanted)
-                # The kernel took the line for one at its old end, and has it in its page cache so.
+                # The kernel put the line at the file's old end, and has it there in its page cache.
                 wait_until(lambda: os.fstat(fd).st_size == len(wanted), "the size is the real one")
                 wait_until(lambda: os.pread(fd, 100, 0) == wanted, "no stale page is left")
                 with mmap.mmap(fd, len(wanted), prot=mmap.PROT_READ) as mapped:
@@ -79,7 +79,7 @@ class Appends(MountTest):
             finally:
                 os.close(fd)
 
-    def test_a_large_append_is_whole_when_nobody_disturbs_it(self):
+    def test_a_large_append_is_in_one_piece_if_no_other_program_appends(self):
         path = os.path.join(self.source, "log")
         write_file(path, b"first\n")
         content = xzformat.text(1, 3_000_000)
@@ -127,7 +127,7 @@ class Appends(MountTest):
         path = os.path.join(self.source, "log")
         write_file(path, b"first\n")
         with WriteMount(self.source, "attr_timeout=60,min_size=1") as mount:
-            self.assertEqual(os.stat(mount / "log").st_size, 6)  # the kernel goes by that
+            self.assertEqual(os.stat(mount / "log").st_size, 6)  # the kernel relies on it
             fd = os.open(mount / "log", APPEND)
             try:
                 append(path, b"second\n")

@@ -1,4 +1,4 @@
-"""Attributes, links and other kinds of files in each state; the same on a plain directory."""
+"""Attributes, links and other kinds of files in each state; each test also runs on a plain directory."""
 
 import errno
 import os
@@ -32,7 +32,7 @@ class Calls:
                 os.utime(path, ns=(atime, mtime))
                 st = os.stat(path)
                 self.assertEqual((st.st_atime_ns, st.st_mtime_ns), (atime, mtime))
-                self.assert_state(name, state)  # times are no change of content
+                self.assert_state(name, state)  # new times are no change of content
             with open(path, "rb") as file:
                 os.utime(file.fileno(), ns=(7, 8_000_000_009))
             self.assertEqual(os.stat(path).st_mtime_ns, 8_000_000_009)
@@ -46,7 +46,7 @@ class Calls:
             before = time.time_ns()
             write_at(path, 70_000, b"new")
             written = os.stat(path).st_mtime_ns
-            # The kernel's clock of files is a tick (at most 10 ms) behind.
+            # The kernel's clock for files is at most one tick (10 ms) behind.
             self.assertGreater(written, before - 20_000_000, state)
             self.assertLess(written, time.time_ns() + 1_000_000)
             self.sync()
@@ -61,7 +61,7 @@ class Calls:
             self.assertEqual(os.stat(path).st_mtime_ns, cut)
 
     def test_a_commit_does_not_change_the_times_of_the_directory(self):
-        """What tar, cp -a and rsync set at the end stays, though names come and go for a commit."""
+        """The times that tar, cp -a and rsync set at the end stay, although a commit changes names."""
         os.mkdir(self.path("dir"))
         self.store("dir/edited", CONTENT, "edited")
         write_file(self.path("dir/plain"), CONTENT)
@@ -267,7 +267,7 @@ class Calls:
                          sorted(f"stays{number}" for number in range(600)))
 
     @ROOT_ONLY
-    def test_set_id_bits_go_when_the_owner_changes(self):
+    def test_set_id_bits_are_cleared_when_the_owner_changes(self):
         for _, path, state in self.for_each_state():
             os.chmod(path, 0o6755)
             self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o6755)
@@ -284,7 +284,7 @@ class OnAPlainDirectory(Calls, write_support.OnPlainDirectory):
 
 
 class Links(support.MountTest):
-    """One file under several names."""
+    """A file with several names."""
 
     OPTIONS = "block_size=64KiB,preset=0"
 
@@ -296,7 +296,7 @@ class Links(support.MountTest):
             self.assertEqual(os.stat(mount / name).st_size, len(content), what)
             support.assert_same(self, read_file(mount / name), content, f"{name}, {what}")
 
-    def test_a_file_with_several_names_stays_one_whatever_happens(self):
+    def test_a_file_with_several_names_stays_one_file_whatever_happens(self):
         """Linked in each state, written by each name, committed, killed and mounted again."""
         for state in STATES:
             for end in ("umount", "kill"):

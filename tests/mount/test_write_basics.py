@@ -1,4 +1,4 @@
-"""Writing through the mount in each state, one call after the other; the same on a plain directory."""
+"""Writes through the mount in each state, one call after the other; and on a plain directory."""
 
 import ctypes
 import errno
@@ -28,7 +28,7 @@ def fallocate(fd, mode, offset, length):
 
 
 class Calls:
-    """Small Blocks, so that every change meets their borders."""
+    """The Blocks are small, so every change meets their borders."""
 
     options = "block_size=64KiB,preset=0,min_size=1"
 
@@ -55,7 +55,7 @@ class Calls:
             self.assert_committed(f"new{size}", content)
             self.assert_errno(errno.EEXIST, os.open, path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
 
-    def test_writes_of_any_place_and_length_are_read_back(self):
+    def test_writes_at_any_offset_of_any_length_are_read_back(self):
         rng = random.Random(write_support.SEED)
         content = xzformat.text(1, 300_000)
         for name, path, state in self.for_each_state(content):
@@ -105,7 +105,7 @@ class Calls:
                 self.assert_committed(name, wanted, state)
                 os.unlink(path)
 
-    def test_truncating_a_compressed_file_is_seen_after_the_commit_alone(self):
+    def test_a_truncation_of_a_compressed_file_still_shows_after_the_commit(self):
         content = xzformat.text(4, 200_000)
         for size in (199_999, 131_072, 300_000, 5):
             path = self.store("cut", content, "compressed")
@@ -125,7 +125,7 @@ class Calls:
             self.assert_committed(name, content)
 
     def test_appending_writers_never_overwrite_each_other(self):
-        """Several processes with O_APPEND; their records are all there, whole, in their own order."""
+        """Several processes use O_APPEND. All their records are there, complete, in their order."""
         writers, records = 4, support.scaled(150, 30)
         program = """
 import os, sys
@@ -232,8 +232,8 @@ for turn in range(count):
             self.assert_content(name, wanted)
             self.assert_committed(name, wanted)
 
-    def test_what_is_data_is_never_called_a_hole(self):
-        """SEEK_DATA and SEEK_HOLE; bytes that only the base of an edited file has are data."""
+    def test_data_is_never_reported_as_a_hole(self):
+        """Tests SEEK_DATA and SEEK_HOLE; bytes that only the base of an edited file has are data."""
         parts = ((0, b"begin" * 1000), (400_000, b"middle" * 1000), (900_000, b"end" * 1000))
         whole = b""
         for at, data in parts:
@@ -297,7 +297,7 @@ for turn in range(count):
             self.assert_errno(errno.ENOENT, os.open, path + "-/x", os.O_CREAT | os.O_WRONLY)
         self.assert_errno(errno.EISDIR, os.open, self.root, os.O_WRONLY)
 
-    def test_a_reader_sees_what_is_written_after_it_opened_whatever_state_comes(self):
+    def test_a_reader_sees_later_writes_whatever_state_the_file_gets(self):
         content = xzformat.text(11, 200_000)
         for name, path, _ in self.for_each_state(content):
             reader = os.open(path, os.O_RDONLY)
@@ -343,7 +343,7 @@ for turn in range(count):
                 os.fchmod(writer, 0o600)
                 self.assertEqual(os.fstat(reader).st_mode & 0o7777, 0o600)
                 self.assertEqual(os.fstat(reader).st_size, 150_000)
-                # The name is free, and another file's.
+                # The name is free, and another file takes it.
                 write_file(path, b"the next one")
                 self.assertEqual(os.pread(reader, 300_000, 0), wanted)
                 self.sync()
@@ -389,7 +389,7 @@ for turn in range(count):
             self.assert_committed(name, wanted)
 
     def test_a_file_without_a_name_gets_one_or_is_refused(self):
-        """O_TMPFILE, where the kernel and libfuse offer it."""
+        """Tests O_TMPFILE, if the kernel and libfuse have it."""
         try:
             fd = os.open(self.root, os.O_RDWR | os.O_TMPFILE, 0o600)
         except OSError as error:

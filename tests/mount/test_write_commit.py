@@ -1,4 +1,4 @@
-"""What a commit makes of a file: a standard .xz with the file's bytes and attributes, and when."""
+"""A commit makes a standard .xz with the file's bytes and attributes; and when it does."""
 
 import contextlib
 import errno
@@ -37,7 +37,7 @@ def attributes(path):
 
 
 def dictionary_for(size):
-    """The least dictionary that LZMA2 has a code for and that holds `size` bytes."""
+    """The smallest dictionary of at least `size` bytes for which LZMA2 has a code."""
     return min(length << shift for length in (2, 3) for shift in range(11, 31)
                if length << shift >= size)
 
@@ -50,7 +50,7 @@ class Kept(write_support.OnMount):
     options = "block_size=64KiB,preset=1,acl"
 
     def test_a_commit_changes_nothing_that_the_mount_shows(self):
-        """Mode, owner, times to the nanosecond, xattrs, ACL, inode number; the stored file, too."""
+        """Mode, owner, times to the nanosecond, xattrs, ACL, inode number; also of the stored file."""
         content = xzformat.text(1, 300_000)
         for state in ("plain", "edited"):
             name = f"kept-{state}"
@@ -88,7 +88,7 @@ class Kept(write_support.OnMount):
             self.assertEqual(attributes(stored_path(self.source, name)), notes)
 
     def test_a_commit_keeps_what_the_base_had(self):
-        """An edit of a file that xz made: its owner, mode and attributes stay."""
+        """Edits a file that xz made: its owner, mode and attributes stay."""
         content = xzformat.text(2, 200_000)
         stored = make_compressed(self.source, "base", content)
         os.chmod(stored, 0o604)
@@ -99,7 +99,7 @@ class Kept(write_support.OnMount):
         write_at(self.path("base"), 1000, b"edited")
         self.sync()
         after = os.stat(stored)
-        self.assertNotEqual(after.st_ino, before.st_ino)  # it is another stored file
+        self.assertNotEqual(after.st_ino, before.st_ino)  # the stored file is another one
         for field in ("st_mode", "st_uid", "st_gid"):
             self.assertEqual(getattr(after, field), getattr(before, field), field)
         self.assertEqual(os.getxattr(stored, "user.from"), b"outside")
@@ -108,7 +108,7 @@ class Kept(write_support.OnMount):
 
 class Encoding(support.MountTest):
 
-    def test_blocks_check_and_dictionary_are_as_chosen(self):
+    def test_blocks_check_and_dictionary_follow_the_options(self):
         content = xzformat.text(3, 700_001)
         for block, check, preset in ((64 << 10, "none", "0"), (100_000, "crc32", "3e"),
                                      (256 << 10, "crc64", "6"), (4096, "sha256", "1"),
@@ -137,8 +137,8 @@ class Encoding(support.MountTest):
                 self.assertEqual(listing(stored_path(self.source, "file"))["blocks"],
                                  expected_blocks(len(content), block))
 
-    def test_what_can_not_be_compressed_is_stored_in_chunks(self):
-        """A valid .xz, hardly larger than the content; Blocks that can be compressed are."""
+    def test_incompressible_data_is_stored_in_chunks(self):
+        """The .xz is valid and hardly larger than the content; Blocks that compress are compressed."""
         content = noise(2, 2 * MIB) + xzformat.text(4, 2 * MIB) + noise(3, 300_000)
         with WriteMount(self.source, "block_size=256KiB,preset=1") as mount:
             write_file(mount / "mixed", content)
@@ -166,13 +166,13 @@ class Encoding(support.MountTest):
 
 
 class Reuse(support.MountTest):
-    """An edit costs the Blocks that it touches, whoever wrote the file."""
+    """An edit encodes only the Blocks that it touches, whichever program wrote the file."""
 
     BLOCK = 128 << 10
     COUNT = 32
 
     def check(self, mount, name, content, change, encoded):
-        """`change(path)` returns the new content; at most `encoded` Blocks are encoded for it."""
+        """`change(path)` returns the new content; the commit encodes at most `encoded` Blocks."""
         before = mount.commits()
         wanted = change(mount / name)
         self.assertEqual(mount.state(name), "edited")
@@ -278,7 +278,7 @@ class When(support.MountTest):
             with open(mount / "held", "wb", buffering=0) as held:
                 held.write(b"held open " * 1000)
                 write_file(mount / "closed", b"closed " * 1000)
-                self.assertEqual(mount.state("closed"), "plain")  # it is still settling
+                self.assertEqual(mount.state("closed"), "plain")  # the file is still settling
                 self.assertGreaterEqual(mount.commits()["pending"], 1)
                 self.assertGreaterEqual(mount.commits()["pending_bytes"], 7000)
                 wait_until(lambda: mount.state("closed") == "compressed", "it is committed")
@@ -287,7 +287,7 @@ class When(support.MountTest):
                 self.assertEqual(mount.state("held"), "plain")
                 held.write(b"more")
             wait_until(lambda: mount.state("held") == "compressed", "it is committed after its close")
-            mount.sync()  # it is compressed a moment before the commit is at its end
+            mount.sync()  # the file is compressed a moment before the commit ends
             figures = mount.commits()
             self.assertEqual((figures["pending"], figures["pending_bytes"], figures["failed"]),
                              (0, 0, 0))
@@ -295,7 +295,7 @@ class When(support.MountTest):
             self.assertEqual(figures["plain_bytes"], 10_004 + 7_000)
             self.assertEqual(figures["stored_bytes"], sum(
                 os.stat(path).st_size for path in glob.glob(self.source + "/*.xz")))
-            # The same for an edited one.
+            # The same holds for an edited file.
             with open(mount / "closed", "r+b", buffering=0) as held:
                 held.write(b"EDITED")
                 self.assertEqual(mount.state("closed"), "edited")
@@ -321,13 +321,13 @@ class When(support.MountTest):
             self.assertEqual(mount.commits()["done"], 0)
 
     def test_a_new_writer_cancels_a_commit(self):
-        """Also one that is in the middle of encoding; nothing of the new writer's is lost."""
+        """It also cancels a commit that is encoding; nothing that the new writer writes is lost."""
         content = xzformat.text(10, 2 * MIB) * 8
         with WriteMount(self.source, "settle=0,preset=9e,block_size=1MiB,compress_threads=1") as mount:
             for state in ("plain", "edited"):
                 before = mount.commits()
                 if state == "edited":
-                    # Touches each Block.
+                    # Changes each Block.
                     with open(mount / "file", "r+b", buffering=0) as file:
                         for at in range(0, len(content), MIB):
                             os.pwrite(file.fileno(), b"E", at)
@@ -351,7 +351,7 @@ class When(support.MountTest):
                            "the commit is cancelled")
                 self.assertEqual(mount.commits()["done"], before["done"])
                 self.assertEqual(mount.state("file"), state)
-                # What is waited for need not take long: it is encoded at idle priority.
+                # The wait need not be short: the commit encodes at idle priority.
                 os.getxattr(mount.path, "user.xzfs.cmd.set.preset=0")
                 os.close(fd)
                 mount.sync()
@@ -370,7 +370,7 @@ class When(support.MountTest):
             content = patched(content, 200_000, b"edit")
             assert_valid(self, stored_path(self.source, "file"), content)
             with open(mount / "file", "r+b", buffering=0) as one:
-                write_at(mount / "file", 0, b"two writers")  # not the last to close
+                write_at(mount / "file", 0, b"two writers")  # another descriptor is still open
                 one.write(b"TWO")
             self.assertEqual(mount.state("file"), "compressed")
             assert_valid(self, stored_path(self.source, "file"),
@@ -398,14 +398,14 @@ class When(support.MountTest):
                     for reader in readers:
                         reader.start()
                         has_read.acquire()
-                    os.close(fd)  # EBUSY, if the readers were taken for writers
+                    os.close(fd)  # EBUSY would mean that xzfs took the readers for writers
                     self.assertEqual(mount.state(f"file{number}"), "compressed")
                 finally:
                     ending.set()
                     for reader in readers:
                         reader.join()
 
-    def test_compress_off_keeps_what_is_written_plain(self):
+    def test_compress_off_leaves_new_files_plain(self):
         content = xzformat.text(12, 100_000)
         with WriteMount(self.source, "compress=off,settle=0") as mount:
             write_file(mount / "file", content)
@@ -431,7 +431,7 @@ class When(support.MountTest):
             assert_valid(self, stored_path(self.source, f"{end}-plain"), content)
             self.assertEqual(write_support.leftovers(self.source), [])
 
-    def test_a_read_only_mount_says_that_there_are_changes_that_it_does_not_show(self):
+    def test_a_read_only_mount_warns_of_changes_that_it_does_not_show(self):
         make_compressed(self.source, "compressed", b"content" * 100)
         with support.Mount(self.source, "ro") as mount:
             self.assertNotIn("not committed", mount.log())
@@ -478,7 +478,7 @@ class When(support.MountTest):
                 self.assert_errno(errno.EEXIST, os.open, mount / name,
                                   os.O_CREAT | os.O_EXCL | os.O_WRONLY)
                 self.assertEqual(read_file(mount / name), content)
-            # They have names like everything else.
+            # They can be renamed like all other files.
             os.rename(mount / "old", mount / "renamed")
             self.assertEqual(read_file(mount / "renamed"), b"old" * 1000)
             os.unlink(mount / "older")

@@ -1,4 +1,4 @@
-"""kill -9 of the daemon at any moment: what was acknowledged is there, everything else old or new."""
+"""kill -9 of the daemon at any moment: acknowledged data is there, everything else is old or new."""
 
 import glob
 import os
@@ -22,7 +22,7 @@ from write_support import (Strace, WriteMount, assert_valid, patched, read_file,
 
 
 class FromTheStart(WriteMount):
-    """A mount whose daemon strace follows from its first call on; the daemon stays our child."""
+    """A mount with strace on its daemon from the first call on; the daemon stays our child."""
 
     def __init__(self, source, options, *expressions):
         super().__init__(source, options)
@@ -60,7 +60,7 @@ class AtEachCall(support.MountTest):
         sweep.report("kills")
 
     def kill_at(self, source, scenario, call, number):
-        """What may be there then, and whether the daemon was killed before the steps were done."""
+        """The trees that may exist then, and whether the daemon was killed before it did all steps."""
         mount = prepare(self, source, scenario)
         with Strace(mount.pid, f"trace={call}", f"inject={call}:signal=KILL:when={number}"):
             allowed, error = act(scenario, mount)
@@ -73,7 +73,7 @@ class AtEachCall(support.MountTest):
         return allowed, killed
 
     def test_recovery_is_killed_and_repeated(self):
-        """The operation is cut off, then the recovery, twice; the third mount makes it right."""
+        """A kill cuts off the operation, then the recovery, twice; the third mount completes it."""
         scenarios = [*write_scenarios.commits(), *write_scenarios.renames()]
         sweep = Sweep(self, scenarios, ("renameat2", "unlinkat", "fsync", "linkat"), 25)
         for scenario, call, number in sweep:
@@ -109,19 +109,19 @@ class AtEachCall(support.MountTest):
 
 
 class Writer:
-    """Changes files of its own in one thread; knows what is acknowledged and what is under way."""
+    """Changes its own files in one thread; knows which changes are acknowledged and which are running."""
 
     def __init__(self, number, rng):
         self.number, self.rng = number, rng
-        self.tree = {}     # what every mount from now on must show, by name
-        self.pending = None  # (kind, {name: content or None} afterwards) while a call is under way
+        self.tree = {}     # what every later mount must show, by name
+        self.pending = None  # (kind, {name: content or None} afterwards) while a call is running
         self.acknowledged = 0
 
     def names(self):
         return [f"w{self.number}-{letter}" for letter in "abcd"] + [f"w{self.number}.xz"]
 
     def attempt(self, kind, after, call):
-        """One call, or several that end in `after`."""
+        """Makes one call, or several that lead to `after`."""
         self.pending = (kind, after)
         call()
         for name, content in after.items():
@@ -172,7 +172,7 @@ class Writer:
             self.attempt("exact", {name: None}, lambda: os.unlink(path))
 
     def check(self, test, got, what):
-        """`got` is {name: content} of our names. From here on it is what is acknowledged."""
+        """`got` is {name: content} of this writer's names. From here on it is acknowledged."""
         before = self.tree
         kind, after = self.pending or ("exact", {})
         changed = {name: before.get(name) for name in after}
@@ -200,12 +200,12 @@ class Writer:
 class AtRandom(support.MountTest):
 
     def test_nothing_that_was_acknowledged_is_lost(self):
-        """Writers note what returned; the daemon is killed under them, again and again."""
+        """Writers note which calls returned, while the test kills the daemon again and again."""
         rng = random.Random(f"{write_support.SEED} {self.id()}")
         writers = [Writer(number, random.Random(rng.random())) for number in range(3)]
         end = time.monotonic() + write_support.seconds(15)
         kills = in_flight = pending = commits = 0
-        # On a busy machine it takes longer until the daemon was killed in each of these states.
+        # On a busy machine it takes longer until the test has killed the daemon in each of these states.
         while time.monotonic() < end or kills < 3 or not (in_flight and pending and commits):
             options = f"{OPTIONS},settle={rng.choice((0, 0, 0.02, 1000))}"
             mount = WriteMount(self.source, options)
@@ -258,7 +258,7 @@ class AtRandom(support.MountTest):
 
 
 class AtTheEnd(support.MountTest):
-    """Signals, and what an unmount parks."""
+    """Signals, and the commits that an unmount leaves to the next mount."""
 
     CONTENT = xzformat.text(30, MIB) * 24
 
@@ -284,7 +284,7 @@ class AtTheEnd(support.MountTest):
             assert_valid(self, stored_path(self.source, name), content)
         self.assertEqual(write_support.leftovers(self.source), [])
 
-    def test_a_second_signal_parks_what_is_pending_and_the_next_mount_goes_on(self):
+    def test_a_second_signal_leaves_pending_files_to_the_next_mount(self):
         mount, wanted = self.begin()
         mount.process.send_signal(signal.SIGTERM)
         wait_until(lambda: any(os.stat(path).st_size for path in
@@ -299,20 +299,20 @@ class AtTheEnd(support.MountTest):
                         or os.listdir(os.path.join(self.source, ".xzfs")), "something was parked")
         self.check(wanted)
 
-    def test_a_mount_over_the_left_overs_of_a_dead_one_shows_all_at_once(self):
+    def test_a_mount_after_a_killed_one_shows_all_changes_at_once(self):
         mount, wanted = self.begin()
         mount.kill()
         mount.__exit__(None, None, None)
         self.check(wanted)
 
-    def test_two_daemons_do_not_adopt_what_a_living_one_has(self):
-        """A second mount of the same source while the first has pending files."""
+    def test_a_second_daemon_does_not_adopt_the_files_of_a_living_one(self):
+        """The same source is mounted a second time while the first mount has pending files."""
         first, wanted = self.begin()
         with WriteMount(self.source, "preset=0") as second:
             self.assertEqual(second.commits()["pending"], 0)
             write_file(second / "other", b"other " * 1000)
             second.sync()
-            # The overlay belongs to the first.
+            # The overlay belongs to the first mount.
             self.assertEqual(first.state("edited"), "edited")
             support.assert_same(self, read_file(first / "edited"), wanted["edited"], "edited")
         first.kill()

@@ -1,4 +1,4 @@
-"""Disks that fill up and disks that lose their power, on loop-mounted images; needs root."""
+"""Disks that become full and disks that lose their power, on loop-mounted images; needs root."""
 
 import contextlib
 import ctypes
@@ -22,7 +22,7 @@ OPTIONS = "preset=0,block_size=256KiB"
 
 @contextlib.contextmanager
 def disk(make, size):
-    """A file system in a file: its image's path and where it is mounted. `make` is mkfs's argv."""
+    """A file system in a file: the path of the image, and of the mount. `make` is mkfs's argv."""
     with support.temp_dir("xzfs-disk-") as folder:
         image, path = os.path.join(folder, "image"), os.path.join(folder, "disk")
         with open(image, "wb") as out:
@@ -37,7 +37,7 @@ def disk(make, size):
 
 
 def mount_image(image, path):
-    # Else mount takes the loop device of the mount before, with what the kernel knows of it.
+    # Otherwise mount reuses the loop device of the mount before, with what the kernel remembers of it.
     wait_until(lambda: not support.run(["losetup", "--associated", image]),
                "the loop device has let go of the image")
     support.run(["mount", "-o", "loop", image, path])
@@ -93,7 +93,7 @@ class Full(DiskTest):
         return st.f_bavail * st.f_frsize
 
     def fill(self, leave):
-        """Takes all but `leave` bytes, from outside."""
+        """Fills the disk except `leave` bytes, not through the mount."""
         path = os.path.join(self.disk, "ballast")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT)
         try:
@@ -112,7 +112,7 @@ class Full(DiskTest):
             return mount.commits()["pending"] == 0
         wait_until(committed, "the commits go on when there is space", 40)
 
-    def test_a_full_disk_is_told_to_the_writer_and_costs_nothing_that_was_accepted(self):
+    def test_the_writer_gets_the_error_of_a_full_disk_and_loses_nothing_that_was_accepted(self):
         with WriteMount(self.source, OPTIONS) as mount:
             write_file(mount / "old", noise(1, 5 * MIB))
             mount.sync()
@@ -131,7 +131,7 @@ class Full(DiskTest):
                                     "accepted bytes")
             finally:
                 os.close(fd)
-            # At 100 %, reading, cutting and removing still work.
+            # At 100 %, reads, truncations and removals still work.
             self.assertEqual(read_file(mount / "old"), noise(1, 5 * MIB))
             os.truncate(mount / "new", 1000)
             self.assertGreater(self.free(), 9 * MIB)
@@ -160,7 +160,7 @@ class Full(DiskTest):
                 support.assert_same(self, os.pread(fd, len(wanted) + 1, 0), wanted, "full")
             finally:
                 os.close(fd)
-            # Its commit finds no space either: it stays as it is, and is told.
+            # Its commit finds no space either: the file stays as it is, and sync reports it.
             self.assert_errno(errno.ENOSPC, mount.sync)
             self.assertEqual(mount.state("file"), "edited")
             support.assert_same(self, read_file(mount / "file"), wanted, "after a failed commit")
@@ -174,7 +174,7 @@ class Full(DiskTest):
         self.assertEqual(leftovers(self.source), [])
 
     def test_a_commit_that_finds_no_space_leaves_the_file_plain_and_goes_on_later(self):
-        """Bytes that can't be compressed need their space twice for a moment."""
+        """Bytes that can't be compressed take their space twice for a moment."""
         content = noise(4, 20 * MIB)
         with WriteMount(self.source, OPTIONS) as mount:
             write_file(mount / "file", content)
@@ -225,8 +225,8 @@ class Full(DiskTest):
                          ["edited.xz", "plain.xz"])
         self.assertEqual(leftovers(self.source), [])
 
-    def test_writers_commits_and_a_disk_that_is_full_again_and_again(self):
-        """Two writers with commits all the time; what close() accepted is what is there."""
+    def test_writers_and_commits_on_a_disk_that_becomes_full_again_and_again(self):
+        """Two writers write while commits run all the time; the files have what close() accepted."""
         kept, refused = {}, [0]
 
         def work(number):
@@ -264,8 +264,8 @@ class Full(DiskTest):
         self.assertEqual(leftovers(self.source), [])
 
 
-# Writes in a process of its own, so that nothing of it is lost with the mount. For each file: what
-# was acknowledged by fsync is printed, one line each, after fsync of the file and of its directory.
+# Writes in a separate process, so none of its output is lost with the mount. After fsync of a file and
+# of its directory it prints a line with the file's acknowledged content.
 SYNCER = """
 import hashlib, os, random, sys
 root, number, seed = sys.argv[1], int(sys.argv[2]), sys.argv[3]
@@ -316,7 +316,7 @@ except OSError as error:
 
 
 def manifest(lines, before_cut):
-    """What was acknowledged: {name: digest}, and the names with a change under way.
+    """The acknowledged content, {name: digest}, and the names with a change that is not acknowledged.
 
     What was said after the first `before_cut` lines may have met the cut: while it shuts down XFS
     tells of success for an fsync that it lost, on a plain directory, too.
@@ -341,7 +341,7 @@ def manifest(lines, before_cut):
 class PowerCut(DiskTest):
 
     def cut(self, make, size):
-        """Rounds of: write with fsync, cut, mount again; then everything acknowledged is there."""
+        """Repeats: write with fsync, cut, mount again; then all acknowledged content is there."""
         acknowledged_files = in_flight = pending = rounds = 0
         end = time.monotonic() + write_support.seconds(8)
         with disk(make, size) as (image, path):
@@ -410,7 +410,7 @@ class PowerCut(DiskTest):
                 self.assertEqual(write_support.digest(read_file(os.path.join(mount / folder, name))), digest,
                                  f"{what}: {name} is not what was acknowledged")
             self.assertLessEqual(set(names), set(acknowledged) | begun, what)
-            # Everything else is readable, whatever it is.
+            # All other files can be read, whatever they contain.
             seen = {name: write_support.digest(read_file(os.path.join(mount / folder, name))) for name in names}
             mount.sync()
             for name, digest in seen.items():
@@ -421,10 +421,10 @@ class PowerCut(DiskTest):
                           if name.startswith(os.fsencode(folder) + b"/")}, seen, what)
         self.assertEqual(leftovers(source), [], what)
 
-    def test_what_was_synced_survives_a_power_cut_on_xfs(self):
+    def test_synced_data_survives_a_power_cut_on_xfs(self):
         self.cut(XFS, 400 * MIB)
 
-    def test_what_was_synced_survives_a_power_cut_on_ext4(self):
+    def test_synced_data_survives_a_power_cut_on_ext4(self):
         self.cut(EXT4, 200 * MIB)
 
 

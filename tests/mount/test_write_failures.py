@@ -1,4 +1,4 @@
-"""What can't be committed is counted and named, by the log once, and not tried in vain."""
+"""Files that can't be committed are counted and named, once in the log, and not tried in vain."""
 
 import errno
 import lzma
@@ -15,10 +15,10 @@ from write_support import (Strace, WriteMount, assert_valid, attribute, in_threa
                            outcome, read_file, stored_path, without_a_filter, write_at, write_file)
 
 CONTENT = xzformat.text(1, 100_000)
-# Python has one name for two of the same number.
+# Python has one name for two errors with the same number.
 UNSUPPORTED = errno.errorcode[errno.EOPNOTSUPP]
 OPTIONS = "block_size=64KiB,preset=0,min_size=1"
-# The rights of root over files of others are gone; it may still mount.
+# Removes root's rights over files of others; it may still mount.
 WITHOUT_RIGHTS = ("setpriv", "--bounding-set",
                   "-chown,-fowner,-dac_override,-dac_read_search,-fsetid")
 
@@ -28,9 +28,9 @@ class Failures(MountTest):
         return os.path.join(self.source, name)
 
     def assert_given_up(self, mount, name, *words):
-        """One file is, and everybody who asks is told so."""
+        """The file is the only one that xzfs has given up, and sync and the figures say so."""
         error = mount.sync_error()
-        # What was closed while it was tried is looked at once more.
+        # A file that was closed while its commit was tried is looked at once more.
         support.wait_until(lambda: mount.commits()["pending"] == 0,
                            lambda: f"nothing is pending, after {error!r}: {mount.commits()}\n"
                                    f"{mount.log()[-3000:]}")
@@ -61,14 +61,14 @@ class Directories(Failures):
             with Strace(mount.pid, "trace=openat2,renameat2,unlinkat") as strace:
                 write_file(mount / "d/new", CONTENT)
                 self.assert_given_up(mount, "d/new", "may only be appended to")
-                self.assert_given_up(mount, "d/new")  # who asks has it looked at again, not encoded
+                self.assert_given_up(mount, "d/new")  # sync has it looked at again, but not encoded
                 calls = strace.calls()
             self.assertTrue(any('"new"' in call.text for call in calls))
             self.assertFalse([call for call in calls if re.search(r"\d\.tmp", call.text)])
             self.assertEqual(os.listdir(self.at("d")), ["new"])
             self.assertIn("may only be appended to", mount.info("d/new")["stays_plain"])
 
-    def test_it_is_committed_when_it_changes_after_the_reason_has_gone(self):
+    def test_a_file_that_was_given_up_is_committed_if_it_changes_once_the_reason_is_gone(self):
         with WriteMount(self.source, OPTIONS) as mount:
             with attribute("a", self.at("d")):
                 write_file(mount / "d/new", CONTENT)
@@ -78,7 +78,7 @@ class Directories(Failures):
             self.assertEqual(mount.state("d/new"), "compressed")
         self.assertEqual(leftovers(self.source), [])
 
-    def test_it_is_committed_by_the_next_mount(self):
+    def test_a_file_that_was_given_up_is_committed_by_the_next_mount(self):
         with WriteMount(self.source, OPTIONS) as mount:
             with attribute("a", self.at("d")):
                 write_file(mount / "d/new", CONTENT)
@@ -92,7 +92,7 @@ class Directories(Failures):
             assert_valid(self, stored_path(self.source, "d/moved"), CONTENT)
         self.assertEqual(leftovers(self.source), [])
 
-    def test_what_is_opened_and_not_changed_is_not_tried_again(self):
+    def test_a_file_that_is_opened_and_not_changed_is_not_tried_again(self):
         with WriteMount(self.source, OPTIONS) as mount, attribute("a", self.at("d")):
             write_file(mount / "d/new", CONTENT)
             failed = self.assert_given_up(mount, "d/new")["failed"]
@@ -102,7 +102,7 @@ class Directories(Failures):
             self.assertEqual((commits["pending"], commits["given_up"], commits["failed"]),
                              (0, 1, failed))
 
-    def test_a_file_that_is_removed_is_told_of_no_more(self):
+    def test_a_file_that_is_removed_is_no_longer_reported(self):
         with WriteMount(self.source, OPTIONS) as mount:
             with attribute("a", self.at("d")):
                 write_file(mount / "d/one", CONTENT)
@@ -114,7 +114,7 @@ class Directories(Failures):
             self.assert_all_committed(mount)
         self.assertEqual(leftovers(self.source), [])
 
-    def test_sync_close_tells_it_to_who_closes(self):
+    def test_with_sync_close_the_close_returns_the_error(self):
         with WriteMount(self.source, OPTIONS + ",sync_close") as mount:
             with attribute("a", self.at("d")):
                 self.assertEqual(outcome(lambda path: write_file(path, CONTENT), mount / "d/new"),
@@ -123,7 +123,7 @@ class Directories(Failures):
             write_file(mount / "d/new", CONTENT)
             self.assertEqual(mount.state("d/new"), "compressed")
 
-    def test_a_file_that_is_mounted_is_not_encoded_for_nothing(self):
+    def test_a_file_that_is_a_mount_point_is_not_encoded(self):
         write_file(self.at("file"), CONTENT)
         support.run(["mount", "--bind", self.at("file"), self.at("file")])
         try:
@@ -137,7 +137,7 @@ class Directories(Failures):
 
 @unittest.skipUnless(os.geteuid() == 0, "needs root")
 class WithoutRights(Failures):
-    """The daemon is not root, or has not its rights, and the files are somebody else's."""
+    """The daemon is not root, or lacks root's rights, and another user owns the files."""
 
     def setUp(self):
         super().setUp()
@@ -159,7 +159,7 @@ class WithoutRights(Failures):
             self.assertEqual(sorted(os.listdir(self.at("theirs"))), ["compressed.xz", "plain"])
             self.assertEqual(read_file(self.at("theirs/plain"))[:7], b"changed")
 
-    def test_a_compressed_file_of_others_takes_none(self):
+    def test_a_compressed_file_of_others_takes_no_changes(self):
         with WriteMount(self.source, OPTIONS, prefix=WITHOUT_RIGHTS) as mount:
             self.assertEqual(outcome(lambda path: write_at(path, 0, b"x"), mount / "theirs/compressed"),
                              "EPERM")
@@ -217,7 +217,7 @@ class Names(Failures):
         self.assertEqual(leftovers(self.source), [])
         self.assertEqual(read_file(self.at(name))[:7], b"changed")
 
-    def test_a_name_without_room_to_be_escaped_is_written_under_itself(self):
+    def test_a_file_whose_name_is_too_long_to_be_escaped_is_written_under_that_name(self):
         name = "m" * 247 + ".xz"
         write_file(self.at(name), CONTENT)
         with WriteMount(self.source, OPTIONS) as mount:
@@ -226,12 +226,12 @@ class Names(Failures):
             self.assertEqual(os.listdir(mount.path), [name])
             wanted = CONTENT[:10] + b"changed" + CONTENT[17:50_000]
             self.assertEqual(read_file(mount / name), wanted)
-            self.assert_all_committed(mount)  # that has room
+            self.assert_all_committed(mount)  # this name has room
             self.assertEqual(mount.state(name), "compressed")
             assert_valid(self, stored_path(self.source, name), wanted)
         self.assertEqual(leftovers(self.source), [])
 
-    def test_such_a_file_does_not_become_what_its_name_says(self):
+    def test_a_file_whose_name_is_too_long_to_be_escaped_can_not_become_compressed_content(self):
         name = "m" * 250 + ".xz"
         write_file(self.at(name), CONTENT)
         with WriteMount(self.source, OPTIONS) as mount:
@@ -250,7 +250,7 @@ class Names(Failures):
             self.assertEqual(read_file(mount / name), b"\xfd7z")
             self.assert_all_committed(mount)
 
-    def test_a_name_that_is_taken_is_given_up_and_told(self):
+    def test_a_file_whose_compressed_name_is_taken_is_given_up_and_reported(self):
         with WriteMount(self.source, OPTIONS) as mount:
             write_file(mount / "file", CONTENT)
             write_file(self.at("file.xz"), b"of somebody else")
@@ -260,7 +260,7 @@ class Names(Failures):
             write_at(mount / "file", 0, b"changed")
             self.assert_all_committed(mount)
 
-    def test_an_escaped_name_that_is_taken_is_given_up_and_told(self):
+    def test_a_file_whose_escaped_name_is_taken_is_given_up_and_reported(self):
         write_file(self.at("x.xz"), b"plain text " * 1000)
         write_file(self.at("x.xz.xzhot"), b"of somebody else")
         with WriteMount(self.source, OPTIONS) as mount:
@@ -272,7 +272,7 @@ class Names(Failures):
 
 
 class Unsupported(Failures):
-    def test_a_file_of_a_newer_xz_is_called_unsupported_and_takes_no_changes(self):
+    def test_a_file_from_a_newer_xz_is_called_unsupported_and_takes_no_changes(self):
         write_file(self.at("plain"), CONTENT)
         write_file(self.at("file.xz"), without_a_filter(self.at("plain")))
         with WriteMount(self.source, OPTIONS) as mount:
@@ -288,7 +288,7 @@ class Unsupported(Failures):
             self.assertEqual(mount.log().count("unsupported: file.xz, Block 0"), 1)
             self.assertEqual(mount.stats()["damaged"], {"blocks": 0, "files": 0})
             self.assert_all_committed(mount)
-            os.rename(mount / "file", mount / "other")  # all else can be done with it
+            os.rename(mount / "file", mount / "other")  # everything else works with it
             os.unlink(mount / "other")
 
     def test_a_stream_with_flags_of_a_newer_format_is_called_unsupported(self):
@@ -325,7 +325,7 @@ class Waiting(Failures):
     def test_a_file_that_waits_is_named_and_logged_once(self):
         write_file(self.at("log"), CONTENT)
         with WriteMount(self.source, OPTIONS) as mount:
-            fd = os.open(self.at("log"), os.O_WRONLY)  # leases keep its commit away
+            fd = os.open(self.at("log"), os.O_WRONLY)  # leases prevent its commit
             try:
                 write_at(mount / "log", 0, b"changed")
                 for _ in range(3):
@@ -342,7 +342,7 @@ class Waiting(Failures):
 
 
 class Elsewhere(Failures):
-    def test_a_plain_file_that_is_open_for_writing_is_used_on_when_it_is_removed_elsewhere(self):
+    def test_a_plain_file_open_for_writing_stays_usable_when_it_is_removed_in_the_source(self):
         write_file(self.at("file"), CONTENT)
         with WriteMount(self.source, OPTIONS + ",attr_timeout=0") as mount:
             fd = os.open(mount / "file", os.O_RDWR)
@@ -359,9 +359,9 @@ class Elsewhere(Failures):
 
 
 class Unchanged(Failures):
-    """Who opens a file for writing and writes nothing has changed nothing."""
+    """A program that opens a file for writing and writes nothing has changed nothing."""
 
-    def test_the_source_is_what_it_was(self):
+    def test_opening_for_writing_leaves_the_source_as_it_was(self):
         write_file(self.at("plain"), CONTENT)
         write_file(self.at("text.xz"), b"no xz at all " * 100)
         support.make_compressed(self.source, "compressed", CONTENT)
@@ -418,7 +418,7 @@ class Notes(Failures):
                       if name.startswith("pending")]
         return sum(sizes)
 
-    def test_many_opens_of_one_file_beside_a_log_that_stays_open_take_no_room(self):
+    def test_the_list_stays_short_over_many_opens_of_one_file(self):
         write_file(self.at("one"), b"")
         with WriteMount(self.source, OPTIONS) as mount:
             log = os.open(mount / "log", os.O_WRONLY | os.O_CREAT)
@@ -434,7 +434,7 @@ class Notes(Failures):
             mount.sync()
             support.wait_until(lambda: self.pending_size() == 0, "the list is empty")
 
-    def test_it_is_empty_when_the_last_writer_of_an_idle_mount_goes(self):
+    def test_the_list_is_empty_once_an_idle_mount_has_no_writer(self):
         with WriteMount(self.source, OPTIONS + ",settle=0") as mount:
             log = os.open(mount / "log", os.O_WRONLY | os.O_CREAT)
             write_file(mount / "one", CONTENT)

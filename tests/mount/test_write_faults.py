@@ -1,6 +1,6 @@
-"""System calls of the daemon fail: the caller is told, nothing is lost, and it goes on afterwards.
+"""System calls of the daemon fail: the caller gets the error, nothing is lost, and the daemon goes on.
 
-And the order of the calls by which a commit and a rename publish a file.
+The tests also check the order of the calls by which a commit and a rename publish a file.
 """
 
 import contextlib
@@ -37,19 +37,19 @@ class AtEachCall(support.MountTest):
                         self.assertIn(errno.errorcode[error.errno], (code, "EIO"), what)
                     strace.detach()
                     sweep.hit += strace.injected() > 0
-                # The fault is over: all is there, at once, and can be committed.
+                # The fault is over: all files are there at once, and can be committed.
                 got = tree_of(mount.path)
                 assert_allowed(self, got, allowed, what)
                 self.sync_again(mount, what)
                 self.assertEqual(tree_of(mount.path), got, what)
                 stack.close()
-                # What could not be removed then is removed by the next mount.
+                # The next mount removes what could not be removed then.
                 write_scenarios.check_recovered(self, source, [got], what)
         sweep.report("calls that failed")
         return told
 
     def sync_again(self, mount, what):
-        """A commit that failed is tried again; the last error may be told once more before that."""
+        """A commit that failed is tried again; before that, sync may report the last error once more."""
         def committed():
             try:
                 mount.sync()
@@ -58,19 +58,19 @@ class AtEachCall(support.MountTest):
             return mount.commits()["pending"] == 0
         wait_until(committed, f"{what}: the commit is repeated", 30)
 
-    def test_a_call_that_fails_once_is_told_or_repeated(self):
+    def test_a_call_that_fails_once_is_reported_or_repeated(self):
         self.assertGreater(self.sweep(CHANGES + LOOKS, ("EIO", "ENOSPC"), "", 25), 0)
 
-    def test_calls_that_fail_from_then_on_cost_nothing_that_was_there(self):
+    def test_calls_that_fail_from_some_point_on_lose_nothing(self):
         self.assertGreater(self.sweep(CHANGES, ("EIO", "ENOSPC", "EROFS"), "+", 20), 0)
 
     def test_an_interrupted_call_is_repeated(self):
-        """EINTR never reaches anybody."""
+        """EINTR never reaches a caller."""
         calls = tuple(call for call in CHANGES if call not in ("renameat2", "unlinkat", "linkat"))
         self.assertEqual(self.sweep(calls, ("EINTR",), "", 6), 0)
 
     def test_a_failed_fsync_stays_failed(self):
-        """No later fsync reports success for data of which the kernel may have dropped the pages."""
+        """No later fsync reports success for data that the kernel may have dropped."""
         content = xzformat.text(40, 100_000)
         for state in ("plain", "edited"):
             for name in ("fsync", "fdatasync"):
@@ -95,9 +95,9 @@ class AtEachCall(support.MountTest):
                     self.assertEqual(read_file(mount / "file")[8:], content[8:])
                     os.unlink(mount / "file")
 
-    def test_an_error_of_the_last_sync_is_told_by_close_with_sync_close(self):
+    def test_close_returns_the_error_of_the_last_sync_with_sync_close(self):
         with WriteMount(self.source, OPTIONS + ",sync_close") as mount:
-            # Starting strace would close a descriptor that is open: that of the child.
+            # Starting strace forks, and the child would close its copy of an open descriptor.
             with Strace(mount.pid, "trace=fsync,fdatasync",
                         "inject=fsync,fdatasync:error=EIO:when=1+") as strace:
                 fd = os.open(mount / "file", os.O_CREAT | os.O_WRONLY, 0o644)
@@ -114,7 +114,7 @@ class AtEachCall(support.MountTest):
 
 
 def paths_in(text):
-    """Paths of descriptors, and what names name relative to them: of `7</dir>, "name"` /dir/name."""
+    """Paths of descriptors, and of names relative to them: `7</dir>, "name"` is /dir/name."""
     pairs = re.findall(r'\d+<([^>]*)>, "((?:[^"\\]|\\.)*)"', text)
     return [os.path.join(folder, name) for folder, name in pairs]
 
@@ -125,12 +125,12 @@ def descriptor_path(text):
 
 
 class Order(support.MountTest):
-    """What the trace of system calls shows of everything that publishes."""
+    """A trace of the system calls shows how files are published."""
 
     WRITES = ("pwrite64", "write", "copy_file_range", "ftruncate", "fallocate")
 
     def traced(self, act_on):
-        """The calls that act_on(mount) makes the daemon do, in order."""
+        """The calls that the daemon makes because of act_on(mount), in order."""
         with WriteMount(self.source, OPTIONS) as mount:
             for state in ("edited", "compressed"):
                 write_file(mount / state, xzformat.text(42, 200_000))
@@ -145,7 +145,7 @@ class Order(support.MountTest):
         return calls
 
     def publications(self, calls):
-        """Renames and links out of our folder into the tree: (call, from, to)."""
+        """Renames and links from the folder .xzfs into the tree: (call, from, to)."""
         private = os.path.realpath(self.source) + "/.xzfs/"
         for call in calls:
             if call.name in ("renameat2", "renameat", "linkat"):
@@ -157,7 +157,7 @@ class Order(support.MountTest):
                     yield call, *paths
 
     def names_of(self, calls, temp):
-        """Those that it has had in our folder."""
+        """The names that the file has had in the folder .xzfs."""
         names = {temp}
         for call in calls:
             paths = paths_in(call.text) if call.name in ("renameat", "renameat2") else []
@@ -192,7 +192,7 @@ class Order(support.MountTest):
     def test_a_commit_syncs_the_data_then_renames_then_syncs_the_directory(self):
         calls = self.traced(lambda mount: mount.sync())
         self.assertEqual(self.assert_ordered(calls), 2)
-        # And what is dropped for it goes after the new file has its name.
+        # The old file is removed after the new file has its name.
         names = {os.path.basename(target): call for call, _, target in self.publications(calls)}
         self.assertEqual(set(names), {"plain.xz", "edited.xz"})
         plain = [call for call in calls if call.name == "unlinkat"

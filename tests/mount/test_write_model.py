@@ -1,6 +1,6 @@
-"""Random operations on the mount have the results that they have in a plain directory.
+"""Random operations have the same results on the mount and in a plain directory.
 
-XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what is done and for how long.
+XZFS_TEST_SEED and XZFS_TEST_SECONDS choose what the test does and for how long.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ class Random(support.MountTest):
         self.mount = None
 
     def fill(self, rng, folder=""):
-        """Files that others stored; the oracle gets them, too."""
+        """Stores files as other programs do; the oracle gets them, too."""
         for number, name in enumerate(("a", "t.tar", "c")):
             content = rng.randbytes(5000) * (1 + number * 8)
             os.makedirs(os.path.join(self.oracle, folder), exist_ok=True)
@@ -140,7 +140,7 @@ class Random(support.MountTest):
                 self.assertGreater(counts["outsider " + act], 0, counts)
 
     def test_with_a_second_file_system_in_the_source(self):
-        """The same one in the oracle, so that nothing gets from the one to the other there, too."""
+        """The oracle has one, too, so a rename or link can't cross the border there either."""
         if os.geteuid() != 0:
             self.skipTest("needs root")
         stack = self.enterContext(contextlib.ExitStack())
@@ -156,7 +156,7 @@ class Random(support.MountTest):
         self.assertEqual(write_support.leftovers(os.path.join(self.source, "f")), [])
 
     def test_in_several_threads_at_once(self):
-        """Each in a folder of its own, so that each knows what must be there."""
+        """Each thread has its own folder, so it knows what must be there."""
         rng = random.Random(f"{write_support.SEED} {self.id()}")
         self.addCleanup(self.end_of_failure)
         self.start("settle=0,block_size=4KiB,preset=0,compress_threads=2")
@@ -189,7 +189,7 @@ class Random(support.MountTest):
         self.stop()
         got = write_model.comparable(stored_snapshot(self.source))
         wanted = write_model.comparable(write_support.snapshot(self.oracle))
-        for folder in folders:  # the plain directory's own times are not the test's
+        for folder in folders:  # the test does not compare the times of the plain directory itself
             del got[folder.encode()], wanted[folder.encode()]
         write_support.assert_same_tree(self, got, wanted, "what is stored")
         self.assertEqual(write_support.leftovers(self.source), [])

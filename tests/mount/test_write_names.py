@@ -1,4 +1,4 @@
-"""Under which names what is written is stored, and what stays plain."""
+"""Under which names files are stored that programs write, and which files stay plain."""
 
 import contextlib
 import ctypes
@@ -24,7 +24,7 @@ class Names(write_support.OnMount):
     options = "block_size=64KiB,preset=0"
 
     def test_every_name_reads_back_byte_for_byte_in_each_state(self):
-        """Also when the content is what the name says: a compressed file is content like another."""
+        """Also if the content is what the name says: compressed data is content like any other."""
         packed = lzma.compress(xzformat.text(1, 100_000))
         contents = {name: packed if number % 2 == 0 else xzformat.text(number, 3000 * number + 10)
                     for number, name in enumerate(ODD_NAMES)}
@@ -73,7 +73,7 @@ class Names(write_support.OnMount):
             self.assertEqual(read_file(self.path(name)), packed, name)
 
     def test_a_name_that_can_not_be_stored_is_too_long_at_once(self):
-        """Whatever can be created can be committed."""
+        """A file that can be created can be committed."""
         limit = os.statvfs(self.root).f_namemax
         self.assertEqual(limit, os.statvfs(self.source).f_namemax - 6)
         created = refused = 0
@@ -119,7 +119,7 @@ class Names(write_support.OnMount):
                 self.assert_errno(errno.ENAMETOOLONG, os.lstat, self.path(name + "+"))
                 self.assert_errno(errno.ENAMETOOLONG, os.unlink, self.path(name + "+"))
 
-    def test_longer_names_that_the_source_has_stay_usable(self):
+    def test_longer_names_that_exist_in_the_source_stay_usable(self):
         content = b"some text\n" * 1000
         with temp_dir() as source:
             plain, folder = "p" * 254, "d" * 255
@@ -136,7 +136,7 @@ class Names(write_support.OnMount):
                     os.link(mount / f"b/{name}", mount / f"a/{name}")
                     os.unlink(mount / f"b/{name}")
                     write_file(mount / f"b/{name[:100]}", content)
-                    # A name that is there may be taken over, unless what comes there needs another.
+                    # A rename may replace an existing name, unless the new file needs a longer stored name.
                     if name == xz:
                         self.assert_errno(errno.ENAMETOOLONG, os.rename,
                                           mount / f"b/{name[:100]}", mount / f"a/{name}")
@@ -158,11 +158,11 @@ class Names(write_support.OnMount):
         write_file(self.path(name), b"content")
         return self.path(name)
 
-    def test_our_own_folder_can_not_be_reached_or_made(self):
+    def test_the_xzfs_folder_can_not_be_reached_or_made(self):
         write_file(self.path("file"), b"content" * 100)
         self.sync()
         write_at(self.path("file"), 0, b"EDITED")
-        self.assertIn(".xzfs", os.listdir(self.source))  # there is something to be hidden
+        self.assertIn(".xzfs", os.listdir(self.source))  # now there is a folder to hide
         self.assertEqual(os.listdir(self.root), ["file"])
         path = self.path(".xzfs")
         for act in ((os.stat, path), (os.listdir, path), (os.open, path, os.O_RDONLY),
@@ -176,7 +176,7 @@ class Names(write_support.OnMount):
             with self.assertRaises(OSError, msg=act) as caught:
                 act[0](*act[1:])
             self.assertIn(caught.exception.errno, (errno.EPERM, errno.EACCES, errno.EINVAL), act)
-        # Below the root it can't be made either, but what somebody has there is not ours to hide.
+        # Below the root it can't be made either, but xzfs doesn't hide such a folder that a user has there.
         self.assert_errno(errno.EPERM, os.mkdir, self.path("dir/.xzfs"))
         os.makedirs(os.path.join(self.source, "dir/theirs/.xzfs"))
         write_file(os.path.join(self.source, "dir/theirs/.xzfs/file"), b"theirs")
@@ -199,7 +199,7 @@ class Names(write_support.OnMount):
             self.assertEqual(sorted(os.listdir(os.fsencode(self.root))),
                              sorted([name for name in links if b"/" not in name] + [b"sub"]))
             self.remount()
-        # They lead to what the mount has under that name.
+        # They lead to the file that the mount has under that name.
         write_file(self.path("t.xz"), b"the target")
         self.sync()
         for name in (b"l.xz", b"m", b"sub/q.xz"):
@@ -209,13 +209,13 @@ class Names(write_support.OnMount):
             os.unlink(self.path(name))
         self.assertEqual(sorted(os.listdir(self.root)), ["sub", "t.xz"])
 
-    def test_a_file_that_is_not_compressed_but_named_so_is_itself(self):
-        """N.xz without the magic stays N.xz; written to, it becomes N.xz.xz."""
+    def test_a_plain_file_with_the_name_of_a_compressed_one_is_itself(self):
+        """N.xz without the magic stays N.xz; after a program writes to it, it becomes N.xz.xz."""
         write_file(os.path.join(self.source, "not.xz"), b"no magic")
         self.assertEqual(os.listdir(self.root), ["not.xz"])
         write_at(self.path("not.xz"), 8, b" and more")
         self.assertEqual(read_file(self.path("not.xz")), b"no magic and more")
-        # Now it begins with the magic, and is what was written all the same.
+        # Now it begins with the magic, and still reads as what was written.
         packed = lzma.compress(b"inside")
         write_file(self.path("not.xz"), packed)
         self.assertEqual(os.listdir(self.root), ["not.xz"])
@@ -225,8 +225,8 @@ class Names(write_support.OnMount):
         self.assertEqual(read_file(self.path("not.xz")), packed)
         assert_valid(self, os.path.join(self.source, "not.xz.xz"), packed)
 
-    def test_the_mount_is_never_short_of_a_name_for_new_files(self):
-        """O_EXCL and mkdir see a name in whatever form it is stored."""
+    def test_a_new_file_never_takes_a_name_that_exists_in_any_form(self):
+        """O_EXCL and mkdir see an existing name whatever form the file is stored in."""
         for name in ("compressed", "plain.xz", "another"):
             write_file(self.path(name), b"content")
         self.sync()
@@ -270,7 +270,7 @@ class LeftPlain(support.MountTest):
                 assert_valid(self, stored_path(self.source, name), data)
             self.assertTrue(os.stat(mount / "setuid").st_mode & stat.S_ISUID)
             self.assertEqual(mount.commits()["pending"], 0)
-            # What keeps them plain goes away, and something is written again.
+            # The reason to stay plain vanishes, and a program writes again.
             os.close(held)
             os.chmod(mount / "setuid", 0o755)
             os.chmod(mount / "setgid", 0o755)
@@ -283,7 +283,7 @@ class LeftPlain(support.MountTest):
             mount.sync()
             for name in ("setuid", "setgid", "linked", "held", "small", "a.gif"):
                 self.assertEqual(mount.state(name), "compressed", name)
-            # A compressed file that is cut below min_size keeps its content, whatever becomes of it.
+            # A compressed file that is cut below min_size keeps its content in whatever state.
             os.truncate(mount / "large", 10)
             mount.sync()
             self.assertEqual(read_file(mount / "large"), content[:10])
@@ -299,8 +299,8 @@ class LeftPlain(support.MountTest):
             self.assertEqual((mount.state("empty"), mount.state("one")), ("plain", "compressed"))
         self.assertEqual(sorted(set(os.listdir(self.source)) - {".xzfs"}), ["empty", "one.xz"])
 
-    def test_a_foreign_file_in_the_way_is_not_replaced(self):
-        """Somebody else makes N.xz while N is plain: both stay, and it is counted."""
+    def test_a_file_of_another_program_is_not_replaced(self):
+        """Another program makes N.xz while N is plain: both stay, and the figures count it."""
         content = xzformat.text(3, 100_000)
         for foreign in (lzma.compress(b"somebody else's"), b"not even an xz file"):
             with WriteMount(self.source, "preset=0") as mount:
@@ -314,7 +314,7 @@ class LeftPlain(support.MountTest):
                 self.assertEqual(read_file(stored_path(self.source, "file")), foreign)
                 self.assertGreaterEqual(mount.commits()["failed"] + mount.stats()["name_collisions"], 1)
                 self.assertIn("file", mount.log())
-                # It is retried when the way is free.
+                # xzfs tries again when the name is free.
                 os.unlink(stored_path(self.source, "file"))
                 write_at(mount / "file", 0, b"again")
                 mount.sync()
@@ -323,7 +323,7 @@ class LeftPlain(support.MountTest):
                 os.unlink(mount / "file")
             self.assertEqual(write_support.leftovers(self.source), [])
 
-    def test_an_edit_whose_base_was_replaced_from_outside_is_kept_in_lost_and_found(self):
+    def test_an_edit_is_kept_in_lost_and_found_if_its_base_is_replaced_from_outside(self):
         content = xzformat.text(4, 200_000)
         mount = WriteMount(self.source, "preset=0,block_size=64KiB")
         with mount:
@@ -355,7 +355,7 @@ class LeftPlain(support.MountTest):
 
 class Space(write_support.OnMount):
 
-    def test_statfs_tells_of_the_source(self):
+    def test_statfs_is_that_of_the_source(self):
         ours, theirs = os.statvfs(self.root), os.statvfs(self.source)
         for field in ("f_bsize", "f_frsize", "f_blocks", "f_files"):
             self.assertEqual(getattr(ours, field), getattr(theirs, field), field)
@@ -363,7 +363,7 @@ class Space(write_support.OnMount):
         self.assertEqual(ours.f_namemax, theirs.f_namemax - 6)
         self.assertFalse(ours.f_flag & os.ST_RDONLY)
 
-    def test_du_shows_what_the_disk_pays(self):
+    def test_du_shows_the_space_on_the_disk(self):
         content = bytes(1 << 20)
         path = self.store("zeros", content, "compressed")
         self.assertLess(os.stat(path).st_blocks, 100)

@@ -1,4 +1,4 @@
-"""Ordinary programs write on the mount, and find what they wrote."""
+"""Ordinary programs write on the mount, and read back what they wrote."""
 
 import filecmp
 import os
@@ -17,7 +17,7 @@ import xzformat
 from support import MIB, run, wait_until
 from write_support import WriteMount, assert_same_tree, read_file, snapshot, write_file
 
-# A directory of Debian that is there everywhere, with symlinks and small files.
+# A directory that every Debian has, with symlinks and small files.
 SHARE = "/usr/share"
 
 
@@ -27,7 +27,7 @@ def needs(*programs):
 
 
 class Programs(write_support.OnMount):
-    """Files are committed as soon as they are closed, under the feet of whoever works on them."""
+    """Files are committed as soon as they are closed, while programs work on them."""
 
     options = "settle=0,preset=0,block_size=64KiB,acl"
 
@@ -48,7 +48,7 @@ class Programs(write_support.OnMount):
                         size += os.lstat(source).st_size
                     if size > limit:
                         break
-        # As if made long ago: rsync takes times of one second for the same.
+        # The files look old, because rsync takes times within the same second as equal.
         for number, (folder, _, _) in enumerate(os.walk(target)):
             os.utime(folder, ns=(10**18, 10**18 + number * 10**9 + 123))
         self.assertGreater(size, limit // 10)
@@ -88,7 +88,7 @@ class Programs(write_support.OnMount):
         self.sync()
         git(clone, "fsck", "--full", "--strict")
         self.assertEqual(git(clone, "status", "--porcelain"), b"")
-        git(repo, "pull", "-q", clone, "HEAD")  # and what is there is what git made elsewhere
+        git(repo, "pull", "-q", clone, "HEAD")  # and the files are the same as those that git makes elsewhere
         for number in range(60):
             name = f"d{number % 7}/f{number}"
             self.assertTrue(filecmp.cmp(os.path.join(repo, name), os.path.join(clone, name), False))
@@ -130,7 +130,7 @@ class Programs(write_support.OnMount):
     @needs("rsync")
     def test_rsync_copies_a_tree_and_finds_nothing_to_do_again(self):
         tree = self.some_of_share(support.scaled(12 * MIB, MIB))
-        # What rsync -HAX keeps.
+        # Everything that rsync -HAX keeps.
         for name in ("linked", "linked2"):
             if name == "linked":
                 write_file(os.path.join(tree, name), b"linked" * 100)
@@ -146,7 +146,7 @@ class Programs(write_support.OnMount):
                        self.path("copy") + "/"], 300)
             self.assertEqual(out, b"", when)
             self.sync()
-        # An update in place, and one that replaces.
+        # An update in place, and one by replacing the file.
         changed = [name for name in sorted(wanted) if wanted[name].kind == "file"
                    and wanted[name].size > 5000][::9]
         self.assertGreater(len(changed), 3)
@@ -154,7 +154,7 @@ class Programs(write_support.OnMount):
             for name in changed:
                 path = os.path.join(os.fsencode(tree), name)
                 write_support.write_at(path, 100, os.urandom(50))
-                # rsync takes times of one second for the same.
+                # rsync takes times within the same second as equal.
                 os.utime(path, ns=(10**18, 10**18 + (turn + 1) * 2 * 10**9 + 7))
             run(["rsync", "-aHAX", *flags, tree + "/", self.path("copy")], 300)
             assert_same_tree(self, snapshot(self.path("copy")), snapshot(tree), flags)
@@ -170,13 +170,13 @@ class Programs(write_support.OnMount):
         self.sync()
         run(["tar", "-C", self.path("out"), "-df", tar], 300)
         assert_same_tree(self, snapshot(self.path("out")), snapshot(tree), "extracted")
-        # And an archive that is made inside of what is inside.
+        # An archive of these files, made inside the mount.
         run(["tar", "-C", self.path("out"), "-cf", self.path("again.tar"), "."], 300)
         run(["tar", "-C", tree, "-df", self.path("again.tar")], 300)
         run(["rm", "-r", self.path("out")])
 
     def test_tar_sees_nothing_change_while_what_it_reads_is_committed(self):
-        """It exits with 1 when a ctime moves, and whoever builds on it fails."""
+        """tar exits with 1 if a ctime changes, and programs that call tar then fail."""
         archive = os.path.join(self.enterContext(support.temp_dir("xzfs-tar-")), "tar")
         for turn in range(support.scaled(20, 4)):
             os.mkdir(self.path(f"{turn}"))
@@ -218,7 +218,7 @@ class Programs(write_support.OnMount):
         self.assertEqual(read_file(self.path("file")), content)
 
     def test_an_editor_saves_by_writing_another_file_and_renaming_it(self):
-        """vim's way, and emacs's with a backup; a reader always finds one version whole."""
+        """Saves as vim does, and as emacs does with a backup; a reader always finds one complete version."""
         versions = [xzformat.text(number, 20_000 + 5000 * number) for number in range(4)]
         path = self.path("document")
         write_file(path, versions[0])
@@ -266,7 +266,7 @@ class Programs(write_support.OnMount):
             self.sync()
 
     def test_processes_append_to_a_log_that_is_rotated(self):
-        """Eight writers, which open the log anew now and then; no line is lost or torn."""
+        """Eight writers open the log again now and then; no line is lost or torn."""
         program = """
 import os, sys
 path, number, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -327,7 +327,7 @@ class Load(write_support.OnMount):
 
     @needs("stress-ng")
     def test_stress_ng_finds_no_fault_and_nothing_hangs(self):
-        """Its stressors of files check what they read; the daemon must stay sound under them."""
+        """Its stressors of files check what they read; the daemon must keep working."""
         self.check_end = False
         stressors = ("access", "chmod", "copy-file", "dentry", "dir", "fallocate", "fiemap",
                      "filename", "flock", "fstat", "getdent", "hdd", "iomix", "link", "locka",
@@ -345,7 +345,7 @@ class Load(write_support.OnMount):
                 cwd=self.source,  # one of them leaves files where it was started
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                 timeout=120 + 4 * timeout, check=False)
-            # 3: not supported here; 4: a resource was short.
+            # 3: not supported here; 4: lack of a resource.
             if done.returncode not in (0, 3, 4) or re.search(rb"fail:.*(verif|corrupt|mismatch)",
                                                             done.stdout):
                 failed.append(f"{name}: {done.returncode} {done.stdout.decode(errors='replace')}")
@@ -356,7 +356,7 @@ class Load(write_support.OnMount):
 
 
 class TwoMounts(support.MountTest):
-    """Of one source at the same time: no loss, no corruption."""
+    """Two mounts of one source at the same time lose and corrupt nothing."""
 
     OPTIONS = "preset=0,block_size=64KiB,attr_timeout=0,entry_timeout=0"
 
@@ -395,7 +395,7 @@ class TwoMounts(support.MountTest):
         self.assertEqual(write_support.leftovers(self.source), [])
 
     def test_both_write_one_file_in_turns(self):
-        """With sync_close, what one closed is what the other finds."""
+        """With sync_close, one mount reads what a program closed in the other."""
         options = self.OPTIONS + ",sync_close"
         with WriteMount(self.source, options) as one, WriteMount(self.source, options) as two:
             content = xzformat.text(70, 200_000)

@@ -58,7 +58,7 @@ class Calls:
             self.assert_committed(names[1], wanted, f"{one} over {two}")
             self.gone(names[0])
 
-    def test_open_files_stay_what_they_are_when_names_change(self):
+    def test_open_files_stay_the_same_when_names_change(self):
         for one, two, names, (old, new) in self.pairs():
             mover = os.open(old, os.O_RDWR)
             loser = os.open(new, os.O_RDWR) if two is not None else None
@@ -177,8 +177,8 @@ class Calls:
             self.assert_content(name, content)
         self.assertEqual(sorted(os.listdir(self.root)), ["link", "one", "two"])
 
-    def test_names_that_change_their_kind(self):
-        """A suffix that means something is only a name in the mount."""
+    def test_renames_between_names_with_and_without_suffixes(self):
+        """In the mount, a suffix of compressed files is only a part of the name."""
         names = ("plain", "plain.xz", "plain.tar", "plain.txz", "plain.xzhot", "plain.xz.xz",
                  "plain.lzma", "plain.xz.xzhot", "plain.lz", "plain.")
         for state in STATES:
@@ -248,7 +248,7 @@ class Calls:
         for state in STATES:
             self.assert_committed(f"c/deep/er/{state}", wanted)
 
-    def test_directories_replace_empty_ones_alone(self):
+    def test_directories_replace_only_empty_ones(self):
         os.mkdir(self.path("full"))
         self.store_all({"full/compressed": (self.ONE, "compressed"), "file": (self.TWO, "compressed")})
         for name in ("empty", "other"):
@@ -278,7 +278,7 @@ class Calls:
             self.assertEqual(os.stat(one).st_nlink, 2)
             os.unlink(two)
             self.assert_content(f"link-{state}", self.ONE)
-            write_at(one, 0, b"alone")  # what had two names may be committed when it's written to
+            write_at(one, 0, b"alone")  # a file that had two names may be committed when a program writes to it
             self.assert_committed(f"link-{state}", patched(self.ONE, 0, b"alone"))
 
     def test_files_replace_other_kinds_of_files(self):
@@ -293,7 +293,7 @@ class Calls:
                 os.rename(self.path(name), self.path(target))
                 self.gone(name)
                 self.assert_content(target, self.ONE)
-                # And back: the other kind replaces a file in that state.
+                # Then the other kind replaces a file in that state.
                 name = name + "2"
                 os.symlink("target" + kind[7:], self.path(name))
                 self.store(target, self.ONE, state)
@@ -304,7 +304,7 @@ class Calls:
                                   if entry.startswith(target)], [target])
 
     def test_a_name_that_is_replaced_all_the_time_is_never_missing(self):
-        """Whole old or whole new, whatever states the files have when they meet."""
+        """A reader finds the whole old or the whole new file, whatever states both files have."""
         one, two = xzformat.text(3, 40_000), xzformat.text(4, 70_000)
         path = self.store("busy", one, "compressed")
         stop, failures, passes = threading.Event(), [], [0, 0]
@@ -342,7 +342,7 @@ class Calls:
         self.assertGreaterEqual(min(passes), 3, passes)
 
     def test_the_last_name_that_was_given_wins(self):
-        """A chain of renames without a commit between, then one with."""
+        """A chain of renames without commits in between, then one with commits."""
         for state in STATES:
             now = f"chain-{state}-0"
             self.store(now, self.ONE, state)
@@ -365,7 +365,7 @@ class OnTheMount(Calls, write_support.OnMount):
 
 
 class WithCommitsAllTheTime(Calls, write_support.OnMount):
-    """The same while everything is committed as soon as it is closed: states are what they are."""
+    """The same, but every file is committed as soon as it is closed, so its state varies."""
 
     options = "block_size=64KiB,preset=0,settle=0"
 

@@ -1,5 +1,5 @@
-"""What may not be written in the source is refused by the mount, in each state, as the source does;
-and where a file could not be replaced afterwards nothing is encoded or published.
+"""The mount refuses, in each state, to change what may not be changed in the source. If a commit could
+not replace a file, nothing is encoded or published.
 
 The oracle is the same call on a plain file of the same source.
 """
@@ -54,7 +54,7 @@ class Rights(MountTest):
         return os.path.join(self.source, name) if state == "plain" else stored_path(self.source, name)
 
     def make(self, mount, folder="."):
-        """A file in each state, and one beside them for the oracle."""
+        """A file in each state, and another one for the oracle."""
         os.makedirs(os.path.join(self.source, folder), exist_ok=True)
         names = {state: os.path.join(folder, state) for state in STATES}
         for state in ("compressed", "edited"):
@@ -69,7 +69,7 @@ class Rights(MountTest):
         return {state: read_file(mount / name) for state, name in names.items()}
 
     def assert_refused(self, mount, names, plain, only=tuple(CHANGES)):
-        """Each change of each file ends as on the plain one in the source, and changes nothing."""
+        """Each change of each file has the same result as on the plain one in the source."""
         before = self.contents(mount, names)
         wanted = {what: outcome(CHANGES[what], plain) for what in only}
         self.assertNotIn("ok", wanted.values())
@@ -90,12 +90,12 @@ class Rights(MountTest):
                 for state, name in names.items():
                     self.assertEqual(outcome(append, mount / name), "EPERM", state)
                     self.assertEqual(outcome(os.utime, mount / name), "EPERM", state)
-            mount.sync()  # what was changed before that is not lost
+            mount.sync()  # earlier changes are not lost
             self.assertEqual(read_file(mount / "edited"), patched(CONTENT, 5, b"edit"))
             self.assertEqual({mount.state(name) for name in names}, {"compressed"})
         self.assertEqual(leftovers(self.source), [])
 
-    def test_an_append_only_file_takes_appends_alone(self):
+    def test_an_append_only_file_takes_only_appends(self):
         plain = os.path.join(self.source, "reference")
         write_file(plain, CONTENT)
         with WriteMount(self.source, OPTIONS) as mount:
@@ -130,7 +130,7 @@ class Rights(MountTest):
             os.close(log)
             self.assertEqual(read_file(path), b"0ab3456789+-*")
 
-    def test_what_lies_on_a_read_only_file_system_is_not_changed(self):
+    def test_files_on_a_read_only_file_system_are_not_changed(self):
         below = os.path.join(self.source, "below")
         os.mkdir(below)
         with WriteMount(self.source, OPTIONS) as mount:
@@ -151,7 +151,7 @@ class Rights(MountTest):
         finally:
             support.run(["umount", below])
 
-    def test_one_file_that_is_mounted_read_only_is_not_changed(self):
+    def test_a_file_with_a_read_only_bind_mount_is_not_changed(self):
         with WriteMount(self.source, OPTIONS) as mount:
             names = self.make(mount)
             stored = self.stored("compressed", "compressed")
@@ -162,7 +162,7 @@ class Rights(MountTest):
                 self.assertEqual(outcome(CHANGES["truncate"], mount / "compressed"), "EROFS")
                 self.assertEqual(read_file(mount / "compressed"), CONTENT)
             finally:
-                # Who has closed a file isn't told when the daemon has.
+                # A program that has closed a file does not learn when the daemon has closed it.
                 support.wait_until(
                     lambda: subprocess.run(["umount", stored], check=False,
                                            stderr=subprocess.DEVNULL).returncode == 0,

@@ -1,6 +1,6 @@
-"""A mount as root with allow_other serves every user with their own rights and ownership.
+"""A mount by root with allow_other gives every user their own rights and ownership.
 
-Each test runs on the mount and, which shows that it asks for what Linux does, on a plain directory.
+Each test runs on the mount and also on a plain directory, which shows that it expects what Linux does.
 """
 
 import json
@@ -19,7 +19,7 @@ ALICE, BOB, TEAM = 1001, 1002, 3003
 CONTENT = xzformat.text(1, 100_000)
 
 # Becomes a user, runs one piece of code in the folder that it is given and prints what `out` became.
-# It changes its user itself: the interpreter may lie where that user can't go.
+# It changes its user itself, because that user may not be able to reach the interpreter.
 PROGRAM = """
 import errno, json, os, sys
 user = json.loads(sys.argv[3])
@@ -53,7 +53,7 @@ class Calls:
     options = "block_size=64KiB,preset=0,allow_other,acl,suid"
 
     def as_user(self, uid, code, groups=(), umask=0o022, gid=None):
-        """What `attempt` saw, in order: results, or the names of errors."""
+        """What `attempt` returned, in order: results, or the names of errors."""
         user = {"uid": uid, "gid": uid if gid is None else gid, "groups": list(groups),
                 "umask": umask}
         return json.loads(support.run([sys.executable, "-I", "-S", "-c", PROGRAM, self.root, code,
@@ -73,7 +73,7 @@ class Calls:
             self.assert_state(name, state)
             yield name, path, state
 
-    def test_an_acl_of_who_is_not_in_the_group_takes_the_set_group_id_bit(self):
+    def test_setting_an_acl_outside_the_group_clears_the_set_group_id_bit(self):
         acl = struct.pack("<I", 2) + b"".join(
             struct.pack("<HHI", tag, bits, who) for tag, bits, who in
             ((1, 7, 2**32 - 1), (2, 4, 1), (4, 7, 2**32 - 1), (16, 7, 2**32 - 1),
@@ -83,11 +83,11 @@ class Calls:
             self.as_user(ALICE, code.replace("NAME", repr(name)))
             self.assertEqual(os.stat(path).st_mode & 0o7777, 0o777, name)
             os.unlink(path)
-        for name, path, _ in self.for_each_state(0o2777):  # her own group
+        for name, path, _ in self.for_each_state(0o2777):  # Alice's own group
             self.as_user(ALICE, code.replace("NAME", repr(name)))
             self.assertEqual(os.stat(path).st_mode & 0o7777, 0o2777, name)
 
-    def test_what_a_user_makes_is_theirs(self):
+    def test_a_user_owns_the_files_that_they_make(self):
         os.chmod(self.root, 0o777)
         out = self.as_user(ALICE, """
 fd = os.open("file", os.O_CREAT | os.O_WRONLY, 0o666)
@@ -142,7 +142,7 @@ os.mkfifo("fifo")
         self.assert_committed("shared/file", b"content")
         self.assertEqual(self.owner_and_mode("shared/file"), (BOB, TEAM, 0o644))
 
-    def test_a_setgid_bit_of_a_strangers_group_is_not_given(self):
+    def test_a_user_outside_the_group_can_not_make_setgid_files(self):
         os.mkdir(self.path("shared"))
         os.chown(self.path("shared"), ALICE, TEAM)
         os.chmod(self.path("shared"), 0o2777)
@@ -155,7 +155,7 @@ os.close(os.open("shared/member", os.O_CREAT | os.O_WRONLY, 0o2775))
 """, umask=0, groups=[TEAM])
         self.assertEqual(self.owner_and_mode("shared/member"), (BOB, TEAM, 0o2775))
 
-    def test_strangers_can_not_read_or_write_what_is_not_theirs(self):
+    def test_users_can_not_read_or_write_private_files_of_others(self):
         for name, _, state in self.for_each_state(0o640):
             self.assertEqual(self.as_user(BOB, f"""
 attempt(os.open, {name!r}, os.O_RDONLY)
@@ -201,7 +201,7 @@ attempt(os.chown, {name!r}, -1, {TEAM})
             self.assert_committed(name, patched(CONTENT, 0, b"mine"))
             self.assertEqual(self.owner_and_mode(name), (ALICE, TEAM, 0o644))
 
-    def test_in_a_sticky_directory_files_are_their_owners_to_remove(self):
+    def test_in_a_sticky_directory_only_owners_remove_their_files(self):
         os.mkdir(self.path("tmp"))
         os.chmod(self.path("tmp"), 0o1777)
         for state in STATES:
@@ -223,7 +223,7 @@ attempt(os.unlink, "tmp/bobs")
 """), [None, None, "EPERM"])
             self.assertEqual(os.listdir(self.path("tmp")), ["bobs"])
 
-    def test_set_id_bits_go_when_a_stranger_writes(self):
+    def test_set_id_bits_are_cleared_when_another_user_writes(self):
         acts = {"write": "attempt(write, {0!r}, b'x')", "truncate": "attempt(os.truncate, {0!r}, 5)",
                 "o_trunc": "attempt(write, {0!r}, b'x', os.O_TRUNC)"}
         for act, code in acts.items():
@@ -234,7 +234,7 @@ attempt(os.unlink, "tmp/bobs")
                 self.assertEqual(self.owner_and_mode(name), (ALICE, ALICE, 0o777), (act, state))
                 os.unlink(path)
 
-    def test_a_capability_goes_when_the_file_is_written(self):
+    def test_a_capability_is_cleared_when_the_file_is_written(self):
         capability = bytes.fromhex("0100000200040000000000000000000000000000")
         for name, path, state in self.for_each_state(0o666):
             os.setxattr(path, "security.capability", capability)
@@ -287,7 +287,7 @@ attempt(lambda: len(os.pread(fd, 200_000, 0)))
 class OnTheMount(Calls, write_support.OnMount):
 
     def test_the_daemon_acts_for_one_user_at_a_time(self):
-        """The daemon makes files as their owner, and has its own rights again after that."""
+        """The daemon makes files as their owner, and gets its own rights back after that."""
         os.chmod(self.root, 0o777)
         self.as_user(ALICE, "open('alices', 'w').write('a' * 10_000)")
         write_file(self.path("roots"), b"root " * 1000, 0o600)
@@ -300,8 +300,8 @@ class OnTheMount(Calls, write_support.OnMount):
         self.sync()
         self.assertEqual(self.owner_and_mode("alices"), (ALICE, ALICE, 0o644))
 
-    def test_overlays_are_no_way_around_the_rights(self):
-        """What is pending of a private file is as private as the file."""
+    def test_overlays_give_nobody_more_rights(self):
+        """The pending changes of a private file are as private as the file."""
         for state in ("plain", "edited"):
             path = self.store(f"secret-{state}", CONTENT, state)
             os.chmod(path, 0o600)

@@ -1,4 +1,4 @@
-"""Random operations that are done twice: below a mount and, as the oracle, in a plain directory."""
+"""Random operations, each done twice: in a mount and, as the oracle, in a plain directory."""
 
 import collections
 import ctypes
@@ -17,7 +17,7 @@ KEEP_SIZE, PUNCH_HOLE = 1, 2
 NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
 FOLDERS = ("", "d", "d/e", "f", "g.xz")
 NAMES = ("a", "b", "c", "a.xz", "b.xz", "t.tar", "t.txz", "l", "m.xz", "x.xz.xz")
-# Times that are set are before this, times that the clock made are after it.
+# Times that an operation sets are before this; times from the clock are after it.
 SET_BEFORE_NS = 1_000_000_000 * 10**9
 
 
@@ -36,7 +36,7 @@ def fallocate(fd, mode, offset, length):
 
 
 def shown(st):
-    """What must be the same of two stat results."""
+    """The part of a stat result that must be the same on both sides."""
     is_dir = stat.S_ISDIR(st.st_mode)
     return (st.st_mode, st.st_uid, st.st_gid, 0 if is_dir else st.st_nlink,
             0 if is_dir else st.st_size,
@@ -44,7 +44,7 @@ def shown(st):
 
 
 def comparable(tree):
-    """The tree without the times that the clock made."""
+    """The tree without times from the clock."""
     return {name: entry._replace(mtime_ns=entry.mtime_ns if entry.mtime_ns < SET_BEFORE_NS
                                  else "now")
             for name, entry in write_support.without_directory_times(tree).items()}
@@ -54,9 +54,9 @@ Handle = collections.namedtuple("Handle", "fds flags")
 
 
 class Model:
-    """Works in `mounted()`, a function as mounts come and go, and in `oracle`. Not thread-safe.
+    """Works in `mounted()` and in `oracle`. `mounted` is a function, because mounts change. Not thread-safe.
 
-    Every operation must have the same result or errno in both. `log` has the last ones.
+    Every operation must have the same result or errno in both. `log` has the last operations.
     """
 
     MOST_HANDLES = 12
@@ -66,14 +66,14 @@ class Model:
         self.test, self.rng, self.mounted, self.oracle = test, rng, mounted, oracle
         self.largest = largest
         self.handles = []
-        self.used = None  # the handle that was last
+        self.used = None  # the last handle
         self.log = collections.deque(maxlen=160)
         self.counts = collections.Counter()
 
     # Both sides.
 
     def both(self, what, act, *arguments):
-        """Does act(side, *arguments) on both; returns the oracle's result, None after an error."""
+        """Does act(side, *arguments) on both sides; returns the oracle's result, or None after an error."""
         self.log.append((what, *(argument if not isinstance(argument, bytes) or len(argument) < 40
                                  else f"{len(argument)} bytes" for argument in arguments)))
         results = []
@@ -82,7 +82,7 @@ class Model:
                 results.append(act(side, *arguments))
             except OSError as error:
                 results.append(errno.errorcode[error.errno])
-        # Of what succeeded the log need not say more.
+        # For an operation that succeeded, the log needs no more.
         self.log.append(("->", *(result for result in results if isinstance(result, str))))
         if results[0] != results[1] and not self.may_differ(*results):
             got, wanted = (result if len(repr(result)) < 300 else f"{repr(result)[:300]}..."
@@ -98,7 +98,7 @@ class Model:
 
     @staticmethod
     def may_differ(_got, _wanted):
-        """Both results are right, though they are not the same."""
+        """Both results are right, although they differ."""
         return False
 
     def at(self, side, name):
@@ -132,7 +132,7 @@ class Model:
             return bytes(size)
         return (b"line %d of many\n" % self.rng.randrange(1000) * (size // 10 + 1))[:size]
 
-    # Operations. Each is chosen as often as it stands in OPERATIONS.
+    # Operations. How often OPERATIONS lists one decides how often it is chosen.
 
     def create(self):
         flags = os.O_CREAT | os.O_RDWR | self.rng.choice((0, os.O_EXCL, os.O_TRUNC))
@@ -251,7 +251,7 @@ class Model:
         self.both("copy", act, self.name(), self.name())
 
     def map(self):
-        """Writes through a shared mapping, whose descriptor may be closed before."""
+        """Writes through a shared mapping. Its descriptor may be closed by then."""
         early, marks = self.rng.random() < 0.5, [self.rng.random() for _ in range(3)]
 
         def act(side, name):
@@ -300,7 +300,7 @@ class Model:
             self.both("close", lambda side: os.close(handle.fds[side]))
 
     def use(self):
-        """Something through an open file."""
+        """Does something through an open file."""
         if not self.handles:
             self.open()
             return
@@ -339,8 +339,8 @@ class Model:
     # Whole trees.
 
     def seen(self, difference):
-        """More of the file that a line of `differences` names: as the page cache has it, as the
-        daemon has it, as it is stored."""
+        """Shows more of the file that a line of `differences` names: as the page cache has it, as the
+        daemon has it, and as it is stored."""
         name = difference[2:difference.find(difference[1], 2)]
         path = os.path.join(self.mounted(), name)
         stored = os.path.join(self.test.source, name + ".xz")
@@ -371,8 +371,8 @@ class Model:
 
 
 class BordersModel(Model):
-    """There are file systems below: which one of several errors comes first differs, as the kernel
-    sees the borders in the oracle alone."""
+    """Says that there are file systems below. The kernel sees such borders only in the oracle, so of
+    several errors the two sides may report different ones."""
 
     @staticmethod
     def may_differ(got, wanted):

@@ -1,9 +1,9 @@
-"""A second program in the source, as an operation of the model: what it does has to show.
+"""A second program in the source, as an operation of the model: the mount must show what it does.
 
 It works on stored files, not through the mount: it appends to plain files, compresses and unpacks
-with xz, adds a Stream to a compressed file, removes, and puts a new file in a name's place. Commits
-of the mount run at the same time. It leaves files alone that have pending changes, or several names:
-what becomes of those isn't the second program's to decide (docs/guarantees.md, "What to know before").
+with xz, adds a Stream to a compressed file, removes files, and replaces a file by a new one. Commits
+of the mount run at the same time. It leaves files alone that have pending changes or several names:
+a second program can't change those reliably (docs/guarantees.md, "What to know before").
 """
 
 import json
@@ -26,10 +26,10 @@ class OutsiderModel(Model):
         super().__init__(test, rng, mounted, oracle, largest)
         self.outside = outside
 
-    COMMITS_MAY_FAIL = True  # of a file that is taken away from under it
+    COMMITS_MAY_FAIL = True  # of a file that the second program has taken away
 
     def settle(self):
-        """A sync that was told of such a commit is told nothing the next time."""
+        """A sync reports such a commit only once."""
         try:
             super().settle()
         except write_support.SyncFailed:
@@ -46,11 +46,11 @@ class OutsiderModel(Model):
             return
         self.close_all()
         info = json.loads(os.getxattr(os.path.join(self.mounted(), name), "user.xzfs.info"))
-        # It may become compressed at any moment, but not edited: we do that ourselves.
+        # A commit may compress it at any moment, but only this process edits it.
         if info["state"] == "edited":
             return
         acts = ("append", "remove") + (("replace",) if info["state"] == "compressed" else ())
-        # xz takes no extended attributes with it, and leaves set-id files alone.
+        # xz does not copy extended attributes, and leaves set-id files alone.
         if not os.listxattr(path) and not st.st_mode & (stat.S_ISUID | stat.S_ISGID):
             acts += ("xz", "unxz") * 2
         act = self.rng.choice(acts)
@@ -59,8 +59,8 @@ class OutsiderModel(Model):
         self.log.append(("->", done))
         self.counts[f"outsider {act}" + ("" if done else " not")] += 1
 
-    # Each is done to the stored file `stored`, or to it with `.xz`, and to `path` in the oracle;
-    # returns whether it was done.
+    # Each function changes the stored file `stored`, or `stored` with `.xz`, and `path` in the oracle.
+    # It returns whether it changed them.
 
     def _append(self, stored, path):
         more = self.content()[:5000] or b"more"
@@ -91,7 +91,7 @@ class OutsiderModel(Model):
         return True
 
     def _remove(self, stored, path):
-        """A commit of it that is under way takes its twin back; we wait for that."""
+        """A commit of it that is running removes its new file again; this waits for that."""
         for name in (stored, stored + ".xz"):
             try:
                 os.unlink(name)
@@ -110,6 +110,6 @@ class OutsiderModel(Model):
 
     @staticmethod
     def _run(*argv):
-        """xz fails where a commit was there before."""
+        """xz fails if a commit was faster."""
         return subprocess.run(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                               check=False).returncode == 0

@@ -1,7 +1,7 @@
-"""Small operations with what must be there after each of their steps, to be cut off anywhere.
+"""Small operations that tests cut off anywhere, with the tree that must exist after each step.
 
-A scenario has a state of files to begin with, and steps. A step that returned is acknowledged: its
-tree must be there whatever happens afterwards. One that was cut off leaves its tree or the one
+A scenario has files in some state at the beginning, and steps. A step that returned is acknowledged:
+its tree must exist whatever happens afterwards. A step that was cut off leaves its tree or the one
 before it, never anything else.
 """
 
@@ -23,10 +23,10 @@ from write_support import STATES, Strace, WriteMount, patched, read_file, write_
 OPTIONS = "block_size=64KiB,preset=0,compress_threads=1,entry_timeout=0,attr_timeout=0"
 ONE, TWO = xzformat.text(21, 150_000), xzformat.text(22, 100_000)
 
-# What stands for a character device 0/0 in a tree.
+# The content that stands for a character device 0/0 in a tree.
 A_WHITEOUT = b"a whiteout"
 
-# Calls that change something: a kill just before one of them is all that kills can do.
+# Calls that change something. Other moments of a kill leave the same as a kill just before one of them.
 CHANGES = ("openat", "openat2", "fsync", "fdatasync", "renameat2", "renameat", "unlinkat", "linkat",
            "mkdirat", "mknodat", "symlinkat", "ftruncate", "fallocate", "pwrite64", "write",
            "copy_file_range", "fchown", "fchownat", "fchmod", "fchmodat", "utimensat", "fsetxattr",
@@ -96,8 +96,8 @@ def renames():
 
 
 def whiteouts():
-    """RENAME_WHITEOUT: what has the old name afterwards is a device, never a file, and never nothing
-    while the new one is there."""
+    """RENAME_WHITEOUT: afterwards a device has the old name, never a file, and the old name always
+    exists while the new one does."""
     for one, two in itertools.product(STATES, (*STATES, None)):
         begin = {"one": (ONE, one)}
         if two is not None:
@@ -117,7 +117,7 @@ def prepare(test, source, scenario):
     mount = WriteMount(source, OPTIONS)
     mount.__enter__()
     try:
-        # What OnMount.store_all does.
+        # The same as OnMount.store_all does.
         for name, (content, state) in scenario.begin.items():
             if state != "plain":
                 before = patched(content, 1000, b"\0")
@@ -138,7 +138,7 @@ def prepare(test, source, scenario):
 
 
 def act(scenario, mount):
-    """Does the steps; returns the trees that may be there afterwards, and the error if any."""
+    """Does the steps; returns the trees that may exist afterwards, and the error if any."""
     tree = _tree(scenario.begin)
     for step, after in scenario.steps:
         try:
@@ -196,8 +196,8 @@ def assert_names_and_sizes(test, stored, got, what):
 
 
 def points(test, scenario, calls):
-    """[(call, number)]: how often the thread that does the most of a call does it in the scenario's
-    steps. Those that also speak with the kernel's FUSE are left out."""
+    """[(call, number)]: for each call, how often the thread that makes it most often does so in the
+    scenario's steps. Calls that also talk to the kernel's FUSE are left out."""
     with support.temp_dir("xzfs-source-") as source:
         with contextlib.ExitStack() as stack:
             mount = prepare(test, source, scenario)
@@ -219,10 +219,10 @@ def points(test, scenario, calls):
 
 
 class Sweep:
-    """Goes through all points of all scenarios in random order until the time is over.
+    """Visits all points of all scenarios in random order until the time is over.
 
-    Each scenario gets its turn; with more time (XZFS_TEST_SECONDS, XZFS_TEST_SCALE) all points are
-    done. Says how many were.
+    Each scenario gets its turn; with more time (XZFS_TEST_SECONDS, XZFS_TEST_SCALE) it visits all
+    points. It prints how many it visited.
     """
 
     def __init__(self, test, scenarios, calls, seconds):
@@ -239,7 +239,7 @@ class Sweep:
             found = points(self.test, scenario, self.calls)
             self.found += len(found)
             self.rng.shuffle(found)
-            # At least two of each, also when there is no time for all.
+            # At least two of each, also if there is no time for all.
             for call, number in found[:2]:
                 self.done += 1
                 yield scenario, call, number

@@ -33,7 +33,7 @@ XZ_MAGIC = b"\xfd7zXZ\0"
 PRIVATE = b".xzfs"
 ESCAPE = b".xzhot"
 COMPRESSED = (b".xz", b".txz", b".lzma", b".lz", b".tlz")
-# Nothing is committed before somebody asks for it.
+# Nothing is committed before the test asks for it.
 NEVER = "settle=1000"
 
 
@@ -66,7 +66,7 @@ def write_all(fd, content):
 
 
 def write_at(path, offset, content):
-    """Changes a file that is there."""
+    """Changes an existing file."""
     fd = os.open(path, os.O_WRONLY)
     try:
         while content:
@@ -125,7 +125,7 @@ KINDS = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink
 
 def _entry(st, content, size=None):
     kind = KINDS[stat.S_IFMT(st.st_mode)]
-    if kind == "directory":  # their sizes and counts are the file system's own business
+    if kind == "directory":  # their sizes and link counts depend on the file system
         return Entry(kind, stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid, 0, st.st_mtime_ns, 0, None)
     return Entry(kind, stat.S_IMODE(st.st_mode), st.st_uid, st.st_gid,
                  st.st_size if size is None else size, st.st_mtime_ns, st.st_nlink, content)
@@ -136,8 +136,8 @@ def digest(content):
 
 
 def _walk(root, visit):
-    """Calls visit(relative path, absolute path) for everything beneath, `.xzfs` left out where it is
-    xzfs's: at the root of each file system."""
+    """Calls visit(relative path, absolute path) for everything beneath, except for the `.xzfs` that
+    belongs to xzfs: the one at the root of each file system."""
     root = os.fsencode(root)
     for folder, folders, files in os.walk(root):
         if PRIVATE in folders and (folder == root or os.path.ismount(folder)):
@@ -148,7 +148,7 @@ def _walk(root, visit):
 
 
 def snapshot(root):
-    """{relative path: Entry} of a mount or of a plain directory, as its user sees it."""
+    """{relative path: Entry} of a mount or a plain directory, as its user sees it."""
     tree = {}
 
     def visit(name, path):
@@ -179,7 +179,7 @@ def _unescaped(path):
 
 
 def stored_snapshot(source):
-    """The same of a source that nobody has mounted, from its names and Python's decoder alone."""
+    """The same for a source that is not mounted, only from its names and with Python's decoder."""
     tree, compressed = {}, []
 
     def visit(name, path):
@@ -212,7 +212,7 @@ def stored_snapshot(source):
 
 
 def differences(got, wanted, fields=ALL_FIELDS):
-    """One line for each thing that is not the same in two trees."""
+    """One line for each difference of two trees."""
     lines = []
     for name in sorted(set(got) | set(wanted)):
         if name not in wanted:
@@ -234,15 +234,15 @@ def assert_same_tree(test, got, wanted, what, fields=ALL_FIELDS):
 
 
 def without_directory_times(tree):
-    """For trees in which something was committed between the one look and the other: a test of its
-    own (test_write_attributes.py) says what that does to directories."""
+    """The tree without the times of directories, for two looks with a commit in between. A test in
+    test_write_attributes.py checks those times."""
     return {name: entry._replace(mtime_ns=0) if entry.kind == "directory" else entry
             for name, entry in tree.items()}
 
 
 def leftovers(source):
-    """What is below `.xzfs` though nothing is pending and no daemon runs. The lock that daemons take
-    turns with and the marker stay, and so may a folder of finds that is empty."""
+    """What is below `.xzfs` although nothing is pending and no daemon runs. The lock of the daemons and
+    the marker stay, and so may an empty lost+found."""
     home = os.path.join(os.fsencode(source), PRIVATE)
     found = []
     for folder, folders, files in os.walk(home):
@@ -260,11 +260,11 @@ def stored_path(source, name):
     return os.path.join(source, name + (b".xz" if isinstance(name, bytes) else ".xz"))
 
 
-# What may be done with a file.
+# What a test may do with a file.
 
 
 def outcome(change, path):
-    """Of change(path): "ok", or the name of its error."""
+    """The result of change(path): "ok", or the name of its error."""
     try:
         change(path)
     except OSError as error:
@@ -274,7 +274,7 @@ def outcome(change, path):
 
 @contextlib.contextmanager
 def attribute(flag, *paths):
-    """chattr +FLAG."""
+    """Sets the attribute with chattr +FLAG."""
     if subprocess.run(["chattr", "+" + flag, *paths], capture_output=True, check=False).returncode:
         raise unittest.SkipTest("this file system has no such attributes")
     try:
@@ -298,8 +298,8 @@ def without_a_filter(plain):
 
 
 class SyncFailed(OSError):
-    """What cmd.sync says of files that are not committed. `errno` is that of the first one, as far as
-    the text tells it."""
+    """What cmd.sync says about files that are not committed. `errno` is that of the first one, if the
+    text has it."""
 
     def __init__(self, text):
         code = next((code for code in errno.errorcode if os.strerror(code) in text), errno.EIO)
@@ -307,7 +307,7 @@ class SyncFailed(OSError):
 
 
 class WriteMount(Mount):
-    """A mount that is written to. Unless the options say when, nothing is committed before sync().
+    """A mount for writing. Unless the options say otherwise, nothing is committed before sync().
     """
 
     def __init__(self, source, options="", **more):
@@ -323,7 +323,7 @@ class WriteMount(Mount):
             raise SyncFailed(answer.decode(errors="replace"))
 
     def sync_error(self):
-        """What a sync that fails says."""
+        """The text of a sync that fails."""
         try:
             self.sync()
         except OSError as error:
@@ -342,14 +342,14 @@ class WriteMount(Mount):
         self.reap()
 
     def kill_daemon(self):
-        """The dead mount stays until `reap`: without it a writer that is at work would go on in the
-        folder that is below it."""
+        """The dead mount stays until `reap`: otherwise a writer that is still running would go on in the
+        folder below it."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGKILL)
         self.process.wait(60)
 
     def reap(self):
-        """After the daemon died of something else than umount."""
+        """For a daemon that ended for another reason than umount."""
         self.process.wait(60)
         self.ended = True
         support._detach(self.path)  # pylint: disable=protected-access
@@ -362,15 +362,15 @@ class WriteMount(Mount):
 
 
 class Call(collections.namedtuple("Call", "thread name text failed begin end")):
-    """A line of strace: which thread, the call's name, its arguments and result as text, whether it
-    failed, and when it was made."""
+    """A line of strace: the thread, the call's name, its arguments and result as text, whether it
+    failed, and the time."""
 
 
 _CALL = re.compile(r"(\d+\.\d+) (\w+)\((.*)\) += (-?\w+)(.*?)(?: <(\d+\.\d+)>)?$")
 
 
 class Strace:
-    """strace on all threads of a running process, as a context manager; leaving lets go of it.
+    """strace on all threads of a running process, as a context manager; it detaches at the end.
 
     `expressions` are those of `-e`. strace counts `when=` for each thread by itself.
     """
@@ -454,8 +454,8 @@ class OnMount(MountTest):
 
     options = ""
     flags = ()
-    deadline_s = 240  # a mount that is held longer hangs
-    check_end = True  # a test may say that what the mount showed last is not to be looked at
+    deadline_s = 240  # a mount that lives longer hangs
+    check_end = True  # a test may turn off the check of what the mount showed last
 
     def setUp(self):
         super().setUp()
@@ -493,7 +493,7 @@ class OnMount(MountTest):
             if state == "compressed":
                 write_file(self.path(name), content)
             elif state == "edited":
-                # What an edit will make it: the same but for one byte, or longer if it's empty.
+                # Before the edit, one byte differs, or the file is longer if it will be empty.
                 write_file(self.path(name), self._before_edit(content))
         if any(state != "plain" for _, state in files.values()):
             self.mount.sync()
@@ -518,7 +518,7 @@ class OnMount(MountTest):
         return content[:at] + bytes((content[at] ^ 0xFF,)) + content[at + 1:]
 
     def store(self, name, content, state):
-        """Makes one file; other files that are plain or edited may become compressed."""
+        """Makes one file; this may compress other files that are plain or edited."""
         self.store_all({name: (content, state)})
         return self.path(name)
 
@@ -534,7 +534,7 @@ class OnMount(MountTest):
         support.assert_same(self, read_file(path), content, f"{name} {what}")
 
     def assert_committed(self, name, content, what=""):
-        """After a sync: compressed, only the `.xz` is stored, and it is valid."""
+        """After a sync the file is compressed: only the `.xz` is stored, and it is valid."""
         self.sync()
         self.assert_state(name, "compressed")
         self.assert_content(name, content, what)
@@ -543,7 +543,7 @@ class OnMount(MountTest):
 
 
 class OnPlainDirectory(unittest.TestCase):
-    """The same without a mount: shows that a test asks for what a POSIX file system does."""
+    """The same without a mount: shows that a test expects what a POSIX file system does."""
 
     assert_errno = MountTest.assert_errno
     assert_content = OnMount.assert_content

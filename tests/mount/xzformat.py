@@ -1,6 +1,6 @@
-"""Builds and takes apart .xz files byte by byte, independent of the code under test.
+"""Builds .xz files and splits them byte by byte, independently of the code under test.
 
-Only what the tests need of the .xz format specification: Streams whose Blocks come from elsewhere,
+It implements only the parts of the .xz format that the tests need: Streams of Blocks from elsewhere,
 Indexes that lie, and one giant Block that costs nothing to make and little to decode.
 """
 
@@ -41,7 +41,7 @@ def crc32(data):
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """One Block as it is stored: Block Header to Check, with Block Padding."""
+    """One Block as it is stored, from the Block Header to the Check, with Block Padding."""
     stored: bytes
     unpadded_size: int
     plain_size: int
@@ -129,13 +129,13 @@ def blocks_of(content, check=lzma.CHECK_CRC32, preset=0, filters=None):
 
 
 def block_header(dict_bits):
-    """For one LZMA2 filter, without sizes. `dict_bits` 40 asks for a dictionary of 4 GiB - 1."""
+    """A Block Header for one LZMA2 filter, without sizes. `dict_bits` 40 means 4 GiB - 1."""
     body = bytes((2, 0, 0x21, 1, dict_bits)) + bytes(3)
     return body + crc32(body)
 
 
 def lzma2_block(chunks, plain_size, dict_bits, crc):
-    """A Block around ready LZMA2 chunks, with a CRC32 Check."""
+    """A Block with the given LZMA2 chunks and a CRC32 Check."""
     head = block_header(dict_bits)
     payload = b"".join((*chunks, b"\0"))
     padding = bytes(-len(payload) % 4)

@@ -7,8 +7,8 @@
 
 namespace xzfs {
 
-// Those that the build made (tests/corpus), and those in XZFS_CORPUS or in a folder beside the
-// project, if there is one.
+// The files that the build made (tests/corpus), and those in XZFS_CORPUS or in a folder beside the
+// project, if it exists.
 inline std::vector<std::filesystem::path> Corpora() {
   std::vector<std::filesystem::path> folders = {XZFS_MADE_CORPUS};
   const char* const named = std::getenv("XZFS_CORPUS");

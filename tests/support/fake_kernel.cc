@@ -1,5 +1,5 @@
-// One thread receives all the time, so that the session never waits for us to take a reply; who
-// asked waits for it on a condition.
+// One thread receives all the time, so the session never waits until a reply is taken. The thread
+// that sent the request waits for the reply on a condition.
 #include "support/fake_kernel.h"
 
 #include <gtest/gtest.h>
@@ -20,13 +20,13 @@
 namespace xzfs {
 namespace {
 
-// A reply takes microseconds. This is for a loaded machine and a sanitizer.
+// A reply takes microseconds; this allows for a busy machine and a sanitizer.
 constexpr std::chrono::seconds kDeadline{60};
 
 // More than libfuse's largest message: 1 MiB of data and its headers.
 constexpr size_t kLargestMessage = (size_t{1} << 20) + 8192;
 
-// What the messages of one end may fill; the system may grant less.
+// How many bytes the messages of one end may fill; the system may grant less.
 constexpr int kSocketBufferBytes = 4 << 20;
 
 template <class T>
@@ -158,7 +158,7 @@ void FakeKernel::Deliver(std::string_view message) {
     DeliverNotification(header.error, message.substr(sizeof header));
     return;
   }
-  // What the kernel accepts; it refuses the reply otherwise and the caller waits for ever.
+  // The kernel accepts only this: it refuses any other reply, and the caller waits forever.
   EXPECT_TRUE(header.error <= 0 && header.error > -512) << "error " << header.error;
   EXPECT_TRUE(header.error == 0 || message.size() == sizeof header) << "an error with data";
   const std::lock_guard<std::mutex> lock(mutex_);
@@ -229,8 +229,8 @@ uint64_t FakeKernel::Send(uint32_t opcode, uint64_t node, std::string_view body,
 }
 
 FakeKernel::Reply FakeKernel::Await(uint64_t unique) {
-  // By the system clock: the thread sanitizer of clang 14 doesn't know the call that waits by the
-  // steady one.
+  // Uses the system clock: the thread sanitizer of clang 14 doesn't know the call that waits with
+  // the steady clock.
   const auto deadline = std::chrono::system_clock::now() + kDeadline;
   std::unique_lock<std::mutex> lock(mutex_);
   const auto owed = owed_.find(unique);
@@ -385,7 +385,7 @@ Result<std::vector<FakeKernel::DirLine>> FakeKernel::AskForLines(uint32_t opcode
     if (plus) {
       line.entry = LoadFrom<fuse_entry_out>(rest);
     }
-    // Not by LoadFrom: the structure ends in the name.
+    // Doesn't use LoadFrom, because the structure ends in the name.
     fuse_dirent head = {};
     std::memcpy(static_cast<void*>(&head), rest.data() + entry_size, FUSE_NAME_OFFSET);
     const size_t length = FUSE_DIRENT_ALIGN(head_size + head.namelen);
@@ -442,7 +442,7 @@ Result<std::string> FakeKernel::ListXattr(uint64_t node, uint32_t size) {
 void FakeKernel::Interrupt(uint64_t unique) {
   fuse_interrupt_in in = {};
   in.unique = unique;
-  // The kernel's own number for it is the request's with the lowest bit set.
+  // The kernel numbers it as the request, with the lowest bit set.
   SendBytes(Frame(FUSE_INTERRUPT, 0, unique | 1, BytesOf(in)), unique | 1, Expect::kMaybe);
 }
 

@@ -22,15 +22,15 @@
 
 namespace xzfs {
 
-// Sends requests over one end of a socket pair and takes replies by their unique number. Every
-// request is owed exactly one reply: one that doesn't come within kDeadline, or that nobody asked
-// for, or whose header lies, is a test failure (and an Error to the caller), never a hang.
+// Sends requests over one end of a socket pair and matches replies by their unique number. Every
+// request must get exactly one reply. A reply that doesn't come within kDeadline, that answers no
+// request, or that has a wrong header is a test failure (and an Error to the caller), never a hang.
 //
-// Thread-safe: any thread may ask, and replies come in any order. Construction and destruction
-// belong to one thread.
+// Thread-safe: any thread may send requests, and replies come in any order. One thread constructs
+// and destroys it.
 //
-// What a call's Error says: the errno of the reply, ETIMEDOUT for a reply that did not come, EPROTO
-// for one that is no reply to this request.
+// The code of a call's Error is the errno of the reply, ETIMEDOUT if no reply came, or EPROTO for a
+// reply that does not belong to this request.
 class FakeKernel {
  public:
   enum class Transport {
@@ -51,7 +51,7 @@ class FakeKernel {
     int error = 0;  // an errno value
     std::string body;
   };
-  // What the file system put into the page cache unasked.
+  // Data that the file system put into the page cache without a request.
   struct StoredPages {
     uint64_t node = 0;
     uint64_t offset = 0;
@@ -66,7 +66,7 @@ class FakeKernel {
     std::optional<fuse_entry_out> entry;  // of READDIRPLUS
   };
 
-  // What Linux 6.1 offers.
+  // The capabilities that Linux 6.1 offers.
   static const uint32_t kUsualFlags;
 
   explicit FakeKernel(Transport transport = Transport::kMessages);
@@ -98,7 +98,7 @@ class FakeKernel {
   Result<std::string> GetXattr(uint64_t node, std::string_view name, uint32_t size);
   Result<uint32_t> ListXattrSize(uint64_t node);
   Result<std::string> ListXattr(uint64_t node, uint32_t size);
-  // Of the request `unique`.
+  // For the request `unique`.
   void Interrupt(uint64_t unique);
 
   // Requests in parts. Send returns the request's unique number.
@@ -111,22 +111,22 @@ class FakeKernel {
     return Await(Send(opcode, node, body));
   }
 
-  // Any bytes. They are a request `unique` if a reply is expected; libfuse ends the session on a
-  // message shorter than a header.
+  // Sends any bytes. If a reply is expected, they are a request with the number `unique`. libfuse
+  // ends the session on a message shorter than a header.
   void SendBytes(std::string_view bytes, uint64_t unique, Expect expect);
   uint64_t NewUnique() { return next_unique_ += 2; }
   // A whole request with a right header.
   static std::string Frame(uint32_t opcode, uint64_t node, uint64_t unique, std::string_view body);
 
-  // Since the start.
+  // Counted since the start.
   std::vector<StoredPages> stored_pages() const;
 
-  // Requests that are owed a reply.
+  // Requests that still wait for their reply.
   size_t unanswered_count() const;
 
   // The session reads end of file, as if the file system had been unmounted; replies still come.
   void HangUp();
-  // Closes our end. A reply that is written after that finds nobody: SIGPIPE where not ignored.
+  // Closes the test's end. A reply that is written after that gives SIGPIPE, if not ignored.
   void Close();
 
  private:
@@ -160,7 +160,7 @@ class FakeKernel {
   std::vector<StoredPages> stored_pages_;
   bool ended_ = false;
 
-  // Of the receiver alone.
+  // Only the receiver uses these.
   std::vector<char> buffer_;
   std::string received_;  // kStream: what is not a whole reply yet
   std::thread receiver_;

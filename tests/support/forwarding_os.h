@@ -190,8 +190,8 @@ class ForwardingOs : public Os {
   void ReleaseLease(int fd) override { real_.ReleaseLease(fd); }
 
  protected:
-  // `call`: the name of the function in Os. `name`: what it is about, if it has a name. Returns 0,
-  // or the -errno with which the call is to fail without being made.
+  // `call`: the name of the function in Os. `name`: the file that the call is about, if it has one.
+  // Returns 0, or the -errno with which the call fails without being made.
   virtual int Before(std::string_view call, const std::string& name) = 0;
 
  private:

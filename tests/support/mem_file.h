@@ -15,8 +15,8 @@
 
 namespace xzfs {
 
-// Bytes in memory that remember what was read of them, so that a test can assert how something is
-// accessed. Can be told to fail. Thread-safe, except set_content.
+// Bytes in memory that remember which reads there were, so a test can assert access patterns. Can
+// be told to fail. Thread-safe, except set_content.
 class MemFile : public RandomAccessFile {
  public:
   // One ReadAt call. `size` is what was asked for.
@@ -61,7 +61,7 @@ class MemFile : public RandomAccessFile {
     const std::lock_guard<std::mutex> lock(mutex_);
     return accesses_;
   }
-  // All ranges of which WillRead was told, in order.
+  // All ranges that were passed to WillRead, in order.
   std::vector<Access> announced() const {
     const std::lock_guard<std::mutex> lock(mutex_);
     return announced_;
@@ -71,7 +71,7 @@ class MemFile : public RandomAccessFile {
     accesses_.clear();
   }
 
-  // Forgets, lets the next `reads` pass and fails all after them with `code`.
+  // Forgets the accesses, lets the next `reads` reads succeed and fails all later ones with `code`.
   void FailAfter(size_t reads, int code) {
     const std::lock_guard<std::mutex> lock(mutex_);
     accesses_.clear();

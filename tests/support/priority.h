@@ -1,4 +1,4 @@
-// What the system lets a thread do with its priority.
+// Whether the system lets a thread change its priority.
 #pragma once
 
 #include <sched.h>
@@ -7,7 +7,8 @@
 
 namespace xzfs {
 
-// The policy of a thread at idle priority: where none may rise again none gets there.
+// The policy of a thread at idle priority. If threads may not raise their priority again, none
+// lowers it.
 inline int LowestPolicy() {
   bool rises = false;
   std::thread([&rises] {

@@ -1,4 +1,4 @@
-// A directory of a test's own.
+// A temporary directory for one test.
 #pragma once
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 
 namespace xzfs {
 
-// Made in TMPDIR, removed with everything in it when it goes.
+// Made in TMPDIR; the destructor removes it with everything in it.
 class TempDir {
  public:
   TempDir() {
@@ -41,7 +41,7 @@ class TempDir {
 
   void MakeDir(const std::string& name) const { std::filesystem::create_directories(path_ / name); }
 
-  // Makes a file, and the folders above it.
+  // Makes a file, and the folders that it is in.
   void Write(const std::string& name, std::string_view content) const {
     std::filesystem::create_directories((path_ / name).parent_path());
     std::ofstream file(path_ / name, std::ios::binary | std::ios::trunc);

@@ -1,1 +1,1 @@
-// Nothing: the target that the headers of all tests are compiled for has to have a source.
+// Empty: the target that compiles the headers of all tests needs a source.

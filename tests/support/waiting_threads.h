@@ -19,7 +19,8 @@ inline bool IsAsleep(const std::filesystem::path& task) {
   return name_end == std::string::npos || stat[name_end + 2] == 'S';
 }
 
-// Waits until every other thread waits for something: what was begun stands where it must wait.
+// Waits until every other thread waits for something, so that started work has come as far as it
+// can.
 inline bool WaitUntilAllOthersWait() {
   const std::string self = std::to_string(gettid());
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);

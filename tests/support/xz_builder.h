@@ -1,4 +1,5 @@
-// Compressed files made in a test, with everything that the formats allow and some that they don't.
+// Builds compressed files in tests, with everything that the formats allow and some things that
+// they don't.
 #pragma once
 
 #include <cstdint>
@@ -22,14 +23,15 @@ inline constexpr Check kCheckSha256 = Check::kSha256;
 class XzBuilder {
  public:
   struct Block {
-    // As xz's --filters takes them.
+    // In the syntax of xz's --filters.
     std::string filters = "lzma2:preset=1,dict=64KiB";
-    // If not empty: what the Block Header says instead, for a header that asks for more.
+    // If not empty: the filters that the Block Header claims instead, for a header that asks for
+    // more.
     std::string header_filters = {};
     bool sizes_in_header = false;
     // If set: the plain size that the Block Header says instead of the truth.
     std::optional<uint64_t> header_plain_size = {};
-    // If set: what the Index says instead of the truth.
+    // If set: the sizes that the Index claims instead of the truth.
     std::optional<uint64_t> recorded_plain_size = {};
     std::optional<uint64_t> recorded_unpadded_size = {};
   };
@@ -37,7 +39,7 @@ class XzBuilder {
   XzBuilder& BeginStream(Check check = kCheckCrc64);
   XzBuilder& AddBlock(std::string_view plain);
   XzBuilder& AddBlock(std::string_view plain, const Block& how);
-  // Adds a Record to the Index that no Block belongs to.
+  // Adds a Record to the Index without a Block.
   XzBuilder& AddRecordOnly(uint64_t unpadded_size, uint64_t plain_size);
   XzBuilder& EndStream() { return EndStream(0); }
   // EndStream with zeros between Index and Footer that the Footer counts as part of the Index.
@@ -54,7 +56,7 @@ class XzBuilder {
   // Offsets of the Block Headers so far, and of the end of each Block with its padding.
   const std::vector<uint64_t>& block_offsets() const { return block_offsets_; }
   const std::vector<uint64_t>& block_ends() const { return block_ends_; }
-  // What all Blocks so far decode to.
+  // The plain bytes of all Blocks so far.
   const std::string& plain() const { return plain_; }
   const std::string& bytes() const { return bytes_; }
 

@@ -22,8 +22,8 @@ constexpr size_t kPartBytes = size_t{1} << 20;
 class CatCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
-    arguments.Size("-o,--offset", offset_, "from this byte on (default: 0)");
-    arguments.Size("-l,--length", length_, "so many bytes (default: all)");
+    arguments.Size("-o,--offset", offset_, "start at this byte (default: 0)");
+    arguments.Size("-l,--length", length_, "write this many bytes (default: all)");
     DeclareThreads(arguments, threads_);
     arguments.Operand("FILE", file_, "a compressed file");
   }

@@ -66,9 +66,9 @@ std::string Bar(const Sizes& sizes) {
 class DuCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
-    arguments.Number("-d,--max-depth", depth_, 0, 1000, "show so many levels (default: 1)");
+    arguments.Number("-d,--max-depth", depth_, 0, 1000, "show this many levels (default: 1)");
     arguments.Flag("--json", json_, "machine-readable, sizes in bytes");
-    arguments.Flag("--ncdu", ncdu_, "an export that ncdu -f shows");
+    arguments.Flag("--ncdu", ncdu_, "write an export that ncdu -f shows");
     rules_.Declare(arguments);
     arguments.Operand("PATH", path_, "a directory or a file");
   }

@@ -62,7 +62,7 @@ struct Totals {
 class ListCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
-    arguments.Flag("-v,--verbose", verbose_, "each Block, counted from 0");
+    arguments.Flag("-v,--verbose", verbose_, "show each Block, counted from 0");
     arguments.Flag("--json", json_, "machine-readable, sizes in bytes");
     arguments.Operands("FILE", files_, "compressed files");
   }

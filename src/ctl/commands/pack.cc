@@ -26,12 +26,12 @@ class PackCommand : public Command {
     arguments.Flag("-k,--keep", keep_,
                    "keep the plain files, too (a mount of the folder shows both)");
     arguments.Flag("-n,--dry-run", dry_run_,
-                   "change nothing; tell from samples what it would save");
-    arguments.Duration("--older-than", older_than_, "only files not modified for so long");
-    arguments.Duration("--not-read-for", not_read_for_, "only files not read for so long");
-    arguments.Size("--min-size", min_size_, "leave smaller files (default: 1)");
+                   "change nothing; estimate from samples what it would save");
+    arguments.Duration("--older-than", older_than_, "only files not modified for this long");
+    arguments.Duration("--not-read-for", not_read_for_, "only files not read for this long");
+    arguments.Size("--min-size", min_size_, "leave smaller files plain (default: 1)");
     arguments.Percent("--min-saving", min_saving_,
-                      "leave what would not shrink by so much (default: 1)");
+                      "leave files plain that would not shrink by this much (default: 1)");
     files_.Declare(arguments, "PATH", "files, and directories with all in them");
   }
 

@@ -70,7 +70,7 @@ class ReportCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
     arguments.Text("-o,--output", "FILE", output_, "the page (default: report.html; -: stdout)");
-    arguments.Flag("-f,--force", force_, "replace FILE even if it is no such page");
+    arguments.Flag("-f,--force", force_, "overwrite FILE even if it is not an xzfs report");
     arguments.Operand("PATH", path_, "a directory of .xz files, or one in a mount");
   }
 

@@ -37,9 +37,9 @@ std::string Described(const MissingPart& part) {
 class SalvageCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
-    arguments.Text("-o,--output", "OUT", output_, "where it goes; required");
+    arguments.Text("-o,--output", "OUT", output_, "the file to write; required");
     arguments.Flag("--partial", options_.keeps_partial,
-                   "keep what damaged Blocks begin with, which can't be verified");
+                   "keep the beginning of damaged Blocks, unverified");
     arguments.Flag("-f,--force", force_, "replace OUT if it exists");
     arguments.Flag("--json", json_, "machine-readable");
     Progress::Declare(arguments, progress_);

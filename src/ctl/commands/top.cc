@@ -38,8 +38,9 @@ std::string Bars(const std::vector<double>& values, size_t width) {
 class TopCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
-    arguments.Flag("--once", once_, "one page, then end; so it is where stdout is no terminal");
-    arguments.Duration("--interval", interval_s_, "from one page to the next (default: 1s)");
+    arguments.Flag("--once", once_,
+                   "print one page, then end; implied if stdout is not a terminal");
+    arguments.Duration("--interval", interval_s_, "time from one page to the next (default: 1s)");
     arguments.Operand("MNT", path_, "the top of a mount");
   }
 

@@ -92,8 +92,7 @@ Status Unmount(const std::string& path) {
 class UmountCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
-    arguments.Flag("--wait", wait_,
-                   "return when the daemon has ended; 0: all that was pending is compressed");
+    arguments.Flag("--wait", wait_, "return when the daemon has ended; exit 0: all is compressed");
     arguments.Operand("MNT", mount_, "the top of a mount");
   }
 

@@ -166,7 +166,7 @@ class VerifyCommand : public Command {
   void Declare(Arguments& arguments) override {
     rules_.Declare(arguments);
     DeclareThreads(arguments, threads_);
-    arguments.Flag("-v,--verbose", verbose_, "tell of each file");
+    arguments.Flag("-v,--verbose", verbose_, "print a line for each file");
     arguments.Flag("--json", json_, "machine-readable");
     Progress::Declare(arguments, progress_);
     arguments.Operands("PATH", paths_, "compressed files, and directories with all in them");

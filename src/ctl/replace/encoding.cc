@@ -30,8 +30,8 @@ constexpr std::pair<const char*, Check> kChecks[] = {{"none", Check::kNone},
 }  // namespace
 
 void EncodingOptions::Declare(Arguments& arguments) {
-  arguments.Preset(preset, "preset, as xz's (default: 6)");
-  arguments.Flag("-e,--extreme", extreme, "try harder: slower, mostly not by much smaller");
+  arguments.Preset(preset, "xz's preset (default: 6)");
+  arguments.Flag("-e,--extreme", extreme, "slower; usually only slightly smaller");
   arguments.Choice("-C,--check", check, {"none", "crc32", "crc64", "sha256"},
                    "integrity check (default: crc64)");
   arguments.Size("--block-size", block_bytes,
@@ -61,7 +61,7 @@ EncodeOptions EncodingOptions::encode() const {
 
 void DeclareThreads(Arguments& arguments, unsigned& threads) {
   arguments.Number("-T,--threads", threads, 0, kMostThreads,
-                   "threads (default, and 0: the processors)");
+                   "threads (default, and 0: one per usable processor)");
 }
 
 Result<double> EstimateRatio(const RandomAccessFile& plain, EncodePool& encoders,

@@ -12,7 +12,7 @@ namespace xzfs {
 void ReplaceOptions::Declare(Arguments& arguments, const std::string& placeholder,
                              const std::string& help) {
   rules.Declare(arguments);
-  arguments.Flag("-v,--verbose", verbose, "tell of each file");
+  arguments.Flag("-v,--verbose", verbose, "print a line for each file");
   Progress::Declare(arguments, progress);
   arguments.Operands(placeholder, paths, help);
 }

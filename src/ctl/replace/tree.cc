@@ -179,7 +179,7 @@ class Walk {
 
 void TreeRules::Declare(Arguments& arguments) {
   arguments.Texts("--exclude", "GLOB", excludes,
-                  "leave out what matches, by name, or by path if it has a slash; several times");
+                  "leave out matches, by name, or by path if GLOB has a slash; repeatable");
   arguments.Flag("-x,--one-file-system", one_file_system, "don't enter other file systems");
 }
 

@@ -29,7 +29,7 @@ TEST(ReadTimesTest, EachTimeIsBelowTheBoundOfItsBucketAndNotBelowTheOneBefore) {
   EXPECT_EQ(ReadTimes::BucketOf(UINT64_MAX), ReadTimes::kBuckets - 1);
 }
 
-TEST(ReadTimesTest, QuantilesAreThoseOfWhatWasAdded) {
+TEST(ReadTimesTest, QuantilesMatchTheAddedTimes) {
   ReadTimes times;
   EXPECT_EQ(ReadTimes::QuantileUs(times.counts(), 0.5), 0U);
   for (int i = 0; i < 98; ++i) {
@@ -60,7 +60,7 @@ class HistoryTest : public testing::Test {
   History history_{stats_, times_, now_};
 };
 
-TEST_F(HistoryTest, ASampleHasWhatCameInItsTime) {
+TEST_F(HistoryTest, ASampleHasTheReadsOfItsTime) {
   now_ += milliseconds(500);
   Read(3);
   now_ += milliseconds(600);
@@ -76,7 +76,7 @@ TEST_F(HistoryTest, ASampleHasWhatCameInItsTime) {
   EXPECT_EQ(samples[1].end, now_);
 }
 
-TEST_F(HistoryTest, TimeInWhichNobodyReadIsNoPartOfASample) {
+TEST_F(HistoryTest, TimeWithoutReadsBelongsToNoSample) {
   Read(1);
   now_ += seconds(3600);
   Read(1);
@@ -88,7 +88,7 @@ TEST_F(HistoryTest, TimeInWhichNobodyReadIsNoPartOfASample) {
   EXPECT_EQ(samples[1].begin, now_ - milliseconds(10));
 }
 
-TEST_F(HistoryTest, AWholeLifeHasABoundedNumberOfSamplesAndNothingIsLost) {
+TEST_F(HistoryTest, TheNumberOfSamplesIsBoundedAndNoReadIsLost) {
   uint64_t reads = 0;
   for (int second = 0; second < 5000; ++second) {
     now_ += seconds(1);

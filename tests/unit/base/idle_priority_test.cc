@@ -18,7 +18,7 @@ namespace {
 int PolicyOf(pid_t thread) { return sched_getscheduler(thread); }
 int Policy() { return PolicyOf(0); }
 
-TEST(IdlePriorityTest, LastsAsLongAsItsScopeAndIsLeftWhereOthersWait) {
+TEST(IdlePriorityTest, LastsAsLongAsItsScopeAndIsSuspendedAtNormalPriority) {
   std::thread([] {
     {
       const IdlePriority idle;
@@ -30,12 +30,12 @@ TEST(IdlePriorityTest, LastsAsLongAsItsScopeAndIsLeftWhereOthersWait) {
       EXPECT_EQ(Policy(), LowestPolicy());
     }
     EXPECT_EQ(Policy(), SCHED_OTHER);
-    const AtNormalPriority normal;  // means nothing here
+    const AtNormalPriority normal;  // has no effect here
     EXPECT_EQ(Policy(), SCHED_OTHER);
   }).join();
 }
 
-TEST(IdlePriorityTest, AThreadThatComputesRisesWhenSomebodyBeginsToWaitAndFallsWhenAllHaveEnded) {
+TEST(IdlePriorityTest, ARunningThreadRisesWhileAnyThreadWaitsForItsWorkAndFallsAfterwards) {
   std::promise<pid_t> computes;
   std::promise<void> ends;
   std::thread thread([&] {
@@ -60,7 +60,7 @@ TEST(IdlePriorityTest, AThreadThatComputesRisesWhenSomebodyBeginsToWaitAndFallsW
   thread.join();
 }
 
-TEST(IdlePriorityTest, LowPriorityIsNotIdlePriorityAndOfOneThreadAlone) {
+TEST(IdlePriorityTest, LowPriorityIsNotIdlePriorityAndAffectsOnlyItsThread) {
   const int before = getpriority(PRIO_PROCESS, 0);
   std::thread([before] {
     UseLowPriority();

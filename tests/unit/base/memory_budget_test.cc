@@ -5,7 +5,7 @@
 namespace xzfs {
 namespace {
 
-TEST(MemoryBudgetTest, CountsAChargeUntilItGoes) {
+TEST(MemoryBudgetTest, CountsAChargeUntilItIsDestroyed) {
   MemoryBudget budget(100);
   {
     const MemoryCharge a(budget, 30);
@@ -27,7 +27,7 @@ TEST(MemoryBudgetTest, AMovedChargeIsCountedOnce) {
   EXPECT_EQ(budget.used(), 0u);
 }
 
-// Gives up all that it holds.
+// Gives up all its memory.
 class TestEvictor : public Evictor {
  public:
   explicit TestEvictor(MemoryBudget& budget) : budget_(budget) {}
@@ -43,7 +43,7 @@ class TestEvictor : public Evictor {
   MemoryBudget& budget_;
 };
 
-TEST(MemoryBudgetTest, WhatTheEvictorHoldsGoesWhenSomethingElseNeedsTheRoom) {
+TEST(MemoryBudgetTest, TheEvictorGivesUpItsMemoryWhenAnotherChargeNeedsIt) {
   MemoryBudget budget(100);
   TestEvictor evictor(budget);
   budget.SetEvictor(&evictor);
@@ -57,7 +57,7 @@ TEST(MemoryBudgetTest, WhatTheEvictorHoldsGoesWhenSomethingElseNeedsTheRoom) {
   EXPECT_EQ(budget.used(), 50u);
 }
 
-TEST(MemoryBudgetTest, WithNothingToEvictItIsExceeded) {
+TEST(MemoryBudgetTest, WithNothingToEvictTheBudgetIsExceeded) {
   MemoryBudget budget(100);
   const MemoryCharge charge = budget.Reserve(120);
   EXPECT_EQ(budget.used(), 120u);

@@ -10,7 +10,7 @@
 namespace xzfs {
 namespace {
 
-TEST(MountTable, HasWhatTheKernelTellsInItsOrder) {
+TEST(MountTable, HasTheMountsOfTheKernelInTheirOrder) {
   const TempDir folder;
   folder.Write("mountinfo",
                "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n"
@@ -31,7 +31,7 @@ TEST(MountTable, HasWhatTheKernelTellsInItsOrder) {
   EXPECT_EQ(table[2].mountpoint, "/srv/two");
 }
 
-TEST(MountTable, IsEmptyWhereItCantBeRead) {
+TEST(MountTable, IsEmptyIfItCantBeRead) {
   const TempDir folder;
   EXPECT_TRUE(ReadMountTable(folder / "none").empty());
 }
@@ -44,7 +44,7 @@ TEST(MountTable, OfThisProcessHasARoot) {
   EXPECT_TRUE(has_root);
 }
 
-TEST(SharedFilesystem, NamesThoseThatOthersMayWriteToUnseen) {
+TEST(SharedFilesystem, NamesFileSystemsToWhichOthersMayWriteUnseen) {
   EXPECT_EQ(SharedFilesystem(0x65735546), "FUSE");
   EXPECT_EQ(SharedFilesystem(0x6969), "NFS");
   // CIFS: f_type is signed.
@@ -55,7 +55,7 @@ TEST(SharedFilesystem, NamesThoseThatOthersMayWriteToUnseen) {
   }
 }
 
-TEST(NearestWord, GuessesWhatASlipMeant) {
+TEST(NearestWord, GuessesTheWordBehindATypingError) {
   EXPECT_EQ(NearestWord("umout", {"umount", "unpack", "sync"}), "umount");
   EXPECT_EQ(NearestWord("pakc", {"pack", "unpack"}), "pack");
   EXPECT_EQ(NearestWord("frobnicate", {"umount", "unpack", "sync"}), "");

@@ -53,7 +53,7 @@ TEST(OsTest, ReadAllAndWriteAllGoOnAfterShortCalls) {
   EXPECT_EQ(out.substr(0, 4), "hell");
 }
 
-TEST(OsTest, ReadAllAndWriteAllSayWhatTheCallSays) {
+TEST(OsTest, ReadAllAndWriteAllReturnTheErrorOfTheCall) {
   const TempDir dir;
   dir.Write("a", "x");
   const Descriptor fd(Os::Real(), Os::Real().OpenBeneath(dir.fd(), "a", O_RDONLY));

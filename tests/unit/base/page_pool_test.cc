@@ -37,7 +37,7 @@ TEST(PagePoolTest, UsesAFreedBufferAgainBeforeAnyOther) {
   pool.Free(b, kMiB);
 }
 
-TEST(PagePoolTest, GivesBackWhatItMayNotKeep) {
+TEST(PagePoolTest, GivesBackBuffersThatItMayNotKeep) {
   PagePool pool(kMiB);
   std::byte* const a = pool.Allocate(kMiB);
   std::byte* const b = pool.Allocate(2 * kMiB);
@@ -49,14 +49,14 @@ TEST(PagePoolTest, GivesBackWhatItMayNotKeep) {
   EXPECT_EQ(ResidentPages(b, 2 * kMiB), 0u);
 }
 
-TEST(PagePoolTest, RefusesWhatNoMachineHas) {
+TEST(PagePoolTest, RefusesMoreMemoryThanAnyMachineHas) {
   PagePool pool(kMiB);
   EXPECT_THROW(pool.Allocate(SIZE_MAX), std::bad_alloc);
   EXPECT_THROW(pool.Allocate(SIZE_MAX / 2 - kPageBytes), std::bad_alloc);
   pool.Free(pool.Allocate(0), 0);
 }
 
-TEST(PagePoolTest, BuffersNeverOverlapHoweverTheyComeAndGo) {
+TEST(PagePoolTest, BuffersNeverOverlapInAnyOrderOfUse) {
   PagePool pool(8 * kMiB);
   std::mt19937 random(1);
   std::map<std::byte*, std::pair<size_t, int>> live;

@@ -66,7 +66,7 @@ TEST(ParallelForTest, AThreadOfThePoolHelps) {
   EXPECT_TRUE(helped);
 }
 
-// Of the caller and of a helper, who both are in `body` when one of them throws.
+// The caller and a helper are both in `body` when one of them throws.
 void ThrowWhileBothAreIn(bool caller_throws) {
   WorkerPool pool(1, 64);
   pool.Start();
@@ -76,7 +76,7 @@ void ThrowWhileBothAreIn(bool caller_throws) {
   const auto body = [&](size_t) {
     ++inside;
     while (inside != 2 && !throws) {
-      std::this_thread::yield();  // ends when the other has come
+      std::this_thread::yield();  // ends when the other one has arrived
     }
     const bool is_caller = std::this_thread::get_id() == caller;
     if (is_caller == caller_throws) {

@@ -9,7 +9,7 @@
 namespace xzfs {
 namespace {
 
-TEST(ParseSize, AcceptsEverySuffixThatXzAcceptsAndThatOfTera) {
+TEST(ParseSize, AcceptsEverySuffixOfXzAndTera) {
   const struct {
     std::vector<std::string> letters;
     uint64_t unit;
@@ -31,7 +31,7 @@ TEST(ParseSize, AcceptsEverySuffixThatXzAcceptsAndThatOfTera) {
   EXPECT_EQ(ParseSize("65536").value(), 65536u);
 }
 
-TEST(ParseSize, RefusesAllElse) {
+TEST(ParseSize, RefusesEverythingElse) {
   for (const char* text : {"", "M", "1.5G", "1 MiB", " 1", "1 ", "-1", "+1", "0x10", "1b", "1kib",
                            "1MiBs", "1P", "1e6", "1Mi ", "one"}) {
     const Result<uint64_t> bytes = ParseSize(text);
@@ -64,7 +64,7 @@ TEST(ParseDuration, TakesEachUnitAndFractions) {
   }
 }
 
-TEST(ParseDuration, RefusesWhatIsNoTime) {
+TEST(ParseDuration, RefusesTextThatIsNoTime) {
   for (const char* text : {"", "d", "-1d", "30days", "1 d", "1e3s", "nan", "inf", "0x1p3", "11y"}) {
     const Result<double> parsed = ParseDuration(text);
     ASSERT_FALSE(parsed) << text;

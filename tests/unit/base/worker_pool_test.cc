@@ -10,7 +10,7 @@
 namespace xzfs {
 namespace {
 
-TEST(WorkerPoolTest, RunsEveryTaskThatItTook) {
+TEST(WorkerPoolTest, RunsEveryTaskThatItAccepted) {
   WorkerPool pool(2, 1000);
   pool.Start();
   std::atomic<int> ran{0};
@@ -46,13 +46,13 @@ TEST(WorkerPoolTest, RefusesTasksWhenItsQueueIsFull) {
   EXPECT_TRUE(pool.TrySubmit([] {}));
 }
 
-TEST(WorkerPoolTest, AsManyTasksRunAtOnceAsItWasToldLast) {
+TEST(WorkerPoolTest, TheLastSetNumberOfTasksRunAtOnce) {
   WorkerPool pool(1, 10);
   pool.Start();
   pool.SetThreads(3);
   std::latch three(3);
   for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(pool.TrySubmit([&] { three.arrive_and_wait(); }));  // ends if three are at work
+    ASSERT_TRUE(pool.TrySubmit([&] { three.arrive_and_wait(); }));  // ends if three are running
   }
   pool.WaitIdle();
   pool.SetThreads(1);
@@ -69,7 +69,7 @@ TEST(WorkerPoolTest, AsManyTasksRunAtOnceAsItWasToldLast) {
   EXPECT_EQ(most, 1);
 }
 
-TEST(WorkerPoolTest, DropsWaitingTasksWhenItGoes) {
+TEST(WorkerPoolTest, DropsWaitingTasksWhenItIsDestroyed) {
   std::atomic<int> ran{0};
   std::latch started(1);
   std::latch go_on(1);

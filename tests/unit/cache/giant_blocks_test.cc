@@ -47,7 +47,7 @@ TEST_F(GiantBlocksTest, GoingBackwardsRestartsOnceForAnEighthOfTheBudget) {
   for (size_t slice = 20; slice-- > 0;) {
     ASSERT_EQ(Read(slice * kMiB, 1000), plain_.substr(slice * kMiB, 1000));
   }
-  // 4 slices are kept a restart.
+  // Each restart keeps 4 slices.
   EXPECT_LE(engine_.stats.giant_restarts.Get(), 6u);
 }
 
@@ -67,7 +67,7 @@ TEST_F(GiantBlocksTest, ReadersFarApartKeepTheirOwnDecoders) {
     ASSERT_EQ(Read(slice * kMiB, 10), plain_.substr(slice * kMiB, 10));
     ASSERT_EQ(Read((15 + slice) * kMiB, 10), plain_.substr((15 + slice) * kMiB, 10));
   }
-  // The slices before 15, the ten, and no more than four to get from a point to each.
+  // The slices before 15, the ten slices, and at most four from a point to each of them.
   EXPECT_LE(engine_.stats.decoded_bytes.Get(), (15 + 10 + 10 * 4) * kMiB);
 }
 
@@ -87,7 +87,7 @@ TEST_F(GiantBlocksTest, AStrayReadDoesNotTakeAnotherReadersDecoder) {
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), restarts);
 }
 
-TEST_F(GiantBlocksTest, ADecoderWhoseReaderIsGoneIsTakenByTheNext) {
+TEST_F(GiantBlocksTest, TheNextReaderTakesTheDecoderOfAReaderThatIsGone) {
   const Identity identity = NewIdentity();
   {
     const auto first = MakeReader(engine_, stored_, plain_.size(), identity);
@@ -98,7 +98,7 @@ TEST_F(GiantBlocksTest, ADecoderWhoseReaderIsGoneIsTakenByTheNext) {
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), 1u);
 }
 
-TEST_F(GiantBlocksTest, AReaderOnTheWayOfAnotherIsHandedItsSlice) {
+TEST_F(GiantBlocksTest, AReaderThatAnotherOneDecodesPastGetsItsSlice) {
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
   for (const size_t slice : {19u, 12u, 7u, 3u, 18u, 1u}) {
@@ -154,7 +154,7 @@ TEST_F(GiantBlocksLargeDictionaryTest, AdvancesWithoutRestartingWhenTheDecoderIs
   EXPECT_EQ(engine_.stats.giant_restarts.Get(), 1u);
 }
 
-// More readers than decoders fit into the memory.
+// There are more readers than decoders that fit into the memory.
 TEST_F(GiantBlocksTest, ReadersThatCannotAllKeepADecoderShareTheCostOfRestarts) {
   constexpr size_t kReaders = 3;
   std::vector<std::unique_ptr<XzReader>> readers;
@@ -179,7 +179,8 @@ TEST_F(GiantBlocksTest, ADecoderThatFailedWhileRunningOnIsNotUsedAgain) {
   std::vector<std::unique_ptr<XzReader>> readers;
   int failed_after_the_slice = 0;
   for (size_t reads = 2; reads < 12; ++reads) {
-    // Two decoders fit: from the third reader on each takes another one's place, and runs on.
+    // Two decoders fit: from the third reader on, each takes the place of another one, and
+    // continues.
     const auto stored = std::make_shared<MemFile>(builder.bytes());
     const auto& reader = readers.emplace_back(MakeReader(engine_, stored, plain_.size()));
     stored->FailAfter(reads, ESTALE);

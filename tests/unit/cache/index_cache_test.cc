@@ -77,8 +77,8 @@ TEST_F(IndexCacheTest, AFileThatWasDroppedKeepsItsIdWhenItIsReadAgain) {
   EXPECT_EQ((*again)->id(), id);
 }
 
-// Two that looked at a version at the same time may have given it two ids, of which one was kept.
-TEST_F(IndexCacheTest, WhoKnowsAVersionByAnIdGetsItUnderThatId) {
+// Two threads that looked at a version at the same time may have given it two ids; one was kept.
+TEST_F(IndexCacheTest, AVersionIsFoundUnderTheIdThatTheCallerKnows) {
   const MemFile stored(MakeXz(SomeText(200000), 100));
   const Identity identity = NewIdentity();
   const auto first = Get(identity, stored);

@@ -12,7 +12,7 @@ namespace {
 constexpr uint64_t kKiB = 1024;
 constexpr uint64_t kUnit = 1024 * kKiB;
 
-// Plans all that is wanted, in units of kUnit; returns how many that were.
+// Plans all wanted units of kUnit bytes; returns how many there were.
 unsigned Plan(Readahead& readahead) {
   unsigned planned = 0;
   while (readahead.Wanted() != 0) {

@@ -26,7 +26,7 @@ std::vector<std::byte> Bytes(size_t size, int value) {
   return std::vector<std::byte>(size, static_cast<std::byte>(value));
 }
 
-TEST(RegionFileTest, HasNoNameAndIsForNobodyElse) {
+TEST(RegionFileTest, HasNoNameAndNoOtherUserMayOpenIt) {
   const TempDir dir;
   const UniqueFd file = RegionFile::OpenIn(dir.path());
   ASSERT_TRUE(file.valid());
@@ -37,7 +37,7 @@ TEST(RegionFileTest, HasNoNameAndIsForNobodyElse) {
   EXPECT_FALSE(RegionFile::OpenIn(dir / "nowhere").valid());
 }
 
-TEST(RegionFileTest, GivesBackWhatItGotWithinItsLimitAndUsesFreedRoomAgain) {
+TEST(RegionFileTest, ReturnsTheStoredBytesWithinItsLimitAndReusesFreedRoom) {
   const TempDir dir;
   UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();

@@ -1,4 +1,4 @@
-// Access to giant Blocks that goes back, jumps, and is shared.
+// Reads of giant Blocks that go back, jump, and run at the same time.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -135,7 +135,7 @@ class GatedFile : public RandomAccessFile {
   bool open_ = true;
 };
 
-TEST_F(SharedGiantBlockTest, WhatIsPlannedWhileTheDecoderIsAtWorkIsDecodedAheadAllTheSame) {
+TEST_F(SharedGiantBlockTest, UnitsPlannedWhileTheDecoderRunsAreDecodedAheadToo) {
   ReadEngine engine({.budget_bytes = 128 * kMiB, .threads = 2, .whole_block_bytes = 64 * 1024});
   engine.Start();
   const auto gate = std::make_shared<GatedFile>(stored_);
@@ -150,7 +150,7 @@ TEST_F(SharedGiantBlockTest, WhatIsPlannedWhileTheDecoderIsAtWorkIsDecodedAheadA
   gate->Shut();
   read_start_of(1);  // up to 5
   gate->AwaitReadAndOpen([&] {
-    EXPECT_TRUE(Reads(*reader, kMiB + 1000, kMiB));  // up to 10: they must wait for the decoder
+    EXPECT_TRUE(Reads(*reader, kMiB + 1000, kMiB));  // up to 10: these must wait for the decoder
   });
   engine.pool.WaitIdle();
   const uint64_t misses = engine.stats.cache_misses.Get();
@@ -191,8 +191,8 @@ TEST_F(SharedGiantBlockTest, AfterAFailureOfTheSourceItsPointsAreStillGood) {
   EXPECT_LE(engine_.stats.decoded_bytes.Get() - before, 5 * kMiB);
 }
 
-// Two who read in order, far apart, and one who reads at random.
-TEST_F(SharedGiantBlockTest, ReadersWhoShareItDoNotMakeEachOtherBeginAgain) {
+// Two readers in order, far apart, and one reader at random.
+TEST_F(SharedGiantBlockTest, ReadersThatShareABlockDoNotMakeEachOtherRestart) {
   const auto first = Reader();
   const auto second = Reader();
   const auto random_reader = Reader();
@@ -205,11 +205,11 @@ TEST_F(SharedGiantBlockTest, ReadersWhoShareItDoNotMakeEachOtherBeginAgain) {
   }
   EXPECT_LE(Restarts(), 8u);  // a random read of the first four slices begins at the start
   EXPECT_GT(Restores(), 10u);
-  // Each its slices, and no more than five for each random read.
+  // Each reader decodes its slices, and at most five for each random read.
   EXPECT_LE(engine_.stats.decoded_bytes.Get(), (40 + 18 + 18 + 18 * 5 + 10) * kMiB);
 }
 
-TEST_F(SharedGiantBlockTest, ManyThreadsReadRightBytesAndBeginAsOftenAsThereAreDecoders) {
+TEST_F(SharedGiantBlockTest, ManyThreadsReadRightBytesWithOneStartPerDecoder) {
   engine_.Start();
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
@@ -234,7 +234,7 @@ TEST_F(SharedGiantBlockTest, ManyThreadsReadRightBytesAndBeginAsOftenAsThereAreD
   EXPECT_LE(engine_.budget.peak(), engine_.budget.total() + 6 * kMiB);
 }
 
-// Too little memory for even one dictionary in a quarter of the budget: all is in the file.
+// A quarter of the budget is too little for one dictionary, so all points are in the file.
 class SharedGiantBlockInFileTest : public SharedGiantBlockTest {
  protected:
   SharedGiantBlockInFileTest() : SharedGiantBlockTest({8, 256, "lzma2:preset=0,dict=4MiB"}) {}
@@ -297,14 +297,14 @@ TEST_F(SharedGiantBlockFullFileTest, AFullFileMeansFewerPoints) {
   EXPECT_LE(engine_.budget.peak(), engine_.budget.total() + kMiB);
 }
 
-// No temporary file can be made, and nothing fits into memory.
+// No temporary file can be made, and no point fits into memory.
 class SharedGiantBlockNoRoomTest : public testing::Test {
  protected:
   SharedGiantBlockNoRoomTest() { setenv("TMPDIR", "/nowhere/at/all", 1); }
   ~SharedGiantBlockNoRoomTest() override { unsetenv("TMPDIR"); }
 };
 
-TEST_F(SharedGiantBlockNoRoomTest, WithoutPointsReadsAreRightAllTheSame) {
+TEST_F(SharedGiantBlockNoRoomTest, WithoutPointsReadsAreStillRight) {
   ReadEngine engine({.budget_bytes = 8 * kMiB,
                      .threads = 2,
                      .whole_block_bytes = 64 * 1024,

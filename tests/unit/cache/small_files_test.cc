@@ -22,7 +22,7 @@ class SmallFilesTest : public testing::Test {
   SmallFiles files_{budget_};
 };
 
-TEST_F(SmallFilesTest, GivesTheBytesOfThatVersionAlone) {
+TEST_F(SmallFilesTest, GivesOnlyTheBytesOfThatVersion) {
   Identity identity = NewIdentity();
   files_.Add(identity, BytesOf(100, 1));
   ASSERT_NE(files_.Find(identity), nullptr);
@@ -31,7 +31,7 @@ TEST_F(SmallFilesTest, GivesTheBytesOfThatVersionAlone) {
   EXPECT_EQ(files_.Find(identity), nullptr);
 }
 
-TEST_F(SmallFilesTest, KeepsASixteenthOfTheBudgetAndTheNewest) {
+TEST_F(SmallFilesTest, KeepsTheNewestFilesInASixteenthOfTheBudget) {
   std::vector<Identity> added;
   for (int i = 0; i < 10000; ++i) {
     added.push_back(NewIdentity());
@@ -49,7 +49,7 @@ TEST_F(SmallFilesTest, AMountWithMuchMemoryKeepsNoMoreThanADirectoryNeeds) {
   EXPECT_EQ(SmallFiles(large).capacity_bytes(), SmallFiles::kMostBytes);
 }
 
-TEST_F(SmallFilesTest, WhatIsDroppedIsNotChargedAndStaysReadableForWhoHoldsIt) {
+TEST_F(SmallFilesTest, ADroppedFileIsNotChargedAndStaysReadableForItsHolders) {
   const Identity identity = NewIdentity();
   const SmallFiles::Bytes held = files_.Add(identity, BytesOf(100, 3));
   files_.Drop(identity);
@@ -60,8 +60,8 @@ TEST_F(SmallFilesTest, WhatIsDroppedIsNotChargedAndStaysReadableForWhoHoldsIt) {
   EXPECT_EQ(*held, BytesOf(100, 3));
 }
 
-// A file that is read again after it was dropped takes one place, not that of all the others.
-TEST_F(SmallFilesTest, ReadingOnesThatWereDroppedDoesNotFlushTheOthers) {
+// A file that is read again after it was dropped takes one place, and drops no other file.
+TEST_F(SmallFilesTest, ReadingDroppedFilesAgainDoesNotDropTheOthers) {
   std::vector<Identity> added;
   for (int i = 0; i < 5000; ++i) {
     added.push_back(NewIdentity());

@@ -61,7 +61,7 @@ TEST_F(UnitCacheTest, DecodesAUnitOnceForRepeatedReads) {
   EXPECT_EQ(stats_.cache_misses.Get(), 1u);
 }
 
-TEST_F(UnitCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
+TEST_F(UnitCacheTest, AUnitThatTheKernelHasCompletelyIsNotKept) {
   ASSERT_TRUE(HandOver(7, kUnit / 2));
   EXPECT_TRUE(cache_.Contains({1, 7}));
   ASSERT_TRUE(HandOver(7, kUnit / 2));
@@ -72,14 +72,14 @@ TEST_F(UnitCacheTest, AUnitThatTheKernelHasWholeIsNotKept) {
   EXPECT_EQ(stats_.evictions.Get(), 0u);
 }
 
-TEST_F(UnitCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItIsAskedFor) {
+TEST_F(UnitCacheTest, AUnitThatTheKernelHasIsNotDecodedAheadUntilItDropsPages) {
   ASSERT_TRUE(HandOver(7, kUnit));
   ASSERT_TRUE(HandOver(8, kUnit));
   LoadAhead(7);
   EXPECT_FALSE(cache_.Contains({1, 7}));
   LoadAhead(9);
   EXPECT_TRUE(cache_.Contains({1, 9})) << "another unit of the file";
-  // The kernel has dropped the one, so it may have dropped the other.
+  // The kernel has dropped one unit, so it may have dropped the other.
   ASSERT_TRUE(HandOver(8, kUnit / 2));
   LoadAhead(7);
   EXPECT_TRUE(cache_.Contains({1, 7}));
@@ -115,13 +115,13 @@ TEST_F(UnitCacheTest, AUnitThatIsReadWholeAtOnceIsNotKeptAtAll) {
   EXPECT_EQ(stats_.ahead_useful.Get(), 1u);
 }
 
-TEST_F(UnitCacheTest, AUnitThatIsReadPastTheKernelIsKept) {
+TEST_F(UnitCacheTest, AUnitThatIsReadWithoutTheKernelsCacheIsKept) {
   ASSERT_TRUE(Load(7));
   ASSERT_TRUE(Load(7));
   EXPECT_TRUE(cache_.Contains({1, 7}));
 }
 
-TEST_F(UnitCacheTest, OfAFileThatIsDroppedNothingStaysAndAllOfOthers) {
+TEST_F(UnitCacheTest, DroppingAFileDropsItsUnitsAndNoOthers) {
   const UnitKey other{2, 0};
   cache_.Insert(other, Make(0));
   for (const uint64_t offset : {0U, 1000U, 2000U}) {
@@ -155,7 +155,7 @@ TEST_F(UnitCacheTest, EvictedUnitStaysReadableAndChargedWhilePinned) {
   EXPECT_TRUE(cache_.Contains({1, 0})) << "dropping a pinned unit frees nothing";
 }
 
-TEST_F(UnitCacheTest, AScanDoesNotFlushWhatWasVisitedTwice) {
+TEST_F(UnitCacheTest, AScanDoesNotFlushUnitsThatWereVisitedTwice) {
   for (int visit = 0; visit < 2; ++visit) {
     for (uint64_t offset = 0; offset < 4; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -198,7 +198,7 @@ TEST_F(UnitCacheTest, TheFirstVisitCountsOnceInWhateverOrderItsPiecesArrive) {
   }
 }
 
-TEST_F(UnitCacheTest, WhatIsReadAgainCannotTakeMoreThanHalf) {
+TEST_F(UnitCacheTest, UnitsThatAreReadAgainCannotTakeMoreThanHalf) {
   for (int visit = 0; visit < 3; ++visit) {
     for (uint64_t offset = 0; offset < 10; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -299,7 +299,7 @@ TEST_F(UnitCacheTest, DecodeAheadHoldsAtMostAQuarterOfTheBudget) {
   EXPECT_EQ(budget_.used(), 2 * kUnit);
 }
 
-TEST_F(UnitCacheTest, DecodeAheadDoesNotEvictWhatIsReadAgain) {
+TEST_F(UnitCacheTest, DecodeAheadDoesNotEvictUnitsThatAreReadAgain) {
   for (int visit = 0; visit < 2; ++visit) {
     for (uint64_t offset = 0; offset < 5; ++offset) {
       ASSERT_TRUE(Load(offset));
@@ -310,7 +310,7 @@ TEST_F(UnitCacheTest, DecodeAheadDoesNotEvictWhatIsReadAgain) {
   EXPECT_FALSE(cache_.Contains({1, 100}));
 }
 
-TEST_F(UnitCacheTest, DecodeAheadForAReaderWhoLeftMakesRoomForOthers) {
+TEST_F(UnitCacheTest, DecodeAheadForAReaderThatLeftMakesRoomForOthers) {
   LoadAhead(0);
   LoadAhead(1);
   LoadAhead(2);

@@ -1,5 +1,5 @@
-// What files may cost that were made to cost much. What is salvaged of others is tested with the
-// program.
+// The cost of files that were made to be expensive. Tests of the program cover the salvage of other
+// files.
 #include "ctl/files/salvage.h"
 
 #include <gtest/gtest.h>
@@ -37,7 +37,7 @@ std::string BlockHeader(uint64_t block_bytes) {
   return header;
 }
 
-// What begins as the Index of `count` Blocks does, and goes on as none does.
+// Bytes that begin like the Index of `count` Blocks, and go on like no Index.
 std::string DamagedIndex(uint64_t count) {
   std::string index(10, '\0');
   size_t used = 1;
@@ -51,7 +51,7 @@ std::string DamagedIndex(uint64_t count) {
   return index + std::string(64, '\xFF');
 }
 
-TEST(SalvageTest, WhatLooksLikeAnIndexIsNotReadForEachBlockThatEndsThere) {
+TEST(SalvageTest, BytesThatLookLikeAnIndexAreNotReadOncePerBlock) {
   constexpr uint64_t kBlocks = 50;
   std::string stored = XzBuilder().BeginStream().bytes();
   const size_t header_bytes = BlockHeader(uint64_t{1} << 20).size();
@@ -72,7 +72,7 @@ TEST(SalvageTest, WhatLooksLikeAnIndexIsNotReadForEachBlockThatEndsThere) {
   for (const MemFile::Access& access : from.accesses()) {
     read_bytes += access.size;
   }
-  // A decoder's buffer, a search and some looks for each Block.
+  // For each Block: a decoder's buffer, a search and some short reads.
   EXPECT_LT(read_bytes, 4 * stored.size() + kBlocks * (uint64_t{1} << 20));
 }
 

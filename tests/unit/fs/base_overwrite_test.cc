@@ -1,4 +1,4 @@
-// A base with several names is overwritten while the file is used.
+// A commit overwrites a base with several names while programs use the file.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -14,7 +14,7 @@ namespace {
 constexpr uint64_t kEdited = 12'345;
 constexpr uint64_t kElsewhere = 44'444;
 
-// What a user does in the midst of it.
+// What a program does in the middle of the overwrite.
 enum class Act {
   kNothing,
   kRead,
@@ -27,7 +27,7 @@ enum class Act {
   kLink,
   kChmod
 };
-// What happens then.
+// What happens to the commit at that moment.
 enum class End { kGoesOn, kIsKilled };
 
 struct Moment {
@@ -47,7 +47,7 @@ class BaseOverwriteTest : public LinkedCommitTest, public testing::WithParamInte
  protected:
   static constexpr struct timespec kTouched = {1'500'000'000, 123'000'000};
 
-  // The call comes once the base may be half new: `Allocate` begins that.
+  // The first call at which the base may be half new is `Allocate`.
   void InTheMidst(std::function<void()> act) {
     const std::string call = GetParam().call;
     const auto run = [act = std::move(act)] {
@@ -114,7 +114,7 @@ class BaseOverwriteTest : public LinkedCommitTest, public testing::WithParamInte
     ExpectContent();
   }
 
-  // What sessions keep of work that is not done.
+  // The files in which sessions keep unfinished work.
   std::vector<std::string> Leftovers() {
     std::vector<std::string> found;
     const auto home = source_.path() / ".xzfs";
@@ -129,7 +129,7 @@ class BaseOverwriteTest : public LinkedCommitTest, public testing::WithParamInte
     return found;
   }
 
-  // Through each name: the bytes, the size, the mode and the time.
+  // Checks through each name the bytes, the size, the mode and the time.
   void ExpectContent() {
     for (const std::string& name : names_) {
       const auto found = mount_->lookups.Lookup(kRootNode, name);
@@ -159,7 +159,7 @@ class BaseOverwriteTest : public LinkedCommitTest, public testing::WithParamInte
   bool is_touched_ = false;
 };
 
-TEST_P(BaseOverwriteTest, TheFileIsUsedAsEverAndNothingIsLost) {
+TEST_P(BaseOverwriteTest, TheFileWorksAsAlwaysAndNothingIsLost) {
   Edit();
   bool was_reached = false;
   InTheMidst([&] {
@@ -193,7 +193,7 @@ TEST_P(BaseOverwriteTest, TheFileIsUsedAsEverAndNothingIsLost) {
   ASSERT_EQ(stat((source_.path() / (names_.back() + ".xz")).c_str(), &other), 0);
   EXPECT_EQ(one.st_ino, other.st_ino) << "it is one file under all its names";
   mount_->commits.EndCommits(Committer::Ending::kWhenDone);
-  Start();  // which ends what an earlier one has left
+  Start();  // which completes what an earlier one has left
   for (const std::string& path : Leftovers()) {
     ADD_FAILURE() << path;
   }
@@ -229,7 +229,7 @@ class HalfNewTest : public LinkedCommitTest {
   }
 };
 
-TEST_F(HalfNewTest, AFileThatIsOverwrittenHalfWayIsReadAndChangedAndCommittedLater) {
+TEST_F(HalfNewTest, AHalfOverwrittenFileIsReadAndChangedAndCommittedLater) {
   FailHalfWay();
   EXPECT_EQ(At(kEdited, id_), 'X');
   EXPECT_EQ(At(kElsewhere, id_), 'c');
@@ -244,8 +244,8 @@ TEST_F(HalfNewTest, AFileThatIsOverwrittenHalfWayIsReadAndChangedAndCommittedLat
   EXPECT_EQ(At(kElsewhere, id_), 'Y');
 }
 
-// What it has taken would be undone by the next one.
-TEST_F(HalfNewTest, AMountThatCannotCompleteItTakesNothingOfTheFile) {
+// The next mount would undo changes that this one accepts.
+TEST_F(HalfNewTest, AMountThatCannotCompleteTheOverwriteAcceptsNoChanges) {
   FailHalfWay();
   os_.Die();
   mount_->commits.EndCommits(Committer::Ending::kAtOnce);

@@ -15,8 +15,8 @@
 namespace xzfs {
 namespace {
 
-TEST(ColdSearchTest, ADirectoryComesBeforeWhatIsInItAndThatBeforeItsNextSibling) {
-  // '.' and ' ' sort before '/', so comparing bytes alone would be wrong.
+TEST(ColdSearchTest, ADirectoryComesBeforeItsEntriesAndTheseBeforeItsNextSibling) {
+  // '.' and ' ' sort before '/', so it would be wrong to compare only bytes.
   const std::vector<std::string> order = {"",    "a",      "a/b",   "a/b/c", "a/b c",
                                           "a b", "a b/c",  "a.b",   "a.b/z", "ab",
                                           "b",   "b/\x01", "b/\xFF"};
@@ -27,7 +27,7 @@ TEST(ColdSearchTest, ADirectoryComesBeforeWhatIsInItAndThatBeforeItsNextSibling)
   }
 }
 
-TEST(ColdSearchTest, OnAFullDiskItTriesOneFileAndEndsAtOnceWhenToldTo) {
+TEST(ColdSearchTest, OnAFullDiskTheSearchTriesOneFileAndCanBeStoppedAtOnce) {
   const TempDir source;
   for (const char* name : {"a", "b", "c"}) {
     source.Write(name, "text");

@@ -7,7 +7,7 @@
 namespace xzfs {
 namespace {
 
-TEST(CommitFailuresTest, CountsEachFileOnceAndWhatIsGivenUpApart) {
+TEST(CommitFailuresTest, CountsEachFileOnceAndGivenUpFilesSeparately) {
   CommitFailures failures;
   EXPECT_FALSE(failures.Note({1, EBUSY, "busy", false}));
   EXPECT_FALSE(failures.Note({2, EPERM, "no", true}));
@@ -24,7 +24,7 @@ TEST(CommitFailuresTest, CountsEachFileOnceAndWhatIsGivenUpApart) {
   EXPECT_EQ(failures.Find(2)->message, "busy");
 }
 
-TEST(CommitFailuresTest, TellsNoMoreThanIsAskedFor) {
+TEST(CommitFailuresTest, ReportsNoMoreThanRequested) {
   CommitFailures failures;
   for (NodeId node = 1; node <= 30; ++node) {
     failures.Note({node, EPERM, "no", true});

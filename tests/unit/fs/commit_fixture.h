@@ -1,4 +1,5 @@
-// What tests of commits share: a mount without FUSE, and a system that a test can step into.
+// Shared by the tests of commits: a mount without FUSE, and an Os in which a test can intercept
+// calls.
 #pragma once
 
 #include <fcntl.h>
@@ -29,18 +30,19 @@
 
 namespace xzfs {
 
-// Lets a test step in before a call of a kind; only once. Thread-safe.
+// Runs a test's hook before the next call of a kind, once. Thread-safe.
 class HookedOs : public ForwardingOs {
  public:
-  // `hook` returns what the call does then; 0: it is made. `name`: only if that is in the call; "":
-  // any.
+  // `hook` returns the result of the call; 0: make the call. `name`: only for a call with this
+  // name;
+  // "": for any.
   void BeforeNext(std::string_view call, std::function<int()> hook, std::string name = {}) {
     const std::lock_guard<std::mutex> lock(mutex_);
     call_ = call;
     hook_ = std::move(hook);
     name_ = std::move(name);
   }
-  // From now on nothing is changed any more, as if the process had been killed.
+  // From now on no call changes anything, as if the process had been killed.
   void Die() { dead_ = true; }
   void Revive() { dead_ = false; }
 
@@ -142,7 +144,7 @@ class CommitTest : public testing::Test {
     return static_cast<char>(byte);
   }
 
-  // Before the next call of a kind is made a commit begins, and gets as far as it can.
+  // A commit begins before the next call of a kind, and gets as far as it can.
   void CommitBeforeNext(std::string_view call) {
     os_.BeforeNext(call, [this] {
       commit_ = std::thread([this] { committed_ = mount_->commits.SyncCommits(); });
@@ -173,7 +175,7 @@ class LinkedCommitTest : public CommitTest {
   void SetUp() override {
     CommitTest::SetUp();
     std::filesystem::create_hard_link(source_.path() / "compressed.xz", source_.path() / "link.xz");
-    MountAgain();  // with nothing that is known of the file
+    MountAgain();  // so that the mount knows nothing about the file
   }
 };
 

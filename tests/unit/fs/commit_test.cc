@@ -1,5 +1,5 @@
-// Commits that begin at the worst moment, or meet errors. A test steps in where a call to the
-// system is about to be made.
+// Commits that begin at the worst moment, or meet errors. A test acts just before the daemon makes
+// a system call.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -20,33 +20,33 @@
 namespace xzfs {
 namespace {
 
-TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfALinkSucceeds) {
+TEST_F(CommitTest, ACommitThatBeginsDuringALinkSucceeds) {
   Edit();
   CommitBeforeNext("Link");
   EXPECT_TRUE(mount_->new_names.Link(id_, kRootNode, "link"));
   ExpectCommitted();
 }
 
-TEST_F(CommitTest, ACommitThatBeginsInTheMidstOfARenameSucceeds) {
+TEST_F(CommitTest, ACommitThatBeginsDuringARenameSucceeds) {
   Edit();
   CommitBeforeNext("Rename");
   EXPECT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "moved", 0));
   ExpectCommitted();
 }
 
-TEST_F(CommitTest, AFileIsCommittedThoughSomebodyElseHasChangedItsMode) {
+TEST_F(CommitTest, AFileIsCommittedAlthoughAnotherProgramChangedItsMode) {
   Edit();
   std::filesystem::permissions(source_.path() / "compressed.xz", std::filesystem::perms::owner_all);
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(At(12'345, id_), 'X');
 }
 
-TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
+TEST_F(CommitTest, IfTwoMountsEditAFileTheFirstToCommitWins) {
   const auto other = MakeMount(Os::Real());
   const auto found = other->lookups.Lookup(kRootNode, "compressed");
   ASSERT_TRUE(found);
   Edit('X', 1);
-  os_.BeforeNext("Rename", [&] {  // all looks have been taken
+  os_.BeforeNext("Rename", [&] {  // the commit has checked everything
     EditOn(*other, found->node, 'O', 2);
     EXPECT_EQ(CodeOf(other->commits.SyncCommits()), 0);
     return 0;
@@ -61,7 +61,7 @@ TEST_F(CommitTest, OfTwoMountsThatEditAFileTheFirstToCommitWins) {
   other->commits.EndCommits(Committer::Ending::kAtOnce);
 }
 
-TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
+TEST_F(CommitTest, ACommitDoesNotWaitForAFifoInThePlaceOfAFile) {
   for (const char* name : {"compressed.xz", "plain"}) {
     source_.Write("plain", "text");
     MountAgain();
@@ -78,8 +78,8 @@ TEST_F(CommitTest, AFifoInThePlaceOfAFileIsNotWaitedFor) {
   }
 }
 
-// As through /proc/self/fd, or beside the removal.
-TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
+// A program can do so through /proc/self/fd, or at the same time as the removal.
+TEST_F(CommitTest, NothingStaysOfARemovedFileThatIsOpenedForWritingAgain) {
   auto reader = mount_->handles.Open(id_, O_RDONLY);
   ASSERT_TRUE(reader);
   ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
@@ -94,7 +94,7 @@ TEST_F(CommitTest, OfARemovedFileThatIsOpenedForWritingAgainNothingStays) {
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
-// The kernel drops what it had to say of handles and forgotten files when a mount ends.
+// When a mount ends, the kernel drops its messages about closed handles and forgotten files.
 TEST_F(CommitTest, AtTheEndNothingStaysOfRemovedFilesWhoseHandlesWereNeverReleased) {
   Edit();
   auto reader = mount_->handles.Open(id_, O_RDONLY);
@@ -117,14 +117,14 @@ TEST_F(CommitTest, AtTheEndFilesAreCommittedWhoseWritersWereNeverReleased) {
   EXPECT_FALSE(std::filesystem::exists(source_.path() / ".xzfs"));
 }
 
-TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
+TEST_F(CommitTest, AListingThatBeginsDuringACommitShowsTheFileOnce) {
   source_.Write("plain", std::string(10'000, 'p'));
   const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);
   EditOn(*mount_, plain->node, 'X', 1);
   std::vector<std::string> names;
   std::thread listing;
-  os_.BeforeNext("Unlink", [&] {  // of the plain file: its compressed form has its name
+  os_.BeforeNext("Unlink", [&] {  // of the plain file: the compressed file has its name by then
     listing = std::thread([&] {
       const auto shown = mount_->directories.OpenListing(kRootNode);
       EXPECT_TRUE(mount_->directories.ReadDirectory(
@@ -143,8 +143,8 @@ TEST_F(CommitTest, AListingThatBeginsInTheMidstOfACommitShowsTheFileOnce) {
   EXPECT_EQ(std::count(names.begin(), names.end(), "compressed"), 1);
 }
 
-// What was decoded before a change must not reach the kernel after it.
-TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
+// Data that was decoded before a change must not reach the kernel after the change.
+TEST_F(CommitTest, DecodedDataOfTheBaseIsNotUsedFromTheFirstChangeOn) {
   std::vector<DecodedRange> decoded;
   mount_->kernel.Set({.offer = [&](std::vector<DecodedRange> ranges) {
     std::move(ranges.begin(), ranges.end(), std::back_inserter(decoded));
@@ -156,7 +156,7 @@ TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
   Edit();
   EXPECT_FALSE(still_good());
   int looks = 0;
-  const std::function<int()> look = [&] {  // also while the node becomes another file
+  const std::function<int()> look = [&] {  // also while the node gets another stored file
     EXPECT_FALSE(still_good()) << "look " << looks;
     ++looks;
     os_.BeforeNext("FStat", look);
@@ -169,7 +169,7 @@ TEST_F(CommitTest, WhatWasDecodedOfTheBaseIsNoGoodFromTheFirstChangeOn) {
   EXPECT_FALSE(still_good());
 }
 
-// fallocate moves the mtime even when it fails, and an overlay knows its base by that.
+// fallocate changes the mtime even when it fails, and an overlay recognises its base by the mtime.
 TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
   Edit();
   os_.BeforeNext("Allocate", [this] {
@@ -184,7 +184,7 @@ TEST_F(LinkedCommitTest, AFullDiskBeforeTheOverwriteLeavesTheChangesPending) {
   EXPECT_EQ(At(12'345, id_), 'X');
 }
 
-TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
+TEST_F(LinkedCommitTest, AFileThatLosesANameWhileItIsReadIsUsedUnderTheOther) {
   auto reader = mount_->handles.Open(id_, O_RDONLY);
   ASSERT_TRUE(reader);
   ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
@@ -194,7 +194,7 @@ TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
   EXPECT_EQ(link->node, id_);
   Edit();
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()),
-            0);  // it has one name, so the stored file is replaced
+            0);  // the file has one name, so the commit replaces the stored file
   EXPECT_EQ(At(12'345, id_), 'X');
   Edit('Y');
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
@@ -202,7 +202,8 @@ TEST_F(LinkedCommitTest, AFileThatLostANameWhileItWasReadIsUsedUnderTheOther) {
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
 }
 
-// A thread has taken the file from the queue and hasn't begun yet: nobody could cancel it.
+// A thread has taken the file from the queue and hasn't begun yet, so nothing could cancel the
+// commit.
 TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
   Edit();
   os_.BeforeNext("Rename", [this] {
@@ -220,7 +221,7 @@ TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
   EXPECT_EQ(mount_->committer.figures().pending, 1U);
 }
 
-TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAnewWhenAllHaveClosedIt) {
+TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAgainWhenNoProgramHasItOpen) {
   auto file = mount_->handles.Open(id_, O_RDWR);
   ASSERT_TRUE(file);
   ASSERT_TRUE(mount_->writes.Write(*file->file, 12'345, BytesOf("X")));
@@ -241,9 +242,9 @@ TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAnewWhenAllHaveClosedIt) {
   mount_->handles.Close(std::move(file->file));
 }
 
-// What was noted of the removal is taken back: when somebody else removes the file later, its
-// changes are kept.
-TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFile) {
+// The note about the removal is withdrawn: if another program removes the file later, its changes
+// are kept.
+TEST_F(CommitTest, AfterARefusedRemovalTheFileDoesNotCountAsRemoved) {
   source_.Write("plain", "plain\n");
   const auto refuse = [this](const char* call, const char* name) {
     return [this, call, name] {
@@ -284,7 +285,7 @@ TEST_F(CommitTest, AfterARefusedRemovalTheChangesAreNotTakenForThoseOfARemovedFi
   }
 }
 
-TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenAllHaveClosedIt) {
+TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenNoProgramHasItOpen) {
   source_.Write("plain", std::string(10'000, 'p'));
   const auto plain = mount_->lookups.Lookup(kRootNode, "plain");
   ASSERT_TRUE(plain);

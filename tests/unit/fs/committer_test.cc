@@ -23,7 +23,7 @@ namespace {
 
 using Outcome = Committer::Outcome;
 
-// Stands for the files: what their commits come to, and how often they were tried.
+// Stands for the files: the results of their commits, and how often each was tried.
 class CommitterTest : public testing::Test {
  protected:
   std::unique_ptr<Committer> Make(std::chrono::nanoseconds settle, unsigned threads = 2) {
@@ -92,7 +92,7 @@ class CommitterTest : public testing::Test {
   std::map<NodeId, int> errors_;
 };
 
-TEST_F(CommitterTest, WhatIsGivenUpIsToldToWhoWaitsAndTriedAgainWhenItIsAddedAnew) {
+TEST_F(CommitterTest, AGivenUpFileIsReportedToItsWaitersAndTriedWhenItIsAddedAgain) {
   const auto committer = Make(kNever);
   SetError(1, EPERM);
   gives_up_ = true;
@@ -116,7 +116,7 @@ TEST_F(CommitterTest, AFileIsCommittedOnceWhenItHasSettled) {
   WaitUntil([&] { return pins_ == 0; });
 }
 
-TEST_F(CommitterTest, WhatHasNotSettledIsPending) {
+TEST_F(CommitterTest, AFileThatHasNotSettledIsPending) {
   const auto committer = Make(kNever);
   committer->Add(1, 10);
   committer->Add(2, 20);
@@ -127,7 +127,7 @@ TEST_F(CommitterTest, WhatHasNotSettledIsPending) {
   EXPECT_EQ(TriesOf(1), 0);
 }
 
-TEST_F(CommitterTest, SyncWaitsForNoneToSettle) {
+TEST_F(CommitterTest, SyncDoesNotWaitForFilesToSettle) {
   const auto committer = Make(kNever);
   for (NodeId id = 1; id <= 50; ++id) {
     committer->Add(id, 1);
@@ -139,7 +139,7 @@ TEST_F(CommitterTest, SyncWaitsForNoneToSettle) {
   EXPECT_EQ(committer->figures().pending, 0U);
 }
 
-TEST_F(CommitterTest, SyncCommitsAFileOnceThoughItIsBegunWhileAnotherIsWaitedFor) {
+TEST_F(CommitterTest, SyncCommitsAFileOnceThoughItBeginsWhileSyncWaitsForAnother) {
   yields_ = 100;
   const auto committer = Make(kNever);
   constexpr int kRounds = 100;
@@ -154,7 +154,7 @@ TEST_F(CommitterTest, SyncCommitsAFileOnceThoughItIsBegunWhileAnotherIsWaitedFor
   }
 }
 
-TEST_F(CommitterTest, WhoWaitsIsKnownToTheAttemptHoweverFastItIs) {
+TEST_F(CommitterTest, AnAttemptKnowsItsWaitersHoweverFastItIs) {
   needs_waiter_ = true;
   const auto committer = Make(std::chrono::nanoseconds(0));
   for (NodeId id = 1; id <= 200; ++id) {
@@ -169,7 +169,7 @@ TEST_F(CommitterTest, WhoWaitsIsKnownToTheAttemptHoweverFastItIs) {
   }
 }
 
-TEST_F(CommitterTest, AFailureIsToldToWhoWaitsAndTheFileStaysPending) {
+TEST_F(CommitterTest, AFailureIsReportedToItsWaitersAndTheFileStaysPending) {
   const auto committer = Make(kNever);
   SetError(3, EIO);
   const Status failed = committer->CommitNow(3, 1);
@@ -185,7 +185,7 @@ TEST_F(CommitterTest, AFailureIsToldToWhoWaitsAndTheFileStaysPending) {
   EXPECT_EQ(DoneOf(3), 1);
 }
 
-TEST_F(CommitterTest, AfterAFullDiskOthersWaitUntilSomebodyAsks) {
+TEST_F(CommitterTest, AfterAFullDiskOtherFilesWaitUntilACallerAsks) {
   const auto committer = Make(std::chrono::nanoseconds(0), /*threads=*/1);
   SetError(1, ENOSPC);
   committer->Add(1, 1);
@@ -196,7 +196,7 @@ TEST_F(CommitterTest, AfterAFullDiskOthersWaitUntilSomebodyAsks) {
   EXPECT_EQ(DoneOf(2), 1);
 }
 
-TEST_F(CommitterTest, WhoWaitsIsToldOfAFullDiskAtOnceHoweverManyFilesFail) {
+TEST_F(CommitterTest, WaitersLearnOfAFullDiskAtOnceHoweverManyFilesFail) {
   const auto committer = Make(kNever, /*threads=*/1);
   const auto begin = std::chrono::steady_clock::now();
   for (NodeId id = 1; id <= 20; ++id) {
@@ -205,7 +205,7 @@ TEST_F(CommitterTest, WhoWaitsIsToldOfAFullDiskAtOnceHoweverManyFilesFail) {
   }
   EXPECT_EQ(committer->Sync().error().code, ENOSPC);
   EXPECT_EQ(committer->CommitNow(7, 1).error().code, ENOSPC);
-  // With pauses of 2, 4, 8, ... s it would be many minutes.
+  // With pauses of 2, 4, 8, ... s it would take many minutes.
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(30));
   SetError(7, 0);
   EXPECT_TRUE(committer->CommitNow(7, 1)) << "there is room again";
@@ -247,7 +247,7 @@ class HeldCommitter {
   Committer committer;
 };
 
-TEST_F(CommitterTest, ManyWaitWithoutAThreadAndEachIsToldOnce) {
+TEST_F(CommitterTest, ManyWaitersNeedNoThreadsAndEachIsCalledOnce) {
   constexpr int kWaiters = 1000;
   HeldCommitter held(2);
   std::atomic<int> synced = 0;
@@ -270,7 +270,7 @@ TEST_F(CommitterTest, ManyWaitWithoutAThreadAndEachIsToldOnce) {
   EXPECT_EQ(held.committer.figures().pending, 0U);
 }
 
-TEST_F(CommitterTest, WhoWaitsIsToldOfTheAttemptsThatBeganLaterAlone) {
+TEST_F(CommitterTest, WaitersLearnOnlyOfAttemptsThatBeganLater) {
   HeldCommitter held(1);
   held.failing = 1;
   held.committer.Add(1, 1, /*is_awaited=*/true);
@@ -284,7 +284,7 @@ TEST_F(CommitterTest, WhoWaitsIsToldOfTheAttemptsThatBeganLaterAlone) {
   };
   held.committer.CommitNow(1, 1, note(0));
   WaitUntil([&] { return held.begun == 1; });
-  held.committer.Sync(note(1));  // while the attempt is under way, so it waits for another one
+  held.committer.Sync(note(1));  // the attempt is running, so this waits for another one
   held.committer.CommitNow(2, 1, note(2));
   held.Open();
   WaitUntil([&] { return told == 3; });
@@ -293,7 +293,7 @@ TEST_F(CommitterTest, WhoWaitsIsToldOfTheAttemptsThatBeganLaterAlone) {
 }
 
 // At idle priority a commit may not end for minutes on a busy machine.
-TEST_F(CommitterTest, WhatSomebodyWaitsForIsNotDoneAtIdlePriority) {
+TEST_F(CommitterTest, AwaitedCommitsDoNotRunAtIdlePriority) {
   for (const bool is_for_all : {false, true}) {
     HeldCommitter held(1);
     held.committer.SetSettle(std::chrono::nanoseconds(0));
@@ -309,7 +309,7 @@ TEST_F(CommitterTest, WhatSomebodyWaitsForIsNotDoneAtIdlePriority) {
   }
 }
 
-TEST_F(CommitterTest, TheEndTellsAllWhoStillWait) {
+TEST_F(CommitterTest, TheEndAnswersAllWaiters) {
   HeldCommitter held(1);
   std::atomic<int> told = 0;
   const auto note = [&](const Status& status) {
@@ -326,7 +326,7 @@ TEST_F(CommitterTest, TheEndTellsAllWhoStillWait) {
   EXPECT_EQ(told, 4);
 }
 
-TEST_F(CommitterTest, TheEndCommitsWhatIsPendingButForWhatFails) {
+TEST_F(CommitterTest, TheEndCommitsAllPendingFilesExceptThoseThatFail) {
   const auto committer = Make(kNever);
   SetError(2, EIO);
   EXPECT_FALSE(committer->CommitNow(2, 1));

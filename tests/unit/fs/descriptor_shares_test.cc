@@ -26,7 +26,7 @@ TEST(DescriptorSharesTest, NoLimitIsExceededAndEachHasSome) {
   EXPECT_GE(DescriptorShares::Of(20'000, 4).held, 17'000U) << "what is left is for who writes";
 }
 
-TEST(DescriptorQuotaTest, MoreThanThereAreIsRefusedAndWhatGoesComesBack) {
+TEST(DescriptorQuotaTest, MoreThanTheQuotaIsRefusedAndFreedOnesCountAgain) {
   DescriptorQuota quota(3);
   auto two = quota.Hold(2);
   ASSERT_TRUE(two);

@@ -1,4 +1,4 @@
-// When an intent whose steps are taken may go, and before what it must.
+// When an intent with all steps done may be removed, and before which operations it must be.
 #include "fs/done_intents.h"
 
 #include <fcntl.h>
@@ -21,7 +21,7 @@ std::vector<IntentStep> Renames(const std::string& from, const std::string& to) 
   return {{IntentStep::Kind::kRename, 1, from, to}, {IntentStep::Kind::kUnlink, 2, to + ".xz", {}}};
 }
 
-TEST(DoneIntentTest, ConcernsThoseThatNameOneOfItsPaths) {
+TEST(DoneIntentTest, ConcernsOperationsThatNameOneOfItsPaths) {
   const DoneIntent done{nullptr, "1.intent", {}, Renames("a", "b")};
   EXPECT_TRUE(done.Concerns(Renames("b", "c"))) << "where it has moved to";
   EXPECT_TRUE(done.Concerns(Renames("c", "a"))) << "where it was";
@@ -87,7 +87,7 @@ TEST_F(DoneIntentsTest, ASyncThatFailedIsTriedAgain) {
   EXPECT_FALSE(IsThere());
 }
 
-// Else each later operation would fail in the same way, and say so in the log.
+// Otherwise each later operation would fail in the same way, and log it.
 TEST_F(DoneIntentsTest, ADirectoryThatCannotBeSyncedLeavesItsIntentToTheNextMount) {
   os_.FailSyncs(-EBADF);
   intents_.Remove(1);

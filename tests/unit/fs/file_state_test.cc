@@ -56,7 +56,7 @@ TEST_F(FileStateTest, AWriterThatChangedNothingHasNothingCommitted) {
   EXPECT_FALSE(EndWriter());
 }
 
-TEST_F(FileStateTest, AWriterThatEndsWhileACommitIsAtWorkBeginsNoSecondOne) {
+TEST_F(FileStateTest, AWriterThatEndsDuringACommitBeginsNoSecondOne) {
   Write();
   {
     FileLock lock(*state_);
@@ -66,7 +66,7 @@ TEST_F(FileStateTest, AWriterThatEndsWhileACommitIsAtWorkBeginsNoSecondOne) {
   EXPECT_FALSE(EndWriter(/*was_closing=*/true));
 }
 
-TEST_F(FileStateTest, NoCommitBeginsWhileAChangeIsOnItsWay) {
+TEST_F(FileStateTest, NoCommitBeginsDuringAChange) {
   Write();
   EndWriter();
   {
@@ -79,7 +79,7 @@ TEST_F(FileStateTest, NoCommitBeginsWhileAChangeIsOnItsWay) {
   EXPECT_TRUE(CanCommit());
 }
 
-// close returns before the kernel tells of the handle's end.
+// close returns before the kernel reports the handle's end.
 TEST_F(FileStateTest, AProgramThatWaitsHasNoWriterOnceItHasClosedTheFile) {
   Write();
   {
@@ -164,11 +164,11 @@ TEST_F(FileStateTest, ASyncOfAnOlderNameDoesNotCoverALaterOne) {
   state_->NoteNameSynced(covered);
   EXPECT_LT(state_->name().synced_changes, state_->name().changes);
   state_->NoteNameSynced(state_->name().changes);
-  state_->NoteNameSynced(covered);  // one that took longer
+  state_->NoteNameSynced(covered);  // the one that took longer
   EXPECT_EQ(state_->name().synced_changes, state_->name().changes);
 }
 
-TEST_F(FileStateTest, AFailedSyncIsRememberedUntilItIsMended) {
+TEST_F(FileStateTest, AFailedSyncIsRememberedUntilItIsRepaired) {
   FileLock lock(*state_);
   state_->FailSync({ErrorKind::kSystem, EIO, "no"});
   ASSERT_TRUE(state_->sync_error());

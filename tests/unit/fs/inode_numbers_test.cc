@@ -9,7 +9,7 @@ namespace {
 
 constexpr uint64_t kRoot = 7;
 
-TEST(InodeNumbersTest, ThoseOfTheRootsDeviceAreAsTheyAre) {
+TEST(InodeNumbersTest, NumbersOfTheRootsDeviceStayAsTheyAre) {
   InodeNumbers numbers(kRoot);
   for (const uint64_t inode : {uint64_t{1}, uint64_t{256}, (uint64_t{1} << 62) - 1}) {
     EXPECT_EQ(numbers.Of({kRoot, inode}), inode);

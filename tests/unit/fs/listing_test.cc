@@ -10,7 +10,7 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-TEST(ListingTest, AFileThatMovesBehindTheListingIsMissedOnce) {
+TEST(ListingTest, AFileThatMovesBehindTheListingsPositionIsMissedOnce) {
   ListingTable table;
   const auto listing = table.Open(5);
   table.NoteMove(5, "file");
@@ -32,7 +32,7 @@ TEST(ListingTest, AFileThatWasShownAndMovesIsNotShownAgain) {
   EXPECT_TRUE(listing->Missed().empty());
 }
 
-TEST(ListingTest, AListingThatBeginsAnewKnowsNothing) {
+TEST(ListingTest, AListingThatBeginsAgainRemembersNothing) {
   ListingTable table;
   const auto listing = table.Open(5);
   listing->NoteShown("file", /*may_move=*/true);

@@ -1,4 +1,4 @@
-// What is synced first on a file system that may keep a file and lose an earlier change of names.
+// The order of syncs on a file system that may keep a file and lose an earlier change of names.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -58,7 +58,7 @@ class NameOrderTest : public CommitTest {
     stat((source_.path() / name).c_str(), &st);
     return st.st_ino;
   }
-  // What a sync of the file syncs, in order.
+  // The calls that a sync of the file makes, in order.
   std::vector<ino_t> Sync(NodeId id) {
     auto file = mount_->handles.Open(id, O_RDONLY);
     EXPECT_TRUE(file);
@@ -71,7 +71,7 @@ class NameOrderTest : public CommitTest {
   UnorderedOs unordered_;
 };
 
-// Else its changes could be shown under the name that the base had before.
+// Otherwise its changes could appear under the name that the base had before.
 TEST_F(NameOrderTest, TheNameOfAnEditedFileIsSyncedBeforeItsChanges) {
   ASSERT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "renamed", 0));
   Edit();
@@ -83,7 +83,7 @@ TEST_F(NameOrderTest, TheNameOfAnEditedFileIsSyncedBeforeItsChanges) {
   EXPECT_EQ(Sync(id_).at(0), base);
 }
 
-// Else it could be beside the compressed file that had the name before.
+// Otherwise it could appear together with the compressed file that had the name before.
 TEST_F(NameOrderTest, TheDirectoryOfANewPlainFileIsSyncedBeforeIt) {
   ASSERT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
   std::unique_ptr<OpenFile> file;

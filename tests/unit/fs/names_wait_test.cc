@@ -1,4 +1,4 @@
-// Nobody waits for a name while an operation on names waits for the disk.
+// A lookup of a name does not wait while an operation on names waits for the disk.
 #include <gtest/gtest.h>
 #include <linux/mount.h>
 
@@ -14,8 +14,8 @@
 namespace xzfs {
 namespace {
 
-// Calls `look` on another thread in the midst of each sync, and counts those in which it didn't
-// end. Thread-safe.
+// Calls `look` on another thread during each sync, and counts the syncs in which it didn't end.
+// Thread-safe.
 class SlowDiskOs : public ForwardingOs {
  public:
   void Watch(std::function<void()> look) {
@@ -87,7 +87,7 @@ class NamesWaitTest : public CommitTest, public testing::WithParamInterface<Oper
   SlowDiskOs slow_;
 };
 
-TEST_P(NamesWaitTest, ANameIsLookedUpWhileTheDiskIsWaitedFor) {
+TEST_P(NamesWaitTest, ANameIsLookedUpWhileAnOperationWaitsForTheDisk) {
   slow_.Watch([this] { EXPECT_TRUE(mount_->lookups.Lookup(kRootNode, "bystander")); });
   const Status done = GetParam().run(*mount_);
   slow_.EndWatch();

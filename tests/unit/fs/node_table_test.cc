@@ -33,7 +33,7 @@ class NodeTableTest : public testing::Test {
                    numbers_};
 };
 
-TEST_F(NodeTableTest, FilesOfTwoDevicesWithOneInodeNumberShowTwo) {
+TEST_F(NodeTableTest, FilesOfTwoDevicesWithOneInodeNumberGetTwoNumbers) {
   Node other = FileNode(5);
   other.identity.device = 2;
   const NodePtr a = table_.Find(Add(FileNode(5), kRootNode, "a"));

@@ -94,7 +94,7 @@ TEST_F(OpenOrderTest, AWalkThatOnlyListsEndsSoon) {
   EXPECT_LE(named, 2 * OpenOrder::kMostAhead);
 }
 
-TEST_F(OpenOrderTest, WhatTheReaderHasPassedIsNotAheadAnyMore) {
+TEST_F(OpenOrderTest, FilesThatTheReaderHasPassedAreNotNamedAnyMore) {
   List(kDir, 100, 50);
   Open(100);
   const std::vector<OpenOrder::Place> places = order_.Opened(kDir, 101).files;
@@ -122,7 +122,7 @@ TEST_F(OpenOrderTest, RemembersABoundedNumberOfFiles) {
   // Beyond the bound nothing is known.
   EXPECT_TRUE(Open(1000 + OpenOrder::kMostFiles - 6, kOtherDir).empty());
   EXPECT_TRUE(Open(1000 + OpenOrder::kMostFiles - 5, kOtherDir).empty());
-  // The next directory takes the place of the one that was used before all others.
+  // The next directory takes the place of the least recently used one.
   List(3, 500000, 10);
   Open(100);
   EXPECT_TRUE(Open(101).empty());

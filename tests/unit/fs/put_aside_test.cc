@@ -1,5 +1,5 @@
-// What somebody gives a name to at the last moment, and what a commit that is cut off leaves:
-// nobody's file goes that isn't what a record says.
+// Another program replaces a file at the last moment, or a commit is cut off: xzfs only removes
+// files that one of its records describes.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -25,28 +25,30 @@ class PutAsideTest : public CommitTest {
     return {std::istreambuf_iterator<char>(file), {}};
   }
 
-  // As a program does that writes a new file and renames it.
+  // Does what a program does that writes a new file and renames it.
   void ReplaceBase() {
     source_.Write("new", kTheirs);
     std::filesystem::rename(source_.path() / "new", source_.path() / "compressed.xz");
   }
 
-  // Just before a commit exchanges its file and the base, which it has looked at, somebody replaces
-  // that. `before_undo` is called when the exchange is about to be undone.
+  // A commit has checked the base, and is about to exchange its file and the base. Just then
+  // another program replaces the base. `before_undo` is called just before the commit undoes the
+  // exchange.
   void CommitWithAnother(const std::function<int()>& before_undo) {
     Edit();
-    os_.BeforeNext("Rename", [this, before_undo] {  // of the temp, to its name in the session
-      ReplaceBase();
-      os_.BeforeNext("Rename", [this, before_undo] {  // the exchange
-        os_.BeforeNext("Rename", before_undo);        // back
-        return 0;
-      });
-      return 0;
-    });
+    os_.BeforeNext("Rename",
+                   [this, before_undo] {  // the commit's file gets its name in the session
+                     ReplaceBase();
+                     os_.BeforeNext("Rename", [this, before_undo] {  // the exchange
+                       os_.BeforeNext("Rename", before_undo);        // back
+                       return 0;
+                     });
+                     return 0;
+                   });
     EXPECT_FALSE(mount_->commits.SyncCommits());
   }
 
-  // What is in the sessions and in lost+found, by the end of the names.
+  // The files in the sessions and in lost+found with names that end in `suffix`.
   std::vector<std::filesystem::path> Private(const std::string& suffix) {
     std::vector<std::filesystem::path> found;
     const auto home = source_.path() / ".xzfs";
@@ -69,7 +71,7 @@ class PutAsideTest : public CommitTest {
   }
 };
 
-TEST_F(PutAsideTest, WhatReplacedTheBaseAtTheLastMomentGetsItsNameBack) {
+TEST_F(PutAsideTest, AFileThatReplacedTheBaseAtTheLastMomentGetsItsNameBack) {
   CommitWithAnother([] { return 0; });
   EXPECT_EQ(Content(source_.path() / "compressed.xz"), kTheirs);
   EXPECT_TRUE(Private(".aside").empty());
@@ -90,14 +92,14 @@ TEST_F(PutAsideTest, AfterAKillBetweenTheExchangeAndItsUndoTheOthersFileIsThere)
 
 TEST_F(PutAsideTest, AnUndoThatFailsIsDoneByTheNextMount) {
   CommitWithAnother([] { return -EIO; });
-  // Once, as for a kill; then the process lives on and must not remove it.
+  // It failed once, as after a kill; the process lives on and must not remove the file.
   Restart();
   const bool is_back = Content(source_.path() / "compressed.xz") == kTheirs;
   const auto kept = Private(".aside");
   EXPECT_TRUE(is_back || (kept.size() == 1 && Content(kept.front()) == kTheirs));
 }
 
-TEST_F(PutAsideTest, TheOthersFileIsKeptThoughItsNameIsTakenAgain) {
+TEST_F(PutAsideTest, TheOthersFileIsKeptIfItsNameIsTakenAgain) {
   CommitWithAnother([this] {
     os_.Die();
     return -EIO;
@@ -124,8 +126,8 @@ TEST_F(PutAsideTest, TheOthersFileGetsItsNameIfThatIsFree) {
   EXPECT_EQ(Content(source_.path() / "compressed.xz"), kTheirs);
 }
 
-// What came back can't be looked at, once.
-TEST_F(PutAsideTest, ACommitIsThroughThoughItsLastLookFailed) {
+// The commit can't look at the file that the exchange brought back, once.
+TEST_F(PutAsideTest, ACommitIsDoneAlthoughItsLastLookFailed) {
   Edit();
   os_.BeforeNext("Rename", [this] {
     os_.BeforeNext("Rename", [this] {
@@ -143,7 +145,7 @@ TEST_F(PutAsideTest, ACommitIsThroughThoughItsLastLookFailed) {
   EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
 }
 
-TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseGone) {
+TEST_F(PutAsideTest, AfterAKillBehindTheExchangeTheCommitIsDoneAndTheOldBaseIsGone) {
   Edit();
   os_.BeforeNext("Rename", [this] {
     os_.BeforeNext("Rename", [this] {
@@ -230,14 +232,14 @@ class HalfOverwrittenTest : public CommitTest {
   }
 };
 
-TEST_F(HalfOverwrittenTest, ItIsCompletedThoughADirectoryAboveItWasRenamed) {
+TEST_F(HalfOverwrittenTest, TheOverwriteIsCompletedThoughADirectoryAboveWasRenamed) {
   std::filesystem::rename(source_.path() / "d", source_.path() / "moved");
   Start();
   EXPECT_EQ(At(12'345, Find("moved", "e", "compressed")), 'X');
   EXPECT_EQ(At(12'345, Find("", "z", "link")), 'X');
 }
 
-TEST_F(HalfOverwrittenTest, ItIsCompletedUnderTheNameThatIsLeft) {
+TEST_F(HalfOverwrittenTest, TheOverwriteIsCompletedUnderTheNameThatIsLeft) {
   std::filesystem::remove(source_.path() / "d/e/compressed.xz");
   source_.Write("d/e/compressed.xz", kTheirs);
   Start();
@@ -246,7 +248,7 @@ TEST_F(HalfOverwrittenTest, ItIsCompletedUnderTheNameThatIsLeft) {
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), kTheirs);
 }
 
-TEST_F(HalfOverwrittenTest, OfOneThatWasRemovedTheNewContentIsKept) {
+TEST_F(HalfOverwrittenTest, TheNewContentOfARemovedFileIsKept) {
   std::filesystem::remove_all(source_.path() / "d");
   std::filesystem::remove_all(source_.path() / "z");
   Start();
@@ -256,7 +258,7 @@ TEST_F(HalfOverwrittenTest, OfOneThatWasRemovedTheNewContentIsKept) {
     kept += item.path().string().ends_with(".tmp") ? 1 : 0;
   }
   EXPECT_EQ(kept, 1U);
-  // And not said again at each mount.
+  // The next mounts do not report it again.
   mount_->commits.EndCommits(Committer::Ending::kWhenDone);
   mount_ = nullptr;
   Start();

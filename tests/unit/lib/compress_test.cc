@@ -34,7 +34,7 @@ std::string Joined(std::initializer_list<std::string_view> parts) {
   return all;
 }
 
-TEST(Compress, EveryFormatComesBack) {
+TEST(Compress, EveryFormatDecodesToTheSameBytes) {
   for (const Format format : {Format::kXz, Format::kLzmaAlone}) {
     const Bytes stream = Must(Compress(BytesOf(kPlain), {.format = format, .preset = 1}));
     EXPECT_LT(stream.size(), kPlain.size() / 2);
@@ -52,13 +52,13 @@ TEST(Compress, LzipIsDecompressed) {
   EXPECT_EQ(TextOf(Must(Decompress(BytesOf(two), {.format = Format::kLzip}))), "onetwo");
 }
 
-TEST(Compress, NothingIsCompressedToAStreamOfNothing) {
+TEST(Compress, NoInputIsCompressedToAnEmptyStream) {
   const Bytes stream = Must(Compress(""));
   EXPECT_FALSE(stream.empty());
   EXPECT_TRUE(Must(Decompress(stream)).empty());
 }
 
-TEST(Compress, OptionsThatDoNotExistAreEinval) {
+TEST(Compress, InvalidOptionsAreEinval) {
   const auto code = [](const CompressOptions& options) {
     return CodeOf(Compress(BytesOf("text"), options));
   };
@@ -152,8 +152,8 @@ TEST(Compress, AnyCutOfInputAndOutputGivesTheSame) {
   }
 }
 
-// A byte costs no more than a call: if each call moved what is kept this would take minutes.
-TEST(Compress, InputThatIsKeptMayBeLargeHoweverLittleIsTaken) {
+// A byte costs no more than a call: if each call moved the kept input, this would take minutes.
+TEST(Compress, LargeKeptInputIsCheapHoweverLittleOutputIsTaken) {
   const std::string plain = SomeNoise(1 << 18) + kPlain;
   const Bytes stream = Must(Compress(BytesOf(plain), {.preset = 0}));
   const std::span<const std::byte> all(stream);
@@ -171,7 +171,7 @@ TEST(Compress, InputThatIsKeptMayBeLargeHoweverLittleIsTaken) {
   }
 }
 
-TEST(Compress, AnyCutOfWhatIsCompressedGivesTheSameStream) {
+TEST(Compress, AnyCutOfTheInputCompressesToTheSameStream) {
   const Bytes whole = Must(Compress(BytesOf(kPlain), {.preset = 0}));
   auto compressor = Compressor::Create({.preset = 0});
   std::string stream;
@@ -185,7 +185,7 @@ TEST(Compress, AnyCutOfWhatIsCompressedGivesTheSameStream) {
   EXPECT_EQ(CodeOf(compressor->Finish()), EINVAL);
 }
 
-TEST(Compress, WhatEndsEarlyOrIsDamagedIsEio) {
+TEST(Compress, TruncatedOrDamagedInputIsEio) {
   const Bytes stream = Must(Compress(BytesOf(kPlain.substr(0, 1000)), {.preset = 0}));
   for (size_t end = 0; end < stream.size(); ++end) {
     ASSERT_EQ(CodeOf(Decompress(std::span(stream).first(end))), EIO) << end;
@@ -206,7 +206,7 @@ TEST(Compress, AnErrorStays) {
   EXPECT_FALSE(decompressor->eof());
 }
 
-TEST(Compress, OutputThatIsLeftMustBeTakenBeforeTheEnd) {
+TEST(Compress, RemainingOutputMustBeTakenBeforeTheEnd) {
   const Bytes stream = Must(Compress(BytesOf(kPlain), {.preset = 0}));
   auto decompressor = Decompressor::Create();
   Must(decompressor->Decompress(stream, 10));

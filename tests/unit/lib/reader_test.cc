@@ -71,7 +71,7 @@ TEST(Reader, AnyRangeIsRightFromAnyThread) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST(Reader, DecodesWhatIsTouchedAndThatOnce) {
+TEST(Reader, DecodesOnlyTouchedBlocksAndThoseOnce) {
   const ReadCache cache = OneThread();
   const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB), cache);
   for (int i = 0; i < 3; ++i) {
@@ -80,7 +80,7 @@ TEST(Reader, DecodesWhatIsTouchedAndThatOnce) {
   EXPECT_EQ(ReadCacheInside::EngineOf(cache).stats.decoded_bytes.Get(), 64 * kKiB);
 }
 
-TEST(Reader, NothingIsReadBehindTheEnd) {
+TEST(Reader, NothingIsReadBeyondTheEnd) {
   const auto reader = MustOpen(MakeXz(kPlain, 64 * kKiB));
   EXPECT_EQ(Text(*reader, kPlain.size() - 5, 100), kPlain.substr(kPlain.size() - 5));
   EXPECT_EQ(Text(*reader, kPlain.size(), 100), "");
@@ -96,7 +96,7 @@ TEST(Reader, LegacyFormatsAndManyStreamsRead) {
   EXPECT_EQ(Text(*MustOpen(builder.bytes()), 0, 10), "onetwo");
 }
 
-TEST(Reader, WhatIsNotCompressedIsEio) {
+TEST(Reader, AFileThatIsNotCompressedIsEio) {
   for (const std::string& stored : {std::string("this is a text"), std::string()}) {
     const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.txt");
     ASSERT_FALSE(reader);
@@ -111,7 +111,7 @@ TEST(Reader, WhatIsNotCompressedIsEio) {
   EXPECT_NE(cut.error().message.find("cut.xz"), std::string::npos);
 }
 
-TEST(Reader, ADamagedBlockFailsReadsThatTouchItAlone) {
+TEST(Reader, ADamagedBlockFailsOnlyReadsThatTouchIt) {
   XzBuilder builder;
   builder.AddStream(kPlain, 256 * kKiB);
   std::string stored = builder.bytes();
@@ -136,14 +136,14 @@ TEST(Reader, AFileThatChangesIsEstale) {
   EXPECT_EQ(late.error().code, ESTALE);
 }
 
-TEST(Reader, AFileThatIsNotThereOrNoFileSaysSo) {
+TEST(Reader, AMissingFileADirectoryAndADeviceAreErrors) {
   const TempDir dir;
   EXPECT_EQ(Reader::Open(dir / "none.xz").error().code, ENOENT);
   EXPECT_EQ(Reader::Open(dir.path()).error().code, EISDIR);
   EXPECT_EQ(Reader::Open("/dev/null").error().code, EINVAL);
 }
 
-// The decoded bytes of `reader`, as somebody's own kind of file.
+// A file of a caller's own kind, with the decoded bytes of `reader`.
 class ViewOf : public RandomAccessFile {
  public:
   explicit ViewOf(std::shared_ptr<const Reader> reader) : reader_(std::move(reader)) {}
@@ -164,8 +164,8 @@ TEST(Reader, ReadsFromAReaderThatHasAnotherCache) {
   EXPECT_EQ(Text(*outer, 0, kPlain.size()), kPlain);
 }
 
-// A decoder of the outer one would wait for one of the inner one, and that for the outer one.
-TEST(Reader, ToReadFromAReaderOfTheSameCacheIsEinval) {
+// A decoder of the outer Reader would wait for one of the inner Reader, and that one for the outer.
+TEST(Reader, ReadingFromAReaderOfTheSameCacheIsEinval) {
   const ReadCache cache = OneThread();
   const std::string twice = MakeXz(MakeXz(kPlain, 64 * kKiB), 64 * kKiB);
   const std::shared_ptr<const Reader> inner = MustOpen(twice, cache);
@@ -178,7 +178,7 @@ TEST(Reader, ToReadFromAReaderOfTheSameCacheIsEinval) {
     EXPECT_EQ(read.error().code, EINVAL);
     EXPECT_NE(read.error().message.find("ReadCache"), std::string::npos);
   }
-  // By way of one that has another.
+  // With a Reader of another cache in between.
   const std::string thrice = MakeXz(twice, 64 * kKiB);
   const std::shared_ptr<const Reader> first = MustOpen(thrice, cache);
   auto second = Reader::Open(first, "second", OneThread());
@@ -202,7 +202,7 @@ TEST(Reader, ADecoderMayTakeMoreThanTheCache) {
   EXPECT_EQ(Text(*reader, 1000, 1000), plain.substr(1000, 1000));
 }
 
-TEST(Reader, WhatExceedsTheMemoryLimitIsEfbig) {
+TEST(Reader, ADecoderThatExceedsTheMemoryLimitIsEfbig) {
   const auto code_of = [](const std::string& stored, uint64_t limit) {
     const ReadCache cache = ReadCache::Create({.memory_limit_bytes = limit}).value();
     const auto reader = Reader::Open(std::make_shared<MemFile>(stored), "a.xz", cache);

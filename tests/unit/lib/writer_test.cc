@@ -34,7 +34,7 @@ const WriterOptions kSmallBlocks{.preset = 1, .block_bytes = 64 * kKiB, .threads
 
 class WriterTest : public testing::Test {
  protected:
-  // What another program decodes, and how it ends.
+  // The bytes that another program decodes, and its exit status.
   std::string Xz(const std::string& path) {
     const std::string out = dir_ / "decoded";
     EXPECT_EQ(system(("xz -dc '" + path + "' >'" + out + "'").c_str()), 0);
@@ -60,7 +60,7 @@ class WriterTest : public testing::Test {
   TempDir dir_;
 };
 
-TEST_F(WriterTest, WhatIsWrittenInPiecesIsOneFileOfBlocks) {
+TEST_F(WriterTest, PiecesBecomeOneFileOfBlocks) {
   const std::string path = dir_ / "a.xz";
   auto writer = Writer::Create(path, kSmallBlocks);
   ASSERT_TRUE(writer);
@@ -94,14 +94,14 @@ TEST_F(WriterTest, EndBlockBeginsABlock) {
   EXPECT_EQ(Xz(path), "firstsecond");
 }
 
-TEST_F(WriterTest, NothingIsAFileOfNothing) {
+TEST_F(WriterTest, NoInputBecomesAnEmptyFile) {
   const std::string path = dir_ / "empty.xz";
   ASSERT_TRUE(Writer::Create(path)->Close());
   EXPECT_EQ(Xz(path), "");
   EXPECT_GT(fs::file_size(path), 0U);
 }
 
-TEST_F(WriterTest, WithoutCloseEverythingIsAsItWas) {
+TEST_F(WriterTest, WithoutCloseNothingChanges) {
   dir_.Write("a.xz", "old");
   {
     auto writer = Writer::Create(dir_ / "a.xz", kSmallBlocks);
@@ -112,7 +112,7 @@ TEST_F(WriterTest, WithoutCloseEverythingIsAsItWas) {
   EXPECT_EQ(Plain(dir_ / "a.xz"), "old");
 }
 
-TEST_F(WriterTest, WhatIsReplacedGivesItsModeAndSymlinksAreFollowed) {
+TEST_F(WriterTest, AReplacedFileKeepsItsModeAndSymlinksAreFollowed) {
   dir_.Write("a.xz", "old");
   ASSERT_EQ(chmod((dir_ / "a.xz").c_str(), 0640), 0);
   fs::create_symlink("a.xz", dir_ / "link");
@@ -133,7 +133,7 @@ TEST_F(WriterTest, AppendingCopiesBlocksAndFillsTheLast) {
   const BlockIndex index = IndexOf(path);
   EXPECT_EQ(index.block_count(), 11U);
   EXPECT_EQ(index.stream_count(), 1U);
-  // Up to the last Block the bytes are those that were there.
+  // Up to the last Block the stored bytes are the same as before.
   const uint64_t kept = index.Block(10).compressed_offset;
   EXPECT_EQ(Plain(path).substr(0, kept), before.substr(0, kept));
 }
@@ -162,7 +162,7 @@ TEST_F(WriterTest, AppendingKeepsTheCheckUnlessOneIsNamed) {
   EXPECT_EQ(Xz(path), kPlain + "12");
 }
 
-TEST_F(WriterTest, AppendingTakesOverStreamsOfSeveralChecks) {
+TEST_F(WriterTest, AppendingKeepsStreamsWithSeveralChecks) {
   XzBuilder builder;
   builder.AddStream("one", 2, kCheckCrc32).AddPadding(8).AddStream("two", 2, kCheckCrc64);
   dir_.Write("a.xz", builder.bytes());
@@ -171,7 +171,7 @@ TEST_F(WriterTest, AppendingTakesOverStreamsOfSeveralChecks) {
   EXPECT_EQ(IndexOf(dir_ / "a.xz").stream_count(), 1U);
 }
 
-TEST_F(WriterTest, AppendingToWhatIsNoXzFileOrDamagedLeavesIt) {
+TEST_F(WriterTest, AppendingLeavesAFileThatIsDamagedOrNoXzFile) {
   dir_.Write("text.xz", "this is a text");
   dir_.Write("a.lzma", MakeLzmaAlone("alone", true));
   std::string damaged = MakeXz("text", 10);
@@ -186,7 +186,7 @@ TEST_F(WriterTest, AppendingToWhatIsNoXzFileOrDamagedLeavesIt) {
   EXPECT_EQ(Count(), 3U);
 }
 
-TEST_F(WriterTest, TwoDoNotAppendAtATime) {
+TEST_F(WriterTest, TwoWritersCanNotAppendAtOnce) {
   const std::string path = dir_ / "a.xz";
   ASSERT_TRUE(WriteFile(path, BytesOf("text")));
   auto first = Writer::Append(path);
@@ -196,7 +196,7 @@ TEST_F(WriterTest, TwoDoNotAppendAtATime) {
   EXPECT_EQ(second.error().code, EBUSY);
 }
 
-TEST_F(WriterTest, OfTwoWhoAppendToNothingTheFirstToCloseWins) {
+TEST_F(WriterTest, IfTwoWritersAppendToAMissingFileTheFirstToCloseWins) {
   const std::string path = dir_ / "a.xz";
   auto first = Writer::Append(path);
   auto second = Writer::Append(path);
@@ -208,7 +208,7 @@ TEST_F(WriterTest, OfTwoWhoAppendToNothingTheFirstToCloseWins) {
   EXPECT_EQ(Xz(path), "second");
 }
 
-TEST_F(WriterTest, TwoDoNotAppendToAnEmptyFileAtATime) {
+TEST_F(WriterTest, TwoWritersCanNotAppendToAnEmptyFileAtOnce) {
   dir_.Write("a.xz", "");
   ASSERT_EQ(chmod((dir_ / "a.xz").c_str(), 0640), 0);
   auto first = Writer::Append(dir_ / "a.xz");
@@ -225,7 +225,7 @@ TEST_F(WriterTest, TwoDoNotAppendToAnEmptyFileAtATime) {
   EXPECT_EQ(st.st_mode & 07777, 0640U);
 }
 
-TEST_F(WriterTest, WhatIsWrittenIntoAnEmptyFileThatIsAppendedToStays) {
+TEST_F(WriterTest, BytesWrittenToAnEmptyFileDuringAnAppendStay) {
   dir_.Write("a.xz", "");
   auto writer = Writer::Append(dir_ / "a.xz");
   ASSERT_TRUE(writer);
@@ -234,7 +234,7 @@ TEST_F(WriterTest, WhatIsWrittenIntoAnEmptyFileThatIsAppendedToStays) {
   EXPECT_EQ(Plain(dir_ / "a.xz"), "other");
 }
 
-TEST_F(WriterTest, WhoReplacesAFileThatIsAppendedToWins) {
+TEST_F(WriterTest, AReplacementDuringAnAppendWins) {
   const std::string path = dir_ / "a.xz";
   ASSERT_TRUE(WriteFile(path, BytesOf("text")));
   auto writer = Writer::Append(path);
@@ -349,7 +349,7 @@ TEST_F(WriterTest, LimitsHoldForWholeFiles) {
   EXPECT_TRUE(ReadFile(dir_ / "a.xz", {.most_plain_bytes = kPlain.size()}));
 }
 
-TEST_F(WriterTest, OptionsThatDoNotExistAreEinval) {
+TEST_F(WriterTest, InvalidOptionsAreEinval) {
   const auto code = [&](const WriterOptions& options) {
     return Writer::Create(dir_ / "a.xz", options).error().code;
   };
@@ -361,7 +361,7 @@ TEST_F(WriterTest, OptionsThatDoNotExistAreEinval) {
   EXPECT_EQ(Count(), 0U);
 }
 
-TEST_F(WriterTest, AFullDiskIsSaidAndLeavesNothing) {
+TEST_F(WriterTest, AFullDiskIsAnErrorAndLeavesNothing) {
   // A limit of the size of files stands for the disk.
   struct rlimit before = {};
   ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -376,7 +376,7 @@ TEST_F(WriterTest, AFullDiskIsSaidAndLeavesNothing) {
   EXPECT_EQ(Count(), 0U);
 }
 
-TEST_F(WriterTest, WholeFilesComeBackWithModeAndTimes) {
+TEST_F(WriterTest, WholeFilesAreRestoredWithModeAndTimes) {
   dir_.Write("plain", kPlain);
   ASSERT_EQ(chmod((dir_ / "plain").c_str(), 0600), 0);
   const struct timespec times[2] = {{1000, 5}, {2000, 7}};

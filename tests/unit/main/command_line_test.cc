@@ -68,7 +68,7 @@ TEST(CommandLine, HelpFitsOnAScreen) {
   EXPECT_LE(std::count(help.begin(), help.end(), '\n'), 48);
 }
 
-TEST(CommandLine, GivesLettersMountsMeaningAsItsHelper) {
+TEST(CommandLine, AsAMountHelperGivesLettersTheMeaningOfMount) {
   for (const char* name : {"mount.xzfs", "/sbin/mount.xzfs", "/usr/sbin/mount.fuse.xzfs"}) {
     const CommandLine line =
         Parse({name, "/s", "/m", "-n", "-v", "-s", "-t", "fuse.xzfs", "-o", "rw,nofail,zzz"});
@@ -126,7 +126,7 @@ TEST(CommandLine, NamesTheOptionThatAWordOfLettersMeans) {
   EXPECT_EQ(MessageOf({"xzfs", "s", "-rw", "m"}), "unknown option '-rw' (did you mean -o rw?)");
 }
 
-// As libfuse's own helper: mount(8) takes suid and dev away from what it hands on.
+// As with libfuse's own helper: mount(8) doesn't pass suid and dev on.
 TEST(CommandLine, AsRootsMountHelperHasSetUserIdAndDevicesUnlessTold) {
   using Flags = std::vector<std::string>;
   const auto flags_of = [](const std::vector<std::string>& argv, bool by_root) {

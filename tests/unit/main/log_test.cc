@@ -15,7 +15,7 @@
 namespace xzfs {
 namespace {
 
-// Stderr goes to a file for the life of this object.
+// Sends stderr to a file as long as this object exists.
 class CapturedStderr {
  public:
   CapturedStderr() : saved_(dup(STDERR_FILENO)) {

@@ -31,7 +31,7 @@ class Machine : public testing::Test {
   TempDir root_;
 };
 
-TEST_F(Machine, WithoutGroupsIsThePhysicalOne) {
+TEST_F(Machine, WithoutGroupsHasThePhysicalLimits) {
   EXPECT_GT(Memory(), 16 * kMiB);
   EXPECT_GE(Processors(), 1u);
 }
@@ -49,7 +49,7 @@ TEST_F(Machine, HonoursTheThrottlingLimitOfVersion2) {
   EXPECT_EQ(Memory(), 9 * kMiB);
 }
 
-TEST_F(Machine, TakesTheLeastLimitOnTheWayUp) {
+TEST_F(Machine, TakesTheSmallestLimitOnTheWayUp) {
   Unified();
   root_.Write("sys/fs/cgroup/a.slice/b/memory.max", "max\n");
   root_.Write("sys/fs/cgroup/a.slice/memory.max", "8388608\n");
@@ -80,7 +80,7 @@ TEST_F(Machine, FindsItsPartOfTheHierarchyInAContainer) {
   EXPECT_EQ(Memory(), 6 * kMiB);
 }
 
-TEST_F(Machine, AsksTheMountedTopWhenItsOwnGroupIsOutOfSight) {
+TEST_F(Machine, AsksTheMountedTopIfItsOwnGroupIsNotVisible) {
   SetGroups("0::/../../other\n", "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
   root_.Write("sys/fs/cgroup/memory.max", "5242880\n");
   EXPECT_EQ(Memory(), 5 * kMiB);

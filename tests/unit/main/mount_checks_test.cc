@@ -212,7 +212,7 @@ TEST_F(CheckFuseTest, AllowOtherNeedsTheHostsConsentForOrdinaryUsers) {
   EXPECT_EQ(MessageOf(ExitCode::kUsage, true), "") << "root needs none";
 }
 
-TEST_F(CheckFuseTest, AllowOtherIsJudgedBeforeTheDevice) {
+TEST_F(CheckFuseTest, AllowOtherIsCheckedBeforeTheDevice) {
   host_.device = folder_ / "none";
   EXPECT_NE(MessageOf(ExitCode::kUsage, true).find("user_allow_other"), std::string::npos);
 }

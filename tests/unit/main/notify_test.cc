@@ -15,7 +15,7 @@
 namespace xzfs {
 namespace {
 
-// What a service manager listens on.
+// The socket of a service manager.
 class Listener {
  public:
   // '@' begins an abstract name.
@@ -62,7 +62,7 @@ TEST(Notifier, SendsToAnAbstractName) {
   EXPECT_EQ(listener.Take(), "READY=1");
 }
 
-TEST(Notifier, StaysConnectedWhenThePathGoes) {
+TEST(Notifier, StaysConnectedWhenThePathIsRemoved) {
   TempDir folder;
   Listener listener(folder / "notify");
   const Notifier notifier = Notifier::To(folder / "notify");

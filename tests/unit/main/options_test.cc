@@ -41,7 +41,7 @@ TEST(ApplyOption, SetsEveryOption) {
   EXPECT_TRUE(HasFlag(options, "noexec"));
 }
 
-TEST(ApplyOption, SetsHowThingsAreCompressed) {
+TEST(ApplyOption, SetsTheOptionsOfCompression) {
   Options options;
   for (const char* option : {"ro", "compress=off", "preset=9e", "block_size=64KiB", "check=sha256",
                              "settle=0.5", "sync_close", "exclude=*.db", "exclude=tmp/*",
@@ -85,7 +85,7 @@ TEST(ApplyOption, MountsWithoutSetUserIdAndDevicesUnlessTold) {
   EXPECT_EQ(options.mount_flags, (std::vector<std::string>{"nosuid", "nodev"}));
 }
 
-TEST(ApplyOption, SwallowsWordsForOtherReadersOfFstab) {
+TEST(ApplyOption, IgnoresWordsForOtherReadersOfFstab) {
   for (const char* option : {"defaults",
                              "nofail",
                              "_netdev",
@@ -124,7 +124,7 @@ TEST(ApplyOption, TakesWordsOfOtherFileSystemsThatAskForWhatHappensAnyway) {
   }
 }
 
-TEST(ApplyOption, SaysWhatToDoInsteadOfWhatOtherFileSystemsHave) {
+TEST(ApplyOption, SaysWhatToUseInsteadOfOptionsOfOtherFileSystems) {
   EXPECT_NE(MessageOf("uid=1000").find("files keep the owners"), std::string::npos);
   EXPECT_NE(MessageOf("umask=022").find("bindfs"), std::string::npos);
   EXPECT_NE(MessageOf("allow_root").find("allow_other"), std::string::npos);

@@ -30,7 +30,7 @@ class Sandbox : public testing::Test {
     folder_.Write("outside", "secret");
     source_.Reset(open((folder_ / "source").c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   }
-  // In a thread of its own: a sandbox is for good.
+  // Runs in a separate thread, because a sandbox can't be left.
   void Inside(const std::function<void()>& act) {
     std::thread([&] {
       EnterSandbox(source_.get(), may_write_);
@@ -56,7 +56,7 @@ TEST_F(Sandbox, ReadsAndListsBeneathTheSource) {
   });
 }
 
-TEST_F(Sandbox, ReopensWhatLiesBeneathTheSourceThroughItsDescriptor) {
+TEST_F(Sandbox, ReopensFilesBeneathTheSourceThroughTheirDescriptor) {
   const UniqueFd file(openat(source_.get(), "sub/file", O_PATH | O_CLOEXEC));
   Inside([&] {
     EXPECT_EQ(OpenError(AT_FDCWD, "/proc/self/fd/" + std::to_string(file.get()), O_RDONLY), 0);
@@ -91,7 +91,7 @@ TEST_F(Sandbox, ChangesNothing) {
   });
 }
 
-TEST_F(Sandbox, LetsAMountThatWritesChangeWhatIsBeneathTheSourceAndNothingElse) {
+TEST_F(Sandbox, LetsAMountThatWritesChangeOnlyFilesBeneathTheSource) {
   may_write_ = true;
   const std::string outside = folder_ / "outside";
   Inside([&] {

@@ -53,7 +53,7 @@ class ClaimsTest : public testing::Test {
     EXPECT_TRUE(held) << held.error().message;
     return std::move(*held);
   }
-  // The numbers of those that hold; after a minus of those that are done.
+  // The numbers of claims that hold; negative for claims that are done.
   std::vector<int64_t> Read() {
     std::vector<int64_t> numbers;
     const auto read = Claims::Read(Os::Real(), dir_.fd(), "folder");
@@ -78,7 +78,7 @@ class ClaimsTest : public testing::Test {
 
 using Numbers = std::vector<int64_t>;
 
-TEST_F(ClaimsTest, WhatWasClaimedIsReadByOthers) {
+TEST_F(ClaimsTest, OthersReadTheClaims) {
   EXPECT_EQ(Read(), Numbers());
   HeldClaim one = Add(1);
   const HeldClaim two = Add(2);
@@ -87,7 +87,7 @@ TEST_F(ClaimsTest, WhatWasClaimedIsReadByOthers) {
   EXPECT_EQ(Read(), (Numbers{-1, 2}));
 }
 
-TEST_F(ClaimsTest, AClaimThatIsLetGoHoldsOn) {
+TEST_F(ClaimsTest, AClaimHoldsAfterItsObjectIsGone) {
   { const HeldClaim two = Add(2); }
   EXPECT_EQ(Read(), Numbers{2});
   FileFacts made;
@@ -112,7 +112,7 @@ TEST_F(ClaimsTest, AClaimThatIsLetGoHoldsOn) {
   EXPECT_FALSE(claims_.FindTwins(old, made)) << "the old one was changed";
 }
 
-TEST_F(ClaimsTest, OneSyncServesAllThatWereClaimedBefore) {
+TEST_F(ClaimsTest, OneSyncServesAllEarlierClaims) {
   std::vector<HeldClaim> held;
   for (uint64_t number = 0; number < 100; ++number) {
     held.push_back(Add(number));
@@ -129,7 +129,7 @@ TEST_F(ClaimsTest, OneSyncServesAllThatWereClaimedBefore) {
   EXPECT_EQ(os_.syncs, 3);
 }
 
-TEST_F(ClaimsTest, WhatASyncThatFailedHasLostIsWrittenAnew) {
+TEST_F(ClaimsTest, ClaimsThatAFailedSyncHasLostAreWrittenAgain) {
   HeldClaim one = Add(1);
   os_.failing = 1;
   EXPECT_FALSE(one.Sync());
@@ -155,7 +155,7 @@ TEST_F(ClaimsTest, ATornTailEndsTheReading) {
   EXPECT_EQ(Read(), (Numbers{1, 2}));
 }
 
-TEST_F(ClaimsTest, NoClaimLeadsOutOfItsDirectory) {
+TEST_F(ClaimsTest, NoClaimNamesAFileOutsideItsDirectory) {
   for (const std::string& name : {std::string(".."), std::string("."), std::string(),
                                   std::string("a/b"), std::string("a\0b", 3)}) {
     Claim claim = Some(2);

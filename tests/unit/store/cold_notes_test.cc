@@ -7,7 +7,7 @@
 namespace xzfs {
 namespace {
 
-TEST(ColdNotesTest, WhatIsParsedIsWhatWasSerialized) {
+TEST(ColdNotesTest, ParsingReturnsWhatWasSerialized) {
   ColdNotes notes;
   EXPECT_EQ(notes.Serialize(), "");
   notes.SetPosition("a/b\n\xFF");
@@ -21,7 +21,7 @@ TEST(ColdNotesTest, WhatIsParsedIsWhatWasSerialized) {
   EXPECT_FALSE(read.changed());
 }
 
-TEST(ColdNotesTest, AFileThatChangedIsAnother) {
+TEST(ColdNotesTest, AChangedFileCountsAsAnotherOne) {
   ColdNotes notes;
   notes.AddUnshrinkable(7, 1000, 5);
   EXPECT_FALSE(notes.IsUnshrinkable(7, 1001, 5));
@@ -32,7 +32,7 @@ TEST(ColdNotesTest, AFileThatChangedIsAnother) {
   EXPECT_EQ(notes.size(), 1U);
 }
 
-TEST(ColdNotesTest, BytesThatEndAnywhereGiveWhatIsWhole) {
+TEST(ColdNotesTest, TruncatedOrDamagedBytesGiveNoWrongNotes) {
   ColdNotes notes;
   notes.SetPosition("dir");
   notes.AddUnshrinkable(7, 1000, 5);
@@ -52,7 +52,7 @@ TEST(ColdNotesTest, BytesThatEndAnywhereGiveWhatIsWhole) {
   }
 }
 
-TEST(ColdNotesTest, AWholeSearchForgetsWhatItDidNotSee) {
+TEST(ColdNotesTest, ACompleteSearchForgetsFilesThatItDidNotSee) {
   ColdNotes notes;
   notes.AddUnshrinkable(1, 10, 0);
   notes.AddUnshrinkable(2, 20, 0);

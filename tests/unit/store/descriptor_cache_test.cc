@@ -40,7 +40,7 @@ TEST_F(DescriptorCacheTest, ClosesTheLeastRecentlyUsedBeyondItsCapacity) {
   EXPECT_EQ(cache_.size(), 3u);
 }
 
-TEST_F(DescriptorCacheTest, OneInUseIsClosedOnlyWhenItsUserIsDone) {
+TEST_F(DescriptorCacheTest, ADescriptorInUseIsClosedWhenItsUserIsDone) {
   DescriptorPtr used = Get(1);
   const int fd = used->descriptor.get();
   for (uint64_t id = 2; id < 10; ++id) {

@@ -1,4 +1,5 @@
-// What becomes of an operation that was cut off between its steps, by what is in the source.
+// How an operation that was cut off between its steps is completed, depending on the source's
+// files.
 #include "store/intents.h"
 
 #include <gtest/gtest.h>
@@ -17,7 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A plain file `a/new` takes the place of the compressed `b/old.xz`: its name is `b/old` then.
+// A plain file `a/new` takes the place of the compressed `b/old.xz`, and is then `b/old`.
 class IntentsTest : public testing::Test {
  protected:
   IntentsTest() {
@@ -46,10 +47,10 @@ class IntentsTest : public testing::Test {
   const std::unique_ptr<Session> session_ = *Session::Create(Os::Real(), dir_.fd());
   std::vector<IntentStep> replaces_;
   std::vector<IntentStep> exchanges_;
-  struct timespec written_ = {};  // long before anything that is there
+  struct timespec written_ = {};  // long before all existing files
 };
 
-TEST_F(IntentsTest, WhatWasNotBegunStaysAsItIs) {
+TEST_F(IntentsTest, AnOperationThatWasNotBegunStaysUndone) {
   for (const auto& steps : {replaces_, exchanges_}) {
     Complete(steps);
     EXPECT_TRUE(Has("a/new") && Has("b/old.xz") && !Has("b/old"));
@@ -70,7 +71,7 @@ TEST_F(IntentsTest, TheFirstStepIsFollowedByTheSecondThoughAThirdFileHasTheNameN
   EXPECT_TRUE(Has("b/old") && !Has("b/old.xz"));
 }
 
-TEST_F(IntentsTest, WhatIsUnderTheOldNameStaysIfNothingHasTheNewOne) {
+TEST_F(IntentsTest, TheOldFileStaysIfNoFileHasTheNewName) {
   fs::rename(Path("a/new"), Path("a/elsewhere"));
   Complete(replaces_);
   EXPECT_TRUE(Has("b/old.xz"));
@@ -82,48 +83,48 @@ TEST_F(IntentsTest, AnExchangeIsCompleted) {
   EXPECT_TRUE(Has("b/old") && Has("a/new.xz") && !Has("b/old.xz"));
 }
 
-TEST_F(IntentsTest, ARenameOfWhichTheDiskKeptTheNewNameAloneIsCompleted) {
+TEST_F(IntentsTest, ARenameIsCompletedIfTheDiskKeptBothNames) {
   fs::create_hard_link(Path("a/new"), Path("b/old"));
   Complete(replaces_);
   EXPECT_TRUE(!Has("a/new") && Has("b/old") && !Has("b/old.xz"));
 }
 
-TEST_F(IntentsTest, SoIsAnExchange) {
+TEST_F(IntentsTest, AnExchangeIsCompletedIfTheDiskKeptBothNames) {
   fs::create_hard_link(Path("a/new"), Path("b/old"));
   Complete(exchanges_);
   EXPECT_TRUE(!Has("a/new") && Has("b/old") && Has("a/new.xz") && !Has("b/old.xz"));
 }
 
-TEST_F(IntentsTest, ItIsCompletedIfTheNextOneWasTaken) {
+TEST_F(IntentsTest, AnExchangeIsCompletedIfItsSecondStepWasDone) {
   fs::create_hard_link(Path("a/new"), Path("b/old"));
   fs::rename(Path("b/old.xz"), Path("a/new.xz"));
   Complete(exchanges_);
   EXPECT_TRUE(!Has("a/new") && Has("a/new.xz") && Has("b/old"));
 }
 
-TEST_F(IntentsTest, AnExchangeOfWhichTheDiskKeptTheSecondRenameAloneIsCompleted) {
+TEST_F(IntentsTest, AnExchangeIsCompletedIfTheDiskKeptOnlyTheSecondRename) {
   fs::rename(Path("b/old.xz"), Path("a/new.xz"));
   Complete(exchanges_);
   EXPECT_TRUE(!Has("a/new") && Has("a/new.xz") && Has("b/old"));
 }
 
-TEST_F(IntentsTest, ButNotOverWhatHasTheNameSince) {
+TEST_F(IntentsTest, AnExchangeDoesNotOverwriteALaterFileOfThatName) {
   fs::rename(Path("b/old.xz"), Path("a/new.xz"));
   std::ofstream(Path("b/old")) << "a third one";
   Complete(exchanges_);
   EXPECT_TRUE(Has("a/new") && Has("a/new.xz") && Has("b/old"));
 }
 
-TEST_F(IntentsTest, ASecondRenameOfWhichTheDiskKeptTheNewNameAloneIsCompleted) {
+TEST_F(IntentsTest, AnExchangeIsCompletedIfTheDiskKeptBothNamesOfTheSecondFile) {
   fs::rename(Path("a/new"), Path("b/old"));
   fs::create_hard_link(Path("b/old.xz"), Path("a/new.xz"));
   Complete(exchanges_);
   EXPECT_TRUE(Has("b/old") && Has("a/new.xz") && !Has("b/old.xz"));
 }
 
-// A rename put the file that was to be removed in the place of an earlier one, and the disk has
-// lost that: the earlier one is there again.
-TEST_F(IntentsTest, AnEarlierFileUnderTheNameThatWasToGoIsKeptInLostAndFound) {
+// A rename put the file that the intent removes in the place of an earlier file. The disk has lost
+// that rename, so the earlier file has its name again.
+TEST_F(IntentsTest, AnEarlierFileUnderTheRemovedNameIsKeptInLostAndFound) {
   fs::rename(Path("a/new"), Path("b/old"));
   replaces_[1].inode += 1'000'000;
   Complete(replaces_);

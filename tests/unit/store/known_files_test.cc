@@ -17,7 +17,7 @@ KnownFile XzOf(uint64_t plain_size, uint64_t file_id = 1) {
   return {.format = Format::kXz, .plain_size = plain_size, .file_id = file_id};
 }
 
-TEST(KnownFilesTest, GivesBackAllThatWasAdded) {
+TEST(KnownFilesTest, ReturnsEverythingThatWasAdded) {
   KnownFiles known(1 << 20);
   const KnownFile giant = {.format = Format::kLzip,
                            .plain_size = INT64_MAX,
@@ -50,8 +50,8 @@ TEST(KnownFilesTest, EveryPartOfTheIdentityCounts) {
   }
 }
 
-// One inode under several names: what is no .lz file may be an .xz file.
-TEST(KnownFilesTest, TheSuffixCountsAndThoseOfOneFormatAreOne) {
+// An inode may have several names: a file that is no .lz file may be an .xz file.
+TEST(KnownFilesTest, TheSuffixCountsAndSuffixesOfOneFormatAreEqual) {
   KnownFiles known(1 << 20);
   known.Add(IdentityOf(1), Suffix::kLz, {});
   known.Add(IdentityOf(1), Suffix::kXz, XzOf(10));
@@ -104,7 +104,7 @@ TEST(KnownFilesTest, KeepsToItsSizeAndUsesMostOfIt) {
   KnownFiles known(kBytes);
   EXPECT_LE(known.memory_bytes(), kBytes);
   EXPECT_GT(known.memory_bytes(), kBytes / 4);
-  // As many files as fit if none were unlucky, with inode numbers as file systems give them.
+  // As many files as fit without collisions, with inode numbers as file systems give them.
   const uint64_t files = known.memory_bytes() / 56;
   for (uint64_t i = 0; i < files; ++i) {
     known.Add(IdentityOf(1000 + i * 3), Suffix::kXz, XzOf(i));

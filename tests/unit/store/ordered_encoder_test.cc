@@ -23,7 +23,7 @@ class OrderedEncoderTest : public testing::Test {
  protected:
   OrderedEncoderTest() { pool_.Start(); }
 
-  // A Block of so many bytes.
+  // A Block of this many bytes.
   static OrderedEncoder::Plain Zeros(size_t bytes) {
     return [bytes](std::vector<std::byte>& buffer) -> PlainBytes {
       buffer.assign(bytes, std::byte{0});
@@ -69,7 +69,7 @@ TEST_F(OrderedEncoderTest, WhenItIsCancelledNothingMoreIsEncoded) {
   EXPECT_EQ(encoder.Next().error().code, ECANCELED);
 }
 
-TEST_F(OrderedEncoderTest, ItsEndWaitsForWhatIsAtWorkAndSkipsTheRest) {
+TEST_F(OrderedEncoderTest, TheDestructorWaitsForRunningBlocksAndSkipsTheRest) {
   std::promise<void> gate;
   const std::shared_future<void> may_go = gate.get_future();
   std::atomic<int> begun{0};

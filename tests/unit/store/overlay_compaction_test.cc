@@ -62,7 +62,7 @@ TEST_F(OverlayCompactionTest, TheNoteThatMakesTheLogShorterIsInIt) {
   }
 }
 
-TEST_F(OverlayCompactionTest, AFailureOrTheEndAtAnyStepLosesNothing) {
+TEST_F(OverlayCompactionTest, AFailureOrAKillAtAnyStepLosesNothing) {
   for (const auto fault :
        {FaultyOs::Fault::kOnce, FaultyOs::Fault::kShortWrite, FaultyOs::Fault::kCrash}) {
     bool shortened = false;

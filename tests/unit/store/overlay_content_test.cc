@@ -41,7 +41,7 @@ TEST(OverlayContentTest, AFreshLogStillSaysWhetherAChangeCameAfterPublishing) {
   EXPECT_FALSE(Reread(content).has_changed_since_publishing()) << "it is published again";
 }
 
-TEST(OverlayContentTest, OnItsNewBaseItHoldsTheSameBytes) {
+TEST(OverlayContentTest, OnItsNewBaseTheOverlayHasTheSameBytes) {
   OverlayContent content = Edited();
   content.Replay(LogResize{100});
   content.Replay(LogResize{300});

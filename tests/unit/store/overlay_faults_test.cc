@@ -3,7 +3,7 @@
 namespace xzfs {
 namespace {
 
-TEST_F(OverlayTest, AFailedChangeLeavesWhatWasOrWhatWasMeant) {
+TEST_F(OverlayTest, AFailedChangeLeavesOldOrNewBytes) {
   using Fault = FaultyOs::Fault;
   for (const Fault fault : {Fault::kOnce, Fault::kShortWrite}) {
     for (int k = 0; k < 60; ++k) {
@@ -36,7 +36,7 @@ TEST_F(OverlayTest, AFailedChangeLeavesWhatWasOrWhatWasMeant) {
   }
 }
 
-// What was written by a write that failed isn't there where the file has a hole.
+// A failed write leaves no bytes in a hole of the file.
 TEST_F(OverlayTest, AFailedWriteLeavesNothingBehindInAHole) {
   FaultyOs os;
   auto overlay = Make(os);
@@ -50,7 +50,7 @@ TEST_F(OverlayTest, AFailedWriteLeavesNothingBehindInAHole) {
   ExpectIs(*Load(), model);
 }
 
-TEST_F(OverlayTest, AProcessThatEndsInAChangeLeavesWhatWasOrWhatWasMeant) {
+TEST_F(OverlayTest, AProcessThatEndsDuringAChangeLeavesOldOrNewBytes) {
   for (int k = 0; k < 90; ++k) {
     SCOPED_TRACE(k);
     std::mt19937 random(static_cast<unsigned>(k / 3));
@@ -74,8 +74,8 @@ TEST_F(OverlayTest, AProcessThatEndsInAChangeLeavesWhatWasOrWhatWasMeant) {
   }
 }
 
-// The data file is cut first. Neither the base nor zeros may come where it was.
-TEST_F(OverlayTest, ATruncateThatTheLogDoesNotTellOfIsAsOneThatItDoes) {
+// The data file is cut first. Neither bytes of the base nor zeros may appear there.
+TEST_F(OverlayTest, ATruncateThatIsNotInTheLogCountsAsOneThatIs) {
   FaultyOs os;
   auto overlay = Make(os);
   ASSERT_TRUE(overlay->Write(0, BytesOf(std::string(100, 'x'))));
@@ -104,7 +104,7 @@ TEST_F(OverlayTest, AFailedSyncStaysFailed) {
   }
 }
 
-TEST_F(OverlayTest, AfterTheLogOfANoteCouldNotBeSyncedNothingIsSaidToBeSynced) {
+TEST_F(OverlayTest, AfterAFailedSyncOfANoteNoSyncSucceeds) {
   PickyOs os;
   const auto overlay = Make(os);
   os.call = "Sync";
@@ -115,7 +115,7 @@ TEST_F(OverlayTest, AfterTheLogOfANoteCouldNotBeSyncedNothingIsSaidToBeSynced) {
   EXPECT_FALSE(overlay->NotePublishing({.inode = 1}));
 }
 
-// The kernel tells of a failure once, to whom asks first.
+// The kernel reports a failure once, to the first caller that asks.
 TEST_F(OverlayTest, ASyncDoesNotSucceedWhileAnotherOneFails) {
   class SlowSync : public ForwardingOs {
    public:
@@ -141,13 +141,13 @@ TEST_F(OverlayTest, ASyncDoesNotSucceedWhileAnotherOneFails) {
   std::thread first([&] { EXPECT_FALSE(overlay->Sync(true)); });
   os.began.wait();
   std::thread second([&] { EXPECT_FALSE(overlay->Sync(true)); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that it waits by then
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that it is waiting by then
   os.may_fail.count_down();
   first.join();
   second.join();
 }
 
-TEST_F(OverlayTest, WhatIsWrittenDuringASyncIsNotCoveredByIt) {
+TEST_F(OverlayTest, ASyncDoesNotCoverWritesDuringTheSync) {
   class WriteDuringSync : public ForwardingOs {
    public:
     Overlay* overlay = nullptr;
@@ -202,7 +202,7 @@ TEST_F(OverlayTest, ReadersAndWritersAtOnceSeeOldOrNewBytes) {
   ExpectIs(*overlay, model);
 }
 
-TEST_F(OverlayTest, WhatCouldNotBeSyncedIsGoodAgainWhenItWasWrittenAnew) {
+TEST_F(OverlayTest, DataThatCouldNotBeSyncedIsGoodOnceItIsWrittenAgain) {
   for (const int call : {0, 2}) {  // the data file, the log
     const TempDir dir;
     FaultyOs os;
@@ -227,7 +227,7 @@ TEST_F(OverlayTest, WhatCouldNotBeSyncedIsGoodAgainWhenItWasWrittenAnew) {
   }
 }
 
-TEST_F(OverlayTest, WritingAnewThatIsCutOffOrFailsCostsNothing) {
+TEST_F(OverlayTest, WritingAgainLosesNothingIfItIsCutOffOrFails) {
   for (int k = 0; k < 16; ++k) {
     for (const auto fault : {FaultyOs::Fault::kOnce, FaultyOs::Fault::kCrash}) {
       SCOPED_TRACE(k);
@@ -283,7 +283,7 @@ TEST_F(OverlayTest, ALogIsMadeShorterBeforeAChangeIsRefused) {
   }
 }
 
-TEST_F(OverlayTest, WhatSomebodyHasTakenAwayIsCopiedAsLongAsItIsOpen) {
+TEST_F(OverlayTest, AnOpenOverlayThatAnotherProgramRemovedIsCopied) {
   const TempDir lost;
   const auto overlay = Make();
   ASSERT_TRUE(overlay->Write(7, BytesOf("abc")));
@@ -298,7 +298,7 @@ TEST_F(OverlayTest, WhatSomebodyHasTakenAwayIsCopiedAsLongAsItIsOpen) {
   EXPECT_TRUE(std::filesystem::exists(lost / "kept.log"));
 }
 
-TEST_F(OverlayTest, WhatSomebodyHasTakenAwayThatIsNotOpenIsNotSaidToBeKept) {
+TEST_F(OverlayTest, AClosedOverlayThatAnotherProgramRemovedIsNotReportedAsKept) {
   const TempDir lost;
   const auto cache = std::make_shared<OverlayFileCache>(1);
   const auto overlay =

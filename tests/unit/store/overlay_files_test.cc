@@ -7,7 +7,7 @@
 namespace xzfs {
 namespace {
 
-// Counts what is open, and has room for so many.
+// Counts the open descriptors, and allows a limited number.
 class LimitedOs : public ForwardingOs {
  public:
   int most = 1 << 20;
@@ -78,7 +78,7 @@ TEST_F(OverlayFilesTest, ManyOverlaysAreUsedWithFewDescriptors) {
   EXPECT_EQ(cache_->size(), 0U);
 }
 
-TEST_F(OverlayFilesTest, WhatSomebodyMayWriteToStaysOpen) {
+TEST_F(OverlayFilesTest, AnOverlayThatAProgramMayWriteToStaysOpen) {
   const auto kept = MakeCached("kept");
   ASSERT_TRUE(kept->KeepOpen());
   std::vector<std::unique_ptr<Overlay>> others;
@@ -98,7 +98,7 @@ TEST_F(OverlayFilesTest, WhatSomebodyMayWriteToStaysOpen) {
   EXPECT_FALSE(kept->Write(0, BytesOf("x"))) << "it was closed";
 }
 
-TEST_F(OverlayFilesTest, WhereNothingCanBeOpenedAnotherOneIsClosed) {
+TEST_F(OverlayFilesTest, AnotherOverlayIsClosedIfNothingCanBeOpened) {
   const auto one = MakeCached("1");
   const auto two = MakeCached("2");
   os_.most = os_.open();
@@ -110,7 +110,7 @@ TEST_F(OverlayFilesTest, WhereNothingCanBeOpenedAnotherOneIsClosed) {
   EXPECT_EQ(ContentOf(*one)[0], 'y');
 }
 
-TEST_F(OverlayFilesTest, AChangeThatFindsNoDescriptorLeavesWhatWas) {
+TEST_F(OverlayFilesTest, AChangeThatFindsNoDescriptorChangesNothing) {
   const auto overlay = MakeCached("1");
   ASSERT_TRUE(overlay->Write(0, BytesOf("x")));
   const std::string model = ContentOf(*overlay);
@@ -126,7 +126,7 @@ TEST_F(OverlayFilesTest, AChangeThatFindsNoDescriptorLeavesWhatWas) {
   EXPECT_TRUE(overlay->Sync(true)) << "that was no failed sync";
 }
 
-TEST_F(OverlayFilesTest, WhoReadsAnOverlayThatIsRemovedIsToldToLookAgain) {
+TEST_F(OverlayFilesTest, AReaderOfARemovedOverlayMustLookAgain) {
   const auto overlay = MakeCached("1");
   ASSERT_TRUE(overlay->Write(0, BytesOf("x")));
   while (cache_->CloseOldest()) {

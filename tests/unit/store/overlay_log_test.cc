@@ -25,7 +25,7 @@ std::string LogOf(const std::vector<LogRecord>& records) {
   return log;
 }
 
-// The bytes of a record tell all that is in it.
+// The bytes of a record describe it completely.
 std::string BytesOfRecord(const LogRecord& record) { return LogOf({record}); }
 
 Result<ParsedLog> Parse(const std::string& log) { return ParseLog(BytesOf(log)); }
@@ -56,14 +56,14 @@ void ExpectFirstLines(const ParsedLog& log, const std::vector<LogRecord>& whole)
   EXPECT_EQ(log.end, end);
 }
 
-TEST(OverlayLogTest, GivesBackAllThatWasAppended) {
+TEST(OverlayLogTest, ReturnsEverythingThatWasAppended) {
   const auto parsed = Parse(LogOf(OneOfEach()));
   ASSERT_TRUE(parsed);
   EXPECT_EQ(parsed->lines.size(), OneOfEach().size());
   ExpectFirstLines(*parsed, OneOfEach());
 }
 
-// What a stranger who reads docs and overlay_log.h would expect to find.
+// The bytes that a reader of docs and overlay_log.h expects.
 TEST(OverlayLogTest, TheLayoutIsTheDocumentedOne) {
   std::string body("\x02", 1);
   PutNumber(body, 0x0102030405060708U);
@@ -81,7 +81,7 @@ TEST(OverlayLogTest, ATornTailGivesTheRecordsBeforeIt) {
   for (size_t length = 0; length < log.size(); ++length) {
     for (const char* tail : {"", "zeros", "garbage"}) {
       std::string torn = log.substr(0, length);
-      if (*tail == 'z') {  // the file's new size reached the disk, its new bytes did not
+      if (*tail == 'z') {  // the file's new size has reached the disk, its new bytes have not
         torn.resize(log.size() + 100);
       } else if (*tail == 'g') {
         torn.append(100, '\x07');
@@ -113,8 +113,8 @@ TEST(OverlayLogTest, AFlippedBitEndsTheLogBeforeIt) {
   }
 }
 
-// Nothing was acknowledged in a log whose header did not get there; a header that was there and is
-// damaged stands before changes that somebody relies on.
+// A log without its header has no acknowledged changes. After a damaged header there may be
+// acknowledged changes.
 TEST(OverlayLogTest, AHeaderThatIsDamagedIsNotTakenForOneThatWasNeverWritten) {
   const std::string header = BytesOfRecord(kHeader);
   for (const std::string& absent :
@@ -178,7 +178,7 @@ TEST(OverlayLogTest, AShortBodyEndsTheLog) {
   }
 }
 
-// As a version wrote them that knew no birth times.
+// Such logs come from a version that knew no birth times.
 TEST(OverlayLogTest, ALogWithoutBirthTimesIsRead) {
   std::string log;
   std::string body(1, '\1');

@@ -70,7 +70,7 @@ TEST_F(OverlayTest, AnyChangesReadAsOnAPlainFileAndAfterReloading) {
   }
 }
 
-TEST_F(OverlayTest, AnAppendGoesToTheEndThatThereIs) {
+TEST_F(OverlayTest, AnAppendGoesToThePresentEnd) {
   const TempDir dir;
   auto overlay = *Overlay::Create(Os::Real(), dir.fd(), "1", BaseOf(), "boot", kTimes);
   const uint64_t size = overlay->size();
@@ -81,7 +81,7 @@ TEST_F(OverlayTest, AnAppendGoesToTheEndThatThereIs) {
   EXPECT_EQ(overlay->size(), 2U);
 }
 
-TEST_F(OverlayTest, WhatWasCutOffComesBackAsZeros) {
+TEST_F(OverlayTest, TruncatedBytesReadAsZerosWhenTheFileGrows) {
   auto overlay = Make();
   ASSERT_TRUE(overlay->Write(20, BytesOf("overlay")));
   ASSERT_TRUE(overlay->Truncate(10));
@@ -133,7 +133,7 @@ TEST_F(OverlayTest, HugeOffsetsCostNoSpace) {
   EXPECT_EQ(overlay->ReadAt(base_, kHuge + 3, std::as_writable_bytes(std::span(out))), size_t{0});
 }
 
-TEST_F(OverlayTest, OffsetsThatNoFileHasAreRefused) {
+TEST_F(OverlayTest, OffsetsBeyondAnyFileAreRefused) {
   const auto overlay = Make();
   for (const uint64_t offset : {uint64_t{INT64_MAX}, uint64_t{INT64_MAX} + 1, UINT64_MAX}) {
     EXPECT_EQ(overlay->Write(offset, BytesOf("xy")).error().code, EFBIG);
@@ -154,7 +154,7 @@ TEST_F(OverlayTest, ZeroWritesZerosWhereHolesCannotBe) {
   ExpectIs(*overlay, std::string(50, 'x') + std::string(100, '\0') + base_.content().substr(150));
 }
 
-TEST_F(OverlayTest, AnOverlayThatIsThereIsNotMadeAgain) {
+TEST_F(OverlayTest, AnExistingOverlayIsNotMadeAgain) {
   {
     const auto overlay = Make();
     ASSERT_TRUE(overlay->Write(0, BytesOf("kept")));
@@ -163,7 +163,7 @@ TEST_F(OverlayTest, AnOverlayThatIsThereIsNotMadeAgain) {
   EXPECT_EQ(ContentOf(*Load()).substr(0, 4), "kept");
 }
 
-TEST_F(OverlayTest, OneThatCouldNotBeMadeLeavesNothing) {
+TEST_F(OverlayTest, AnOverlayThatCouldNotBeMadeLeavesNothing) {
   for (int k = 0;; ++k) {
     FaultyOs os;
     os.FailAt(k, ENOSPC, FaultyOs::Fault::kOnce);
@@ -178,7 +178,7 @@ TEST_F(OverlayTest, OneThatCouldNotBeMadeLeavesNothing) {
   }
 }
 
-TEST_F(OverlayTest, ARemovedOneCanStillBeRead) {
+TEST_F(OverlayTest, ARemovedOverlayCanStillBeRead) {
   const auto overlay = Make();
   ASSERT_TRUE(overlay->Write(0, BytesOf("still")));
   ASSERT_TRUE(overlay->Remove());
@@ -186,7 +186,7 @@ TEST_F(OverlayTest, ARemovedOneCanStillBeRead) {
   EXPECT_EQ(ContentOf(*overlay).substr(0, 5), "still");
 }
 
-// Data without a log is nothing, whoever removes it.
+// Data without a log does not count, so a removal can be cut off anywhere.
 TEST_F(OverlayTest, RemovingTakesTheLogFirst) {
   FaultyOs os;
   const auto overlay = Make(os);
@@ -220,7 +220,7 @@ TEST_F(OverlayTest, ATornLogIsTheStateBeforeOrAfter) {
           auto torn = LoadFrom(copy.fd());
           std::string now = ContentOf(*torn);
           ASSERT_NO_FATAL_FAILURE(ExpectBetween(now, before, after));
-          const Change next = RandomChange(random);  // goes where the torn record was
+          const Change next = RandomChange(random);  // is written where the torn record was
           ASSERT_TRUE(Apply(next, *torn));
           Apply(next, now);
           torn.reset();
@@ -233,7 +233,7 @@ TEST_F(OverlayTest, ATornLogIsTheStateBeforeOrAfter) {
   }
 }
 
-TEST_F(OverlayTest, WhatFollowsADamagedRecordDoesNotComeBack) {
+TEST_F(OverlayTest, RecordsAfterADamagedOneDoNotReappear) {
   {
     const auto overlay = Make();
     const uint64_t begin = LogSize();
@@ -250,7 +250,7 @@ TEST_F(OverlayTest, WhatFollowsADamagedRecordDoesNotComeBack) {
   ExpectIs(*Load(), model);
 }
 
-TEST_F(OverlayTest, InAnotherBootOnlyWhatWasSyncedCounts) {
+TEST_F(OverlayTest, InAnotherBootOnlySyncedChangesCount) {
   std::string synced;
   {
     const auto overlay = Make();
@@ -263,7 +263,7 @@ TEST_F(OverlayTest, InAnotherBootOnlyWhatWasSyncedCounts) {
   auto overlay = Load("boot 2");
   ExpectIs(*overlay, synced);
   EXPECT_TRUE(overlay->lost_changes());
-  // In the boot in which it was loaded it counts without a sync, and the rest doesn't come back.
+  // In the boot in which it was loaded it counts without a sync, and the rest does not reappear.
   ASSERT_TRUE(overlay->Write(100, BytesOf("second")));
   const std::string second = ContentOf(*overlay);
   overlay.reset();
@@ -276,7 +276,7 @@ TEST_F(OverlayTest, InAnotherBootOnlyWhatWasSyncedCounts) {
   EXPECT_FALSE(overlay->lost_changes());
 }
 
-TEST_F(OverlayTest, WhatDidNotSurviveTheBootStaysAwayOnAFullDisk) {
+TEST_F(OverlayTest, ChangesThatDidNotSurviveTheBootStayAwayOnAFullDisk) {
   {
     const auto overlay = Make();
     ASSERT_TRUE(overlay->Write(50, BytesOf("not synced")));

@@ -1,4 +1,4 @@
-// What the tests of Overlay share.
+// Shared by the tests of Overlay.
 #pragma once
 
 #include <fcntl.h>
@@ -101,7 +101,7 @@ inline Change RandomChange(std::mt19937& random, uint64_t most_size = 400) {
   return change;
 }
 
-// What a file is after a change.
+// The content of a file after a change.
 inline void Apply(const Change& change, std::string& model) {
   const auto offset = static_cast<size_t>(change.offset);
   const auto length = static_cast<size_t>(change.length);
@@ -173,7 +173,7 @@ class OverlayTest : public ::testing::Test {
     EXPECT_EQ(overlay.size(), model.size());
     EXPECT_EQ(overlay.Stat()->st_size, static_cast<off_t>(model.size()));
   }
-  // That after a change that failed or was cut off each byte is what it was or what it was to be.
+  // Checks that after a change that failed or was cut off each byte has its old or its new value.
   static void ExpectBetween(const std::string& content, const std::string& before,
                             const std::string& after) {
     ASSERT_TRUE(content.size() == before.size() || content.size() == after.size());

@@ -1,4 +1,4 @@
-// The folder of a session, and what is left of it.
+// The folder of a session, and the files that a session leaves behind.
 #include "store/session.h"
 
 #include <gtest/gtest.h>
@@ -26,7 +26,7 @@ class PendingTest : public testing::Test {
   const std::unique_ptr<Session> session_ = *Session::Create(Os::Real(), dir_.fd());
 };
 
-TEST_F(PendingTest, IsWrittenAnewWhenMostOfItIsOfNoUse) {
+TEST_F(PendingTest, IsWrittenAgainWhenMostOfItIsObsolete) {
   const std::vector<std::string> alive = {"one", "two"};
   uint64_t largest = 0;
   for (int i = 0; i < 20'000; ++i) {
@@ -43,7 +43,7 @@ TEST_F(PendingTest, IsWrittenAnewWhenMostOfItIsOfNoUse) {
   EXPECT_EQ(paths.back(), "three");
 }
 
-TEST_F(PendingTest, GrowsToTwiceWhatIsOfUse) {
+TEST_F(PendingTest, GrowsToTwiceTheSizeOfItsUsefulEntries) {
   std::vector<std::string> alive;
   for (int i = 0; i < 15'000; ++i) {
     alive.push_back(std::string(200, 'x') + std::to_string(i));
@@ -52,7 +52,7 @@ TEST_F(PendingTest, GrowsToTwiceWhatIsOfUse) {
   EXPECT_EQ(*session_->pending().Read(), alive);
 }
 
-TEST_F(PendingTest, KeepsWhatIsOfUseWhenNothingElseIs) {
+TEST_F(PendingTest, KeepsItsUsefulEntriesWhenAllOthersAreObsolete) {
   const auto none = [] { return std::vector<std::string>(); };
   const auto one = [] { return std::vector<std::string>{"one"}; };
   ASSERT_TRUE(session_->pending().Note("one", none));
@@ -65,8 +65,8 @@ TEST_F(PendingTest, KeepsWhatIsOfUseWhenNothingElseIs) {
   EXPECT_EQ(Size(), 0U);
 }
 
-// A power cut may leave any of the files of `.xzfs` that come and go.
-TEST(SessionTest, WhatIsLeftOfAMarkerThatWasBeingWrittenGoesWithTheNextMount) {
+// A power cut may leave any of the temporary files of `.xzfs`.
+TEST(SessionTest, TheNextMountRemovesAHalfWrittenMarker) {
   for (const bool has_finds : {false, true}) {
     const TempDir dir;
     const std::filesystem::path home = dir.path() / ".xzfs";
@@ -81,10 +81,10 @@ TEST(SessionTest, WhatIsLeftOfAMarkerThatWasBeingWrittenGoesWithTheNextMount) {
   }
 }
 
-// Sees what an unlink would meet on NFS: a file that is open there gets another name and stays.
+// Detects removals of open files. On NFS such a file gets another name and stays.
 class OpenFilesOs : public ForwardingOs {
  public:
-  // Those of a session.
+  // The names of files of a session that were removed while they were open.
   std::vector<std::string> unlinked_open;
 
   int Unlink(int dir, const std::string& name, int flags) override {

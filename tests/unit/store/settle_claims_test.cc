@@ -1,4 +1,4 @@
-// What becomes of two files of which one was to take the other's place, after a power cut.
+// A power cut leaves two files, and one was about to replace the other: which one stays.
 #include "store/settle_claims.h"
 
 #include <gtest/gtest.h>
@@ -15,7 +15,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// `file` was compressed to `file.xz`, which has its name; the power failed before `file` went.
+// `file` was compressed to `file.xz`, which has its name; the power failed before `file` was
+// removed.
 class SettleTwinsTest : public testing::Test {
  protected:
   void Make(const std::string& left) {
@@ -37,7 +38,7 @@ class SettleTwinsTest : public testing::Test {
   fs::path Path(const std::string& name) const { return dir_.path() / name; }
   bool Has(const std::string& name) const { return fs::exists(Path(name)); }
   void Settle() { EXPECT_TRUE(SettleClaim(Os::Real(), *session_, dir_.fd(), claim_)); }
-  // The contents of what went to lost+found, without the notes.
+  // The contents of the files in lost+found, without the notes.
   std::string Finds() const {
     std::string finds;
     const fs::path lost = Path(".xzfs/lost+found");
@@ -57,34 +58,34 @@ class SettleTwinsTest : public testing::Test {
   Claim claim_;
 };
 
-TEST_F(SettleTwinsTest, ThePlainFileStaysIfItIsWhatWasCompressed) {
+TEST_F(SettleTwinsTest, ThePlainFileStaysIfItIsTheOneThatWasCompressed) {
   Make(std::string(1000, 'x'));
   Settle();
   EXPECT_TRUE(Has("file") && !Has("file.xz"));
 }
 
-TEST_F(SettleTwinsTest, AnEarlierStateOfItGoesToLostAndFound) {
+TEST_F(SettleTwinsTest, AnEarlierStateOfThePlainFileIsMovedToLostAndFound) {
   Make("torn");
   Settle();
   EXPECT_TRUE(!Has("file") && Has("file.xz"));
   EXPECT_EQ(Finds(), "torn");
 }
 
-TEST_F(SettleTwinsTest, AnEarlierStateWithNothingInItGoes) {
+TEST_F(SettleTwinsTest, AnEmptyEarlierStateOfThePlainFileIsRemoved) {
   Make("");
   Settle();
   EXPECT_TRUE(!Has("file") && Has("file.xz"));
   EXPECT_EQ(Finds(), "");
 }
 
-TEST_F(SettleTwinsTest, BothStayIfItWasChangedLater) {
+TEST_F(SettleTwinsTest, BothStayIfThePlainFileWasChangedLater) {
   Make("changed");
   claim_.old_ctime_ns -= 1;
   Settle();
   EXPECT_TRUE(Has("file") && Has("file.xz"));
 }
 
-TEST_F(SettleTwinsTest, BothStayIfItMayBeAnotherFile) {
+TEST_F(SettleTwinsTest, BothStayIfThePlainFileMayBeAnotherFile) {
   Make("other");
   const int64_t birth_ns = claim_.old.birth_ns;
   for (const int64_t other : {int64_t{0}, birth_ns + 1}) {
@@ -94,7 +95,7 @@ TEST_F(SettleTwinsTest, BothStayIfItMayBeAnotherFile) {
   }
 }
 
-TEST_F(SettleTwinsTest, BothStayIfTheCompressedOneIsNotOurs) {
+TEST_F(SettleTwinsTest, BothStayIfTheCompressedFileIsFromAnotherProgram) {
   Make("torn");
   ++claim_.made.mtime_ns;
   Settle();

@@ -42,7 +42,7 @@ class OnePair : public TwinRecords {
 
 class SourceDirTest : public testing::Test {
  protected:
-  // "KIND stored-name" of what is shown as `logical`.
+  // "KIND stored-name" of the file that is shown as `logical`.
   std::string Lookup(const std::string& logical) {
     const auto entry = names_.Lookup(dir_.fd(), logical);
     if (!entry) {
@@ -126,7 +126,7 @@ TEST_F(SourceDirTest, DirectoriesAndSpecialFilesAreThemselves) {
 TEST_F(SourceDirTest, OnlyRegularFilesAreOpened) {
   ASSERT_EQ(mkfifo((dir_.path() / "fifo.xz").c_str(), 0600), 0);
   EXPECT_EQ(Lookup("fifo.xz"), "special fifo.xz");
-  // A writer that doesn't wait finds nobody at the other end: nobody has opened it for reading.
+  // A writer that doesn't wait gets an error, because nothing has opened the other end for reading.
   EXPECT_EQ(openat(dir_.fd(), "fifo.xz", O_WRONLY | O_NONBLOCK), -1);
   EXPECT_EQ(errno, ENXIO);
 }
@@ -191,8 +191,8 @@ TEST_F(SourceDirTest, SameTimeAndSizeMakeNoTwin) {
   EXPECT_EQ(Show("a.xz"), "a.xz");
 }
 
-// Another mount ends its commit just when it is asked whether there is one.
-TEST_F(SourceDirTest, AFileWhoseTwinLeavesInTheMidstOfALookIsSeenOnce) {
+// Another mount ends its commit just when the lookup checks whether there is one.
+TEST_F(SourceDirTest, AFileWhoseTwinIsRemovedDuringALookupIsSeenOnce) {
   dir_.Write("a", "hello");
   WriteXz("a.xz", "world");
   twins_.on_ask = [&] { std::filesystem::remove(dir_.path() / "a"); };

@@ -56,7 +56,7 @@ TEST_F(XzPlanTest, UnchangedBlocksAreReusedAndTheRestIsCut) {
   EXPECT_EQ(TextOf(Plan(35, 0, 1)), "0-8 8-10 10-20=1 20-30=2 30-35=3 ");
 }
 
-TEST_F(XzPlanTest, WhatFollowsAShortLastBlockIsEncodedWithIt) {
+TEST_F(XzPlanTest, AppendedBytesAreEncodedWithAShortLastBlock) {
   EXPECT_EQ(TextOf(Plan(36, 35, 36)), "0-10=0 10-20=1 20-30=2 30-36 ");
   EXPECT_EQ(TextOf(Plan(34, 35, 35)), "0-10=0 10-20=1 20-30=2 30-34 ");
 }
@@ -85,7 +85,7 @@ TEST_F(XzPlanTest, ItsFiguresAreThoseOfItsPieces) {
   }
 }
 
-// It would not end, or find the memory, if there were something for each piece.
+// It would not end, or run out of memory, if it stored anything for each piece.
 TEST_F(XzPlanTest, TheSizeMayBeWhateverAFileClaims) {
   const XzPlan plan(uint64_t{1} << 62, 4096);
   EXPECT_EQ(plan.piece_count(), uint64_t{1} << 50);

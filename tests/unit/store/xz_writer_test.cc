@@ -18,13 +18,13 @@ namespace {
 constexpr uint64_t kBlockBytes = 4096;
 constexpr uint64_t kBlocks = 8;
 
-// Holds the pool's threads when they read it behind its first Block, until it's opened.
+// Blocks the pool's threads when they read it after its first Block, until it's opened.
 class HeldFile : public RandomAccessFile {
  public:
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override {
     if (offset != 0 && std::this_thread::get_id() != writer.load()) {
       may_go_.wait();
-      // Time for an owner who doesn't wait.
+      // Gives an owner that doesn't wait time to end.
       for (int i = 0; i < 10'000 && !is_gone; ++i) {
         std::this_thread::yield();
       }
@@ -60,7 +60,7 @@ class ThrowingOs : public ForwardingOs {
   int Before(std::string_view, const std::string&) override { return 0; }
 };
 
-TEST(XzWriterTest, AnExceptionWaitsForTheTasksThatUseWhatItsCallerOwns) {
+TEST(XzWriterTest, AnExceptionWaitsForTasksThatUseItsCallersObjects) {
   const TempDir dir;
   const int out = openat(dir.fd(), "out", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   ThrowingOs os;

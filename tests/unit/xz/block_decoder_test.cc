@@ -111,7 +111,7 @@ TEST(BlockDecoderTest, AnUnsupportedCheckIsDecodedButNotVerified) {
   EXPECT_EQ(*decoded, plain);
 }
 
-TEST(BlockDecoderTest, PassesOnWhatTheFileSays) {
+TEST(BlockDecoderTest, PassesOnTheErrorsOfTheFile) {
   Stored stored(MakeXz(SomeNoise(300000), 300000));
   stored.file.FailAfter(0, ESTALE);
   EXPECT_EQ(stored.Open(0).error().code, ESTALE);
@@ -122,7 +122,7 @@ TEST(BlockDecoderTest, PassesOnWhatTheFileSays) {
   EXPECT_EQ(stored.file.failures(), 1u);
 }
 
-TEST(BlockDecoderTest, AFileThatWasCutSinceIsDamaged) {
+TEST(BlockDecoderTest, AFileThatWasTruncatedLaterIsDamaged) {
   Stored stored(MakeXz(SomeNoise(300000), 300000));
   stored.file.set_content(stored.file.content().substr(0, 200000));
   const Result<std::string> decoded = DecodeBlock(stored.file, stored.index, 0);
@@ -175,11 +175,11 @@ TEST(LyingIndexTest, ABlockHeaderThatDoesNotAgreeIsRefusedEvenIfTheIndexIsRight)
   ExpectRefused({.header_plain_size = 1001}, SomeText(1000));
 }
 
-TEST(LyingIndexTest, CompressedSizesThatAreOffAreRefused) {
+TEST(LyingIndexTest, WrongCompressedSizesAreRefused) {
   XzBuilder honest;
   honest.BeginStream().AddBlock(SomeText(1000)).EndStream();
   const uint64_t unpadded = ReadIndex(MemFile(honest.bytes()))->Block(0).unpadded_size;
-  // Only sizes that pad to the same leave the neighbour where the Index says.
+  // Only sizes with the same padded size leave the neighbour where the Index says.
   size_t lies = 0;
   for (uint64_t claimed = unpadded - 3; claimed <= unpadded + 3; ++claimed) {
     if (claimed != unpadded && (claimed + 3) / 4 == (unpadded + 3) / 4) {
@@ -244,7 +244,7 @@ TEST(DictionaryTest, OneAsLargeAsTheBlockReachesItsFirstByte) {
   EXPECT_TRUE(DecodeAll(stored.file, stored.index).value() == builder.plain());
 }
 
-TEST(MemoryLimitTest, IsEnforcedExactlyAtWhatTheDecoderSaysThatItHolds) {
+TEST(MemoryLimitTest, IsEnforcedExactlyAtTheSizeThatTheDecoderReports) {
   for (const char* chain : {"lzma2:preset=0,dict=256KiB", "x86 lzma2:preset=0,dict=256KiB"}) {
     XzBuilder builder;
     builder.AddStream(SomeNoise(300000), 300000, kCheckCrc64, {.filters = chain});

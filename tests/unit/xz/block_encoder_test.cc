@@ -69,7 +69,7 @@ std::string EncodeFile(const EncodeOptions& options, std::string_view plain, siz
   return file.Finish();
 }
 
-// What liblzma, which is what `xz -d` runs, reads out of a .xz file.
+// The bytes that liblzma, the decoder of `xz -d`, gives for a .xz file.
 std::string DecodeWithLiblzma(const std::string& file, size_t plain_size) {
   std::string plain(plain_size + 1, '\0');
   uint64_t memory_limit = UINT64_MAX;
@@ -84,7 +84,7 @@ std::string DecodeWithLiblzma(const std::string& file, size_t plain_size) {
   return plain;
 }
 
-// What `xz -T2 --block-size` writes: liblzma's own encoder for threads.
+// The file that `xz -T2 --block-size` writes: from liblzma's own encoder for threads.
 std::string EncodeWithLiblzma(const EncodeOptions& options, std::string_view plain,
                               size_t block_bytes) {
   lzma_mt how{};
@@ -136,7 +136,7 @@ std::string SomeMixture(size_t size) {
   return mixture;
 }
 
-TEST(BlockEncoderTest, WhatItWritesIsAnXzFileForEveryCheckPresetAndSize) {
+TEST(BlockEncoderTest, ItsOutputIsAnXzFileForEveryCheckPresetAndSize) {
   const std::string plain = SomeMixture(3 * kMiB);
   std::vector<EncodeOptions> all;
   for (const Check check : kChecks) {
@@ -217,7 +217,7 @@ TEST(BlockEncoderTest, TheBlockDependsOnNothingBefore) {
   }
 }
 
-TEST(BlockEncoderTest, IsNoLargerThanWhatXzWrites) {
+TEST(BlockEncoderTest, IsNoLargerThanTheOutputOfXz) {
   const std::string plain = SomeMixture(kMiB + 12345);
   for (const unsigned preset : {0u, 3u, 4u, 6u, 9u}) {
     for (const size_t block_bytes : {16 * kKiB, 100 * kKiB, kMiB, 4 * kMiB}) {
@@ -277,7 +277,7 @@ TEST(BlockEncoderTest, CancellingStopsABlockThatIsBeingEncoded) {
   std::atomic<bool> cancelled = false;
   std::chrono::steady_clock::time_point asked;
   std::thread other([&] {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it is at work by then
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it is running by then
     asked = std::chrono::steady_clock::now();
     cancelled = true;
   });
@@ -286,7 +286,7 @@ TEST(BlockEncoderTest, CancellingStopsABlockThatIsBeingEncoded) {
   other.join();
   ASSERT_FALSE(encoded);
   EXPECT_EQ(encoded.error().code, ECANCELED);
-  // Half a second is what is wanted; a busy machine may need longer.
+  // The target is half a second; a busy machine may need longer.
   EXPECT_LT(answered - asked, std::chrono::seconds(3));
   const std::string small = SomeText(5000);
   EXPECT_EQ(encoder.Encode(Bytes(small), &cancelled).error().code, ECANCELED);
@@ -360,7 +360,7 @@ std::string Repeat(const std::string& what, size_t times) {
   return all;
 }
 
-TEST(LooksIncompressibleTest, WhatDoesNotCompressIsRecognised) {
+TEST(LooksIncompressibleTest, IncompressibleDataIsRecognised) {
   for (const size_t size : {4 * kKiB, 10 * kKiB, 31 * kKiB, 33 * kKiB, 127 * kKiB, kMiB + 1}) {
     for (uint32_t seed = 1; seed <= 5; ++seed) {
       EXPECT_TRUE(LooksIncompressible(Bytes(SomeNoise(size, seed)))) << size;
@@ -372,13 +372,13 @@ TEST(LooksIncompressibleTest, WhatDoesNotCompressIsRecognised) {
       << "not worth the encoder's time";
 }
 
-TEST(LooksIncompressibleTest, WhatIsShortIsLeftToTheEncoder) {
+TEST(LooksIncompressibleTest, ShortDataIsLeftToTheEncoder) {
   for (const size_t size : {size_t{0}, size_t{1}, size_t{7}, size_t{4095}}) {
     EXPECT_FALSE(LooksIncompressible(Bytes(SomeNoise(size)))) << size;
   }
 }
 
-TEST(LooksIncompressibleTest, WhateverTheEncoderCanUseIsLeftToIt) {
+TEST(LooksIncompressibleTest, DataThatTheEncoderCanCompressIsLeftToIt) {
   const std::pair<const char*, std::string> kCases[] = {
       {"text", SomeText(200 * kKiB)},
       {"zeros", std::string(kMiB, '\0')},

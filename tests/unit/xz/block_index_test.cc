@@ -25,8 +25,8 @@ testing::AssertionResult FailsWith(const Result<BlockIndex>& index, int code,
   return testing::AssertionSuccess();
 }
 
-// A file whose Blocks are claimed by its Index only, as long as the Index says. `content_bytes` of
-// zeros are in their place.
+// A file with Blocks that only its Index claims, as long as the Index says. It has `content_bytes`
+// of zeros in their place.
 std::string OnlyAnIndex(size_t records, size_t content_bytes) {
   XzBuilder builder;
   builder.BeginStream();
@@ -316,7 +316,7 @@ TEST(BlockIndexLimitTest, ACountOfRecordsThatIsALieIsNotBelieved) {
   EXPECT_TRUE(FailsWith(ReadIndex(MemFile(some.bytes())), EIO, "Index"));
 }
 
-TEST(BlockIndexTest, PassesOnWhatTheFileSays) {
+TEST(BlockIndexTest, PassesOnTheErrorsOfTheFile) {
   MemFile file(OnlyAnIndex(100000, 800000));
   for (size_t reads = 0; reads < 3; ++reads) {
     file.FailAfter(reads, ESTALE);

@@ -1,4 +1,4 @@
-// What is found in damaged and in hostile files.
+// The Blocks that a scan finds in damaged and in hostile files.
 #include "xz/block_scanner.h"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ Result<SalvagedBlock> Decode(const MemFile& file, const BlockPlace& place, std::
   });
 }
 
-TEST(BlockScannerTest, KnowsWhatStandsWhere) {
+TEST(BlockScannerTest, FindsEachPartAtItsOffset) {
   XzBuilder builder;
   builder.AddStream(SomeText(900), 300, kCheckSha256);
   const std::string& bytes = builder.bytes();
@@ -89,7 +89,7 @@ TEST(BlockScannerTest, SearchOfNoiseFindsNothingAndEnds) {
   EXPECT_EQ(FindLandmark(file, 0, cancelled).error().code, ECANCELED);
 }
 
-TEST(BlockScannerTest, AFileThatCantBeReadHasNothing) {
+TEST(BlockScannerTest, NothingIsFoundInAFileThatCantBeRead) {
   MemFile file(MakeXz("some bytes", 100));
   file.FailAfter(0, EIO);
   EXPECT_EQ(LandmarkAt(file, 0, kTestMemoryLimit).kind, Kind::kNothing);
@@ -99,7 +99,7 @@ TEST(BlockScannerTest, AFileThatCantBeReadHasNothing) {
   EXPECT_EQ(plain, "");
 }
 
-TEST(BlockScannerTest, AWholeBlockIsGivenAndEndsWhereTheNextBegins) {
+TEST(BlockScannerTest, ACompleteBlockIsDecodedAndEndsWhereTheNextBegins) {
   XzBuilder builder;
   builder.AddStream(SomeText(3 << 20), 2 << 20, kCheckCrc32, {.sizes_in_header = true});
   const MemFile file(builder.bytes());
@@ -128,7 +128,7 @@ TEST(BlockScannerTest, ABlockThatIsCutGivesABeginningAndDamage) {
   }
 }
 
-TEST(BlockScannerTest, WhatTheIndexSaysHasToBeSo) {
+TEST(BlockScannerTest, ABlockThatContradictsTheIndexIsRefused) {
   XzBuilder builder;
   builder.AddStream(SomeText(500), 500);
   const MemFile file(builder.bytes());
@@ -167,7 +167,7 @@ TEST(BlockScannerTest, LyingHeadersAndIndexesAreBounded) {
   EXPECT_LE(lying->plain_bytes, 1u);
 }
 
-TEST(BlockScannerTest, AnErrorOfWhoTakesTheBytesEndsIt) {
+TEST(BlockScannerTest, AnErrorOfTheReceiverEndsTheScan) {
   const MemFile file(MakeXz("some bytes", 100));
   const auto block =
       SalvageBlock(file, {.offset = 12, .check = kCheckCrc64}, kTestMemoryLimit,

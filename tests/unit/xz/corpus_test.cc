@@ -1,4 +1,4 @@
-// The decoder test files: what is decoded is what `xz -dc` writes.
+// The decoder test files decode to what `xz -dc` writes.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -71,7 +71,7 @@ class CorpusTest : public testing::TestWithParam<fs::path> {
 INSTANTIATE_TEST_SUITE_P(Corpora, CorpusTest, testing::ValuesIn(Corpora()),
                          [](const auto& info) { return "Folder" + std::to_string(info.index); });
 
-TEST_P(CorpusTest, GoodFilesGiveWhatXzGives) {
+TEST_P(CorpusTest, GoodFilesGiveTheSameBytesAsXz) {
   const std::vector<fs::path> files = Files("good-");
   EXPECT_GE(files.size(), 22u);
   for (const fs::path& path : files) {

@@ -1,4 +1,4 @@
-// Damage of every byte: a Block gives its bytes or an error, and only the Block that was hit fails.
+// Damages every byte: a Block gives its bytes or an error, and only the damaged Block fails.
 #include <gtest/gtest.h>
 
 #include <cerrno>

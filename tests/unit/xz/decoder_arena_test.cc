@@ -53,7 +53,7 @@ TEST(DecoderArenaTest, IsEmptyAgainWhenEverythingWasFreed) {
   DecoderArena::Free(&arena, first);
 }
 
-TEST(DecoderArenaTest, TellsWhatIsUsedAndDropsTheLargestPieceAlone) {
+TEST(DecoderArenaTest, ReportsItsUseAndDropsOnlyTheLargestPiece) {
   DecoderArena arena;
   ASSERT_TRUE(arena.Prepare(100000));
   auto* const before = static_cast<char*>(DecoderArena::Allocate(&arena, 1, 100));

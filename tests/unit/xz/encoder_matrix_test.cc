@@ -1,5 +1,5 @@
-// Everything that an encoder may choose, in all combinations: what is decoded in random steps is
-// what was encoded.
+// Encodes with all combinations of an encoder's choices, and decodes in random steps: the bytes are
+// the same.
 #include <gtest/gtest.h>
 
 #include <random>
@@ -40,8 +40,8 @@ constexpr const char* kChains[] = {
     "delta:dist=256 x86 lzma2:preset=1,dict=8KiB,lc=1,lp=1,pb=4",
 };
 
-// Filter chains, and sizes in Block Headers or not, are gone through inside each test: a case of
-// its own for every combination would be slow to list and to start.
+// Each test loops over the filter chains, and over Block Headers with and without sizes: a separate
+// case for every combination would be slow to list and to start.
 using Case = std::tuple<Layout, Check>;
 
 class EncoderMatrixTest : public testing::TestWithParam<Case> {};
@@ -95,7 +95,7 @@ void ExpectDecodesToItsPlain(const XzBuilder& builder, uint64_t stream_count, Ch
   }
 }
 
-TEST_P(EncoderMatrixTest, WhatWasEncodedIsDecoded) {
+TEST_P(EncoderMatrixTest, DecodingGivesTheEncodedBytes) {
   const auto& [layout, check] = GetParam();
   const int stream_count =
       layout.stream_count * (layout.empty_streams ? 2 : 1) + (layout.empty_streams ? 1 : 0);

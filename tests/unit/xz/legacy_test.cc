@@ -109,7 +109,7 @@ TEST(LegacyMemoryTest, AHugeDictionaryInTheHeaderIsNotAllocated) {
 }
 
 TEST(LegacyMemoryTest, LearningASizeSaysSoWhenItNeedsALargerDictionaryThanItMayHave) {
-  // Refers back farther than what the limit leaves for a dictionary.
+  // Refers back farther than the dictionary that the limit allows.
   const std::string half = SomeNoise(60000);
   for (const Format format : {Format::kLzmaAlone, Format::kLzip}) {
     const MemFile file(format == Format::kLzip ? MakeLzipMember(half + half, 0)
@@ -168,7 +168,7 @@ TEST(LzipTest, AStepMayEndWhereAMemberEnds) {
 }
 
 TEST(LzipTest, TrailingDataThatLooksLikeATrailerIsIgnored) {
-  // Ends as a chain of members whose sizes add up to more than any file's would.
+  // Ends like a chain of members with sizes that add up to more than any file has.
   std::string trailing;
   for (int i = 0; i < 3; ++i) {
     std::string member = MakeLzipMember("x");

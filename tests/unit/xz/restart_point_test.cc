@@ -47,8 +47,8 @@ struct Stored {
 
 class RestartPointTest : public testing::TestWithParam<std::tuple<const char*, Check>> {};
 
-// Points at random positions, the start and the end among them, put back in random order, with
-// random steps from each, and with the memory freed in between.
+// Points at random positions, also at the start and the end. The test restores them in random
+// order, takes random steps from each, and frees the memory in between.
 TEST_P(RestartPointTest, DecodingGoesOnFromAnyOfThemAndTheCheckHolds) {
   const auto& [filters, check] = GetParam();
   const std::string plain = SomeText(400000);
@@ -120,7 +120,7 @@ TEST(RestartPointsTest, TheStartNeedsNoDictionary) {
   }
 }
 
-TEST(RestartPointsTest, TheCheckAtTheEndCoversWhatCameBeforeThem) {
+TEST(RestartPointsTest, TheCheckAtTheEndCoversTheBytesBeforeThePoints) {
   XzBuilder builder;
   builder.AddStream(SomeText(100000), 100000);
   std::string bytes = builder.bytes();
@@ -139,7 +139,7 @@ TEST(RestartPointsTest, TheCheckAtTheEndCoversWhatCameBeforeThem) {
   }
 }
 
-TEST(RestartPointsTest, AnErrorIsOverWhenOneIsPutBack) {
+TEST(RestartPointsTest, RestoringAPointClearsAnError) {
   const std::string plain = SomeNoise(600000);
   Stored stored(MakeXz(plain, plain.size()));
   const auto decoder = stored.Open();
@@ -154,7 +154,7 @@ TEST(RestartPointsTest, AnErrorIsOverWhenOneIsPutBack) {
   EXPECT_TRUE(out == plain);
 }
 
-// What a file that keeps dictionaries might give back.
+// A file that keeps dictionaries might return such a one.
 TEST(RestartPointsTest, AWrongDictionaryGivesAWrongCheckAndNoOtherHarm) {
   const Stored stored(MakeXz(SomeText(400000), 400000));
   const auto decoder = stored.Open();
@@ -171,7 +171,7 @@ TEST(RestartPointsTest, AWrongDictionaryGivesAWrongCheckAndNoOtherHarm) {
   }
 }
 
-TEST(RestartPointsTest, LegacyFormatsHaveNone) {
+TEST(RestartPointsTest, LegacyFormatsHaveNoPoints) {
   const MemFile file(MakeLzipMember(SomeText(50000)));
   const BlockIndex index = ReadIndex(file, Format::kLzip).value();
   const auto decoder = BlockDecoder::Open(file, index, index.Block(0), kTestMemoryLimit).value();

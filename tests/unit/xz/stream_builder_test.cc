@@ -69,7 +69,7 @@ TEST(StreamBuilderTest, HundredsOfThousandsOfBlocksAreFine) {
   EXPECT_EQ(index->Block(299999).plain_size, 299999u);
 }
 
-TEST(StreamBuilderTest, SizesThatNoBlockHasAreRefusedAndForgotten) {
+TEST(StreamBuilderTest, ImpossibleBlockSizesAreRefusedAndForgotten) {
   StreamBuilder stream(kCheckCrc64);
   const std::vector<std::byte> empty = stream.Finish().value();
   for (const auto& [unpadded_size, plain_size] :

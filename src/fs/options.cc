@@ -292,8 +292,7 @@ constexpr Key kKeys[] = {
     {"ro", "", SetReadOnly, "read-only"},
     {"rw", "", SetReadWrite, ""},
     {"single_client", "", SetSingleClient,
-     "write to a source on FUSE or a network; you promise that\n"
-     "nobody else writes there"},
+     "allow writes on FUSE or a network; no others write there"},
     {"compress", "WHEN", SetCompress,
      "close: files that were written, after the close (default);\n"
      "cold: files that nobody has used for cold_after; off: never"},

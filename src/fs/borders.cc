@@ -57,7 +57,7 @@ bool Borders::IsPrivate(NodeId dir, int fd, const std::string& name) {
 
 Status Borders::EnterDirectory(NodeId id) {
   const int64_t now = NowNs();
-  if (id == kRootNode || nodes_.WasLookedAt(id, now - kLookInterval.count())) {
+  if (id == kRootNode || tree_.tops().WasLookedAt(id, now - kLookInterval.count())) {
     return {};
   }
   const NodePtr node = nodes_.Find(id);
@@ -70,11 +70,11 @@ Status Borders::EnterDirectory(NodeId id) {
   }
   const int fd = (*open)->descriptor.get();
   FileFacts facts;
-  const ZonePtr around = nodes_.ZoneOf(nodes_.LocationOf(id).parent);
+  const ZonePtr around = tree_.tops().ZoneOf(nodes_.LocationOf(id).parent);
   if (around == nullptr || os_.FactsAt(fd, "", &facts) < 0) {
     return {};
   }
-  ZonePtr zone = nodes_.ZoneAt(id);
+  ZonePtr zone = tree_.tops().ZoneAt(id);
   if (zone == nullptr && IsOtherMount(facts, *around)) {
     zone = zones_.NewZone(id, facts, /*is_border=*/true);
   }
@@ -87,7 +87,7 @@ Status Borders::EnterDirectory(NodeId id) {
              (zone == nullptr || !zone->is_adopted || zone->is_foreign)) {
     XZFS_RETURN_IF_ERROR(TakeUp(id, *open, facts, home->folder.get()));
   }
-  nodes_.NoteLook(id, now);
+  tree_.tops().NoteLook(id, now);
   return {};
 }
 
@@ -103,7 +103,7 @@ void Borders::ReportCopy(NodeId id) {
 // What is in the `.xzfs/` that is open as `home`, in the directory `id`.
 Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& facts, int home) {
   MutexLock entering(mutex_);
-  ZonePtr zone = nodes_.ZoneAt(id);
+  ZonePtr zone = tree_.tops().ZoneAt(id);
   const bool was_zone = zone != nullptr;
   if (was_zone && zone->is_adopted && !zone->is_foreign) {
     return {};  // by another thread
@@ -128,7 +128,7 @@ Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& fac
   Status recovered = recover_(zone, top);
   MutexLock lock(zone->mutex);
   if (!zone->is_border && zone->session == nullptr && zone->adopted.empty()) {
-    nodes_.DropZone(id);  // nothing is left of it
+    tree_.tops().DropZone(id);  // nothing is left of it
     twins_.Drop(*zone);
   }
   return recovered;
@@ -152,7 +152,7 @@ bool Borders::IsOthersSource(int top, int home) {
 void Borders::SplitZone(NodeId file, const ZonePtr& zone) {
   MutexLock entering(mutex_);
   NodeId at = nodes_.LocationOf(file).parent;
-  const ZonePtr around = nodes_.ZoneOf(at);
+  const ZonePtr around = tree_.tops().ZoneOf(at);
   NodePtr node = nodes_.Find(at);
   if (around == nullptr || around != zone || node == nullptr || at == around->top) {
     return;  // another thread has done it; or there is nothing between the two

@@ -86,7 +86,7 @@ Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
   const auto commit = [&]() -> Status {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.WithState(*id));
     if (node->kind != StoredKind::kPlain || FileId::Of(node->identity) != FileId::Of(st) ||
-        nodes_.IsOpen(*id)) {
+        tree_.opens().IsOpen(*id)) {
       return {};
     }
     {

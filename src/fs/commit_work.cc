@@ -31,7 +31,7 @@ CommitWork::~CommitWork() {
 }
 
 Result<bool> CommitWork::FindPlace() {
-  zone = parts.tree.nodes().ZoneOf(id);
+  zone = parts.tree.tops().ZoneOf(id);
   auto made = parts.zones.SessionFor(zone);
   if (made) {
     session = std::move(*made);

@@ -20,7 +20,7 @@ Result<Committer::Outcome> Commits::CommitNode(NodeId id, bool is_awaited) {
   bool has_given_up = false;
   bool has_begun = false;
   std::optional<Error> why_left;
-  const ZonePtr zone = nodes_.ZoneOf(id);
+  const ZonePtr zone = parts_.tree.tops().ZoneOf(id);
   for (int tries = 1; tries <= 2; ++tries) {
     FileCommit commit(parts_, id, is_awaited, /*may_split=*/tries == 1);
     outcome = commit.Run();

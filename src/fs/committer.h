@@ -4,29 +4,22 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <memory>
-#include <optional>
-#include <set>
 #include <string>
 #include <thread>
-#include <unordered_map>
-#include <utility>
 #include <vector>
 
-#include "base/idle_priority.h"
 #include "base/mutex.h"
+#include "fs/commit_queue.h"
+#include "fs/commit_waits.h"
 #include "fs/node.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
 
-// The queue of files with changes, and the threads that take them from it. Thread-safe.
+// Takes files with changes from a CommitQueue and commits them on its threads. Thread-safe.
 //
-// A file waits until it has settled, and while others are being written one after the other a bit
-// longer: the syncs of commits would be in the way of who copies a tree. One whose commit failed is
-// tried again, later each time, unless that would be in vain; after ENOSPC and EDQUOT the whole
-// queue waits, as others would fail, too.
+// A file whose commit failed is tried again, later each time, unless that would be in vain; after
+// ENOSPC and EDQUOT the whole queue waits, since others would fail, too.
 class Committer {
  public:
   enum class Outcome {
@@ -58,7 +51,7 @@ class Committer {
   };
 
   // Told once how a wait has ended, on any thread, without a lock, maybe before the call returns.
-  using Done = std::function<void(const Status&)>;
+  using Done = CommitWaits::Done;
 
   Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls);
   ~Committer() { End(Ending::kAtOnce); }
@@ -92,61 +85,15 @@ class Committer {
   Figures figures() EXCLUDES(mutex_);
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  // What happens one after the other has a number: attempts that begin, files that become pending,
-  // waits.
-  using Moment = uint64_t;
-
-  struct Waiter {
-    Moment since;
-    Done done;
-    std::unique_ptr<const AwaitedWork> awaited;
-  };
-  // Pending.
-  struct Entry {
-    Clock::time_point entered;
-    Clock::time_point due;
-    uint64_t plain_bytes = 0;
-    unsigned failures = 0;
-    bool running = false;
-    bool is_awaited = false;
-    // Added, or waited for, while it was running.
-    bool again = false;
-    Moment began = 0;  // the attempt that is running, or was last
-    // A caller that began to wait before that doesn't wait for this file: it wasn't pending then,
-    // or an attempt that began later has failed.
-    Moment owes_since = 0;
-    std::vector<Waiter> waiters = {};  // for this file alone
-  };
-  using Entries = std::unordered_map<NodeId, Entry>;
-
-  // Those who wait for all that was pending at one moment.
-  struct SyncWait {
-    uint64_t owed = 0;  // files that are still waited for
-    Status status = {};
-    std::vector<Done> done = {};
-    const AwaitedWork awaited = {};
-  };
-  // Waits that have ended: told when no lock is held.
-  using Ended = std::vector<std::pair<Done, Status>>;
-
-  // When a file whose time has come is really begun.
-  Clock::time_point BeginOf(const Entry& entry) const REQUIRES(mutex_);
   // Returns whether the queue took over the caller's pin.
   bool Enter(NodeId id, uint64_t plain_bytes) REQUIRES(mutex_);
+  void ScheduleSettled(NodeId id, CommitQueue::Entry& entry) REQUIRES(mutex_);
   void Run() EXCLUDES(mutex_);
-  // The next one whose time has come, or nothing: then `until` is when one may be.
-  std::optional<NodeId> NextDue(Clock::time_point* until) REQUIRES(mutex_);
-  void Schedule(NodeId id, Entry& entry, Clock::time_point due) REQUIRES(mutex_);
   // Returns whether the node is pending no more.
-  bool Finish(NodeId id, Entry& entry, Result<Outcome> result, bool is_final, Ended& ended)
-      REQUIRES(mutex_);
-  bool IsWaitedFor(const Entry& entry) const REQUIRES(mutex_);
-  // The file isn't waited for any more by who began before `until`.
-  void EndWaits(Entry& entry, Moment until, const Status& status, Ended& ended) REQUIRES(mutex_);
-  void EndAllWaits(Ended& ended) REQUIRES(mutex_);
-  static void Tell(Ended& ended);
+  bool Finish(NodeId id, CommitQueue::Entry& entry, Result<Outcome> result, bool is_final,
+              CommitWaits::Ended& ended) REQUIRES(mutex_);
+  void EndAllWaits(CommitWaits::Ended& ended) REQUIRES(mutex_);
+  static void Tell(CommitWaits::Ended& ended);
 
   void StartThreads() REQUIRES(mutex_);
 
@@ -154,16 +101,9 @@ class Committer {
   Mutex mutex_;
   unsigned thread_count_ GUARDED_BY(mutex_);
   unsigned running_ GUARDED_BY(mutex_) = 0;
-  std::chrono::nanoseconds settle_ GUARDED_BY(mutex_);
   CondVar changed_;
-  Entries entries_ GUARDED_BY(mutex_);
-  // Those that neither run nor are finished, by their time.
-  std::set<std::pair<Clock::time_point, NodeId>> schedule_ GUARDED_BY(mutex_);
-  Moment now_ GUARDED_BY(mutex_) = 0;
-  std::map<Moment, SyncWait> syncs_ GUARDED_BY(mutex_);
-  Clock::time_point last_entered_ GUARDED_BY(mutex_);
-  Clock::time_point paused_until_ GUARDED_BY(mutex_);
-  unsigned pauses_ GUARDED_BY(mutex_) = 0;
+  CommitQueue queue_ GUARDED_BY(mutex_);
+  CommitWaits waits_ GUARDED_BY(mutex_);
   std::string last_error_ GUARDED_BY(mutex_);
   bool ending_ GUARDED_BY(mutex_) = false;
   bool finishing_ GUARDED_BY(mutex_) = false;

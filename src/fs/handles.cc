@@ -110,7 +110,7 @@ Result<Handles::Counted> Handles::CountOpen(NodeId id, int flags) {
   if (!may_write && (!compressed || engine_.small_files.Find(node->identity) == nullptr)) {
     XZFS_RETURN_IF_ERROR(tree_.OpenNode(node));
   }
-  const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
+  const bool unchanged = tree_.opens().Add(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   return Counted{std::move(node), compressed || (unchanged && settled)};
 }
@@ -129,7 +129,7 @@ void Handles::Close(std::unique_ptr<OpenFile> file) {
 }
 
 void Handles::RemoveOpen(const NodePtr& node) {
-  if (nodes_.RemoveOpen(node->id)) {
+  if (tree_.opens().Remove(node->id)) {
     // What is pinned of one without a name goes with the node: somebody may be about to open it.
     tree_.files().Close(node->id);
     engine_.small_files.Drop(node->identity);

@@ -137,7 +137,7 @@ void Mount::Start() {
     if (home && home->kind == HomeKind::kCopy) {
       borders.ReportCopy(kRootNode);
     } else {
-      static_cast<void>(recovery.RecoverZone(tree.nodes().ZoneAt(kRootNode), tree.root()));
+      static_cast<void>(recovery.RecoverZone(tree.tops().ZoneAt(kRootNode), tree.root()));
     }
   }
   engine.Start();

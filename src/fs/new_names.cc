@@ -129,7 +129,7 @@ Result<LookupResult> NewNames::Link(NodeId id, NodeId parent, const std::string&
   if (entry) {
     return Fail(EEXIST, "'" + name + "' exists");
   }
-  if (nodes_.ZoneOf(id) != nodes_.ZoneOf(parent)) {
+  if (tree_.tops().ZoneOf(id) != tree_.tops().ZoneOf(parent)) {
     return Fail(EXDEV, "'" + name + "' would be on another file system");
   }
   std::string from;

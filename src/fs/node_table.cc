@@ -19,7 +19,28 @@ bool CanHaveLinks(StoredKind kind) { return kind != StoredKind::kDirectory; }
 // Inode numbers that InodeNumbers doesn't give.
 constexpr uint64_t kOwnInodes = uint64_t{1} << 63;
 
+// Of the whole `way` up to the root; "..." stands for what is above `most_parts`.
+std::string PathBelowRoot(std::span<const NodeTable::Step> way, size_t most_parts) {
+  const size_t parts = way.empty() ? 0 : way.size() - 1;
+  if (parts == 0) {
+    return ".";
+  }
+  const std::string path = PathOf(way.first(std::min(parts, most_parts)));
+  return parts > most_parts ? ".../" + path : path;
+}
+
 }  // namespace
+
+std::string PathOf(std::span<const NodeTable::Step> steps) {
+  std::string path;
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (!path.empty()) {
+      path += '/';
+    }
+    path += step->stored_name;
+  }
+  return path;
+}
 
 NodeTable::NodeTable(const struct stat& root, InodeNumbers& numbers) : numbers_(numbers) {
   Node node;
@@ -278,128 +299,38 @@ std::vector<NodeId> NodeTable::DropUnused(NodeId id) {
   return dropped;
 }
 
-bool NodeTable::AddOpen(NodeId id, const Identity& identity) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  if (it == slots_.end()) {
-    return false;
-  }
-  ++it->second.opens;
-  return std::exchange(it->second.opened_identity, identity) == identity;
-}
-
-bool NodeTable::RemoveOpen(NodeId id) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  if (it == slots_.end() || it->second.opens == 0) {
-    return true;
-  }
-  return --it->second.opens == 0;
-}
-
-bool NodeTable::IsOpen(NodeId id) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  return it != slots_.end() && it->second.opens != 0;
-}
-
 NodeTable::Location NodeTable::LocationOf(NodeId id) {
   MutexLock lock(mutex_);
   const auto it = slots_.find(id);
   return it == slots_.end() ? Location{} : it->second.location;
 }
 
-std::string NodeTable::PathOf(NodeId id) { return PathUpTo(id, kMostPathParts); }
-
-std::string NodeTable::FullPathOf(NodeId id) { return PathUpTo(id, SIZE_MAX); }
-
-std::string NodeTable::PathUpTo(NodeId id, size_t most_parts) {
-  std::vector<std::string> names;
-  bool cut = false;
-  {
-    MutexLock lock(mutex_);
-    for (auto it = slots_.find(id); it != slots_.end() && it->second.location.parent != 0;
-         it = slots_.find(it->second.location.parent)) {
-      if (names.size() == most_parts) {
-        cut = true;
-        break;
-      }
-      names.push_back(it->second.location.stored_name);
-    }
+std::vector<NodeTable::Step> NodeTable::WayUp(NodeId id) {
+  std::vector<Step> way;
+  MutexLock lock(mutex_);
+  for (auto it = slots_.find(id); it != slots_.end();
+       it = slots_.find(it->second.location.parent)) {
+    way.push_back({it->first, it->second.location.stored_name});
   }
-  std::string path = cut ? "..." : "";
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    if (!path.empty()) {
-      path += '/';
-    }
-    path += *name;
-  }
-  return path.empty() ? "." : path;
+  return way;
 }
+
+std::string NodeTable::PathOf(NodeId id) { return PathBelowRoot(WayUp(id), kMostPathParts); }
+
+std::string NodeTable::FullPathOf(NodeId id) { return PathBelowRoot(WayUp(id), SIZE_MAX); }
 
 std::string NodeTable::PathIn(NodeId dir, const std::string& stored_name) {
   return dir == kRootNode ? stored_name : PathOf(dir) + "/" + stored_name;
 }
 
-std::shared_ptr<Zone> NodeTable::SetZone(NodeId id, std::shared_ptr<Zone> zone) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  if (it == slots_.end()) {
-    return nullptr;
-  }
-  if (it->second.zone == nullptr) {
-    it->second.zone = std::move(zone);
-  }
-  return it->second.zone;
-}
-
-void NodeTable::DropZone(NodeId id) {
-  MutexLock lock(mutex_);
-  if (const auto it = slots_.find(id); it != slots_.end()) {
-    it->second.zone = nullptr;
-  }
-}
-
-std::shared_ptr<Zone> NodeTable::ZoneOf(NodeId id, std::string* path) {
-  MutexLock lock(mutex_);
-  for (auto it = slots_.find(id); it != slots_.end();
-       it = slots_.find(it->second.location.parent)) {
-    if (it->second.zone != nullptr) {
-      if (path != nullptr) {
-        *path = PathBelowLocked(id, it->first).value_or("");
-      }
-      return it->second.zone;
-    }
-  }
-  return nullptr;
-}
-
-std::shared_ptr<Zone> NodeTable::ZoneAt(NodeId id) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  return it == slots_.end() ? nullptr : it->second.zone;
-}
-
 std::optional<std::string> NodeTable::PathBelow(NodeId id, NodeId dir) {
-  MutexLock lock(mutex_);
-  return PathBelowLocked(id, dir);
-}
-
-std::optional<std::string> NodeTable::PathBelowLocked(NodeId id, NodeId dir) {
-  std::vector<const std::string*> names;
-  for (auto it = slots_.find(id); it != slots_.end() && it->first != dir;
-       it = slots_.find(it->second.location.parent)) {
-    names.push_back(&it->second.location.stored_name);
-    id = it->second.location.parent;
-  }
-  if (id != dir) {
+  const std::vector<Step> way = WayUp(id);
+  const auto top =
+      std::find_if(way.begin(), way.end(), [dir](const Step& step) { return step.id == dir; });
+  if (top == way.end()) {
     return std::nullopt;
   }
-  std::string path;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    path += (path.empty() ? "" : "/") + **name;
-  }
-  return path;
+  return xzfs::PathOf({way.begin(), top});
 }
 
 unsigned NodeTable::DepthOf(NodeId id) {
@@ -410,19 +341,6 @@ unsigned NodeTable::DepthOf(NodeId id) {
     ++depth;
   }
   return depth;
-}
-
-bool NodeTable::WasLookedAt(NodeId id, int64_t since_ns) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  return it == slots_.end() || it->second.looked_ns >= since_ns;
-}
-
-void NodeTable::NoteLook(NodeId id, int64_t now_ns) {
-  MutexLock lock(mutex_);
-  if (const auto it = slots_.find(id); it != slots_.end()) {
-    it->second.looked_ns = now_ns;
-  }
 }
 
 std::vector<NodeId> NodeTable::FileIds() {

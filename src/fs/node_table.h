@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,9 +16,7 @@
 
 namespace xzfs {
 
-struct Zone;
-
-// Node ids, lookup and open counts, and where each node was seen last. Thread-safe; no system call
+// Node ids, lookup counts, and where each node was seen last. Thread-safe; no system call
 // is made under its lock. Ids are never used twice.
 //
 // A node lives while the kernel counts lookups of it (it does while a file is open) or while a
@@ -29,6 +28,12 @@ class NodeTable {
     NodeId parent = 0;  // 0 for the root
     std::string stored_name;
     bool operator==(const Location&) const = default;
+  };
+
+  // One node on the way up to the root.
+  struct Step {
+    NodeId id = 0;
+    std::string stored_name;  // "" for the root
   };
 
   // `numbers` outlives it.
@@ -78,14 +83,10 @@ class NodeTable {
   // Takes `count` lookups back. Returns the nodes that are gone now.
   std::vector<NodeId> Forget(NodeId id, uint64_t count) EXCLUDES(mutex_);
 
-  // Counts a file handle. Returns whether the stored file's identity is what it was at the node's
-  // last open, so that what the kernel cached then is still good.
-  bool AddOpen(NodeId id, const Identity& identity) EXCLUDES(mutex_);
-  // Returns whether it was the last one.
-  bool RemoveOpen(NodeId id) EXCLUDES(mutex_);
-  bool IsOpen(NodeId id) EXCLUDES(mutex_);
-
   Location LocationOf(NodeId id) EXCLUDES(mutex_);
+  // The way up: the node itself, the directory that it is in, and so on to the root. Empty if the
+  // node isn't known.
+  std::vector<Step> WayUp(NodeId id) EXCLUDES(mutex_);
   // "dir/name" below the source, for messages.
   std::string PathOf(NodeId id) EXCLUDES(mutex_);
   // The same of what is stored as `stored_name` in the directory `dir`.
@@ -93,22 +94,10 @@ class NodeTable {
   // For notes: however deep it is.
   std::string FullPathOf(NodeId id) EXCLUDES(mutex_);
 
-  // Makes the directory the top of a zone, unless it is one, and returns the zone that it has. Null
-  // if the node isn't known.
-  std::shared_ptr<Zone> SetZone(NodeId id, std::shared_ptr<Zone> zone) EXCLUDES(mutex_);
-  void DropZone(NodeId id) EXCLUDES(mutex_);
-  // The nearest zone that the node is the top of, or lies below; `path`, if not null: the node's
-  // path below its top, "" for the top itself. Null if the node isn't known.
-  std::shared_ptr<Zone> ZoneOf(NodeId id, std::string* path = nullptr) EXCLUDES(mutex_);
-  // That of which it is the top, or null.
-  std::shared_ptr<Zone> ZoneAt(NodeId id) EXCLUDES(mutex_);
   // The path below the directory `dir`; nothing if it doesn't lie there.
   std::optional<std::string> PathBelow(NodeId id, NodeId dir) EXCLUDES(mutex_);
   // How many levels it lies below the root.
   unsigned DepthOf(NodeId id) EXCLUDES(mutex_);
-  // Whether it was looked since then whether the directory is the top of a zone.
-  bool WasLookedAt(NodeId id, int64_t since_ns) EXCLUDES(mutex_);
-  void NoteLook(NodeId id, int64_t now_ns) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);
   // Of all regular files.
@@ -134,12 +123,7 @@ class NodeTable {
     // Where a file with hard links was seen before. Hints: their parents may be gone.
     std::vector<Location> other_names;
     uint64_t lookups = 0;
-    uint64_t opens = 0;
-    Identity opened_identity;  // at the last open
-    uint64_t children = 0;     // slots whose location has this node as parent
-    // Of a directory: the zone of which it is the top, or null.
-    std::shared_ptr<Zone> zone;
-    int64_t looked_ns = INT64_MIN;  // when it was looked whether it is one
+    uint64_t children = 0;  // slots whose location has this node as parent
   };
 
   static Key KeyOf(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id);
@@ -153,8 +137,6 @@ class NodeTable {
       REQUIRES(mutex_);
   void EraseKey(const Node& node) REQUIRES(mutex_);
   bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
-  std::optional<std::string> PathBelowLocked(NodeId id, NodeId dir) REQUIRES(mutex_);
-  std::string PathUpTo(NodeId id, size_t most_parts) EXCLUDES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 
   InodeNumbers& numbers_;
@@ -166,5 +148,8 @@ class NodeTable {
   // The inode numbers that are shown, and whose they are.
   std::unordered_map<uint64_t, NodeId> shown_ GUARDED_BY(mutex_);
 };
+
+// The path that these steps of a way up make: the names, the last step's first.
+std::string PathOf(std::span<const NodeTable::Step> steps);
 
 }  // namespace xzfs

@@ -40,6 +40,8 @@ NodeTree::NodeTree(DescriptorPtr root, const struct stat& st, size_t known_bytes
       view_(os, known_bytes, [this](NodeId top) { return OpenTop(top); }),
       numbers_(st.st_dev),
       nodes_(st, numbers_),
+      opens_(nodes_),
+      tops_(nodes_),
       directories_(descriptors / 2),
       files_(descriptors / 2),
       engine_(engine),
@@ -95,6 +97,8 @@ void NodeTree::Drop(const std::vector<NodeId>& gone) {
     directories_.Drop(id);
     files_.Drop(id);
     open_order_.Forget(id);
+    opens_.Forget(id);
+    tops_.Forget(id);
   }
 }
 
@@ -166,7 +170,7 @@ Result<DescriptorPtr> NodeTree::OpenIn(const NodePtr& node, const DescriptorPtr&
     return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
   }
   const bool same = IsNode(*node, st) || (node->kind == StoredKind::kCompressed &&
-                                          nodes_.IsOpen(node->id) && HasContentOf(*node, st));
+                                          opens_.IsOpen(node->id) && HasContentOf(*node, st));
   if (!same) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was changed in the source");
   }
@@ -231,7 +235,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
       return st;
     }
   }
-  if (nodes_.IsOpen(node->id)) {
+  if (opens_.IsOpen(node->id)) {
     if (node->kind == StoredKind::kCompressed) {
       return node->attributes;
     }

@@ -15,8 +15,10 @@
 #include "fs/inode_numbers.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
+#include "fs/open_counts.h"
 #include "fs/open_order.h"
 #include "fs/source_view.h"
+#include "fs/zone_tops.h"
 #include "store/descriptor_cache.h"
 #include "store/overlay.h"
 #include "xzfs/result.h"
@@ -42,6 +44,8 @@ class NodeTree {
   // a compressed file is known.
   SharedMutex& namespace_lock() { return namespace_; }
   NodeTable& nodes() { return nodes_; }
+  OpenCounts& opens() { return opens_; }
+  ZoneTops& tops() { return tops_; }
   KnownFiles& known() { return view_.known; }
   ZoneTwins& twins() { return view_.twins; }
   // The rules by which stored names become shown ones.
@@ -116,6 +120,8 @@ class NodeTree {
   SourceView view_;
   InodeNumbers numbers_;
   NodeTable nodes_;
+  OpenCounts opens_;
+  ZoneTops tops_;
   // Apart, so that walking through directories doesn't close the files that are open.
   DescriptorCache directories_;
   DescriptorCache files_;

@@ -34,7 +34,7 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
   if (state.overlay() != nullptr) {
     return state.overlay();
   }
-  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  const ZonePtr zone = tree_.tops().ZoneOf(node->id);
   XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, zones_.SessionFor(zone));
   struct stat st = {};
   const bool is_remote = os_.IsRemote(session->folder());

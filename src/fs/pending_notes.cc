@@ -19,7 +19,7 @@ bool PendingNotes::Note(const NodePtr& node, bool moved) {
       return true;
     }
   }
-  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  const ZonePtr zone = tops_.ZoneOf(node->id);
   auto session = zones_.SessionFor(zone);
   const Status noted = session ? (*session)->pending().Note(zones_.PathInZone(node->id),
                                                             [&] { return Paths(*zone); })
@@ -51,7 +51,7 @@ std::vector<std::string> PendingNotes::Paths(const Zone& zone) {
   std::vector<std::string> paths;
   for (const NodeId id : ids) {
     std::string path;
-    const ZonePtr its = nodes_.ZoneOf(id, &path);
+    const ZonePtr its = tops_.ZoneOf(id, &path);
     if (its == nullptr) {
       Forget(id);
     } else if (its.get() == &zone) {

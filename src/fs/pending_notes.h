@@ -23,6 +23,7 @@ class PendingNotes {
                DoneIntents& done_intents)
       : options_(options),
         nodes_(tree.nodes()),
+        tops_(tree.tops()),
         zones_(zones),
         committer_(committer),
         done_intents_(done_intents) {}
@@ -49,6 +50,7 @@ class PendingNotes {
  private:
   const Options& options_;
   NodeTable& nodes_;
+  ZoneTops& tops_;
   ZoneTable& zones_;
   Committer& committer_;
   DoneIntents& done_intents_;

@@ -191,7 +191,7 @@ void Reads::DecodeFilesAhead(std::span<const OpenOrder::Place> files) {
 // The unit stays in the cache until the kernel has it: who reads it meanwhile need not decode it.
 void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
   const NodePtr node = nodes_.Find(id);
-  if (node == nullptr || nodes_.IsOpen(id)) {
+  if (node == nullptr || tree_.opens().IsOpen(id)) {
     return;
   }
   XzReader::Source source = SourceOf(node);

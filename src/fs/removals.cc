@@ -68,7 +68,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   }
   const bool regular =
       victim.node->kind == StoredKind::kPlain || victim.node->kind == StoredKind::kCompressed;
-  if (regular && (nodes_.IsOpen(victim.node->id) || is_replaced)) {
+  if (regular && (tree_.opens().IsOpen(victim.node->id) || is_replaced)) {
     // It may be opened for writing yet, and must be known then to have no name.
     XZFS_ASSIGN_OR_RETURN(victim.node, tree_.WithState(victim.node->id));
   }
@@ -77,7 +77,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     FileLock lock(*node->state);
     XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
   }
-  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || is_replaced)) {
+  if (regular && (!victim.last_name || tree_.opens().IsOpen(node->id) || is_replaced)) {
     if (victim.last_name) {
       std::vector<NodeId> gone;
       nodes_.Move(node->id, victim.location, gone);
@@ -89,7 +89,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     }
     if (victim.open == nullptr) {
       auto open = tree_.OpenNode(node);
-      if (!open && nodes_.IsOpen(node->id)) {  // else it may be forbidden to read it
+      if (!open && tree_.opens().IsOpen(node->id)) {  // else it may be forbidden to read it
         return Failure(open.error());
       }
       victim.open = open ? *open : nullptr;
@@ -155,7 +155,7 @@ Removals::Note::~Note() {
 Status Removals::PinNameless(NodeId id, const DescriptorPtr& open) {
   auto held = held_.Hold(1);
   if (!held) {
-    return nodes_.IsOpen(id) ? Failure(held.error()) : Status();
+    return tree_.opens().IsOpen(id) ? Failure(held.error()) : Status();
   }
   tree_.files().Pin(id, open, std::make_shared<DescriptorQuota::Held>(std::move(*held)));
   return {};
@@ -183,16 +183,16 @@ void Removals::FinishRemoval(const Victim& victim) {
     tree_.directories().Drop(id);
     return;
   }
-  if (!nodes_.IsOpen(id)) {
+  if (!tree_.opens().IsOpen(id)) {
     tree_.DropRead(*victim.node);
   }
   if (victim.node->state != nullptr) {
     FileState& state = *victim.node->state;
     FileLock lock(state);
     state.LoseLastName();
-    if (!nodes_.IsOpen(id) && victim.open == nullptr) {
+    if (!tree_.opens().IsOpen(id) && victim.open == nullptr) {
       edited_.Drop(id, state);
-    } else if (!nodes_.IsOpen(id)) {
+    } else if (!tree_.opens().IsOpen(id)) {
       edited_.Release(id,
                       state);  // the kernel forgets it soon, unless somebody is about to open it
     }
@@ -222,7 +222,7 @@ void Removals::LoseName(const Victim& victim) {
       Log(LogLevel::kDebug, refreshed.error().message);
     }
   }
-  if (nodes_.IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
+  if (tree_.opens().IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
     tree_.files().Pin(id, victim.open);
   }
 }

@@ -24,11 +24,7 @@ class RenameWhiteout {
  public:
   RenameWhiteout(NodeTree& tree, ZoneTable& zones, Places& places, DoneIntents& done_intents,
                  Os& os)
-      : nodes_(tree.nodes()),
-        zones_(zones),
-        places_(places),
-        done_intents_(done_intents),
-        os_(os) {}
+      : tops_(tree.tops()), zones_(zones), places_(places), done_intents_(done_intents), os_(os) {}
 
   // Whether all is there for `from` to become a whiteout; else Prepare has to make it. REQUIRES:
   // names are held.
@@ -41,19 +37,25 @@ class RenameWhiteout {
   void Drop();
 
  private:
-  NodeTable& nodes_;
+  // What is in the session's folder.
+  struct Made {
+    std::shared_ptr<Session> session;
+    std::string temp;               // the device; empty: there is none
+    std::string intent;             // likewise
+    std::vector<IntentStep> steps;  // what the intent says
+  };
+
+  ZoneTops& tops_;
   ZoneTable& zones_;
   Places& places_;
   DoneIntents& done_intents_;
   Os& os_;
-  ZonePtr zone_;  // of both names
-  std::shared_ptr<Session> session_;
-  std::string temp_;    // the device, in the session's folder; empty: there is none
-  std::string intent_;  // likewise
-  std::string stored_name_;
-  std::vector<IntentStep> steps_;     // that the intent says
-  std::vector<IntentStep> to_write_;  // that it should
+  // What the rename needs, as IsReady found it.
   bool is_needed_ = false;
+  ZonePtr zone_;                      // of both names
+  std::string stored_name_;           // of the device
+  std::vector<IntentStep> to_write_;  // what the intent has to say; empty: it is there
+  Made made_;
 };
 
 }  // namespace xzfs

@@ -128,8 +128,8 @@ Result<bool> Renames::TryRename(NodeId parent, const std::string& name, NodeId n
                                 RenameWhiteout& whiteout) {
   XZFS_ASSIGN_OR_RETURN(const Place from, parts_.places.PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const Place to, parts_.places.PlaceAt(new_parent, new_name));
-  prepared.zone = nodes_.ZoneOf(parent);
-  if (prepared.zone != nodes_.ZoneOf(new_parent)) {
+  prepared.zone = parts_.tree.tops().ZoneOf(parent);
+  if (prepared.zone != parts_.tree.tops().ZoneOf(new_parent)) {
     return Fail(EXDEV, "'" + new_name + "' would be on another file system");
   }
   if ((flags & RENAME_WHITEOUT) == 0) {

@@ -17,9 +17,9 @@ Status ZoneRecovery::RecoverZone(const ZonePtr& zone, const DescriptorPtr& top) 
 
 // The node has lost the names that were known, and has others.
 Status ZoneRecovery::FindNameOf(const NodePtr& node) {
-  ZonePtr zone = parts_.tree.nodes().ZoneOf(node->id);
+  ZonePtr zone = parts_.tree.tops().ZoneOf(node->id);
   while (zone != nullptr && !zone->is_border) {  // links reach further than a rename of ours
-    zone = parts_.tree.nodes().ZoneOf(parts_.tree.nodes().LocationOf(zone->top).parent);
+    zone = parts_.tree.tops().ZoneOf(parts_.tree.nodes().LocationOf(zone->top).parent);
   }
   if (zone == nullptr) {
     return Fail(ESTALE, "the directories above are not known any more");

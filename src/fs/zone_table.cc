@@ -1,6 +1,6 @@
 // The zones of a source, and our sessions in them.
 //
-// A zone is known by the node of its topmost directory (NodeTable::ZoneOf). The table has the
+// A zone is known by the node of its topmost directory (ZoneTops::ZoneOf). The table has the
 // root's, and those in which there is a session: their tops are kept open.
 #include "fs/zone_table.h"
 
@@ -46,7 +46,7 @@ ZoneTable::ZoneTable(const Options& options, NodeTree& tree, Os& os)
     MutexLock lock(zone->mutex);
     zone->directory = tree_.root();
   }
-  nodes_.SetZone(kRootNode, zone);
+  tree_.tops().SetZone(kRootNode, zone);
   twins_.Add(*zone);
   MutexLock lock(mutex_);
   zones_.push_back(std::move(zone));
@@ -63,7 +63,7 @@ ZonePtr ZoneTable::NewZone(NodeId top, const FileFacts& facts, bool is_border) {
   zone->device = facts.attributes.st_dev;
   zone->mount_id = facts.mount_id;
   zone->is_border = is_border;
-  ZonePtr set = nodes_.SetZone(top, zone);
+  ZonePtr set = tree_.tops().SetZone(top, zone);
   set = set == nullptr ? zone : set;
   twins_.Add(*set);
   return set;
@@ -123,7 +123,7 @@ Result<std::shared_ptr<Session>> ZoneTable::SessionFor(const ZonePtr& zone) {
 }
 
 Result<std::shared_ptr<Session>> ZoneTable::SessionFor(NodeId id) {
-  return SessionFor(nodes_.ZoneOf(id));
+  return SessionFor(tree_.tops().ZoneOf(id));
 }
 
 bool ZoneTable::IsRefused(Zone& zone) {
@@ -172,7 +172,7 @@ bool ZoneTable::IsMountPoint(const Zone& zone, int dir, const std::string& name)
 
 std::string ZoneTable::PathInZone(NodeId id) {
   std::string path;
-  nodes_.ZoneOf(id, &path);
+  tree_.tops().ZoneOf(id, &path);
   return path;
 }
 
@@ -189,7 +189,7 @@ Status ZoneTable::RequireWritable() const {
 Status ZoneTable::RequireWritableAt(NodeId id) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
   if (has_foreign_) {
-    const ZonePtr zone = nodes_.ZoneOf(id);
+    const ZonePtr zone = tree_.tops().ZoneOf(id);
     if (zone != nullptr && zone->is_foreign) {
       return Fail(EROFS, nodes_.PathOf(zone->top) + " is another mount's source");
     }

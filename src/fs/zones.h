@@ -20,7 +20,7 @@ namespace xzfs {
 // One file system below the source, or a part of one, with its own `.xzfs/` in its topmost
 // directory. What is pending of a file is in a session of its zone, and paths there are below that
 // directory. A directory belongs to the zone of the nearest directory above it, or itself, that is
-// the top of one (NodeTable::ZoneOf); a file to that of its directory.
+// the top of one (ZoneTops::ZoneOf); a file to that of its directory.
 struct Zone {
   NodeId top = kRootNode;
   // Of all directories in it.

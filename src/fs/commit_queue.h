@@ -45,15 +45,15 @@ class CommitQueue {
   void Remove(NodeId id) { entries_.erase(id); }
 
   // When its next attempt begins; if one is at work, not before it has ended.
-  // At once: not even a full disk delays it, since somebody waits, and is told of it.
+  // At once. Not even a full disk delays it, since a caller waits and gets the error.
   void ScheduleNow(NodeId id, Entry& entry);
   // When it has settled.
   void ScheduleSettled(NodeId id, Entry& entry);
   // Later after each failure.
   void ScheduleRetry(NodeId id, Entry& entry);
 
-  // The next file whose time has come, or nothing: then `until` is when there may be one.
-  // `at_end`: nothing waits for files to settle, and files that failed are left out.
+  // The next file whose time has come. Nothing if there is none; then `until` is when there may be
+  // one. `at_end`: nothing waits for files to settle, and files that failed are left out.
   std::optional<NodeId> NextDue(bool at_end, Clock::time_point* until) const;
   // Its attempt begins: until it is scheduled again NextDue leaves it out.
   Entry& Take(NodeId id);

@@ -13,7 +13,7 @@ void CommitWaits::Add(File& file, Done done) {
   file.waiters_.push_back({++now_, std::move(done), std::make_unique<AwaitedWork>()});
 }
 
-// Many may ask, and many files may be pending.
+// Many callers may wait, and many files may be pending: waits at one moment share an entry.
 bool CommitWaits::AddSync(size_t pending, Done done) {
   const bool is_new = syncs_.empty() || syncs_.rbegin()->first != now_;
   if (is_new) {
@@ -31,7 +31,7 @@ void CommitWaits::EndAllOf(File& file, const Status& status, Ended& ended) {
   EndBefore(file, std::numeric_limits<Moment>::max(), status, ended);
 }
 
-// The file isn't waited for any more by callers that began before `until`.
+// Ends the waits for this file of callers that began before `until`.
 void CommitWaits::EndBefore(File& file, Moment until, const Status& status, Ended& ended) {
   const auto ends =
       std::partition(file.waiters_.begin(), file.waiters_.end(),

@@ -17,10 +17,10 @@ bool IsDiskFull(int code) { return code == ENOSPC || code == EDQUOT; }
 
 Error IsEnding() {
   return {ErrorKind::kSystem, ESHUTDOWN,
-          "the mount is ending: what is pending is committed at the next one"};
+          "the mount is ending: pending files are committed at the next mount"};
 }
 
-// Calls `wait` with what is to be told, and waits for that.
+// Calls `wait` with a function, and blocks until that is called.
 template <class Wait>
 Status AwaitDone(Wait wait) {
   const auto told = std::make_shared<std::promise<Status>>();
@@ -44,7 +44,7 @@ void Committer::StartThreads() {
       threads_.emplace_back([this] { Run(); });
     }
   } catch (const std::system_error&) {
-    // No more threads to be had: those that there are do it, if there are any.
+    // There can't be more threads: those that were started do the work.
   }
 }
 
@@ -231,7 +231,7 @@ bool Committer::Finish(NodeId id, CommitQueue::Entry& entry, Result<Outcome> res
       return true;
     }
     waits_.EndEarlier(entry.waits, Failure(result.error()), ended);
-    queue_.ScheduleNow(id, entry);  // there may be something new
+    queue_.ScheduleNow(id, entry);  // the file may have changed
     return false;
   }
   if (!result) {

@@ -18,30 +18,31 @@ namespace xzfs {
 
 // Takes files with changes from a CommitQueue and commits them on its threads. Thread-safe.
 //
-// A file whose commit failed is tried again, later each time, unless that would be in vain; after
-// ENOSPC and EDQUOT the whole queue waits, since others would fail, too.
+// A commit that failed is tried again, later each time, unless a further attempt can't help. After
+// ENOSPC and EDQUOT the whole queue waits, since other commits would fail, too.
 class Committer {
  public:
   enum class Outcome {
-    kDone,       // it is compressed now
+    kDone,       // the file is compressed now
     kLeft,       // there is nothing to commit, or it stays plain
-    kCancelled,  // somebody changed it: it is tried again when it has settled
+    kCancelled,  // the file was changed: it is tried again when it has settled
   };
   enum class Ending {
-    kAtOnce,    // but for what the threads work on
-    kWhenDone,  // when nothing is pending that doesn't fail
+    kAtOnce,    // except commits that are running
+    kWhenDone,  // when all pending files have been tried: committed or failed
   };
   struct Calls {
-    // Commits the node. `is_awaited`: somebody waits for just that. Called on the committer's
+    // Commits the node. `is_awaited`: a caller waits for this commit. Called on the committer's
     // threads without a lock.
     std::function<Result<Outcome>(NodeId, bool is_awaited)> commit;
-    // The queue holds the node, or doesn't any more. Called without a lock.
+    // Keep the node while the queue holds it; `pin` returns false if the node isn't known. Called
+    // without a lock.
     std::function<bool(NodeId)> pin;
     std::function<void(NodeId)> unpin;
     // Nothing is pending any more.
     std::function<void()> on_idle;
-    // Whether the commit that has just failed is not to be tried again. Called without a lock.
-    // Null: all are.
+    // Whether to stop trying after the failure of the last attempt. Called without a lock. Null:
+    // never.
     std::function<bool(NodeId)> has_given_up = nullptr;
   };
   struct Figures {
@@ -50,7 +51,8 @@ class Committer {
     std::string last_error;  // empty: none
   };
 
-  // Told once how a wait has ended, on any thread, without a lock, maybe before the call returns.
+  // Called once with how a wait has ended: on any thread, without a lock, maybe before the call
+  // returns.
   using Done = CommitWaits::Done;
 
   Committer(unsigned threads, std::chrono::nanoseconds settle, Calls calls);
@@ -60,24 +62,25 @@ class Committer {
 
   void Start() EXCLUDES(mutex_);
 
-  // While it runs: how long files settle from now on, and how many commits are at work at once.
+  // May be called while it runs: how long files settle from now on, and how many commits run at
+  // once.
   void SetSettle(std::chrono::nanoseconds settle) EXCLUDES(mutex_);
   void SetThreads(unsigned count) EXCLUDES(mutex_);
 
-  // `plain_bytes`: for the figures. Begins to settle anew if it is here already. `is_awaited`: as
-  // if somebody waited for it.
+  // Queues the file. If it is queued already it begins to settle again. `plain_bytes`: for the
+  // figures. `is_awaited`: treats the next attempt as one that a caller waits for.
   void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
-  // Commits the node, and says when an attempt has ended that began after this call: its error, or
-  // that nothing is pending any more. ESHUTDOWN: the mount is ending.
+  // Commits the node at once. `done` gets a success when the file is not pending any more, or the
+  // error of an attempt that began after this call. ESHUTDOWN: the mount is ending.
   void CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) EXCLUDES(mutex_);
-  // Commits what is pending now. The error of one that failed.
+  // Commits all files that are pending now. `done` gets the error of one that failed, if any.
   void Sync(Done done) EXCLUDES(mutex_);
-  // The same, and wait. Not for request threads.
+  // The same, but they block until the end. Not for request threads.
   Status CommitNow(NodeId id, uint64_t plain_bytes) EXCLUDES(mutex_);
   Status Sync() EXCLUDES(mutex_);
-  // Ends the threads. What is left stays pending.
+  // Ends the threads. Files that are left stay pending.
   void End(Ending ending) EXCLUDES(mutex_);
-  // Begins nothing more; for a thread other than the one that is in End.
+  // Begins no further commit. For a thread other than the one that runs End.
   void Park() EXCLUDES(mutex_);
 
   std::vector<NodeId> Pending() EXCLUDES(mutex_);
@@ -89,7 +92,7 @@ class Committer {
   bool Enter(NodeId id, uint64_t plain_bytes) REQUIRES(mutex_);
   void ScheduleSettled(NodeId id, CommitQueue::Entry& entry) REQUIRES(mutex_);
   void Run() EXCLUDES(mutex_);
-  // Returns whether the node is pending no more.
+  // Returns whether the node is not pending any more.
   bool Finish(NodeId id, CommitQueue::Entry& entry, Result<Outcome> result, bool is_final,
               CommitWaits::Ended& ended) REQUIRES(mutex_);
   void EndAllWaits(CommitWaits::Ended& ended) REQUIRES(mutex_);

@@ -1,6 +1,6 @@
 // Invariants, under mutex_: slot.children counts the slots that name it as parent, so every chain
 // of parents ends at the root and has no cycle; a slot without lookups and children doesn't exist,
-// but for the root's.
+// except the root's.
 #include "fs/node_table.h"
 
 #include <algorithm>
@@ -9,17 +9,17 @@
 namespace xzfs {
 namespace {
 
-// Of a path in a message: enough to find the file.
+// Of a path in a message. So many are enough to find the file.
 constexpr size_t kMostPathParts = 64;
 
 constexpr size_t kMostOtherNames = 16;
 
 bool CanHaveLinks(StoredKind kind) { return kind != StoredKind::kDirectory; }
 
-// Inode numbers that InodeNumbers doesn't give.
+// InodeNumbers never returns numbers with only this of the two highest bits.
 constexpr uint64_t kOwnInodes = uint64_t{1} << 63;
 
-// Of the whole `way` up to the root; "..." stands for what is above `most_parts`.
+// The path of a whole way up to the root. "..." replaces all but the last `most_parts` names.
 std::string PathBelowRoot(std::span<const NodeTable::Step> way, size_t most_parts) {
   const size_t parts = way.empty() ? 0 : way.size() - 1;
   if (parts == 0) {
@@ -96,8 +96,8 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
   }
   ++parent->second.children;
   candidate.id = next_id_++;
-  // A node whose stored file was replaced by a commit still shows this number: programs would take
-  // the two for one file.
+  // A node whose stored file was replaced by a commit may still show this number. Programs would
+  // take the two for one file.
   candidate.shown_inode = numbers_.Of(FileId::Of(candidate.identity));
   const auto shown = shown_.try_emplace(candidate.shown_inode, candidate.id).first;
   const Node& holder =
@@ -124,8 +124,8 @@ NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location,
   }
   const NodeId id = it->second;
   Slot& slot = slots_.at(id);
-  // A directory that was moved below what we took for its child: our picture is out of date
-  // there, and a cycle must not come of it. It becomes a new node.
+  // The directory was moved below a directory that we knew as its child. So our locations are out
+  // of date, and must not become a cycle: the directory becomes a new node.
   if (id != kRootNode && slot.location.parent != location.parent && IsInside(location.parent, id)) {
     return nullptr;
   }
@@ -172,7 +172,8 @@ void NodeTable::DropName(NodeId id, const Location& location) {
     slot.other_names.pop_back();
     if (slots_.contains(other.parent)) {
       std::vector<NodeId> gone;
-      // The directory that loses a child here is in use by who removes the name.
+      // Nothing is gone: the thread that removes the name uses the directory that loses a child
+      // here.
       MoveLocked(slot, other, gone);
     }
   }
@@ -275,7 +276,7 @@ std::vector<NodeId> NodeTable::Forget(NodeId id, uint64_t count) {
   return dropped;
 }
 
-// Drops `id` if nothing holds it, and then its parent if that was only kept for it, and so on.
+// Drops `id` if nothing holds it, then its parent if only this child held that, and so on.
 std::vector<NodeId> NodeTable::DropUnused(NodeId id) {
   std::vector<NodeId> dropped;
   while (id != kRootNode && id != 0) {

@@ -24,7 +24,7 @@ namespace xzfs {
 Result<bool> RenameWhiteout::IsReady(const Place& from, const Place& to) {
   XZFS_ASSIGN_OR_RETURN(const auto moved, places_.EntryAt(from));
   XZFS_ASSIGN_OR_RETURN(const auto target, places_.EntryAt(to));
-  // Of two names of one file none moves.
+  // If both are names of one file, neither moves.
   zone_ = tops_.ZoneOf(from.dir->id);
   is_needed_ =
       moved && (!target || FileId::Of(moved->attributes) != FileId::Of(target->attributes));
@@ -84,14 +84,14 @@ Status RenameWhiteout::PutInto(const Place& from, const Place& to) {
   if (error == 0) {
     made_.temp.clear();
   } else {
-    // The file has its new name, which may have been another's, so there is no way back.
+    // The file has its new name, perhaps in the place of another file, so there is no way back.
     error = os_.MakeNode(from.fd(), stored_name_, S_IFCHR, 0);
   }
   if (error < 0) {
-    made_.temp.clear();  // the intent's
+    made_.temp.clear();  // it stays for the intent
     made_.intent.clear();
-    Log(LogLevel::kError,
-        "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
+    Log(LogLevel::kError, "the whiteout of '" + from.name +
+                              "' could not get its name; the next mount gives it the name");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
   done_intents_.Add({made_.session,

@@ -15,10 +15,10 @@ Status ZoneRecovery::RecoverZone(const ZonePtr& zone, const DescriptorPtr& top) 
   return {};
 }
 
-// The node has lost the names that were known, and has others.
 Status ZoneRecovery::FindNameOf(const NodePtr& node) {
   ZonePtr zone = parts_.tree.tops().ZoneOf(node->id);
-  while (zone != nullptr && !zone->is_border) {  // links reach further than a rename of ours
+  while (zone != nullptr &&
+         !zone->is_border) {  // hard links may lead into neighbouring zones of the file system
     zone = parts_.tree.tops().ZoneOf(parts_.tree.nodes().LocationOf(zone->top).parent);
   }
   if (zone == nullptr) {

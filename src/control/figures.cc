@@ -19,10 +19,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Goes up when a field changes its meaning; new fields may come at any time.
+// Raised when a field changes its meaning; new fields may be added at any time.
 constexpr int kSchema = 1;
 
-// Names are bytes; JSON is UTF-8. What isn't is shown as U+FFFD.
+// Names are bytes, JSON is UTF-8: other bytes become U+FFFD.
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -33,7 +33,7 @@ Json ReadsJson(const ReadTimes& times) {
   Json below = Json::array();
   for (size_t i = 0; i < counts.size(); ++i) {
     all += counts[i];
-    // Two octaves a step: what a monitoring system keeps of it has few lines.
+    // Two octaves a step, so that a monitoring system has few series to keep.
     const bool is_last = i + 1 == counts.size();
     if (!is_last && i % 4 == 0) {
       below.push_back({ReadTimes::UpperBoundUs(i), all});
@@ -102,7 +102,7 @@ std::string HistoryJson(Mount& mount) {
   return Dump(json);
 }
 
-// So many files that can't be committed are told of; there may be many more.
+// The report names at most so many files that can't be committed.
 constexpr size_t kMostUncommitted = 20;
 
 Json UncommittedJson(Mount& mount, size_t most) {
@@ -224,7 +224,7 @@ std::string InfoJson(const FileFigures& file) {
   return Dump(json);
 }
 
-// The mount is the caller's own to command.
+// Whether the caller may send commands to the mount.
 bool MayCommand(const Caller& caller) { return caller.uid == 0 || caller.uid == geteuid(); }
 
 bool Command(Mount& mount, NodeId node, const std::string& key, const Caller& caller,
@@ -245,7 +245,7 @@ bool Command(Mount& mount, NodeId node, const std::string& key, const Caller& ca
     return false;
   }
   if (!MayCommand(caller)) {
-    done(Fail(EPERM, "only root and who mounted it may command the mount"));
+    done(Fail(EPERM, "only root and the user who mounted it may send commands to the mount"));
   } else if (command == "drop-cache") {
     mount.reads.DropCaches([done] { done(std::string("ok")); });
   } else {

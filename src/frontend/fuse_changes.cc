@@ -1,4 +1,4 @@
-// What the kernel asks that changes something, and what waits for that.
+// Requests that change something, or wait for a change.
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -165,7 +165,7 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
     const auto at = static_cast<uint64_t>(offset);
     const auto content = std::as_bytes(std::span(bytes, size));
-    // What is written back of a mapping has its place.
+    // Bytes that the kernel writes back from a mapping have a fixed offset.
     if ((fi->flags & O_APPEND) == 0 || fi->writepage != 0) {
       XZFS_ASSIGN_OR_RETURN(const size_t written, self.mount_.writes.Write(*file, at, content));
       fuse_reply_write(request.End(), written);
@@ -175,15 +175,16 @@ void FuseOperations::Write(fuse_req_t req, fuse_ino_t, const char* bytes, size_t
     XZFS_ASSIGN_OR_RETURN(const Appended done, self.mount_.writes.Append(*file, at, content));
     fuse_reply_write(request.End(), done.bytes);
     if (done.stale_from) {
-      self.mount_.kernel.DropStale(node,
-                                   *done.stale_from);  // not before: the kernel has them by now
+      self.mount_.kernel.DropStale(
+          node,
+          *done.stale_from);  // after the reply, since the kernel has the pages only then
     }
     return {};
   });
 }
 
-// With sync_close it waits for the commit. A signal doesn't end the wait: programs take a close
-// that fails for lost data.
+// With sync_close the request waits for the commit. A signal doesn't end the wait: programs treat a
+// failed close as lost data.
 void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));

@@ -24,15 +24,15 @@
 namespace xzfs {
 namespace {
 
-// Request threads at most; libfuse starts them as they are needed. More than processors, because
-// some requests take long (reads in giant Blocks, a legacy file that is decoded for its size) and
-// the others must not wait for them.
+// The most request threads; libfuse starts them as needed. More than processors, because some
+// requests take long (reads in giant Blocks, a legacy file that is decoded for its size) and the
+// others must not wait for them.
 constexpr unsigned kRequestThreads = 64;
 
 // Wakes a thread that waits inside libfuse. Its handler does nothing.
 constexpr int kWakeSignal = SIGUSR1;
 
-// What libfuse complained about last, for the error of a failed mount. libfuse's log is global.
+// The last message of libfuse, for the error of a failed mount. libfuse's log is global.
 Mutex g_fuse_log_mutex;
 std::string g_fuse_log GUARDED_BY(g_fuse_log_mutex);
 
@@ -116,7 +116,7 @@ Status FuseFrontend::Impl::MakeSession() {
     bad |= fuse_opt_add_opt(&list, "allow_other");
   }
   if (options.compress != Compress::kCold || options.read_only) {
-    bad |= fuse_opt_add_opt(&list, "noatime");  // that is what a read does
+    bad |= fuse_opt_add_opt(&list, "noatime");  // reads don't change the atime of the mount
   }
   for (const std::string& flag : options.mount_flags) {
     bad |= fuse_opt_add_opt(&list, flag.c_str());
@@ -141,7 +141,7 @@ Status FuseFrontend::Impl::MakeSession() {
 }
 
 FuseFrontend::Impl::~Impl() {
-  served_ = true;  // for a Stop that no Serve followed
+  served_ = true;  // for a Stop without a Serve
   if (waker_.joinable()) {
     waker_.join();
   }
@@ -176,7 +176,7 @@ Status FuseFrontend::Impl::Serve() {
   }
   served_ = true;
   filler_->Stop();
-  // Those that are parked are being answered, too: their commits go on.
+  // Parked requests must be answered, too; their commits continue.
   operations.waiting().Stop();
   MutexLock lock(mutex_);  // the waker may be about to use serving_thread_
   serving_ = false;
@@ -192,9 +192,9 @@ void FuseFrontend::Impl::Stop() {
     return;
   }
   stopping_ = true;
-  // The filler first, while requests are answered: the kernel may make it wait for one. libfuse
-  // looks at the exit flag and then waits; a signal that arrives in between is lost. So it is sent
-  // until Serve has returned.
+  // The filler ends first, while requests are still answered: the kernel may make it wait for one.
+  // libfuse checks the exit flag and then waits; a signal that arrives in between is lost. So the
+  // signal is repeated until Serve has returned.
   waker_ = std::thread([this] {
     filler_->Stop();
     fuse_session_exit(session);
@@ -233,7 +233,7 @@ Status FuseFrontend::MountAt(const std::string& mountpoint) {
 }
 
 Status FuseFrontend::AttachSocket(int fd) {
-  // Filled by name: later versions of libfuse have more members.
+  // Set member by member: later versions of libfuse have more members.
   static const struct fuse_custom_io io = [] {
     struct fuse_custom_io calls = {};
     calls.writev = [](int to, struct iovec* parts, int count, void*) -> ssize_t {

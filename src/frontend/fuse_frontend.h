@@ -18,17 +18,17 @@ struct Mount;
 class FuseFrontend {
  public:
   struct Config {
-    // What the mount table shows as the device: SOURCE as the user wrote it.
+    // The device in the mount table: SOURCE as the user wrote it.
     std::string fsname;
     // Log every request.
     bool debug = false;
     // Answer requests one after the other (-s).
     bool single_threaded = false;
-    // Put what was decoded beside what a read asked for into the kernel's page cache, and drop what
-    // is there when asked to.
+    // Put bytes that were decoded besides those of a read into the kernel's page cache, and have
+    // pages dropped on request.
     bool fill_page_cache = true;
-    // Called once, when the kernel's INIT request has arrived: from then on the mount answers.
-    // Runs on a request thread; must not block on the mount.
+    // Called once, when the kernel's INIT request has arrived: the mount answers from then on. Runs
+    // on a request thread; must not block on the mount.
     std::function<void()> on_ready;
     // For tests: called before decoded bytes of a node are put into the kernel's page cache, on the
     // thread that does it.
@@ -46,18 +46,18 @@ class FuseFrontend {
   // it is known, else EIO.
   Status MountAt(const std::string& mountpoint);
 
-  // Serves a kernel that a test plays on the other end of this SOCK_SEQPACKET socket. Takes the
-  // descriptor.
+  // For tests: serves requests from this SOCK_SEQPACKET socket, whose other end plays the kernel.
+  // Takes the descriptor.
   Status AttachSocket(int fd);
 
   // Answers requests until the file system is unmounted or Stop is called. Blocks. The threads it
   // starts inherit the caller's signal mask and sandbox. Errors: the session broke.
   Status Serve();
 
-  // Makes Serve return soon. May be called from any thread, also when Serve has already returned.
+  // Makes Serve return soon. May be called from any thread, even after Serve has returned.
   void Stop();
 
-  // Takes the mount away if it is still there. Needs the rights that Mount needed.
+  // Unmounts if that was not done yet. Needs the rights that MountAt needed.
   void Unmount();
 
  private:

@@ -1,6 +1,6 @@
-// Each operation is: take the request apart, ask the part of the mount, reply once. No lock of ours
-// is held across a reply, and the lookup count of a node is raised before the kernel can learn of
-// it.
+// Each operation takes the request apart, asks a part of the mount, and replies once. No lock of
+// ours is held across a reply, and the lookup count of a node is raised before the kernel can learn
+// of it.
 #include "frontend/fuse_operations.h"
 
 #include <dirent.h>
@@ -23,14 +23,15 @@ namespace {
 
 static_assert(kRootNode == FUSE_ROOT_ID);
 
-// What a thread keeps for its next read: the kernel's buffered reads come in 128 KiB. Direct ones
-// may be 1 MiB, and so much for each of many threads would be outside of all accounting.
+// The size of the buffer that a thread keeps for its next read: the kernel's buffered reads have
+// 128 KiB. Direct ones may have 1 MiB, but that much for each of many threads would exceed the
+// memory budget, which does not count it.
 constexpr size_t kKeptBufferBytes = 128 << 10;
 
 constexpr std::string_view kCommandPrefix = "user.xzfs.cmd.";
 
 // The size of a control attribute may change between the call that asks for it and the one that
-// fetches: so much is added to the first answer.
+// fetches: this is added to the first answer.
 constexpr size_t kControlSlack = 256;
 
 }  // namespace
@@ -48,24 +49,24 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
   // Replies come from our own buffers: splicing those through a pipe is slower than writing them.
   conn->want &=
       ~static_cast<unsigned>(FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE);
-  // Left to itself the kernel asks for attributes with the first part of a directory alone, when a
-  // program reads all names before it asks for the first file's: find, tar and du do. Then each of
-  // the others costs a request of its own.
+  // By default the kernel asks for attributes only with the first part of a directory if a program
+  // reads all names before it asks for the first attributes, as find, tar and du do. Then each
+  // other file costs a request of its own.
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_READDIRPLUS_AUTO);
-  // Truncating by open is a request of its own, which tells what becomes of set-id bits.
+  // Opening with O_TRUNC leads to a separate request, which also handles set-id bits.
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_ATOMIC_O_TRUNC);
   // The kernel's own readahead of many readers must not run into its default of 12.
   conn->max_background = 64;
-  // The kernel decides who may do what (default_permissions); with this it asks for ACLs, too.
+  // The kernel checks permissions (default_permissions); with this flag it also asks for ACLs.
   const FuseOperations& self = *static_cast<FuseOperations*>(userdata);
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_POSIX_ACL);
   if ((conn->capable & FUSE_CAP_POSIX_ACL) != 0 && self.mount_.options.acl) {
     conn->want |= FUSE_CAP_POSIX_ACL;
   }
-  // A default ACL takes the place of the umask, so that is left to us.
+  // A default ACL replaces the umask, so we apply the umask.
   conn->want |= conn->capable & FUSE_CAP_DONT_MASK;
-  // The daemon may have the right to leave set-id bits in place when it writes for somebody who
-  // hasn't: the kernel is to take them away.
+  // The daemon may have the right to keep set-id bits when it writes for a caller without that
+  // right, so the kernel must remove them.
   conn->want &= ~static_cast<unsigned>(FUSE_CAP_HANDLE_KILLPRIV);
   if (self.on_ready_) {
     self.on_ready_();
@@ -95,7 +96,7 @@ void FuseOperations::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name)
 void FuseOperations::ReplyEntry(fuse_req_t req, const LookupResult& found) {
   const struct fuse_entry_param entry = EntryOf(found);
   if (fuse_reply_entry(req, &entry) == -ENOENT) {
-    mount_.tree.Forget(found.node, 1);  // the caller was interrupted and never learned of it
+    mount_.tree.Forget(found.node, 1);  // the caller was interrupted and never got it
   }
 }
 
@@ -174,8 +175,8 @@ void FuseOperations::Open(fuse_req_t req, fuse_ino_t node, struct fuse_file_info
 
 void FuseOperations::Hand(Handles::Opened opened, struct fuse_file_info* fi) {
   fi->keep_cache = opened.keep_cache ? 1 : 0;
-  // The release comes after close has returned. Who closes a file and then waits until nothing is
-  // pending must not be told so before we have heard of it.
+  // RELEASE comes after close has returned. A program that closes a file and then waits until
+  // nothing is pending must not get its answer before we know of the close.
   fi->noflush = opened.file->may_write() ? 0 : 1;
   fi->fh = reinterpret_cast<uint64_t>(opened.file.get());
   Keep(std::move(opened.file));
@@ -250,7 +251,7 @@ std::unique_ptr<OpenFile> FuseOperations::TakeBack(OpenFile* file) {
 }
 
 void FuseOperations::OpenDir(fuse_req_t req, fuse_ino_t node, struct fuse_file_info* fi) {
-  // Without this operation the kernel would cache listings for ever.
+  // Without this operation the kernel would never drop cached listings.
   FuseOperations& self = OperationsOf(req);
   fi->fh = 0;
   if (std::shared_ptr<Listing> listing = self.mount_.directories.OpenListing(node)) {
@@ -270,7 +271,7 @@ void FuseOperations::ReleaseDir(fuse_req_t req, fuse_ino_t, struct fuse_file_inf
 }
 
 void FuseOperations::DropListing(uint64_t handle) {
-  std::shared_ptr<Listing> dropped;  // after the lock
+  std::shared_ptr<Listing> dropped;  // freed after the lock is released
   MutexLock lock(files_mutex_);
   if (auto node = listings_.extract(handle)) {
     dropped = std::move(node.mapped());
@@ -388,7 +389,7 @@ Result<std::string> FuseOperations::GetXattrNow(NodeId node, const std::string& 
   return IsControlKey(key) ? mount_.control.Get(node, key) : mount_.attributes.GetXattr(node, key);
 }
 
-// It may wait for commits.
+// The command may wait for commits.
 void FuseOperations::RunCommand(Request& request, NodeId node, const std::string& key,
                                 size_t size) {
   const Caller caller = CallerOf(request.get());

@@ -1,4 +1,4 @@
-// What the kernel asks, answered by the parts of a Mount.
+// Answers the kernel's requests through the parts of a Mount.
 #pragma once
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
@@ -22,7 +22,7 @@
 namespace xzfs {
 
 // The operations of one FUSE session: each takes the request apart, asks the Mount and replies
-// once. Thread-safe. Outlives its session; open files that the session leaves behind go with it.
+// once. Thread-safe. Outlives its session; closes open files that the session leaves behind.
 class FuseOperations {
  public:
   // `on_ready` is called when the kernel's INIT has arrived.
@@ -33,26 +33,28 @@ class FuseOperations {
   // For fuse_session_new, with this object as its userdata.
   static struct fuse_lowlevel_ops Table();
 
-  // Those that hold no thread while they wait.
+  // Requests that hold no thread while they wait.
   WaitingRequests& waiting() { return waiting_; }
   static WaitingRequests& WaitingOf(fuse_req_t req);
 
  private:
-  // Runs one operation: `act` replies itself on success, an Error that it returns is replied here.
+  // Runs one operation. `act` replies itself on success; if it returns an Error this function
+  // replies that.
   template <class Act>
   static void Run(fuse_req_t req, Act act);
-  // The same, but if another mount has the file for the last steps of a commit (EWOULDBLOCK) it's
-  // tried again, later. `act` owns what it needs.
+  // The same, but tries again later while another mount is at the last steps of a commit of the
+  // file (EWOULDBLOCK). `act` owns what it needs.
   template <class Act>
   static void RunRetried(fuse_req_t req, Act act);
-  // False if it's to be tried again.
+  // False if the request must be tried again.
   template <class Act>
   static bool TryOnce(fuse_req_t req, Act& act, bool is_last);
-  // Parks the request and calls `begin` with its ticket, which has it answered.
+  // Parks the request and calls `begin` with its ticket. `begin` makes sure that the request is
+  // answered.
   template <class Begin>
   void ParkFor(Request& request, WaitingRequests::Reply on_interrupt, Begin begin);
-  // Calls `reply` when nothing of the node is being stored in the kernel's page cache that was
-  // decoded before the file could change.
+  // Calls `reply` when no bytes of the node that were decoded before the file could change are
+  // being stored in the kernel's page cache.
   void ReplyWhenStored(Request& request, NodeId node, WaitingRequests::Reply reply,
                        WaitingRequests::Reply on_interrupt);
 
@@ -107,21 +109,20 @@ class FuseOperations {
                         struct fuse_file_info* fi);
   static void LSeek(fuse_req_t req, fuse_ino_t node, off_t offset, int whence,
                     struct fuse_file_info* fi);
-  // Runs `act` and replies with what it found, or that all went well.
+  // Runs `act`, and replies with its result or with success.
   template <class Act>
   static void RunEntry(fuse_req_t req, Act act);
   template <class Act>
   static void RunStatus(fuse_req_t req, Act act);
   static void ReplyXattr(fuse_req_t req, const std::string& value, size_t size, size_t slack);
 
-  // Reads of files with giant Blocks that are worked on at the same time: each may take seconds.
-  // Further ones queue and are done by the threads that become free, so that they never take all
-  // request threads.
+  // Reads of files with giant Blocks: each may take seconds. Only some run at once; the others
+  // queue for those threads, so that they never take all request threads.
   static constexpr unsigned kMostSlowReads = 16;
-  // Looks at files of the older formats that may have to be decoded whole: minutes.
+  // Lookups of files of the older formats, which may be decoded whole: each may take minutes.
   static constexpr unsigned kMostSlowLooks = 4;
-  // Parks the request, and runs `act`, which returns how it is answered and what takes that back if
-  // nobody wants it any more, when there is a thread for it.
+  // Parks the request, and runs `act` when there is a thread for it. `act` returns a function that
+  // replies, and one that undoes the result if the request was interrupted.
   struct LateReply {
     WaitingRequests::Reply reply;
     std::function<void()> undo = nullptr;
@@ -131,20 +132,20 @@ class FuseOperations {
   // A read.
   struct PendingRead {
     fuse_req_t req;
-    const OpenFile* file;  // the kernel releases it after the read was answered
+    const OpenFile* file;  // the kernel releases it only after the reply
     uint64_t offset;
     size_t size;
   };
   static void ReadNow(const PendingRead& read);
 
-  // Owns what the kernel knows as a handle, also when the session ends without releasing it.
+  // Owns the handles of the kernel, also when the session ends without releasing them.
   void Keep(std::unique_ptr<OpenFile> file) EXCLUDES(files_mutex_);
-  // Describes `opened` to the kernel, and keeps it.
+  // Fills `fi` from `opened`, and keeps the file.
   void Hand(Handles::Opened opened, struct fuse_file_info* fi);
-  // Null if there is none: then nothing is remembered of that listing.
+  // Null if there is none: then nothing is remembered for that listing.
   std::shared_ptr<Listing> ListingOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
   void DropListing(uint64_t handle) EXCLUDES(files_mutex_);
-  // What a handle number of ours stands for, until the kernel releases it. EBADF if it isn't ours.
+  // The file of a handle number, until the kernel releases it. EBADF if there is none.
   Result<OpenFile*> FileOf(const struct fuse_file_info* fi) EXCLUDES(files_mutex_);
   std::unique_ptr<OpenFile> TakeBack(OpenFile* file) EXCLUDES(files_mutex_);
 

@@ -1,4 +1,4 @@
-// How an operation is run, for the sources of FuseOperations.
+// Running an operation; for the sources of FuseOperations.
 #pragma once
 
 #include <cerrno>

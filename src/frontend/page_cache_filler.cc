@@ -10,8 +10,8 @@
 namespace xzfs {
 namespace {
 
-// Each pins a unit, mostly of 1 MiB or of a small file. Who decodes faster than the kernel takes
-// pages has no use for more.
+// Each range pins a unit, mostly of 1 MiB or of a small file. More are of no use if decoding is
+// faster than the kernel takes pages.
 constexpr size_t kMostWaiting = 64;
 constexpr size_t kMostWaitingBytes = size_t{8} << 20;
 
@@ -19,8 +19,7 @@ void Store(fuse_session* session, const DecodedRange& range) {
   struct fuse_bufvec buffer = FUSE_BUFVEC_INIT(range.bytes.size());
   // libfuse only reads from it.
   buffer.buf[0].mem = const_cast<std::byte*>(range.bytes.data());
-  // An error means that the kernel has forgotten the file, or has no memory: nobody misses
-  // anything.
+  // An error means that the kernel has forgotten the file, or has no memory: that does no harm.
   const int error =
       fuse_lowlevel_notify_store(session, range.node, static_cast<off_t>(range.offset), &buffer,
                                  static_cast<fuse_buf_copy_flags>(0));
@@ -41,7 +40,7 @@ void PageCacheFiller::Start(fuse_session* session) {
     thread_ = std::thread([this, session] { Run(session); });
   } catch (const std::system_error&) {
     MutexLock lock(mutex_);
-    running_ = false;  // the system gives no more threads: the kernel asks for each page then
+    running_ = false;  // there can't be more threads: the kernel asks for each page then
   }
 }
 
@@ -75,7 +74,7 @@ void PageCacheFiller::InvalidateNext(fuse_session* session) {
   invalidations_.pop_front();
   mutex_.Unlock();
   for (const PageRange& range : next.ranges) {
-    // An error: the kernel has nothing of it.
+    // An error means that the kernel has no pages of it.
     fuse_lowlevel_notify_inval_inode(session, range.node, static_cast<off_t>(range.offset),
                                      static_cast<off_t>(range.length));
   }
@@ -91,8 +90,8 @@ void PageCacheFiller::StoreNext(fuse_session* session) {
   waiting_bytes_ -= range.bytes.size();
   storing_ = range.node;
   mutex_.Unlock();
-  // After storing_ was set: whoever is about to change the file and doesn't see it there has said
-  // so already.
+  // Checked after storing_ was set: a thread that is about to change the file and doesn't see it in
+  // storing_ has set `may_differ` before.
   if (range.still_good()) {
     if (store_hook_) {
       store_hook_(range.node);
@@ -110,8 +109,7 @@ void PageCacheFiller::StoreNext(fuse_session* session) {
   mutex_.Lock();
 }
 
-// A thread that waits for an invalidation is told that there will be none: nothing is cached any
-// more.
+// Calls the waiting functions without an invalidation: nothing is cached any more.
 void PageCacheFiller::Stop() {
   std::deque<Invalidation> dropped;
   {

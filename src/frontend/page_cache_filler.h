@@ -1,4 +1,4 @@
-// Puts decoded bytes into the kernel's page cache before anybody asks for them.
+// Puts decoded bytes into the kernel's page cache ahead of reads.
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,10 @@ struct fuse_session;
 
 namespace xzfs {
 
-// One thread that sends what it is offered, and has the kernel drop what is to be dropped. The
-// kernel makes it wait for pages that a read request has locked, and that read may need a thread.
-// So it holds no lock of ours meanwhile, and no request thread ever waits for it: a request that
-// must not be answered while something is being stored leaves its answer here. Thread-safe.
+// One thread sends the offered bytes to the kernel, and has it drop pages. The kernel makes the
+// thread wait for pages that a read request has locked, and that read may need a thread. So it
+// holds no lock of ours while it calls the kernel, and no request thread waits for it: a request
+// that must not be answered during a store leaves a function here. Thread-safe.
 class PageCacheFiller {
  public:
   PageCacheFiller() = default;
@@ -29,27 +29,28 @@ class PageCacheFiller {
 
   // `session` outlives the filler or its Stop.
   void Start(fuse_session* session) EXCLUDES(mutex_, join_mutex_);
-  // Drops what waits. Blocks until the thread has ended: for as long as the kernel's pages are
-  // locked, so requests must still be answered.
+  // Drops the offers in the queue. Blocks until the thread has ended. That may wait for pages that
+  // the kernel has locked, so requests must still be answered.
   void Stop() EXCLUDES(mutex_, join_mutex_);
 
   void Offer(std::vector<DecodedRange> ranges) EXCLUDES(mutex_);
 
-  // False: nothing of the node is being stored. Else calls `then` when that has ended, on the
-  // filler's thread or that of Stop. What is stored of it later was still good (DecodedRange) after
-  // this was called.
+  // False: nothing of the node is being stored. Else calls `then` when the store has ended, on the
+  // filler's thread or that of Stop. For later stores DecodedRange::still_good is checked after
+  // this call.
   bool WhenStored(NodeId node, std::function<void()> then) EXCLUDES(mutex_);
-  // The same, but only says so.
+  // The same, but without a function to call.
   bool IsStoring(NodeId node) EXCLUDES(mutex_);
 
-  // Has the kernel drop what it has of these files, then calls `done`, if it isn't null, on the
-  // filler's thread or that of Stop. False: there is no thread that would.
+  // Has the kernel drop these pages, then calls `done`, if it isn't null, on the filler's thread or
+  // that of Stop. False: there is no thread for that.
   bool Invalidate(std::vector<PageRange> ranges, std::function<void()> done) EXCLUDES(mutex_);
 
-  // Has the kernel drop what it has of the file from `offset` on. Nobody is told.
+  // Has the kernel drop its pages of the file from `offset` on. Reports nothing.
   void DropFrom(NodeId node, uint64_t offset) EXCLUDES(mutex_);
 
-  // For tests: called on the filler's thread before each store. Not thread-safe: before Start.
+  // For tests: called on the filler's thread before each store. Not thread-safe: call it before
+  // Start.
   void SetStoreHook(std::function<void(NodeId)> hook) { store_hook_ = std::move(hook); }
 
  private:
@@ -71,7 +72,8 @@ class PageCacheFiller {
   NodeId storing_ GUARDED_BY(mutex_) = 0;  // the node that is being stored; 0: none
   std::vector<std::function<void()>> when_stored_ GUARDED_BY(mutex_);
   std::deque<Invalidation> invalidations_ GUARDED_BY(mutex_);
-  std::unordered_map<NodeId, uint64_t> stale_ GUARDED_BY(mutex_);  // from which offset on
+  std::unordered_map<NodeId, uint64_t> stale_
+      GUARDED_BY(mutex_);  // pages to drop: from this offset on
   bool running_ GUARDED_BY(mutex_) = false;
   Mutex join_mutex_;
   std::thread thread_ GUARDED_BY(join_mutex_);

@@ -13,14 +13,14 @@
 
 namespace xzfs {
 
-// The kernel refuses a reply with any other code, and who asked would wait for ever. File systems
-// below the source have been seen to return such ones (ENOTSUPP, 524).
+// The kernel refuses a reply with any other code, and the program would never get an answer. File
+// systems below the source have been seen to return such ones (ENOTSUPP, 524).
 inline int ReplyCode(int code) {
   constexpr int kMostCode = 511;
   return code >= 0 && code <= kMostCode ? code : EIO;
 }
 
-// A request that is to be answered once.
+// A request that must be answered once.
 class Request {
  public:
   explicit Request(fuse_req_t req) : req_(req) {}
@@ -39,7 +39,7 @@ class Request {
   fuse_req_t req_;
 };
 
-// What users only see as an errno; lack of resources deserves a line in the log.
+// Users only see an errno; a lack of resources is also logged.
 inline void LogFailure(const Error& error) {
   const bool resources = error.code == ENOMEM || error.code == EMFILE || error.code == ENFILE;
   const LogLevel level = resources ? LogLevel::kWarning : LogLevel::kDebug;

@@ -12,11 +12,11 @@ namespace xzfs {
 // Thread-safe.
 class SlowRequests {
  public:
-  // `most`: of the request threads.
+  // `most`: the most request threads that work on them.
   explicit SlowRequests(unsigned most) : most_(most) {}
 
-  // Calls `work`, and then what others have left; or, if enough threads do that already, leaves it
-  // to them. `work` doesn't throw.
+  // Calls `work`, and then the work that others have left here. If enough threads do that already
+  // it leaves `work` to them. `work` doesn't throw.
   void Run(std::function<void()> work) EXCLUDES(mutex_) {
     {
       MutexLock lock(mutex_);

@@ -1,6 +1,6 @@
-// libfuse calls back for an interrupt with the request's lock held, and may do so while the request
-// is being parked or just answered by somebody else. So the callback only notes the ticket, which
-// stands for nothing any more once the request was answered; our thread does the rest.
+// libfuse calls back for an interrupt with the request's lock held, and may do so while another
+// thread parks or answers the request. So the callback only notes the ticket, which has no meaning
+// after the request was answered; our thread does the rest.
 #include "frontend/waiting_requests.h"
 
 #include <algorithm>
@@ -26,7 +26,7 @@ void WaitingRequests::Start() {
     thread_ = std::thread([this] { Run(); });
     running_ = true;
   } catch (const std::system_error&) {
-    // The system gives no more threads: nothing is retried, and interrupts are not seen.
+    // There can't be more threads: nothing is retried, and interrupts are not seen.
   }
 }
 
@@ -148,7 +148,7 @@ void WaitingRequests::AttemptDue() {
     if (it == parked_.end()) {
       continue;
     }
-    // Only this thread answers it.
+    // Only this thread can answer it now.
     const Parked& parked = it->second;
     const auto waited = now - parked.begun;
     mutex_.Unlock();

@@ -1,4 +1,4 @@
-// Requests that are answered when something has happened, and hold no thread until then.
+// Requests that wait for an event, and hold no thread until then.
 #pragma once
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
@@ -16,16 +16,16 @@
 
 namespace xzfs {
 
-// A request that is parked here is answered by whatever ends its wait (End), by its next attempt
-// (Retry), or, if a signal meets who asked, by what it was parked with. Thread-safe.
+// A parked request is answered by End when its wait ends, by its next attempt (Retry), or by its
+// `on_interrupt` if its process gets a signal. Thread-safe.
 //
-// Only /proc and the kernel bound how many wait: each is a thread of a process that waits, too.
+// Their number is only limited by the kernel: for each there is a waiting thread of some process.
 class WaitingRequests {
  public:
   using Ticket = uint64_t;
   // Answers the request. Called once, without a lock.
   using Reply = std::function<void(fuse_req_t)>;
-  // Answers the request, and returns true; or not yet. `is_last`: it has to.
+  // Answers the request and returns true, or returns false: not yet. `is_last`: it must answer.
   using Attempt = std::function<bool(fuse_req_t, bool is_last)>;
 
   WaitingRequests() = default;
@@ -33,22 +33,22 @@ class WaitingRequests {
   WaitingRequests(const WaitingRequests&) = delete;
   WaitingRequests& operator=(const WaitingRequests&) = delete;
 
-  // From here on End is to be called once. `on_interrupt` answers the request when it's interrupted
+  // After this End must be called once. `on_interrupt` answers the request if it is interrupted
   // before; null: a signal doesn't end the wait.
   Ticket Park(fuse_req_t req, Reply on_interrupt) EXCLUDES(mutex_);
   // Answers the request, on the calling thread. False: it was interrupted, and has been answered.
   bool End(Ticket ticket, const Reply& reply) EXCLUDES(mutex_);
 
-  // Attempts it again and again, on a thread of our own, until it's answered; for the last time a
-  // minute from now. EINTR when it's interrupted.
+  // Calls the attempt again and again, on a thread of our own, until the request is answered; the
+  // last time a minute from now. EINTR if it is interrupted.
   void Retry(fuse_req_t req, Attempt attempt) EXCLUDES(mutex_);
 
-  // Nobody has answered it yet.
+  // Whether the request was not answered yet.
   bool IsParked(Ticket ticket) EXCLUDES(mutex_);
 
-  // Before the first request.
+  // Call it before the first request.
   void Start() EXCLUDES(mutex_);
-  // Blocks until all are answered. No more come: the session's threads have ended.
+  // Blocks until all are answered. REQUIRES: the session's threads have ended, so no more come.
   void Stop() EXCLUDES(mutex_);
 
  private:
@@ -59,7 +59,7 @@ class WaitingRequests {
     Reply on_interrupt = nullptr;
     Attempt attempt = nullptr;
     Clock::time_point begun = {};
-    // It's just being parked: it must not be answered yet.
+    // The request is just being parked: it must not be answered yet.
     bool is_held = true;
     bool interrupted = false;
   };

@@ -1,4 +1,4 @@
-// What operations on a mount are told and answer.
+// What operations on a mount take and return.
 #pragma once
 
 #include <sys/stat.h>
@@ -32,28 +32,28 @@ struct LookupResult {
 // One line of a directory.
 struct DirectoryLine {
   std::string name;
-  uint64_t next_offset =
-      0;  // where to go on after this line; valid as long as the directory exists
+  // Where the line after this one begins; valid as long as the directory exists.
+  uint64_t next_offset = 0;
   uint64_t inode = 0;
   uint8_t type = 0;                    // DT_*
-  std::optional<LookupResult> lookup;  // if asked for; not for "." and ".."
-  // It's a regular file that is stored as it is: a commit gives it another line.
+  std::optional<LookupResult> lookup;  // if the caller asked for it; not for "." and ".."
+  // A plain file: a commit moves it to another line.
   bool may_move = false;
 };
 
-// Decoded bytes of a file, whole pages of it.
+// Decoded bytes of a file: whole pages.
 struct DecodedRange {
   NodeId node = 0;
   uint64_t offset = 0;
   std::span<const std::byte> bytes;
   std::shared_ptr<const void> owner;  // of bytes
-  // False when the file may have been changed since they were decoded.
+  // Returns false if the file may have changed since the bytes were decoded.
   std::function<bool()> still_good;
-  // To be called when the kernel has them; may be null.
+  // The caller calls it when the kernel has the bytes; may be null.
   std::function<void()> on_handed_over = nullptr;
 };
 
-// Of a file, as the kernel caches it. `length` 0: to the end.
+// A part of a file in the kernel's page cache. `length` 0: up to the end.
 struct PageRange {
   NodeId node = 0;
   uint64_t offset = 0;
@@ -62,12 +62,12 @@ struct PageRange {
 
 struct Appended {
   size_t bytes = 0;
-  // If they are not where the kernel takes them to be: what it has from here on is not the
-  // file's.
+  // Set if the bytes are not where the kernel expects them: its pages from this offset on are
+  // wrong.
   std::optional<uint64_t> stale_from = std::nullopt;
 };
 
-// What is not set stays. Times may be UTIME_NOW.
+// Attributes that are not set stay as they are. Times may be UTIME_NOW.
 struct AttributeChange {
   std::optional<mode_t> mode;
   std::optional<uid_t> uid;

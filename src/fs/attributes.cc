@@ -1,6 +1,6 @@
 // A change of a compressed file's attributes changes the identity by which its node is known. So
-// nobody looks at names meanwhile (the namespace lock), and the node gets its new identity before
-// anybody does.
+// the change holds the namespace lock: no thread looks at names before the node has its new
+// identity.
 #include "fs/attributes.h"
 
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 namespace xzfs {
 namespace {
 
-// A caller that isn't in the group of a program may not let others run it in that group. The
+// A caller that isn't in the group of a program may not let others run it with that group. The
 // caller's supplementary groups aren't known here, so they don't count.
 bool LosesSetGid(const struct stat& st, const Caller& caller) {
   return S_ISREG(st.st_mode) && (st.st_mode & S_ISGID) != 0 && caller.uid != 0 &&
@@ -44,17 +44,17 @@ Status Attributes::ChangeByNameOrFd(NodeId id, const Changer& changer) {
   if (node->state == nullptr) {
     return ChangeWith(node, changer);
   }
-  // So that no overlay is made over what is changing.
+  // Locked, so that no overlay is made while the attributes change.
   FileLock lock(*node->state);
-  // What is being committed has the old attributes.
+  // A running commit has used the old attributes.
   XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
   if (changer.of_overlay && node->state->overlay() != nullptr) {
     return changer.of_overlay(*node->state->overlay());
   }
   XZFS_RETURN_IF_ERROR(ChangeWith(node, changer));
   if (node->state->overlay() != nullptr) {
-    // The ctime that is shown is the later one of two files, whose clocks may be of different
-    // grain: only so it moves for sure.
+    // The mount shows the later ctime of two files, whose clocks may differ in grain. Changing both
+    // makes sure that it moves.
     node->state->overlay()->TouchCtime();
   }
   return {};
@@ -122,7 +122,7 @@ Status Attributes::ChangeTimes(const NodePtr& node, const AttributeChange& chang
        .of_overlay = [&](Overlay& overlay) -> Status {
          std::string name;
          const auto parent = tree_.OpenParent(node, &name);
-         if (parent && tree_.KeptDescriptor(node) == nullptr) {  // else it has no name
+         if (parent && tree_.KeptDescriptor(node) == nullptr) {  // else the file has no name
            const bool to_now = change.atime && change.atime->tv_nsec == UTIME_NOW && change.mtime &&
                                change.mtime->tv_nsec == UTIME_NOW;
            XZFS_RETURN_IF_ERROR(MayChangeTimes(os_, (*parent)->descriptor.get(), name, to_now));
@@ -135,7 +135,7 @@ Result<std::string> Attributes::GetXattr(NodeId id, const std::string& key) {
   if (IsControlKey(key)) {
     return Fail(ENODATA, "no attribute " + key);
   }
-  // The kernel asks for file capabilities before each write: mostly there is nothing.
+  // The kernel asks for file capabilities before each write, and mostly there are none.
   constexpr size_t kUsualBytes = 256;
   std::string value(kUsualBytes, '\0');
   const auto ask = [&] {
@@ -191,8 +191,8 @@ Result<std::string> Attributes::ListXattr(NodeId id, bool with_trusted) {
           [&](int dir, const std::string& name) { return os_.ListXattrAt(dir, name, stored); },
           [&](int fd) { return os_.FListXattr(fd, stored); }));
   stored.resize(length);
-  // Ours are answered by name but not listed, so that `cp -a` and `rsync -X` never copy them; and a
-  // stored one of that name can't pose as ours.
+  // The mount answers its own attributes by name but doesn't list them, so that `cp -a` and `rsync
+  // -X` never copy them. A stored attribute of such a name is hidden.
   std::string shown;
   for (size_t at = 0; at < stored.size();) {
     const std::string key(stored.c_str() + at);
@@ -258,7 +258,7 @@ Result<struct statvfs> Attributes::StatVfs(NodeId id) {
     return error < 0 ? Result<struct statvfs>(FailErrno(-error, "statfs")) : st;
   };
   Result<struct statvfs> st = ask();
-  if (!st && st.error().code == ESTALE) {  // it is used without a name
+  if (!st && st.error().code == ESTALE) {  // the file is used without a name
     struct statvfs of_source = {};
     if (const int error = os_.StatVfs(tree_.root()->descriptor.get(), &of_source); error < 0) {
       return FailErrno(-error, "statfs the source");
@@ -266,7 +266,7 @@ Result<struct statvfs> Attributes::StatVfs(NodeId id) {
     st = of_source;
   }
   XZFS_RETURN_IF_ERROR(st);
-  // A logical name must still be a name when it is stored with its suffix.
+  // A name must have room for its suffix in the source.
   st->f_namemax = limits_.LongestOn(*st);
   return st;
 }

@@ -30,22 +30,24 @@ class Attributes {
   Status ChangeTimes(const NodePtr& node, const AttributeChange& change);
 
   Result<std::string> GetXattr(NodeId node, const std::string& key);
-  // The names, each with its NUL. Those of "trusted." are for who may read them.
+  // The names, each with its NUL. `with_trusted`: also those of "trusted.", which only privileged
+  // callers may see.
   Result<std::string> ListXattr(NodeId node, bool with_trusted);
   // Setting an ACL clears the set-group-id bit, unless `caller` is root or in the file's group.
   Status SetXattr(NodeId node, const std::string& key, std::span<const char> value, int flags,
                   const Caller& caller);
   Status RemoveXattr(NodeId node, const std::string& key);
 
-  // Of the file system that the node lies in.
+  // Of the file system that holds the node.
   Result<struct statvfs> StatVfs(NodeId node);
 
  private:
-  // How attributes of a file are changed. Each returns -errno.
+  // Ways to change attributes of a file. The first two return 0 or -errno.
   struct Changer {
     std::function<int(int dir, const std::string& name)> by_name;
-    std::function<int(int fd)> by_fd;                      // of one that has no name any more
-    std::function<Status(Overlay&)> of_overlay = nullptr;  // instead, if it has one; may be null
+    std::function<int(int fd)> by_fd;  // of a file without a name
+    std::function<Status(Overlay&)> of_overlay =
+        nullptr;  // instead, if the file has one; may be null
   };
   Status ChangeByNameOrFd(NodeId id, const Changer& changer);
   Status ChangeWith(const NodePtr& node, const Changer& changer);

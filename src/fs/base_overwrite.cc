@@ -1,8 +1,8 @@
-// What keeps the mount's view whole is OverwrittenBases, by which the file is shown and read as it
-// will be. On the disk it is an intent: from before the first byte is overwritten until all are on
-// the disk the next mount would do the same again. The overlay stays until then. It fits the old
-// base and the new one: wherever it lets the base through both have the same bytes, or the new one
-// has what the overlay had when it was encoded.
+// OverwrittenBases keeps the mount's view whole: the file is shown and read as it will be. An
+// intent does the same for a crash: from before the first byte is overwritten until all bytes are
+// on the disk, the next mount would overwrite them again. The overlay stays until then. It fits the
+// old base and the new one: wherever it lets the base through, both have the same bytes, or the new
+// one has the bytes that the overlay had when it was encoded.
 #include "fs/base_overwrite.h"
 
 #include <fcntl.h>
@@ -105,9 +105,10 @@ Status BaseOverwrite::Fill() {
     OverwrittenBase half_done = *base_;
     half_done.intent = *intent;
     parts_.tree.overwritten().Add(std::move(half_done));
-    return Fail(filled.error().code, filled.error().message +
-                                         "; what is stored of it is half new, until the commit is "
-                                         "tried again or the next mount completes it");
+    return Fail(filled.error().code,
+                filled.error().message +
+                    "; its stored file is half overwritten until the commit is "
+                    "tried again or the next mount completes it");
   }
   // Step 10.
   if (intent) {
@@ -123,7 +124,7 @@ Status BaseOverwrite::Fill() {
   return filled;
 }
 
-// Nothing of the base was overwritten, and nothing will be.
+// No byte of the base was overwritten, and none will be.
 void BaseOverwrite::ShowOldContent() {
   ExclusiveLock names(parts_.tree.namespace_lock());
   FileLock lock(*work_.state);
@@ -132,10 +133,10 @@ void BaseOverwrite::ShowOldContent() {
   struct stat st = {};
   if (shown == nullptr || work_.os().FStat(file_.get(), &st) < 0 ||
       !NodeTree::HasContentOf(*work_.node, st)) {
-    return;  // it is another version by now: the next lookup sees that
+    return;  // it is another version now: the next lookup sees that
   }
   parts_.tree.nodes().Update(work_.id, [&](Node& changed) {
-    changed.identity = Identity::Of(st);  // its ctime has moved
+    changed.identity = Identity::Of(st);  // the overwrite has moved its ctime
     changed.attributes = st;
     changed.kept_ctime = {.left = changed.identity, .shown = shown->ShownCtime(base_->shown)};
     changed.known = work_.node->known;

@@ -1,4 +1,4 @@
-// How a commit gives a base its new content that must keep its inode.
+// A commit that must keep the inode of its base.
 #pragma once
 
 #include <memory>
@@ -11,21 +11,22 @@
 
 namespace xzfs {
 
-// The steps from 6 on of the commit of an edited file whose base has several names, or lies in a
-// directory where no file can take another's place. Its bytes are overwritten, which takes time and
-// waits for the disk, so no lock is held meanwhile: the file is seen as if all was done, is read
-// from the new content, and is changed in its overlay as ever. The steps, and what a crash after
-// each leaves, are in docs/commit.md, "A base with several hard links". Used by one thread.
+// Step 6 and later of the commit of an edited file whose base has several names, or lies in a
+// directory where no file can take another's place. The bytes of the base are overwritten. That
+// takes time and waits for the disk, so no lock is held. The mount already shows the file as it
+// will be: reads get the new content, and changes go to the overlay as before. The steps, and what
+// a crash after each leaves, are in docs/commit.md, "A base with several hard links". Used by one
+// thread.
 class BaseOverwrite {
  public:
   // `work` outlives it.
   BaseOverwrite(CommitWork& work, std::shared_ptr<Overlay> overlay)
       : work_(work), parts_(work.parts), overlay_(std::move(overlay)) {}
 
-  // REQUIRES: the new content is complete and on the disk, as `work.temp`, and the overlay says
-  // what the base will be (Overlay::NotePublishing).
+  // REQUIRES: the new content is complete and on the disk, as `work.temp`, and the overlay names
+  // the base that will be there (Overlay::NotePublishing).
   Result<Committer::Outcome> Run();
-  // An earlier attempt has failed half way, and left `base`.
+  // Continues an earlier attempt that failed half way and left `base`.
   Result<Committer::Outcome> Resume(OverwrittenBases::BasePtr base);
 
  private:

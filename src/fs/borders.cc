@@ -1,11 +1,11 @@
 // A source may span several file systems: mounts, subvolumes, and parts of one that a rename can't
 // leave. Each is a zone with an `.xzfs/` of its own (fs/zones.h).
 //
-// Whoever asks for a name in a directory has it looked at first (EnterDirectory): whether a border
-// lies above it, and whether it has an `.xzfs/`. What an earlier mount left there is taken up
-// before the first name is answered. All directories above were looked at before, as nobody comes
-// here but through them. The look is repeated every second, as file systems and other mounts come
-// and go.
+// EnterDirectory examines a directory before a name in it is looked up: whether it is on another
+// mount than the directory above, and whether it has an `.xzfs/`. The mount takes over what an
+// earlier mount left there before it answers the first name. All directories above were examined
+// before, since each request has come through them. The examination is repeated every second,
+// because file systems and other mounts come and go.
 #include "fs/borders.h"
 
 #include <fcntl.h>
@@ -57,12 +57,12 @@ bool Borders::IsPrivate(NodeId dir, int fd, const std::string& name) {
 
 Status Borders::EnterDirectory(NodeId id) {
   const int64_t now = NowNs();
-  if (id == kRootNode || nodes_.WasLookedAt(id, now - kLookInterval.count())) {
+  if (id == kRootNode || tree_.tops().WasLookedAt(id, now - kLookInterval.count())) {
     return {};
   }
   const NodePtr node = nodes_.Find(id);
   if (node == nullptr || node->kind != StoredKind::kDirectory) {
-    return {};  // whoever asks is told so
+    return {};  // the request fails with the right error later
   }
   const auto open = tree_.OpenNode(node);
   if (!open) {
@@ -70,11 +70,11 @@ Status Borders::EnterDirectory(NodeId id) {
   }
   const int fd = (*open)->descriptor.get();
   FileFacts facts;
-  const ZonePtr around = nodes_.ZoneOf(nodes_.LocationOf(id).parent);
+  const ZonePtr around = tree_.tops().ZoneOf(nodes_.LocationOf(id).parent);
   if (around == nullptr || os_.FactsAt(fd, "", &facts) < 0) {
     return {};
   }
-  ZonePtr zone = nodes_.ZoneAt(id);
+  ZonePtr zone = tree_.tops().ZoneAt(id);
   if (zone == nullptr && IsOtherMount(facts, *around)) {
     zone = zones_.NewZone(id, facts, /*is_border=*/true);
   }
@@ -87,7 +87,7 @@ Status Borders::EnterDirectory(NodeId id) {
              (zone == nullptr || !zone->is_adopted || zone->is_foreign)) {
     XZFS_RETURN_IF_ERROR(TakeUp(id, *open, facts, home->folder.get()));
   }
-  nodes_.NoteLook(id, now);
+  tree_.tops().NoteLook(id, now);
   return {};
 }
 
@@ -95,18 +95,18 @@ void Borders::ReportCopy(NodeId id) {
   const std::string path = nodes_.PathIn(id, std::string(kPrivateFolder));
   copies_.Report(LogLevel::kWarning, path,
                  path +
-                     " is a copy of another source's folder: nothing in it is applied. What is "
-                     "pending there belongs to the source that was copied; remove the folder "
-                     "in the source, once you don't need it");
+                     " is a copy of another source's folder: nothing in it is applied. Its "
+                     "pending changes belong to the source that was copied; remove the folder "
+                     "from this source when you don't need it");
 }
 
-// What is in the `.xzfs/` that is open as `home`, in the directory `id`.
+// Takes over the `.xzfs/` that is open as `home`, in the directory `id`.
 Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& facts, int home) {
   MutexLock entering(mutex_);
-  ZonePtr zone = nodes_.ZoneAt(id);
+  ZonePtr zone = tree_.tops().ZoneAt(id);
   const bool was_zone = zone != nullptr;
   if (was_zone && zone->is_adopted && !zone->is_foreign) {
-    return {};  // by another thread
+    return {};  // another thread has done it
   }
   const bool is_foreign = IsOthersSource(top->descriptor.get(), home);
   if (!was_zone) {
@@ -119,7 +119,7 @@ Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& fac
         is_foreign ? path +
                          " is, or lies in, the source of another mount: it is read-only here "
                          "until that has ended"
-                   : path + " is no other mount's source any more, and can be written to");
+                   : path + " is not in another mount's source any more, and can be written to");
   }
   if (is_foreign) {
     return {};
@@ -128,13 +128,13 @@ Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& fac
   Status recovered = recover_(zone, top);
   MutexLock lock(zone->mutex);
   if (!zone->is_border && zone->session == nullptr && zone->adopted.empty()) {
-    nodes_.DropZone(id);  // nothing is left of it
+    tree_.tops().DropZone(id);  // nothing makes it a zone any more
     twins_.Drop(*zone);
   }
   return recovered;
 }
 
-// Whether a process has a session there that is no mount of our source.
+// Whether a process with another source than ours has a session there.
 bool Borders::IsOthersSource(int top, int home) {
   const auto root = nodes_.Find(kRootNode);
   const std::vector<LivingSession> living = FindLivingSessions(os_, home);
@@ -147,12 +147,11 @@ bool Borders::IsOthersSource(int top, int home) {
   });
 }
 
-// A rename from the zone's session to the directory of `file` said EXDEV though no border is seen:
-// there is one, above the topmost directory from which one reaches it.
+// Goes up from the directory of `file` as long as a session there can reach it by a rename.
 void Borders::SplitZone(NodeId file, const ZonePtr& zone) {
   MutexLock entering(mutex_);
   NodeId at = nodes_.LocationOf(file).parent;
-  const ZonePtr around = nodes_.ZoneOf(at);
+  const ZonePtr around = tree_.tops().ZoneOf(at);
   NodePtr node = nodes_.Find(at);
   if (around == nullptr || around != zone || node == nullptr || at == around->top) {
     return;  // another thread has done it; or there is nothing between the two

@@ -15,26 +15,27 @@
 namespace xzfs {
 
 // A source may span several file systems: mounts, subvolumes, and parts of one that a rename can't
-// leave. Whoever asks for a name in a directory has it looked at first. Thread-safe.
+// leave. EnterDirectory examines each directory before a name in it is looked up. Thread-safe.
 class Borders {
  public:
   Borders(const Options& options, NodeTree& tree, ZoneTable& zones, Os& os);
 
   // Takes over what earlier mounts left in a zone whose top is open. Blocks.
   using Recover = std::function<Status(const ZonePtr& zone, const DescriptorPtr& top)>;
-  // Not thread-safe: before anybody asks.
+  // Not thread-safe: call it before the first request.
   void SetRecover(Recover recover) { recover_ = std::move(recover); }
 
-  // Before a name in the directory `id` is looked at. Blocks: on what an earlier mount left there.
-  // REQUIRES: names are not held.
+  // Call it before looking at a name in the directory `id`. Blocks: while it takes over what an
+  // earlier mount left there. REQUIRES: names are not held.
   Status EnterDirectory(NodeId id) EXCLUDES(mutex_);
-  // `name` in the directory `dir`, open as `fd`, is the mount's own folder.
+  // Whether `name` in the directory `dir`, open as `fd`, is the mount's own folder.
   bool IsPrivate(NodeId dir, int fd, const std::string& name);
-  // A directory has the folder of another source.
+  // Logs that the directory has the folder of another source.
   void ReportCopy(NodeId id);
 
-  // A rename from the zone's session to the directory of `file` said EXDEV though no border is
-  // seen: there is one, above the topmost directory from which one reaches it.
+  // A rename from the zone's session to the directory of `file` failed with EXDEV although no
+  // border is visible. Finds the topmost directory that a session in it can reach by a rename, and
+  // makes it a zone.
   void SplitZone(NodeId file, const ZonePtr& zone) EXCLUDES(mutex_);
 
  private:
@@ -51,7 +52,7 @@ class Borders {
   Os& os_;
   Recover recover_;
   ReportOnce copies_;
-  // Held while what earlier mounts left in a zone is taken over, and while one is made.
+  // Held while a zone is taken over from earlier mounts, and while SplitZone makes one.
   Mutex mutex_;
 };
 

@@ -77,7 +77,7 @@ std::optional<ColdSearch::Figures> ColdFiles::figures() {
   return search_ == nullptr ? std::nullopt : std::optional(search_->figures());
 }
 
-// Commits the plain file and waits; does nothing if it is in use, or not what `st` says.
+// Commits the plain file and waits. Does nothing if the file is in use, or isn't the one of `st`.
 Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
   const auto id = lookups_.LookupPath(path);
   if (!id) {
@@ -86,7 +86,7 @@ Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
   const auto commit = [&]() -> Status {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.WithState(*id));
     if (node->kind != StoredKind::kPlain || FileId::Of(node->identity) != FileId::Of(st) ||
-        nodes_.IsOpen(*id)) {
+        tree_.opens().IsOpen(*id)) {
       return {};
     }
     {
@@ -94,7 +94,7 @@ Status ColdFiles::Commit(const std::string& path, const struct stat& st) {
       if (node->state->writers() != 0 || node->state->unlinked()) {
         return {};
       }
-      node->state->NoteChange();  // that is: there is something to commit
+      node->state->NoteChange();  // a commit needs a change
     }
     cold_node_ = *id;
     return committer_.CommitNow(*id, static_cast<uint64_t>(st.st_size));
@@ -115,8 +115,6 @@ void ColdFiles::Cancel() {
   static_cast<void>(unfinished_.Cancel(node, *node->state));
 }
 
-// Somebody opens a plain file to read it. We read with O_NOATIME, and where the source is mounted
-// with noatime nothing else would tell. What is being compressed isn't cold any more.
 void ColdFiles::NoteUse(const Node& node, int dir, const std::string& name, const struct stat& st) {
   if (search_ == nullptr || node.kind != StoredKind::kPlain || !search_->IsUnnoted(st)) {
     return;
@@ -129,7 +127,7 @@ void ColdFiles::NoteUse(const Node& node, int dir, const std::string& name, cons
   }
   const struct timespec times[2] = {{.tv_sec = 0, .tv_nsec = UTIME_NOW},
                                     {.tv_sec = 0, .tv_nsec = UTIME_OMIT}};
-  os_.SetTimes(dir, name, times);  // an error: it isn't ours, and whoever owns it decides
+  os_.SetTimes(dir, name, times);  // fails if the file isn't ours; then its owner's choice stands
 }
 
 }  // namespace xzfs

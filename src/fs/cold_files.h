@@ -1,4 +1,4 @@
-// compress=cold: files that nobody uses.
+// compress=cold: unused files.
 #pragma once
 
 #include <sys/stat.h>
@@ -20,8 +20,8 @@
 
 namespace xzfs {
 
-// What the search for cold files asks of the mount, and is told by it. Without compress=cold, and
-// on a mount that is read-only, there is no search. Thread-safe.
+// Connects the search for cold files with the mount. Without compress=cold, and on a read-only
+// mount, there is no search. Thread-safe.
 class ColdFiles {
  public:
   ColdFiles(const Options& options, NodeTree& tree, ZoneTable& zones, Lookups& lookups,
@@ -33,12 +33,13 @@ class ColdFiles {
   void Stop();
   std::optional<ColdSearch::Figures> figures();
 
-  // By its times the file may be compressed. True if there is no search.
+  // Whether the file's times allow its compression. True if there is no search.
   bool MayCommit(const struct stat& st);
-  // It was compressed, and did not become smaller. REQUIRES: is_on.
+  // The search remembers that the compressed file was not smaller. REQUIRES: is_on.
   void NoteUnshrinkable(const struct stat& st);
-  // Somebody opens a plain file to read it. We read with O_NOATIME, and where the source is mounted
-  // with noatime nothing else would tell. What is being compressed isn't cold any more.
+  // A program opens a plain file to read it. This sets the file's atime: we read with O_NOATIME,
+  // and a source may be mounted with noatime. It also cancels a commit of the file that the search
+  // has begun.
   void NoteUse(const Node& node, int dir, const std::string& name, const struct stat& st);
 
  private:
@@ -54,9 +55,9 @@ class ColdFiles {
   UnfinishedCommits& unfinished_;
   Committer& committer_;
   Os& os_;
-  // What the search waits for; 0: nothing.
+  // The file whose commit the search waits for; 0: none.
   std::atomic<NodeId> cold_node_{0};
-  // Last: its thread uses all of the above.
+  // Last, because its thread uses all members above.
   std::unique_ptr<ColdSearch> search_;
 };
 

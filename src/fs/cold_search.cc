@@ -1,5 +1,5 @@
-// The order of the walk is that of the names' bytes, so that "where it was" is one directory's
-// path, whatever comes and goes meanwhile: what lies before it is done.
+// The walk follows the order of the names' bytes. So its position is one directory's path:
+// everything before it is done, even if files come and go.
 #include "fs/cold_search.h"
 
 #include <algorithm>
@@ -19,22 +19,22 @@ using std::chrono::duration;
 using std::chrono::seconds;
 
 constexpr size_t kBufferBytes = 32 * 1024;
-// How much of its way a walk may have to go again after a crash.
+// How much of a walk may have to be repeated after a crash.
 constexpr seconds kKeepInterval(60);
-// How long a full disk is given to become less full.
+// How long the search waits after a full disk.
 constexpr double kFullPauseSeconds = 240;
-// A use is noted once a day: as often as relatime does it.
+// A use is noted once a day, as often as relatime does it.
 constexpr double kMostUnnotedSeconds = 86400;
 
-// From one walk to the next: a file is compressed a bit later than it could be.
+// The pause between two walks: it delays the compression of a file by so much.
 double PauseSeconds(double cold_after_s) { return std::clamp(cold_after_s / 30, 0.2, 86400.0); }
 
 double Seconds(const struct timespec& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
 }
 
-// For how long nobody has used the file, as far as its times tell. The ctime counts, too: a copy
-// with an old mtime has only just come.
+// How long the file was unused, by its times. The ctime counts, too: a copy with an old mtime may
+// be new.
 double UnusedSeconds(const struct stat& st) {
   struct timespec now = {};
   clock_gettime(CLOCK_REALTIME, &now);
@@ -150,7 +150,7 @@ void ColdSearch::WalkAll() {
     figures_.walks = walks;
     figures_.walking = true;
   }
-  std::vector<std::string> ways = {""};  // the next one is the last
+  std::vector<std::string> ways = {""};  // the last one is visited next
   while (!ways.empty()) {
     const std::string directory = std::move(ways.back());
     ways.pop_back();
@@ -186,13 +186,13 @@ void ColdSearch::Enter(const std::string& directory) {
   figures_.directory = directory;
 }
 
-// `only_below`: its files are done already.
+// `only_below`: the directory's own files are done already.
 void ColdSearch::VisitDirectory(const std::string& directory, bool only_below,
                                 std::vector<std::string>& below) {
   const auto open = OpenDirectoryAt(os_, source_, directory);
   struct stat st = {};
   if (!open || os_.FStat(open->get(), &st) < 0 || st.st_dev != device_) {
-    return;  // gone, or not to be read, or another file system
+    return;  // removed, not readable, or on another file system
   }
   const int dir = open->get();
   std::vector<std::byte> buffer(kBufferBytes);
@@ -248,7 +248,7 @@ void ColdSearch::VisitFile(int dir, const std::string& path, const std::string& 
     }
     const int code = compressed.error().code;
     if (code == ENOSPC || code == EDQUOT) {
-      Pause(kFullPauseSeconds);  // the next ones would fail, too
+      Pause(kFullPauseSeconds);  // the next files would fail, too
     }
     return;
   }
@@ -258,7 +258,7 @@ void ColdSearch::VisitFile(int dir, const std::string& path, const std::string& 
   }
   struct stat now = {};
   if (os_.StatAt(dir, name, &now) == 0 && now.st_ino == st.st_ino) {
-    Count(&Figures::waiting, st);  // somebody uses it
+    Count(&Figures::waiting, st);  // it is in use
   }
 }
 
@@ -274,7 +274,7 @@ void ColdSearch::KeepNotes() {
     return;
   }
   if (const Status kept = calls_.keep(notes_.Serialize()); !kept) {
-    Log(LogLevel::kWarning, kept.error().message + "; what was searched is searched again");
+    Log(LogLevel::kWarning, kept.error().message + "; a part of the search will be repeated");
   }
 }
 

@@ -1,4 +1,4 @@
-// compress=cold: the search for files that nobody uses any more.
+// compress=cold: the search for unused files.
 #pragma once
 
 #include <sys/stat.h>
@@ -18,21 +18,21 @@
 
 namespace xzfs {
 
-// One thread at low priority that walks through the source, again and again, and has each plain
-// file compressed that was neither modified nor read for a time; one after the other. It lists
-// directories and stats plain files, nothing else: names with a compressed suffix are taken for
-// what they say. It doesn't leave the source's file system, where nothing can be renamed to. Where
-// it was, and what doesn't shrink, it knows at the next mount. Thread-safe.
+// One thread at low priority walks through the source again and again. It has plain files
+// compressed, one after the other, that were neither modified nor read for `cold_after_s`. It only
+// lists directories and stats plain files; a name with a compressed suffix counts as a compressed
+// file. It does not leave the source's file system, since nothing can be renamed across the border.
+// Its notes keep its position, and which files do not shrink, for the next mount. Thread-safe.
 class ColdSearch {
  public:
   struct Calls {
-    // It stays plain by the mount's rules. Called without a lock, as the others are.
+    // Whether the mount's rules keep the file plain. All of these are called without a lock.
     std::function<bool(const std::string& path, const struct stat& st)> stays_plain;
-    // Compresses the file, if nobody uses it. Blocks. Errors: those of a commit.
+    // Compresses the file, unless it is in use. Blocks. Errors: those of a commit.
     std::function<Status(const std::string& path, const struct stat& st)> compress;
     // Makes `compress` return soon.
     std::function<void()> cancel;
-    // The notes, as they were kept, and to keep them; empty: there are none.
+    // Loads and stores the notes; an empty string: there are none.
     std::function<std::string()> load;
     std::function<Status(const std::string& bytes)> keep;
   };
@@ -42,14 +42,14 @@ class ColdSearch {
     uint64_t bytes = 0;
   };
   struct Figures {
-    uint64_t walks = 0;     // that went through everything
-    bool walking = false;   // else it waits for the next one
-    std::string directory;  // that it is in
-    // Of the walk that is under way, or of the last one:
+    uint64_t walks = 0;     // complete ones
+    bool walking = false;   // else it pauses until the next one
+    std::string directory;  // where it is now
+    // Of the current walk, or else of the last one:
     Share plain;         // all plain files
     Share waiting;       // not long enough unused, or in use
-    Share kept;          // stay plain by the rules
-    Share unshrinkable;  // were tried
+    Share kept;          // the rules keep them plain
+    Share unshrinkable;  // did not become smaller
     uint64_t failed = 0;
   };
 
@@ -60,14 +60,14 @@ class ColdSearch {
   ColdSearch& operator=(const ColdSearch&) = delete;
 
   void Start();
-  // Ends it, and keeps its notes. Blocks until then. May be called twice.
+  // Ends the thread and stores the notes. Blocks until both are done. May be called twice.
   void Stop() EXCLUDES(mutex_);
 
-  // Nobody has used the file for long enough. Never after Stop.
+  // Whether the file was unused for long enough. Always false after Stop.
   bool IsCold(const struct stat& st) EXCLUDES(mutex_);
-  // It is being used now, and its times don't tell: it must be noted.
+  // Whether the atime must be set because the file is being used now and its times don't show that.
   bool IsUnnoted(const struct stat& st) const;
-  // It was compressed, and did not become smaller.
+  // Remembers that the compressed file was not smaller.
   void NoteUnshrinkable(const struct stat& st);
 
   Figures figures() EXCLUDES(mutex_);
@@ -98,8 +98,8 @@ class ColdSearch {
   std::thread thread_;
 };
 
-// Whether a walk that visits each directory before those in it, and these by their names' bytes,
-// comes to `a` before `b`.
+// Whether a walk visits `a` before `b`, if it visits each directory before its subdirectories, and
+// those in the order of their names' bytes.
 bool IsVisitedBefore(const std::string& a, const std::string& b);
 
 }  // namespace xzfs

@@ -1,4 +1,4 @@
-// Files whose changes should be compressed and are not, and why.
+// Files that should be committed and are not, and why.
 #pragma once
 
 #include <cstddef>
@@ -12,22 +12,21 @@
 
 namespace xzfs {
 
-// What is told of them by the log, the figures, and to a program that waits for commits.
-// Thread-safe.
+// The log, the figures and programs that wait for commits report these. Thread-safe.
 class CommitFailures {
  public:
   struct Failure {
     NodeId node = 0;
     int code = 0;
     std::string message;  // with the file's path
-    // Nothing more is tried until the file changes, or its source is mounted again. Else it waits
-    // for its next attempt.
+    // There is no further attempt until the file changes or the source is mounted again. If false,
+    // the file waits for its next attempt.
     bool is_given_up = false;
   };
 
-  // Takes the place of what was noted of the node. Returns that.
+  // Replaces the node's earlier entry, and returns it.
   std::optional<Failure> Note(Failure failure) EXCLUDES(mutex_);
-  // Returns what was noted of it.
+  // Removes the node's entry, and returns it.
   std::optional<Failure> Clear(NodeId node) EXCLUDES(mutex_);
   std::optional<Failure> Find(NodeId node) EXCLUDES(mutex_);
 

@@ -1,9 +1,9 @@
 // The commit of an edited file. The steps have the numbers of the table in docs/commit.md,
 // "The commit of an edited file".
 //
-// What is encoded is the overlay's bytes over the base's, as readers see them. Blocks of the base
-// that no change touches are copied as they are stored. The overlay stays until the new file has
-// the base's name on the disk, so at every moment one of the two gives the whole content.
+// It encodes the bytes that readers see: the overlay's over the base's. Blocks of the base without
+// changes are copied as they are stored. The overlay stays until the new file has the base's name
+// on the disk. So at every moment there is the new file, or the base with the overlay.
 #include "fs/commit_of_edited.h"
 
 #include <sys/stat.h>
@@ -26,13 +26,13 @@
 namespace xzfs {
 namespace {
 
-// The Checks that can be written.
+// Whether this liblzma can write the Check.
 bool CanEncode(Check check) {
   return check == Check::kNone || check == Check::kCrc32 || check == Check::kCrc64 ||
          check == Check::kSha256;
 }
 
-// The decoded bytes of a base. `is_damaged` becomes true when there are some that can't be had.
+// The decoded bytes of a base. `is_damaged` becomes true if some can't be decoded.
 class DecodedBase : public RandomAccessFile {
  public:
   DecodedBase(ReadEngine& engine, XzReader::Source source, std::atomic<bool>& is_damaged)
@@ -95,7 +95,7 @@ Result<Committer::Outcome> CommitOfEdited::Run() {
   XZFS_RETURN_IF_ERROR(work_.ClaimPlace(Claim::Kind::kAside));
   // Steps 7 to 9.
   XZFS_RETURN_IF_ERROR(TakePlace());
-  // Steps 10 and 11. Step 12 comes with the end of the work.
+  // Steps 10 and 11. The destructor of the work takes step 12.
   RemoveOverlay();
   work_.Count();
   return Outcome::kDone;
@@ -105,10 +105,10 @@ Result<Committer::Outcome> CommitOfEdited::Run() {
 Status CommitOfEdited::OpenBase() {
   Status opened = TryOpenBase();
   if (!opened && opened.error().code == ENOENT) {
-    // Of its several names the one that was known is gone.
+    // The known one of its several names was removed.
     const Status found = parts_.recovery.FindNameOf(work_.node);
     if (!found && found.error().code == ENOENT && !work_.job->cancelled) {
-      XZFS_RETURN_IF_ERROR(LoseOverlay("the stored file was removed by somebody else"));
+      XZFS_RETURN_IF_ERROR(LoseOverlay("another program removed the stored file"));
     }
     XZFS_RETURN_IF_ERROR(found);
     opened = TryOpenBase();
@@ -122,7 +122,7 @@ Status CommitOfEdited::TryOpenBase() {
   const int dir = parent->descriptor.get();
   const struct stat& st = work_.attributes;
   if (work_.identity != work_.node->identity && NodeTree::HasContentOf(*work_.node, st)) {
-    // Somebody else has changed its mode, or linked it.
+    // Another program has changed its mode or its links.
     XZFS_RETURN_IF_ERROR(parts_.tree.RefreshFrom(work_.node, st, work_.name));
     XZFS_ASSIGN_OR_RETURN(work_.node, parts_.tree.FindNode(work_.id));
   }
@@ -141,10 +141,10 @@ Status CommitOfEdited::Plan() {
   if (!overlay_->base().key().Matches(StoredKey::Of(facts))) {
     if (const auto as = overlay_->published_as(); as && as->key().Matches(StoredKey::Of(facts))) {
       return Fail(EIO, work_.path() +
-                           " has its changes, but the commit could not be brought to its end: the "
+                           " has its changes, but the commit could not be completed: the "
                            "next mount does that");
     }
-    return LoseOverlay("the stored file was replaced or changed by somebody else");
+    return LoseOverlay("another program replaced or changed the stored file");
   }
   const XzReader::Source source = parts_.reads.SourceOf(work_.node);
   XZFS_ASSIGN_OR_RETURN(base_,
@@ -207,7 +207,7 @@ Status CommitOfEdited::TakePlace() {
   return work_.BecomeCompressed(overlay_.get(), work_.temp.file.get(), name);
 }
 
-// Steps 7 to 9. The old base is the temp then, and goes with it.
+// Steps 7 to 9. The exchange makes the old base the temp, which is removed later.
 Status CommitOfEdited::ReplaceBase(int dir, const std::string& name) {
   if (work_.claim.claim().name != name) {
     return Fail(ESTALE, "'" + name + "' was renamed while it was compressed");
@@ -224,8 +224,8 @@ Status CommitOfEdited::ReplaceBase(int dir, const std::string& name) {
   return {};
 }
 
-// A file with several names must stay one file, and where a directory only grows no other file can
-// take its name.
+// A file with several names must stay one file. In an append-only directory no other file can take
+// its name.
 Result<Committer::Outcome> CommitOfEdited::Overwrite() {
   XZFS_ASSIGN_OR_RETURN(const Outcome outcome, BaseOverwrite(work_, overlay_).Run());
   if (outcome == Outcome::kDone) {
@@ -237,7 +237,8 @@ Result<Committer::Outcome> CommitOfEdited::Overwrite() {
 // Steps 10 and 11.
 void CommitOfEdited::RemoveOverlay() {
   if (work_.os().Sync(dir_->descriptor.get()) < 0) {
-    // The overlay and the old base stay for the next mount: it tells from its notes what is done.
+    // The overlay and the old base stay for the next mount, which sees in its notes which steps
+    // were done.
     Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
     work_.temp.name.clear();
     work_.claim = {};
@@ -246,7 +247,7 @@ void CommitOfEdited::RemoveOverlay() {
   }
 }
 
-// Keeps it, for the user to look at, where nobody will touch it.
+// Moves the overlay to lost+found, where the user can look at it.
 Status CommitOfEdited::LoseOverlay(const std::string& why) {
   {
     FileLock lock(*work_.state);

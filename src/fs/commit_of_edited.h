@@ -11,9 +11,9 @@
 
 namespace xzfs {
 
-// From a compressed file, its base, and the overlay with its changes to a new compressed file in
-// the base's place. The steps, and what a crash after each leaves, are in docs/commit.md,
-// "The commit of an edited file". Used by one thread.
+// Makes a new compressed file of a compressed file, its base, and the overlay with the changes, and
+// puts it in the base's place. The steps, and what a crash after each leaves, are in
+// docs/commit.md, "The commit of an edited file". Used by one thread.
 class CommitOfEdited {
  public:
   // `work` outlives it.
@@ -21,7 +21,7 @@ class CommitOfEdited {
       : work_(work), parts_(work.parts), overlay_(std::move(overlay)) {}
 
   Result<Committer::Outcome> Run();
-  // Reading the base met what no second attempt will mend.
+  // Reading the base failed in a way that no further attempt can mend.
   bool is_base_damaged() const { return is_base_damaged_; }
 
  private:
@@ -43,8 +43,8 @@ class CommitOfEdited {
   // The base keeps its inode: it has several names, or can't be replaced in its directory.
   bool is_in_place_ = false;
   std::atomic<bool> is_base_damaged_{false};
-  LoadedIndexPtr base_;  // that Blocks are reused of
-  DescriptorPtr dir_;    // that the base is in
+  LoadedIndexPtr base_;  // Blocks of it are reused
+  DescriptorPtr dir_;    // the base's directory
 };
 
 }  // namespace xzfs

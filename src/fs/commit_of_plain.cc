@@ -1,9 +1,9 @@
 // The commit of a plain file. The steps have the numbers of the table in docs/commit.md,
 // "The commit of a plain file".
 //
-// For a moment the plain file and the compressed one are both there, as twins that a claim names.
-// The plain file goes last. A writer that comes meanwhile cancels the commit and removes the twin
-// (UnfinishedCommits); the commit sees that under the file's lock at each step.
+// For a moment both the plain file and the compressed one exist, as twins that a claim names. The
+// plain file is removed last. A writer that comes before that cancels the commit and removes the
+// twin (UnfinishedCommits); the commit checks that under the file's lock at each step.
 #include "fs/commit_of_plain.h"
 
 #include <sys/stat.h>
@@ -24,7 +24,7 @@
 namespace xzfs {
 namespace {
 
-// A read of a plain file takes no longer, unless its disk is in trouble.
+// A read of a plain file takes longer only if its disk is in trouble.
 constexpr std::chrono::seconds kMostReading{2};
 
 std::string Quoted(const std::string& name) { return "'" + name + "'"; }
@@ -41,12 +41,12 @@ CommitOfPlain::~CommitOfPlain() {
                                  : parts_.unfinished.RemoveTwin(node, work_.job->twin);
       if (!removed) {
         Log(LogLevel::kWarning, removed.error().message);
-        work_.claim = {};  // it stays hidden until somebody can
+        work_.claim = {};  // the claim stays: it hides the twin until a later mount removes it
       }
       work_.state->DropJob();
     }
   }
-  // A twin that was removed doesn't come back with a power cut then.
+  // So a removed twin doesn't come back after a power cut.
   if (twin_ && work_.claim.held() && work_.os().Sync(dir_->descriptor.get()) < 0) {
     work_.claim = {};
   }
@@ -91,8 +91,8 @@ Result<Committer::Outcome> CommitOfPlain::Run() {
     stats.cold_plain_bytes.Add(work_.identity.size_bytes);
     stats.cold_stored_bytes.Add(work_.written.stored_bytes);
   }
-  // Step 9. Else a power cut could bring the plain file back, and what of it is on the disk. A sync
-  // of the file looks after itself meanwhile.
+  // Step 9. Without it a power cut could bring the plain file back, as far as it is on the disk.
+  // Until then a sync of the file syncs the directory itself.
   if (work_.os().Sync(dir_->descriptor.get()) < 0) {
     Log(LogLevel::kError, "sync of the directory of " + work_.path() + " failed");
     work_.claim = {};
@@ -105,7 +105,8 @@ Result<Committer::Outcome> CommitOfPlain::Run() {
   return outcome;
 }
 
-// It stays plain until it is changed again. What a commit that was cut off left beside it goes.
+// The file stays plain until it is changed again. Removes what an interrupted commit left beside
+// it.
 Result<Committer::Outcome> CommitOfPlain::Leave() {
   SharedLock names(parts_.tree.namespace_lock());
   FileLock lock(*work_.state);
@@ -126,23 +127,23 @@ Result<Committer::Outcome> CommitOfPlain::Leave() {
   return Outcome::kLeft;
 }
 
-// Step 1. False if it stays as it is.
+// Step 1. False if the file stays as it is.
 Result<bool> CommitOfPlain::OpenPlain() {
   SharedLock names(parts_.tree.namespace_lock());
   const auto dir = work_.OpenStored();
   if (!dir && dir.error().code == ENOENT) {
-    return false;  // somebody else took it away
+    return false;  // another program removed it
   }
   XZFS_RETURN_IF_ERROR(dir);
   XZFS_ASSIGN_OR_RETURN(const bool is_eligible, IsToBeCommitted((*dir)->descriptor.get()));
   if (!is_eligible) {
     return false;
   }
-  // Before it is encoded for nothing.
+  // Checked here, so that it isn't encoded needlessly.
   XZFS_RETURN_IF_ERROR(MayReplace(work_.os(), (*dir)->descriptor.get(), work_.name));
   if (const Status locked = LockPlain(); !locked) {
     if (parts_.cold.is_on() && locked.error().code == EBUSY) {
-      return false;  // in use, so not cold; the search comes here again
+      return false;  // in use, so not cold; the search comes back later
     }
     return Failure(locked.error());
   }
@@ -153,11 +154,11 @@ Result<bool> CommitOfPlain::OpenPlain() {
   return true;
 }
 
-// What was opened is still the file, and no rule keeps it plain.
+// Whether the opened file is still the node's, and no rule keeps it plain.
 Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
   const struct stat& st = work_.attributes;
   if (!S_ISREG(st.st_mode)) {
-    return false;  // somebody else put something in its place
+    return false;  // another program replaced it
   }
   if (parts_.zones.IsMountPoint(*work_.zone, dir, work_.name)) {
     work_.why_left = Error{ErrorKind::kSystem, EBUSY,
@@ -185,9 +186,9 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
   return true;
 }
 
-// Of several mounts one commits a plain file: its twin is nobody else's as long as the file is
-// locked. A program that has it open for writing, in another mount or in the source, is found out
-// before it is encoded for nothing.
+// Only one of several mounts commits a plain file: while the file is locked its twin is ours. The
+// lease shows a program that has the file open for writing, in another mount or in the source,
+// before the file is encoded needlessly.
 Status CommitOfPlain::LockPlain() {
   const PlainFile plain = Plain();
   FileLock lock(*work_.state);
@@ -197,7 +198,7 @@ Status CommitOfPlain::LockPlain() {
   }
   work_.job->locked = work_.stored.get();
   if (work_.state->plain().file != nullptr) {
-    return {};  // by ourselves: the handle that is being closed
+    return {};  // we have it open: the handle that is being closed
   }
   return CheckUnopened(work_.os(), plain);
 }
@@ -212,8 +213,8 @@ void CommitOfPlain::ReportLongName() {
   }
 }
 
-// Whether the compressed form is worth having: it's smaller, and doesn't take more of the disk (the
-// plain one may have holes).
+// Whether the compressed form is smaller and takes no more space on the disk (the plain file may
+// have holes).
 Result<bool> CommitOfPlain::Shrinks() {
   struct stat made = {};
   if (const int error = work_.os().FStat(work_.temp.file.get(), &made); error < 0) {
@@ -222,9 +223,9 @@ Result<bool> CommitOfPlain::Shrinks() {
   return made.st_size < work_.attributes.st_size && made.st_blocks <= work_.attributes.st_blocks;
 }
 
-// With sync_close the handle that is being closed is still there, and reads that are under way have
-// its descriptor: a file that is open for writing, be it by ourselves, can't be leased. A later
-// write opens it again, later reads do without.
+// With sync_close the handle that is being closed is still open, and running reads use its
+// descriptor. A file that is open for writing can't be leased, even if it is open only here. A
+// later write opens it again; later reads don't need it.
 void CommitOfPlain::AwaitReads() {
   std::weak_ptr<SharedDescriptor> file;
   {
@@ -240,7 +241,7 @@ void CommitOfPlain::AwaitReads() {
   }
 }
 
-// Step 6: gives the compressed file its name beside the plain one. False if it must not have it.
+// Step 6: gives the compressed file its name beside the plain one. False if it must not get it.
 Result<bool> CommitOfPlain::PublishTwin() {
   ExclusiveLock names(parts_.tree.namespace_lock());
   FileLock lock(*work_.state);
@@ -277,7 +278,7 @@ Result<bool> CommitOfPlain::PublishTwin() {
 Result<Committer::Outcome> CommitOfPlain::LeaveUnpublished() {
   FileLock lock(*work_.state);
   if (work_.job->cancelled) {
-    return Outcome::kCancelled;  // a writer has come: there is something new to commit
+    return Outcome::kCancelled;  // a writer has come and will change the file
   }
   work_.state->ForgetChange();
   parts_.pending.Forget(work_.id);
@@ -286,7 +287,7 @@ Result<Committer::Outcome> CommitOfPlain::LeaveUnpublished() {
 
 // Steps 7 and 8.
 Result<Committer::Outcome> CommitOfPlain::RemovePlain() {
-  // The new name is on the disk before the old one goes.
+  // The new name must be on the disk before the old one is removed.
   std::string name;
   XZFS_ASSIGN_OR_RETURN(dir_, parts_.tree.OpenParent(work_.node, &name));
   const int dir = dir_->descriptor.get();

@@ -11,13 +11,13 @@
 
 namespace xzfs {
 
-// From a plain file `N` to `N.xz` in its place, or to `N` left as it is. The steps, and what a
-// crash after each leaves, are in docs/commit.md, "The commit of a plain file". Used by one thread.
+// Puts `N.xz` in the place of a plain file `N`, or leaves `N` as it is. The steps, and what a crash
+// after each leaves, are in docs/commit.md, "The commit of a plain file". Used by one thread.
 class CommitOfPlain {
  public:
   // `work` outlives it.
   explicit CommitOfPlain(CommitWork& work) : work_(work), parts_(work.parts) {}
-  // Takes the twin away if it doesn't come to the last step.
+  // Removes the twin unless the last step was done.
   ~CommitOfPlain();
   CommitOfPlain(const CommitOfPlain&) = delete;
   CommitOfPlain& operator=(const CommitOfPlain&) = delete;
@@ -42,7 +42,7 @@ class CommitOfPlain {
   CommitWork& work_;
   const CommitParts& parts_;
   std::optional<PublishedTwin> twin_;
-  DescriptorPtr dir_;  // that it was published in
+  DescriptorPtr dir_;  // the twin's directory
 };
 
 }  // namespace xzfs

@@ -10,9 +10,8 @@
 
 namespace xzfs {
 
-// Returns whether that was not known of the file.
 bool CommitReport::Note(NodeId id, const Error& error, bool is_given_up) {
-  // Its path is to be told as long as it's given up, though nobody else may know it.
+  // Keeps the node while the file is given up: reports need its path.
   const bool is_pinned = is_given_up && nodes_.Pin(id);
   const auto before = failures_.Note({id, error.code, error.message, is_given_up});
   if (is_pinned && before && before->is_given_up) {
@@ -31,7 +30,7 @@ std::vector<Uncommitted> CommitReport::Files(size_t most) {
   std::vector<Uncommitted> files;
   for (CommitFailures::Failure& failure : failures_.First(most)) {
     if (const auto st = tree_.GetAttributes(failure.node); !st && st.error().code == ESTALE) {
-      Clear(failure.node);  // somebody else took it away
+      Clear(failure.node);  // another program removed it
       pending_.Forget(failure.node);
       continue;
     }
@@ -43,7 +42,6 @@ std::vector<Uncommitted> CommitReport::Files(size_t most) {
   return files;
 }
 
-// Somebody asks for it: what stood in the way of files that were given up may be gone.
 void CommitReport::RetryGivenUp() {
   for (const CommitFailures::Failure& failure : failures_.First(failures_.count())) {
     const NodePtr node = failure.is_given_up ? nodes_.Find(failure.node) : nullptr;
@@ -61,7 +59,6 @@ void CommitReport::RetryGivenUp() {
   }
 }
 
-// What is left counts, too: who waits is not to be told that all is well.
 Status CommitReport::WithUncommitted(const Status& synced) {
   const auto all = Files(failures_.count());
   if (all.empty()) {

@@ -1,4 +1,4 @@
-// What can't be committed, and who is told.
+// Which files can't be committed, and to whom that is reported.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@
 
 namespace xzfs {
 
-// Files whose changes should be compressed and are not. A file that was given up stays known, since
-// its path is to be told. Thread-safe.
+// Files that should be committed and are not. It keeps the node of a file that was given up,
+// because reports need the path. Thread-safe.
 class CommitReport {
  public:
   CommitReport(NodeTree& tree, PendingNotes& pending, CommitRequests& requests,
@@ -26,7 +26,7 @@ class CommitReport {
         requests_(requests),
         failures_(failures) {}
 
-  // Returns whether that was not known of the file.
+  // Returns whether this is new for the file.
   bool Note(NodeId id, const Error& error, bool is_given_up);
   void Clear(NodeId id);
   std::optional<CommitFailures::Failure> Find(NodeId id) { return failures_.Find(id); }
@@ -36,9 +36,11 @@ class CommitReport {
   size_t count() { return failures_.count(); }
   size_t given_up() { return failures_.given_up(); }
 
-  // Somebody waits for commits: what stood in the way of files that were given up may be gone.
+  // Queues the files that were given up again. A program waits for commits, and the obstacle may be
+  // gone.
   void RetryGivenUp();
-  // What is left counts, too: a program that waits is not to be told that all is well.
+  // Returns an error if files are left uncommitted, even if `synced` is a success: a waiting
+  // program must not get a success then.
   Status WithUncommitted(const Status& synced);
 
  private:

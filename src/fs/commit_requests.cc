@@ -6,7 +6,6 @@
 
 namespace xzfs {
 
-// Queues a file whose last writer is gone.
 void CommitRequests::Queue(const NodePtr& node, bool is_awaited) {
   if (options_.compress != Compress::kClose) {
     FileLock lock(*node->state);
@@ -17,7 +16,7 @@ void CommitRequests::Queue(const NodePtr& node, bool is_awaited) {
   committer_.Add(node->id, PlainSize(node), is_awaited);
 }
 
-// 0 if it can't be told.
+// 0 if the size is unknown.
 uint64_t CommitRequests::PlainSize(const NodePtr& node) {
   const Result<struct stat> st = tree_.GetAttributes(node->id);
   return st ? static_cast<uint64_t>(st->st_size) : 0;
@@ -28,7 +27,6 @@ void CommitRequests::CommitNow(NodeId id, const Committer::Done& done) {
   committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), done);
 }
 
-// Remembers files of which every handle that may write is closing.
 void CommitRequests::NoteClosing(NodeId id, const FileState& state) {
   MutexLock lock(mutex_);
   if (state.is_closing()) {
@@ -38,7 +36,6 @@ void CommitRequests::NoteClosing(NodeId id, const FileState& state) {
   }
 }
 
-// For who waits for all commits: they are as good as closed.
 void CommitRequests::QueueClosing() {
   std::vector<NodeId> ids;
   {

@@ -1,4 +1,4 @@
-// Which files are to be committed.
+// Requests to commit files.
 #pragma once
 
 #include <atomic>
@@ -13,23 +13,23 @@
 
 namespace xzfs {
 
-// What is asked of the queue. Thread-safe.
+// Passes requests to the Committer's queue. Thread-safe.
 class CommitRequests {
  public:
   CommitRequests(const Options& options, NodeTree& tree, Committer& committer)
       : options_(options), tree_(tree), nodes_(tree.nodes()), committer_(committer) {}
 
-  // A file whose last writer is gone.
+  // Queues a file whose last writer has closed it.
   void Queue(const NodePtr& node, bool is_awaited = false);
   void CommitNow(NodeId id, const Committer::Done& done);
 
-  // Remembers files of which every handle that may write is closing.
+  // Remembers files whose writing handles are all closing.
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex) EXCLUDES(mutex_);
-  // For a program that waits for all commits: they are as good as closed.
+  // Queues those files: for a program that waits for all commits, they count as closed.
   void QueueClosing() EXCLUDES(mutex_);
 
-  // No commit begins any more. Set before it's looked for commits to cancel; looked at under the
-  // mutex of the file under which its commit is made known.
+  // From now on no commit begins. The caller sets this before it looks for commits to cancel. A
+  // commit checks it under the file's mutex, under which it also registers its job.
   void Park() { is_parking_ = true; }
   bool is_parking() const { return is_parking_; }
 

@@ -1,6 +1,6 @@
-// Encoding and verifying hold no lock: they take seconds, and whoever wants to change the file sets
-// a flag that the encoder looks at. Everything that other threads may see is done under the file's
-// lock, with names held.
+// Encoding and verifying hold no lock, since they take seconds. A thread that wants to change the
+// file sets a flag, and the encoder looks at it. Every change that other threads may see is made
+// under the file's lock, with names held.
 #include "fs/commit_work.h"
 
 #include <fcntl.h>
@@ -31,7 +31,7 @@ CommitWork::~CommitWork() {
 }
 
 Result<bool> CommitWork::FindPlace() {
-  zone = parts.tree.nodes().ZoneOf(id);
+  zone = parts.tree.tops().ZoneOf(id);
   auto made = parts.zones.SessionFor(zone);
   if (made) {
     session = std::move(*made);
@@ -52,7 +52,7 @@ Result<DescriptorPtr> CommitWork::OpenStored() {
     }
   }
   XZFS_ASSIGN_OR_RETURN(DescriptorPtr dir, parts.tree.OpenParent(node, &name));
-  // Whatever is there now, and whoever has a lease on it: names are held meanwhile.
+  // Does not wait for a lease, since names are held.
   const int fd = os().OpenBeneath(dir->descriptor.get(), name, O_RDONLY | O_NONBLOCK);
   if (fd == -EWOULDBLOCK) {
     return Fail(EBUSY, path() + kOpenElsewhere);
@@ -92,7 +92,7 @@ Status CommitWork::Encode(const Overlay* overlay) {
   return error < 0 ? FailErrno(-error, "sync the compressed form of " + path()) : Status();
 }
 
-// Whether the new file can be given its owner shows before it is encoded for nothing.
+// Checks that the new file can get its owner, before the file is encoded needlessly.
 Status CommitWork::ClaimOwner() {
   struct stat made = {};
   int error = os().FStat(temp.file.get(), &made);
@@ -116,14 +116,14 @@ Status CommitWork::ClaimPlace(Claim::Kind kind) {
 }
 
 Status CommitWork::BecomeCompressed(const Overlay* overlay, int made, const std::string& name_now) {
-  // As it was shown until now: the stored file has not been changed since. Nothing may fail here
-  // for want of that, the new file has its name already.
+  // As the mount has shown it until now; the stored file was not changed since. A failure to read
+  // it must not matter: the new file has its name already.
   struct stat before = attributes;
   const Status shown = parts.tree.ShowAttributes(*node, overlay, &before);
   parts.pending.Forget(id);
   parts.edited.Detach(id, *state);
   state->BecomeCompressed();
-  parts.tree.files().Unpin(id);  // of what the file has been
+  parts.tree.files().Unpin(id);  // of the old stored file
   struct stat st = {};
   if (const int error = os().FStat(made, &st); error < 0) {
     return FailErrno(-error, "stat '" + name_now + "'");

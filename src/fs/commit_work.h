@@ -15,30 +15,32 @@
 
 namespace xzfs {
 
-// One attempt at one file: what is known of it, and what was made. The steps have the numbers of
-// the tables in docs/commit.md. Used by one thread. What is not published is undone at the end.
+// One attempt to commit one file: what it has found and made. The step numbers are those of the
+// tables in docs/commit.md. Used by one thread. The destructor removes what was not published.
 struct CommitWork {
   CommitWork(const CommitParts& commit_parts, NodeId node_id) : parts(commit_parts), id(node_id) {}
   ~CommitWork();
   CommitWork(const CommitWork&) = delete;
   CommitWork& operator=(const CommitWork&) = delete;
 
-  // Where the compressed file is made. False if that can't be, and it was said.
+  // Finds the session in which the compressed file is made. False if there can't be one; the reason
+  // was logged.
   Result<bool> FindPlace();
-  // Opens the stored file, whatever is there now, and returns its directory. ENOENT: somebody else
-  // took it away. REQUIRES: names are held.
+  // Opens the stored file that is there now, and returns its directory. ENOENT: another program
+  // removed it. REQUIRES: names are held.
   Result<DescriptorPtr> OpenStored();
-  // Steps 2 to 4: makes the compressed file of `plain`, complete, verified and synced, under a name
-  // of our own. It gets the times of the stored file, or of `overlay`, if that isn't null.
+  // Steps 2 to 4: makes the compressed file of `plain` under a temporary name, and verifies and
+  // syncs it. The file gets the times of the stored file, or those of `overlay` if that isn't null.
   Status Encode(const Overlay* overlay);
-  // Before a name is given what is going to be done with it is on the disk. No lock is held.
+  // Writes the claim, which must be on the disk before the compressed file gets its name. No lock
+  // is held.
   Status ClaimPlace(Claim::Kind kind);
-  // The node is a new version of a compressed file, which `st` is of, from now on: what was made.
-  // `ctime`: is shown as its ctime as long as that isn't changed.
+  // Makes the node a new version: the compressed file that was made, with the attributes `st`. The
+  // mount shows `ctime` as its ctime until that changes.
   void ShowVersion(const struct stat& st, const struct timespec& ctime, const std::string* name_now)
       REQUIRES(state->mutex);
-  // The node is the compressed file `name_now` from now on, without changes. `made`: that file,
-  // open. `overlay`: what there was of it, or null.
+  // Makes the node the compressed file `name_now`, without changes. `made`: that file, open.
+  // `overlay`: the overlay that it had, or null.
   Status BecomeCompressed(const Overlay* overlay, int made, const std::string& name_now)
       REQUIRES(state->mutex);
   void Count() const;
@@ -51,33 +53,33 @@ struct CommitWork {
   const NodeId id;
   NodePtr node;
   std::shared_ptr<FileState> state;
-  CommitJobPtr job;  // null: there was nothing to commit
+  CommitJobPtr job;  // null: no commit has begun
   ZonePtr zone;
-  std::shared_ptr<Session> session;  // in it
+  std::shared_ptr<Session> session;  // in that zone
   // Of the stored file, when it was opened.
   std::string name;
   Identity identity;
   struct stat attributes = {};
   Descriptor stored;
-  // What is encoded, and of that.
+  // What is encoded, and the result.
   std::unique_ptr<RandomAccessFile> plain;
   XzWriteRequest request;
   XzWriteResult written;
   TempFile temp;
-  // On the two files, from ClaimPlace until what is done with them is on the disk. Taken away
-  // before that it stays in its file, for the next mount.
+  // The claim on the two files. ClaimPlace makes it; it is released when the steps are on the disk.
+  // If it is destroyed before, its record stays for the next mount.
   HeldClaim claim;
-  // Why nothing was committed that should have been.
+  // Why the file was not committed although it should have been.
   std::optional<Error> why_left;
 
  private:
   Status ClaimOwner();
 };
 
-// What a commit does in a directory moves its ctime; the one that is shown stays.
+// A commit changes the ctime of its directory. This keeps the ctime that the mount shows.
 class KeptDirectory {
  public:
-  // Names are held exclusively while this lives. `dir` is open as `fd`.
+  // REQUIRES: names are held exclusively while this lives. `dir` is open as `fd`.
   KeptDirectory(const CommitWork& work, NodeId dir, int fd);
   ~KeptDirectory();
   KeptDirectory(const KeptDirectory&) = delete;

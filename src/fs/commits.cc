@@ -1,4 +1,4 @@
-// When files are committed, and what becomes of it at the end.
+// The result of each attempt to commit a file, and the end of all commits.
 #include "fs/commits.h"
 
 #include <sys/stat.h>
@@ -20,7 +20,7 @@ Result<Committer::Outcome> Commits::CommitNode(NodeId id, bool is_awaited) {
   bool has_given_up = false;
   bool has_begun = false;
   std::optional<Error> why_left;
-  const ZonePtr zone = nodes_.ZoneOf(id);
+  const ZonePtr zone = parts_.tree.tops().ZoneOf(id);
   for (int tries = 1; tries <= 2; ++tries) {
     FileCommit commit(parts_, id, is_awaited, /*may_split=*/tries == 1);
     outcome = commit.Run();
@@ -51,7 +51,7 @@ void Commits::NoteCommitError(NodeId id, Error& error, bool is_given_up) {
   parts_.engine.stats.commits_failed.Add();
   const NodePtr node = nodes_.Find(id);
   const bool is_edited = node != nullptr && parts_.edited.Find(node->identity) == node;
-  // Not if its changes went to lost+found, or the next mount has to complete it.
+  // Not if its changes went to lost+found, or if the next mount has to complete the commit.
   const bool is_left = node != nullptr && (is_edited || node->kind == StoredKind::kPlain) &&
                        !parts_.edited.IsHalfOverwritten(FileId::Of(node->identity));
   const char* const what_next =
@@ -59,11 +59,12 @@ void Commits::NoteCommitError(NodeId id, Error& error, bool is_given_up) {
                     "or mounted again"
                   : "; the file is readable as it is and the commit is tried again";
   const bool is_new = !is_left || parts_.report.Note(id, error, is_given_up);
-  // An error that comes again and again is one line.
+  // An error that repeats is logged once.
   Log(is_new ? LogLevel::kError : LogLevel::kDebug,
       "commit: " + error.message + (is_left ? what_next : ""));
   if (is_edited) {
-    (void)parts_.syncs.SyncNode(node, /*only_data=*/false);  // it may have to wait for another boot
+    (void)parts_.syncs.SyncNode(
+        node, /*only_data=*/false);  // the commit may have to wait for another boot
   }
 }
 
@@ -92,8 +93,8 @@ void Commits::EndCommits(Committer::Ending ending) {
   parts_.done_intents.Remove(1);
   const size_t pending = parts_.committer.Pending().size();
   if (pending != 0) {
-    Log(LogLevel::kInfo, std::to_string(pending) +
-                             " files are not compressed yet; the next mount goes on with them");
+    Log(LogLevel::kInfo,
+        std::to_string(pending) + " files are not compressed yet; the next mount compresses them");
   }
   const bool idle = parts_.options.compress == Compress::kClose && pending == 0;
   for (const ZonePtr& zone : parts_.zones.Zones()) {

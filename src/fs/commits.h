@@ -1,4 +1,4 @@
-// Committing files, and the end of that.
+// Committing files, and ending the commits.
 #pragma once
 
 #include <sys/stat.h>
@@ -59,19 +59,19 @@ class Commits {
  public:
   explicit Commits(const CommitParts& parts) : parts_(parts), nodes_(parts.tree.nodes()) {}
 
-  // For the queue: one attempt; a second one if a border was not seen until then (EXDEV).
+  // For the queue: makes one attempt, and a second one if the first met an unknown border (EXDEV).
   Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
 
-  // Commits what is pending, without the time to settle, and tells `done` when that is through.
-  // Fails if a file is left that should have been committed: the message says how many, which is
-  // the first, and why.
+  // Commits all pending files without waiting for them to settle, then calls `done`. Fails if files
+  // are left that should have been committed: the message has their number, the first one's path,
+  // and the reason.
   void SyncCommits(Committer::Done done);
-  // The same, and waits. Not for request threads.
+  // The same, but blocks until the end. Not for request threads.
   Status SyncCommits();
-  // Ends the commits. What isn't committed is parked: the next mount goes on. Nothing is asked of
-  // the mount any more.
+  // Ends the commits. Files that are not committed are parked for the next mount. REQUIRES: there
+  // are no more requests.
   void EndCommits(Committer::Ending ending);
-  // Makes EndCommits stop at once, while another thread is in it.
+  // Makes EndCommits stop at once while another thread runs it.
   void ParkCommits();
 
  private:

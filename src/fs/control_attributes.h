@@ -13,10 +13,10 @@
 
 namespace xzfs {
 
-// The mount's own: no file's.
+// Whether the attribute is the mount's own, and not stored with a file.
 bool IsControlKey(std::string_view key);
 
-// Asks whoever answers them. Thread-safe, apart from Set.
+// Calls the functions that answer them. Thread-safe, apart from Set.
 class ControlAttributes {
  public:
   using Done = std::function<void(const Result<std::string>&)>;
@@ -24,19 +24,19 @@ class ControlAttributes {
   struct Hooks {
     // nullopt if there is no such key on that node.
     std::function<std::optional<Result<std::string>>(NodeId node, const std::string& key)> answer;
-    // Of attributes whose reading does something ("user.xzfs.cmd.*"): false if there is none such,
-    // else `done` is called once, on any thread, maybe before it returns.
+    // For attributes whose reading runs a command ("user.xzfs.cmd.*"). Returns false if there is no
+    // such command; else it calls `done` once, on any thread, maybe before it returns.
     std::function<bool(NodeId node, const std::string& key, const Caller& caller, const Done& done)>
         run;
   };
 
   explicit ControlAttributes(NodeTree& tree) : tree_(tree) {}
 
-  // Not thread-safe: before anybody asks.
+  // Not thread-safe: call it before the first request.
   void Set(Hooks hooks) { hooks_ = std::move(hooks); }
 
   Result<std::string> Get(NodeId node, const std::string& key);
-  // Whether that may take as long as Lookups::Lookup with `may_decode`.
+  // Whether Get may take as long as Lookups::Lookup with `may_decode`.
   bool MayDecodeFor(NodeId node, const std::string& key);
   void RunCommand(NodeId node, const std::string& key, const Caller& caller, const Done& done);
 

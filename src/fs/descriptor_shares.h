@@ -1,4 +1,4 @@
-// Which part of us may have how many descriptors open.
+// How many descriptors each part of the process may have open.
 #pragma once
 
 #include <atomic>
@@ -10,16 +10,16 @@
 
 namespace xzfs {
 
-// The limit of the process is divided once, so that what users open never takes what reading,
-// committing and recovering need.
+// The limit of the process is divided once. So users' open files never take the descriptors that
+// reading, committing and recovery need.
 struct DescriptorShares {
   size_t cached = 0;    // directories and stored files: the DescriptorCaches
-  size_t overlays = 0;  // descriptors of overlays that nobody writes to: two each
-  // Of files that are open for writing, or used without a name: one of a plain file, two of a
+  size_t overlays = 0;  // of overlays without writers: two each
+  // Of files that are open for writing, or used without a name: one for a plain file, two for a
   // compressed one.
   size_t held = 0;
 
-  // `limit`: RLIMIT_NOFILE. `threads`: those that work beside the request threads.
+  // `limit`: RLIMIT_NOFILE. `threads`: how many there are besides the request threads.
   static DescriptorShares Of(uint64_t limit, unsigned threads);
 };
 
@@ -61,7 +61,7 @@ class DescriptorQuota {
     size_t count_ = 0;
   };
 
-  // EMFILE if there are not so many left.
+  // EMFILE if fewer than `count` are left.
   Result<Held> Hold(size_t count);
 
   size_t used() const { return used_; }

@@ -1,10 +1,9 @@
-// Listing. Every stored name is shown as one line or not at all, decided by looking at that name
-// and the few that could compete with it. The offset of a line is the source's own, which stays
-// valid while other entries come and go. All that is held between two calls is what a Listing is
-// told, for the sake of files that are committed meanwhile.
+// Listing. Every stored name becomes one line or none. That depends only on the name itself and on
+// the few names that could compete with it. The offset of a line is the source's own, which stays
+// valid while other entries come and go. Only a Listing is kept between two calls, because of files
+// that are committed during a listing.
 //
-// While the kernel waits for a reply the program that lists does too: the lines of one reply are
-// looked at by all threads of the pool that are idle.
+// The program waits for each reply. So all idle threads of the pool look at lines of one reply.
 #include "fs/directories.h"
 
 #include <dirent.h>
@@ -23,11 +22,11 @@
 namespace xzfs {
 namespace {
 
-// Room for one longest name; and no more than what a listing reads ahead anyway.
+// At least room for one longest name, and at most what a listing reads ahead anyway.
 constexpr size_t kLeastBuffer = 1024;
 constexpr size_t kMostBuffer = 32 * 1024;
 
-// What a line takes in a reply beside its name: struct fuse_dirent and struct fuse_direntplus.
+// The bytes of a line in a reply besides its name: struct fuse_dirent and struct fuse_direntplus.
 constexpr size_t kLineBytes = 24;
 constexpr size_t kPlusLineBytes = 152;
 constexpr size_t kLongestSuffix = 5;  // ".lzma"
@@ -37,9 +36,9 @@ constexpr size_t kLongestSuffix = 5;  // ".lzma"
 constexpr size_t kLinesPerHelper = 16;
 constexpr size_t kMostHelpers = 3;
 
-// The line of an entry that could not be looked at (a dead mount point, a bad sector): it is listed
-// all the same, and who looks it up meets the error. Only a lack of resources, which every entry
-// would meet, ends the listing.
+// The line of an entry that could not be looked at (a dead mount point, a bad sector). It is still
+// listed, and a lookup of it returns the error. Only a lack of resources ends the listing, since
+// every entry would meet it.
 Result<std::optional<DirectoryLine>> WithoutLook(DirectoryLine line, const Error& error) {
   if (error.code == EMFILE || error.code == ENFILE || error.code == ENOMEM) {
     return Failure(error);
@@ -47,12 +46,12 @@ Result<std::optional<DirectoryLine>> WithoutLook(DirectoryLine line, const Error
   return line;
 }
 
-// Drops the lines that certainly don't fit in a reply of `bytes`, but never the first: looking at
-// them would be for nothing. Returns whether there are such.
+// Drops the lines that certainly don't fit into a reply of `bytes`, so that they aren't looked at
+// needlessly; never the first one. Returns whether it has dropped any.
 bool CutToReply(std::vector<RawLine>& lines, bool with_lookup, size_t bytes) {
   size_t used = 0;
   for (size_t i = 0; i < lines.size(); ++i) {
-    // The name that is shown may lack a suffix.
+    // The shown name may lack a suffix.
     const size_t name = lines[i].name.size() - std::min(lines[i].name.size(), kLongestSuffix);
     used += (with_lookup ? kPlusLineBytes : kLineBytes) + (name + 7) / 8 * 8;
     if (used > bytes && i > 0) {
@@ -70,7 +69,7 @@ bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 
 }  // namespace
 
-// Where a listing goes to.
+// The receiver of a listing's lines.
 struct Directories::Reply {
   Listing* listing = nullptr;  // may be null
   bool with_lookup = false;
@@ -92,7 +91,7 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
   }
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr dir, parts_.tree.OpenNode(node));
   if (offset > INT64_MAX) {
-    return Fail(EINVAL, "a directory offset that we never gave");
+    return Fail(EINVAL, "an unknown directory offset");
   }
   // A line with attributes takes about five times as many bytes in the reply as in this buffer.
   std::vector<std::byte> buffer(
@@ -100,7 +99,7 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
   if (offset == 0) {
     parts_.half_done.UndoAll();
     if (listing != nullptr) {
-      // Not in the midst of a commit, which has told those listings of the move that there were.
+      // Not while a commit moves a file: it has notified only listings that existed then.
       SharedLock names(namespace_);
       listing->Restart();
     }
@@ -111,7 +110,7 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
       return ReadLines(parts_.os, dir->descriptor.get(), offset, buffer);
     }();
     if (!lines) {
-      // EBADF: it could only be opened to pass through.
+      // EBADF: the directory could only be opened with O_PATH.
       return lines.error().code == EBADF
                  ? Fail(EACCES, parts_.tree.nodes().PathOf(id) + " may not be listed")
                  : Failure(lines.error());
@@ -122,14 +121,15 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
     const bool full = CutToReply(*lines, with_lookup, bytes_hint);
     offset = lines->back().next_offset;
     XZFS_ASSIGN_OR_RETURN(const bool all_taken, AddLines(node, dir, *lines, reply));
-    // An empty reply would be taken for the end.
+    // An empty reply would mean the end.
     if (!all_taken || (full && reply.any)) {
       return {};
     }
   }
 }
 
-// Behind the last line, those that a commit has moved past the listing. `offset` stands there.
+// Adds the files that a commit has moved past the listing, after the last line. `offset` is the
+// end.
 Status Directories::AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor, uint64_t offset,
                               Reply& reply) {
   std::vector<RawLine> lines;
@@ -144,7 +144,7 @@ Status Directories::AddMissed(const NodePtr& dir, const DescriptorPtr& descripto
   return added ? Status() : Failure(added.error());
 }
 
-// Returns false if it was not taken.
+// Returns false if the caller did not take it.
 bool Directories::AddLine(const DirectoryLine& line, Reply& reply) {
   if (!reply.add(line)) {
     return false;
@@ -156,7 +156,7 @@ bool Directories::AddLine(const DirectoryLine& line, Reply& reply) {
   return true;
 }
 
-// Looks at `lines` and adds those that are shown: returns whether all were taken.
+// Looks at `lines` and adds those that are shown. Returns whether the caller took all of them.
 Result<bool> Directories::AddLines(const NodePtr& dir, const DescriptorPtr& descriptor,
                                    const std::vector<RawLine>& lines, Reply& reply) {
   std::vector<Result<std::optional<DirectoryLine>>> looks(lines.size());
@@ -218,7 +218,8 @@ Result<std::optional<DirectoryLine>> Directories::MakeLine(const NodePtr& dir,
   SharedLock names(namespace_);
   auto entry = names_.Show(descriptor->descriptor.get(), raw.name);
   if (entry && !*entry && !StripSuffix(raw.name)) {
-    // A commit may have replaced it since the line was read, by one that the listing has passed.
+    // Since the line was read a commit may have moved the file to a line that the listing has
+    // passed.
     auto committed = names_.Lookup(descriptor->descriptor.get(), raw.name);
     if (committed && committed->kind == StoredKind::kCompressed) {
       entry = std::move(*committed);
@@ -237,7 +238,7 @@ Result<std::optional<DirectoryLine>> Directories::MakeLine(const NodePtr& dir,
   line.may_move = raw.name != (*entry)->stored_name || (*entry)->kind == StoredKind::kPlain;
   line.inode = parts_.tree.ShownInode(**entry);
   line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
-  // What has to be decoded for its size is looked at when somebody asks for it.
+  // A file that must be decoded for its size is only looked at when it is looked up.
   if (with_lookup && !parts_.lookups.IsUnknownLegacy(**entry)) {
     auto found = parts_.lookups.Register(dir->id, std::move(**entry));
     if (!found) {

@@ -1,4 +1,4 @@
-// Listing.
+// Listing directories.
 #pragma once
 
 #include <cstddef>
@@ -44,12 +44,12 @@ class Directories {
   explicit Directories(const DirectoryParts& parts)
       : parts_(parts), names_(parts.tree.names()), namespace_(parts.tree.namespace_lock()) {}
 
-  // Null on a mount that is read-only, where nothing moves.
+  // Null on a read-only mount, where no file moves.
   std::shared_ptr<Listing> OpenListing(NodeId dir);
-  // Calls `add` for each line from `offset` on (0 is the start) until it returns false: that line
-  // was not taken. `with_lookup` asks for DirectoryLine::lookup. `bytes_hint`: about how much the
-  // caller will take. A line's next_offset is the source's own; all that is kept between two calls
-  // is in `listing`, which may be null.
+  // Calls `add` for each line from `offset` on (0 is the start) until it returns false, which means
+  // that the caller did not take that line. `with_lookup` asks for DirectoryLine::lookup.
+  // `bytes_hint`: about how many bytes the caller will take. A line's next_offset is the source's
+  // own. Only `listing`, which may be null, keeps anything between two calls.
   Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, bool with_lookup,
                        size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 

@@ -54,8 +54,6 @@ void EditedFiles::Forget(NodeId id, const FileId& file) {
   }
 }
 
-// The node of a stored file that has an overlay, though somebody else has changed its mode or given
-// it another name.
 NodePtr EditedFiles::Find(const Identity& identity) {
   NodeId id = 0;
   {
@@ -101,7 +99,7 @@ bool EditedFiles::IsHalfOverwritten(const FileId& file) {
 Failure<> EditedFiles::FailHalfOverwritten(const std::string& path) {
   return Fail(EIO, path +
                        ": its commit failed while it was being overwritten; mount the source "
-                       "again, which completes that");
+                       "again to complete it");
 }
 
 }  // namespace xzfs

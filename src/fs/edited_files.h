@@ -16,31 +16,33 @@
 
 namespace xzfs {
 
-// Files with an overlay, by what it is laid over; and those that were overwritten half way.
+// Files with an overlay, by the identity of the base; and files that were overwritten half way.
 // Thread-safe.
 class EditedFiles {
  public:
   explicit EditedFiles(NodeTree& tree) : tree_(tree), nodes_(tree.nodes()) {}
 
-  // The node stays until its overlay is detached. REQUIRES: a lookup is counted for that.
+  // Keeps the node until its overlay is detached. REQUIRES: the caller has counted a lookup for
+  // that.
   void Attach(const Node& node, FileState& state, std::shared_ptr<Overlay> overlay,
               std::shared_ptr<Session> session, ZonePtr zone) REQUIRES(state.mutex)
       EXCLUDES(mutex_);
-  // The node is not kept for its overlay any more, and has none.
+  // The node loses its overlay, and is not kept for it any more.
   void Detach(NodeId id, FileState& state) REQUIRES(state.mutex) EXCLUDES(mutex_);
-  // The same, and what is stored of the overlay is removed.
+  // The same, and removes the stored overlay.
   void Drop(NodeId id, FileState& state) REQUIRES(state.mutex) EXCLUDES(mutex_);
-  // The overlay, if there is one, ends with the node.
+  // The node is not kept for its overlay any more; the overlay, if there is one, ends with the
+  // node.
   void Release(NodeId id, FileState& state) REQUIRES(state.mutex) EXCLUDES(mutex_);
 
-  // The node of a stored file that has an overlay, though somebody else has changed its mode or
-  // given it another name. Null: there is none.
+  // The node of a stored file that has an overlay, even if another program has changed the file's
+  // mode or name. Null: there is none.
   NodePtr Find(const Identity& identity) EXCLUDES(mutex_);
   bool HasAny() EXCLUDES(mutex_);
   std::vector<NodeId> All() EXCLUDES(mutex_);
 
-  // An overwrite of the file in its place failed half way: the next mount completes it, and would
-  // undo what was changed by then.
+  // Overwriting the file in place failed half way. The next mount completes that, and would undo
+  // any change made before.
   void NoteHalfOverwritten(const FileId& file) EXCLUDES(mutex_);
   bool IsHalfOverwritten(const FileId& file) EXCLUDES(mutex_);
   static Failure<> FailHalfOverwritten(const std::string& path);

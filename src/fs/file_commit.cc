@@ -9,9 +9,8 @@
 namespace xzfs {
 namespace {
 
-// What somebody must change before a commit can succeed: rights, names, where file systems are
-// mounted. Whatever passes by itself (a full disk, a file that is in use, a server that is away) is
-// none of it.
+// Errors that last until the user changes something: rights, names, mounts. Errors that pass by
+// themselves are not among them: a full disk, a file in use, a server that is down.
 bool IsFinal(const Error& error) {
   switch (error.code) {
     case EACCES:
@@ -35,7 +34,7 @@ Result<Committer::Outcome> FileCommit::Run() {
     return parts_.requests.is_parking() ? Outcome::kCancelled : Outcome::kLeft;
   }
   Result<Outcome> outcome = TakeSteps();
-  // Whoever changed it meanwhile is not to be told of errors that come of that.
+  // A change of the file during the commit causes errors that are not reported.
   const bool done = outcome && *outcome == Outcome::kDone;
   if (work_.job->cancelled && !done) {
     return Outcome::kCancelled;
@@ -48,7 +47,7 @@ Result<Committer::Outcome> FileCommit::TakeSteps() {
   return overlay_ == nullptr ? plain_.emplace(work_).Run() : edited_.emplace(work_, overlay_).Run();
 }
 
-// What is in vain is not tried again until the file changes.
+// A hopeless commit is not tried again until the file changes.
 void FileCommit::NoteAttempt(const Result<Outcome>& outcome) {
   const bool is_tried_again = !outcome && may_split_ && outcome.error().code == EXDEV;
   const bool is_base_damaged = edited_ && edited_->is_base_damaged();
@@ -62,10 +61,10 @@ void FileCommit::NoteAttempt(const Result<Outcome>& outcome) {
   }
 }
 
-// A sync failed, and all programs that had the file open then have closed it. What can be read of
-// the changes is written again, so that what comes later rests on bytes that are on the disk: those
-// of an overlay here, those of a plain file by its commit. (One that stays plain is as it would be
-// in the source.)
+// A sync failed, and all programs that had the file open then have closed it. The readable changes
+// are written again, so that later changes rest on bytes that are on the disk. This function does
+// it for an overlay, the commit for a plain file. (A file that stays plain is as it would be in the
+// source.)
 Status FileCommit::MendSync() {
   const NodePtr node = parts_.tree.nodes().Find(work_.id);
   if (node == nullptr || node->state == nullptr) {
@@ -100,8 +99,8 @@ bool FileCommit::Begin() {
     return false;
   }
   work_.state = node->state;
-  // Not in the midst of a change of name or attributes, which has cancelled the commit that there
-  // was already: this one would go on with what the node has been.
+  // Not during a change of name or attributes. That has cancelled an earlier commit, and a new one
+  // would use the node's old state.
   SharedLock names(parts_.tree.namespace_lock());
   FileLock lock(*work_.state);
   work_.node = parts_.tree.nodes().Find(work_.id);
@@ -121,7 +120,7 @@ bool FileCommit::Begin() {
   return work_.job != nullptr;
 }
 
-// Why nothing may be made of what is there.
+// Why the pending changes must not be committed.
 std::optional<Error> FileCommit::WhyBroken() {
   const std::string path = work_.path();
   if (work_.state->sync_error()) {

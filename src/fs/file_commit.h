@@ -11,19 +11,19 @@
 
 namespace xzfs {
 
-// What comes before the steps, and after. Made, run and dropped by one thread.
+// The work before and after the steps of a commit. One thread makes, runs and destroys it.
 class FileCommit {
  public:
-  // `may_split`: after EXDEV the caller looks for a border of zones and tries again.
+  // `may_split`: after EXDEV the caller looks for a border between zones and tries again.
   FileCommit(const CommitParts& parts, NodeId id, bool is_awaited, bool may_split)
       : parts_(parts), is_awaited_(is_awaited), may_split_(may_split), work_(parts, id) {}
 
   Result<Committer::Outcome> Run();
-  // After an error: it would come again, whatever is tried, until the file changes.
+  // After an error: whether it would come again at each attempt until the file changes.
   bool has_given_up() const { return has_given_up_; }
-  // There was something to commit.
+  // Whether there was something to commit.
   bool has_begun() const { return work_.job != nullptr; }
-  // After kLeft: why, if it should have been committed.
+  // After kLeft: the reason, if the file should have been committed.
   const std::optional<Error>& why_left() const { return work_.why_left; }
 
  private:
@@ -41,7 +41,7 @@ class FileCommit {
   bool has_given_up_ = false;
   std::shared_ptr<Overlay> overlay_;  // null: the file is plain
   CommitWork work_;
-  // One of them. They end before the work does, and after the attempt was noted.
+  // One of them is set. They are destroyed before `work_`, and after the attempt was noted.
   std::optional<CommitOfPlain> plain_;
   std::optional<CommitOfEdited> edited_;
 };

@@ -1,4 +1,4 @@
-// What is told of one file.
+// Reports of one file.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace xzfs {
 
-// What `user.xzfs.info` tells of a file.
+// What `user.xzfs.info` reports of a file.
 struct FileFigures {
   std::string stored_name;
   StoredKind kind = StoredKind::kPlain;
@@ -21,22 +21,22 @@ struct FileFigures {
   uint64_t stored_size = 0;
   uint64_t allocated_bytes = 0;
   std::optional<std::string> damage;
-  std::optional<std::string> unsupported;  // what this liblzma can't read of it
+  std::optional<std::string> unsupported;  // what of it this liblzma can't read
   bool has_index = true;
-  std::optional<std::string> stays_plain;  // why, of a plain file
+  std::optional<std::string> stays_plain;  // the reason, for a plain file
   // kCompressed and not damaged:
   uint64_t stream_count = 0;
   uint64_t block_count = 0;
   uint64_t largest_block = 0;
   std::vector<std::string> checks;
-  std::string filters;  // of the first Block; empty without Blocks
+  std::string filters;  // of the first Block; empty if there is none
 };
 
-// A file whose changes are not compressed though they should be.
+// A file that should be committed and is not.
 struct Uncommitted {
-  std::string path;  // as it is shown
+  std::string path;  // as the mount shows it
   std::string reason;
-  bool is_given_up = false;  // until it changes, or its source is mounted again; else it waits
+  bool is_given_up = false;  // until it changes or the source is mounted again; else it waits
 };
 
 }  // namespace xzfs

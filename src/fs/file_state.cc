@@ -5,10 +5,10 @@
 
 namespace xzfs {
 
-// Nobody else has it any more.
+// This was the last reference.
 FileState::~FileState() NO_THREAD_SAFETY_ANALYSIS {
   if (unlinked_ && edit_.overlay != nullptr) {
-    static_cast<void>(edit_.overlay->Remove());  // what is left of it the next mount removes
+    static_cast<void>(edit_.overlay->Remove());  // the next mount removes what is left of it
   }
 }
 
@@ -74,7 +74,7 @@ DescriptorPtr FileState::ClosePlain() { return std::exchange(plain_.file, nullpt
 
 void FileState::BecomeEdited(Edit edit) {
   edit_ = std::move(edit);
-  ++name_.changes;  // perhaps it was renamed just before
+  ++name_.changes;  // it may have been renamed just before
   may_differ_ = true;
 }
 

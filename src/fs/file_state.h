@@ -1,4 +1,4 @@
-// What changes of a file that is, or was, open for writing.
+// The state of a file that is, or was, open for writing.
 #pragma once
 
 #include <atomic>
@@ -20,15 +20,15 @@ namespace xzfs {
 
 struct Zone;
 
-// A commit that is at work on a file.
+// A running commit of a file.
 struct CommitJob {
-  // Set by whoever wants to change the file; the commit gives up as soon as it sees it.
+  // Set by a thread that wants to change the file; the commit gives up as soon as it sees it.
   std::atomic<bool> cancelled{false};
-  // Guarded by the file's mutex: the new `.xz` that has its name already, beside the plain file;
+  // Guarded by the file's mutex: the new `.xz` that already has its name beside the plain file;
   // inode 0 if there is none.
   StoredKey twin;
-  // Likewise: the descriptor that holds a lease on the plain file, and the one that has it locked,
-  // or -1.
+  // Guarded by the same mutex: the descriptors that hold a lease and a lock on the plain file, or
+  // -1.
   int leased = -1;
   int locked = -1;
 };
@@ -36,10 +36,10 @@ using CommitJobPtr = std::shared_ptr<CommitJob>;
 
 // The write side of one node. `mutex` is held across system calls that open, name or remove files,
 // not across reads and writes of content, and never across encoding or decoding. Take it with a
-// FileLock. What is inside an overlay has a lock of its own.
+// FileLock. The contents of an overlay have a lock of their own.
 //
-// A file is plain, compressed or edited, as Node::kind and the overlay say. Who calls what, and
-// why, is in docs/commit.md, "States of a file":
+// A file is plain, compressed or edited, as Node::kind and the overlay say. docs/commit.md, "States
+// of a file", has the callers and the reasons:
 //
 //   new, or plain        CreatePlain, OpenPlain      a writer has it open
 //   compressed           BecomeEdited                at its first change
@@ -50,108 +50,109 @@ using CommitJobPtr = std::shared_ptr<CommitJob>;
 //   any                  FailSync                    until MendSync
 class FileState {
  public:
-  // Of a plain file: open for reading and writing while there are writers, and from the loss of its
-  // last name on.
+  // Of a plain file: it is open for reading and writing while there are writers, and after it lost
+  // its last name.
   struct Plain {
     DescriptorPtr file;
-    // Every write goes to its end: the stored file is append-only.
+    // The stored file is append-only: the kernel puts every write at its end.
     bool only_appends = false;
-    // Its name, and what lies beside it, are such that it may be changed. Until `file` goes.
+    // Its name and its neighbours are ready for a change of the file. Holds until `file` is closed.
     bool is_prepared = false;
-    // Why its name, which could be that of a compressed file, can't be escaped: an errno. 0: it is,
-    // or need not be.
+    // The errno with which escaping its name failed, which could be that of a compressed file. 0:
+    // it is escaped, or need not be.
     int keeps_name = 0;
   };
-  // Of a compressed file from its first change on: then it is edited.
+  // Of a compressed file after its first change: then it is edited.
   struct Edit {
     std::shared_ptr<Overlay> overlay;  // null: there is none
-    FileId file;                       // under which it is known as edited
+    FileId file;                       // its key in EditedFiles
     // Where the overlay is.
     std::shared_ptr<Session> session;
     std::shared_ptr<Zone> zone;
     bool holds_node = false;  // it counts a lookup of the node
     bool is_durable = false;  // its names are on the disk
   };
-  // Handles that may write. Closing are those of which a descriptor was closed since they wrote: a
-  // FLUSH came, which mostly was the last one, and the RELEASE comes later.
+  // Handles that may write. A handle is closing if one of its descriptors was closed after its last
+  // write: a FLUSH came, which mostly was the last one, and the RELEASE comes later.
   struct Writers {
     unsigned count = 0;
     unsigned closing = 0;
   };
-  // What the disk may not know of the stored file's name.
+  // Changes of the stored file's name that may not be on the disk.
   struct Name {
-    // How often the name has changed, or may have; and up to which change it is on the disk
+    // How often the name has changed, or may have; and how many of these changes are on the disk
     // (Syncs::SyncName).
     uint64_t changes = 0;
     uint64_t synced_changes = 0;
-    // It has just become compressed, and on the disk it may still be plain: a sync of the file
-    // syncs its directory, too.
+    // The file has just become compressed, and on the disk it may still be plain: a sync of the
+    // file syncs its directory, too.
     bool is_unsynced = false;
   };
 
   FileState() = default;
-  // What is pending of a file that was removed is deleted by the last user that knows it.
+  // Removes the overlay of a file that was removed.
   ~FileState();
   FileState(const FileState&) = delete;
   FileState& operator=(const FileState&) = delete;
 
   Mutex mutex;
 
-  // Handles that may write. They need descriptors, which `held` stands for.
+  // Counts a handle that may write.
   void AddWriter() REQUIRES(mutex);
-  // `was_closing`: as NoteClosing was told. Returns whether the file is to be queued for a
-  // commit. `is_compressed`: what is stored is.
+  // Returns whether to queue the file for a commit. `was_closing`: whether NoteClosing counted the
+  // handle. `is_compressed`: the stored file is.
   bool RemoveWriter(bool was_closing, bool is_compressed) REQUIRES(mutex);
   unsigned writers() const REQUIRES(mutex) { return writers_.count; }
-  // A descriptor of a handle was closed since it wrote, or it writes again.
+  // A descriptor of a handle was closed after its last write, or the handle writes again.
   void NoteClosing(bool is_closing) REQUIRES(mutex);
   void CloseAll() REQUIRES(mutex) { writers_.closing = writers_.count; }
   // All writers are closing, and there is something to commit.
   bool is_closing() const REQUIRES(mutex) {
     return writers_.count != 0 && writers_.closing == writers_.count && changed_;
   }
-  // A program that closed the last descriptor and waits has no writer any more, though the kernel
-  // may not have told us. For all others a handle that is there is one that may be written to.
+  // The number of writers. A program that waits has closed its last descriptor, so closing handles
+  // don't count for it, though the kernel has not released them yet. For others every handle may
+  // still be written to.
   unsigned WritersFor(bool is_awaited) const REQUIRES(mutex) {
     return writers_.count - (is_awaited ? writers_.closing : 0);
   }
   bool needs_descriptors() const REQUIRES(mutex) { return held_.empty(); }
   void Hold(DescriptorQuota::Held held) REQUIRES(mutex) { held_ = std::move(held); }
-  // If nobody writes to the file its descriptors are others' to have.
+  // Gives the quota of descriptors back, if the file has no writers.
   void LetDescriptorsGo() REQUIRES(mutex);
 
-  // There is something to commit, or nothing more.
+  // Whether there is something to commit.
   void NoteChange() REQUIRES(mutex) { changed_ = true; }
   void ForgetChange() REQUIRES(mutex) { changed_ = false; }
   bool changed() const REQUIRES(mutex) { return changed_; }
-  // Changes that have been given their target and are not through: what is there is no state to
-  // commit.
+  // Whether a FileChange lives: the content is half-way and must not be committed.
   bool is_changing() const REQUIRES(mutex) { return changing_ != 0; }
-  // The pages that the kernel has may differ from the stored file's: nothing may be put into its
-  // page cache. Set before the first change can happen, read without the lock.
+  // Whether the kernel's pages may differ from the stored file: nothing may be put into its page
+  // cache then. Set before the first change can happen; read without the lock.
   bool may_differ() const { return may_differ_; }
   void NoteMayDiffer() { may_differ_ = true; }
 
   const Plain& plain() const REQUIRES(mutex) { return plain_; }
   void OpenPlain(DescriptorPtr file, bool only_appends) REQUIRES(mutex);
-  // It was made just now.
+  // The file was made just now.
   void CreatePlain(DescriptorPtr file) REQUIRES(mutex);
   void PreparePlain() REQUIRES(mutex) { plain_.is_prepared = true; }
   void KeepName(int error) REQUIRES(mutex) { plain_.keeps_name = error; }
-  // Returns the descriptor: reads that are under way may have it.
+  // Returns the descriptor, since running reads may use it.
   DescriptorPtr ClosePlain() REQUIRES(mutex);
 
   const Edit& edit() const REQUIRES(mutex) { return edit_; }
   const std::shared_ptr<Overlay>& overlay() const REQUIRES(mutex) { return edit_.overlay; }
   void BecomeEdited(Edit edit) REQUIRES(mutex);
-  // Returns what there was; without an overlay: nothing.
+  // Returns the old value; without an overlay it is empty.
   Edit DetachOverlay() REQUIRES(mutex);
-  // Returns whether the overlay counted a lookup of the node until now.
+  // Returns whether the overlay counted a lookup of the node until this call.
   bool ReleaseNode() REQUIRES(mutex) { return std::exchange(edit_.holds_node, false); }
   void NoteDurable(bool is_durable) REQUIRES(mutex) { edit_.is_durable = is_durable; }
-  // The commit is through. DetachOverlay comes first.
+  // The commit has ended. REQUIRES: DetachOverlay was called.
   void BecomeCompressed() REQUIRES(mutex);
-  // Once the node is the new file: what was decoded of the old base would seem to be of it.
+  // Call it only when the node is the new file: else what was decoded of the old base would pass
+  // for its content.
   void NoteCommitted() REQUIRES(mutex) { may_differ_ = writers_.count != 0; }
 
   bool unlinked() const REQUIRES(mutex) { return unlinked_; }
@@ -162,12 +163,13 @@ class FileState {
   void NoteNameUnsynced(bool is_unsynced) REQUIRES(mutex) { name_.is_unsynced = is_unsynced; }
 
   const CommitJobPtr& job() const REQUIRES(mutex) { return job_; }
-  // Null, if a commit must not begin now.
+  // Null if a commit must not begin now.
   CommitJobPtr TakeJob(bool is_awaited) REQUIRES(mutex);
   void DropJob() REQUIRES(mutex) { job_ = nullptr; }
 
-  // A sync failed: the kernel took pages for written that are lost, so no later one may succeed for
-  // programs that have the file open now. When all have closed it, it's written again, by a commit.
+  // A sync failed. The kernel has dropped the pages that it could not write, so no later sync may
+  // succeed for programs that have the file open now. When all have closed it, a commit writes it
+  // again.
   const std::optional<Error>& sync_error() const REQUIRES(mutex) { return sync_error_; }
   void FailSync(const Error& error) REQUIRES(mutex) { sync_error_ = error; }
   void MendSync() REQUIRES(mutex) { sync_error_.reset(); }
@@ -176,7 +178,7 @@ class FileState {
   friend class FileChange;
   friend class FileLock;
 
-  // Ends the process if one doesn't hold.
+  // Ends the process if an invariant doesn't hold.
   void CheckInvariants() const REQUIRES(mutex);
 
   DescriptorQuota::Held held_ GUARDED_BY(mutex);
@@ -192,7 +194,7 @@ class FileState {
   std::atomic<bool> may_differ_{false};
 };
 
-// Holds a file's mutex. In debug builds its end sees to it that the state's invariants hold.
+// Holds a file's mutex. In debug builds the destructor checks the state's invariants.
 class SCOPED_CAPABILITY FileLock {
  public:
   explicit FileLock(FileState& state) ACQUIRE(state.mutex) : state_(state) { state_.mutex.Lock(); }
@@ -204,7 +206,7 @@ class SCOPED_CAPABILITY FileLock {
   FileState& state_;
 };
 
-// A change of a file that is on its way: no commit begins while it lives.
+// A running change of a file. No commit begins while it lives.
 class FileChange {
  public:
   explicit FileChange(std::shared_ptr<FileState> state) REQUIRES(state->mutex);

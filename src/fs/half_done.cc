@@ -29,12 +29,13 @@ void HalfDoneOperations::UndoAll() {
   }
 }
 
-// Returns whether all is as it was before. May be repeated.
+// Returns whether everything is as it was before the operation. May be repeated.
 bool HalfDoneOperations::Undo(const HalfDone& half) {
   for (const HalfDone::Step& step : half.steps) {
     struct stat st = {};
     int error = os_.StatAt(step.to->descriptor.get(), step.to_name, &st);
-    if (error == 0 && st.st_ino == step.inode) {  // else somebody has moved or removed it since
+    if (error == 0 &&
+        st.st_ino == step.inode) {  // else another program has moved or removed it since
       error = RenameOverNothing(os_, step.to->descriptor.get(), step.to_name,
                                 step.from->descriptor.get(), step.from_name);
     }

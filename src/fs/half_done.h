@@ -1,4 +1,4 @@
-// Operations on names that failed half way, and could not be undone then.
+// Operations on names that failed half way and could not be undone at once.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace xzfs {
 
-// The steps that were done of an operation that failed, the last one first.
+// An operation that failed, and its steps that were done, the last one first.
 struct HalfDone {
   struct Step {
     DescriptorPtr from;
@@ -28,7 +28,7 @@ struct HalfDone {
   std::vector<Step> steps;
   std::shared_ptr<Session> session;
   std::string intent;
-  std::vector<DescriptorPtr> dirs;        // that the steps change
+  std::vector<DescriptorPtr> dirs;        // the steps change them
   std::vector<IntentStep> intended = {};  // what the intent says
 };
 
@@ -38,10 +38,10 @@ class HalfDoneOperations {
   HalfDoneOperations(NodeTree& tree, DoneIntents& done_intents, Os& os)
       : namespace_(tree.namespace_lock()), done_intents_(done_intents), os_(os) {}
 
-  // Returns whether all is as it was before; else it is tried again at each UndoAll. REQUIRES:
-  // names are held exclusively.
+  // Undoes the steps. Returns false if that failed: each UndoAll tries it again. REQUIRES: names
+  // are held exclusively.
   bool UndoOrKeep(HalfDone half) EXCLUDES(mutex_);
-  // Before a name is looked at.
+  // Call it before looking at a name.
   void UndoAll() EXCLUDES(namespace_, mutex_);
 
  private:

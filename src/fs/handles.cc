@@ -1,6 +1,6 @@
-// Opening a file counts it as open while names are held, so that whoever takes its last name sees
-// that it is used. A handle that may write is a writer, too (Writes). What the kernel has cached of
-// the file stays good if the stored file is the one that it was at the last open.
+// Opening a file counts it as open while names are held, so a thread that removes its last name
+// sees that it is used. A handle that may write is also a writer (Writes). The kernel's pages of
+// the file stay valid if the stored file is the same as at the last open.
 #include "fs/handles.h"
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@
 namespace xzfs {
 namespace {
 
-// A plain file that changed so recently may change again without its times showing it.
+// A plain file that has changed so recently may change again within the grain of its times.
 constexpr int64_t kSettledSeconds = 2;
 
 }  // namespace
@@ -70,8 +70,8 @@ Status Handles::BeginWritingTo(NodeId id, int flags, const DescriptorPtr& new_fi
   return {};
 }
 
-// Sees that the node can be opened, and counts that it is; no name goes meanwhile, so that whoever
-// takes its last one sees that it's in use. RemoveOpen takes it back.
+// Checks that the node can be opened, and counts it as open. Holds names, so a thread that removes
+// its last name sees that it is in use. RemoveOpen takes the count back.
 Result<Handles::Counted> Handles::CountOpen(NodeId id, int flags) {
   const bool may_write = (flags & O_ACCMODE) != O_RDONLY;
   const bool may_note_use = cold_.is_on() && !may_write && (flags & O_NOATIME) == 0;
@@ -83,8 +83,8 @@ Result<Handles::Counted> Handles::CountOpen(NodeId id, int flags) {
   if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
     return Fail(ENXIO, nodes_.PathOf(id) + " is not a regular file");
   }
-  // A path that the kernel still remembers may lead to an old version: it is stated by name, an
-  // open descriptor of the old file would not tell. ESTALE makes the kernel look again.
+  // A path that the kernel remembers may lead to an old version. A stat by name shows that; one of
+  // an open descriptor would not. ESTALE makes the kernel look again.
   if (edited_.IsHalfOverwritten(FileId::Of(node->identity))) {
     return EditedFiles::FailHalfOverwritten(nodes_.PathOf(id));
   }
@@ -99,18 +99,18 @@ Result<Handles::Counted> Handles::CountOpen(NodeId id, int flags) {
     return Failure(stated.error());
   }
   const struct stat st = stated ? *stated : node->attributes;
-  // Not before that: what was replaced while a lookup read it looks damaged.
+  // Only after that check: a file that was replaced while a lookup read it looks damaged.
   if (node->damage) {
     const bool is_unsupported = may_write && node->damage->kind == ErrorKind::kUnsupported;
     return Fail(is_unsupported ? EOPNOTSUPP : node->damage->code,
                 nodes_.PathOf(id) + ": " + node->damage->message);
   }
   const bool compressed = node->kind == StoredKind::kCompressed;
-  // The stored bytes of a small file may be here since the lookup.
+  // A lookup may have kept the stored bytes of a small file.
   if (!may_write && (!compressed || engine_.small_files.Find(node->identity) == nullptr)) {
     XZFS_RETURN_IF_ERROR(tree_.OpenNode(node));
   }
-  const bool unchanged = nodes_.AddOpen(id, Identity::Of(st));
+  const bool unchanged = tree_.opens().Add(id, Identity::Of(st));
   const bool settled = time(nullptr) - st.st_ctim.tv_sec > kSettledSeconds;
   return Counted{std::move(node), compressed || (unchanged && settled)};
 }
@@ -119,7 +119,7 @@ void Handles::Close(std::unique_ptr<OpenFile> file) {
   const NodeId id = file->id();
   const NodePtr node = nodes_.Find(id);
   if (node == nullptr) {
-    return;  // those that may write keep it
+    return;  // a handle that may write keeps the node
   }
   if (file->may_write()) {
     writes_.EndWriting(node, file.get());
@@ -129,8 +129,9 @@ void Handles::Close(std::unique_ptr<OpenFile> file) {
 }
 
 void Handles::RemoveOpen(const NodePtr& node) {
-  if (nodes_.RemoveOpen(node->id)) {
-    // What is pinned of one without a name goes with the node: somebody may be about to open it.
+  if (tree_.opens().Remove(node->id)) {
+    // A pinned descriptor of a file without a name stays until the node is gone: a program may be
+    // about to open it.
     tree_.files().Close(node->id);
     engine_.small_files.Drop(node->identity);
     if (node->state != nullptr) {

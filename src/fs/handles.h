@@ -26,8 +26,8 @@ class Handles {
     bool keep_cache = false;
   };
 
-  // `flags` as open(2) takes them. `new_file`: open for writing, if it was made just now; may be
-  // null. EWOULDBLOCK as Writes says it.
+  // `flags`: as for open(2). `new_file`: the file, open for writing, if it was made just now; may
+  // be null. EWOULDBLOCK: as for Writes.
   Result<Opened> Open(NodeId id, int flags, const DescriptorPtr& new_file = nullptr);
   void Close(std::unique_ptr<OpenFile> file);
 

@@ -15,10 +15,10 @@
 
 namespace xzfs {
 
-// A commit moves a file to another line of the source's directory, behind the back of who is
-// listing it. With what is remembered here the file is neither missed nor shown twice. Remembers
-// plain files alone, as no others move, and no more than kMostNames: then such a file may be.
-// Thread-safe.
+// A commit moves a file to another line of the source's directory while a program may be listing
+// it. This remembers what was shown, so that the program neither misses the file nor sees it twice.
+// It remembers only plain files, since no others move, and at most kMostNames: beyond that a file
+// may be missed or shown twice. Thread-safe.
 class Listing {
  public:
   Listing(class ListingTable& table, NodeId dir) : table_(table), dir_(dir) {}
@@ -26,19 +26,19 @@ class Listing {
   Listing(const Listing&) = delete;
   Listing& operator=(const Listing&) = delete;
 
-  // 8 bytes each, and what a set takes: 10 MiB. Directories that large are written long before they
-  // are listed.
+  // 8 bytes each, and the overhead of a set: 10 MiB. Directories that large are written long before
+  // they are listed.
   static constexpr size_t kMostNames = size_t{1} << 18;
 
-  // It begins anew.
+  // The listing begins again.
   void Restart() EXCLUDES(mutex_);
-  // `name` has moved to another line.
+  // A commit has moved `name` to another line.
   void NoteMove(const std::string& name) EXCLUDES(mutex_);
   // Whether the file is still to be shown.
   bool IsDue(const std::string& name) EXCLUDES(mutex_);
-  // It is shown. `may_move`: it's a plain file.
+  // The file is shown. `may_move`: it is plain.
   void NoteShown(const std::string& name, bool may_move) EXCLUDES(mutex_);
-  // Those that moved and were not shown: to be looked for when all lines have been.
+  // The files that moved and were not shown. The caller looks for them after the last line.
   std::vector<std::string> Missed() EXCLUDES(mutex_);
 
  private:
@@ -52,10 +52,10 @@ class Listing {
 // The directories that are being listed. Thread-safe. Outlives its listings.
 class ListingTable {
  public:
-  // Until the last copy of the pointer is gone.
+  // The listing is in the table until the last copy of the pointer is destroyed.
   std::shared_ptr<Listing> Open(NodeId dir) EXCLUDES(mutex_);
   void Close(NodeId dir, const Listing* listing) EXCLUDES(mutex_);
-  // In all listings of that directory.
+  // Calls Listing::NoteMove of all listings of that directory.
   void NoteMove(NodeId dir, const std::string& name) EXCLUDES(mutex_);
 
  private:

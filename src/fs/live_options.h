@@ -20,9 +20,9 @@ class LiveOptions {
               Committer& committer)
       : engine_(engine), encoders_(encoders), committer_(committer), live_(options) {}
 
-  // Changes one, `key=value`. Errors: EINVAL or ENOENT with one line for the user.
+  // Changes one option, `key=value`. Errors: EINVAL or ENOENT with one line for the user.
   Status SetLive(const std::string& option) EXCLUDES(mutex_);
-  // All, as they are now.
+  // All options, with their present values.
   Options Get() EXCLUDES(mutex_);
   EncodeOptions encode_options() EXCLUDES(mutex_);
 

@@ -1,8 +1,8 @@
-// A name leads to a stored file by the rules of SourceDir, and a stored file to the node that it
-// is, or to a new one. Before that the directory is entered: whether it is the top of a zone in
-// which an earlier mount left something (Borders), and whether an operation on names is half done.
+// A name leads to a stored file by the rules of SourceDir, and a stored file to its node or to a
+// new one. Before that Borders examines the directory, which may be the top of a zone that an
+// earlier mount left, and operations on names that are half done are undone.
 //
-// A node that was looked up gets its pending changes here, if they were waiting for it (Orphans).
+// A node gets its pending changes here, if they waited for it (Orphans).
 #include "fs/lookups.h"
 
 #include <sys/stat.h>
@@ -19,7 +19,7 @@
 namespace xzfs {
 namespace {
 
-// Decoding it takes well under a millisecond, whatever its bytes expand to.
+// Decoding it takes well under a millisecond, whatever the size of its content.
 bool IsSmall(const Node& node) {
   constexpr uint64_t kMostPlainBytes = uint64_t{128} << 10;
   return node.kind == StoredKind::kCompressed && node.plain_size() != 0 &&
@@ -67,7 +67,7 @@ Result<LookupResult> Lookups::Lookup(NodeId parent, const std::string& name, boo
     return Fail(ENAMETOOLONG, "a name of " + std::to_string(name.size()) + " bytes");
   }
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
-    return Fail(EINVAL, "'" + name + "' is no name");
+    return Fail(EINVAL, "'" + name + "' is not a valid name");
   }
   if (node->is_removed) {
     return Fail(ENOENT, nodes_.PathOf(parent) + " was removed");
@@ -88,13 +88,13 @@ Result<LookupResult> Lookups::Lookup(NodeId parent, const std::string& name, boo
     if (!may_decode) {
       return Fail(EINPROGRESS, "'" + name + "' may have to be decoded for its size");
     }
-    // Not under the lock, which would keep all others from their names.
+    // Not under the lock, for which all names would have to wait.
     looked_into = NodeOf(entry);
     XZFS_RETURN_IF_ERROR(versions_.LookInto(parent, entry, *looked_into));
   }
 }
 
-// The rules for names, and what is found by them.
+// Finds the stored file of a name by the rules for names.
 Result<StoredEntry> Lookups::LookupIn(const Node& parent, int dir, const std::string& name) {
   if (borders_.IsPrivate(parent.id, dir, name)) {
     return Fail(ENOENT, "the mount's own folder is not reachable");
@@ -122,7 +122,6 @@ bool Lookups::IsUnknownLegacy(const StoredEntry& entry) {
          tree_.KnownNode(entry) == nullptr;
 }
 
-// Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
 Result<LookupResult> Lookups::Register(NodeId parent, StoredEntry entry, const Node* looked_into) {
   if (!entry.lost_to.empty()) {
     ReportCollision(parent, entry);
@@ -152,16 +151,16 @@ Result<LookupResult> Lookups::Register(NodeId parent, StoredEntry entry, const N
     }
     node = nodes_.AcquireOrAdd(std::move(candidate), location, gone);
   } else if (entry.kind == StoredKind::kCompressed && !entry.known && node->known) {
-    tree_.known().Add(node->identity, entry.suffix, *node->known);  // it had been dropped
+    tree_.known().Add(node->identity, entry.suffix, *node->known);  // KnownFiles has dropped it
   }
   tree_.Drop(gone);
   if (node == nullptr) {
-    return Fail(ESTALE, "the directory of " + entry.stored_name + " was forgotten meanwhile");
+    return Fail(ESTALE, "the directory of " + entry.stored_name + " was just forgotten");
   }
   if (may_be_orphans_base) {
     node = orphans_.Attach(node);
   }
-  tree_.files().Unpin(node->id);  // it was without a known name
+  tree_.files().Unpin(node->id);  // it had no known name until now
   LookupResult result{node->id, entry.attributes, IsSmall(*node)};
   if (const Status shown = tree_.ShowAttributes(*node, &result.attributes); !shown) {
     tree_.Forget(node->id, 1);

@@ -22,22 +22,21 @@ class Lookups {
   Lookups(NodeTree& tree, Borders& borders, HalfDoneOperations& half_done, EditedFiles& edited,
           Orphans& orphans, VersionReader& versions, NameLimits& limits, Stats& stats);
 
-  // A file of an older format may have to be decoded whole for its size, which takes minutes: with
-  // `may_decode` false the call fails with EINPROGRESS instead.
+  // The size of a file in an older format may only be known after decoding the whole file, which
+  // takes minutes: if `may_decode` is false the call fails with EINPROGRESS instead.
   Result<LookupResult> Lookup(NodeId parent, const std::string& name, bool may_decode = true);
-  // The file that is stored at `path`, with one lookup counted.
+  // Finds the file that is stored at `path`, and counts one lookup.
   Result<NodeId> LookupPath(const std::string& path);
-  // Makes `entry`, found in `parent`, a node (or finds the one that it is) and counts a lookup.
-  // `looked_into`: what VersionReader has made of that version; may be null. REQUIRES: names are
-  // held.
+  // Finds or makes the node of `entry`, which was found in `parent`, and counts a lookup.
+  // `looked_into`: VersionReader's result for that version; may be null. REQUIRES: names are held.
   Result<LookupResult> Register(NodeId parent, StoredEntry entry,
                                 const Node* looked_into = nullptr);
-  // The same of a name that was just made in the directory that is open as `fd`.
+  // The same for a name that was just made in the directory that is open as `fd`.
   Result<LookupResult> RegisterNew(NodeId parent, int fd, const std::string& stored_name);
-  // Its size is not known, and may take long to find out.
+  // Whether the size of the file is unknown and may take long to find out.
   bool IsUnknownLegacy(const StoredEntry& entry);
 
-  // Two stored files want one name, or one keeps another from its place.
+  // Reports of stored files that want the same name, or that keep another from its place.
   ReportOnce& collisions() { return collisions_; }
 
  private:

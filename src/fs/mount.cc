@@ -1,7 +1,7 @@
-// How the parts are put together. A part knows those that it uses by reference, and is made after
-// them. What goes up are functions that are set here: the queue (Committer) has files committed by
-// Commits, and tells PendingNotes that it is empty; a border that is crossed has what lies behind
-// it taken over by ZoneRecovery.
+// How the parts are put together. A part has references to those that it uses, and is made after
+// them. Calls in the other direction are functions that are set here: the Committer calls Commits
+// to commit files, and PendingNotes when its queue is empty; Borders calls ZoneRecovery for a zone
+// that is entered.
 #include "fs/mount.h"
 
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 namespace xzfs {
 namespace {
 
-// Of the memory for KnownFiles: 16 MiB are 300,000 files.
+// The most memory for KnownFiles: 16 MiB hold 300,000 files.
 constexpr uint64_t kMostKnownFilesBytes = uint64_t{16} << 20;
 
 size_t KnownFilesBytes(const Options& options) {
@@ -115,7 +115,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
   });
 }
 
-// The threads use all parts.
+// The threads end first, because they use all parts.
 Mount::~Mount() {
   cold.Stop();
   recovery.EndSearches();
@@ -137,7 +137,7 @@ void Mount::Start() {
     if (home && home->kind == HomeKind::kCopy) {
       borders.ReportCopy(kRootNode);
     } else {
-      static_cast<void>(recovery.RecoverZone(tree.nodes().ZoneAt(kRootNode), tree.root()));
+      static_cast<void>(recovery.RecoverZone(tree.tops().ZoneAt(kRootNode), tree.root()));
     }
   }
   engine.Start();

@@ -51,39 +51,39 @@
 namespace xzfs {
 
 // The parts of a mount, each after those that it uses. (The exceptions are functions that the
-// constructor sets: Borders has ZoneRecovery take over what it finds; the Committer has Commits
-// commit files, and tells PendingNotes when nothing is pending.) Whoever has a request asks the
-// part. Node ids are the kernel's; error codes are what the caller of the system call gets.
+// constructor sets: Borders calls ZoneRecovery for zones that it finds; the Committer calls Commits
+// to commit files, and PendingNotes when nothing is pending.) A request goes to the part that
+// answers it. Node ids are those of the kernel; error codes are those that the system call returns.
 // Operations block on I/O and decoding.
 //
-// All parts are thread-safe, once they were told what is to be set before Start.
+// All parts are thread-safe after Start; their Set functions are called before it.
 struct Mount {
-  // `source` is the source's directory (O_PATH suffices) and is the only way by which it is
-  // reached. `options` have their defaults resolved.
+  // `source` is the source's directory (O_PATH suffices); the mount reaches the source only through
+  // it. `options` have their defaults resolved.
   static Result<std::unique_ptr<Mount>> Create(UniqueFd source, const Options& options);
-  // For tests: with the calls to the system replaced. `os` outlives the mount.
+  // For tests: `os` replaces the system calls, and outlives the mount.
   static Result<std::unique_ptr<Mount>> Create(UniqueFd source, const Options& options, Os& os);
   ~Mount();
   Mount(const Mount&) = delete;
   Mount& operator=(const Mount&) = delete;
 
-  // Takes over what earlier mounts left unfinished, and starts the threads. Nobody asks before
-  // that.
+  // Takes over what earlier mounts left unfinished, and starts the threads. REQUIRES: there was no
+  // request yet.
   void Start();
 
-  // What `user.xzfs.info` tells of a file.
+  // What `user.xzfs.info` reports of a file.
   Result<FileFigures> Describe(NodeId node);
-  // Descriptors that are kept open now, and at most.
+  // How many descriptors are kept open: now, and at most.
   size_t open_descriptors();
   size_t descriptor_limit() const { return shares.cached + shares.overlays + shares.held; }
 
   Os& os;
-  // As they were when it was mounted.
+  // The options at the start of the mount; LiveOptions has the present ones.
   const Options options;
   const DescriptorShares shares;
   KernelCache kernel;
 
-  // Names, nodes, and what is known of them.
+  // Names and nodes.
   OpenOrder open_order;
   ListingTable listings;
   ReadEngine engine;
@@ -122,7 +122,7 @@ struct Mount {
   Removals removals;
   Renames renames;
   Directories directories;
-  // What runs beside requests.
+  // Work beside requests.
   ControlAttributes control;
   LiveOptions live;
   ZoneRecovery recovery;

@@ -13,7 +13,6 @@ size_t NameLimits::LongestOn(const struct statvfs& st) const {
   return st.f_namemax - std::min<size_t>(st.f_namemax, reserve);
 }
 
-// `fd` is of the directory `dir`, or of any file of its file system.
 size_t NameLimits::LongestIn(const Node& dir, int fd) {
   const uint64_t device = dir.identity.device;
   {
@@ -25,7 +24,7 @@ size_t NameLimits::LongestIn(const Node& dir, int fd) {
   }
   struct statvfs st = {};
   if (os_.StatVfs(fd, &st) < 0) {
-    return NAME_MAX;  // the source says what is too long
+    return NAME_MAX;  // the source decides what is too long
   }
   const size_t longest = LongestOn(st);
   MutexLock lock(mutex_);
@@ -33,11 +32,12 @@ size_t NameLimits::LongestIn(const Node& dir, int fd) {
   return longest;
 }
 
-// Names that are longer than new ones may be, and are there. A rename or link that keeps one looks
-// it up where it goes to, and must be told that it's free there; who looks up another one is told
-// that it's too long.
+// Existing names that are longer than new ones may be. A rename or link that keeps such a name
+// looks it up in its new directory, and must get ENOENT there. For other long names a lookup
+// returns ENAMETOOLONG.
 void NameLimits::Note(const std::string& name) {
-  constexpr size_t kShortest = NAME_MAX - kWritableReserveBytes;  // shorter ones are never too long
+  constexpr size_t kShortest =
+      NAME_MAX - kWritableReserveBytes;  // shorter names are never too long
   constexpr size_t kMostNames = 4096;
   if (name.size() > kShortest) {
     MutexLock lock(mutex_);

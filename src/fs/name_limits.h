@@ -15,18 +15,18 @@
 
 namespace xzfs {
 
-// A shown name must still be a name when it is stored with its suffix, so there are longer ones in
-// a source than may be made. Thread-safe.
+// A name must have room for its suffix in the source, so the mount refuses to make names that are a
+// bit shorter than the source's limit. A source may hold longer names already. Thread-safe.
 class NameLimits {
  public:
   NameLimits(bool is_read_only, Os& os) : is_read_only_(is_read_only), os_(os) {}
 
-  // In bytes, on the file system that `st` is of.
+  // In bytes; `st`: of the file system.
   size_t LongestOn(const struct statvfs& st) const;
-  // `fd` is of the directory `dir`, or of any file of its file system.
+  // `fd`: the directory `dir`, or any file on its file system.
   size_t LongestIn(const Node& dir, int fd) EXCLUDES(mutex_);
 
-  // A name that is longer than new ones may be is there.
+  // Remembers an existing name that is longer than new ones may be.
   void Note(const std::string& name) EXCLUDES(mutex_);
   bool IsKnown(const std::string& name) EXCLUDES(mutex_);
 
@@ -34,7 +34,7 @@ class NameLimits {
   const bool is_read_only_;
   Os& os_;
   Mutex mutex_;
-  // By device: asking may take a network.
+  // By device, because asking may need a network.
   std::unordered_map<uint64_t, size_t> longest_names_ GUARDED_BY(mutex_);
   std::unordered_set<std::string> long_names_ GUARDED_BY(mutex_);
 };

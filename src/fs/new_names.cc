@@ -1,6 +1,6 @@
-// A new name is looked at and made with names held shared: another thread that makes the same name
-// gets EEXIST from the source. What is made gets its owner and group by the caller's identity
-// (AsCaller).
+// A name is checked and made with names held shared: of two threads that make the same name one
+// gets EEXIST from the source. The new file is made with the caller's identity, which gives it its
+// owner and group (AsCaller).
 #include "fs/new_names.h"
 
 #include <fcntl.h>
@@ -49,7 +49,7 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
                                       std::unique_ptr<OpenFile>* file) {
   XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
   LookupResult found;
-  DescriptorPtr plain;  // if it is new
+  DescriptorPtr plain;  // if the file is new
   {
     SharedLock names(namespace_);
     XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
@@ -62,7 +62,7 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
     } else {
       XZFS_RETURN_IF_ERROR(places_.RequireShort(place));
       if ((flags & O_ACCMODE) != O_RDONLY) {
-        // Before there is a file that could not be opened.
+        // Checked before the file is made, which could not be opened then.
         XZFS_RETURN_IF_ERROR(held_.Hold(1));
       }
       XZFS_ASSIGN_OR_RETURN(const std::string stored, places_.StoredNameFor(place, {}, nullptr));
@@ -78,7 +78,7 @@ Result<LookupResult> NewNames::Create(NodeId parent, const std::string& name, mo
       plain = std::make_shared<SharedDescriptor>(std::move(made));
       const NodePtr node = nodes_.Find(found.node);
       if ((flags & O_ACCMODE) == O_RDONLY && node != nullptr && !tree_.OpenNode(node)) {
-        // Its mode doesn't let us open it again: the descriptor that made it serves the reads, too.
+        // Its mode may forbid to open it again: the descriptor that made it is also used for reads.
         tree_.files().Keep(found.node, plain, node->content);
       }
     }
@@ -129,7 +129,7 @@ Result<LookupResult> NewNames::Link(NodeId id, NodeId parent, const std::string&
   if (entry) {
     return Fail(EEXIST, "'" + name + "' exists");
   }
-  if (nodes_.ZoneOf(id) != nodes_.ZoneOf(parent)) {
+  if (tree_.tops().ZoneOf(id) != tree_.tops().ZoneOf(parent)) {
     return Fail(EXDEV, "'" + name + "' would be on another file system");
   }
   std::string from;

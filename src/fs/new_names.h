@@ -24,11 +24,11 @@ class NewNames {
   NewNames(NodeTree& tree, Places& places, Lookups& lookups, Handles& handles,
            UnfinishedCommits& unfinished, DescriptorQuota& held, Os& os);
 
-  // Makes a plain file and opens it, or opens what is there already, unless `flags` has O_EXCL.
-  // EWOULDBLOCK as Writes says it.
+  // Makes a plain file and opens it, or opens an existing file, unless `flags` has O_EXCL.
+  // EWOULDBLOCK: as for Writes.
   Result<LookupResult> Create(NodeId parent, const std::string& name, mode_t mode, int flags,
                               const Caller& caller, std::unique_ptr<OpenFile>* file);
-  // A file that is made without being opened.
+  // A file that is made and not opened.
   struct NewFile {
     mode_t mode = 0;          // with its kind, S_IF*
     dev_t device = 0;         // of a device

@@ -1,6 +1,6 @@
 // Invariants, under mutex_: slot.children counts the slots that name it as parent, so every chain
 // of parents ends at the root and has no cycle; a slot without lookups and children doesn't exist,
-// but for the root's.
+// except the root's.
 #include "fs/node_table.h"
 
 #include <algorithm>
@@ -9,17 +9,38 @@
 namespace xzfs {
 namespace {
 
-// Of a path in a message: enough to find the file.
+// Of a path in a message. So many are enough to find the file.
 constexpr size_t kMostPathParts = 64;
 
 constexpr size_t kMostOtherNames = 16;
 
 bool CanHaveLinks(StoredKind kind) { return kind != StoredKind::kDirectory; }
 
-// Inode numbers that InodeNumbers doesn't give.
+// InodeNumbers never returns numbers with only this of the two highest bits.
 constexpr uint64_t kOwnInodes = uint64_t{1} << 63;
 
+// The path of a whole way up to the root. "..." replaces all but the last `most_parts` names.
+std::string PathBelowRoot(std::span<const NodeTable::Step> way, size_t most_parts) {
+  const size_t parts = way.empty() ? 0 : way.size() - 1;
+  if (parts == 0) {
+    return ".";
+  }
+  const std::string path = PathOf(way.first(std::min(parts, most_parts)));
+  return parts > most_parts ? ".../" + path : path;
+}
+
 }  // namespace
+
+std::string PathOf(std::span<const NodeTable::Step> steps) {
+  std::string path;
+  for (auto step = steps.rbegin(); step != steps.rend(); ++step) {
+    if (!path.empty()) {
+      path += '/';
+    }
+    path += step->stored_name;
+  }
+  return path;
+}
 
 NodeTable::NodeTable(const struct stat& root, InodeNumbers& numbers) : numbers_(numbers) {
   Node node;
@@ -75,8 +96,8 @@ NodePtr NodeTable::AcquireOrAdd(Node candidate, const Location& location,
   }
   ++parent->second.children;
   candidate.id = next_id_++;
-  // A node whose stored file was replaced by a commit still shows this number: programs would take
-  // the two for one file.
+  // A node whose stored file was replaced by a commit may still show this number. Programs would
+  // take the two for one file.
   candidate.shown_inode = numbers_.Of(FileId::Of(candidate.identity));
   const auto shown = shown_.try_emplace(candidate.shown_inode, candidate.id).first;
   const Node& holder =
@@ -103,8 +124,8 @@ NodePtr NodeTable::AcquireLocked(const Key& key, const Location& location,
   }
   const NodeId id = it->second;
   Slot& slot = slots_.at(id);
-  // A directory that was moved below what we took for its child: our picture is out of date
-  // there, and a cycle must not come of it. It becomes a new node.
+  // The directory was moved below a directory that we knew as its child. So our locations are out
+  // of date, and must not become a cycle: the directory becomes a new node.
   if (id != kRootNode && slot.location.parent != location.parent && IsInside(location.parent, id)) {
     return nullptr;
   }
@@ -151,7 +172,8 @@ void NodeTable::DropName(NodeId id, const Location& location) {
     slot.other_names.pop_back();
     if (slots_.contains(other.parent)) {
       std::vector<NodeId> gone;
-      // The directory that loses a child here is in use by who removes the name.
+      // Nothing is gone: the thread that removes the name uses the directory that loses a child
+      // here.
       MoveLocked(slot, other, gone);
     }
   }
@@ -254,7 +276,7 @@ std::vector<NodeId> NodeTable::Forget(NodeId id, uint64_t count) {
   return dropped;
 }
 
-// Drops `id` if nothing holds it, and then its parent if that was only kept for it, and so on.
+// Drops `id` if nothing holds it, then its parent if only this child held that, and so on.
 std::vector<NodeId> NodeTable::DropUnused(NodeId id) {
   std::vector<NodeId> dropped;
   while (id != kRootNode && id != 0) {
@@ -278,128 +300,38 @@ std::vector<NodeId> NodeTable::DropUnused(NodeId id) {
   return dropped;
 }
 
-bool NodeTable::AddOpen(NodeId id, const Identity& identity) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  if (it == slots_.end()) {
-    return false;
-  }
-  ++it->second.opens;
-  return std::exchange(it->second.opened_identity, identity) == identity;
-}
-
-bool NodeTable::RemoveOpen(NodeId id) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  if (it == slots_.end() || it->second.opens == 0) {
-    return true;
-  }
-  return --it->second.opens == 0;
-}
-
-bool NodeTable::IsOpen(NodeId id) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  return it != slots_.end() && it->second.opens != 0;
-}
-
 NodeTable::Location NodeTable::LocationOf(NodeId id) {
   MutexLock lock(mutex_);
   const auto it = slots_.find(id);
   return it == slots_.end() ? Location{} : it->second.location;
 }
 
-std::string NodeTable::PathOf(NodeId id) { return PathUpTo(id, kMostPathParts); }
-
-std::string NodeTable::FullPathOf(NodeId id) { return PathUpTo(id, SIZE_MAX); }
-
-std::string NodeTable::PathUpTo(NodeId id, size_t most_parts) {
-  std::vector<std::string> names;
-  bool cut = false;
-  {
-    MutexLock lock(mutex_);
-    for (auto it = slots_.find(id); it != slots_.end() && it->second.location.parent != 0;
-         it = slots_.find(it->second.location.parent)) {
-      if (names.size() == most_parts) {
-        cut = true;
-        break;
-      }
-      names.push_back(it->second.location.stored_name);
-    }
+std::vector<NodeTable::Step> NodeTable::WayUp(NodeId id) {
+  std::vector<Step> way;
+  MutexLock lock(mutex_);
+  for (auto it = slots_.find(id); it != slots_.end();
+       it = slots_.find(it->second.location.parent)) {
+    way.push_back({it->first, it->second.location.stored_name});
   }
-  std::string path = cut ? "..." : "";
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    if (!path.empty()) {
-      path += '/';
-    }
-    path += *name;
-  }
-  return path.empty() ? "." : path;
+  return way;
 }
+
+std::string NodeTable::PathOf(NodeId id) { return PathBelowRoot(WayUp(id), kMostPathParts); }
+
+std::string NodeTable::FullPathOf(NodeId id) { return PathBelowRoot(WayUp(id), SIZE_MAX); }
 
 std::string NodeTable::PathIn(NodeId dir, const std::string& stored_name) {
   return dir == kRootNode ? stored_name : PathOf(dir) + "/" + stored_name;
 }
 
-std::shared_ptr<Zone> NodeTable::SetZone(NodeId id, std::shared_ptr<Zone> zone) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  if (it == slots_.end()) {
-    return nullptr;
-  }
-  if (it->second.zone == nullptr) {
-    it->second.zone = std::move(zone);
-  }
-  return it->second.zone;
-}
-
-void NodeTable::DropZone(NodeId id) {
-  MutexLock lock(mutex_);
-  if (const auto it = slots_.find(id); it != slots_.end()) {
-    it->second.zone = nullptr;
-  }
-}
-
-std::shared_ptr<Zone> NodeTable::ZoneOf(NodeId id, std::string* path) {
-  MutexLock lock(mutex_);
-  for (auto it = slots_.find(id); it != slots_.end();
-       it = slots_.find(it->second.location.parent)) {
-    if (it->second.zone != nullptr) {
-      if (path != nullptr) {
-        *path = PathBelowLocked(id, it->first).value_or("");
-      }
-      return it->second.zone;
-    }
-  }
-  return nullptr;
-}
-
-std::shared_ptr<Zone> NodeTable::ZoneAt(NodeId id) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  return it == slots_.end() ? nullptr : it->second.zone;
-}
-
 std::optional<std::string> NodeTable::PathBelow(NodeId id, NodeId dir) {
-  MutexLock lock(mutex_);
-  return PathBelowLocked(id, dir);
-}
-
-std::optional<std::string> NodeTable::PathBelowLocked(NodeId id, NodeId dir) {
-  std::vector<const std::string*> names;
-  for (auto it = slots_.find(id); it != slots_.end() && it->first != dir;
-       it = slots_.find(it->second.location.parent)) {
-    names.push_back(&it->second.location.stored_name);
-    id = it->second.location.parent;
-  }
-  if (id != dir) {
+  const std::vector<Step> way = WayUp(id);
+  const auto top =
+      std::find_if(way.begin(), way.end(), [dir](const Step& step) { return step.id == dir; });
+  if (top == way.end()) {
     return std::nullopt;
   }
-  std::string path;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    path += (path.empty() ? "" : "/") + **name;
-  }
-  return path;
+  return xzfs::PathOf({way.begin(), top});
 }
 
 unsigned NodeTable::DepthOf(NodeId id) {
@@ -410,19 +342,6 @@ unsigned NodeTable::DepthOf(NodeId id) {
     ++depth;
   }
   return depth;
-}
-
-bool NodeTable::WasLookedAt(NodeId id, int64_t since_ns) {
-  MutexLock lock(mutex_);
-  const auto it = slots_.find(id);
-  return it == slots_.end() || it->second.looked_ns >= since_ns;
-}
-
-void NodeTable::NoteLook(NodeId id, int64_t now_ns) {
-  MutexLock lock(mutex_);
-  if (const auto it = slots_.find(id); it != slots_.end()) {
-    it->second.looked_ns = now_ns;
-  }
 }
 
 std::vector<NodeId> NodeTable::FileIds() {

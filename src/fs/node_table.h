@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -15,13 +16,11 @@
 
 namespace xzfs {
 
-struct Zone;
-
-// Node ids, lookup and open counts, and where each node was seen last. Thread-safe; no system call
+// Node ids, lookup counts, and where each node was seen last. Thread-safe; no system call
 // is made under its lock. Ids are never used twice.
 //
-// A node lives while the kernel counts lookups of it (it does while a file is open) or while a
-// child is reached through it.
+// A node lives while the kernel counts lookups of it (as it does for open files), or while it is
+// the known parent of another node.
 class NodeTable {
  public:
   // Where a node is stored: a name in a directory.
@@ -31,91 +30,81 @@ class NodeTable {
     bool operator==(const Location&) const = default;
   };
 
+  // One node on the way up to the root.
+  struct Step {
+    NodeId id = 0;
+    std::string stored_name;  // "" for the root
+  };
+
   // `numbers` outlives it.
   NodeTable(const struct stat& root, InodeNumbers& numbers);
 
-  // Null if the kernel uses an id that it doesn't own.
+  // Null if the node isn't known.
   NodePtr Find(NodeId id) EXCLUDES(mutex_);
 
-  // The node for a file of this kind, format and identity, if there is one. Notes that it was seen
-  // at `location` and counts one lookup. `gone` gets the nodes that were only kept for the place
-  // where it was seen before.
-  // `mount_id`: of a directory.
+  // The node of a file of this kind, format and identity, or null. Notes that the file was seen at
+  // `location`, and counts one lookup. `gone` gets the nodes that lived only as parents of its
+  // former place. `mount_id`: only for directories.
   NodePtr Acquire(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id,
                   const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
-  // The same; makes the node from `candidate` (its id is set here) if there is none. Null if the
-  // parent was forgotten meanwhile.
+  // The same, but if there is no node it makes one from `candidate`, and sets its id. Null if the
+  // parent was just forgotten.
   NodePtr AcquireOrAdd(Node candidate, const Location& location, std::vector<NodeId>& gone)
       EXCLUDES(mutex_);
 
-  // The node that Acquire would give, without counting.
+  // The node that Acquire would return. Counts no lookup.
   NodePtr FindBy(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id = 0)
       EXCLUDES(mutex_);
 
-  // Replaces the node by a copy that `change` has changed (not its id), stored as `stored_name`
-  // from now on unless that is null. Returns the new one; null if the node isn't known.
+  // Replaces the node by a copy that `change` has changed (not its id). The node is stored as
+  // `stored_name` from now on, unless that is null. Returns the new one; null if the node isn't
+  // known.
   NodePtr Update(NodeId id, const std::function<void(Node&)>& change,
                  const std::string* stored_name = nullptr) EXCLUDES(mutex_);
 
   // Notes that the node is stored at `location` now.
   void Move(NodeId id, const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
-  // Likewise, and where it was seen last it may still be, too.
+  // Adds a name; the old ones stay valid.
   void AddName(NodeId id, const Location& location, std::vector<NodeId>& gone) EXCLUDES(mutex_);
 
-  // The file is not stored at `location` any more. If that's where it was seen last, it is looked
-  // for under another of its names from now on.
+  // The file is not stored at `location` any more. If it was seen there last, another of its known
+  // names takes that place.
   void DropName(NodeId id, const Location& location) EXCLUDES(mutex_);
 
-  // The stored file lost its last name: who gets its inode number is not this node.
+  // The stored file lost its last name: a file that gets its inode number later is not this node.
   void Unkey(NodeId id) EXCLUDES(mutex_);
 
-  // Counts a lookup of our own, for Forget. False if the node isn't known.
+  // Counts a lookup of our own, which Forget takes back. False if the node isn't known.
   bool Pin(NodeId id) EXCLUDES(mutex_);
 
   // Whether `id` is `dir` or lies below it.
   bool IsBelow(NodeId id, NodeId dir) EXCLUDES(mutex_);
 
-  // Takes `count` lookups back. Returns the nodes that are gone now.
+  // Takes `count` lookups back. Returns the nodes that it has removed.
   std::vector<NodeId> Forget(NodeId id, uint64_t count) EXCLUDES(mutex_);
 
-  // Counts a file handle. Returns whether the stored file's identity is what it was at the node's
-  // last open, so that what the kernel cached then is still good.
-  bool AddOpen(NodeId id, const Identity& identity) EXCLUDES(mutex_);
-  // Returns whether it was the last one.
-  bool RemoveOpen(NodeId id) EXCLUDES(mutex_);
-  bool IsOpen(NodeId id) EXCLUDES(mutex_);
-
   Location LocationOf(NodeId id) EXCLUDES(mutex_);
-  // "dir/name" below the source, for messages.
+  // The way up: the node itself, the directory that it is in, and so on to the root. Empty if the
+  // node isn't known.
+  std::vector<Step> WayUp(NodeId id) EXCLUDES(mutex_);
+  // "dir/name" below the source, for messages. If it is very long its beginning is "...".
   std::string PathOf(NodeId id) EXCLUDES(mutex_);
-  // The same of what is stored as `stored_name` in the directory `dir`.
+  // The same for a file that is stored as `stored_name` in the directory `dir`.
   std::string PathIn(NodeId dir, const std::string& stored_name) EXCLUDES(mutex_);
-  // For notes: however deep it is.
+  // The whole path, for notes.
   std::string FullPathOf(NodeId id) EXCLUDES(mutex_);
 
-  // Makes the directory the top of a zone, unless it is one, and returns the zone that it has. Null
-  // if the node isn't known.
-  std::shared_ptr<Zone> SetZone(NodeId id, std::shared_ptr<Zone> zone) EXCLUDES(mutex_);
-  void DropZone(NodeId id) EXCLUDES(mutex_);
-  // The nearest zone that the node is the top of, or lies below; `path`, if not null: the node's
-  // path below its top, "" for the top itself. Null if the node isn't known.
-  std::shared_ptr<Zone> ZoneOf(NodeId id, std::string* path = nullptr) EXCLUDES(mutex_);
-  // That of which it is the top, or null.
-  std::shared_ptr<Zone> ZoneAt(NodeId id) EXCLUDES(mutex_);
-  // The path below the directory `dir`; nothing if it doesn't lie there.
+  // The path below the directory `dir`; nothing if the node is not below it.
   std::optional<std::string> PathBelow(NodeId id, NodeId dir) EXCLUDES(mutex_);
-  // How many levels it lies below the root.
+  // The number of levels below the root.
   unsigned DepthOf(NodeId id) EXCLUDES(mutex_);
-  // Whether it was looked since then whether the directory is the top of a zone.
-  bool WasLookedAt(NodeId id, int64_t since_ns) EXCLUDES(mutex_);
-  void NoteLook(NodeId id, int64_t now_ns) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);
-  // Of all regular files.
+  // All regular files.
   std::vector<NodeId> FileIds() EXCLUDES(mutex_);
 
  private:
-  // What makes two sightings the same node.
+  // Files with equal keys are one node.
   struct Key {
     StoredKind kind;
     Format format;
@@ -131,15 +120,10 @@ class NodeTable {
   struct Slot {
     NodePtr node;
     Location location;
-    // Where a file with hard links was seen before. Hints: their parents may be gone.
+    // Other places where a file with hard links was seen. Hints: their parents may be gone.
     std::vector<Location> other_names;
     uint64_t lookups = 0;
-    uint64_t opens = 0;
-    Identity opened_identity;  // at the last open
-    uint64_t children = 0;     // slots whose location has this node as parent
-    // Of a directory: the zone of which it is the top, or null.
-    std::shared_ptr<Zone> zone;
-    int64_t looked_ns = INT64_MIN;  // when it was looked whether it is one
+    uint64_t children = 0;  // slots whose location has this node as parent
   };
 
   static Key KeyOf(StoredKind kind, Format format, const Identity& identity, uint64_t mount_id);
@@ -153,18 +137,19 @@ class NodeTable {
       REQUIRES(mutex_);
   void EraseKey(const Node& node) REQUIRES(mutex_);
   bool IsInside(NodeId inner, NodeId outer) REQUIRES(mutex_);
-  std::optional<std::string> PathBelowLocked(NodeId id, NodeId dir) REQUIRES(mutex_);
-  std::string PathUpTo(NodeId id, size_t most_parts) EXCLUDES(mutex_);
   std::vector<NodeId> DropUnused(NodeId id) REQUIRES(mutex_);
 
   InodeNumbers& numbers_;
   Mutex mutex_;
   NodeId next_id_ GUARDED_BY(mutex_) = kRootNode + 1;
   std::unordered_map<NodeId, Slot> slots_ GUARDED_BY(mutex_);
-  std::vector<NodePtr> dead_ GUARDED_BY(mutex_);  // of slots that are gone, to be freed
+  std::vector<NodePtr> dead_ GUARDED_BY(mutex_);  // of removed slots, to be freed without the lock
   std::unordered_map<Key, NodeId, KeyHash> by_key_ GUARDED_BY(mutex_);
-  // The inode numbers that are shown, and whose they are.
+  // The inode numbers in the mount, and the node that has each.
   std::unordered_map<uint64_t, NodeId> shown_ GUARDED_BY(mutex_);
 };
+
+// The path that these steps of a way up make: the names, the last step's first.
+std::string PathOf(std::span<const NodeTable::Step> steps);
 
 }  // namespace xzfs

@@ -1,9 +1,10 @@
-// A node is reached by opening names one after the other from the nearest directory above it whose
-// descriptor is kept. What is found is compared with the node's identity: a plain file or directory
-// is the node if it has its inode number, a compressed file if it is its version.
+// A node is reached by opening names one after the other, from the nearest directory above it whose
+// descriptor is kept. The opened file is compared with the node's identity: a plain file or
+// directory is the node's if it has its inode number, a compressed file if it is the node's
+// version.
 //
-// What is shown of a file is made of the stored file's attributes, of what is known of the version,
-// and of the overlay, if the file is edited.
+// The shown attributes of a file are made of the stored file's attributes, of the facts known of
+// its version, and of the overlay, if the file is edited.
 #include "fs/node_tree.h"
 
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 namespace xzfs {
 namespace {
 
-// It is not there any more, or not what it was.
+// The file was removed, or replaced by one of another kind.
 bool IsGone(int error) { return error == -ENOENT || error == -ENOTDIR || error == -ELOOP; }
 
 struct timespec Later(const struct timespec& a, const struct timespec& b) {
@@ -40,6 +41,8 @@ NodeTree::NodeTree(DescriptorPtr root, const struct stat& st, size_t known_bytes
       view_(os, known_bytes, [this](NodeId top) { return OpenTop(top); }),
       numbers_(st.st_dev),
       nodes_(st, numbers_),
+      opens_(nodes_),
+      tops_(nodes_),
       directories_(descriptors / 2),
       files_(descriptors / 2),
       engine_(engine),
@@ -68,7 +71,6 @@ int NodeTree::StatAt(int dir, const std::string& name, struct stat* st) const {
   return error;
 }
 
-// The node, with a state.
 Result<NodePtr> NodeTree::WithState(NodeId id) {
   NodePtr node = nodes_.Find(id);
   if (node != nullptr && node->state == nullptr) {
@@ -95,10 +97,11 @@ void NodeTree::Drop(const std::vector<NodeId>& gone) {
     directories_.Drop(id);
     files_.Drop(id);
     open_order_.Forget(id);
+    opens_.Forget(id);
+    tops_.Forget(id);
   }
 }
 
-// Nobody will ask for this version of a file again.
 void NodeTree::DropRead(const Node& node) {
   if (node.kind == StoredKind::kCompressed) {
     engine_.indexes.Drop(node.identity, node.format);
@@ -119,7 +122,8 @@ bool NodeTree::HasContentOf(const Node& node, const struct stat& st) {
   return node.identity.HasContentOf(Identity::Of(st));
 }
 
-// From the nearest ancestor whose descriptor is kept, downwards: a tree may be deeper than a stack.
+// Goes down from the nearest ancestor whose descriptor is kept. Not recursive, since a tree may be
+// deeper than a stack.
 Result<DescriptorPtr> NodeTree::OpenNode(const NodePtr& node) {
   struct Step {
     NodePtr node;
@@ -151,7 +155,7 @@ Result<DescriptorPtr> NodeTree::OpenIn(const NodePtr& node, const DescriptorPtr&
   int fd =
       os_.OpenBeneath(parent, stored_name, is_dir ? O_RDONLY | O_DIRECTORY : O_RDONLY | O_NONBLOCK);
   if (fd == -EACCES && is_dir) {
-    // It can't be listed, but names in it may be known.
+    // We may not list it, but we may know names in it.
     fd = os_.OpenBeneath(parent, stored_name, O_PATH | O_DIRECTORY);
   }
   if (IsGone(fd)) {
@@ -166,13 +170,13 @@ Result<DescriptorPtr> NodeTree::OpenIn(const NodePtr& node, const DescriptorPtr&
     return FailErrno(-error, "stat " + nodes_.PathOf(node->id));
   }
   const bool same = IsNode(*node, st) || (node->kind == StoredKind::kCompressed &&
-                                          nodes_.IsOpen(node->id) && HasContentOf(*node, st));
+                                          opens_.IsOpen(node->id) && HasContentOf(*node, st));
   if (!same) {
     return Fail(ESTALE, nodes_.PathOf(node->id) + " was changed in the source");
   }
   DescriptorPtr kept = CacheOf(*node).Add(node->id, std::move(descriptor), node->content);
   if (nodes_.Find(node->id) == nullptr) {
-    CacheOf(*node).Drop(node->id);  // forgotten meanwhile: nobody else would
+    CacheOf(*node).Drop(node->id);  // the node was just forgotten, so no other thread drops it
   }
   return kept;
 }
@@ -192,7 +196,6 @@ DescriptorPtr NodeTree::OpenTop(NodeId top) {
 
 DescriptorPtr NodeTree::KeptDescriptor(const NodePtr& node) { return files_.FindPinned(node->id); }
 
-// Of the stored file. One that is open keeps answering after it was replaced or removed.
 Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
   struct stat st = {};
   if (node->id == kRootNode) {
@@ -222,7 +225,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
     }
   }
   if (node->state != nullptr && node->kind == StoredKind::kPlain) {
-    DescriptorPtr plain;  // somebody else has taken its name away
+    DescriptorPtr plain;  // another program has removed its name
     {
       FileLock lock(*node->state);
       plain = node->state->plain().file;
@@ -231,7 +234,7 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
       return st;
     }
   }
-  if (nodes_.IsOpen(node->id)) {
+  if (opens_.IsOpen(node->id)) {
     if (node->kind == StoredKind::kCompressed) {
       return node->attributes;
     }
@@ -243,7 +246,6 @@ Result<struct stat> NodeTree::StatNode(const NodePtr& node) {
   return Fail(ESTALE, nodes_.PathOf(node->id) + " is no longer there");
 }
 
-// The name under which the node was seen last still is the node.
 Result<struct stat> NodeTree::StatName(const Node& node, int dir, const std::string& name) {
   struct stat st = {};
   const int error = StatAt(dir, name, &st);
@@ -256,7 +258,6 @@ Result<struct stat> NodeTree::StatName(const Node& node, int dir, const std::str
   return st;
 }
 
-// Turns the stored file's attributes into the logical file's.
 Status NodeTree::ShowAttributes(const Node& node, struct stat* st) const {
   std::shared_ptr<Overlay> overlay;
   if (node.state != nullptr) {
@@ -267,7 +268,7 @@ Status NodeTree::ShowAttributes(const Node& node, struct stat* st) const {
 }
 
 Status NodeTree::ShowAttributes(const Node& node, const Overlay* overlay, struct stat* st) const {
-  st->st_ctim = node.ShownCtime(*st);  // before the inode number is another
+  st->st_ctim = node.ShownCtime(*st);  // before st_ino changes, which it compares
   st->st_ino = node.shown_inode;
   if (overlay != nullptr) {
     XZFS_ASSIGN_OR_RETURN(const struct stat edited, overlay->Stat());
@@ -281,7 +282,7 @@ Status NodeTree::ShowAttributes(const Node& node, const Overlay* overlay, struct
   if (node.kind == StoredKind::kCompressed && node.known) {
     st->st_size = static_cast<off_t>(node.plain_size());
     if (st->st_blocks == 0 && node.plain_size() != 0) {
-      // Stored inside the inode. Programs take a file without blocks for one hole.
+      // The content is stored inside the inode. Programs take a file without blocks for one hole.
       st->st_blocks = 1;
     }
   } else if (node.kind == StoredKind::kStrippedLink) {
@@ -320,13 +321,12 @@ Result<std::string> NodeTree::ReadLink(NodeId id) {
   return text;
 }
 
-// As a stat of it tells.
+// The same number as a stat of it returns.
 uint64_t NodeTree::ShownInode(const StoredEntry& entry) {
   const NodePtr node = KnownNode(entry);
   return node != nullptr ? node->shown_inode : numbers_.Of(FileId::Of(entry.attributes));
 }
 
-// The identity and the attributes that the stored file has now.
 Status NodeTree::Refresh(const NodePtr& node) {
   if (node->kind != StoredKind::kCompressed) {
     return {};
@@ -340,7 +340,6 @@ Status NodeTree::Refresh(const NodePtr& node) {
   return RefreshFrom(node, st, name);
 }
 
-// `st` is of the stored file now. `name`: that it is stored under.
 Status NodeTree::RefreshFrom(const NodePtr& node, struct stat st, const std::string& name) {
   view_.overwritten.Show(st);
   const Identity identity = Identity::Of(st);
@@ -354,7 +353,7 @@ Status NodeTree::RefreshFrom(const NodePtr& node, struct stat st, const std::str
     changed.kept_ctime.reset();
   });
   if (node->kind == StoredKind::kCompressed && node->identity != identity) {
-    engine_.indexes.Drop(node->identity, node->format);  // its units are found by their id
+    engine_.indexes.Drop(node->identity, node->format);  // its units stay: their key is the file id
     engine_.small_files.Drop(node->identity);
   }
   if (now != nullptr && now->known) {

@@ -1,4 +1,4 @@
-// Which node is which stored file, and the way to it.
+// The nodes of a mount, and the way to their stored files.
 #pragma once
 
 #include <sys/stat.h>
@@ -15,39 +15,43 @@
 #include "fs/inode_numbers.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
+#include "fs/open_counts.h"
 #include "fs/open_order.h"
 #include "fs/source_view.h"
+#include "fs/zone_tops.h"
 #include "store/descriptor_cache.h"
 #include "store/overlay.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
 
-// The ground floor of a mount: the nodes, the source's directory by which each is reached, the
-// descriptors that are kept, and the lock on names. Thread-safe.
+// The base of a mount: the nodes, the source's directory through which each is reached, the
+// descriptors that are kept open, and the lock on names. Thread-safe.
 //
-// ESTALE means that the node isn't what is stored there now: the kernel looks the name up again.
+// ESTALE means that another file is stored there now: the kernel looks the name up again.
 class NodeTree {
  public:
-  // `root`: the source's directory, open; `st` is of it. `known_bytes`: for what is known of files.
-  // `descriptors`: that are kept at most. `engine` and `open_order` are used later only, and
-  // outlive the tree, as `os` does.
+  // `root`: the source's directory, open; `st`: its attributes. `known_bytes`: the memory of
+  // KnownFiles. `descriptors`: how many are kept at most. `engine`, `open_order` and `os` outlive
+  // the tree; the constructor does not use the first two.
   NodeTree(DescriptorPtr root, const struct stat& st, size_t known_bytes, size_t descriptors,
            ReadEngine& engine, OpenOrder& open_order, Os& os);
   NodeTree(const NodeTree&) = delete;
   NodeTree& operator=(const NodeTree&) = delete;
 
-  // Held shared while names are looked up or one is made. Held exclusively by operations that take
-  // two steps on names, and by those that change the identity (size, times, inode number) by which
-  // a compressed file is known.
+  // Held shared while names are looked up or one is made. Held exclusively by operations of two
+  // steps on names, and by those that change a compressed file's identity (size, times, inode
+  // number).
   SharedMutex& namespace_lock() { return namespace_; }
   NodeTable& nodes() { return nodes_; }
+  OpenCounts& opens() { return opens_; }
+  ZoneTops& tops() { return tops_; }
   KnownFiles& known() { return view_.known; }
   ZoneTwins& twins() { return view_.twins; }
   // The rules by which stored names become shown ones.
   SourceDir& names() { return view_.names; }
   InodeNumbers& numbers() { return numbers_; }
-  // While a file is in there all that the tree tells of it is of its new content.
+  // Files that are being overwritten: the tree shows each of them with its new content.
   OverwrittenBases& overwritten() { return view_.overwritten; }
   DescriptorCache& files() { return files_; }
   DescriptorCache& directories() { return directories_; }
@@ -55,50 +59,50 @@ class NodeTree {
 
   // ESTALE: the node isn't known.
   Result<NodePtr> FindNode(NodeId id);
-  // The same, with a state.
+  // The same, and makes its `state` if it has none.
   Result<NodePtr> WithState(NodeId id);
-  // The node that an entry is, or null.
+  // The node of an entry, or null.
   NodePtr KnownNode(const StoredEntry& entry);
-  // Takes lookups back.
+  // Takes lookups back, and drops nodes that are gone then.
   void Forget(NodeId node, uint64_t count);
-  // These nodes are gone.
+  // Drops what is kept of nodes that are gone.
   void Drop(const std::vector<NodeId>& gone);
-  // Nobody will ask for this version of a file again.
+  // Drops what was read of this version of a file: it won't be read again.
   void DropRead(const Node& node);
 
-  // A descriptor for a directory or regular file, verified to be the node's.
+  // A descriptor of a directory or regular file, verified to be the node's.
   Result<DescriptorPtr> OpenNode(const NodePtr& node);
   // The descriptor of the directory that holds the node.
   Result<DescriptorPtr> OpenParent(const NodePtr& node, std::string* stored_name);
-  // That of the top of a zone; null if it isn't known any more.
+  // The descriptor of the top of a zone; null if the node isn't known any more.
   DescriptorPtr OpenTop(NodeId top);
-  // One that is used though the file has no name any more, or null.
+  // The descriptor of a file that is used without a name, or null.
   DescriptorPtr KeptDescriptor(const NodePtr& node);
 
-  // Of the stored file. One that is open keeps answering after it was replaced or removed.
+  // The attributes of the stored file. If it is open, also after it was replaced or removed.
   Result<struct stat> StatNode(const NodePtr& node);
-  // The name under which the node was seen last still is the node.
+  // The same by its name; ESTALE if that is not the node any more.
   Result<struct stat> StatName(const Node& node, int dir, const std::string& name);
-  // The stored file is the node's, and of its version.
+  // Whether the stored file is the node's, in the node's version.
   static bool IsNode(const Node& node, const struct stat& st);
-  // The stored file has the content of the node's version. Who has a file open is not disturbed by
-  // a chmod, a rename, a new link or an unlink: they change the ctime alone. The price: a rewrite
-  // in place that keeps the size and then sets the mtime back is not noticed by them.
+  // Whether the stored file has the content of the node's version. A chmod, a rename, a new link or
+  // an unlink does not disturb a program that has the file open: they change only the ctime. The
+  // price: an open handle does not notice a rewrite in place that keeps the size and sets the mtime
+  // back.
   static bool HasContentOf(const Node& node, const struct stat& st);
 
-  // Turns the stored file's attributes into the logical file's.
+  // Turns the stored file's attributes into those that the mount shows.
   Status ShowAttributes(const Node& node, struct stat* st) const;
-  // `overlay`: that of the node, or null.
+  // `overlay`: the node's, or null.
   Status ShowAttributes(const Node& node, const Overlay* overlay, struct stat* st) const;
   Result<struct stat> GetAttributes(NodeId node);
   Result<std::string> ReadLink(NodeId node);
-  // The inode number that is shown of an entry.
+  // The inode number that the mount shows for an entry.
   uint64_t ShownInode(const StoredEntry& entry);
 
-  // The node of a compressed file takes over the identity and the attributes that the stored file
-  // has now.
+  // Gives the node of a compressed file the present identity and attributes of the stored file.
   Status Refresh(const NodePtr& node);
-  // The same of a file that was just stated. `name`: that it is stored under.
+  // The same with `st`, which was just read. `name`: the stored name.
   Status RefreshFrom(const NodePtr& node, struct stat st, const std::string& name);
 
  private:
@@ -107,7 +111,7 @@ class NodeTree {
   }
   Result<DescriptorPtr> OpenIn(const NodePtr& node, const DescriptorPtr& dir,
                                const std::string& stored_name);
-  // As Os, and shows what is being overwritten as it will be.
+  // As Os, but show files that are being overwritten as they will be.
   int FStat(int fd, struct stat* st) const;
   int StatAt(int dir, const std::string& name, struct stat* st) const;
 
@@ -116,7 +120,9 @@ class NodeTree {
   SourceView view_;
   InodeNumbers numbers_;
   NodeTable nodes_;
-  // Apart, so that walking through directories doesn't close the files that are open.
+  OpenCounts opens_;
+  ZoneTops tops_;
+  // Separate, so that a walk through directories doesn't close open files.
   DescriptorCache directories_;
   DescriptorCache files_;
   SharedMutex namespace_;

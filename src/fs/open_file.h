@@ -12,21 +12,20 @@
 
 namespace xzfs {
 
-// An open file. It belongs to its node, not to a stored file: that may become another one.
-// Thread-safe.
+// An open file. It belongs to its node, whose stored file may be replaced. Thread-safe.
 class OpenFile {
  public:
   using Content = std::shared_ptr<const RandomAccessFile>;
 
   OpenFile(NodePtr node, int flags) : node_(std::move(node)), flags_(flags) {}
-  // As it was when the file was opened.
+  // The node as it was when the file was opened.
   const NodePtr& node() const { return node_; }
   NodeId id() const { return node_->id; }
   int flags() const { return flags_; }
   bool may_write() const { return (flags_ & O_ACCMODE) != O_RDONLY; }
 
-  // The content of what the node is now; `make` makes it, if the node was another one at the last
-  // read.
+  // The content of `now`, the present version of the node. Calls `make` for it if the last read saw
+  // another version.
   template <class Make>
   Content ContentFor(const NodePtr& now, Make make) const EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
@@ -37,8 +36,8 @@ class OpenFile {
     return content_;
   }
 
-  // Whether it counts among FileState::Writers::closing, whose mutex guards this. Returns what it
-  // was.
+  // Sets whether FileState::Writers::closing counts this handle. Returns the old value. REQUIRES:
+  // the FileState's mutex.
   bool SetClosing(bool closing) const { return std::exchange(is_closing_, closing); }
 
  private:

@@ -6,14 +6,14 @@
 namespace xzfs {
 namespace {
 
-// Files between two opens that the program passed over (excluded, plain, or opened by another of
-// its threads) don't end a pass.
+// How many files a program may skip between two opens (excluded, plain, or opened by another of its
+// threads) without ending the pass.
 constexpr size_t kMostPassedOver = 4;
 constexpr size_t kFirstWindow = 2;
 constexpr size_t kWalkWindow = 8;
 constexpr size_t kNone = SIZE_MAX;
 
-// A walk is in as many directories at once as it is deep.
+// A walk is in several directories at once, one for each level.
 constexpr size_t kMostDirectories = 64;
 
 }  // namespace
@@ -69,7 +69,7 @@ OpenOrder::Next OpenOrder::Opened(NodeId dir, NodeId file) {
   walking_ = true;
   directory->window = std::clamp(directory->window * 2, kFirstWindow, kMostAhead);
   directory->planned_end = std::max(directory->planned_end, position + 1);
-  // In portions: a file at a time would wake a thread for each.
+  // In groups: single files would wake a thread for each.
   if (directory->planned_end - position <= directory->window / 2 + 1) {
     next.files = Name(*directory, position + 1 + directory->window);
   }
@@ -105,7 +105,7 @@ void OpenOrder::Forget(NodeId dir) {
   }
 }
 
-// Null if it isn't known.
+// Null if the directory isn't known.
 OpenOrder::Directory* OpenOrder::Find(NodeId dir) {
   const auto it = by_id_.find(dir);
   if (it == by_id_.end()) {

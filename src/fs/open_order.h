@@ -16,16 +16,16 @@ namespace xzfs {
 // Programs that walk a tree (`tar`, `cp -r`, `grep -r`) open the files of a directory in the order
 // in which they were listed. Remembers that order for the directories used last and, once two opens
 // follow it, names the files to be decoded ahead: 2, then 4, up to kMostAhead. An open that leaves
-// the order ends that. While a walk goes on, the first files of the next directory are named as
-// soon as it is listed; a directory of which nobody opens any ends the walk. So what is decoded in
-// vain is at most twice kMostAhead files a pass. Thread-safe.
+// the order ends that. During a walk it names the first files of the next directory as soon as that
+// is listed; a directory whose files are not opened ends the walk. So at most twice kMostAhead
+// files a pass are decoded needlessly. Thread-safe.
 class OpenOrder {
  public:
   static constexpr size_t kMostAhead = 32;
   // About 4 MiB with the tables.
   static constexpr size_t kMostFiles = 65536;
 
-  // A file whose place in the order is known.
+  // A file and its place in the order.
   struct Place {
     NodeId dir = 0;
     size_t position = 0;
@@ -34,16 +34,17 @@ class OpenOrder {
 
   // What follows from an open.
   struct Next {
-    bool was_named = false;    // the open was foreseen
-    std::vector<Place> files;  // to be decoded ahead, in order; each is named once a pass
+    bool was_named = false;    // this file was named to be decoded ahead
+    std::vector<Place> files;  // to decode ahead, in order; each is named once a pass
   };
 
-  // `files` were listed in `dir`, after those that were listed before. The first place counts.
-  // Returns the files to be decoded ahead.
+  // `files` were listed in `dir`, after the ones of earlier calls. If a file is listed twice its
+  // first place counts. Returns the files to decode ahead.
   std::vector<Place> Listed(NodeId dir, std::span<const NodeId> files) EXCLUDES(mutex_);
   // `file` is opened.
   Next Opened(NodeId dir, NodeId file) EXCLUDES(mutex_);
-  // Neither it nor a later one was opened since it was named: decoding it is of use.
+  // Whether decoding the file is still useful: neither it nor a later one was opened since it was
+  // named.
   bool IsAhead(const Place& place) EXCLUDES(mutex_);
   // `dir` is gone.
   void Forget(NodeId dir) EXCLUDES(mutex_);

@@ -10,8 +10,8 @@ constexpr std::string_view kForFstab[] = {"defaults", "nofail",  "_netdev", "aut
                                           "user",     "nouser",  "users",   "owner",  "group",
                                           "comment",  "nogroup", "noowner", "nousers"};
 
-// A mountpoint need not be empty, the kernel's cache is used as far as it is right, inode numbers
-// are the source's, and listings come with them.
+// These ask for what xzfs always does: a mountpoint need not be empty, the kernel's cache is used
+// where it is right, and inode numbers are the source's, in listings, too.
 constexpr std::string_view kAnyway[] = {"nonempty",    "kernel_cache", "auto_cache", "use_ino",
                                         "readdir_ino", "big_writes",   "large_read", "subtype"};
 
@@ -30,9 +30,8 @@ constexpr Advice kAdvice[] = {
     {"umask", kOwners},
     {"fmask", kOwners},
     {"dmask", kOwners},
-    {"allow_root", "give allow_other, with which the modes of the files say who may do what"},
-    {"auto_unmount",
-     "a signal unmounts; what a daemon that was killed leaves is taken away by xzfsctl umount"},
+    {"allow_root", "give allow_other; the modes of the files then decide who may do what"},
+    {"auto_unmount", "a signal unmounts; xzfsctl umount removes the mount of a killed daemon"},
     {"fsname", "the mount table shows the source"},
     {"max_read", "the kernel chooses the sizes of reads"},
     {"max_write", "the kernel chooses the sizes of writes"},

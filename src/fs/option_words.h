@@ -1,15 +1,17 @@
-// Words in -o that aren't options of xzfs, and yet come often.
+// Words in -o that are often given and are no options of xzfs.
 #pragma once
 
 #include <string_view>
 
 namespace xzfs {
 
-// Words that are for those who read fstab (mount(8), systemd, desktops), of which mount(8) hands
-// some on; and options of other FUSE file systems that ask for what happens anyway.
+// Whether to ignore the word. Some are for programs that read fstab (mount(8), systemd, desktops),
+// and mount(8) passes a few of them on. Others are options of other FUSE file systems that ask for
+// what xzfs always does.
 bool IsForOthers(std::string_view name);
 
-// For an option that others have and we don't: what to do instead, in a few words. "" for all else.
+// For an option that other file systems have and xzfs has not: what to do instead, in a few words.
+// "" for all other words.
 std::string_view AdviceFor(std::string_view name);
 
 }  // namespace xzfs

@@ -20,20 +20,20 @@ namespace {
 constexpr uint64_t kMaxDefaultCacheBytes = uint64_t{4} << 30;
 constexpr uint64_t kMaxDefaultRestartFileBytes = uint64_t{2} << 30;
 constexpr uint64_t kMaxDefaultWholeBlockBytes = uint64_t{32} << 20;
-// More than any machine of today has; a larger number is a slip, and each thread costs memory.
+// More than any machine of today has. A larger number is a mistake, and each thread costs memory.
 constexpr unsigned kMaxThreads = 1024;
 // The kernel keeps the time in jiffies as a 64-bit number: ten years are safe, and always enough.
 constexpr double kMaxTimeoutSeconds = 10.0 * 365 * 86400;
 
-// Smaller Blocks cost more for their headers than they save; larger ones take more memory than a
-// daemon should.
+// The headers of smaller Blocks cost more than the Blocks save; larger Blocks need more memory than
+// a daemon should use.
 constexpr uint64_t kLeastBlockBytes = 4096;
 constexpr uint64_t kMostBlockBytes = uint64_t{1} << 30;
 
 // Room for "whole_block_limit=SIZE".
 constexpr size_t kHelpColumn = 24;
 
-// One message made of its parts.
+// Joins the parts of a message.
 template <class... Parts>
 std::string Join(const Parts&... parts) {
   std::string message;
@@ -268,7 +268,7 @@ struct Key {
   std::string_view name;
   std::string_view value;  // what the help calls its value; empty: it takes none
   Status (*apply)(std::string_view value, Options& options);
-  std::string_view help;  // empty: not shown
+  std::string_view help;  // empty: the help leaves the option out
 };
 
 constexpr Key kKeys[] = {

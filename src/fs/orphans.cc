@@ -24,7 +24,6 @@ std::vector<Orphan> Orphans::Of(const ZonePtr& zone) {
   return found;
 }
 
-// False if somebody else has just taken it.
 bool Orphans::Take(const Orphan& orphan) {
   MutexLock lock(mutex_);
   const size_t taken = std::erase_if(
@@ -33,8 +32,6 @@ bool Orphans::Take(const Orphan& orphan) {
   return taken != 0;
 }
 
-// Gives the node that was just looked up its overlay, if one waits for it. Of several threads that
-// look it up each has it with its overlay: who doesn't find it waiting finds it in the state.
 NodePtr Orphans::Attach(const NodePtr& node) {
   const Identity& identity = node->identity;
   std::vector<Orphan> waiting;
@@ -59,7 +56,7 @@ NodePtr Orphans::Attach(const NodePtr& node) {
   FileLock lock(state);
   for (const Orphan& orphan : waiting) {
     if (state.overlay() != nullptr) {
-      break;  // what is left the search looks at
+      break;  // the search settles the others
     }
     nodes_.Pin(node->id);
     edited_.Attach(**stated, state, orphan.overlay, orphan.session, orphan.zone);

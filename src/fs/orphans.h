@@ -15,9 +15,8 @@
 
 namespace xzfs {
 
-// Of zones that were met while the mount runs. Whoever looks the base up gets it with its overlay,
-// wherever it is; a search in the background settles those that nobody looks up (ZoneRecovery).
-// Thread-safe.
+// Overlays in zones that were met while the mount runs. A lookup of the base attaches its overlay,
+// wherever the base is; a search in the background settles all others (ZoneRecovery). Thread-safe.
 class Orphans {
  public:
   Orphans(NodeTree& tree, EditedFiles& edited, Committer& committer)
@@ -25,15 +24,15 @@ class Orphans {
 
   void Add(std::vector<Orphan> orphans) EXCLUDES(mutex_);
   std::vector<Orphan> Of(const ZonePtr& zone) EXCLUDES(mutex_);
-  // False if somebody else has just taken it.
+  // Removes it. False if another thread has just taken it.
   bool Take(const Orphan& orphan) EXCLUDES(mutex_);
   bool has_any() const { return has_orphans_; }
-  // Gives the node that was just looked up its overlay, if one waits for it. Of several threads
-  // that look it up each has it with its overlay: a thread that doesn't find it waiting finds it in
-  // the state.
+  // Gives a node that was just looked up its overlay, if one waits for it. If several threads look
+  // it up at once, all get it with its overlay: a thread that doesn't find it here finds it in the
+  // node's state.
   NodePtr Attach(const NodePtr& node) EXCLUDES(mutex_);
 
-  // A directory was renamed: a base in it may have moved past a search.
+  // A directory was renamed: a running search may have missed a base in it.
   void NoteMove() { ++directory_moves_; }
   uint64_t directory_moves() const { return directory_moves_; }
 

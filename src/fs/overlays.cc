@@ -29,12 +29,11 @@ Overlays::Overlays(NodeTree& tree, ZoneTable& zones, EditedFiles& edited, Reads&
       boot_id_(BootId()),
       overlay_files_(std::make_shared<OverlayFileCache>(kept)) {}
 
-// The overlay of a compressed file, made if it has none.
 Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, FileState& state) {
   if (state.overlay() != nullptr) {
     return state.overlay();
   }
-  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  const ZonePtr zone = tree_.tops().ZoneOf(node->id);
   XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<Session> session, zones_.SessionFor(zone));
   struct stat st = {};
   const bool is_remote = os_.IsRemote(session->folder());
@@ -80,10 +79,9 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
   return state.overlay();
 }
 
-// Whether changes of a compressed file can be stored: nothing is accepted that could not be.
 Status Overlays::RequireChangeable(const NodePtr& node) {
   if (tree_.files().FindPinned(node->id) != nullptr) {
-    return {};  // without a name nothing of it is ever stored
+    return {};  // changes of a file without a name are never committed
   }
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, tree_.OpenParent(node, &name));
@@ -91,10 +89,11 @@ Status Overlays::RequireChangeable(const NodePtr& node) {
                         tree_.StatName(*node, parent->descriptor.get(), name));
   XZFS_RETURN_IF_ERROR(MayChange(os_, parent->descriptor.get(), name));
   if (!MayGiveOwner(st)) {
-    return Fail(EPERM, nodes_.PathOf(node->id) +
-                           " is somebody else's, and the daemon has not the right to make it anew");
+    return Fail(EPERM,
+                nodes_.PathOf(node->id) +
+                    " belongs to another user, and the daemon may not give a new file that owner");
   }
-  // Its Blocks are those of one encoder: what the first one needs the others do, too.
+  // One encoder made all its Blocks, so the others need the same filters as the first one.
   const XzReader::Source source = reads_.SourceOf(node);
   XZFS_ASSIGN_OR_RETURN(const auto file,
                         engine_.indexes.Get(source.identity, source.format, source.file_id,
@@ -119,7 +118,7 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
   const std::string note = "Pending changes of " + path + " that could not be applied: " + why +
                            ".\n" + name +
                            ".data has the changed bytes at their offsets in the plain file.\n";
-  // The note first: without it nobody could tell what the rest is.
+  // The note comes first: without it a user could not know what the other file is.
   const int fd = os_.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT, 0600);
   if (fd < 0) {
     return FailErrno(-fd, "make a note in .xzfs/lost+found");
@@ -134,9 +133,10 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
                                   ", and the file in .xzfs that held them is not there any more.\n";
     os_.Truncate(fd, 0);
     (void)WriteFully(os_, fd, BytesOf(lost_note), 0);
-    Log(LogLevel::kError, path + ": " + why +
-                              "; its pending changes are lost: somebody has removed them from "
-                              ".xzfs");
+    Log(LogLevel::kError,
+        path + ": " + why +
+            "; its pending changes are lost: another program has removed them from "
+            ".xzfs");
     return {};
   }
   os_.Sync(lost.get());

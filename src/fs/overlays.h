@@ -1,4 +1,4 @@
-// The overlays of compressed files that are changed.
+// The overlays of edited files.
 #pragma once
 
 #include <memory>
@@ -16,19 +16,19 @@
 
 namespace xzfs {
 
-// Makes them, and keeps those that have lost their base. Thread-safe.
+// Makes overlays, and moves those that have lost their base to lost+found. Thread-safe.
 class Overlays {
  public:
-  // `kept`: how many are open at most though nobody writes to them.
+  // `kept`: how many stay open at most without a writer.
   Overlays(NodeTree& tree, ZoneTable& zones, EditedFiles& edited, Reads& reads, ReadEngine& engine,
            size_t kept, Os& os);
 
-  // The overlay of a compressed file, made if it has none.
+  // The overlay of a compressed file; makes it if there is none.
   Result<std::shared_ptr<Overlay>> EditedOverlay(const NodePtr& node, FileState& state)
       REQUIRES(state.mutex);
-  // Whether changes of a compressed file can be stored: nothing is accepted that could not be.
+  // Fails if changes of a compressed file could not be committed: such changes are not accepted.
   Status RequireChangeable(const NodePtr& node);
-  // One of an earlier mount.
+  // Opens an overlay of an earlier mount.
   Result<std::unique_ptr<Overlay>> Load(const Session& session, const std::string& id);
   // Moves an overlay without a base to lost+found, with a note that says why.
   Status KeepLost(Session& session, Overlay& overlay, const std::string& path,

@@ -7,8 +7,7 @@
 
 namespace xzfs {
 
-// A hint for the next mount, so its failure is no reason to fail. Returns whether it is noted. A
-// file is noted once, until it isn't pending any more. `moved`: under a new path.
+// A hint for the next mount, so the caller goes on if it fails.
 bool PendingNotes::Note(const NodePtr& node, bool moved) {
   if (options_.compress != Compress::kClose) {
     return false;
@@ -19,7 +18,7 @@ bool PendingNotes::Note(const NodePtr& node, bool moved) {
       return true;
     }
   }
-  const ZonePtr zone = nodes_.ZoneOf(node->id);
+  const ZonePtr zone = tops_.ZoneOf(node->id);
   auto session = zones_.SessionFor(zone);
   const Status noted = session ? (*session)->pending().Note(zones_.PathInZone(node->id),
                                                             [&] { return Paths(*zone); })
@@ -31,7 +30,6 @@ bool PendingNotes::Note(const NodePtr& node, bool moved) {
   return noted.has_value();
 }
 
-// The file isn't pending any more.
 void PendingNotes::Forget(NodeId id) {
   MutexLock lock(mutex_);
   noted_.erase(id);
@@ -51,7 +49,7 @@ std::vector<std::string> PendingNotes::Paths(const Zone& zone) {
   std::vector<std::string> paths;
   for (const NodeId id : ids) {
     std::string path;
-    const ZonePtr its = nodes_.ZoneOf(id, &path);
+    const ZonePtr its = tops_.ZoneOf(id, &path);
     if (its == nullptr) {
       Forget(id);
     } else if (its.get() == &zone) {
@@ -61,7 +59,7 @@ std::vector<std::string> PendingNotes::Paths(const Zone& zone) {
   return paths;
 }
 
-// Tells the notes for the next mount where a file with pending changes is.
+// Notes the present path of a file with pending changes, for the next mount.
 void PendingNotes::NotePath(const NodePtr& node) {
   if (node == nullptr || node->state == nullptr) {
     return;
@@ -69,7 +67,7 @@ void PendingNotes::NotePath(const NodePtr& node) {
   FileLock lock(*node->state);
   node->state->NoteNameChange();
   if (node->state->overlay() != nullptr) {
-    // Where it was seen last may be another way to the same file.
+    // The last known location may be another path to the same file.
     const auto path = nodes_.PathBelow(node->id, node->state->edit().zone->top);
     if (const Status noted = path ? node->state->overlay()->NotePath(*path) : Status(); !noted) {
       Log(LogLevel::kDebug, noted.error().message);
@@ -79,8 +77,6 @@ void PendingNotes::NotePath(const NodePtr& node) {
   }
 }
 
-// The hints are of no use any more, except those of files that were given up, unless somebody
-// writes who will need one.
 void PendingNotes::DropIfIdle() {
   done_intents_.Remove(1);
   for (const ZonePtr& zone : zones_.Zones()) {

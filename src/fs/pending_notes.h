@@ -1,4 +1,4 @@
-// What the next mount must know of plain files that wait for their commit.
+// Notes for the next mount: plain files that wait for their commit.
 #pragma once
 
 #include <atomic>
@@ -16,39 +16,41 @@
 
 namespace xzfs {
 
-// Hints, in the session of each file's zone. Thread-safe.
+// The notes are hints, and lie in the session of each file's zone. Thread-safe.
 class PendingNotes {
  public:
   PendingNotes(const Options& options, NodeTree& tree, ZoneTable& zones, Committer& committer,
                DoneIntents& done_intents)
       : options_(options),
         nodes_(tree.nodes()),
+        tops_(tree.tops()),
         zones_(zones),
         committer_(committer),
         done_intents_(done_intents) {}
 
-  // Returns whether the file is noted; a failure is no reason to fail. A file is noted once, until
-  // it isn't pending any more. `moved`: under a new path.
+  // Returns whether the file is noted; callers go on without a note. A file is noted once, until it
+  // isn't pending any more. `moved`: notes it again, under its new path.
   bool Note(const NodePtr& node, bool moved = false) EXCLUDES(mutex_);
   // The file isn't pending any more.
   void Forget(NodeId id) EXCLUDES(mutex_);
   bool IsNoted(NodeId id) EXCLUDES(mutex_);
-  // Of those in the zone, below its top.
+  // The paths of the noted files in the zone, below its top.
   std::vector<std::string> Paths(const Zone& zone) EXCLUDES(mutex_);
-  // The file is stored under another name: the notes of it, or its overlay, are told.
+  // The file is stored under another name: writes that to the notes, or to its overlay.
   void NotePath(const NodePtr& node) EXCLUDES(mutex_);
 
-  // Handles that may write, of all files. Counted before a file is noted.
+  // Counts handles that may write, of all files. A handle is counted before its file is noted.
   void AddWriter() { ++writers_; }
   // Returns whether it was the last one.
   bool RemoveWriter() { return --writers_ == 0; }
-  // Nothing is pending: the hints are of no use any more, except those of files that were given up,
-  // unless there is a writer, who will need one.
+  // Nothing is pending: removes the notes, except those of files that were given up. Does nothing
+  // while there is a writer, since that will need its note.
   void DropIfIdle() EXCLUDES(mutex_);
 
  private:
   const Options& options_;
   NodeTable& nodes_;
+  ZoneTops& tops_;
   ZoneTable& zones_;
   Committer& committer_;
   DoneIntents& done_intents_;

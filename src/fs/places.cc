@@ -21,7 +21,6 @@ Places::Places(NodeTree& tree, ZoneTable& zones, Borders& borders, NameLimits& l
       limits_(limits),
       os_(os) {}
 
-// A name in the directory is about to be made, changed or removed. REQUIRES: no lock is held.
 Status Places::PrepareToName(NodeId parent) {
   XZFS_RETURN_IF_ERROR(borders_.EnterDirectory(parent));
   return zones_.RequireWritableAt(parent);
@@ -39,7 +38,7 @@ Result<Place> Places::PlaceAt(NodeId parent, const std::string& name) {
     return Fail(ENAMETOOLONG, "a name of " + std::to_string(name.size()) + " bytes");
   }
   if (name.empty() || name == "." || name == ".." || name.find('/') != std::string::npos) {
-    return Fail(EINVAL, "'" + name + "' is no name");
+    return Fail(EINVAL, "'" + name + "' is not a valid name");
   }
   XZFS_ASSIGN_OR_RETURN(DescriptorPtr descriptor, tree_.OpenNode(dir));
   if (borders_.IsPrivate(parent, descriptor->descriptor.get(), name)) {
@@ -57,8 +56,6 @@ Result<std::optional<StoredEntry>> Places::EntryAt(const Place& place) {
   return std::optional(std::move(*entry));
 }
 
-// The name under which `entry` is to be stored in `place`, to be shown with its name. `replaced`:
-// what has that name now and goes; may be null.
 Result<std::string> Places::StoredNameFor(const Place& place, const StoredEntry& entry,
                                           const StoredEntry* replaced) {
   const std::string& logical = place.name;
@@ -69,7 +66,8 @@ Result<std::string> Places::StoredNameFor(const Place& place, const StoredEntry&
   std::string stored = logical;
   switch (entry.kind) {
     case StoredKind::kPlain:
-      // A name without room for the suffix is one that the source has, and so has its content.
+      // A name without room for the suffix comes from the source, and so does its content: it is
+      // kept.
       stored = plain.size() > NAME_MAX && entry.stored_name == logical ? logical : plain;
       break;
     case StoredKind::kCompressed:
@@ -83,7 +81,7 @@ Result<std::string> Places::StoredNameFor(const Place& place, const StoredEntry&
       break;
     case StoredKind::kDirectory:
     case StoredKind::kSpecial: {
-      // Themselves, unless a compressed file is stored under that very name.
+      // Stored under their own names, unless a compressed file has that name.
       struct stat st = {};
       const bool is_replaced = replaced != nullptr && replaced->stored_name == logical;
       if (plain != logical && !is_replaced && os_.StatAt(place.fd(), logical, &st) == 0 &&
@@ -99,7 +97,6 @@ Result<std::string> Places::StoredNameFor(const Place& place, const StoredEntry&
   return stored;
 }
 
-// For a name that is new. What the source has may be longer.
 Status Places::RequireShort(const Place& place) {
   if (place.name.size() > limits_.LongestIn(*place.dir, place.fd())) {
     return Fail(ENAMETOOLONG, "'" + place.name + "' is longer than statfs says that a name may be");
@@ -112,7 +109,7 @@ Status Places::RequireFree(const Place& place) {
   return entry ? Status(Fail(EEXIST, "'" + place.name + "' exists")) : RequireShort(place);
 }
 
-// A default ACL of the directory takes the place of the umask.
+// A default ACL of the directory replaces the umask.
 mode_t Places::MaskedMode(const Place& place, mode_t mode, const Caller& caller) {
   if ((mode & caller.umask) != 0 &&
       os_.GetXattrAt(place.fd(), ".", "system.posix_acl_default", {}) > 0) {

@@ -1,4 +1,4 @@
-// Names that are about to be made, changed or removed.
+// Names that an operation is about to make, change or remove.
 #pragma once
 
 #include <sys/stat.h>
@@ -25,26 +25,27 @@ struct Place {
   int fd() const { return descriptor->descriptor.get(); }
 };
 
-// What may be done to a name. Thread-safe.
+// Checks and finds names for such operations. Thread-safe.
 class Places {
  public:
   Places(NodeTree& tree, ZoneTable& zones, Borders& borders, NameLimits& limits, Os& os);
 
-  // A name in the directory is about to be made, changed or removed. REQUIRES: no lock is held.
+  // Call it before the others. REQUIRES: no lock is held.
   Status PrepareToName(NodeId parent);
-  // The rest with names held.
+  // REQUIRES, here and below: names are held.
   Result<Place> PlaceAt(NodeId parent, const std::string& name);
-  // What has the name, or nothing.
+  // The file that has the name, or nothing.
   Result<std::optional<StoredEntry>> EntryAt(const Place& place);
-  // The name under which `entry` is to be stored in `place`, to be shown with its name. `replaced`:
-  // what has that name now and goes; may be null.
+  // The stored name with which `entry` gets the logical name of `place`. `replaced`: the entry that
+  // loses that name; may be null.
   Result<std::string> StoredNameFor(const Place& place, const StoredEntry& entry,
                                     const StoredEntry* replaced);
-  // For a name that is new. What the source has may be longer.
+  // For a new name. Names in the source may be longer.
   Status RequireShort(const Place& place);
-  // Nothing has the name, and it isn't too long.
+  // Fails if a file has the name, or if it is too long.
   Status RequireFree(const Place& place);
-  // Without the bits of the caller's umask, whose place a default ACL of the directory takes.
+  // `mode` without the bits of the caller's umask, unless the directory has a default ACL, which
+  // replaces the umask.
   mode_t MaskedMode(const Place& place, mode_t mode, const Caller& caller);
 
  private:

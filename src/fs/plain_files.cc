@@ -1,10 +1,10 @@
-// Opening one changes nothing in the source. Before its first change it is prepared: a name that
-// could be a compressed file's is escaped, since from then on its content may be anything; and its
-// path is noted for the next mount.
+// Opening a plain file changes nothing in the source. Prepare comes before its first change. It
+// escapes a name that could be a compressed file's, since the content may be anything from then on,
+// and notes the path for the next mount.
 //
-// A name that can't be escaped, because there is no room for the suffix or because its directory
-// may not be changed, is kept. What is refused then is the one change after which the file would
-// look like what its name says, and be shown as another file.
+// The file keeps a name that can't be escaped, because there is no room for the suffix or because
+// its directory may not be changed. Then a change is refused if the file would look like a
+// compressed one after it, since the mount would show it as another file.
 #include "fs/plain_files.h"
 
 #include <fcntl.h>
@@ -27,12 +27,12 @@
 namespace xzfs {
 namespace {
 
-// A plain file that is stored under this name could look like a compressed one.
+// Whether a plain file with this stored name could look like a compressed one.
 bool NeedsEscape(const std::string& stored_name) {
   return !StripEscape(stored_name) && StripSuffix(stored_name);
 }
 
-// The file is changed under the name that it has.
+// Whether the file may be changed under its present name.
 bool IsNoReasonToFail(int code) {
   return code == ENAMETOOLONG || code == EEXIST || code == EPERM || code == EACCES ||
          code == EROFS || code == EBUSY;
@@ -74,14 +74,14 @@ void FileHead::Allocate(int mode, uint64_t offset, uint64_t length) {
   }
 }
 
-// `*only_appends`: every write goes to its end, as it may only be appended to.
+// `*only_appends`: whether the file is append-only, so that every write goes to its end.
 Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, bool appends,
                                               bool* only_appends) {
   *only_appends = false;
   // EWOULDBLOCK: another mount is just compressing it.
   int fd = os_.OpenBeneath(dir, name, O_RDWR | O_NONBLOCK);
   if (fd == -EACCES) {
-    fd = os_.OpenBeneath(dir, name, O_WRONLY | O_NONBLOCK);  // its mode forbids us to read it
+    fd = os_.OpenBeneath(dir, name, O_WRONLY | O_NONBLOCK);  // its mode forbids reading
   }
   FileFacts facts;
   if (fd == -EPERM && appends && os_.FactsAt(dir, name, &facts) == 0 && facts.is_append_only) {
@@ -94,7 +94,6 @@ Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, 
   return Descriptor(os_, fd);
 }
 
-// Opens the plain file for writing unless it is.
 Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
   if (state.plain().file != nullptr && (appends || !state.plain().only_appends)) {
     return {};
@@ -105,8 +104,8 @@ Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
   XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir, name));
   bool only_appends = false;
   XZFS_ASSIGN_OR_RETURN(Descriptor plain, OpenForWriting(dir, name, appends, &only_appends));
-  // A commit of another mount, which doesn't know of us, may have replaced it between the two
-  // calls; from now on our descriptor keeps it away.
+  // A commit of another mount, which doesn't know our open handle, may have replaced the file
+  // between the two calls. From now on our descriptor keeps such commits away.
   XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir, name));
   struct stat st = {};
   if (const int error = os_.FStat(plain.get(), &st); error < 0) {
@@ -119,7 +118,7 @@ Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
   return {};
 }
 
-// Makes `plain` ready for a change.
+// Prepares `plain` for a change.
 Status PlainFiles::Prepare(const NodePtr& node, FileState& state, bool appends) {
   XZFS_RETURN_IF_ERROR(Open(node, state, appends));
   if (state.plain().is_prepared || state.unlinked()) {
@@ -130,22 +129,21 @@ Status PlainFiles::Prepare(const NodePtr& node, FileState& state, bool appends) 
   const auto st = parent ? tree_.StatName(*node, (*parent)->descriptor.get(), name)
                          : Result<struct stat>(Failure(parent.error()));
   if (!st) {
-    // Somebody else has taken its name away: it goes on without one.
+    // Another program has removed its name: the file is used without one.
     return st.error().code == ESTALE ? Status() : Failure(st.error());
   }
   StoredEntry entry;
   entry.attributes = *st;
   entry.stored_name = name;
   entry.logical_name = StripEscape(name).value_or(name);
-  // Once the file has changed it would be taken for another one.
+  // After the change the twin would pass for another file.
   XZFS_RETURN_IF_ERROR(unfinished_.RemoveHidden((*parent)->descriptor.get(), entry));
   pending_.Note(node);
   state.PreparePlain();
   return {};
 }
 
-// Before the first change of a plain file. Nobody looks at names meanwhile: who had seen the old
-// one would go by it.
+// Holds names exclusively: a thread that had seen the old name would use it.
 Status PlainFiles::EscapeName(NodeId id) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, tree_.FindNode(id));
   if (known->kind != StoredKind::kPlain || known->state == nullptr) {
@@ -167,7 +165,7 @@ Status PlainFiles::EscapeName(NodeId id) {
   const int dir = parent ? (*parent)->descriptor.get() : -1;
   if (!parent || node->kind != StoredKind::kPlain || !NeedsEscape(name) ||
       !tree_.StatName(*node, dir, name)) {
-    return {};  // it has no name any more, or one that is good
+    return {};  // it has no name, or one that needs no escape
   }
   const std::string escaped = PlainNameOf(name);
   const NodeId dir_id = nodes_.LocationOf(id).parent;
@@ -209,8 +207,8 @@ Status PlainFiles::KeepPlainLook(const Node& node, const SharedDescriptor& plain
     return {};
   }
   return Fail(keeps_name, nodes_.PathOf(node.id) +
-                              " would be taken for a compressed file, and its name can't be "
-                              "changed to say that it is none; give it another name");
+                              " would look like a compressed file, and its name can't be "
+                              "escaped; give it another name");
 }
 
 }  // namespace xzfs

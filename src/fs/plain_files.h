@@ -1,4 +1,4 @@
-// Plain files that are written to.
+// Changes of plain files.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@
 
 namespace xzfs {
 
-// How a plain file begins, as far as that tells its format, and its size. Changed as the file is
-// about to be.
+// The beginning of a plain file, as much as shows a format, and its size. The methods change it as
+// the file is about to be changed.
 struct FileHead {
   std::vector<std::byte> bytes;
   uint64_t size = 0;
@@ -30,22 +30,22 @@ struct FileHead {
   void Allocate(int mode, uint64_t offset, uint64_t length);
 };
 
-// Opens and prepares them. Thread-safe.
+// Opens and prepares plain files. Thread-safe.
 class PlainFiles {
  public:
   PlainFiles(NodeTree& tree, PendingNotes& pending, UnfinishedCommits& unfinished,
              ListingTable& listings, Os& os);
 
-  // Opens the plain file for writing unless it is.
+  // Opens the plain file for writing, unless it is open.
   Status Open(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
   // Makes it ready for a change.
   Status Prepare(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
-  // Before the first change of a plain file, with no lock held: a name that could be a compressed
-  // file's is changed.
+  // Changes a name that could be a compressed file's. Call it before the first change of a plain
+  // file, with no lock held.
   Status EscapeName(NodeId id) EXCLUDES(namespace_);
-  // Refuses a change after which the plain file would be taken for a compressed one, if its name
-  // could not be escaped. `keeps_name`: why, an errno; 0: it could. `change` does to its head what
-  // is about to be done to it.
+  // Refuses a change after which the plain file would look like a compressed one, if its name could
+  // not be escaped. `keeps_name`: the errno of that failure; 0: it could be escaped. `change` makes
+  // the change to the file's head.
   Status KeepPlainLook(const Node& node, const SharedDescriptor& plain, int keeps_name,
                        const std::function<void(FileHead&)>& change);
 

@@ -32,7 +32,7 @@ std::optional<std::string> WhyPlain(const Options& options, const std::string& s
     return "its name is too long to be stored with .xz behind it";
   }
   for (const std::string& glob : options.excludes) {
-    // A glob with a slash is meant for the path, one without for the name.
+    // A glob with a slash is matched with the path, one without with the name.
     const std::string& subject = glob.find('/') == std::string::npos ? file : path;
     const char* const pattern = glob.c_str() + (glob.starts_with('/') ? 1 : 0);
     if (fnmatch(pattern, subject.c_str(), FNM_PATHNAME) == 0) {

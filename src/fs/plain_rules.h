@@ -10,10 +10,10 @@
 
 namespace xzfs {
 
-// The path of the file that is stored at `stored`. Names have a length that paths may exceed.
+// The path in the mount of the file that is stored at `stored`.
 std::string AsShown(const std::string& stored, bool is_compressed);
 
-// The rule by which the plain file at the path `stored` isn't compressed, or nothing.
+// The rule that keeps the plain file at the path `stored` plain, or nothing.
 std::optional<std::string> WhyPlain(const Options& options, const std::string& stored,
                                     const struct stat& st);
 

@@ -1,9 +1,9 @@
-// A read looks at what the node is now: the plain file itself, the decoded bytes of a compressed
-// one (XzReader), or an overlay above these. If the stored file is replaced in the midst of it the
+// A read uses the node's present state: the plain file itself, the decoded bytes of a compressed
+// one (XzReader), or an overlay above these. If the stored file is replaced during the read, the
 // read begins again.
 //
-// Bytes that were decoded before anybody asked for them are offered to the kernel's page cache: the
-// rest of a Block, and small files that come next in the order of a listing (OpenOrder).
+// Bytes that were decoded ahead are offered to the kernel's page cache: the rest of a Block, and
+// the next small files in the order of a listing (OpenOrder).
 #include "fs/reads.h"
 
 #include <fcntl.h>
@@ -22,7 +22,7 @@
 namespace xzfs {
 namespace {
 
-// Until `out` is full or the file ends.
+// Reads until `out` is full or the file ends.
 Result<size_t> PReadAll(Os& os, int fd, uint64_t offset, std::span<std::byte> out,
                         const std::function<std::string()>& name) {
   size_t done = 0;
@@ -39,9 +39,9 @@ Result<size_t> PReadAll(Os& os, int fd, uint64_t offset, std::span<std::byte> ou
   return done;
 }
 
-// The stored bytes of a node that is known; it need not be open. A small compressed file costs one
-// open and one read at its first ReadAt, or none if a lookup has left its bytes in SmallFiles.
-// Fails with ESTALE if the stored file isn't the node's version any more.
+// The stored bytes of a known node; it need not be open. A small compressed file costs one open and
+// one read at its first ReadAt, or none if a lookup has left its bytes in SmallFiles. Fails with
+// ESTALE if the stored file isn't the node's version any more.
 class NodeFile : public RandomAccessFile {
  public:
   NodeFile(NodeTree& tree, ReadEngine& engine, Os& os, NodePtr node)
@@ -62,7 +62,8 @@ class NodeFile : public RandomAccessFile {
   }
 
  private:
-  // From the bytes that a lookup or an earlier read left, or of the whole file, for the next reads.
+  // Uses the bytes that a lookup or an earlier read has kept; else reads the whole file and keeps
+  // it for the next reads.
   Result<size_t> ReadSmall(uint64_t offset, std::span<std::byte> out) const {
     SmallFiles::Bytes bytes = engine_.small_files.Find(node_->identity);
     if (bytes == nullptr) {
@@ -90,7 +91,7 @@ class NodeFile : public RandomAccessFile {
                             return tree_.nodes().PathOf(node_->id);
                           }));
     if (node_->kind == StoredKind::kCompressed) {
-      // After the read: if nothing has changed by now, the bytes are of this version.
+      // Checked after the read: if nothing has changed until now, the bytes are of this version.
       struct stat st = {};
       if (const int error = os_.FStat(fd, &st); error < 0) {
         return FailErrno(-error, "stat " + tree_.nodes().PathOf(node_->id));
@@ -103,7 +104,7 @@ class NodeFile : public RandomAccessFile {
     return done;
   }
 
-  // While the stored file is overwritten.
+  // Reads the new content while the stored file is being overwritten.
   Result<size_t> ReadNewContent(const OverwrittenBase& base, uint64_t offset,
                                 std::span<std::byte> out) const {
     if (!NodeTree::HasContentOf(*node_, base.shown)) {
@@ -160,7 +161,6 @@ XzReader::Source Reads::BufferedSourceOf(const NodePtr& node) {
   return source;
 }
 
-// Who opens small files in the order of their listing finds the next ones in the page cache.
 void Reads::DecodeNextFiles(const Node& opened) {
   const NodeId dir = nodes_.LocationOf(opened.id).parent;
   const OpenOrder::Next next = open_order_.Opened(dir, opened.id);
@@ -171,7 +171,7 @@ void Reads::DecodeNextFiles(const Node& opened) {
 }
 
 void Reads::DecodeFilesAhead(std::span<const OpenOrder::Place> files) {
-  // Waking a thread costs about what decoding a file does.
+  // Waking a thread costs about as much as decoding a file.
   constexpr size_t kFilesPerTask = 4;
   for (; kernel_.takes_offers() && !files.empty();
        files = files.subspan(std::min(kFilesPerTask, files.size()))) {
@@ -188,10 +188,10 @@ void Reads::DecodeFilesAhead(std::span<const OpenOrder::Place> files) {
   }
 }
 
-// The unit stays in the cache until the kernel has it: who reads it meanwhile need not decode it.
+// The unit stays in the cache until the kernel has it, so a read before that need not decode it.
 void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
   const NodePtr node = nodes_.Find(id);
-  if (node == nullptr || nodes_.IsOpen(id)) {
+  if (node == nullptr || tree_.opens().IsOpen(id)) {
     return;
   }
   XzReader::Source source = SourceOf(node);
@@ -210,7 +210,7 @@ void Reads::DecodeFileAhead(NodeId id, std::vector<DecodedRange>& decoded) {
   engine_.stats.files_ahead.Add();
 }
 
-// The pages that `unit`, which begins at `offset`, holds whole.
+// Offers the whole pages in `unit`, which begins at `offset`.
 void Reads::OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit) {
   const std::span<const std::byte> bytes = unit->bytes();
   const uint64_t begin = RoundUp(offset, kPageBytes);
@@ -228,12 +228,13 @@ void Reads::OfferPages(const Node& node, uint64_t offset, const UnitPtr& unit) {
   }
 }
 
-// What the kernel has whole isn't kept twice.
+// A unit that the kernel has completely isn't kept twice.
 std::function<void()> Reads::OnHandedOver(const Node& node, uint64_t offset) {
   return [this, key = UnitKey{node.file_id(), offset}] { engine_.cache.NoteHandedOver(key); };
 }
 
-// The node is what it was when the bytes were decoded, and nobody is about to change it.
+// Returns a function: whether the node is the same as when the bytes were decoded, and no program
+// is about to change it.
 std::function<bool()> Reads::StillGood(const Node& node) {
   return [this, id = node.id, file_id = node.file_id()] {
     const NodePtr now = nodes_.Find(id);
@@ -254,7 +255,7 @@ Result<size_t> Reads::Read(const OpenFile& file, uint64_t offset, size_t size,
 
 Result<size_t> Reads::TryRead(const OpenFile& file, uint64_t offset, size_t size,
                               std::vector<std::byte>& buffer, std::vector<XzReader::Piece>& lent) {
-  // A commit or a rename may replace or move the stored file between two looks at it.
+  // A commit or a rename may replace or move the stored file between two system calls.
   constexpr int kTries = 4;
   for (int tries = 1;; ++tries) {
     XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(file.id()));
@@ -262,7 +263,7 @@ Result<size_t> Reads::TryRead(const OpenFile& file, uint64_t offset, size_t size
     if (got || got.error().code != ESTALE || tries == kTries) {
       return got;
     }
-    SharedLock names(namespace_);  // until it is through
+    SharedLock names(namespace_);  // until the read has ended
   }
 }
 
@@ -275,7 +276,7 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
   DescriptorPtr plain;
   if (node->state != nullptr) {
     FileLock lock(*node->state);
-    // The end of a commit takes the overlay away and makes the node another one, under this lock.
+    // The end of a commit removes the overlay and replaces the node, under this lock.
     if (nodes_.Find(node->id) != node) {
       return Fail(ESTALE, nodes_.PathOf(node->id) + " is changing");
     }
@@ -303,7 +304,7 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
 }
 
 void Reads::DropCaches(std::function<void()> done) {
-  // Our own after the kernel's: pages that are dropped may be asked for again at once.
+  // Ours after the kernel's: the kernel may ask again at once for pages that it has dropped.
   const auto drop_ours = [this, done = std::move(done)] {
     engine_.cache.DropAll();
     engine_.small_files.DropAll();

@@ -23,27 +23,27 @@
 
 namespace xzfs {
 
-// Decoded bytes go to who asks, and ahead of that to the kernel's page cache. Thread-safe.
+// Answers reads, and puts decoded bytes into the kernel's page cache ahead of reads. Thread-safe.
 class Reads {
  public:
   Reads(NodeTree& tree, ReadEngine& engine, OpenOrder& open_order, const KernelCache& kernel,
         Os& os);
 
-  // Up to `size` bytes. Decoded ones are lent; others are read into `buffer`, which is made large
-  // enough, and their number is returned. REQUIRES: `lent` is empty.
+  // Reads up to `size` bytes. Decoded bytes are lent in `lent`. Other bytes are read into `buffer`,
+  // which grows as needed; returns their number. REQUIRES: `lent` is empty.
   Result<size_t> Read(const OpenFile& file, uint64_t offset, size_t size,
                       std::vector<std::byte>& buffer, std::vector<XzReader::Piece>& lent);
 
-  // How a compressed file is read, and its stored bytes; it need not be open.
+  // The stored bytes of a compressed file, and how they are read; the file need not be open.
   XzReader::Source SourceOf(const NodePtr& node);
-  // A compressed file was opened. Whoever opens small files in the order of their listing finds the
-  // next ones in the page cache.
+  // A compressed file was opened: if small files are opened in the order of their listing, decodes
+  // the next ones into the page cache.
   void DecodeNextFiles(const Node& opened);
   void DecodeFilesAhead(std::span<const OpenOrder::Place> files);
-  // Drops what was decoded, here and in the kernel's page cache, then calls `done`.
+  // Drops all decoded bytes, here and in the kernel's page cache, then calls `done`.
   void DropCaches(std::function<void()> done);
 
-  // How long reads took, and what was read when.
+  // The durations of reads, and their history.
   const ReadTimes& times() const { return read_times_; }
   History& history() { return history_; }
 

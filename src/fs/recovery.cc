@@ -1,6 +1,6 @@
-// What is done before a mount serves, and for another zone before the first name in it is answered:
-// the sessions of daemons that are dead are adopted. Each step
-// may be interrupted; the next mount does it again.
+// Adopts the sessions of dead daemons: for the root's zone before the mount serves, for another
+// zone before the first name in it is answered. Each step may be interrupted; the next mount does
+// it again.
 //
 //   intents    completed, if a step of them was taken (store/intents.h)
 //   claims     what a commit has left that was cut off is undone (store/settle_claims.h)
@@ -65,7 +65,7 @@ void Recovery::Run(bool is_start) {
   DropAdopted();
 }
 
-// Sessions of earlier mounts in which nothing is left.
+// Drops sessions of earlier mounts that hold nothing any more.
 void Recovery::DropAdopted() {
   MutexLock lock(zone_->mutex);
   std::erase_if(zone_->adopted, [](const std::shared_ptr<Session>& session) {
@@ -87,7 +87,7 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
   const bool claims_ended = EndClaims(*session);
   const bool complete = CompleteIntents(*session, *files) && claims_ended;
   for (const std::string& id : WithSuffix(*files, ".tmp")) {
-    if (complete) {  // an intent may need it
+    if (complete) {  // else an intent may need it
       session->Unlink(id + ".tmp");
     }
   }
@@ -97,7 +97,8 @@ void Recovery::Adopt(const std::shared_ptr<Session>& session) {
   const std::unordered_set<std::string> names(files->begin(), files->end());
   for (const std::string& id : WithSuffix(*files, ".data")) {
     if (!names.contains(id + ".log")) {
-      session->Unlink(id + ".data");  // never had a log, or lost it when it was removed
+      // Its overlay was never complete, or is removed already.
+      session->Unlink(id + ".data");
     }
   }
   if (const auto paths = session->pending().Read(); paths) {
@@ -144,8 +145,8 @@ bool Recovery::CompleteIntents(Session& session, const std::vector<std::string>&
   return complete;
 }
 
-// The file that was being overwritten isn't where it was: a directory above it was renamed, or it
-// has lost that name.
+// The file that was being overwritten isn't at its noted path: a directory above it was renamed, or
+// the file has lost that name.
 Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) {
   IntentStep& step = steps.front();
   const Result<std::string> path = PathOf(step.inode, step.birth_ns);
@@ -161,12 +162,12 @@ Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) 
       "The new content of " + step.to + ", which was removed before it was all in its place,");
 }
 
-// Returns false if something of them could not be ended: then it stays as it is.
+// Returns false if a claim could not be ended; it stays then.
 bool Recovery::EndClaims(Session& session) {
   std::vector<Claim> moved;
   Status ended = SettleClaims(os_, session, &moved);
   for (const Claim& claim : moved) {
-    // Of two files that the claim names one has the name, at least, that the old one had.
+    // Of the two files of the claim at least one has the old file's name.
     Result<std::string> path = PathOf(claim.old.inode, claim.old.birth_ns);
     if (!path && path.error().code == ENOENT && claim.made.inode != 0) {
       path = PathOf(claim.made.inode, claim.made.birth_ns);
@@ -198,7 +199,7 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
     if (FinishMove(*session, id)) {
       return;
     }
-    // Without a whole header nothing that was written to it was acknowledged.
+    // Without a whole header no write to it was acknowledged.
     Log(LogLevel::kWarning, "recovery: " + overlay.error().message + "; it is dropped");
     session->Unlink(id + ".log");
     session->Unlink(id + ".data");
@@ -219,7 +220,7 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
   }
 }
 
-// The data went to lost+found, and the process ended before the log did.
+// The data was moved to lost+found, and the process ended before it moved the log.
 bool Recovery::FinishMove(const Session& session, const std::string& id) {
   const auto lost = Session::FindLostAndFound(os_, source_);
   const std::string name = session.name() + "-" + id;
@@ -228,8 +229,8 @@ bool Recovery::FinishMove(const Session& session, const std::string& id) {
          os_.Rename(session.folder(), id + ".log", lost->get(), name + ".log", 0) == 0;
 }
 
-// The file with that inode number which is stored at `path`; if it isn't, it would be on the
-// source's own file system.
+// The file at `path` if it has that inode number; else a file with that number on the zone's file
+// system.
 FileId Recovery::FileAt(const std::string& path, uint64_t inode) {
   const auto [dir_path, name] = SplitPath(path);
   const auto dir = OpenDirectoryAt(os_, source_, dir_path);
@@ -244,7 +245,7 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
   FileFacts facts;
   const int error = dir ? -os_.FactsAt(dir->get(), name, &facts) : dir.error().code;
   if (error == 0 && zone_->mount_id != 0 && facts.mount_id != zone_->mount_id) {
-    return Found::kNothing;  // something was mounted there
+    return Found::kNothing;  // another file system is mounted there
   }
   if (error != 0) {
     return error == ENOENT || error == ENOTDIR || error == ELOOP ? Found::kNothing
@@ -259,7 +260,7 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
     if (!overlay.has_changed_since_publishing()) {
       return Found::kPublished;
     }
-    overlay.RebaseOnPublished();  // the base was overwritten, and the file changed meanwhile
+    overlay.RebaseOnPublished();  // the base was overwritten while the file was changed
     return Found::kBase;
   };
   if (as && as->key().Matches(there)) {
@@ -284,14 +285,14 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
 bool Recovery::Settle(const Orphan& orphan, const std::string& path) {
   switch (LookAt(*orphan.overlay, path)) {
     case Found::kPublished: {
-      // The process may have ended before it has synced the new name.
+      // The process may have ended before it synced the new name.
       const auto dir = OpenDirectoryAt(os_, source_, SplitPath(path).first);
       const int error = dir ? os_.Sync(dir->get()) : -dir.error().code;
       if (error == 0) {
         (void)orphan.overlay->Remove();
       } else {
         Log(LogLevel::kError, "recovery: the directory of " + path +
-                                  " can't be synced; what is done with it the next mount looks at");
+                                  " can't be synced; the next mount checks it again");
       }
       return true;
     }
@@ -335,7 +336,7 @@ Status Recovery::Attach(const Orphan& orphan, const std::string& path) {
     return parts_.overlays.KeepLost(*orphan.session, *orphan.overlay, path,
                                     "another mount had pending changes of the same file");
   }
-  // The lookup that found it is the overlay's pin.
+  // The lookup that found it is now counted for the overlay.
   (void)orphan.overlay->NotePath(path);
   parts_.requests.Queue(node);
   return {};
@@ -371,7 +372,7 @@ Result<LookupResult> Recovery::LookIn(NodeId parent, const std::string& stored) 
   return parts_.lookups.Register(parent, std::move(*entry));
 }
 
-// In another zone, whose files are not ours to look at.
+// The path is in another zone, whose files don't concern this recovery.
 bool Recovery::IsElsewhere(const Result<Descriptor>& dir) {
   FileFacts facts;
   return dir && os_.FactsAt(dir->get(), "", &facts) == 0 &&

@@ -1,4 +1,4 @@
-// Taking up what earlier mounts have left in a zone.
+// Taking over what earlier mounts have left in a zone.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace xzfs {
 
 class Recovery {
  public:
-  // `top`: that of the zone, open.
+  // `top`: the zone's top, open.
   Recovery(ZoneRecovery& runner, const RecoveryParts& parts, ZonePtr zone, DescriptorPtr top)
       : runner_(runner),
         parts_(parts),
@@ -25,11 +25,11 @@ class Recovery {
         top_(std::move(top)),
         source_(top_->descriptor.get()) {}
 
-  // `is_start`: nobody asks yet, so all of the zone can be searched.
+  // `is_start`: there are no requests yet, so there is time to search the whole zone.
   void Run(bool is_start);
-  // Looks for what Run has left to Orphans.
+  // Searches the bases of the zone's Orphans.
   void Search();
-  // Looks everywhere for a name of the stored file. ENOENT if there is none.
+  // Searches the whole zone for a name of the stored file. ENOENT if there is none.
   Status FindName(const FileId& file);
 
  private:
@@ -39,7 +39,7 @@ class Recovery {
   bool CompleteIntents(Session& session, const std::vector<std::string>& files);
   Status CompleteMoved(Session& session, std::vector<IntentStep> steps);
   bool EndClaims(Session& session);
-  // Looks everywhere. ENOENT if it surely has no name.
+  // Searches the whole zone. ENOENT if the file surely has no name.
   Result<std::string> PathOf(uint64_t inode, int64_t birth_ns);
   void LoadOverlay(const std::shared_ptr<Session>& session, const std::string& id);
   bool FinishMove(const Session& session, const std::string& id);
@@ -67,9 +67,9 @@ class Recovery {
   Os& os_;
   const ZonePtr zone_;
   const DescriptorPtr top_;
-  const int source_;                     // the top: paths are those below it
-  std::vector<Orphan> orphans_;          // whose base isn't where it was seen last
-  std::unordered_set<uint64_t> wanted_;  // inode numbers of these, and of more
+  const int source_;                     // the descriptor of the top; paths are below it
+  std::vector<Orphan> orphans_;          // their base isn't where it was seen last
+  std::unordered_set<uint64_t> wanted_;  // inode numbers of their bases, and of others
   bool wants_all_ = false;
   bool searched_all_ = true;
 };

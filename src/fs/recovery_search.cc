@@ -1,5 +1,5 @@
-// Where the files are that are not where they were: a directory above them may have been renamed in
-// a way that no note tells.
+// Searches files that are not at their noted paths: a directory above them may have been renamed
+// without a note.
 #include <fcntl.h>
 
 #include <algorithm>
@@ -26,8 +26,7 @@ bool Recovery::IsDirectory(int dir, const RawLine& line) {
          (line.type == DT_UNKNOWN && os_.StatAt(dir, line.name, &st) == 0 && S_ISDIR(st.st_mode));
 }
 
-// A directory above may have been renamed in a way that no note tells.
-// So that not every orphan is looked at for every file.
+// Collects the inode numbers of bases, so that not every orphan is compared with every file.
 void Recovery::NoteWanted(const std::vector<Orphan>& orphans) {
   wanted_.clear();
   wants_all_ = false;
@@ -81,8 +80,8 @@ void Recovery::VisitDirectory(const std::string& dir, std::vector<std::string>& 
   }
 }
 
-// In the background. Whose base is looked up gets its overlay by that (Orphans::Attach),
-// be it here.
+// In the background. A lookup of a base, also one from here, attaches its overlay
+// (Orphans::Attach).
 void Recovery::Search() {
   constexpr int kTries = 4;
   for (int tries = 0; tries < kTries && !runner_.searches_end(); ++tries) {
@@ -113,7 +112,7 @@ void Recovery::Search() {
       SettleOrphans();
       break;
     }
-    // One may have been moved from where we were not yet to where we had been.
+    // A base may have been moved past this search.
   }
   DropAdopted();
 }
@@ -141,7 +140,7 @@ void Recovery::SettleOrphans() {
   }
   if (!searched_all_) {
     Log(LogLevel::kError,
-        "recovery: the files of some pending changes were not found; they stay in "
+        "recovery: the files of some pending changes were not found; the changes stay in "
         ".xzfs for the next mount");
     return;
   }
@@ -152,7 +151,7 @@ void Recovery::SettleOrphans() {
     } else {
       settled =
           parts_.overlays.KeepLost(*orphan.session, *orphan.overlay, orphan.overlay->base().path,
-                                   "the compressed file was removed or changed by somebody else");
+                                   "another program removed or changed the compressed file");
     }
     if (!settled) {
       Log(LogLevel::kError, "recovery: " + settled.error().message);
@@ -192,7 +191,7 @@ Result<std::string> Recovery::PathOf(uint64_t inode, int64_t birth_ns) {
                        : Fail(EIO, "a file was not found, but not all directories could be read");
 }
 
-// ENOENT only if it surely has no name.
+// ENOENT only if the file surely has no name.
 Status Recovery::FindName(const FileId& file) {
   std::vector<std::string> dirs = {""};
   while (!dirs.empty()) {
@@ -212,7 +211,7 @@ Status Recovery::FindName(const FileId& file) {
           parts_.tree.Forget((*node)->id, 1);
           return {};
         }
-        searched_all_ = false;  // it is being renamed
+        searched_all_ = false;  // the file is being renamed
       }
       if (line.name != kPrivateFolder && IsDirectory(open->get(), line)) {
         dirs.push_back(path);

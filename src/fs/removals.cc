@@ -1,7 +1,7 @@
-// A file that loses its last name while it is used goes on by a descriptor that is pinned. One that
-// has other names goes on under one of those, which perhaps nobody has looked up yet. The overlay
-// of an edited file is told that its base goes, before that goes: the next mount would take it for
-// lost.
+// A file that loses its last name while it is used is reached through a pinned descriptor. A file
+// with other names is reached by one of those, which may not have been looked up yet. Before the
+// base of an edited file is removed its overlay gets a note of that. Without the note the next
+// mount would treat the overlay as one that has lost its base.
 #include "fs/removals.h"
 
 #include <fcntl.h>
@@ -18,8 +18,8 @@
 namespace xzfs {
 namespace {
 
-// Should the removal fail, the base is still there, and the note means nothing. And a full disk is
-// no reason not to remove: at worst the changes turn up in lost+found.
+// If the removal fails the base is still there, and the note has no effect. Without the note the
+// removal goes on, even on a full disk: at worst the changes appear in lost+found.
 void NoteDropped(Overlay& overlay) {
   if (const Status noted = overlay.NoteDropped(); !noted) {
     Log(LogLevel::kDebug, noted.error().message);
@@ -43,9 +43,9 @@ Removals::Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles
       held_(held),
       os_(os) {}
 
-// Whoever has the file open goes on with a descriptor, and an overlay is told that its base goes.
-// A name that another file takes over is never missing, not even to who has looked it up just
-// before and opens it now.
+// Keeps a descriptor for programs that have the file open, and notes in an overlay that its base is
+// removed. If another file takes over the name, a caller that looked the old file up just before
+// can still open it.
 Result<Victim> Removals::PrepareRemoval(const Place& place, const StoredEntry& entry,
                                         bool is_replaced) {
   XZFS_ASSIGN_OR_RETURN(Victim victim, HoldVictim(place, entry, is_replaced));
@@ -68,8 +68,8 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   }
   const bool regular =
       victim.node->kind == StoredKind::kPlain || victim.node->kind == StoredKind::kCompressed;
-  if (regular && (nodes_.IsOpen(victim.node->id) || is_replaced)) {
-    // It may be opened for writing yet, and must be known then to have no name.
+  if (regular && (tree_.opens().IsOpen(victim.node->id) || is_replaced)) {
+    // It may still be opened for writing, and its state must say then that it has no name.
     XZFS_ASSIGN_OR_RETURN(victim.node, tree_.WithState(victim.node->id));
   }
   const NodePtr& node = victim.node;
@@ -77,7 +77,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     FileLock lock(*node->state);
     XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
   }
-  if (regular && (!victim.last_name || nodes_.IsOpen(node->id) || is_replaced)) {
+  if (regular && (!victim.last_name || tree_.opens().IsOpen(node->id) || is_replaced)) {
     if (victim.last_name) {
       std::vector<NodeId> gone;
       nodes_.Move(node->id, victim.location, gone);
@@ -89,7 +89,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     }
     if (victim.open == nullptr) {
       auto open = tree_.OpenNode(node);
-      if (!open && nodes_.IsOpen(node->id)) {  // else it may be forbidden to read it
+      if (!open && tree_.opens().IsOpen(node->id)) {  // else we may not be allowed to read it
         return Failure(open.error());
       }
       victim.open = open ? *open : nullptr;
@@ -104,7 +104,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   if (node->state != nullptr) {
     FileLock lock(*node->state);
     if (node->state->overlay() != nullptr && !node->state->overlay()->dropped()) {
-      // Something has come between since the Note saw it, or there was nothing to be noted then.
+      // The file has changed since the Note, or there was nothing to note then.
       NoteDropped(*node->state->overlay());
     }
   }
@@ -121,7 +121,7 @@ void Removals::Note::Make(NodeId parent, const std::string& name) {
     const auto place = removals_.places_.PlaceAt(parent, name);
     const auto entry = place ? removals_.places_.EntryAt(*place) : std::optional<StoredEntry>();
     if (!entry || !*entry || (*entry)->attributes.st_nlink > 1) {
-      return;  // what is wrong with it the removal tells
+      return;  // the removal reports the error
     }
     node_ = removals_.tree_.KnownNode(**entry);
     if (node_ != nullptr && node_->state != nullptr) {
@@ -150,12 +150,13 @@ Removals::Note::~Note() {
   removals_.pending_.NotePath(node_);
 }
 
-// A program that has it open goes on by the descriptor. There is room for so many of them: if there
-// is none, a file that is open keeps its name. (Who has only looked it up meets ESTALE.)
+// A program that has the file open uses it through the descriptor. Their number is limited: if
+// there is none left, an open file keeps its name. (A program that has only looked the file up gets
+// ESTALE.)
 Status Removals::PinNameless(NodeId id, const DescriptorPtr& open) {
   auto held = held_.Hold(1);
   if (!held) {
-    return nodes_.IsOpen(id) ? Failure(held.error()) : Status();
+    return tree_.opens().IsOpen(id) ? Failure(held.error()) : Status();
   }
   tree_.files().Pin(id, open, std::make_shared<DescriptorQuota::Held>(std::move(*held)));
   return {};
@@ -183,23 +184,23 @@ void Removals::FinishRemoval(const Victim& victim) {
     tree_.directories().Drop(id);
     return;
   }
-  if (!nodes_.IsOpen(id)) {
+  if (!tree_.opens().IsOpen(id)) {
     tree_.DropRead(*victim.node);
   }
   if (victim.node->state != nullptr) {
     FileState& state = *victim.node->state;
     FileLock lock(state);
     state.LoseLastName();
-    if (!nodes_.IsOpen(id) && victim.open == nullptr) {
+    if (!tree_.opens().IsOpen(id) && victim.open == nullptr) {
       edited_.Drop(id, state);
-    } else if (!nodes_.IsOpen(id)) {
+    } else if (!tree_.opens().IsOpen(id)) {
       edited_.Release(id,
-                      state);  // the kernel forgets it soon, unless somebody is about to open it
+                      state);  // the kernel forgets it soon, unless a program is about to open it
     }
   }
 }
 
-// It could not be removed after all.
+// The removal failed.
 void Removals::UndoRemoval(const Victim& victim) {
   if (victim.node == nullptr || !victim.last_name) {
     return;
@@ -208,8 +209,8 @@ void Removals::UndoRemoval(const Victim& victim) {
   pending_.NotePath(victim.node);
 }
 
-// The file goes on under other names, of which perhaps none is known. The next one to be looked up
-// must be found to be this node; until then it is used by its descriptor.
+// The file has other names, and perhaps none of them is known. A lookup of one must lead to this
+// node; until then the file is used through its descriptor.
 void Removals::LoseName(const Victim& victim) {
   const NodeId id = victim.node->id;
   struct stat st = {};
@@ -222,7 +223,7 @@ void Removals::LoseName(const Victim& victim) {
       Log(LogLevel::kDebug, refreshed.error().message);
     }
   }
-  if (nodes_.IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
+  if (tree_.opens().IsOpen(id) && nodes_.LocationOf(id) == victim.location) {
     tree_.files().Pin(id, victim.open);
   }
 }

@@ -1,4 +1,4 @@
-// Removing names, and what a file goes on with that loses one.
+// Removing names, and keeping files in use that lose their last name.
 #pragma once
 
 #include <sys/stat.h>
@@ -18,21 +18,21 @@
 
 namespace xzfs {
 
-// A name that is about to go, and what was prepared for that.
+// A name that is about to be removed, and what was prepared for that.
 struct Victim {
-  NodePtr node;  // null if nobody knows the file
+  NodePtr node;  // null if the file has no node
   NodeTable::Location location;
   bool last_name = false;
   struct stat attributes = {};
-  DescriptorPtr open;  // of a regular file that has other names, or is used without one
+  DescriptorPtr open;  // of a regular file that has other names, or is used without a name
 };
 
 // Thread-safe. All fail with EROFS on a mount that is read-only.
 class Removals {
  public:
-  // Tells the overlay of an edited file, before the lock is taken that all names wait for, that its
-  // base is about to go: that is on the disk then. Takes it back when it goes out of scope, if the
-  // file is still there. Not thread-safe.
+  // Notes in the overlay of an edited file that its base is about to be removed. The note must be
+  // on the disk before the namespace lock is taken, since all names wait for that. The destructor
+  // takes the note back if the file is still there. Not thread-safe.
   class Note {
    public:
     explicit Note(Removals& removals) : removals_(removals) {}
@@ -40,8 +40,8 @@ class Removals {
     Note(const Note&) = delete;
     Note& operator=(const Note&) = delete;
 
-    // For the last name of an edited file; does nothing for another one. Blocks: until it is on the
-    // disk. No lock is held.
+    // Makes the note if `name` is the last name of an edited file. Blocks: until it is on the disk.
+    // REQUIRES: no lock is held.
     void Make(NodeId parent, const std::string& name);
 
    private:
@@ -56,10 +56,10 @@ class Removals {
   Status Unlink(NodeId parent, const std::string& name);
   Status RemoveDirectory(NodeId parent, const std::string& name);
 
-  // For an operation that takes a name away, while names are held exclusively: prepares, and after
-  // the system call finishes that or takes it back. `is_replaced`: another file takes over the
-  // name, so it is never missing, not even to a caller that has looked it up just before and opens
-  // it now.
+  // For an operation that takes a name from a file. It calls PrepareRemoval before the system call,
+  // and FinishRemoval or UndoRemoval after it. `is_replaced`: another file takes over the name. A
+  // caller that looked the old file up just before can still open it then. REQUIRES: names are held
+  // exclusively.
   Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
                                 bool is_replaced = false);
   void FinishRemoval(const Victim& victim);

@@ -24,8 +24,8 @@ namespace xzfs {
 Result<bool> RenameWhiteout::IsReady(const Place& from, const Place& to) {
   XZFS_ASSIGN_OR_RETURN(const auto moved, places_.EntryAt(from));
   XZFS_ASSIGN_OR_RETURN(const auto target, places_.EntryAt(to));
-  // Of two names of one file none moves.
-  zone_ = nodes_.ZoneOf(from.dir->id);
+  // If both are names of one file, neither moves.
+  zone_ = tops_.ZoneOf(from.dir->id);
   is_needed_ =
       moved && (!target || FileId::Of(moved->attributes) != FileId::Of(target->attributes));
   if (!is_needed_) {
@@ -41,10 +41,10 @@ Result<bool> RenameWhiteout::IsReady(const Place& from, const Place& to) {
        zones_.PathInZone(from.dir->id, moved->stored_name),
        zones_.PathInZone(to.dir->id, new_name)},
       {IntentStep::Kind::kRename, 0, {}, zones_.PathInZone(from.dir->id, stored_name_)}};
-  if (!intent_.empty()) {
-    wanted[1].inode = steps_[1].inode;
-    wanted[1].from = steps_[1].from;
-    if (wanted == steps_) {
+  if (!made_.intent.empty()) {
+    wanted[1].inode = made_.steps[1].inode;
+    wanted[1].from = made_.steps[1].from;
+    if (wanted == made_.steps) {
       return true;
     }
   }
@@ -57,21 +57,22 @@ Status RenameWhiteout::Prepare() {
     return {};
   }
   Drop();
-  XZFS_ASSIGN_OR_RETURN(session_, zones_.SessionFor(zone_));
-  const std::string name = session_->NewId() + ".tmp";
+  XZFS_ASSIGN_OR_RETURN(made_.session, zones_.SessionFor(zone_));
+  const std::string name = made_.session->NewId() + ".tmp";
   struct stat st = {};
-  int error = os_.MakeNode(session_->folder(), name, S_IFCHR, 0);
+  int error = os_.MakeNode(made_.session->folder(), name, S_IFCHR, 0);
   if (error == 0) {
-    temp_ = name;
-    error = os_.StatAt(session_->folder(), name, &st);
+    made_.temp = name;
+    error = os_.StatAt(made_.session->folder(), name, &st);
   }
   if (error < 0) {
     return FailErrno(-error, "make a whiteout");
   }
-  steps_ = std::exchange(to_write_, {});
-  steps_[1].inode = st.st_ino;
-  steps_[1].from = JoinPath(JoinPath(std::string(kPrivateFolder), session_->name()), name);
-  XZFS_ASSIGN_OR_RETURN(intent_, session_->WriteIntent(steps_));
+  made_.steps = std::exchange(to_write_, {});
+  made_.steps[1].inode = st.st_ino;
+  made_.steps[1].from =
+      JoinPath(JoinPath(std::string(kPrivateFolder), made_.session->name()), name);
+  XZFS_ASSIGN_OR_RETURN(made_.intent, made_.session->WriteIntent(made_.steps));
   return {};
 }
 
@@ -79,31 +80,31 @@ Status RenameWhiteout::PutInto(const Place& from, const Place& to) {
   if (!is_needed_) {
     return {};
   }
-  int error = RenameOverNothing(os_, session_->folder(), temp_, from.fd(), stored_name_);
+  int error = RenameOverNothing(os_, made_.session->folder(), made_.temp, from.fd(), stored_name_);
   if (error == 0) {
-    temp_.clear();
+    made_.temp.clear();
   } else {
-    // The file has its new name, which may have been another's, so there is no way back.
+    // The file has its new name, perhaps in the place of another file, so there is no way back.
     error = os_.MakeNode(from.fd(), stored_name_, S_IFCHR, 0);
   }
   if (error < 0) {
-    temp_.clear();  // the intent's
-    intent_.clear();
-    Log(LogLevel::kError,
-        "the whiteout of '" + from.name + "' could not get its name; the next mount gives it that");
+    made_.temp.clear();  // it stays for the intent
+    made_.intent.clear();
+    Log(LogLevel::kError, "the whiteout of '" + from.name +
+                              "' could not get its name; the next mount gives it the name");
     return FailErrno(-error, "leave a whiteout as '" + from.name + "'");
   }
-  done_intents_.Add({session_,
-                     std::exchange(intent_, {}),
+  done_intents_.Add({made_.session,
+                     std::exchange(made_.intent, {}),
                      {from.descriptor, to.descriptor},
-                     std::exchange(steps_, {})});
+                     std::exchange(made_.steps, {})});
   return {};
 }
 
 void RenameWhiteout::Drop() {
-  for (std::string* const file : {&intent_, &temp_}) {
+  for (std::string* const file : {&made_.intent, &made_.temp}) {
     if (!file->empty()) {
-      session_->Unlink(std::exchange(*file, {}));
+      made_.session->Unlink(std::exchange(*file, {}));
     }
   }
 }

@@ -1,4 +1,4 @@
-// What RENAME_WHITEOUT leaves under the old name.
+// The device that RENAME_WHITEOUT leaves under the old name.
 #pragma once
 
 #include <memory>
@@ -16,44 +16,45 @@
 
 namespace xzfs {
 
-// A character device 0/0, by which overlayfs knows that a file was removed. Its name in the source
-// may be another one than that which became free (of `a.xz` moves `a`, and the device is `a`), so
-// it is made beforehand, in the session's folder, and an intent says where it goes. Not
-// thread-safe.
+// A character device 0/0 tells overlayfs that a file was removed. Its stored name may differ from
+// the one that became free (`a.xz` moves, and the device is `a`). So it is made in the session's
+// folder first, and an intent names its place. Not thread-safe.
 class RenameWhiteout {
  public:
   RenameWhiteout(NodeTree& tree, ZoneTable& zones, Places& places, DoneIntents& done_intents,
                  Os& os)
-      : nodes_(tree.nodes()),
-        zones_(zones),
-        places_(places),
-        done_intents_(done_intents),
-        os_(os) {}
+      : tops_(tree.tops()), zones_(zones), places_(places), done_intents_(done_intents), os_(os) {}
 
-  // Whether all is there for `from` to become a whiteout; else Prepare has to make it. REQUIRES:
-  // names are held.
+  // Whether everything is prepared for the whiteout at `from`; if not, call Prepare and then this
+  // again. REQUIRES: names are held.
   Result<bool> IsReady(const Place& from, const Place& to);
-  // Blocks: until it is on the disk. No lock is held.
+  // Makes what IsReady found missing. Blocks: until it is on the disk. REQUIRES: no lock is held.
   Status Prepare();
-  // After the rename, under the same lock.
+  // Puts the device into `from`. Call it after the rename, under the same lock.
   Status PutInto(const Place& from, const Place& to);
-  // It was not needed.
+  // Removes what was prepared and not used.
   void Drop();
 
  private:
-  NodeTable& nodes_;
+  // The files in the session's folder.
+  struct Made {
+    std::shared_ptr<Session> session;
+    std::string temp;               // the device; empty: there is none
+    std::string intent;             // its file; empty: there is none
+    std::vector<IntentStep> steps;  // what the intent says
+  };
+
+  ZoneTops& tops_;
   ZoneTable& zones_;
   Places& places_;
   DoneIntents& done_intents_;
   Os& os_;
-  ZonePtr zone_;  // of both names
-  std::shared_ptr<Session> session_;
-  std::string temp_;    // the device, in the session's folder; empty: there is none
-  std::string intent_;  // likewise
-  std::string stored_name_;
-  std::vector<IntentStep> steps_;     // that the intent says
-  std::vector<IntentStep> to_write_;  // that it should
+  // What the rename needs, as IsReady found it.
   bool is_needed_ = false;
+  ZonePtr zone_;                      // of both names
+  std::string stored_name_;           // of the device
+  std::vector<IntentStep> to_write_;  // what the intent has to say; empty: nothing to write
+  Made made_;
 };
 
 }  // namespace xzfs

@@ -1,14 +1,14 @@
-// What is one step for the user may be two in the source, because a file's stored name depends on
-// whether it is plain or compressed: renaming plain `a` over compressed `b` is renaming `a` to `b`
-// and removing `b.xz`. Such operations write down what they are about to do (an intent) before the
-// first step; the next mount completes them if they were begun (store/intents.h). Everybody else is
-// kept away meanwhile by the namespace lock.
+// One step for the user may be two in the source, because a file's stored name depends on whether
+// it is plain or compressed: renaming plain `a` over compressed `b` is renaming `a` to `b` and
+// removing `b.xz`. Such operations write an intent before the first step; the next mount completes
+// them if they were begun (store/intents.h). The namespace lock keeps all other operations on names
+// away until the end.
 //
-// A name that is on the disk must not go to content that is not. So before the first step the
-// intent is on the disk, and the content of a plain or edited file that moves. Both are made before
-// the lock is taken, since others would wait for the disk: each attempt looks under the lock and
-// finds out what is missing, which is then made without it (Prepared). What is written while
-// the rename is under way is not covered, as it isn't on any file system.
+// A name that is on the disk must not get content that is not. So the intent, and the content of a
+// plain or edited file that moves, are on the disk before the first step. Both are written before
+// the lock is taken, since others would wait for the disk: each attempt checks under the lock what
+// is missing, which is then made without the lock (Prepared). Bytes that are written during the
+// rename are not covered, as on any file system.
 #include "fs/renames.h"
 
 #include <fcntl.h>
@@ -28,8 +28,8 @@
 namespace xzfs {
 namespace {
 
-// So many are looked at by the next mount after a crash, and one sync of a directory is paid for as
-// many renames.
+// After a crash the next mount looks at so many intents; one sync of a directory serves as many
+// renames.
 constexpr size_t kMostDoneIntents = 64;
 
 bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
@@ -38,27 +38,28 @@ bool IsSameFile(const StoredEntry& a, const StoredEntry& b) {
 
 }  // namespace
 
-// What a rename needs on the disk before its first step. It is made while no lock is held.
+// What a rename needs on the disk before its first step. It is made without a lock.
 struct Renames::Prepared {
   struct Content {
     Identity identity;
-    NodePtr node;        // null: nobody knows the file
-    DescriptorPtr file;  // then it is open here
+    NodePtr node;        // null: the file has no node
+    DescriptorPtr file;  // open, if there is no node
   };
-  // Files whose content is on the disk as it was when the rename was asked for.
+  // Files whose content at the beginning of the rename is on the disk.
   std::vector<Identity> durable;
   ZonePtr zone;  // of both names
-  // The intent that is there, and what it says.
+  // The intent that is on the disk, and its steps.
   std::shared_ptr<Session> session;
   std::string intent;  // empty: there is none
   std::vector<IntentStep> steps;
   // What is missing.
   std::vector<Content> to_sync;
   std::vector<IntentStep> to_write;
-  // Where a compressed file has lost a name a plain one may get it now. That is not to be on the
-  // disk before the loss: there would be two files of the name.
+  // A compressed file has lost a name, which a plain one may get now. The loss must be on the disk
+  // before that, else there could be two files with that name.
   bool awaits_disk = false;
-  // Both files of an exchange have to be under their names on the disk before that.
+  // Directories to sync before the intent: both files of an exchange must be on the disk under
+  // their present names.
   std::vector<DescriptorPtr> dirs_to_sync;
 
   static std::vector<DescriptorPtr> DirectoriesOf(const std::vector<Step>& steps) {
@@ -93,7 +94,7 @@ Status Renames::Rename(NodeId parent, const std::string& name, NodeId new_parent
   if ((flags & ~kKnown) != 0 || (flags & kExclusive) == kExclusive) {
     return Fail(EINVAL, "renameat2 flags");
   }
-  // Each time something else may be found under the names.
+  // Each attempt may find other files under the names.
   constexpr int kTries = 8;
   Prepared prepared;
   RenameWhiteout whiteout(parts_.tree, parts_.zones, parts_.places, parts_.done_intents, parts_.os);
@@ -113,7 +114,7 @@ Status Renames::Rename(NodeId parent, const std::string& name, NodeId new_parent
     renamed = TryRename(parent, name, new_parent, new_name, flags, prepared, whiteout);
   }
   whiteout.Drop();
-  prepared.DropIntent();  // unless a step of it was taken, which makes it another's
+  prepared.DropIntent();  // unless a step was taken: then another part has it
   // Step 6.
   parts_.done_intents.Remove(prepared.awaits_disk ? 1 : kMostDoneIntents);
   if (!renamed) {
@@ -128,8 +129,8 @@ Result<bool> Renames::TryRename(NodeId parent, const std::string& name, NodeId n
                                 RenameWhiteout& whiteout) {
   XZFS_ASSIGN_OR_RETURN(const Place from, parts_.places.PlaceAt(parent, name));
   XZFS_ASSIGN_OR_RETURN(const Place to, parts_.places.PlaceAt(new_parent, new_name));
-  prepared.zone = nodes_.ZoneOf(parent);
-  if (prepared.zone != nodes_.ZoneOf(new_parent)) {
+  prepared.zone = parts_.tree.tops().ZoneOf(parent);
+  if (prepared.zone != parts_.tree.tops().ZoneOf(new_parent)) {
     return Fail(EXDEV, "'" + new_name + "' would be on another file system");
   }
   if ((flags & RENAME_WHITEOUT) == 0) {
@@ -157,8 +158,8 @@ Status Renames::PrepareRename(Prepared& prepared) {
       const int error = parts_.os.SyncData(content.file->descriptor.get());
       synced = error < 0 ? FailErrno(-error, "sync a file that is renamed") : Status();
     }
-    // What we may not even open we can't sync: then it is as on the source. One that was replaced
-    // meanwhile is found out when we look again.
+    // We can't sync a file that we may not open: then it is as safe as in the source. The next
+    // attempt notices if the file was replaced.
     if (!synced && synced.error().code != EACCES && synced.error().code != ESTALE) {
       return synced;
     }
@@ -166,9 +167,9 @@ Status Renames::PrepareRename(Prepared& prepared) {
   }
   if (!prepared.to_write.empty()) {
     prepared.DropIntent();
-    // What the disk has of one operation on a name must not be of two before.
+    // Operations on a name must reach the disk one after the other.
     parts_.done_intents.RemoveBefore(prepared.to_write);
-    // A directory that we may not read can't be synced: then it is as on the source.
+    // A directory that we may not read can't be synced: then it is as safe as in the source.
     if (Status synced = SyncDirectories(parts_.os, std::exchange(prepared.dirs_to_sync, {}));
         !synced && synced.error().code != EBADF) {
       return synced;
@@ -180,8 +181,8 @@ Status Renames::PrepareRename(Prepared& prepared) {
   return {};
 }
 
-// The name of a file that is on the disk goes to `moved`: its content must be there, too, before
-// that. Returns whether it is, as far as a power cut can tell.
+// `moved` gets a name that is on the disk, so its content must be on the disk before. Returns
+// whether it is.
 bool Renames::IsContentDurable(const Place& place, const StoredEntry& moved, Prepared& prepared) {
   const Identity identity = Identity::Of(moved.attributes);
   const NodePtr node = nodes_.FindBy(moved.kind, moved.format, identity);
@@ -203,7 +204,7 @@ bool Renames::IsContentDurable(const Place& place, const StoredEntry& moved, Pre
   return false;
 }
 
-// Returns false if `prepared` lacks something: nothing was done.
+// Returns false, and does nothing, if `prepared` lacks something.
 Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned flags,
                                   Prepared& prepared) {
   // Step 1 of a rename, and step 3.
@@ -227,7 +228,7 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
   XZFS_ASSIGN_OR_RETURN(const std::string stored,
                         parts_.places.StoredNameFor(to, *moved, target ? &*target : nullptr));
   if (!target || target->stored_name == stored) {
-    // A plain file that takes the very name of another is as safe as on the source.
+    // If a plain file takes the same stored name, the rename is as safe as in the source.
     if (target && moved->kind != StoredKind::kPlain && !IsContentDurable(from, *moved, prepared)) {
       return false;
     }
@@ -272,8 +273,8 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
   return true;
 }
 
-// Before a file gets another name: its commit would go to the old one, and a twin would be shown in
-// its place.
+// Cancels a commit of the file before it gets another name. The commit would use the old name, and
+// the mount would show a twin in the file's place.
 Status Renames::PrepareMove(const Place& from, const StoredEntry& entry) {
   const NodePtr node = parts_.tree.KnownNode(entry);
   if (node != nullptr && node->state != nullptr) {
@@ -291,10 +292,10 @@ Result<bool> Renames::Exchange(const Place& from, const StoredEntry& a, const Pl
   const bool names_swap = a_name == b.stored_name && b_name == a.stored_name;
   std::vector<Step> steps = {{&from, a.stored_name, &to, a_name, a.attributes.st_ino},
                              {&to, b.stored_name, &from, b_name, b.attributes.st_ino}};
-  if (!names_swap && a_name == b.stored_name) {  // which must be free
+  if (!names_swap && a_name == b.stored_name) {  // the name must be free
     std::swap(steps[0], steps[1]);
   }
-  // A plain file that swaps its very name with another is as safe as on the source.
+  // If a plain file swaps the stored name itself, the exchange is as safe as in the source.
   const auto is_durable = [&](const Place& place, const StoredEntry& moved) REQUIRES(namespace_) {
     return (names_swap && moved.kind == StoredKind::kPlain) ||
            IsContentDurable(place, moved, prepared);
@@ -321,7 +322,7 @@ Result<bool> Renames::Exchange(const Place& from, const StoredEntry& a, const Pl
   return true;
 }
 
-// Whether the intent that is on the disk says these steps.
+// Whether the intent on the disk has these steps.
 bool Renames::HasIntent(const std::vector<Step>& steps, Prepared& prepared) {
   std::vector<IntentStep> intent;
   for (const Step& step : steps) {
@@ -347,9 +348,9 @@ bool Renames::HasIntent(const std::vector<Step>& steps, Prepared& prepared) {
   return false;
 }
 
-// Steps 4 and 5. Takes the steps one after the other. After a crash none or all of them are done:
-// the intent says so, and the file system keeps their order. Nothing is synced between them, since
-// all names would wait for the disk. REQUIRES: HasIntent.
+// Steps 4 and 5: makes `steps` one after the other. After a crash the next mount completes them or
+// finds none done: it has the intent, and the file system keeps their order. Nothing is synced
+// between them, since all names would wait for the disk. REQUIRES: HasIntent.
 Status Renames::RunSteps(const std::vector<Step>& steps, Prepared& prepared) {
   for (size_t i = 0; i < steps.size(); ++i) {
     const Step& step = steps[i];
@@ -370,7 +371,7 @@ Status Renames::RunSteps(const std::vector<Step>& steps, Prepared& prepared) {
         Log(LogLevel::kError,
             "rename of '" + step.from_name + "' failed half way and could not be undone yet");
       }
-      prepared.intent.clear();  // it is gone, or stays
+      prepared.intent.clear();  // it was removed, or HalfDoneOperations has it
       return FailErrno(-error, "rename '" + step.from_name + "'");
     }
   }
@@ -379,7 +380,8 @@ Status Renames::RunSteps(const std::vector<Step>& steps, Prepared& prepared) {
   return {};
 }
 
-// The node of `entry` is stored as `stored_name` in `to` now, and what notes its path is told.
+// The node of `entry` is stored as `stored_name` in `to` now: updates its location and all notes of
+// its path.
 void Renames::Moved(const Place& from, const Place& to, const StoredEntry& entry,
                     const std::string& stored_name) {
   const NodePtr node = parts_.tree.KnownNode(entry);

@@ -1,4 +1,4 @@
-// What stored names look like in a mount.
+// How the mount shows stored names.
 #pragma once
 
 #include <utility>
@@ -10,10 +10,10 @@
 
 namespace xzfs {
 
-// The rules by which stored names become shown ones, and what they need to know of the files.
-// Each part is thread-safe.
+// The rules that turn stored names into shown ones, and the facts about files that they need. Each
+// part is thread-safe.
 struct SourceView {
-  // `known_bytes`: for what is known of files. `os` outlives it.
+  // `known_bytes`: the memory of KnownFiles. `os` outlives it.
   SourceView(Os& os, size_t known_bytes, ZoneTwins::OpenTop open_top)
       : known(known_bytes),
         twins(os, std::move(open_top)),

@@ -1,9 +1,9 @@
-// An fsync of a plain file syncs that. Of an edited one it syncs the overlay, the folder that has
-// its names, and, where the file system doesn't keep the order of changes, the name of the base
-// first.
+// An fsync of a plain file syncs the stored file. For an edited one it syncs the overlay and the
+// folder with its names; on file systems that don't keep the order of changes it syncs the name of
+// the base first.
 //
-// A sync that failed is remembered: the kernel has dropped what it could not write, so a later one
-// may not say that all is well. When all writers have closed the file a commit writes it again.
+// A failed sync is remembered: the kernel has dropped the pages that it could not write, so a later
+// sync must not succeed. When all writers have closed the file, a commit writes it again.
 #include "fs/syncs.h"
 
 #include <algorithm>
@@ -46,7 +46,7 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
   {
     FileLock lock(state);
     if (state.writers() == 0 && state.overlay() == nullptr) {
-      state.MendSync();  // as the source's own, when all have closed it
+      state.MendSync();  // a plain file without writers is as in the source
     }
     if (state.sync_error()) {
       return Failure(*state.sync_error());
@@ -64,7 +64,7 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
   }
   Status synced;
   if (overlay != nullptr) {
-    // It remembers itself what can't be made good.
+    // The overlay itself remembers errors that can't be mended.
     const bool failed_before = overlay->has_sync_error();
     if (Status data = overlay->Sync(only_data); !data) {
       if (!failed_before && overlay->has_sync_error()) {
@@ -95,8 +95,8 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
   }
   FileLock lock(state);
   if (!synced) {
-    // The kernel drops what it could not write and calls the pages clean: nothing may be built on
-    // them, and no later sync may say that they are safe.
+    // The kernel drops the pages that it could not write and marks them clean. No commit may use
+    // them, and no later sync may succeed.
     state.FailSync(synced.error());
     NoteSyncFailed(node, synced.error());
   } else if (overlay == state.overlay()) {
@@ -118,10 +118,10 @@ Status Syncs::SyncDirectory(NodeId id) {
   return error < 0 ? FailErrno(-error, "sync the directory " + nodes_.PathOf(id)) : Status();
 }
 
-// A file that was synced is not to be on the disk under a name that it had before, nor beside
-// another stored file that had its name before: where the file system doesn't see to that its name
-// is synced first. The changes of an edited file and its name are in two files, and so are the
-// plain file and the compressed one that was removed or renamed before it was made.
+// A synced file must not be on the disk under an older name, nor beside another stored file that
+// had its name before. Where the file system does not ensure that, its name is synced first. The
+// changes of an edited file and its name are in two stored files. So are a plain file and the
+// compressed one that was removed or renamed before the plain file was made.
 Status Syncs::SyncName(const NodePtr& node) {
   FileState& state = *node->state;
   uint64_t changes = 0;
@@ -142,7 +142,7 @@ Status Syncs::SyncName(const NodePtr& node) {
     SharedLock names(namespace_);
     XZFS_ASSIGN_OR_RETURN(const NodePtr now, tree_.FindNode(node->id));
     std::string name;
-    // The base of an edited file may be in its old directory, too.
+    // The base of an edited file may also be in its old directory on the disk.
     auto open =
         now->kind == StoredKind::kCompressed ? tree_.OpenNode(now) : tree_.OpenParent(now, &name);
     error = open ? 0 : -open.error().code;
@@ -151,8 +151,8 @@ Status Syncs::SyncName(const NodePtr& node) {
   if (file != nullptr && !os_.KeepsOrder(file->descriptor.get())) {
     error = os_.Sync(file->descriptor.get());
   }
-  // We can't sync what we may not read. A file that somebody has moved meanwhile (ESTALE) keeps its
-  // content all the same.
+  // We can't sync a directory that we may not read. A file that another program has moved (ESTALE)
+  // still keeps its content.
   if (error < 0 && error != -EACCES && error != -EBADF && error != -ESTALE) {
     return FailErrno(-error, "sync the name of " + nodes_.PathOf(node->id));
   }
@@ -164,11 +164,10 @@ Status Syncs::SyncName(const NodePtr& node) {
 void Syncs::NoteSyncFailed(const NodePtr& node, const Error& error) {
   stats_.syncs_failed.Add();
   Log(LogLevel::kError, nodes_.PathOf(node->id) + ": " + error.message +
-                            "; syncs of it fail, and it's not compressed, until all have closed "
-                            "it: then it is written anew");
+                            "; until all programs have closed it, its syncs fail and it is not "
+                            "compressed; then it is written again");
 }
 
-// What was not committed must survive that this was another boot.
 void Syncs::SyncOverlays() {
   for (const NodeId id : edited_.All()) {
     const NodePtr node = nodes_.Find(id);

@@ -1,4 +1,4 @@
-// Getting files to the disk, and what becomes of those that could not be.
+// Syncing files, and handling files that could not be synced.
 #pragma once
 
 #include "base/os.h"
@@ -10,7 +10,7 @@
 
 namespace xzfs {
 
-// Thread-safe. All block until the disk has it.
+// Thread-safe. All methods block until the data is on the disk.
 class Syncs {
  public:
   Syncs(const Options& options, NodeTree& tree, EditedFiles& edited, Stats& stats, Os& os)
@@ -25,9 +25,10 @@ class Syncs {
   Status Sync(NodeId id, bool only_data);
   Status SyncNode(const NodePtr& node, bool only_data) EXCLUDES(namespace_);
   Status SyncDirectory(NodeId node);
-  // The name of a file is on the disk, where the file system may keep a later change and lose that.
+  // Brings the name of a file to the disk, on file systems that may keep a later change and lose
+  // the name.
   Status SyncName(const NodePtr& node) EXCLUDES(namespace_);
-  // What is not committed must survive that this was another boot.
+  // Syncs all overlays, because uncommitted changes must survive a reboot.
   void SyncOverlays();
 
  private:

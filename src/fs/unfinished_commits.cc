@@ -12,7 +12,6 @@
 
 namespace xzfs {
 
-// A commit that is at work gives up, and what it has published already beside the plain file goes.
 Status UnfinishedCommits::Cancel(const NodePtr& node, FileState& state) {
   if (state.job() == nullptr) {
     return {};
@@ -22,7 +21,7 @@ Status UnfinishedCommits::Cancel(const NodePtr& node, FileState& state) {
     os_.ReleaseLease(leased);  // we may be about to open it for writing
   }
   if (const int locked = std::exchange(state.job()->locked, -1); locked >= 0) {
-    os_.Unlock(locked);  // who sees it locked takes that for another mount's commit
+    os_.Unlock(locked);  // a lock would look like another mount's commit
   }
   if (state.job()->twin.inode != 0) {
     XZFS_RETURN_IF_ERROR(RemoveTwin(node, state.job()->twin));
@@ -32,14 +31,13 @@ Status UnfinishedCommits::Cancel(const NodePtr& node, FileState& state) {
   return {};
 }
 
-// Removes the `.xz` beside a plain file, if it is that one.
 Status UnfinishedCommits::RemoveTwin(const NodePtr& node, const StoredKey& twin) {
   std::string name;
   XZFS_ASSIGN_OR_RETURN(const DescriptorPtr parent, tree_.OpenParent(node, &name));
   return xzfs::RemoveTwin(os_, parent->descriptor.get(), name, twin);
 }
 
-// With its plain file gone it would be shown in its place.
+// Without the plain file the mount would show the twin in its place.
 Status UnfinishedCommits::RemoveHidden(int dir, const StoredEntry& entry) {
   const std::string twin = CompressedNameOf(entry.logical_name, Format::kXz);
   if (entry.kind != StoredKind::kPlain || twin.size() > NAME_MAX) {

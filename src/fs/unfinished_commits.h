@@ -1,4 +1,4 @@
-// What a commit has left beside a plain file.
+// What a commit leaves beside a plain file.
 #pragma once
 
 #include "base/os.h"
@@ -10,18 +10,18 @@
 
 namespace xzfs {
 
-// The `N.xz` beside a plain `N` that is one file with it, for as long as a commit takes or until
-// what one has left is noticed: before the plain file changes or goes, the other must. Thread-safe.
+// A twin: the `N.xz` that a running or unfinished commit has put beside a plain `N`. The two are
+// one file. Before the plain file changes or is removed the twin must be removed. Thread-safe.
 class UnfinishedCommits {
  public:
   UnfinishedCommits(NodeTree& tree, Os& os) : tree_(tree), twins_(tree.twins()), os_(os) {}
 
-  // A commit that is at work gives up, and what it has published already beside the plain file
-  // goes.
+  // Makes a running commit give up, and removes the twin that it has published.
   Status Cancel(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  // Removes the `.xz` beside a plain file, if it is that one.
+  // Removes the `.xz` beside a plain file, if it is `twin`.
   Status RemoveTwin(const NodePtr& node, const StoredKey& twin);
-  // Removes the twin of a plain file that is about to go: it would be shown in its place.
+  // Removes the twin of a plain file that is about to be removed or renamed. Else the mount would
+  // show the twin in its place.
   Status RemoveHidden(int dir, const StoredEntry& entry);
 
  private:

@@ -10,16 +10,14 @@ namespace xzfs {
 VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)
     : nodes_(tree.nodes()), known_(tree.known()), engine_(engine), os_(os) {}
 
-// Completes a compressed `node`. Errors are those of the moment: a damaged Index is a property of
-// the node.
 Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   if (entry.known) {
     node.known = entry.known;
     return {};
   }
   auto found = ReadIndex(parent, entry);
-  // After the reads: what is remembered of a version was read of it. A file that is being written
-  // is none yet.
+  // Checked after the reads, so that the facts were read of this version. A file that is being
+  // written is no version yet.
   const bool settled = IsUnchanged(os_, entry.file.get(), entry.attributes);
   if (found) {
     if (settled) {
@@ -35,7 +33,8 @@ Status VersionReader::LookInto(NodeId parent, StoredEntry& entry, Node& node) {
   if (!IsOfContent(error)) {
     return Failure(std::move(error));
   }
-  // A file that is being written looks damaged until it is complete: that is not worth an alarm.
+  // A file that is being written looks damaged until it is complete: so a recent one is not
+  // reported.
   const std::string key =
       std::to_string(node.identity.device) + ":" + std::to_string(node.identity.inode);
   const std::string what = nodes_.PathIn(parent, entry.stored_name) + ": " + error.message;
@@ -62,7 +61,8 @@ Result<KnownFile> VersionReader::ReadIndex(NodeId parent, const StoredEntry& ent
             .has_giant_blocks = index.largest_block() > engine_.whole_block_bytes};
   };
   if (entry.format == Format::kXz && entry.head.size() == stored.size()) {
-    // All of it is in memory already: no need to see whether others are reading the same.
+    // The whole file is in memory already, so it does not matter whether other threads read the
+    // same.
     XZFS_ASSIGN_OR_RETURN(const BlockIndex index, BlockIndex::Read(stored, entry.format, {}));
     return known_of(index, engine_.indexes.NewId());
   }

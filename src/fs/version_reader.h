@@ -1,4 +1,4 @@
-// What a version of a compressed file is.
+// Reading what a version of a compressed file holds.
 #pragma once
 
 #include "base/os.h"
@@ -16,8 +16,8 @@ class VersionReader {
  public:
   VersionReader(NodeTree& tree, ReadEngine& engine, Os& os);
 
-  // Completes a compressed `node`, which `entry` in `parent` is. Errors are those of the moment: a
-  // damaged Index is a property of the node.
+  // Completes the compressed `node` of `entry` in `parent`. Errors are temporary ones: a damaged
+  // Index is noted in the node.
   Status LookInto(NodeId parent, StoredEntry& entry, Node& node);
 
  private:

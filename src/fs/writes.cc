@@ -1,9 +1,9 @@
-// Changing the content of files. What is written goes to the stored file itself (plain) or to the
-// overlay (edited), at once; committing it is the business of Commits.
+// Changing the content of files. Written bytes go at once to the stored file itself (plain) or to
+// the overlay (edited). Commits compresses them later.
 //
-// A handle belongs to its node, so each call looks at what the node is now: a file that was plain
-// when it was opened may have been committed since (sync_close, with a descriptor that was dup'ed)
-// and gets an overlay at the next write.
+// A handle belongs to its node, so each call checks the node's present state. A file that was plain
+// when it was opened may have been committed since (with sync_close and a dup'ed descriptor), and
+// gets an overlay at the next write.
 #include "fs/writes.h"
 
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 namespace xzfs {
 namespace {
 
-// For where holes are looked for: the bytes of a compressed file are data.
+// For SEEK_DATA and SEEK_HOLE: all bytes of a compressed file are data.
 Result<uint64_t> SeekInData(uint64_t offset, uint64_t size, int whence) {
   if (offset >= size) {
     return Fail(ENXIO, "seek behind the end");
@@ -34,11 +34,12 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
   XZFS_RETURN_IF_ERROR(parts_.zones.RequireWritableAt(id));
   XZFS_ASSIGN_OR_RETURN(NodePtr node, parts_.tree.WithState(id));
   FileState& state = *node->state;
-  parts_.pending.AddWriter();  // before the hint is noted
+  parts_.pending.AddWriter();  // before the file is noted
   const auto prepare = [&]() -> Status {
     SharedLock names(namespace_);
     FileLock lock(state);
-    XZFS_ASSIGN_OR_RETURN(node, parts_.tree.FindNode(id));  // what it is now that no commit can end
+    XZFS_ASSIGN_OR_RETURN(
+        node, parts_.tree.FindNode(id));  // its present state: no commit can end any more
     if (node->kind != StoredKind::kPlain && node->kind != StoredKind::kCompressed) {
       return Fail(EINVAL, nodes_.PathOf(id) + " is not a regular file");
     }
@@ -52,7 +53,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
     XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, state));
     XZFS_RETURN_IF_ERROR(HoldDescriptors(node, state));
     if (new_file != nullptr) {
-      // Its mode may not allow us to open it again.
+      // Its mode may forbid opening it again.
       state.CreatePlain(std::move(new_file));
       parts_.pending.Note(node);
     } else if (node->kind == StoredKind::kPlain) {
@@ -60,7 +61,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
     } else {
       XZFS_RETURN_IF_ERROR(parts_.overlays.RequireChangeable(node));
     }
-    if (!nodes_.Pin(id)) {  // the kernel may tell of the node's end before that of the handle
+    if (!nodes_.Pin(id)) {  // the kernel may send FORGET before RELEASE
       return Fail(ESTALE, "unknown node " + std::to_string(id));
     }
     state.AddWriter();
@@ -78,7 +79,7 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
   return node;
 }
 
-// Of those that writers need. Refused is who opens, not who has opened already.
+// Reserves the descriptors that a writer needs. So an open fails, and not a later write.
 Status Writes::HoldDescriptors(const NodePtr& node, FileState& state) {
   if (state.needs_descriptors()) {
     const size_t count = node->kind == StoredKind::kPlain ? 1 : 2;
@@ -89,7 +90,6 @@ Status Writes::HoldDescriptors(const NodePtr& node, FileState& state) {
                                                             : Status();
 }
 
-// `file`: the handle that goes; null if it was counted without one.
 void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
   FileState& state = *node->state;
   bool queue = false;
@@ -106,12 +106,12 @@ void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
     parts_.requests.Queue(node);
   }
   {
-    // Not before: who waits for all commits must find it here or in the queue.
+    // Not earlier: a program that waits for all commits must find the file here or in the queue.
     FileLock lock(state);
     parts_.requests.NoteClosing(node->id, state);
   }
   if (parts_.pending.RemoveWriter() && parts_.committer.is_idle()) {
-    parts_.pending.DropIfIdle();  // it became idle while there was a writer
+    parts_.pending.DropIfIdle();  // the queue may have become empty while there was a writer
   }
   parts_.tree.Forget(node->id, 1);
 }
@@ -133,7 +133,7 @@ void Writes::EndHandles() {
   }
 }
 
-// What a change goes to. REQUIRES: a writer is counted.
+// Returns the target of a change. REQUIRES: a writer is counted.
 Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, bool appends) {
   XZFS_RETURN_IF_ERROR(parts_.plain_files.EscapeName(id));
   SharedLock names(namespace_);  // its name may be needed
@@ -147,7 +147,7 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
   if (parts_.edited.IsHalfOverwritten(FileId::Of(node->identity))) {
     return EditedFiles::FailHalfOverwritten(nodes_.PathOf(id));
   }
-  // A commit may be at work when a descriptor was closed of which there is another one.
+  // A commit may be running if one of several dup'ed descriptors was closed.
   XZFS_RETURN_IF_ERROR(parts_.unfinished.Cancel(node, state));
   if (file != nullptr && file->SetClosing(false)) {
     state.NoteClosing(false);
@@ -190,8 +190,8 @@ Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
   return done;
 }
 
-// The offset that the kernel sends is made of the size that it knows, which is not the real one
-// when somebody else writes to the file.
+// The kernel computes the offset from the size that it knows. That is not the real size if another
+// program writes to the file.
 Result<Appended> Writes::Append(const OpenFile& file, uint64_t expected,
                                 std::span<const std::byte> bytes) {
   XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
@@ -234,7 +234,7 @@ Status Writes::Resize(NodeId id, uint64_t size, const OpenFile* file) {
     keeps_size = now->kind == StoredKind::kCompressed && known->state->overlay() == nullptr &&
                  now->plain_size() == size && size != 0;
   }
-  if (keeps_size) {  // it needs no overlay for that
+  if (keeps_size) {  // that needs no overlay
     AttributeChange now;
     now.mtime = {.tv_sec = 0, .tv_nsec = UTIME_NOW};
     return parts_.attributes.ChangeTimes(known, now);
@@ -269,7 +269,7 @@ Status Writes::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_
   if ((mode & FALLOC_FL_KEEP_SIZE) == 0 && offset + length > to.overlay->size()) {
     XZFS_RETURN_IF_ERROR(to.overlay->Truncate(offset + length));
   }
-  // Also if it was all there.
+  // Also if the range was allocated already.
   const struct timespec now[2] = {{.tv_sec = 0, .tv_nsec = UTIME_OMIT},
                                   {.tv_sec = 0, .tv_nsec = UTIME_NOW}};
   return to.overlay->SetTimes(now);
@@ -298,8 +298,8 @@ Result<uint64_t> Writes::Seek(const OpenFile& file, uint64_t offset, int whence)
   return static_cast<uint64_t>(at);
 }
 
-// The release comes later than this, and after close has returned. So this is what counts for who
-// waits for a commit; a write through another descriptor of the handle takes it back.
+// RELEASE comes after close has returned. So a program that waits for a commit must see the handle
+// as closing now. A write through another descriptor of the handle takes that back.
 Result<bool> Writes::Flush(const OpenFile& file) {
   if (!file.may_write()) {
     return false;

@@ -24,7 +24,7 @@
 
 namespace xzfs {
 
-// What changes of a file work with.
+// What Writes works with.
 struct WriteParts {
   const Options& options;
   NodeTree& tree;
@@ -41,32 +41,31 @@ struct WriteParts {
   Os& os;
 };
 
-// Thread-safe. BeginWriting, Resize and SetAttributes fail with EWOULDBLOCK while another mount
-// keeps writers away from a file, because it's at the last steps of its commit: to be tried again.
-// What changes something fails with EROFS on a mount that is read-only.
+// Thread-safe. BeginWriting, Resize and SetAttributes fail with EWOULDBLOCK while another mount is
+// at the last steps of a commit of the file: the caller tries again later. All changes fail with
+// EROFS on a read-only mount.
 class Writes {
  public:
   explicit Writes(const WriteParts& parts)
       : parts_(parts), nodes_(parts.tree.nodes()), namespace_(parts.tree.namespace_lock()) {}
 
-  // Counts a writer, which EndWriting takes back. From here on no commit touches the file, and
-  // nothing more of it is put into the kernel's page cache: what is just being put there may be of
-  // before, so the kernel is not to be told of success before that has ended (FuseOperations).
-  // `new_file`: the plain file, if it was made just now.
+  // Counts a writer, which EndWriting takes back. From now on no commit touches the file, and no
+  // further bytes of it are stored into the kernel's page cache. A store that is running may hold
+  // older bytes, so FuseOperations does not reply before that has ended. `new_file`: the plain
+  // file, if it was made just now.
   Result<NodePtr> BeginWriting(NodeId id, int flags, DescriptorPtr new_file = nullptr)
       EXCLUDES(namespace_);
-  // `file`: the handle that goes; null if it was counted without one.
+  // `file`: the handle that is released; null if the writer was counted without one.
   void EndWriting(const NodePtr& node, const OpenFile* file = nullptr);
-  // Nobody asks any more: all handles are as good as closed, and what was removed has no user. The
-  // kernel may never tell: when a mount ends it drops what it had to say of handles (RELEASE) and
-  // of files that it forgets (FORGET).
+  // There are no more requests: treats all handles as closed, and removed files as unused. When a
+  // mount ends the kernel drops RELEASE and FORGET requests that it had still to send.
   void EndHandles();
 
   // Writes all of `bytes`, or returns how many were written before the error. REQUIRES: the file
   // was opened for writing.
   Result<size_t> Write(const OpenFile& file, uint64_t offset, std::span<const std::byte> bytes);
-  // The same at the end that the file really has, whoever else appends to it. `expected`: where the
-  // kernel takes that to be. REQUIRES: the handle appends.
+  // The same at the real end of the file, even if other programs append to it. `expected`: where
+  // the kernel expects the end. REQUIRES: the handle appends.
   Result<Appended> Append(const OpenFile& file, uint64_t expected,
                           std::span<const std::byte> bytes);
   // REQUIRES: a writer is counted.
@@ -75,16 +74,17 @@ class Writes {
   Status Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length);
   // As lseek(2) with SEEK_DATA and SEEK_HOLE.
   Result<uint64_t> Seek(const OpenFile& file, uint64_t offset, int whence);
-  // A descriptor of it is about to be closed. True, with sync_close and if it's the last handle
-  // that may write: close is to wait until CommitRequests::CommitNow says that it is committed.
+  // A descriptor of the handle is about to be closed. Returns true if sync_close is set and this is
+  // the last handle that may write: then close must wait until CommitRequests::CommitNow reports
+  // the commit.
   Result<bool> Flush(const OpenFile& file);
 
-  // `file`: the handle it was asked through; may be null.
+  // `file`: the handle of the request; may be null.
   Result<struct stat> SetAttributes(NodeId node, const AttributeChange& change,
                                     const OpenFile* file);
 
  private:
-  // What a change of a file goes to.
+  // The target of a change of a file.
   struct Writable {
     NodePtr node;
     DescriptorPtr plain;               // of a plain file, or

@@ -15,11 +15,11 @@ Status ZoneRecovery::RecoverZone(const ZonePtr& zone, const DescriptorPtr& top) 
   return {};
 }
 
-// The node has lost the names that were known, and has others.
 Status ZoneRecovery::FindNameOf(const NodePtr& node) {
-  ZonePtr zone = parts_.tree.nodes().ZoneOf(node->id);
-  while (zone != nullptr && !zone->is_border) {  // links reach further than a rename of ours
-    zone = parts_.tree.nodes().ZoneOf(parts_.tree.nodes().LocationOf(zone->top).parent);
+  ZonePtr zone = parts_.tree.tops().ZoneOf(node->id);
+  while (zone != nullptr &&
+         !zone->is_border) {  // hard links may lead into neighbouring zones of the file system
+    zone = parts_.tree.tops().ZoneOf(parts_.tree.nodes().LocationOf(zone->top).parent);
   }
   if (zone == nullptr) {
     return Fail(ESTALE, "the directories above are not known any more");

@@ -1,4 +1,4 @@
-// What earlier mounts left in a zone is taken over by this one.
+// Taking over zones from earlier mounts.
 #pragma once
 
 #include <atomic>
@@ -40,21 +40,22 @@ class ZoneRecovery {
   ZoneRecovery(const ZoneRecovery&) = delete;
   ZoneRecovery& operator=(const ZoneRecovery&) = delete;
 
-  // Blocks. Before the first name in the zone is answered.
+  // Blocks. Call it before the first name in the zone is answered.
   Status RecoverZone(const ZonePtr& zone, const DescriptorPtr& top);
-  // The node has lost the names that were known, and has others. ENOENT: it surely has none.
+  // The node has lost its known names, and has others: searches for one. ENOENT: it surely has
+  // none.
   Status FindNameOf(const NodePtr& node);
   // Blocks until all searches have ended, which is soon.
   void EndSearches() EXCLUDES(mutex_);
 
-  // For Recovery: overlays whose base was not found where it was seen last. Whoever looks the base
-  // up gets it with its overlay; a search settles those that nobody looks up.
+  // For Recovery: takes overlays whose base is not where it was seen last. A lookup of the base
+  // attaches its overlay; a search in the background settles all others.
   void AddOrphans(const ZonePtr& zone, std::vector<Orphan> orphans) EXCLUDES(mutex_);
   bool searches_end() const { return searches_end_; }
 
  private:
   const RecoveryParts parts_;
-  // Each ends when it's through, or soon after this is set.
+  // Searches end soon after this is set.
   std::atomic<bool> searches_end_{false};
   Mutex mutex_;
   std::vector<std::thread> searches_ GUARDED_BY(mutex_);

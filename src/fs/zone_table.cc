@@ -1,7 +1,7 @@
 // The zones of a source, and our sessions in them.
 //
-// A zone is known by the node of its topmost directory (NodeTable::ZoneOf). The table has the
-// root's, and those in which there is a session: their tops are kept open.
+// A zone is found by the node of its topmost directory (ZoneTops::ZoneOf). The table has the root's
+// zone and those with a session; their tops are kept open.
 #include "fs/zone_table.h"
 
 #include <fcntl.h>
@@ -22,10 +22,10 @@ namespace {
 
 using std::chrono::steady_clock;
 
-// How long a place where no session could be made is left alone.
+// How long to wait after a failure before the next attempt to make a session.
 constexpr std::chrono::seconds kRefusalPause(60);
 
-// It would be the same again; other errors are those of the moment.
+// Whether the error would come again; other errors are temporary.
 bool IsLasting(int code) {
   return code == EROFS || code == EACCES || code == EPERM || code == EDQUOT || code == ENOSPC ||
          code == EEXIST || code == EOPNOTSUPP;
@@ -46,7 +46,7 @@ ZoneTable::ZoneTable(const Options& options, NodeTree& tree, Os& os)
     MutexLock lock(zone->mutex);
     zone->directory = tree_.root();
   }
-  nodes_.SetZone(kRootNode, zone);
+  tree_.tops().SetZone(kRootNode, zone);
   twins_.Add(*zone);
   MutexLock lock(mutex_);
   zones_.push_back(std::move(zone));
@@ -63,13 +63,12 @@ ZonePtr ZoneTable::NewZone(NodeId top, const FileFacts& facts, bool is_border) {
   zone->device = facts.attributes.st_dev;
   zone->mount_id = facts.mount_id;
   zone->is_border = is_border;
-  ZonePtr set = nodes_.SetZone(top, zone);
+  ZonePtr set = tree_.tops().SetZone(top, zone);
   set = set == nullptr ? zone : set;
   twins_.Add(*set);
   return set;
 }
 
-// Its top is kept open, and its node known, from now on. REQUIRES: a session is about to be there.
 void ZoneTable::KeepZone(const ZonePtr& zone, const DescriptorPtr& top) {
   if (zone->directory != nullptr) {
     return;
@@ -80,7 +79,6 @@ void ZoneTable::KeepZone(const ZonePtr& zone, const DescriptorPtr& top) {
   zones_.push_back(zone);
 }
 
-// REQUIRES: the zone's mutex.
 Result<std::shared_ptr<Session>> ZoneTable::MakeSession(const ZonePtr& zone) {
   if (zone->is_foreign) {
     return Fail(EROFS, nodes_.PathOf(zone->top) + " is another mount's source");
@@ -123,7 +121,7 @@ Result<std::shared_ptr<Session>> ZoneTable::SessionFor(const ZonePtr& zone) {
 }
 
 Result<std::shared_ptr<Session>> ZoneTable::SessionFor(NodeId id) {
-  return SessionFor(nodes_.ZoneOf(id));
+  return SessionFor(tree_.tops().ZoneOf(id));
 }
 
 bool ZoneTable::IsRefused(Zone& zone) {
@@ -131,7 +129,6 @@ bool ZoneTable::IsRefused(Zone& zone) {
   return zone.session == nullptr && zone.refusal.has_value();
 }
 
-// REQUIRES: the zone's mutex.
 void ZoneTable::Refuse(Zone& zone, const Error& error) {
   if (!zone.refusal || zone.refusal->code != error.code) {
     Log(LogLevel::kWarning, nodes_.PathOf(zone.top) + ": " + error.message +
@@ -152,7 +149,6 @@ bool ZoneTable::IsOurSession(const FileId& folder) {
   });
 }
 
-// Of a session in a message.
 std::string ZoneTable::HomeOf(const Session& session) {
   for (const ZonePtr& zone : Zones()) {
     MutexLock lock(zone->mutex);
@@ -163,7 +159,6 @@ std::string ZoneTable::HomeOf(const Session& session) {
   return std::string(kPrivateFolder);
 }
 
-// The file itself, stored as `name` in a directory of the zone, is where something is mounted.
 bool ZoneTable::IsMountPoint(const Zone& zone, int dir, const std::string& name) {
   FileFacts facts;
   return zone.mount_id != 0 && os_.FactsAt(dir, name, &facts) == 0 && facts.mount_id != 0 &&
@@ -172,7 +167,7 @@ bool ZoneTable::IsMountPoint(const Zone& zone, int dir, const std::string& name)
 
 std::string ZoneTable::PathInZone(NodeId id) {
   std::string path;
-  nodes_.ZoneOf(id, &path);
+  tree_.tops().ZoneOf(id, &path);
   return path;
 }
 
@@ -185,11 +180,10 @@ Status ZoneTable::RequireWritable() const {
   return options_.read_only ? Status(Fail(EROFS, "the mount is read-only")) : Status();
 }
 
-// Another mount's source is not to be changed.
 Status ZoneTable::RequireWritableAt(NodeId id) {
   XZFS_RETURN_IF_ERROR(RequireWritable());
   if (has_foreign_) {
-    const ZonePtr zone = nodes_.ZoneOf(id);
+    const ZonePtr zone = tree_.tops().ZoneOf(id);
     if (zone != nullptr && zone->is_foreign) {
       return Fail(EROFS, nodes_.PathOf(zone->top) + " is another mount's source");
     }
@@ -197,15 +191,15 @@ Status ZoneTable::RequireWritableAt(NodeId id) {
   return {};
 }
 
-// `.xzfs/` is not seen, so it must not keep a directory that is to go. False if something is in it.
+// Users don't see `.xzfs/`, so it must not prevent the removal of its directory.
 bool ZoneTable::RemoveHome(int parent, const std::string& name) {
   const Descriptor dir(os_, os_.OpenBeneath(parent, name, O_RDONLY | O_DIRECTORY));
   const auto home = dir.valid() ? LookAtHome(os_, dir.get(), /*is_root=*/false) : Result<Home>();
   if (!home || home->kind != HomeKind::kOurs || !home->folder.valid()) {
     return false;
   }
-  // Found by the folder: where a directory's inode number comes from its path (mergerfs) its node
-  // may be another one since it was renamed, without a zone.
+  // The session is found by its folder. On file systems that make a directory's inode number from
+  // its path (mergerfs), a rename gives the directory another node, which has no zone.
   const auto is_there = [&](const Session& session) {
     struct stat folder = {};
     struct stat st = {};
@@ -225,7 +219,7 @@ bool ZoneTable::RemoveHome(int parent, const std::string& name) {
       session->RemoveIfEmpty();
     }
   }
-  static_cast<void>(Session::RemoveDeadTemps(os_, dir.get()));  // it may have gone already
+  static_cast<void>(Session::RemoveDeadTemps(os_, dir.get()));  // the folder may be gone already
   struct stat st = {};
   return os_.StatAt(dir.get(), std::string(kPrivateFolder), &st) == -ENOENT;
 }

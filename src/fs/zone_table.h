@@ -20,41 +20,41 @@ class ZoneTable {
  public:
   ZoneTable(const Options& options, NodeTree& tree, Os& os);
 
-  // The root's, and those with sessions.
+  // The root's zone, and all zones with sessions.
   std::vector<ZonePtr> Zones() EXCLUDES(mutex_);
-  // The zone of which `top` is the top, made unless there is one.
+  // The zone with the top `top`; makes it if there is none.
   ZonePtr NewZone(NodeId top, const FileFacts& facts, bool is_border);
-  // Its top is kept open, and its node known, from now on. REQUIRES: a session is about to be
-  // there.
+  // Keeps the zone's top open and its node known from now on. REQUIRES: the zone is about to get a
+  // session.
   void KeepZone(const ZonePtr& zone, const DescriptorPtr& top) REQUIRES(zone->mutex)
       EXCLUDES(mutex_);
 
-  // Our session in the zone of a file or directory, made if there is none.
+  // Our session in the zone of a file or directory; makes it if there is none.
   Result<std::shared_ptr<Session>> SessionFor(NodeId id);
   Result<std::shared_ptr<Session>> SessionFor(const ZonePtr& zone);
-  // No session can be made there for now.
+  // Whether no session can be made there for now.
   bool IsRefused(Zone& zone);
-  // None can be made, and why.
+  // Notes that no session can be made there, and the reason.
   void Refuse(Zone& zone, const Error& error) REQUIRES(zone.mutex);
-  // A session of ours has that folder.
+  // Whether it is the folder of one of our sessions.
   bool IsOurSession(const FileId& folder);
-  // Of a session in a message.
+  // The path of the session's `.xzfs`, for messages.
   std::string HomeOf(const Session& session);
-  // Removes the empty `.xzfs/` of the directory that is stored as `name` in `dir`. False if
-  // something is in it.
+  // Removes the empty `.xzfs/` of the directory that is stored as `name` in `dir`. False if it
+  // isn't empty.
   bool RemoveHome(int dir, const std::string& name);
 
-  // Below the top of the zone that the node is in.
+  // The path below the top of the node's zone.
   std::string PathInZone(NodeId id);
   std::string PathInZone(NodeId dir, const std::string& stored_name);
-  // The file itself, stored as `name` in a directory of the zone, is where something is mounted.
+  // Whether the file that is stored as `name` in a directory of the zone is a mount point.
   bool IsMountPoint(const Zone& zone, int dir, const std::string& name);
 
   // EROFS: the mount is read-only.
   Status RequireWritable() const;
-  // The same; and another mount's source is not to be changed.
+  // The same; or the node lies in another mount's source.
   Status RequireWritableAt(NodeId id);
-  // A zone that is another mount's source was met.
+  // Call it when a zone turns out to be another mount's source.
   void NoteForeign() { has_foreign_ = true; }
 
  private:

@@ -1,4 +1,5 @@
-// Which pairs of stored files are one file between two steps, in all zones of a source.
+// Which pairs of stored files are one file while a commit is between two steps, in all zones of a
+// source.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,10 @@ class ZoneTwins : public TwinRecords {
   using OpenTop = std::function<DescriptorPtr(NodeId top)>;
   ZoneTwins(Os& os, OpenTop open_top) : os_(os), open_top_(std::move(open_top)) {}
 
-  // Before the first name in the zone is looked at. May be called again.
+  // Call it before looking at the first name in the zone. May be called again.
   void Add(const Zone& zone) EXCLUDES(mutex_);
   void SetOwn(const Zone& zone, std::shared_ptr<Session> session) EXCLUDES(mutex_);
-  // The zone isn't one any more.
+  // The directory is not the top of a zone any more.
   void Drop(const Zone& zone) EXCLUDES(mutex_);
 
   bool AreTwins(const FileFacts& plain, const FileFacts& compressed) override EXCLUDES(mutex_);
@@ -36,8 +37,8 @@ class ZoneTwins : public TwinRecords {
     uint64_t device = 0;
     std::shared_ptr<SourceTwins> twins;
   };
-  // A device may have several zones. Files of one are never named by another's records: a record
-  // names inodes.
+  // A device may have several zones. A record names inodes, so a record of one zone never fits
+  // files of another.
   std::vector<std::shared_ptr<SourceTwins>> On(uint64_t device) EXCLUDES(mutex_);
   std::shared_ptr<SourceTwins> AddLocked(const Zone& zone) REQUIRES(mutex_);
 

@@ -1,4 +1,4 @@
-// Parts of a source within which a rename reaches.
+// Parts of a source within which renames are possible.
 #pragma once
 
 #include <atomic>
@@ -18,28 +18,28 @@
 namespace xzfs {
 
 // One file system below the source, or a part of one, with its own `.xzfs/` in its topmost
-// directory. What is pending of a file is in a session of its zone, and paths there are below that
-// directory. A directory belongs to the zone of the nearest directory above it, or itself, that is
-// the top of one (NodeTable::ZoneOf); a file to that of its directory.
+// directory. Pending changes of a file are in a session of its zone; paths in a session are below
+// the zone's top. A directory belongs to the zone whose top is the directory itself or the nearest
+// one above it (ZoneTops::ZoneOf); a file belongs to the zone of its directory.
 struct Zone {
   NodeId top = kRootNode;
   // Of all directories in it.
   uint64_t device = 0;
   uint64_t mount_id = 0;
-  // Above it is another file system or mount. Else it's one because a rename said EXDEV, or because
-  // there is an `.xzfs/` of its own.
+  // The directory above its top is on another file system or mount. If false it is a zone because a
+  // rename failed with EXDEV, or because its top has an `.xzfs/`.
   bool is_border = true;
 
-  // Another mount has this as its source, or a part of it: nothing may be changed here.
+  // Another mount has this, or a directory above it, as its source: nothing may be changed here.
   std::atomic<bool> is_foreign{false};
-  // What its `.xzfs/` held when it was met is taken over.
+  // What its `.xzfs/` held at the first visit was taken over.
   std::atomic<bool> is_adopted{false};
 
   Mutex mutex;
   // The top, open; null as long as no session needs it.
   DescriptorPtr directory GUARDED_BY(mutex);
   std::shared_ptr<Session> session GUARDED_BY(mutex);  // ours; null until it's needed
-  // Of earlier mounts; kept as long as overlays are in them.
+  // Sessions of earlier mounts; kept as long as they hold overlays.
   std::vector<std::shared_ptr<Session>> adopted GUARDED_BY(mutex);
   // Why no session could be made, until it is tried again.
   std::optional<Error> refusal GUARDED_BY(mutex);
@@ -47,7 +47,7 @@ struct Zone {
 };
 using ZonePtr = std::shared_ptr<Zone>;
 
-// An overlay of which the base was not found yet.
+// An overlay whose base was not found yet.
 struct Orphan {
   ZonePtr zone;
   std::shared_ptr<Session> session;

@@ -16,8 +16,8 @@
 namespace xzfs {
 namespace {
 
-// For how long a child that was asked to end may take. A mount that is being made is taken away
-// again within milliseconds; what takes seconds hangs.
+// How long a child may take to end after a signal. Unmounting takes milliseconds; a child that
+// needs seconds hangs.
 constexpr auto kEndDeadline = std::chrono::seconds(5);
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
 
@@ -81,7 +81,7 @@ ExitCode RunInBackground(int signal_fd, const std::string& mountpoint,
     return PrintRefusal({ExitCode::kSystem, std::string("fork: ") + std::strerror(errno)});
   }
   if (child > 0) {
-    ends->second.Reset();  // or the child's death would not be seen
+    ends->second.Reset();  // else the death of the child would not close the pipe
     return WaitForChild(signal_fd, child, ends->first.get(), mountpoint);
   }
   setsid();

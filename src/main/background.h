@@ -1,4 +1,4 @@
-// Goes into the background without losing what went wrong on the way.
+// Going into the background without losing errors of the start.
 #pragma once
 
 #include <functional>
@@ -10,11 +10,11 @@
 
 namespace xzfs {
 
-// Forks. The child leads a session of its own, runs `daemon` and returns what that returned. The
-// parent waits until the child has reported through the StartReporter, prints a refusal and returns
-// its code; on a signal it ends the child, takes care that no mount stays on `mountpoint` and
-// returns kInterrupted.
-// REQUIRES: no other thread exists: a fork would lose it; CatchEndSignals made `signal_fd`.
+// Forks. The child leads a new session, runs `daemon` and returns its result. The parent waits
+// until the child has reported through the StartReporter, prints a refusal and returns its code. On
+// a signal it ends the child, makes sure that no mount stays on `mountpoint`, and returns
+// kInterrupted. REQUIRES: there is no other thread, since a fork would lose it; CatchEndSignals
+// made `signal_fd`.
 ExitCode RunInBackground(int signal_fd, const std::string& mountpoint,
                          const std::function<ExitCode(StartReporter&)>& daemon);
 

@@ -1,8 +1,8 @@
 // xzfs: mounts a directory of .xz files as the plain files in them.
 //
-// The order matters. Everything that can be refused is refused in the process that the user waits
-// for; nothing starts a thread before the fork into the background; paths are resolved and the
-// source is opened before we leave the working directory and before the mount may cover them.
+// The order matters. All checks happen in the process that the user waits for. No thread starts
+// before the fork into the background. Paths are resolved and the source is opened before the
+// process leaves the working directory, and before the mount may cover them.
 #include <fcntl.h>
 #include <malloc.h>
 #include <sched.h>
@@ -32,12 +32,13 @@ namespace xzfs {
 namespace {
 
 // From this size on malloc maps memory of its own for each request, and gives it back to the system
-// when it is freed. Decoded Blocks and slices, dictionaries and decoder states are above, so what
-// the cache evicts is gone. Without the call glibc would raise the threshold to 32 MiB as such
-// pieces are freed, and keep them in its heap.
+// when it is freed. Decoded Blocks and slices, dictionaries and decoder states are larger, so their
+// memory is returned when the cache evicts them. Without the call glibc would raise the threshold
+// up to 32 MiB when such pieces are freed, and keep them in its heap.
 constexpr int kMapThresholdBytes = 256 << 10;
 
-// A program may be started with stdio closed; the next descriptors opened must not become it.
+// A program may be started with stdio closed; descriptors that are opened later must not take its
+// numbers.
 void FillStdio() {
   int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
   while (fd >= 0 && fd <= STDERR_FILENO) {
@@ -53,12 +54,12 @@ void PrepareProcess() {
   FillStdio();
   mallopt(M_MMAP_THRESHOLD, kMapThresholdBytes);
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGXFSZ, SIG_IGN);  // a limit of file sizes is a failed write like any other
+  signal(SIGXFSZ, SIG_IGN);  // then exceeding a limit of file sizes is a failed write
   umask(0);
   RaiseDescriptorLimit();
 }
 
-// mount(8)'s -N: the caller's paths are meant in another mount namespace.
+// mount(8)'s -N: the paths are in another mount namespace.
 Status EnterMountNamespace(const std::string& path) {
   const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.valid() || setns(fd.get(), CLONE_NEWNS) != 0) {
@@ -67,7 +68,7 @@ Status EnterMountNamespace(const std::string& path) {
   return {};
 }
 
-// Points stdio at `null`: the terminal must not be held, and nobody reads what is written there.
+// Points stdio at `null`: the daemon must not hold the terminal, and its output is not read.
 void LeaveStdio(int null) {
   for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     dup2(null, fd);
@@ -80,11 +81,11 @@ ExitCode RunForeground(MountRequest request, int signal_fd) {
 }
 
 ExitCode RunDaemon(MountRequest request, int signal_fd, StartReporter& reporter) {
-  // Opened now: in the sandbox it is out of reach.
+  // Opened now, since it can't be opened in the sandbox.
   const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
   const LogLevel level = request.options.log_level;
   request.on_ready = [&reporter, &null, level] {
-    // Until here warnings reach the terminal, from here on the system's log.
+    // Warnings go to the terminal before this, and to the system's log after it.
     reporter.Ready();
     LogToSyslog(level);
     LeaveStdio(null.get());
@@ -97,7 +98,7 @@ ExitCode RunDaemon(MountRequest request, int signal_fd, StartReporter& reporter)
   return ExitCode::kSuccess;
 }
 
-// Set-id bits and devices that don't count in the source don't count in the mount either.
+// If set-id bits and devices have no effect in the source, they have none in the mount.
 void InheritFlags(const MountPaths& paths, Options& options) {
   if (paths.source_is_nosuid) {
     (void)ApplyOption("nosuid", options);
@@ -125,7 +126,7 @@ ExitCode Mount(CommandLine line) {
     return PrintRefusal(fuse.error());
   }
   if (paths->source_is_read_only && !line.options.read_only) {
-    // Else programs would be let to write what can't be stored.
+    // Else programs could write bytes that can't be stored.
     Log(LogLevel::kWarning,
         line.source + " is read-only, so the mount is, too (-o ro says that it is meant so)");
     line.options.read_only = true;

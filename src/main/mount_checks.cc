@@ -29,7 +29,7 @@ Failure<Refusal> RefusePath(const std::string& path, const std::string& why) {
   return Refuse(ExitCode::kMountFailed, path + ": " + why);
 }
 
-// For ENOTCONN, what every call answers on a mount whose daemon died.
+// For ENOTCONN, which every call on a mount returns after its daemon died.
 Failure<Refusal> RefuseStale(const std::string& path) {
   return RefusePath(path,
                     "a mount whose daemon is gone is in the way; take it away first: "
@@ -37,7 +37,7 @@ Failure<Refusal> RefuseStale(const std::string& path) {
                         path + " (as root: umount " + path + ")");
 }
 
-// `if_missing`: what to do where there is no such file.
+// `if_missing`: advice if there is no such file.
 Failure<Refusal> RefuseErrno(int code, const std::string& path, const char* role,
                              const std::string& if_missing = {}) {
   if (code == ENOTCONN) {
@@ -61,7 +61,7 @@ bool IsInside(std::string_view inner, std::string_view outer) {
   return inner.size() > outer.size() && inner.starts_with(outer) && inner[outer.size()] == '/';
 }
 
-// A line of fuse.conf counts when nothing but the word stands on it; '#' begins a comment.
+// A line of fuse.conf counts if it has only the word; '#' begins a comment.
 bool UserAllowOther(const std::string& configuration) {
   std::ifstream file(configuration);
   for (std::string line; std::getline(file, line);) {
@@ -127,7 +127,7 @@ Result<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t sourc
 
 namespace {
 
-// The part of CheckPaths that looks at the source.
+// The part of CheckPaths for the source.
 Result<void, Refusal> LookAtSource(const std::string& source, MountPaths& paths) {
   paths.source.Reset(open(source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   const int fd = paths.source.get();
@@ -139,8 +139,8 @@ Result<void, Refusal> LookAtSource(const std::string& source, MountPaths& paths)
                : RefuseErrno(errno, source, "the source can't be opened",
                              "give the directory of the stored files first, then the mountpoint");
   }
-  // Opening with O_PATH asks nothing of the file system, and stat may be answered by the kernel:
-  // that a mount's daemon is gone is sure to show in statfs only.
+  // Opening with O_PATH doesn't ask the file system, and the kernel may answer stat. Only statfs
+  // surely shows that a mount's daemon is gone.
   struct statfs mount;
   if (fstatfs(fd, &mount) != 0 || faccessat(fd, ".", R_OK | X_OK, AT_EACCESS) != 0) {
     return RefuseErrno(errno, source, "the source can't be read");
@@ -190,7 +190,7 @@ Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::str
       !free) {
     return Failure(free.error());
   }
-  // Also of mounts that we don't see: in other containers.
+  // Finds mounts that we don't see, too: those in other containers.
   if (const auto above = FindSourceAbove(Os::Real(), paths.source.get())) {
     return RefusePath(source, "it lies in the source of another mount that runs (its folder is " +
                                   *above + "/.xzfs): mount what lies above, or end that one");
@@ -201,7 +201,7 @@ Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::str
 FuseHost FuseHost::Real() {
   FuseHost host;
   host.user = geteuid();
-  // libfuse tries its build's own place first.
+  // libfuse first tries the path of its own build.
   host.search_path = "/usr/bin:/bin";
   if (const char* path = std::getenv("PATH")) {
     host.search_path.append(":").append(path);

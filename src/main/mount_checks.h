@@ -1,4 +1,4 @@
-// What is looked at before anything is mounted, so that a refusal names its cause and its remedy.
+// Checks before the mount, so that a refusal names its cause and its remedy.
 #pragma once
 
 #include <sys/types.h>
@@ -15,35 +15,35 @@
 namespace xzfs {
 
 struct MountPaths {
-  UniqueFd source;          // O_PATH; still the source when the mount covers it
+  UniqueFd source;          // O_PATH; valid also when the mount covers it
   std::string source_name;  // absolute, without symlinks
-  std::string mountpoint;   // likewise
+  std::string mountpoint;   // absolute, without symlinks
   bool source_is_read_only = false;
   bool source_is_nosuid = false;
   bool source_is_nodev = false;
-  std::string shared_filesystem;  // as SharedFilesystem has it, of the source
+  std::string shared_filesystem;  // SharedFilesystem of the source
 };
 
-// Opens the source and resolves the mountpoint. Refuses what is missing, no directory, a mount
-// whose daemon is gone, or one inside the other; equal is fine. Refuses what other mounts of xzfs
-// in `mounts` are in the way of, see CheckOtherMounts.
+// Opens the source and resolves the mountpoint. Refuses paths that are missing, not directories, or
+// mounts whose daemon is gone, and a path that lies inside the other; equal paths are fine. Also
+// refuses conflicts with other mounts of xzfs in `mounts`, see CheckOtherMounts.
 Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::string& mountpoint,
                                        const std::vector<MountEntry>& mounts);
 
 // Refuses a source that is (in) a mount of xzfs; one that lies in the source of another mount or
-// has that below it, so that two daemons would have the same files; and a mountpoint where the same
-// source is mounted already. Both are absolute paths without symlinks; `source_mount` is the id of
-// the mount that the source lies in, 0 if it isn't known.
+// contains it, so that two daemons would have the same files; and a mountpoint where the same
+// source is mounted already. Both are absolute paths without symlinks. `source_mount`: the id of
+// the mount in which the source lies, 0 if unknown.
 Result<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
                                        const std::string& mountpoint,
                                        const std::vector<MountEntry>& mounts);
 
-// What the checks below ask; a test points it elsewhere.
+// Paths that the checks below use; tests replace them.
 struct FuseHost {
   uid_t user = 0;
   std::string device = "/dev/fuse";
   std::string configuration = "/etc/fuse.conf";
-  // Where fusermount3 is looked for, as in PATH.
+  // The directories of fusermount3, as in PATH.
   std::string search_path;
 
   static FuseHost Real();
@@ -52,7 +52,7 @@ struct FuseHost {
 // Refuses what this user can't do on this host.
 Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other);
 
-// Makes of libfuse's or fusermount3's error what the user is told.
+// Turns an error of libfuse or fusermount3 into the message for the user.
 Refusal ExplainMountError(const Error& error, const std::string& mountpoint);
 
 }  // namespace xzfs

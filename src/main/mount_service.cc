@@ -1,8 +1,8 @@
-// Two threads. The serving thread enters the sandbox, and with it all threads that it starts: the
-// workers of the file system and of the FUSE session, everything that ever looks into a stored
-// file. The main thread stays outside, because Landlock forbids what it is there for: to unmount at
-// the end, for which an ordinary user needs the set-user-ID program fusermount3, too. It touches
-// nothing that a file contains.
+// Two threads. The serving thread enters the sandbox, and so do all threads that it starts: the
+// workers of the file system and of the FUSE session, and all others that look into stored files.
+// The main thread stays outside, because Landlock forbids its task: to unmount at the end, for
+// which an ordinary user also needs the set-user-ID program fusermount3. It never looks at the
+// contents of files.
 #include "main/mount_service.h"
 
 #include <fcntl.h>
@@ -35,9 +35,9 @@ class MountService {
  public:
   explicit MountService(MountRequest request) : request_(std::move(request)) {}
 
-  // Makes everything up to the mount itself.
+  // Prepares everything, and mounts.
   std::optional<Refusal> SetUp();
-  // Serves until the end. The reason if the mount never answered.
+  // Serves until the end. Returns the reason if the mount never answered.
   std::optional<Refusal> Run(int signal_fd);
 
  private:
@@ -51,12 +51,13 @@ class MountService {
   Notifier notifier_ = Notifier::FromEnvironment();
   UniqueFd sandbox_root_;  // the source, for the sandbox's rule
   UniqueFd serving_ended_{eventfd(0, EFD_CLOEXEC)};
-  // Who waits for our end opens it by /proc before: whatever becomes of us, it is there then.
+  // A program that waits for our end opens this file through /proc before that. So it can read the
+  // file even if we crash.
   UniqueFd end_note_{memfd_create("xzfs-end-note", MFD_CLOEXEC)};
   std::atomic<bool> ready_{false};
   Status served_;  // written by the serving thread, read after its end
   std::unique_ptr<Mount> mount_;
-  std::unique_ptr<FuseFrontend> frontend_;  // goes before the file system that it uses
+  std::unique_ptr<FuseFrontend> frontend_;  // destroyed before the file system that it uses
 };
 
 std::optional<Refusal> MountService::SetUp() {
@@ -74,7 +75,7 @@ std::optional<Refusal> MountService::SetUp() {
   config.fsname = request_.source_name;
   config.debug = request_.debug;
   config.single_threaded = request_.single_threaded;
-  // The kernel may make the filler wait for a page of a read that nobody else could answer.
+  // The kernel may make the filler wait for a page of a read that no other thread could answer.
   config.fill_page_cache = !request_.single_threaded;
   config.on_ready = [this] { OnReady(); };
   auto frontend = FuseFrontend::Create(*mount_, request_.options, std::move(config));
@@ -116,7 +117,7 @@ void MountService::Stop(int signal_fd) {
   }
 }
 
-// What is pending is committed; a signal (another one, if one ended the mount) parks it.
+// Commits all pending files; a signal (another one, if one ended the mount) parks them.
 void MountService::EndCommits(int signal_fd) {
   NoteForWaiters(CommittingNote(*mount_));
   const UniqueFd ended(eventfd(0, EFD_CLOEXEC));
@@ -133,10 +134,11 @@ void MountService::EndCommits(int signal_fd) {
   NoteForWaiters(EndNote(*mount_));
 }
 
-// Of its lines the last one counts.
+// The last line counts.
 void MountService::NoteForWaiters(const std::string& line) {
   if (const std::string note = line + "\n"; write(end_note_.get(), note.data(), note.size()) < 0) {
-    Log(LogLevel::kWarning, std::string("what is left can't be told: ") + std::strerror(errno));
+    Log(LogLevel::kWarning,
+        std::string("the note of what is left can't be written: ") + std::strerror(errno));
   }
 }
 

@@ -1,4 +1,4 @@
-// A mount from its making to its end.
+// A mount from its beginning to its end.
 #pragma once
 
 #include <functional>
@@ -22,9 +22,9 @@ struct MountRequest {
   std::function<void()> on_ready;
 };
 
-// Mounts, answers requests until somebody unmounts or `signal_fd` (of CatchEndSignals) is readable,
-// and unmounts. Blocks until then. Returns the reason if the mount never answered, nothing for a
-// good end. A second signal ends the process at once, with the mount detached.
+// Mounts, answers requests until the mount is unmounted or `signal_fd` (of CatchEndSignals) is
+// readable, and unmounts. Blocks until then. Returns the reason if the mount never answered,
+// nothing for a good end. A second signal ends the process at once, with the mount detached.
 std::optional<Refusal> RunMount(MountRequest request, int signal_fd);
 
 }  // namespace xzfs

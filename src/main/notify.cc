@@ -1,4 +1,4 @@
-// Written out because libsystemd would be a large library for one datagram.
+// Our own code, because libsystemd would be a large library for one datagram.
 #include "main/notify.h"
 
 #include <sys/socket.h>
@@ -27,7 +27,7 @@ Notifier Notifier::To(std::string_view address) {
   if (address[0] == '@') {
     name.sun_path[0] = '\0';
   }
-  // Datagrams, and never a wait: a manager that doesn't read must not hold a request back.
+  // Sends datagrams, and never waits: a manager that doesn't read must not delay a request.
   UniqueFd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + address.size());
   if (!socket.valid() ||

@@ -1,4 +1,5 @@
-// Tells systemd (or whoever set NOTIFY_SOCKET) how far we are: the protocol of sd_notify(3).
+// Reports the progress of the start to systemd, or to another manager that set NOTIFY_SOCKET: the
+// protocol of sd_notify(3).
 #pragma once
 
 #include <string_view>
@@ -10,15 +11,15 @@ namespace xzfs {
 // A connection to the service manager; without one, Send does nothing. Thread-safe once made.
 class Notifier {
  public:
-  // Connects to the socket that NOTIFY_SOCKET names. Made before mounting: later the socket's path
-  // might lead into the mount, whose only answering thread would wait for itself.
+  // Connects to the socket that NOTIFY_SOCKET names. REQUIRES: nothing is mounted yet. Later the
+  // socket's path might lead into the mount, whose only answering thread would wait for itself.
   static Notifier FromEnvironment();
-  // The same with the socket given: a path, or '@' and an abstract name.
+  // The same for a given socket: a path, or '@' and an abstract name.
   static Notifier To(std::string_view address);
 
   Notifier() = default;
 
-  // Sends assignments such as "READY=1". Errors are ignored: nobody could do better.
+  // Sends assignments such as "READY=1". Errors are ignored, since nothing can be done about them.
   void Send(std::string_view assignments) const;
 
  private:

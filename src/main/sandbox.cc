@@ -1,9 +1,9 @@
-// Landlock, by its system calls: the C library has no names for them, and Debian 12's kernel header
-// knows less of them than the kernel that we may run on. Rights that a kernel doesn't know must not
-// be asked for, hence the table by ABI version.
+// Uses the system calls of Landlock: the C library has no functions for them, and Debian 12's
+// kernel header is older than the kernel that we may run on. A kernel refuses rights that it
+// doesn't know, hence the table by ABI version.
 //
-// Nothing of /proc is needed: to open /proc/self/fd/N is to open what the descriptor refers to, and
-// that lies beneath the source.
+// /proc need not be allowed: opening /proc/self/fd/N opens the descriptor's file, which lies
+// beneath the source.
 #include "main/sandbox.h"
 
 #include <fcntl.h>
@@ -70,7 +70,7 @@ bool Confine(int source, bool may_write) {
     return false;
   }
   landlock_path_beneath_attr beneath{};
-  // Not to be had in either case: executing, and ioctls of devices.
+  // Never allowed: executing, and ioctls of devices.
   beneath.allowed_access =
       may_write ? handled.handled_access_fs & ~(LANDLOCK_ACCESS_FS_EXECUTE | kAccessFsIoctlDev)
                 : LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR;
@@ -83,7 +83,7 @@ bool Confine(int source, bool may_write) {
 }  // namespace
 
 void EnterSandbox(int source, bool may_write) {
-  // syslog(3) wants the time zone's file once; it is out of reach afterwards.
+  // syslog(3) reads the time zone's file once, which can't be opened in the sandbox.
   tzset();
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
     Log(LogLevel::kDebug, std::string("sandbox: no_new_privs: ") + std::strerror(errno));

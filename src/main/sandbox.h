@@ -3,9 +3,10 @@
 
 namespace xzfs {
 
-// Leaves the calling thread, and every thread that it starts from now on, with this: read and list
-// beneath the directory `source`, use what is open already, and no set-user-ID programs. Does as
-// much of it as the kernel can, silently less where it can't. For good.
+// Restricts the calling thread, and every thread that it starts from now on, to these rights: read
+// and list beneath the directory `source`, and change files there if `may_write`; use open
+// descriptors; no set-user-ID programs. Applies as much of it as the kernel supports, without an
+// error if that is less. It can't be undone.
 void EnterSandbox(int source, bool may_write);
 
 }  // namespace xzfs

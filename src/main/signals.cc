@@ -40,7 +40,7 @@ bool WaitForOther(int signal_fd, int other) {
   while (true) {
     pollfd fds[2] = {{other, POLLIN, 0}, {signal_fd, POLLIN, 0}};
     if (poll(fds, 2, -1) < 0) {
-      continue;  // EINTR, ENOMEM: nothing else is possible with these arguments
+      continue;  // EINTR or ENOMEM: these arguments allow no other error
     }
     if (fds[0].revents != 0) {
       return true;

@@ -1,4 +1,4 @@
-// The signals that end a mount, as something to wait for.
+// The signals that end a mount, as a descriptor to wait for.
 #pragma once
 
 #include "base/unique_fd.h"
@@ -15,7 +15,7 @@ Result<UniqueFd> CatchEndSignals();
 int TakeSignal(int signal_fd);
 
 // Waits until `signal_fd` or `other` is readable (or closed at the other end): true if it is
-// `other`, which is looked at first.
+// `other`, which is checked first.
 bool WaitForOther(int signal_fd, int other);
 
 }  // namespace xzfs

@@ -1,4 +1,4 @@
-// How the daemon tells the process that started it whether the mount answers.
+// The daemon's report to the process that started it: whether the mount answers.
 #pragma once
 
 #include <atomic>
@@ -11,11 +11,11 @@
 
 namespace xzfs {
 
-// A message is {exit code, length of the text (2 bytes), text}, written by one call, so that what
-// has begun to arrive is all there. The length is said because the living daemon's other copies of
-// the descriptor may keep the pipe open: waiting for its end could be for ever.
+// A message is {exit code, length of the text (2 bytes), text}, written by one call, so it arrives
+// as a whole. It has the length because other copies of the descriptor in the daemon may keep the
+// pipe open: waiting for the end of the pipe might never end.
 
-// The daemon's end. Its first report counts. Thread-safe.
+// The daemon's end of the pipe. Only its first report counts. Thread-safe.
 class StartReporter {
  public:
   explicit StartReporter(UniqueFd pipe) : pipe_(std::move(pipe)) {}
@@ -34,10 +34,11 @@ class StartReporter {
   UniqueFd pipe_;
 };
 
-// The other end: the report, or nothing if the daemon ended without one. Blocks until then.
+// The other end. Returns the report, or nothing if the daemon ended without one. Blocks until then.
 std::optional<Refusal> ReadStartReport(int pipe);
 
-// Both ends of a new pipe, which no program that is started inherits: to read from, to write to.
+// Both ends of a new pipe, for reading and for writing; programs that are started don't inherit
+// them.
 Result<std::pair<UniqueFd, UniqueFd>> MakePipe();
 
 }  // namespace xzfs

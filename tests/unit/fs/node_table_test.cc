@@ -3,35 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "node_table_fixture.h"
 
 namespace xzfs {
 namespace {
 
-Node FileNode(uint64_t inode, StoredKind kind = StoredKind::kPlain, int64_t ctime_ns = 1) {
-  Node node;
-  node.kind = kind;
-  node.identity = {
-      .device = 1, .inode = inode, .size_bytes = 10, .mtime_ns = 1, .ctime_ns = ctime_ns};
-  return node;
-}
-
-class NodeTableTest : public testing::Test {
- protected:
-  NodeId Add(const Node& node, NodeId parent, const std::string& name) {
-    std::vector<NodeId> gone;
-    return table_.AcquireOrAdd(node, {parent, name}, gone)->id;
-  }
-  InodeNumbers numbers_{1};
-  NodeTable table_{[] {
-                     struct stat st = {};
-                     st.st_dev = 1;
-                     st.st_ino = 1;
-                     return st;
-                   }(),
-                   numbers_};
-};
+class NodeTableTest : public NodeTableFixture, public testing::Test {};
 
 TEST_F(NodeTableTest, FilesOfTwoDevicesWithOneInodeNumberGetTwoNumbers) {
   Node other = FileNode(5);
@@ -119,19 +101,26 @@ TEST_F(NodeTableTest, AMovedFileIsFoundAtItsNewPlace) {
   EXPECT_EQ(table_.size(), 1u);
 }
 
-TEST_F(NodeTableTest, RemembersTheIdentityOfTheLastOpen) {
-  const Node node = FileNode(5);
-  const NodeId id = Add(node, kRootNode, "a");
-  EXPECT_FALSE(table_.AddOpen(id, node.identity));
-  EXPECT_TRUE(table_.AddOpen(id, node.identity));
-  Identity changed = node.identity;
-  ++changed.mtime_ns;
-  EXPECT_FALSE(table_.AddOpen(id, changed));
-  EXPECT_FALSE(table_.RemoveOpen(id));
-  EXPECT_FALSE(table_.RemoveOpen(id));
-  EXPECT_TRUE(table_.IsOpen(id));
-  EXPECT_TRUE(table_.RemoveOpen(id));
-  EXPECT_FALSE(table_.IsOpen(id));
+TEST_F(NodeTableTest, PathsAreThoseOfTheWayUpAndOfPartsOfIt) {
+  NodeId at = kRootNode;
+  std::string path;
+  for (uint64_t level = 0; level < 70; ++level) {
+    at = Add(FileNode(5 + level, StoredKind::kDirectory), at, "d");
+    path += level == 0 ? "d" : "/d";
+  }
+  const std::vector<NodeTable::Step> way = table_.WayUp(at);
+  ASSERT_EQ(way.size(), 71u);
+  EXPECT_EQ(way.front().id, at);
+  EXPECT_EQ(way.back().id, kRootNode);
+  EXPECT_EQ(table_.DepthOf(at), 70u);
+  EXPECT_EQ(table_.FullPathOf(at), path);
+  EXPECT_EQ(table_.PathOf(at), "..." + path.substr(path.size() - 64 * 2));
+  EXPECT_EQ(table_.PathBelow(at, way[2].id), "d/d");
+  EXPECT_EQ(table_.PathBelow(at, at), "");
+  EXPECT_EQ(table_.PathBelow(way[2].id, at), std::nullopt);
+  EXPECT_EQ(table_.PathOf(kRootNode), ".");
+  EXPECT_TRUE(table_.WayUp(12345).empty());
+  EXPECT_EQ(table_.PathOf(12345), ".");
 }
 
 TEST_F(NodeTableTest, CountsEndRightWhenManyThreadsLookUpAndForget) {

@@ -15,7 +15,7 @@ namespace xzfs {
 // directory where no file can take another's place. Its bytes are overwritten, which takes time and
 // waits for the disk, so no lock is held meanwhile: the file is seen as if all was done, is read
 // from the new content, and is changed in its overlay as ever. The steps, and what a crash after
-// each leaves, are in docs/commit.md, "A base with several hard links". Used by one thread.
+// each leaves, are in docs/commit.md, "A base that is overwritten in place". Used by one thread.
 class BaseOverwrite {
  public:
   // `work` outlives it.

@@ -1,4 +1,4 @@
-// check_tree FOLDER: decodes every .xz file below a folder, and says which bytes can't be had.
+// check_tree FOLDER: decodes every .xz file below a folder, and says which bytes cannot be had.
 #include <xzfs/reader.h>
 
 #include <algorithm>

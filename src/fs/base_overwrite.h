@@ -15,8 +15,8 @@ namespace xzfs {
 // directory where no file can take another's place. The bytes of the base are overwritten. That
 // takes time and waits for the disk, so no lock is held. The mount already shows the file as it
 // will be: reads get the new content, and changes go to the overlay as before. The steps, and what
-// a crash after each leaves, are in docs/commit.md, "A base with several hard links". Used by one
-// thread.
+// a crash after each leaves, are in docs/commit.md, "A base that is overwritten in place". Used by
+// one thread.
 class BaseOverwrite {
  public:
   // `work` outlives it.

@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/claims_file.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
@@ -180,7 +181,7 @@ bool Recovery::EndClaims(Session& session) {
     ended = settled ? ended : settled;
   }
   if (ended && !moved.empty()) {
-    session.Unlink(Claims::kName);
+    session.Unlink(ClaimsFile::kName);
   }
   if (!ended) {
     Log(LogLevel::kError, "recovery: " + ended.error().message + "; the next mount tries it again");

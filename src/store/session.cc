@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/claims_file.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/names.h"
@@ -58,7 +59,7 @@ void DropAcls(Os& os, int dir, const std::string& folder) {
 }
 
 bool IsOfMakingFiles(const std::string& file) {
-  return file == kLockName || file == Claims::kName || file == Claims::kNewName ||
+  return file == kLockName || file == ClaimsFile::kName || file == ClaimsFile::kNewName ||
          file.ends_with(".tmp") || file.ends_with(kAsideSuffix);
 }
 
@@ -392,7 +393,7 @@ void Session::RemoveIfEmptyLocked() {
     struct stat st = {};
     const bool no_paths =
         file == PendingPaths::kName && os_.StatAt(folder(), file, &st) == 0 && st.st_size == 0;
-    const bool no_claims = file == Claims::kNewName || (file == Claims::kName && IsDone());
+    const bool no_claims = file == ClaimsFile::kNewName || (file == ClaimsFile::kName && IsDone());
     if (file != kLockName && !no_paths && !no_claims) {
       return;
     }
@@ -402,8 +403,8 @@ void Session::RemoveIfEmptyLocked() {
   claims_.Close();
   lock_ = Descriptor();
   pending_.Remove();
-  Unlink(Claims::kName);
-  Unlink(Claims::kNewName);
+  Unlink(ClaimsFile::kName);
+  Unlink(ClaimsFile::kNewName);
   Unlink(kLockName);
   os_.Unlink(home_.get(), name_, AT_REMOVEDIR);
   RemoveUnusedHome(os_, source_, home_.get());

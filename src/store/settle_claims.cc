@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/claims_file.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -164,8 +165,8 @@ Status SettleClaims(Os& os, Session& session, std::vector<Claim>* moved) {
     }
   }
   if (all) {
-    session.Unlink(Claims::kName);
-    session.Unlink(Claims::kNewName);
+    session.Unlink(ClaimsFile::kName);
+    session.Unlink(ClaimsFile::kNewName);
   }
   return {};
 }

@@ -1,6 +1,6 @@
-// Two daemons that start at the same time must not take each other's new folder for a dead one's:
-// between the making of a folder and the locking of its lock file, and while looking for dead ones,
-// `.xzfs/lock` is held.
+// Two daemons that start at the same time must not take each other's new folder for that of a dead
+// one. So a daemon holds `.xzfs/lock` from making a folder to locking its lock file, and while it
+// looks for dead ones.
 #include "store/session.h"
 
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 namespace xzfs {
 namespace {
 
-// What an intent begins with instead of the number of its steps, if each has a birth time.
+// An intent begins with this, and not with the number of its steps, if each step has a birth time.
 constexpr uint64_t kIntentWithBirths = 0;
 
 std::string NewName() {
@@ -51,8 +51,8 @@ Status SyncFolder(Os& os, int fd) {
   return {};
 }
 
-// What the source gives to new folders must not reach the files that are made in ours and then
-// take the place of the user's.
+// Our folder must not inherit the source's default ACL: its files later take the place of the
+// user's files.
 void DropAcls(Os& os, int dir, const std::string& folder) {
   os.RemoveXattrAt(dir, folder, "system.posix_acl_default");
   os.RemoveXattrAt(dir, folder, "system.posix_acl_access");
@@ -115,7 +115,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
     return FailErrno(-folder_fd, "open .xzfs/" + name);
   }
   Descriptor folder(os, folder_fd);
-  // One that was killed before it made its lock is dead as well.
+  // A daemon that was killed before it made its lock is also dead.
   int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kPrivateFileMode);
   if (lock_fd == -EROFS) {
     lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDONLY);
@@ -134,7 +134,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
   XZFS_ASSIGN_OR_RETURN(Descriptor own_home, OpenDirectoryAt(os, home, ""));
   auto session = std::make_unique<Session>(os, source, std::move(own_home), name, std::move(folder),
                                            std::move(lock));
-  // New numbers must not be those of files that are there.
+  // New numbers must differ from those of the files that are there.
   XZFS_ASSIGN_OR_RETURN(const auto files, session->ListFiles());
   MutexLock guard(session->mutex_);
   for (const std::string& file : files) {
@@ -159,7 +159,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
     }
     auto session = TryAdopt(os, source, home->get(), line.name);
     if (!session) {
-      Log(LogLevel::kError, session.error().message + "; what is pending there stays as it is");
+      Log(LogLevel::kError, session.error().message + "; its pending work stays as it is");
     } else if (*session != nullptr) {
       dead.push_back(std::move(*session));
     }
@@ -172,7 +172,8 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
 
 Status Session::RemoveDeadTemps(Os& os, int source) {
   XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
-  // Held to the end: a mount that starts now must not find a session of pending work locked by us.
+  // Held to the end: a mount that starts now must not find that we have locked a session with
+  // pending work.
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home.get()));
   for (const RawLine& line : lines) {
@@ -398,8 +399,9 @@ void Session::RemoveIfEmptyLocked() {
       return;
     }
   }
-  // Closed before they lose their names: FUSE file systems and NFS keep a file that is open under
-  // another name, and then its folder doesn't go. Nobody adopts us: the home is locked.
+  // The files are closed before they lose their names: FUSE file systems and NFS keep an open file
+  // under another name, and then its folder can't be removed. No other process adopts this session,
+  // as the home is locked.
   claims_.Close();
   lock_ = Descriptor();
   pending_.Remove();

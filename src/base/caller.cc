@@ -12,8 +12,8 @@
 namespace xzfs {
 namespace {
 
-// From Linux 6.0 on the kernel takes the set-group-id bit out of the mode that it asks for, where
-// the caller, whose groups it knows, may not have it. Before that the file system did.
+// From Linux 6.0 on the kernel removes the set-group-id bit from the mode that it asks for, if the
+// caller, whose groups it knows, may not have it. Before that the file system did so.
 bool KernelChecksSetGid() {
   static const bool checks = [] {
     struct utsname system = {};
@@ -22,9 +22,9 @@ bool KernelChecksSetGid() {
   return checks;
 }
 
-// Giving up root's file system identity takes these from the effective set; they are taken back, as
-// the caller's supplementary groups aren't known here. Without CAP_FSETID the source's kernel
-// clears the set-group-id bit of whoever is no member by the caller's main group.
+// A thread that gives up root's file system identity loses these from its effective set. It takes
+// them back, as the caller's supplementary groups aren't known here. Without CAP_FSETID the kernel
+// clears the set-group-id bit if the caller's main group is not the file's group.
 void TakeBackRights() {
   constexpr uint32_t kAlways = (uint32_t{1} << CAP_DAC_OVERRIDE) |
                                (uint32_t{1} << CAP_DAC_READ_SEARCH) | (uint32_t{1} << CAP_FOWNER);
@@ -52,7 +52,7 @@ AsCaller::AsCaller(const Caller& caller) {
     return;
   }
   switched_ = true;
-  // Per thread, unlike setuid(2).
+  // This acts on the thread, unlike setuid(2).
   setfsgid(caller.gid);
   setfsuid(caller.uid);
   if (caller.uid != 0) {

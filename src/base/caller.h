@@ -1,11 +1,11 @@
-// Acting for the user whose request is answered.
+// Acting for the user whose request is being answered.
 #pragma once
 
 #include <sys/types.h>
 
 namespace xzfs {
 
-// Who asks, and the bits that he doesn't want in the mode of what he makes.
+// The user and group of a request, and the umask for the files that it makes.
 struct Caller {
   uid_t uid = 0;
   gid_t gid = 0;
@@ -15,9 +15,9 @@ struct Caller {
 // Whether the calling thread has a capability, one of linux/capability.h.
 bool HasRight(int capability);
 
-// While it lives, what the calling thread makes belongs to the caller. The thread's rights stay:
-// whether the caller may do it was decided by the kernel. Does nothing without root's rights: then
-// everything is ours.
+// While it lives, files that the calling thread makes belong to the caller. The thread keeps its
+// rights, as the kernel has decided whether the caller may do this. Without root's rights it does
+// nothing: then all files belong to us.
 class AsCaller {
  public:
   explicit AsCaller(const Caller& caller);

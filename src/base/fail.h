@@ -1,4 +1,4 @@
-// Making errors.
+// Makes errors.
 #pragma once
 
 #include <cerrno>
@@ -10,7 +10,7 @@
 
 namespace xzfs {
 
-// What an error is that has `code` for its content's or its caller's sake.
+// The kind of an error with this code, if the content or the caller is the cause.
 inline ErrorKind KindOf(int code) {
   switch (code) {
     case EIO:
@@ -28,18 +28,18 @@ inline ErrorKind KindOf(int code) {
   }
 }
 
-// An Error of the kind that `code` stands for.
+// Makes an Error of the kind that `code` stands for.
 inline Failure<> Fail(int code, std::string message) {
   return Failure<>(Error{KindOf(code), code, std::move(message)});
 }
 
-// An Error for a system call that failed with errno `code`: "WHAT: No such file or directory".
-// Trying again may help. REQUIRES: errno is read on the line after the call.
+// Makes an Error for a system call that failed with errno `code`: "WHAT: No such file or
+// directory". Trying again may help. REQUIRES: errno is read on the line after the call.
 inline Failure<> FailErrno(int code, const std::string& what) {
   return Failure<>(Error{ErrorKind::kSystem, code, what + ": " + std::strerror(code)});
 }
 
-// Whether the error is about what a file contains: whoever reads it again gets it again.
+// Whether the error is about what a file contains: reading it again gives the same error.
 inline bool IsOfContent(const Error& error) {
   return error.kind == ErrorKind::kDamaged || error.kind == ErrorKind::kUnsupported ||
          error.kind == ErrorKind::kOverLimit;

@@ -28,7 +28,7 @@ History::Figures History::Totals() const {
 }
 
 History::Sample History::Next(Clock::time_point now) {
-  // Had somebody read between the due time and now, the sample would have been taken then.
+  // If there had been a read between the due time and now, it would have taken the sample then.
   const Clock::time_point end = std::min(now, begin_ + 2 * interval_);
   Sample sample{.begin = begin_, .end = end, .figures = Totals()};
   ForEachFigure(sample.figures, before_, [](uint64_t& a, uint64_t b) { a -= b; });

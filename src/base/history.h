@@ -12,9 +12,10 @@
 
 namespace xzfs {
 
-// A bounded number of samples: when there is no room left two neighbours become one, and from then
-// on samples are twice as long. No thread takes them: whoever reads looks at the time anyway, and
-// where nobody reads there is nothing to be told, so there are gaps. Thread-safe.
+// A bounded number of samples: when there is no room left, each two neighbours become one, and from
+// then on samples are twice as long. No thread of its own takes them: a read looks at the time
+// anyway and takes a sample that is due. While nobody reads there is nothing to record, so there
+// may be gaps. Thread-safe.
 class History {
  public:
   using Clock = std::chrono::steady_clock;
@@ -39,7 +40,7 @@ class History {
   History(const Stats& stats, const ReadTimes& times, Clock::time_point now)
       : stats_(stats), times_(times), begin_(now), due_(now + kFirstInterval) {}
 
-  // Something was read, and this is the time. Cheap unless a sample is due.
+  // Called after each read, at the time `now`. Cheap unless a sample is due.
   void Note(Clock::time_point now) EXCLUDES(mutex_) {
     if (now >= due_.load(std::memory_order_relaxed)) {
       Take(now);

@@ -1,4 +1,4 @@
-// Which version of which stored file.
+// The identity of one version of a stored file.
 #pragma once
 
 #include <sys/stat.h>
@@ -24,7 +24,7 @@ struct Identity {
             Nanoseconds(st.st_ctim)};
   }
   bool operator==(const Identity&) const = default;
-  // But for the ctime: names, links, mode or attributes may have changed.
+  // Equal except for the ctime: names, links, mode or attributes may have changed.
   bool HasContentOf(Identity other) const {
     other.ctime_ns = ctime_ns;
     return *this == other;
@@ -38,7 +38,8 @@ struct Identity {
   }
 };
 
-// Which file, whatever its content. The device is of the running kernel: it never goes to the disk.
+// The identity of a file, whatever its content. The device number is that of the running kernel,
+// and is never written to the disk.
 struct FileId {
   uint64_t device = 0;
   uint64_t inode = 0;

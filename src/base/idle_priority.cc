@@ -21,24 +21,24 @@ bool SetPolicy(pid_t thread, int policy) {
   return sched_setscheduler(thread, policy, &none) == 0;
 }
 
-// As linux/ioprio.h has them: a thread is IOPRIO_WHO_PROCESS of a thread id. Whoever has no rights
-// may leave the idle class again.
+// As in linux/ioprio.h: a thread is IOPRIO_WHO_PROCESS with a thread id. Leaving the idle class
+// needs no rights.
 void SetIoClass(pid_t thread, int io_class) { syscall(SYS_ioprio_set, 1, thread, io_class << 13); }
 constexpr int kIoIdle = 3;
 constexpr int kIoByPolicy = 0;
 
-// Asked of a thread of its own, which may have to stay where it is.
+// A thread is started to try this, as it may have to keep the priority.
 bool CanRise() {
   bool rises = false;
   try {
     std::thread([&rises] { rises = SetPolicy(0, SCHED_IDLE) && SetPolicy(0, SCHED_OTHER); }).join();
   } catch (const std::system_error&) {
-    // No thread to be had: the safe answer.
+    // There is no thread for it: this is the safe answer.
   }
   return rises;
 }
 
-// The threads that would be at idle priority, and how many wait for them.
+// The threads that want idle priority, and how many threads wait for their work.
 class IdleThreads {
  public:
   void Enter(pid_t thread) EXCLUDES(mutex_) {

@@ -1,16 +1,16 @@
-// Work that gives the processor and the disk to everybody else first.
+// Work that leaves the processor and the disk to everything else first.
 //
-// On a busy machine a thread at idle priority may not run for minutes. So it is there only while it
-// computes: it holds no lock then, and it rises as soon as somebody waits for such work. The system
-// lets a thread rise that has root's rights, or a limit on nice values of 20 or more. Where it lets
-// none rise, a thread gets a nice value of 10 for good instead: about a tenth of what a busy
-// program gets, so that nobody waits for ever.
+// On a busy machine a thread at idle priority may not run for minutes. So a thread has that
+// priority only while it computes and holds no lock, and its priority is raised as soon as another
+// thread waits for such work. The system allows raising it with root's rights, or with a limit on
+// nice values of 20 or more. Where it doesn't, a thread permanently gets a nice value of 10
+// instead: that is about a tenth of the time of a busy program, so no thread waits forever.
 #pragma once
 
 namespace xzfs {
 
-// While it lives the calling thread is at idle priority, unless there is an AwaitedWork. The thread
-// holds no lock meanwhile. One at a time on each thread.
+// While it lives the calling thread has idle priority, unless there is an AwaitedWork, and must
+// hold no lock. At most one at a time on each thread.
 class IdlePriority {
  public:
   IdlePriority();
@@ -19,8 +19,8 @@ class IdlePriority {
   IdlePriority& operator=(const IdlePriority&) = delete;
 };
 
-// A part of it that others may wait for, as a Block that readers want, too. Does nothing outside of
-// IdlePriority.
+// A part of such work that other threads may wait for, such as a Block that readers also want. Does
+// nothing outside of IdlePriority.
 class AtNormalPriority {
  public:
   AtNormalPriority();
@@ -32,8 +32,8 @@ class AtNormalPriority {
   const bool raised_;
 };
 
-// Somebody waits for work of this process: while one of these lives no thread is at idle priority.
-// On any thread; its maker and its end may be on different ones.
+// A thread waits for work of this process: while one of these lives, no thread has idle priority.
+// It may be made on one thread and destroyed on another.
 class AwaitedWork {
  public:
   AwaitedWork();

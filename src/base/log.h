@@ -1,5 +1,5 @@
-// The log: one line an event. Nothing is logged until an output was chosen: a program that uses
-// this code as a library hears of everything by return values.
+// The log: one line for each event. Nothing is logged before an output is chosen: a program that
+// uses this code as a library learns everything from return values.
 #pragma once
 
 #include <memory>
@@ -15,12 +15,12 @@ class LogOutput {
  public:
   virtual ~LogOutput() = default;
   virtual bool Wants(LogLevel level) const = 0;
-  // From now on it wants this level and what is worse.
+  // From now on it gets lines of this level and worse ones.
   virtual void SetLevel(LogLevel least) = 0;
   virtual void Write(LogLevel level, std::string_view message) = 0;
 };
 
-// From now on. The output lives as long as the process. Thread-safe.
+// Sets the output from now on. It lives as long as the process. Thread-safe.
 void SetLogOutput(std::unique_ptr<LogOutput> output);
 
 // Sends the log to stderr or to syslog as "xzfs". Lines under systemd carry its "<N>" priority
@@ -32,7 +32,7 @@ void LogToSyslog(LogLevel least);
 // Changes the least level that is written, if an output was chosen. Thread-safe.
 void SetLogLevel(LogLevel least);
 
-// Whether lines of this level are written at all: for messages that are costly to put together.
+// Whether lines of this level are written: for messages that are costly to build.
 bool LogEnabled(LogLevel level);
 
 // `text` with its control characters (file names are bytes) as \xNN.

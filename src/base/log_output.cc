@@ -1,6 +1,6 @@
-// The log of a program, on stderr or in syslog. A line is out when Log returns, so nothing is lost
-// with a crash, and there is no thread and no lock of ours that a fork could lose: one call of
-// stdio or syslog writes a line, and these have their own locks.
+// The log of a program, on stderr or in syslog. A line is written when Log returns, so a crash
+// loses nothing. There is no thread and no lock of ours that a fork could lose: one call of stdio
+// or syslog writes a line, and these have their own locks.
 #include <sys/stat.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -36,7 +36,7 @@ LevelWords WordsOf(LogLevel level) {
 }
 
 // True if stderr is the stream that systemd connected to its journal: JOURNAL_STREAM names its
-// device and inode. A shell that redirects stderr leaves the variable, hence the comparison.
+// device and inode. A shell that redirects stderr keeps the variable, hence the comparison.
 bool StderrIsJournal() {
   const char* stream = std::getenv("JOURNAL_STREAM");
   struct stat st;
@@ -76,7 +76,7 @@ class StderrOutput : public LeveledOutput {
 class SyslogOutput : public LeveledOutput {
  public:
   explicit SyslogOutput(LogLevel least) : LeveledOutput(least) {
-    // Connected now: later a sandbox or a chroot may be in the way of /dev/log.
+    // Connect now: later a sandbox or a chroot may hide /dev/log.
     openlog("xzfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
   }
 

@@ -1,8 +1,7 @@
-// Limits are looked for where the kernel keeps them: our affinity mask, and the control groups that
-// /proc/self/cgroup says we are in. A limit binds everything beneath the group it is set on, so
-// each group from ours up to the root of the hierarchy is asked and the least value counts.
-// Machines mount version 1, version 2 or both side by side, at any place: /proc/self/mountinfo
-// tells.
+// Limits are read where the kernel keeps them: our affinity mask, and the control groups that
+// /proc/self/cgroup says we are in. A limit applies to everything below the group that it is set
+// on. So we read each group from ours up to the root of the hierarchy, and the least value counts.
+// Machines mount version 1, version 2 or both, at any place: /proc/self/mountinfo says where.
 #include "base/machine.h"
 
 #include <sched.h>
@@ -26,7 +25,7 @@ namespace {
 // Where one hierarchy of control groups is mounted.
 struct CgroupMount {
   bool version2 = false;
-  std::string top;          // the group that is seen at `mount_point`
+  std::string top;          // the group that is visible at `mount_point`
   std::string mount_point;  // with the root path in front
   std::string controllers;  // version 1: "rw,memory"
 };
@@ -99,7 +98,7 @@ std::vector<std::string> FoldersUpwards(const CgroupMount& mount, std::string gr
                        (group.size() == mount.top.size() || group[mount.top.size()] == '/');
     group = below ? group.substr(mount.top.size()) : "";
   }
-  // "/../x": outside of our namespace. What is mounted is then the best there is to ask.
+  // "/../x": outside of our namespace. Then we use what is mounted.
   if (group.find("/..") != std::string::npos) {
     group.clear();
   }
@@ -161,7 +160,7 @@ std::optional<uint64_t> NumberInFile(const std::string& path) {
   return words.size() == 1 ? ParseNumber(words[0]) : std::nullopt;
 }
 
-// Processors' worth of time that the group may use.
+// How many processors' time the group may use.
 std::optional<double> CpuQuota(bool version2, const std::string& folder) {
   std::optional<uint64_t> quota_us;
   std::optional<uint64_t> period_us;
@@ -207,7 +206,8 @@ uint64_t UsableMemory(const std::string& root) {
   uint64_t usable =
       static_cast<uint64_t>(std::max(pages, 1L)) * static_cast<uint64_t>(std::max(page_bytes, 1L));
   VisitGroups(root, "memory", [&usable](bool version2, const std::string& folder) {
-    // Past memory.high a group is slowed until it gives memory back: for a cache as bad as a limit.
+    // Above memory.high a group is slowed down until it gives memory back. For a cache that is as
+    // bad as a limit.
     const std::vector<const char*> names =
         version2 ? std::vector<const char*>{"/memory.max", "/memory.high"}
                  : std::vector<const char*>{"/memory.limit_in_bytes"};

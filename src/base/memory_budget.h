@@ -10,11 +10,11 @@ namespace xzfs {
 class MemoryBudget;
 class MemoryCharge;
 
-// Holds memory of a budget that it can give up: the cache.
+// Something that holds memory of a budget and can give it up: the cache.
 class Evictor {
  public:
-  // Frees what it holds until `bytes` fit into its budget, or until nothing more may go, and
-  // charges them. It does both as one step, so that two callers don't get the same room.
+  // Frees what it holds until `bytes` fit into its budget, or until it can free no more, and
+  // charges them. It does both in one step, so that two callers don't get the same room.
   // Thread-safe.
   virtual MemoryCharge EvictAndCharge(size_t bytes) = 0;
 
@@ -27,7 +27,7 @@ class MemoryBudget {
  public:
   explicit MemoryBudget(size_t total_bytes) : total_(total_bytes) {}
 
-  // Null: nothing can be evicted. REQUIRES: no other thread uses the budget.
+  // `evictor`: null if nothing can be evicted. REQUIRES: no other thread uses the budget.
   void SetEvictor(Evictor* evictor) { evictor_ = evictor; }
 
   // Makes room for `bytes` by evicting and charges them. Always succeeds: when nothing more can be
@@ -35,7 +35,7 @@ class MemoryBudget {
   MemoryCharge Reserve(size_t bytes);
 
   size_t total() const { return total_.load(std::memory_order_relaxed); }
-  // Evicts what doesn't fit any more. Who else holds more than it allows now is not told.
+  // Evicts what doesn't fit any more. Other holders of memory are not told.
   void SetTotal(size_t bytes);
   size_t used() const { return used_.load(std::memory_order_relaxed); }
   size_t peak() const { return peak_.load(std::memory_order_relaxed); }
@@ -56,7 +56,7 @@ class MemoryBudget {
   std::atomic<size_t> peak_{0};
 };
 
-// Bytes held against a budget until this object goes. Movable. Does not outlive its budget.
+// Bytes that are charged to a budget while this object lives. Movable. Does not outlive its budget.
 class MemoryCharge {
  public:
   MemoryCharge() = default;

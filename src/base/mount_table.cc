@@ -10,7 +10,7 @@
 namespace xzfs {
 namespace {
 
-// The table writes blanks, backslashes and '#' as "\ooo".
+// The table has blanks, backslashes and '#' as "\ooo".
 std::string Unescape(std::string_view word) {
   std::string text;
   while (!word.empty()) {
@@ -39,7 +39,7 @@ dev_t DeviceOf(std::string_view word) {
   return makedev(major, minor);
 }
 
-// Of the options that FUSE has in the mount table.
+// The user id among the options that FUSE has in the mount table.
 uid_t UserOf(std::string_view options) {
   constexpr std::string_view kKey = "user_id=";
   uid_t user = 0;

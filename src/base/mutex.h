@@ -48,8 +48,8 @@ class SCOPED_CAPABILITY MutexLock {
   Mutex& mutex_;
 };
 
-// Who wants it alone goes before those who come later to share it, who else could keep it for ever.
-// So no thread may take it twice, not even shared.
+// Writers are preferred: otherwise a stream of readers could starve them. So no thread may take it
+// twice, not even shared.
 class CAPABILITY("mutex") SharedMutex {
  public:
   SharedMutex() {
@@ -97,7 +97,8 @@ class SCOPED_CAPABILITY SharedLock {
 
 class CondVar {
  public:
-  // Releases `mutex` while it waits; may wake without cause, so call it in a loop on the predicate.
+  // Releases `mutex` while it waits. It may wake without cause, so call it in a loop that checks
+  // the predicate.
   void Wait(Mutex& mutex) REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
     cond_.wait(lock);

@@ -87,8 +87,8 @@ class RealOs : public Os {
         (flags & (O_PATH | O_CREAT)) == 0 && noatime_works_.load(std::memory_order_relaxed);
     int fd = Open(dir, name, noatime ? flags | O_NOATIME : flags, mode);
     if (fd == -EPERM && noatime) {
-      // Only the owner of a file (or root) may ask for it. Without that right on one file we lack
-      // it on most: ask no more.
+      // Only the owner of a file (or root) may ask for it. If we lack that right on one file we
+      // lack it on most: so don't ask again.
       fd = Open(dir, name, flags, mode);
       if (fd >= 0) {
         noatime_works_.store(false, std::memory_order_relaxed);
@@ -117,7 +117,8 @@ class RealOs : public Os {
       *out = FactsOf(found);
       struct statfs fs = {};
       if (out->birth_ns != 0 && ::fstatfs(dir, &fs) == 0 && fs.f_type == kOverlayFs) {
-        out->birth_ns = 0;  // a change may copy the file to another layer, where it is younger
+        out->birth_ns =
+            0;  // a change may copy the file to another layer, and so give it a later birth
       }
     }
     return result;
@@ -247,8 +248,8 @@ class RealOs : public Os {
   }
 
   int ChangeMode(int dir, const std::string& name, mode_t mode) override {
-    // fchmodat(2) follows symlinks, and the form that doesn't exists since Linux 6.6 only. A
-    // descriptor that was opened without following does for every version.
+    // fchmodat(2) follows symlinks, and a form that doesn't exists only since Linux 6.6. A
+    // descriptor that was opened without following works with every version.
     const int fd = Open(dir, name, O_PATH | O_CLOEXEC | O_NOFOLLOW, 0);
     if (fd < 0) {
       return fd;
@@ -324,7 +325,8 @@ class RealOs : public Os {
   void Unlock(int fd) override { ::flock(fd, LOCK_UN); }
 
   int TakeLease(int fd) override {
-    // Who opens a leased file makes the kernel send this; unless it is ignored it ends the program.
+    // The kernel sends this when a process opens a leased file. Unless it is ignored, it ends our
+    // program.
     static const bool ignored = ::signal(SIGIO, SIG_IGN) != SIG_ERR;
     if (!ignored) {
       return -EINVAL;
@@ -332,7 +334,7 @@ class RealOs : public Os {
     const int error = Retry([&] { return ::fcntl(fd, F_SETLEASE, F_RDLCK); });
     struct statfs fs = {};
     if (error == 0 && (::fstatfs(fd, &fs) != 0 || !SharedFilesystem(fs.f_type).empty())) {
-      ReleaseLease(fd);  // it would keep away nobody but those who are asked by this kernel
+      ReleaseLease(fd);  // it would only keep out processes of this kernel
       return -EOPNOTSUPP;
     }
     return error;
@@ -343,8 +345,8 @@ class RealOs : public Os {
   void ReleaseLease(int fd) override { ::fcntl(fd, F_SETLEASE, F_UNLCK); }
 
  private:
-  // The end at which RWF_APPEND writes is the one that our kernel knows. A file system in user
-  // space learns that offset only, and that it is an append from the descriptor's flag.
+  // RWF_APPEND writes at the end that our kernel knows. A file system in user space only gets that
+  // offset; it learns from the descriptor's flag that this is an append.
   static bool PassesOffsetsOn(int fd) {
     struct statfs fs = {};
     return ::fstatfs(fd, &fs) == 0 && fs.f_type == FUSE_SUPER_MAGIC;
@@ -375,8 +377,8 @@ class RealOs : public Os {
       if (fd != -ENOSYS && fd != -EAGAIN) {
         return fd;
       }
-      // EAGAIN: the kernel could not prove it because something was renamed meanwhile. A single
-      // component that is not followed can't leave `dir`, so the plain call is as safe.
+      // EAGAIN: the kernel could not prove it, because something was renamed at the same time. A
+      // single component that is not followed can't leave `dir`, so the plain call is as safe.
       if (fd == -ENOSYS) {
         openat2_works_.store(false, std::memory_order_relaxed);
       }

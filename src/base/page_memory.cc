@@ -18,7 +18,7 @@ std::byte* MapPages(size_t bytes) {
   if (found == MAP_FAILED) {
     return nullptr;
   }
-  // The part that begins on a large page; the rest goes back.
+  // The part that begins on a large page is kept. The rest is given back.
   auto* const begin = static_cast<std::byte*>(found);
   const size_t before = RoundUp(reinterpret_cast<uintptr_t>(begin), kLargePageBytes) -
                         reinterpret_cast<uintptr_t>(begin);
@@ -27,7 +27,7 @@ std::byte* MapPages(size_t bytes) {
     munmap(begin, before);
   }
   munmap(pages + bytes, kLargePageBytes - before);
-  // Refused where there are none: then all are single pages.
+  // This fails if there are no large pages: then all are single pages.
   madvise(pages, bytes / kLargePageBytes * kLargePageBytes, MADV_HUGEPAGE);
   return pages;
 }

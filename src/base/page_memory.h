@@ -5,8 +5,8 @@
 
 namespace xzfs {
 
-// A large page of the usual processors. Where the system has them it fills 2 MiB in one step, for a
-// tenth of what 512 single pages cost.
+// A large page of the usual processors. If the system has them, it fills 2 MiB in one step, at a
+// tenth of the cost of 512 single pages.
 inline constexpr size_t kLargePageBytes = size_t{2} << 20;
 inline constexpr size_t kPageBytes = size_t{4} << 10;
 
@@ -15,8 +15,8 @@ inline constexpr size_t RoundUp(size_t bytes, size_t unit) {
 }
 
 // `bytes` of zeroes, a multiple of kPageBytes, which begin on a large page. They take physical
-// memory where they are touched: large pages where there is room for whole ones, single pages at
-// the end. Null if the system gives no more.
+// memory when they are touched: large pages where there is room for whole ones, single pages at the
+// end. Null if the system has no more.
 std::byte* MapPages(size_t bytes);
 void UnmapPages(std::byte* pages, size_t bytes);
 // Gives physical memory back; the addresses stay and read as zeroes. REQUIRES: `at` and `bytes` are

@@ -1,6 +1,6 @@
 // A range is in use, or resident (freed a moment ago, its pages are there), or dropped (its pages
-// went back to the system; the addresses are kept). Ranges of one kind that touch are one. Mappings
-// are made when nothing fits and are kept to the end: what they cost then is address space.
+// went back to the system; the addresses are kept). Ranges of one kind that touch are joined. A
+// mapping is made when nothing fits, and is kept to the end: then it only costs address space.
 #include "base/page_pool.h"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace xzfs {
 namespace {
 
-// Room for many buffers, so that two that are freed side by side make a larger one.
+// There is room for many buffers, so that two neighbours that are freed make a larger one.
 constexpr size_t kLeastMapping = size_t{64} << 20;
 
 }  // namespace

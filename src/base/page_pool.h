@@ -13,7 +13,7 @@
 namespace xzfs {
 
 // Hands out buffers from mappings that the system may back by large pages. Freed buffers are used
-// again first; of those that wait, `keep_bytes` at most stay in physical memory. Thread-safe.
+// again first. At most `keep_bytes` of the free ones stay in physical memory. Thread-safe.
 class PagePool {
  public:
   explicit PagePool(size_t keep_bytes) : keep_bytes_(keep_bytes) {}
@@ -22,16 +22,16 @@ class PagePool {
   PagePool(const PagePool&) = delete;
   PagePool& operator=(const PagePool&) = delete;
 
-  // `bytes` with any content; they take as many whole pages. Throws std::bad_alloc.
+  // Gives `bytes` with any content. They take whole pages. Throws std::bad_alloc.
   std::byte* Allocate(size_t bytes) EXCLUDES(mutex_);
-  // `bytes` as they were asked for.
+  // `bytes`: the size that was asked for.
   void Free(std::byte* buffer, size_t bytes) EXCLUDES(mutex_);
 
-  // Physical memory that waits for the next buffer.
+  // The physical memory that waits for the next buffer.
   size_t kept_bytes() const { return kept_bytes_.load(std::memory_order_relaxed); }
 
  private:
-  // Free ranges of pages, of which no two touch. Best fit, the lowest first.
+  // Free ranges of pages. No two of them touch. Best fit, the lowest first.
   class FreeRanges {
    public:
     // Null if none is large enough.

@@ -1,7 +1,7 @@
-// Numbers are taken in small groups from a counter by whoever comes. The caller takes part, so a
-// pool that is busy or has no threads costs nothing but the help: a helper that comes when the
-// caller is done finds the work closed and touches nothing of it. An exception ends the work for
-// all, and is kept until nobody is in the body any more.
+// Every thread that takes part takes numbers from a counter, in small groups. The caller takes
+// part, so a pool that is busy or has no threads only means that there is no help. A helper that
+// comes when the caller is done finds the work closed and touches nothing of it. An exception ends
+// the work for all threads, and is kept until no thread is in the body any more.
 #include "base/parallel_for.h"
 
 #include <algorithm>
@@ -83,7 +83,7 @@ void ParallelFor(WorkerPool& pool, unsigned helpers, size_t count,
       }
     }
   } catch (const std::bad_alloc&) {
-    // As if the pool were busy: those that were asked before may be at work.
+    // Go on as if the pool were busy: helpers that were asked before may be at work.
   }
   loop->Work();
   if (const std::exception_ptr exception = loop->Close()) {

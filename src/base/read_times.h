@@ -12,8 +12,8 @@
 
 namespace xzfs {
 
-// Counts by length: two buckets an octave from 1 us on, so what is told of them is right to half.
-// Thread-safe; adding costs two relaxed additions.
+// Counts reads by their time: two buckets an octave from 1 us on, so the times that it gives may be
+// wrong by half. Thread-safe; adding costs two relaxed additions.
 class ReadTimes {
  public:
   static constexpr size_t kBuckets = 52;  // the last one: 25 s and more
@@ -42,7 +42,7 @@ class ReadTimes {
     const size_t upper_half = octave == 0 ? 0 : us >> (octave - 1) & 1;
     return std::min(1 + 2 * octave + upper_half, kBuckets - 1);
   }
-  // All reads in the bucket took less, but for the last bucket.
+  // All reads in the bucket took less, except in the last bucket.
   static uint64_t UpperBoundUs(size_t bucket) {
     if (bucket < 2) {
       return bucket + 1;

@@ -10,11 +10,11 @@
 
 namespace xzfs {
 
-// Logs what is found once, however often it is found again. Remembers a bounded number of findings;
+// Logs each finding once, however often it is found again. Remembers a bounded number of findings;
 // later ones are not logged. Thread-safe.
 class ReportOnce {
  public:
-  // More findings than these are a state of the source, not an accident in it.
+  // If there are more findings than these, that is the state of the source, not an accident.
   static constexpr size_t kUsualMost = 1000;
 
   explicit ReportOnce(size_t most = kUsualMost) : most_(most) {}

@@ -5,9 +5,9 @@
 
 namespace xzfs {
 
-// What a file system is called of which other machines, or a program behind FUSE, may have the
-// files open, too: leases and locks of this kernel say nothing about those. `type` is f_type of
-// statfs(2). Empty for all others.
+// The name of a file system whose files other machines, or a program behind FUSE, may also have
+// open: leases and locks of this kernel don't cover those. `type` is f_type of statfs(2). Empty for
+// all others.
 std::string_view SharedFilesystem(long type);
 
 }  // namespace xzfs

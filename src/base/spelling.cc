@@ -8,8 +8,7 @@
 namespace xzfs {
 namespace {
 
-// How many slips of the hand (a letter left out, added, changed, two swapped) lie between `a` and
-// `b`.
+// How many slips (a letter left out, added or changed, or two swapped) make `b` from `a`.
 size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<size_t> before_last;
   std::vector<size_t> last(b.size() + 1);

@@ -1,4 +1,4 @@
-// What somebody may have meant.
+// A guess at the word that a user meant.
 #pragma once
 
 #include <string_view>
@@ -7,7 +7,7 @@
 namespace xzfs {
 
 // The known word that is nearest to `word`, if no more than a third of the letters are wrong; else
-// "": that is another word, not a slip.
+// "", as that is another word and no slip.
 std::string_view NearestWord(std::string_view word, const std::vector<std::string_view>& known);
 
 }  // namespace xzfs

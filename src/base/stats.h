@@ -6,7 +6,7 @@
 
 namespace xzfs {
 
-// A figure that only counts. Relaxed: it orders and guards nothing.
+// A figure that only counts. Its operations are relaxed: it orders and guards nothing.
 class Counter {
  public:
   void Add(uint64_t n = 1) { value_.fetch_add(n, std::memory_order_relaxed); }
@@ -36,13 +36,13 @@ struct Stats {
   Counter damaged_files;        // files whose Index can't be read, each once while known
   Counter commits_done;
   Counter commits_failed;       // attempts
-  Counter commits_cancelled;    // attempts: somebody changed the file meanwhile
+  Counter commits_cancelled;    // attempts: the file was changed during the commit
   Counter commit_plain_bytes;   // of files that were committed
-  Counter commit_stored_bytes;  // what they take now
+  Counter commit_stored_bytes;  // what they take when compressed
   Counter blocks_encoded;       // by commits
-  Counter blocks_stored;        // of these, as they are, because they don't shrink
+  Counter blocks_stored;        // of these, stored as they are, because they don't shrink
   Counter blocks_reused;        // copied from the file that was replaced
-  Counter cold_files;           // of those commits, by the search for cold files
+  Counter cold_files;           // of those commits, the ones that the search for cold files made
   Counter cold_plain_bytes;
   Counter cold_stored_bytes;
   Counter overlays_lost;  // put into lost+found

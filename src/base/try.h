@@ -1,4 +1,4 @@
-// Passing errors on: what a `?` behind an expression is in other languages.
+// Passes errors on, like a `?` behind an expression in other languages.
 #pragma once
 
 #include <utility>
@@ -6,8 +6,8 @@
 #include "base/fail.h"  // IWYU pragma: export
 #include "xzfs/result.h"
 
-// Leaves the function with the error if `expr`, a Result, holds one. The second form binds its
-// value to `decl` otherwise.
+// If `expr`, a Result, holds an error, the function returns it. Otherwise the second form binds the
+// value to `decl`.
 #define XZFS_RETURN_IF_ERROR(expr)                            \
   do {                                                        \
     auto xzfs_status = (expr);                                \

@@ -16,7 +16,7 @@ void Turns::Acquire(Priority priority) {
     }
   }
   --free_;
-  // One wake-up reaches one thread: pass on what this one leaves over.
+  // A wake-up reaches one thread: if more turns are free, wake the next one.
   if (free_ != 0 && high_waiting_ == 0) {
     low_.NotifyOne();
   }

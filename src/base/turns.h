@@ -1,13 +1,13 @@
-// How many threads do one thing at the same time.
+// Limits how many threads do one thing at the same time.
 #pragma once
 
 #include "base/mutex.h"
 
 namespace xzfs {
 
-// Hands out as many turns as threads may work at once; who has high priority goes first. A turn is
-// held for one step of work, with the reads that this needs, and never while waiting for another
-// thread: so one long work can't keep the others out. Thread-safe.
+// Hands out as many turns as threads may work at once. Threads of high priority get one first. A
+// thread holds a turn for one step of work, with the reads that this needs, and never while it
+// waits for another thread: so a long piece of work can't keep the others out. Thread-safe.
 class Turns {
  public:
   enum class Priority { kHigh, kLow };
@@ -31,8 +31,8 @@ class Turns {
   void Release() EXCLUDES(mutex_);
 
   Mutex mutex_;
-  CondVar high_;  // a turn is free and somebody with high priority waits
-  CondVar low_;   // a turn is free and nobody with high priority waits
+  CondVar high_;  // a turn is free and a thread of high priority waits
+  CondVar low_;   // a turn is free and no thread of high priority waits
   unsigned free_ GUARDED_BY(mutex_);
   unsigned high_waiting_ GUARDED_BY(mutex_) = 0;
 };

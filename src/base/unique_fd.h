@@ -7,7 +7,7 @@
 
 namespace xzfs {
 
-// Closes its descriptor when it goes. Movable.
+// Closes its descriptor when it is destroyed. Movable.
 class UniqueFd {
  public:
   UniqueFd() = default;

@@ -15,11 +15,11 @@
 namespace xzfs {
 namespace {
 
-// Ten years: for ever enough, and safe in every unit that a time is turned into.
+// Ten years: long enough, and safe in every unit that a time is converted to.
 constexpr double kMostSeconds = 10.0 * 365 * 86400;
 
-// The power of two that a suffix stands for. As in xz, and T: K, M, G or T in either case, alone or
-// followed by i, iB or B.
+// The power of two that a suffix stands for. The suffixes are those of xz and T: K, M, G or T in
+// either case, alone or followed by i, iB or B.
 std::optional<unsigned> SuffixShift(std::string_view suffix) {
   if (suffix.empty()) {
     return 0;
@@ -46,7 +46,7 @@ std::optional<unsigned> SuffixShift(std::string_view suffix) {
   }
 }
 
-// How many seconds a unit has; 0: it is none.
+// How many seconds a unit has; 0 if there is no such unit.
 double UnitSeconds(std::string_view unit) {
   if (unit.empty() || unit == "s") {
     return 1;
@@ -103,7 +103,7 @@ std::string FormatSize(uint64_t bytes) {
   constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   double number = static_cast<double>(bytes) / 1024;
   size_t unit = 0;
-  // What would be shown as 1024.0 is 1.0 of the next unit.
+  // A number that would be shown as 1024.0 is shown as 1.0 of the next unit.
   while (number >= 1023.95 && unit + 1 < kUnits.size()) {
     number /= 1024;
     ++unit;

@@ -9,12 +9,12 @@
 
 namespace xzfs {
 
-// A size in bytes: "64", "64KiB", "1Gi", "10M" ...: every suffix that xz accepts, all powers of
-// 1024. Errors: EINVAL with a one-line message.
+// Parses a size in bytes: "64", "64KiB", "1Gi", "10M" and so on, with every suffix that xz accepts.
+// All are powers of 1024. Errors: EINVAL with a one-line message.
 Result<uint64_t> ParseSize(std::string_view text);
 
-// A time in seconds: "90", "90s", "15m", "12h", "30d", "2w", "1y" (365 days), with a fraction if
-// need be, up to ten years. Errors: EINVAL with a one-line message.
+// Parses a time in seconds: "90", "90s", "15m", "12h", "30d", "2w", "1y" (365 days), with a
+// fraction if need be, up to ten years. Errors: EINVAL with a one-line message.
 Result<double> ParseDuration(std::string_view text);
 
 // "184 B", "23.4 KiB", "1.7 GiB": three to five digits, for people.

@@ -50,7 +50,7 @@ bool LazyUnmount(const std::string& mountpoint) {
 }
 
 bool LazyUnmountIfStale(const std::string& mountpoint) {
-  // statfs always asks the daemon; what stat answers the kernel may still have cached.
+  // statfs always asks the daemon; the answer to stat may be in the kernel's cache.
   struct statfs st;
   return statfs(mountpoint.c_str(), &st) != 0 && errno == ENOTCONN && LazyUnmount(mountpoint);
 }

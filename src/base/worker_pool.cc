@@ -35,7 +35,7 @@ void WorkerPool::StartThreads() {
       threads_.emplace_back([this] { Run(); });
     }
   } catch (const std::system_error&) {
-    // No more threads to be had: go on with those that there are.
+    // There are no more threads: go on with those that we have.
   }
 }
 
@@ -85,9 +85,9 @@ void WorkerPool::Run() {
     try {
       task();
     } catch (const std::exception&) {
-      // Nobody waits for it. Memory ran out: who needs the result will say so.
+      // Nobody waits for the task. Memory ran out, and whoever needs the result will report that.
     }
-    task = nullptr;  // what it holds may take locks of its own when it goes
+    task = nullptr;  // destroying what it holds may take locks
     mutex_.Lock();
     if (--running_ == 0 && tasks_.empty()) {
       idle_.NotifyAll();

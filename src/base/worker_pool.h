@@ -10,8 +10,8 @@
 
 namespace xzfs {
 
-// Runs tasks on a fixed number of threads, first come first served. Thread-safe. A task is a leaf:
-// it never waits for another task of the same pool.
+// Runs tasks on a fixed number of threads, in the order in which they were added. Thread-safe. A
+// task is a leaf: it never waits for another task of the same pool.
 class WorkerPool {
  public:
   // Threads start at Start, not before: a program that forks into the background must have none
@@ -21,11 +21,11 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // With fewer threads, or none, if the system gives no more.
+  // Starts fewer threads, or none, if the system gives no more.
   void Start();
-  // Drops the tasks that wait and waits for those that run. None is taken any more.
+  // Drops the tasks that wait, and waits for those that run. From then on it takes no task.
   void Stop() EXCLUDES(mutex_);
-  // Of the threads that there are, or are started now, so many work. A task that runs is not ended.
+  // Sets how many threads work, and starts those that are missing. A task that runs is not ended.
   void SetThreads(unsigned count) EXCLUDES(mutex_);
   // Returns false, and does nothing, if the queue is full or the pool has not been started.
   bool TrySubmit(std::function<void()> task) EXCLUDES(mutex_);

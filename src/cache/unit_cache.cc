@@ -19,7 +19,7 @@
 // they don't hold the quarter against others.
 //
 // Invariants, under mutex_:
-//   - an entry is in exactly one list and in entries_; each Bytes() is the sum over its list
+//   - an entry is in exactly one list and in entries_; `bytes` of a list is the sum over it
 //   - a key has an entry, or a flight, or neither; never both, but for Insert of a slice that was
 //     decoded on the way while its own flight was starting: the flight's result then finds the
 //     entry
@@ -79,30 +79,6 @@ UnitCache::UnitCache(MemoryBudget& budget, Stats& stats)
       stats_(stats),
       pages_(std::make_shared<PagePool>(std::min(budget.total() / 16, kMostKeptPages))) {
   budget_.SetEvictor(this);
-}
-
-UnitCache::EntryList& UnitCache::List(Segment segment) {
-  switch (segment) {
-    case Segment::kProtected:
-      return protected_;
-    case Segment::kAhead:
-      return ahead_;
-    case Segment::kProbation:
-      break;
-  }
-  return probation_;
-}
-
-size_t& UnitCache::Bytes(Segment segment) {
-  switch (segment) {
-    case Segment::kProtected:
-      return protected_bytes_;
-    case Segment::kAhead:
-      return ahead_bytes_;
-    case Segment::kProbation:
-      break;
-  }
-  return probation_bytes_;
 }
 
 Result<UnitPtr> UnitCache::Get(const UnitKey& key, const Access& access, const Loader& load) {
@@ -224,7 +200,8 @@ void UnitCache::Insert(const UnitKey& key, UnitPtr unit) {
 
 bool UnitCache::InsertAhead(const UnitKey& key, UnitPtr unit) {
   MutexLock lock(mutex_);
-  if (ahead_bytes_ + ahead_loading_bytes_ + unit->bytes().size() > budget_.total() / 4) {
+  if (List(Segment::kAhead).bytes + ahead_loading_bytes_ + unit->bytes().size() >
+      budget_.total() / 4) {
     return false;
   }
   if (!entries_.contains(key)) {
@@ -262,8 +239,8 @@ void UnitCache::AddHandedOver(const UnitKey& key) {
 
 UnitCache::EntryList::iterator UnitCache::InsertLocked(const UnitKey& key, UnitPtr unit,
                                                        Segment segment) {
-  Bytes(segment) += unit->bytes().size();
-  EntryList& list = List(segment);
+  List(segment).bytes += unit->bytes().size();
+  EntryList& list = List(segment).entries;
   list.push_front(Entry{key, std::move(unit), segment, segment == Segment::kAhead});
   entries_.emplace(key, list.begin());
   return list.begin();
@@ -285,8 +262,9 @@ UnitPtr UnitCache::Touch(EntryList::iterator entry, const Access& access) {
     to = Segment::kProtected;
   }
   Move(entry, to);
-  while (protected_bytes_ > budget_.total() / 2 && protected_.size() > 1) {
-    Move(std::prev(protected_.end()), Segment::kProbation);
+  SegmentList& protected_list = List(Segment::kProtected);
+  while (protected_list.bytes > budget_.total() / 2 && protected_list.entries.size() > 1) {
+    Move(std::prev(protected_list.entries.end()), Segment::kProbation);
   }
   return entry->unit;
 }
@@ -294,9 +272,11 @@ UnitPtr UnitCache::Touch(EntryList::iterator entry, const Access& access) {
 // To the front of list `to`.
 void UnitCache::Move(EntryList::iterator entry, Segment to) {
   const size_t bytes = entry->unit->bytes().size();
-  Bytes(entry->segment) -= bytes;
-  Bytes(to) += bytes;
-  List(to).splice(List(to).begin(), List(entry->segment), entry);
+  SegmentList& source = List(entry->segment);
+  SegmentList& target = List(to);
+  source.bytes -= bytes;
+  target.bytes += bytes;
+  target.entries.splice(target.entries.begin(), source.entries, entry);
   entry->segment = to;
 }
 
@@ -311,14 +291,14 @@ void UnitCache::Evict(EntryList::iterator entry, Evicted& evicted) {
 
 UnitPtr UnitCache::Remove(EntryList::iterator entry) {
   UnitPtr unit = std::move(entry->unit);
-  Bytes(entry->segment) -= unit->bytes().size();
+  List(entry->segment).bytes -= unit->bytes().size();
   entries_.erase(entry->key);
-  List(entry->segment).erase(entry);
+  List(entry->segment).entries.erase(entry);
   return unit;
 }
 
 bool UnitCache::EvictOldest(Segment segment, Evicted& evicted) {
-  EntryList& list = List(segment);
+  EntryList& list = List(segment).entries;
   for (auto it = list.end(); it != list.begin();) {
     --it;
     // New pins come only through entries_, under mutex_: 1 means that nobody else holds it.
@@ -331,7 +311,7 @@ bool UnitCache::EvictOldest(Segment segment, Evicted& evicted) {
 }
 
 bool UnitCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
-  if (ahead_bytes_ + ahead_loading_bytes_ + bytes > budget_.total() / 4) {
+  if (List(Segment::kAhead).bytes + ahead_loading_bytes_ + bytes > budget_.total() / 4) {
     return false;
   }
   while (!Fits(bytes)) {
@@ -344,11 +324,13 @@ bool UnitCache::MakeRoomAhead(size_t bytes, Evicted& evicted) {
 
 void UnitCache::ReleaseAhead(uint64_t file_id) {
   MutexLock lock(mutex_);
-  for (auto it = ahead_.begin(); it != ahead_.end();) {
+  EntryList& ahead = List(Segment::kAhead).entries;
+  EntryList& probation = List(Segment::kProbation).entries;
+  for (auto it = ahead.begin(); it != ahead.end();) {
     const auto entry = it++;
     if (entry->key.file_id == file_id) {
       Move(entry, Segment::kProbation);
-      probation_.splice(probation_.end(), probation_, entry);
+      probation.splice(probation.end(), probation, entry);
     }
   }
 }

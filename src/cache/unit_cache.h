@@ -1,6 +1,7 @@
 // Decoded bytes of a mount, shared by everybody who reads.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -109,6 +110,10 @@ class UnitCache : private Evictor {
     size_t handed_over_bytes = 0;
   };
   using EntryList = std::list<Entry>;
+  struct SegmentList {
+    EntryList entries;  // most recently used first
+    size_t bytes = 0;
+  };
 
   // Units that left the lists: they are freed, a system call each, after mutex_ is released.
   using Evicted = std::vector<UnitPtr>;
@@ -129,11 +134,12 @@ class UnitCache : private Evictor {
     return budget_.used() + pages_->kept_bytes() + bytes <= budget_.total();
   }
   size_t UnitBytes() const REQUIRES(mutex_) {
-    return probation_bytes_ + protected_bytes_ + ahead_bytes_;
+    return segments_[0].bytes + segments_[1].bytes + segments_[2].bytes;
   }
   bool MakeRoomAhead(size_t bytes, Evicted& evicted) REQUIRES(mutex_);
-  EntryList& List(Segment segment) REQUIRES(mutex_);
-  size_t& Bytes(Segment segment) REQUIRES(mutex_);
+  SegmentList& List(Segment segment) REQUIRES(mutex_) {
+    return segments_[static_cast<size_t>(segment)];
+  }
 
   MemoryBudget& budget_;
   Stats& stats_;
@@ -142,13 +148,7 @@ class UnitCache : private Evictor {
   // In their order, so that those of one file are neighbours.
   std::map<UnitKey, EntryList::iterator> entries_ GUARDED_BY(mutex_);
   std::unordered_map<UnitKey, FlightPtr, UnitKeyHash> flights_ GUARDED_BY(mutex_);
-  // Most recently used first.
-  EntryList probation_ GUARDED_BY(mutex_);
-  EntryList protected_ GUARDED_BY(mutex_);
-  EntryList ahead_ GUARDED_BY(mutex_);
-  size_t probation_bytes_ GUARDED_BY(mutex_) = 0;
-  size_t protected_bytes_ GUARDED_BY(mutex_) = 0;
-  size_t ahead_bytes_ GUARDED_BY(mutex_) = 0;
+  std::array<SegmentList, 3> segments_ GUARDED_BY(mutex_);  // by Segment
   size_t ahead_loading_bytes_ GUARDED_BY(mutex_) = 0;
   HandedOver handed_over_ GUARDED_BY(mutex_);
 };

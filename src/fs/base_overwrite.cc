@@ -169,7 +169,7 @@ Result<Committer::Outcome> BaseOverwrite::End() {
       });
     }
     if (work_.job->cancelled || work_.state->is_changing() ||
-        overlay_->has_changed_since_publishing()) {
+        overlay_->notes().has_changed_since_publishing) {
       overlay_->RebaseOnPublished();
       return Committer::Outcome::kCancelled;
     }

@@ -139,7 +139,8 @@ Status CommitOfEdited::Plan() {
     return FailErrno(-error, "stat " + work_.path());
   }
   if (!overlay_->base().key().Matches(StoredKey::Of(facts))) {
-    if (const auto as = overlay_->published_as(); as && as->key().Matches(StoredKey::Of(facts))) {
+    if (const auto as = overlay_->notes().published_as;
+        as && as->key().Matches(StoredKey::Of(facts))) {
       return Fail(EIO, work_.path() +
                            " has its changes, but the commit could not be completed: the "
                            "next mount does that");

@@ -51,7 +51,7 @@ void FileState::LetDescriptorsGo() {
     return;
   }
   if (edit_.overlay != nullptr) {
-    edit_.overlay->LetClose();
+    edit_.overlay->files().LetClose();
   }
   if (plain_.file == nullptr) {
     held_ = {};

@@ -72,7 +72,7 @@ Result<std::shared_ptr<Overlay>> Overlays::EditedOverlay(const NodePtr& node, Fi
     XZFS_RETURN_IF_ERROR(overlay->NoteDropped());
   }
   if (state.writers() != 0) {
-    XZFS_RETURN_IF_ERROR(overlay->KeepOpen());
+    XZFS_RETURN_IF_ERROR(overlay->files().KeepOpen());
   }
   nodes_.Pin(node->id);  // until EditedFiles::Detach
   edited_.Attach(*node, state, std::move(overlay), session, zone);
@@ -126,9 +126,9 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
   const Descriptor file(os_, fd);
   XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(note), 0));
   os_.Sync(fd);
-  XZFS_ASSIGN_OR_RETURN(const Overlay::Moved moved, overlay.MoveTo(lost.get(), name));
+  XZFS_ASSIGN_OR_RETURN(const OverlayMove moved, overlay.MoveTo(lost.get(), name));
   engine_.stats.overlays_lost.Add();
-  if (moved == Overlay::Moved::kNothing) {
+  if (moved == OverlayMove::kNothing) {
     const std::string lost_note = "Pending changes of " + path + " are lost: " + why +
                                   ", and the file in .xzfs that held them is not there any more.\n";
     os_.Truncate(fd, 0);

@@ -23,20 +23,13 @@ namespace xzfs {
 namespace {
 
 // Reads until `out` is full or the file ends.
-Result<size_t> PReadAll(Os& os, int fd, uint64_t offset, std::span<std::byte> out,
-                        const std::function<std::string()>& name) {
-  size_t done = 0;
-  while (done < out.size()) {
-    const ssize_t got = os.PRead(fd, out.subspan(done), offset + done);
-    if (got < 0) {
-      return FailErrno(static_cast<int>(-got), "read " + name());
-    }
-    if (got == 0) {
-      break;
-    }
-    done += static_cast<size_t>(got);
+Result<size_t> ReadStoredAt(Os& os, int fd, uint64_t offset, std::span<std::byte> out,
+                            const std::function<std::string()>& name) {
+  const ssize_t got = os.ReadAll(fd, out, offset);
+  if (got < 0) {
+    return FailErrno(static_cast<int>(-got), "read " + name());
   }
-  return done;
+  return static_cast<size_t>(got);
 }
 
 // The stored bytes of a known node; it need not be open. A small compressed file costs one open and
@@ -87,7 +80,7 @@ class NodeFile : public RandomAccessFile {
     }
     XZFS_ASSIGN_OR_RETURN(const DescriptorPtr descriptor, tree_.OpenNode(node_));
     const int fd = descriptor->descriptor.get();
-    XZFS_ASSIGN_OR_RETURN(const size_t done, PReadAll(os_, fd, offset, out, [&] {
+    XZFS_ASSIGN_OR_RETURN(const size_t done, ReadStoredAt(os_, fd, offset, out, [&] {
                             return tree_.nodes().PathOf(node_->id);
                           }));
     if (node_->kind == StoredKind::kCompressed) {
@@ -110,8 +103,8 @@ class NodeFile : public RandomAccessFile {
     if (!NodeTree::HasContentOf(*node_, base.shown)) {
       return Fail(ESTALE, tree_.nodes().PathOf(node_->id) + " has been changed by a commit");
     }
-    return PReadAll(os_, base.new_content->descriptor.get(), offset, out,
-                    [&] { return tree_.nodes().PathOf(node_->id); });
+    return ReadStoredAt(os_, base.new_content->descriptor.get(), offset, out,
+                        [&] { return tree_.nodes().PathOf(node_->id); });
   }
 
   NodeTree& tree_;
@@ -297,8 +290,8 @@ Result<size_t> Reads::ReadNode(const OpenFile& file, const NodePtr& node, uint64
     return overlay->ReadAt(*content, offset, out);
   }
   if (plain != nullptr) {
-    return PReadAll(os_, plain->descriptor.get(), offset, out,
-                    [&] { return nodes_.PathOf(node->id); });
+    return ReadStoredAt(os_, plain->descriptor.get(), offset, out,
+                        [&] { return nodes_.PathOf(node->id); });
   }
   return content->ReadAt(offset, out);
 }

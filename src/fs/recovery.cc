@@ -21,6 +21,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/claims_file.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
@@ -181,7 +182,7 @@ bool Recovery::EndClaims(Session& session) {
     ended = settled ? ended : settled;
   }
   if (ended && !moved.empty()) {
-    session.Unlink(Claims::kName);
+    session.Unlink(ClaimsFile::kName);
   }
   if (!ended) {
     Log(LogLevel::kError, "recovery: " + ended.error().message + "; the next mount tries it again");
@@ -210,7 +211,7 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
     Log(LogLevel::kError, "recovery: the changes of " + base.path + " stay for the next mount");
     return;
   }
-  if ((*overlay)->lost_changes()) {
+  if ((*overlay)->notes().lost_changes) {
     Log(LogLevel::kWarning, "recovery: changes of " + (*overlay)->base().path +
                                 " that were not synced before the machine went down are gone");
   }
@@ -255,9 +256,10 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
   if (overlay.base().key().Matches(there)) {
     return Found::kBase;
   }
-  const auto as = overlay.published_as();
+  const OverlayNotes notes = overlay.notes();
+  const auto& as = notes.published_as;
   const auto as_published = [&] {
-    if (!overlay.has_changed_since_publishing()) {
+    if (!notes.has_changed_since_publishing) {
       return Found::kPublished;
     }
     overlay.RebaseOnPublished();  // the base was overwritten while the file was changed
@@ -270,7 +272,7 @@ Recovery::Found Recovery::LookAt(Overlay& overlay, const std::string& path) {
     return content != 0 && there.size_bytes == size && there.mtime_ns == mtime_ns &&
            ContentHashAt(os_, dir->get(), name).value_or(0) == content;
   };
-  if (as && has(overlay.published_content(), as->size_bytes, as->mtime_ns)) {
+  if (as && has(notes.published_content, as->size_bytes, as->mtime_ns)) {
     return as_published();
   }
   const OverlayBase base = overlay.base();

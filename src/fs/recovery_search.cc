@@ -34,7 +34,7 @@ void Recovery::NoteWanted(const std::vector<Orphan>& orphans) {
     const OverlayBase base = orphan.overlay->base();
     wants_all_ = wants_all_ || base.content != 0;
     wanted_.insert(base.inode);
-    if (const auto as = orphan.overlay->published_as()) {
+    if (const auto as = orphan.overlay->notes().published_as) {
       wanted_.insert(as->inode);
     }
   }
@@ -129,7 +129,7 @@ void Recovery::SettleInBackground(const Orphan& orphan, const std::string& path)
 }
 
 bool Recovery::MayBe(const Orphan& orphan, uint64_t inode) {
-  const auto as = orphan.overlay->published_as();
+  const auto as = orphan.overlay->notes().published_as;
   const OverlayBase base = orphan.overlay->base();
   return inode == base.inode || base.content != 0 || (as && inode == as->inode);
 }
@@ -146,7 +146,7 @@ void Recovery::SettleOrphans() {
   }
   for (const Orphan& orphan : std::exchange(orphans_, {})) {
     Status settled;
-    if (orphan.overlay->dropped()) {
+    if (orphan.overlay->notes().dropped) {
       settled = orphan.overlay->Remove();
     } else {
       settled =

@@ -103,7 +103,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   }
   if (node->state != nullptr) {
     FileLock lock(*node->state);
-    if (node->state->overlay() != nullptr && !node->state->overlay()->dropped()) {
+    if (node->state->overlay() != nullptr && !node->state->overlay()->notes().dropped) {
       // The file has changed since the Note, or there was nothing to note then.
       NoteDropped(*node->state->overlay());
     }
@@ -143,7 +143,7 @@ Removals::Note::~Note() {
   {
     FileLock lock(*node_->state);
     const std::shared_ptr<Overlay>& overlay = node_->state->overlay();
-    if (node_->state->unlinked() || overlay == nullptr || !overlay->dropped()) {
+    if (node_->state->unlinked() || overlay == nullptr || !overlay->notes().dropped) {
       return;
     }
   }

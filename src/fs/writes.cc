@@ -86,7 +86,7 @@ Status Writes::HoldDescriptors(const NodePtr& node, FileState& state) {
     XZFS_ASSIGN_OR_RETURN(auto held, parts_.held.Hold(count));
     state.Hold(std::move(held));
   }
-  return state.overlay() != nullptr && state.writers() == 0 ? state.overlay()->KeepOpen()
+  return state.overlay() != nullptr && state.writers() == 0 ? state.overlay()->files().KeepOpen()
                                                             : Status();
 }
 

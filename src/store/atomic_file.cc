@@ -13,7 +13,7 @@
 namespace xzfs {
 namespace {
 
-// Whoever made 2^64 of them finds one taken.
+// After 2^64 of them a name may be taken.
 std::string TempName() {
   static constexpr char kDigits[] = "0123456789abcdef";
   unsigned char random[8] = {};
@@ -62,7 +62,8 @@ Status AtomicFile::Open() {
     return FailErrno(-error, "stat " + path);
   }
   temp_name_ = TempName();
-  // What replaces a file that others may not read is not theirs to read before it is complete.
+  // If others may not read the old file, they may not read the new one before it is complete,
+  // either.
   const mode_t mode = replaced_ ? 0600 : 0666;
   const int fd =
       os.OpenBeneath(folder_.get(), temp_name_, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
@@ -72,10 +73,10 @@ Status AtomicFile::Open() {
   }
   file_ = Descriptor(os, fd);
   if (replaced_) {
-    // Only root can give files away, and who may write it may replace it.
+    // Only root can change the owner. A user that may write the file may also replace it.
     (void)os.FChangeOwner(fd, replaced_->st_uid, replaced_->st_gid);
     if (const int error = os.FChangeMode(fd, replaced_->st_mode & 0777); error < 0) {
-      return FailErrno(-error, "give the mode of " + path + " to what replaces it");
+      return FailErrno(-error, "give the mode of " + path + " to its new version");
     }
   }
   return {};

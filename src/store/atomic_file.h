@@ -12,8 +12,8 @@
 
 namespace xzfs {
 
-// Written under a name of its own beside the one that it is to get. Removed if it doesn't get it.
-// Not thread-safe. Movable.
+// The file is written beside the name that it is to get, under a temporary name. If it doesn't get
+// its name it is removed. Not thread-safe. Movable.
 class AtomicFile {
  public:
   // A symlink is followed. Errors: EINVAL if there is something that isn't a regular file; what the
@@ -25,13 +25,13 @@ class AtomicFile {
 
   // Open for reading and writing.
   int fd() const { return file_.get(); }
-  // What is replaced, as it was found; nothing if the name is new.
+  // The file that is replaced, as Create found it; nothing if the name is new.
   const std::optional<struct stat>& replaced() const { return replaced_; }
   struct PublishOptions {
     bool sync = true;      // the file and its name are on the disk when Publish returns
-    bool replaces = true;  // else it fails with EEXIST if something has got the name
+    bool replaces = true;  // false: Publish fails with EEXIST if the name is taken
   };
-  // Gives what was written its name.
+  // Gives the file its name.
   Status Publish(const PublishOptions& options);
 
  private:

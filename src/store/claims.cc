@@ -1,32 +1,23 @@
-// A claim is on the disk before one of its two files gets the other's name, so whoever sees both
-// finds it: a listing in another mount, and the next mount after a crash. Nothing is lost if an old
-// claim comes back after a power cut, or stays: it counts only as long as both files are what it
-// says. That one is done is not synced: a file that was put aside, and then removed, may come back
-// with a power cut, and then the record, done or not, tells what it is.
+// A claim is on the disk before one of its two files gets the other's name. So anyone that sees
+// both files finds the claim: a listing in another mount, or the next mount after a crash. An old
+// claim that stays, or comes back after a power cut, does no harm: it counts only while both files
+// are as it says. The end of a claim is not synced: after a power cut a file that was put aside and
+// removed may come back, and then the record, done or not, says what it is.
 #include "store/claims.h"
-
-#include <fcntl.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 #include <string_view>
 #include <utility>
 
 #include "base/try.h"
-#include "store/names.h"
 #include "store/record_file.h"
 #include "store/records.h"
-#include "store/xz_writer.h"
 
 namespace xzfs {
 namespace {
 
 enum class Type : uint8_t { kClaim = 1, kDone = 2 };
-
-// A claim takes 200 bytes and its names: this are the claims of a batch of xzfsctl.
-constexpr uint64_t kLeastRewrite = uint64_t{64} << 10;
-constexpr uint64_t kLeastTruncation = uint64_t{16} << 10;
 
 std::string SealedDone(uint64_t id) {
   std::string body(1, static_cast<char>(Type::kDone));
@@ -70,13 +61,13 @@ bool Key(RecordParser& parser, StoredKey& out) {
          Signed(parser, out.mtime_ns) && Signed(parser, out.birth_ns);
 }
 
-// Files are removed by them: nothing may lead out of the directory.
+// Claims lead to the removal of files, so no name may lead out of the directory.
 bool IsName(const std::string& name) {
   return !name.empty() && name != "." && name != ".." &&
          name.find_first_of(std::string_view("/\0", 2)) == std::string::npos;
 }
 
-// Nothing if the fields are none of ours.
+// Nothing if the fields are not those of a claim.
 std::optional<Claim> ParseClaim(RecordParser parser) {
   Claim claim;
   uint64_t kind = 0;
@@ -151,11 +142,11 @@ void HeldClaim::Done() {
 
 Result<HeldClaim> Claims::Add(Claim claim) {
   MutexLock lock(mutex_);
-  if (must_rewrite_ || IsTooLong()) {
+  if (file_.must_rewrite() || file_.IsTooLong()) {
     XZFS_RETURN_IF_ERROR(Rewrite());
   }
-  XZFS_RETURN_IF_ERROR(Open());
-  XZFS_RETURN_IF_ERROR(Append(Sealed(last_id_ + 1, claim)));
+  XZFS_RETURN_IF_ERROR(file_.Open());
+  XZFS_RETURN_IF_ERROR(file_.Append(Sealed(last_id_ + 1, claim)));
   live_.emplace(++last_id_, Live{claim});
   return HeldClaim(this, last_id_, std::move(claim));
 }
@@ -177,45 +168,24 @@ void Claims::LetGo(uint64_t id) {
   }
 }
 
-// What can't be written here only leaves a claim that means nothing.
+// If this can't be written, a claim stays that means nothing.
 void Claims::Forget(uint64_t id) {
   MutexLock lock(mutex_);
   if (live_.erase(id) == 0) {
     return;
   }
-  (void)Append(SealedDone(id));
-  if (live_.empty() && end_ > kLeastTruncation && !syncing_ && os_.Sync(folder_) == 0 &&
-      os_.Truncate(file_.get(), 0) == 0) {
-    end_ = 0;
-    rewritten_ = 0;
+  (void)file_.Append(SealedDone(id));
+  if (live_.empty() && !syncing_) {
+    file_.Clear();
   }
 }
 
 void Claims::Close() {
   MutexLock lock(mutex_);
-  file_ = Descriptor();
+  file_.Close();
 }
 
-Status Claims::Open() {
-  if (file_.valid()) {
-    return {};
-  }
-  const int fd = os_.OpenBeneath(folder_, kName, O_RDWR | O_CREAT | O_EXCL, kPrivateFileMode);
-  if (fd < 0) {
-    return FailErrno(-fd, "make " + path_ + "/" + kName);
-  }
-  file_ = Descriptor(os_, fd);
-  return {};
-}
-
-// At the end that we know: what a failed write left there is overwritten.
-Status Claims::Append(const std::string& record) {
-  XZFS_RETURN_IF_ERROR(WriteFully(os_, file_.get(), BytesOf(record), end_));
-  end_ += record.size();
-  return {};
-}
-
-// One sync serves all who wait: those who come while it runs wait for the next one together.
+// One sync serves all threads that wait. Those that come while it runs share the next one.
 Status Claims::Sync(uint64_t id) {
   MutexLock lock(mutex_);
   while (synced_id_ < id) {
@@ -223,76 +193,39 @@ Status Claims::Sync(uint64_t id) {
       sync_ended_.Wait(mutex_);
       continue;
     }
-    if (must_rewrite_) {
+    if (file_.must_rewrite()) {
       XZFS_RETURN_IF_ERROR(Rewrite());
       continue;
     }
     syncing_ = true;
     const uint64_t through = last_id_;
-    const bool is_named = is_named_;
-    const int fd = file_.get();
-    mutex_.Unlock();
-    int error = os_.SyncData(fd);
-    if (error == 0 && !is_named) {
-      error = os_.Sync(folder_);
-    }
-    mutex_.Lock();
+    const Status synced = file_.Sync(mutex_);
     syncing_ = false;
     sync_ended_.NotifyAll();
-    if (error < 0) {
-      must_rewrite_ = true;
-      return FailErrno(-error, "sync " + path_ + "/" + kName);
-    }
-    is_named_ = true;
+    XZFS_RETURN_IF_ERROR(synced);
     synced_id_ = std::max(synced_id_, through);
   }
   return {};
 }
 
-bool Claims::IsTooLong() const { return end_ > kLeastRewrite && end_ > 2 * rewritten_; }
-
-// The file again, with what still holds. It is complete and on the disk before it has the name.
+// Leaves only the claims that still hold.
 Status Claims::Rewrite() {
   while (syncing_) {
     sync_ended_.Wait(mutex_);
   }
-  std::string bytes;
+  std::string records;
   for (const auto& [id, live] : live_) {
-    bytes += Sealed(id, live.claim);
+    records += Sealed(id, live.claim);
   }
-  const std::string what = "write " + path_ + "/" + kName + " anew";
-  if (const int error = os_.Sync(folder_); error < 0) {
-    return FailErrno(-error, what);
-  }
-  const int fd = os_.OpenBeneath(folder_, kNewName, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
-  if (fd < 0) {
-    return FailErrno(-fd, what);
-  }
-  Descriptor fresh(os_, fd);
-  XZFS_RETURN_IF_ERROR(WriteFully(os_, fd, BytesOf(bytes), 0));
-  int error = os_.Sync(fd);
-  if (error == 0) {
-    error = os_.Rename(folder_, kNewName, folder_, kName, 0);
-  }
-  if (error < 0) {
-    os_.Unlink(folder_, kNewName, 0);
-    return FailErrno(-error, what);
-  }
-  file_ = std::move(fresh);
-  end_ = rewritten_ = bytes.size();
-  if (error = os_.Sync(folder_); error < 0) {
-    must_rewrite_ = true;
-    return FailErrno(-error, what);
-  }
-  must_rewrite_ = false;
-  is_named_ = true;
+  XZFS_RETURN_IF_ERROR(file_.Rewrite(records));
   synced_id_ = last_id_;
   return {};
 }
 
 Result<std::vector<Claims::Recorded>> Claims::Read(Os& os, int folder, const std::string& path) {
   std::vector<Recorded> claims;
-  const Result<std::string> bytes = ReadRecordFile(os, folder, kName, path + "/" + kName);
+  const Result<std::string> bytes =
+      ReadRecordFile(os, folder, ClaimsFile::kName, path + "/" + ClaimsFile::kName);
   if (!bytes) {
     return bytes.error().code == ENOENT ? Result<std::vector<Recorded>>(std::move(claims))
                                         : Failure(bytes.error());

@@ -1,4 +1,4 @@
-// What is remembered, from one mount to the next, of the search for cold files.
+// What the search for cold files remembers from one mount to the next.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +14,10 @@ namespace xzfs {
 // at again. Thread-safe. The format is in docs/format.md, "Hints".
 class ColdNotes {
  public:
-  // About 2.7 MiB of notes. Of more files some are tried again.
+  // About 2.7 MiB of notes. If there are more files, some are tried again.
   static constexpr size_t kMostFiles = 65536;
 
-  // Takes over what `bytes` say, up to where they make no sense.
+  // Takes over what `bytes` say, up to the first part that makes no sense.
   void Parse(std::string_view bytes) EXCLUDES(mutex_);
   // Empty if there is nothing to be remembered.
   std::string Serialize() EXCLUDES(mutex_);
@@ -28,9 +28,10 @@ class ColdNotes {
 
   // A file of this inode number, size and mtime was compressed and didn't become smaller.
   void AddUnshrinkable(uint64_t inode, uint64_t size_bytes, int64_t mtime_ns) EXCLUDES(mutex_);
-  // Whether that was noted. Such a file has been seen in this search.
+  // Whether that was noted. Marks the file as seen by this search.
   bool IsUnshrinkable(uint64_t inode, uint64_t size_bytes, int64_t mtime_ns) EXCLUDES(mutex_);
-  // A search through everything begins; when it's through, what it didn't see is forgotten.
+  // A search through everything begins, or has come to its end. The end forgets the files that it
+  // didn't see.
   void BeginSearch() EXCLUDES(mutex_);
   void EndSearch() EXCLUDES(mutex_);
 

@@ -1,4 +1,4 @@
-// What a stored file holds, where its inode number doesn't say.
+// A name for the content of a stored file, for file systems whose inode numbers change.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,12 @@
 
 namespace xzfs {
 
-// The CRC64 of a stored file's last 64 KiB, which hold its Index (or the end of it) and its Stream
-// Footer: the sizes of all its Blocks. With the file's size and mtime it names a version on file
-// systems where inode numbers change from one mount to the next. Never 0.
+// The CRC64 of a stored file's last 64 KiB. They hold its Stream Footer and its Index, or the end
+// of it, and so the sizes of its Blocks. Together with the file's size and mtime it names a version
+// where inode numbers change from one mount to the next. Never 0.
 Result<uint64_t> ContentHash(Os& os, int fd);
 
-// Of `name` in `dir`.
+// The same for the file `name` in `dir`.
 Result<uint64_t> ContentHashAt(Os& os, int dir, const std::string& name);
 
 }  // namespace xzfs

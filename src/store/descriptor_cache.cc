@@ -26,7 +26,7 @@ DescriptorPtr DescriptorCache::Keep(uint64_t id, DescriptorPtr added, unsigned c
   std::list<Entry> dropped;  // closed after the lock is released
   MutexLock lock(mutex_);
   if (const auto it = by_id_.find(id); it != by_id_.end()) {
-    if (it->second->content >= content) {  // somebody else was faster
+    if (it->second->content >= content) {  // another thread was faster
       return it->second->content == content ? it->second->descriptor : added;
     }
     dropped.splice(dropped.end(), entries_, it->second);

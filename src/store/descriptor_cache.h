@@ -15,41 +15,40 @@ namespace xzfs {
 struct SharedDescriptor {
   explicit SharedDescriptor(Descriptor d) : descriptor(std::move(d)) {}
   const Descriptor descriptor;
-  // Guards the descriptor's file position: seek and getdents of a directory belong together, and an
-  // append and where it ended.
+  // Guards the descriptor's file position. A directory's seek and getdents belong together, and so
+  // do an append and the look at where it ended.
   Mutex position;
 };
 using DescriptorPtr = std::shared_ptr<SharedDescriptor>;
 
-// Keeps the most recently used descriptors open. One that was closed to make room while somebody
-// still uses it goes when they are done, so the number of open ones is bounded by the capacity and
-// what request threads hold at that moment. Thread-safe.
+// Keeps the most recently used descriptors open. A descriptor that had to make room is closed when
+// its last user is done. So the number of open ones is bounded by the capacity and by what request
+// threads hold at that moment. Thread-safe.
 class DescriptorCache {
  public:
   explicit DescriptorCache(size_t capacity) : capacity_(capacity) {}
 
-  // What is stored of an id may become another file: `content` goes up then, and a descriptor of
-  // the old one is not given out any more.
+  // The file stored for an id may be replaced by another one. Then the caller increments `content`,
+  // and a descriptor of the old file is no longer given out.
 
   // The descriptor kept under `id`, or null.
   DescriptorPtr Find(uint64_t id, unsigned content = 0) EXCLUDES(mutex_);
-  // Keeps `descriptor` under `id`, unless there is one already of this content or a later one.
-  // Returns what is kept of this content, else `descriptor`.
+  // Keeps `descriptor` under `id`, unless it keeps one of this content or a later one already.
+  // Returns the one that it keeps of this content, else `descriptor`.
   DescriptorPtr Add(uint64_t id, Descriptor descriptor, unsigned content = 0) EXCLUDES(mutex_);
-  // The same of one that is shared already.
+  // The same for a descriptor that is shared already.
   DescriptorPtr Keep(uint64_t id, DescriptorPtr descriptor, unsigned content) EXCLUDES(mutex_);
   void Drop(uint64_t id) EXCLUDES(mutex_);
-  // But not the one that is pinned.
+  // Like Drop, but leaves a pinned descriptor.
   void Close(uint64_t id) EXCLUDES(mutex_);
 
-  // Keeps it until it's dropped, beyond the capacity: of a file without a name there will be no
-  // other.
-  // `counted` goes with it.
+  // Keeps it until Drop, beyond the capacity: a file without a name can't be opened again.
+  // `counted` is released together with it.
   void Pin(uint64_t id, DescriptorPtr descriptor, std::shared_ptr<const void> counted = nullptr)
       EXCLUDES(mutex_);
-  // It has a name again, or is another file now.
+  // The file has a name again, or another one took its place.
   void Unpin(uint64_t id) EXCLUDES(mutex_);
-  // The one that was pinned, or null.
+  // The pinned descriptor, or null.
   DescriptorPtr FindPinned(uint64_t id) EXCLUDES(mutex_);
 
   size_t size() EXCLUDES(mutex_);

@@ -18,8 +18,7 @@
 
 namespace xzfs {
 
-// Threads that encode, and what encoding and verifying a Block takes, to be used again.
-// Thread-safe.
+// Threads that encode. Also keeps workspaces, so that they can be used again. Thread-safe.
 class EncodePool {
  public:
   // What one thread needs for one Block.
@@ -31,23 +30,24 @@ class EncodePool {
   };
 
   enum class Priority {
-    kIdle,  // for what nobody waits for
+    kIdle,  // for work that nobody waits for
     kNormal,
   };
 
-  // `block_bytes`: how large the Blocks that it makes are.
+  // `block_bytes`: the size of the Blocks that it makes.
   EncodePool(unsigned threads, uint64_t block_bytes, Priority priority = Priority::kIdle);
 
   void Start();
-  // Returns false if all threads have enough to do: the caller does it itself.
+  // Returns false if all threads have enough to do; then the caller runs the task.
   bool TrySubmit(std::function<void()> task) { return pool_.TrySubmit(std::move(task)); }
 
-  // For as long as a thread, of the pool or not, computes for it and holds no lock.
+  // Lowers the priority of the calling thread while the result lives, if the pool's priority is
+  // kIdle. The thread holds no lock during that time.
   std::optional<IdlePriority> Lower() const {
     return priority_ == Priority::kIdle ? std::optional<IdlePriority>(std::in_place) : std::nullopt;
   }
 
-  // For Blocks with the options' Check and preset.
+  // Take gives a workspace for Blocks with the options' Check and preset. Give returns it.
   std::unique_ptr<Workspace> Take(const EncodeOptions& options) EXCLUDES(mutex_);
   void Give(std::unique_ptr<Workspace> workspace, const EncodeOptions& options) EXCLUDES(mutex_);
 
@@ -66,7 +66,7 @@ class EncodePool {
   const Priority priority_;
   Mutex mutex_;
   std::vector<Idle> idle_ GUARDED_BY(mutex_);
-  // Last: its tasks use the above.
+  // Declared last: its tasks use the members above.
   WorkerPool pool_;
 };
 

@@ -1,4 +1,4 @@
-// Which bytes of a range of offsets are there.
+// A set of offsets.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +28,7 @@ class ExtentMap {
     ends_.emplace_hint(next, begin, end);
   }
 
-  // Takes everything from `begin` on out.
+  // Removes all offsets from `begin` on.
   void CutAt(uint64_t begin) {
     ends_.erase(ends_.lower_bound(begin), ends_.end());
     if (!ends_.empty() && std::prev(ends_.end())->second > begin) {
@@ -42,11 +42,12 @@ class ExtentMap {
   }
 
   bool Touches(uint64_t begin, uint64_t end) const {
-    const auto next = ends_.lower_bound(end);  // the first that begins behind
+    const auto next = ends_.lower_bound(end);  // the first range that begins behind
     return begin < end && next != ends_.begin() && std::prev(next)->second > begin;
   }
 
-  // Where the run of offsets from `at` on ends that are all in it, or all not; at most `limit`.
+  // The end of the run of offsets that begins at `at` and is all in the set, or all outside it; at
+  // most `limit`.
   uint64_t RunEnd(uint64_t at, uint64_t limit) const {
     const auto next = ends_.upper_bound(at);
     if (next != ends_.begin() && std::prev(next)->second > at) {

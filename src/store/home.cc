@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kMarkerName = "marker";
 constexpr const char* kNewMarkerName = "marker.new";
-// A marker has about 100 bytes, a session's lock a number.
+// A marker has about 100 bytes; a session's lock holds a number.
 constexpr size_t kMostTextBytes = 4096;
 // Directories are not nested deeper in practice, and the walk upwards ends at the root anyway.
 constexpr unsigned kMostLevels = 100'000;
@@ -48,7 +48,7 @@ Result<std::string> ReadText(Os& os, int dir, const std::string& name) {
   return text;
 }
 
-// Which folder a marker is of. What isn't told is 0.
+// The folder that a marker was written for. What it doesn't say is 0.
 struct Marked {
   uint64_t inode = 0;
   int64_t birth_ns = 0;
@@ -81,14 +81,14 @@ bool IsSame(const Marked& a, const Marked& b) {
          (a.birth_ns == 0 || b.birth_ns == 0 || a.birth_ns == b.birth_ns);
 }
 
-// As we make it.
+// The marker that we write for this folder.
 bool LooksMadeByUs(Os& os, int home) {
   struct stat st = {};
   return os.FStat(home, &st) == 0 && (st.st_mode & 07777) == kPrivateFolderMode &&
          st.st_uid == geteuid();
 }
 
-// What whoever was making or removing it may have left: the lock alone, or nothing.
+// A process that was making or removing it may have left this: only the lock, or nothing.
 bool IsRemnant(Os& os, int home) {
   const auto lines = ReadAllLines(os, home);
   return lines && std::all_of(lines->begin(), lines->end(), [&](const RawLine& line) {
@@ -105,7 +105,7 @@ Result<HomeKind> KindOf(Os& os, int home, bool is_root) {
     return Failure(text.error());
   }
   if (!text) {
-    // In the root the name was always ours.
+    // In the root that name was always ours.
     return is_root || (LooksMadeByUs(os, home) && IsRemnant(os, home)) ? HomeKind::kOurs
                                                                        : HomeKind::kUsers;
   }
@@ -141,7 +141,8 @@ Status WriteMarker(Os& os, int home) {
   return SyncFolder(os, home);
 }
 
-// The sessions of a copy go where nobody adopts them. REQUIRES: the home's lock is held.
+// Moves the sessions of a copy to lost+found, where no mount adopts them. REQUIRES: the home's lock
+// is held.
 Status TakeOver(Os& os, int home) {
   const int made = os.MakeDir(home, kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
@@ -165,7 +166,7 @@ Status TakeOver(Os& os, int home) {
   return SyncFolder(os, lost.get());
 }
 
-// Before anything is made in it, be it the lock.
+// To be called before anything is made in it, even the lock.
 Status RequireNotUsers(Os& os, int home, bool is_root) {
   if (!is_root && !HasMarker(os, home) && !IsRemnant(os, home)) {
     return Fail(EEXIST, "a folder .xzfs that is not ours is in the way");
@@ -186,8 +187,8 @@ Status MakeOurs(Os& os, int home, bool is_root) {
   return WriteMarker(os, home);
 }
 
-// What the source gives to new folders must not reach the files that are made in ours and then
-// take the place of the user's.
+// Our folder must not inherit the source's default ACL: its files later take the place of the
+// user's files.
 void DropAcls(Os& os, int dir, const std::string& folder) {
   os.RemoveXattrAt(dir, folder, "system.posix_acl_default");
   os.RemoveXattrAt(dir, folder, "system.posix_acl_access");
@@ -291,8 +292,8 @@ Result<Descriptor> LockHome(Os& os, int home) {
   return lock;
 }
 
-// A process that waits for the lock sees that it has gone, and begins again; a process that makes
-// another one meanwhile finds no marker, and the folder stays.
+// A process that waits for the lock sees that the file was removed, and begins again. A process
+// that makes a new lock in the meantime finds no marker, and the folder stays.
 void RemoveUnusedHome(Os& os, int top, int home) {
   const auto lines = ReadAllLines(os, home);
   if (!lines) {
@@ -356,7 +357,7 @@ std::optional<std::string> FindSourceAbove(Os& os, int source) {
   for (unsigned up = 0; at.valid() && up < kMostLevels; ++up) {
     struct stat st = {};
     if (os.FStat(at.get(), &st) < 0 || (up != 0 && FileId::Of(st) == below)) {
-      break;  // the root of all
+      break;  // the root of the file system
     }
     below = FileId::Of(st);
     const auto home = LookAtHome(os, at.get(), /*is_root=*/false);

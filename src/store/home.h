@@ -1,4 +1,4 @@
-// The folder `.xzfs`, in which sessions are: whose it is, and who takes turns in it.
+// The folder `.xzfs`, which holds the sessions: whether it is ours, and its lock.
 #pragma once
 
 #include <cstdint>
@@ -12,26 +12,26 @@
 
 namespace xzfs {
 
-// A directory of the source, its "top", has the folder `.xzfs` for all that lies below it and can
-// be reached from there by a rename. The file `marker` in it says that it is ours, and which folder
-// it was written for:
+// A directory of the source, the "top", has the folder `.xzfs` for all files below it that can be
+// renamed to there. The file `marker` in it says that the folder is ours, and which folder it was
+// written for:
 //
 //   xzfs 1
 //   id HEX
 //   folder INODE BIRTH
 //
-// (birth in ns since the epoch; each 0 if the file system doesn't tell, or tells another one at the
-// next mount). A folder that is another one than its marker says is a copy, of a backup or of
-// another source: what is pending in it belongs to other files.
+// The birth time is in ns since the epoch. Either number is 0 if the file system doesn't give it,
+// or gives another one at the next mount. If the marker names another folder, this one is a copy,
+// from a backup or from another source: what is pending in it belongs to other files.
 enum class HomeKind {
   kNone,
-  kUsers,  // a folder of that name that is somebody else's
+  kUsers,  // a folder of that name that we did not make
   kOurs,
   kCopy,
 };
 
-// What is in it beside sessions: what daemons take turns with, and what is nobody's.
-inline constexpr const char* kLockName = "lock";  // in each session's folder, too
+// What it holds beside sessions: the lock, and the folder for files that have no place.
+inline constexpr const char* kLockName = "lock";  // also in each session's folder
 inline constexpr const char* kLostAndFound = "lost+found";
 
 struct Home {
@@ -39,49 +39,51 @@ struct Home {
   Descriptor folder;  // of kOurs and kCopy, unless it may not be read
 };
 
-// What the directory that is open as `top` has. Older versions made it in the root of a source
-// alone, and without a marker: `is_root` takes those for ours. Costs one stat where there is none.
+// Looks at the `.xzfs` of the directory that is open as `top`. Older versions made it only in the
+// root of a source, and without a marker: with `is_root` a folder without a marker is ours. Costs
+// one stat if there is none.
 Result<Home> LookAtHome(Os& os, int top, bool is_root);
 
 // Errors: ENOENT.
 Result<Descriptor> OpenHome(Os& os, int top);
-// Makes it if it isn't there, and makes it ours if it is a copy, whose sessions go to lost+found.
-// It is durable when this returns. `is_root`: as above. Errors: EEXIST: it is somebody else's.
+// Makes the folder if there is none. If it is a copy, moves its sessions to lost+found and makes it
+// ours. It is durable when this returns. `is_root`: as above. Errors: EEXIST: the folder is not
+// ours.
 Result<Descriptor> MakeHome(Os& os, int top, bool is_root);
 
 bool HasMarker(Os& os, int home);
 
-// The same for a caller that doesn't know where the root of a source is: a folder without a marker
-// is ours if it has a lock, as those of older versions do.
+// LookAtHome for a caller that doesn't know where the root of a source is: a folder without a
+// marker is ours if it has a lock, as the folders of older versions do.
 Result<Home> LookAtAnyHome(Os& os, int dir);
 
-// Held while sessions are made, adopted and removed. Waits for whoever has it: only for as long as
-// folders are looked at. ENOENT if that one removed `.xzfs`, as the last session did.
+// Takes the lock under which sessions are made, adopted and removed. Waits for another process that
+// has it; that process only looks at folders. ENOENT if it removed `.xzfs` with the last session.
 Result<Descriptor> LockHome(Os& os, int home);
 
-// `.xzfs` goes with the last session, and what a power cut has left of a marker that was being
-// written. REQUIRES: the home's lock is held.
+// Removes `.xzfs` if it has no session, and with it a marker that a power cut left unfinished.
+// REQUIRES: the home's lock is held.
 void RemoveUnusedHome(Os& os, int top, int home);
 
-// Whether it is a session's folder, and none of the other names that we have in `.xzfs`.
+// Whether `name` is that of a session's folder, and not one of the other names in `.xzfs`.
 bool IsSessionName(const std::string& name);
 
 // A session whose process lives.
 struct LivingSession {
   std::string name;
   FileId folder;
-  // How many levels above the top the root of the source lies that it was made for. Nothing if it
-  // is none of a mount.
+  // How many levels above the top the root of its source lies. Nothing if the session is not that
+  // of a mount.
   std::optional<unsigned> levels;
 };
-// What can't be looked at is left out.
+// Leaves out the sessions that it can't look at.
 std::vector<LivingSession> FindLivingSessions(Os& os, int home);
 
 // The directory `levels` above.
 Result<FileId> FileAbove(Os& os, int dir, unsigned levels);
 
-// Whether the directory that is open as `source` is, or lies in, the source of another mount that
-// runs: the path of one of its directories. As far as that may be seen.
+// If the directory that is open as `source` is the source of another running mount, or lies in one:
+// the path of one of that mount's directories. Finds only what this process may see.
 std::optional<std::string> FindSourceAbove(Os& os, int source);
 
 }  // namespace xzfs

@@ -21,7 +21,7 @@ namespace {
 struct Target {
   Descriptor dir;
   std::string name;
-  std::optional<FileFacts> facts;  // none: there is nothing
+  std::optional<FileFacts> facts;  // nothing: there is no file
 
   bool Is(const IntentStep& step) const { return facts && step.IsOf(*facts); }
 };
@@ -45,7 +45,7 @@ Result<Target> Find(Os& os, int source, const std::string& path) {
 Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep& step) {
   const int fd = os.OpenBeneath(session.folder(), step.from, O_RDONLY);
   if (fd == -ENOENT) {
-    return {};  // it was done
+    return {};  // it has been done
   }
   if (fd < 0) {
     return FailErrno(-fd, "open .xzfs/" + session.name() + "/" + step.from);
@@ -65,10 +65,10 @@ Status CompleteOverwrite(Os& os, int source, Session& session, const IntentStep&
   return OverwriteFile(os, fd, base, to.name, begun);
 }
 
-// The sync of a directory, of whoever asked for it, may have kept the new name of a file and not
-// that the old one went, which lies in another directory: btrfs does so. Then the file has both,
-// and the old one goes: something else may have it by rights since. (Where the next step was a
-// removal that was taken the user may have made the second name later: it stays.)
+// If some program synced only the new directory, the disk may have the new name of a file, but not
+// the removal of the old name in another directory; btrfs does so. Then the file has both names,
+// and this removes the old one, which something else may rightly have got since then. (If the next
+// step was a removal that was done, the user may have made the second name later: it stays.)
 Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentStep& next) {
   const auto from = Find(os, source, first.from);
   const auto to = Find(os, source, first.to);
@@ -88,8 +88,8 @@ Status EndHalfRename(Os& os, int source, const IntentStep& first, const IntentSt
   return error < 0 ? FailErrno(-error, "end a rename of " + first.from) : Status();
 }
 
-// Of an exchange the disk may have heard of the second rename alone. Then the first is still to be
-// taken, unless something else has the name since.
+// The disk may have only the second rename of an exchange. Then the first one must still be done,
+// unless something else has got the name since then.
 bool IsBegunBySecond(Os& os, int source, const IntentStep& first, const IntentStep& second) {
   if (first.kind != IntentStep::Kind::kRename || second.kind != IntentStep::Kind::kRename) {
     return false;
@@ -104,10 +104,10 @@ bool IsLater(const struct timespec& a, const struct timespec& b) {
   return std::tie(a.tv_sec, a.tv_nsec) > std::tie(b.tv_sec, b.tv_nsec);
 }
 
-// The file that was to be removed may have taken the name of an earlier file, by a rename that the
-// disk has lost: btrfs may lose it and keep later renames. Then the earlier file is there again,
-// and would be shown beside the new one. Its ctime is not later than the intent; the ctime of a
-// file that somebody has put there since then is later, and that file stays.
+// The file that was to be removed may have taken the name of an earlier file by a rename that the
+// disk has lost; btrfs may lose a rename and keep later ones. Then the earlier file is there again,
+// and would be shown beside the new one. Its ctime is not later than the intent. A file that
+// somebody has put there since then has a later ctime, and stays.
 Status PutEarlierAside(Os& os, int source, Session& session, const IntentStep& removal,
                        const struct timespec& written) {
   const auto there = Find(os, source, removal.from);
@@ -122,11 +122,11 @@ Status PutEarlierAside(Os& os, int source, Session& session, const IntentStep& r
   }
   return KeepInLostAndFound(os, session, aside,
                             "An earlier " + removal.from +
-                                ", of which a power cut has kept the name though another file had "
-                                "taken its place");
+                                ", which has its name again after a power cut though another file "
+                                "had taken its place");
 }
 
-// Returns whether the step is done now. `is_begun`: if it isn't done it is to be.
+// Returns whether the step is done now. `is_begun`: the step must be done if it isn't yet.
 Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_begun) {
   auto from = Find(os, source, step.from);
   const bool there = from && from->Is(step);
@@ -134,7 +134,7 @@ Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_begun)
     if (is_begun || step.kind == IntentStep::Kind::kUnlink) {
       return true;
     }
-    // What has the new name may be another file that took it later.
+    // Another file may have taken the new name later.
     const auto to = Find(os, source, step.to);
     return to && to->facts;
   }
@@ -146,7 +146,7 @@ Result<bool> Complete(Os& os, int source, const IntentStep& step, bool is_begun)
     error = os.Unlink(from->dir.get(), from->name, 0);
   } else {
     XZFS_ASSIGN_OR_RETURN(const Target to, Find(os, source, step.to));
-    error = to.Is(step)  // only the old name is still to go
+    error = to.Is(step)  // only the old name must still be removed
                 ? os.Unlink(from->dir.get(), from->name, 0)
                 : RenameOverNothing(os, from->dir.get(), from->name, to.dir.get(), to.name);
     os.Sync(to.dir.get());
@@ -204,10 +204,10 @@ Status OverwriteFile(Os& os, int from, int to, const std::string& name, bool& be
     return FailErrno(-error, "stat a compressed file");
   }
   const auto size = static_cast<uint64_t>(st.st_size);
-  // A full disk is met before anything is overwritten.
+  // If the disk is full, this fails before anything is overwritten.
   error = os.Allocate(to, FALLOC_FL_KEEP_SIZE, 0, size);
   if (error < 0 && error != -EOPNOTSUPP) {
-    // That has moved the mtime all the same, by which an overlay knows its base.
+    // That has changed the mtime nevertheless, and an overlay knows its base by it.
     const struct timespec unmoved[2] = {before.st_atim, before.st_mtim};
     os.FSetTimes(to, unmoved);
     return FailErrno(-error, "make room to overwrite '" + name + "'");

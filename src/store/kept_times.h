@@ -8,9 +8,9 @@
 
 namespace xzfs {
 
-// Names come and go in a directory for a commit, which is nobody's business: when this goes the
-// directory has the mtime back that it had, if we may set it. To be held while nobody else changes
-// the directory.
+// A commit adds and removes names in a directory, and that must not be visible. The destructor
+// gives the directory its old mtime back, if we may set it. REQUIRES: no other thread changes the
+// directory while it lives.
 class KeptTimes {
  public:
   KeptTimes(Os& os, int dir) : os_(os), dir_(dir), known_(os.StatAt(dir, ".", &before_) == 0) {}

@@ -1,10 +1,10 @@
 // A set-associative table: an inode number names a bucket of eight slots, in which the newest is
-// first. Finding is one or two cache lines, adding moves at most the slots of one bucket, nothing
-// is ever rehashed, and the bound is exact. A bucket that is full loses its oldest; with eight
-// slots that begins when the table is about half full and costs a few looks.
+// first. A lookup reads one or two cache lines, an insertion moves at most the slots of one bucket,
+// the table is never rehashed, and its bound is exact. A full bucket loses its oldest slot. With
+// eight slots that begins when the table is about half full, and costs a few more looks into files.
 //
-// All versions of an inode share a bucket, so a new one takes the place of the old one, which
-// nobody will ask for again.
+// All versions of an inode share a bucket, so a new version replaces the old one, which won't be
+// asked for again.
 #include "store/known_files.h"
 
 #include <algorithm>
@@ -15,8 +15,8 @@
 namespace xzfs {
 namespace {
 
-// KnownFile and Suffix in 64 bits: bit 0 is set, 1-2 the kind of suffix, 3-4 the format or
-// kNoFormat, 5 giant Blocks, 8-63 the file's id.
+// KnownFile and Suffix in 64 bits: bit 0 is set, bits 1-2 are the kind of suffix, 3-4 the format or
+// kNoFormat, 5 says that there are giant Blocks, 8-63 are the file's id.
 constexpr uint64_t kUsed = 1;
 constexpr uint64_t kSuffixMask = 3U << 1U;
 constexpr unsigned kFormatShift = 3;
@@ -24,7 +24,7 @@ constexpr uint64_t kNoFormat = 3;
 constexpr uint64_t kGiant = 1U << 5U;
 constexpr unsigned kIdShift = 8;
 
-// Suffixes under which the same content is the same thing share a number.
+// Suffixes that judge the same content in the same way share a number.
 uint64_t PackSuffix(Suffix suffix) {
   switch (suffix) {
     case Suffix::kXz:
@@ -106,7 +106,7 @@ KnownFile KnownFiles::Add(const Identity& identity, Suffix suffix, const KnownFi
       break;
     }
   }
-  // The slot that goes: of the older version, or the first free one, or the oldest.
+  // The slot to replace: that of the older version, else the first free one, else the oldest.
   place = std::min(place, bucket.size() - 1);
   std::move_backward(bucket.begin(), bucket.begin() + static_cast<ptrdiff_t>(place),
                      bucket.begin() + static_cast<ptrdiff_t>(place) + 1);

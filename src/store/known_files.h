@@ -1,4 +1,4 @@
-// What was learned of stored files by looking into them, so that nobody has to look twice.
+// What xzfs has learned by looking into stored files, so that it doesn't have to look twice.
 #pragma once
 
 #include <cstddef>
@@ -17,9 +17,9 @@ namespace xzfs {
 
 // What one version of a file with a compressed suffix is.
 struct KnownFile {
-  // Nothing: its content is not what its suffix says, so it is shown as it is.
+  // Nothing if its content is not what its suffix says: then the file is shown as it is.
   std::optional<Format> format;
-  // With a format: size of the logical file in bytes ...
+  // If there is a format: the size of the logical file in bytes ...
   uint64_t plain_size = 0;
   // ... its LoadedIndex::id, less than 2^56 ...
   uint64_t file_id = 0;
@@ -29,22 +29,22 @@ struct KnownFile {
   bool operator==(const KnownFile&) const = default;
 };
 
-// Remembers KnownFiles by their full identity, 56 bytes each, in a table of fixed size. What is
-// dropped to make room has to be looked at again, nothing else. Thread-safe.
+// Remembers KnownFiles by their full identity, 56 bytes each, in a table of fixed size. A version
+// that is dropped to make room only has to be looked at again. Thread-safe.
 class KnownFiles {
  public:
-  // `bytes` bounds the table, but for a least size of one bucket. Memory that was never needed is
-  // not touched.
+  // `bytes` bounds the table, which has at least one bucket. It touches memory only when that is
+  // needed.
   explicit KnownFiles(size_t bytes);
 
-  // What was added for this version. The suffix matters: it says as what the content was judged.
+  // What was added for this version. The suffix matters, as the content was judged by it.
   std::optional<KnownFile> Find(const Identity& identity, Suffix suffix) const EXCLUDES(mutex_);
 
-  // Adds a version and drops an older one of the same inode. Of several threads that learned of the
-  // same version at the same time the first one wins: returns what is kept.
+  // Adds a version and drops an older one of the same inode. If several threads add the same
+  // version at the same time, the first one wins. Returns what is kept.
   KnownFile Add(const Identity& identity, Suffix suffix, const KnownFile& known) EXCLUDES(mutex_);
 
-  // What the table may take.
+  // The most bytes that the table may take.
   size_t memory_bytes() const { return bucket_count_ * kSlotsPerBucket * sizeof(Slot); }
 
  private:

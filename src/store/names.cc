@@ -7,11 +7,11 @@ namespace {
 
 struct Rule {
   std::string_view stored;   // suffix of the stored name
-  std::string_view logical;  // what stands in its place
+  std::string_view logical;  // what replaces it
   Suffix suffix;
 };
 
-// In order of importance where several are stored for one logical name.
+// In order of importance, if several are stored for one logical name.
 constexpr Rule kRules[] = {
     {".xz", "", Suffix::kXz}, {".txz", ".tar", Suffix::kTxz}, {".lzma", "", Suffix::kLzma},
     {".lz", "", Suffix::kLz}, {".tlz", ".tar", Suffix::kTlz},

@@ -1,4 +1,4 @@
-// Tasks that are done in any order and whose results are taken in theirs.
+// Tasks that run in any order and whose results are taken in the order of the tasks.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +12,8 @@
 
 namespace xzfs {
 
-// The tasks may use what their caller owns: the end of this object waits for all of them, however
-// it comes, also by an exception. So it's declared behind whatever they use. Not thread-safe.
+// The tasks may use what their caller owns: the destructor waits for all of them, also if an
+// exception ends the scope. So declare this behind what they use. Not thread-safe.
 template <class T>
 class OrderedTasks {
  public:
@@ -27,7 +27,7 @@ class OrderedTasks {
   OrderedTasks(const OrderedTasks&) = delete;
   OrderedTasks& operator=(const OrderedTasks&) = delete;
 
-  // Has a thread of the pool run the task, or runs it here if all of them have enough to do.
+  // Gives the task to a thread of the pool, or runs it here if all of them have enough to do.
   void Run(std::function<T()> task) {
     const auto packaged = Add(std::move(task));
     if (!pool_.TrySubmit([packaged] { (*packaged)(); })) {
@@ -37,14 +37,14 @@ class OrderedTasks {
   // Runs the task here.
   void RunHere(std::function<T()> task) { (*Add(std::move(task)))(); }
 
-  // The result of the first task whose result wasn't taken, or what it threw. Blocks.
-  // REQUIRES: size() != 0.
+  // Returns the result of the first task whose result wasn't taken, or throws what that task threw.
+  // Blocks. REQUIRES: size() != 0.
   T Next() {
     std::future<T> result = std::move(results_.front());
     results_.pop_front();
     return result.get();
   }
-  // Tasks whose results weren't taken.
+  // How many results weren't taken.
   size_t size() const { return results_.size(); }
 
  private:

@@ -35,7 +35,7 @@ void OverlayContent::Replay(const LogRecord& record) {
   }
 }
 
-// Publishing stands before the extents if there was a change since, and behind them if not.
+// Publishing comes before the extents if there was a change since then, otherwise after them.
 std::string OverlayContent::FreshLog() const {
   std::string log;
   AppendRecord(header_, log);

@@ -1,4 +1,4 @@
-// What the log of an overlay tells.
+// What the log of an overlay says.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct OverlayBase {
   int64_t mtime_ns = 0;
   int64_t birth_ns = 0;  // 0: not known
   StoredKey key() const { return {inode, size_bytes, mtime_ns, birth_ns}; }
-  // Of the logical file when the overlay was made.
+  // The size of the logical file when the overlay was made.
   uint64_t plain_size = 0;
   // Below the top of the session's zone, where the stored file was seen last: a hint.
   std::string path;
@@ -27,8 +27,8 @@ struct OverlayBase {
   uint64_t content = 0;
 };
 
-// The picture in memory of an overlay: what the records of its log, taken one after the other, say.
-// Knows no files. Not thread-safe.
+// The state of an overlay in memory: what the records of its log say, one after the other. It knows
+// no files. Not thread-safe.
 class OverlayContent {
  public:
   // Bytes [begin, end) of the logical file that lie in one place: in the base, in the data file,
@@ -41,7 +41,7 @@ class OverlayContent {
   };
 
   OverlayContent() = default;
-  // Of an overlay that holds nothing yet.
+  // For an overlay that holds nothing yet.
   OverlayContent(LogHeader header, std::string path, uint64_t content);
 
   void Replay(const LogRecord& record);
@@ -49,9 +49,9 @@ class OverlayContent {
   std::string FreshLog() const;
 
   std::vector<Run> Runs(uint64_t offset, uint64_t length) const;
-  // The log tells already that the data file has these bytes.
+  // The log already says that the data file has these bytes.
   bool Holds(uint64_t begin, uint64_t end) const;
-  // They are all the base's.
+  // They all come from the base.
   bool IsBase(uint64_t begin, uint64_t end) const;
   const ExtentMap& written() const { return written_; }
   uint64_t size() const { return size_; }
@@ -67,8 +67,8 @@ class OverlayContent {
   uint64_t published_content() const { return published_content_; }
   // There was a change since Publishing.
   bool has_changed_since_publishing() const { return changed_since_publishing_; }
-  // What was published is the base from here on. Where the old one counted the new one has the same
-  // bytes.
+  // What was published is the base from here on. It has the same bytes as the old base where those
+  // counted.
   void RebaseOnPublished();
 
  private:
@@ -82,7 +82,7 @@ class OverlayContent {
   uint64_t published_content_ = 0;
   bool changed_since_publishing_ = false;
   uint64_t size_ = 0;
-  // The least size that the file has had: what lies behind is not the base's.
+  // The least size that the file has had: bytes behind it don't come from the base.
   uint64_t base_limit_ = 0;
   ExtentMap written_;
 };

@@ -10,6 +10,11 @@
 #include "store/names.h"
 
 namespace xzfs {
+namespace {
+
+constexpr const char* kFreshSuffix = ".new";
+
+}  // namespace
 
 void OverlayFileCache::Touch(const std::shared_ptr<OverlayFiles>& files) {
   std::shared_ptr<OverlayFiles> oldest;
@@ -65,7 +70,7 @@ Result<OverlayFiles::Ref> OverlayFiles::OpenLocked(Which which, int flags) {
   const mode_t mode = (flags & O_CREAT) != 0 ? kPrivateFileMode : 0;
   int fd = os_.OpenBeneath(folder_, NameOf(which), flags, mode);
   while ((fd == -EMFILE || fd == -ENFILE) && cache_ != nullptr) {
-    // The others' locks are never taken under this one.
+    // Locks of other overlays' files are never taken while this one is held.
     mutex_.Unlock();
     const bool closed = cache_->CloseOldest();
     mutex_.Lock();
@@ -86,7 +91,7 @@ Result<OverlayFiles::Ref> OverlayFiles::Open(Which which) {
     MutexLock lock(mutex_);
     if (open_[which] == nullptr) {
       if (is_gone_) {
-        return Fail(ESTALE, "the overlay " + id_ + " is there no more");
+        return Fail(ESTALE, "the overlay " + id_ + " was removed");
       }
       XZFS_ASSIGN_OR_RETURN(Ref opened, OpenLocked(which, flags_));
       if (open_[which] == nullptr) {  // another thread may have been faster
@@ -115,9 +120,23 @@ Result<OverlayFiles::Ref> OverlayFiles::Create(Which which) {
   return file;
 }
 
-void OverlayFiles::OnlyRead() {
+Status OverlayFiles::OpenBoth() {
+  Result<Ref> data = Open(kData);
+  if (!data && data.error().code == EROFS) {
+    {
+      MutexLock lock(mutex_);
+      flags_ = O_RDONLY;
+    }
+    data = Open(kData);
+  }
+  XZFS_RETURN_IF_ERROR(data);
+  XZFS_RETURN_IF_ERROR(Open(kLog));
+  return {};
+}
+
+bool OverlayFiles::IsReadOnly() const {
   MutexLock lock(mutex_);
-  flags_ = O_RDONLY;
+  return flags_ == O_RDONLY;
 }
 
 OverlayFiles::Ref OverlayFiles::IfOpen(Which which) {
@@ -125,11 +144,35 @@ OverlayFiles::Ref OverlayFiles::IfOpen(Which which) {
   return open_[which];
 }
 
-void OverlayFiles::Replace(Which which, Descriptor file) {
-  const Ref fresh = std::make_shared<const Descriptor>(std::move(file));
+Result<Descriptor> OverlayFiles::MakeFresh(Which which) const {
+  const std::string name = NameOf(which) + kFreshSuffix;
+  const int fd = os_.OpenBeneath(folder_, name, O_RDWR | O_CREAT | O_TRUNC, kPrivateFileMode);
+  if (fd < 0) {
+    return FailErrno(-fd, "make " + name + " for an overlay");
+  }
+  return Descriptor(os_, fd);
+}
+
+void OverlayFiles::DropFresh(Which which) const {
+  os_.Unlink(folder_, NameOf(which) + kFreshSuffix, 0);
+}
+
+Status OverlayFiles::InstallFresh(Which which, Descriptor fresh) {
+  const std::string name = NameOf(which) + kFreshSuffix;
+  if (const int error = os_.Rename(folder_, name, folder_, NameOf(which), 0); error < 0) {
+    DropFresh(which);
+    return FailErrno(-error, "rename " + name + " of an overlay");
+  }
+  const Ref now = std::make_shared<const Descriptor>(std::move(fresh));
   Ref old;  // closed after the lock is released
   MutexLock lock(mutex_);
-  old = std::exchange(open_[which], fresh);
+  old = std::exchange(open_[which], now);
+  return {};
+}
+
+Status OverlayFiles::Write(int fd, std::span<const std::byte> bytes, uint64_t offset) const {
+  const int error = os_.WriteAll(fd, bytes, offset);
+  return error < 0 ? FailErrno(-error, "write the overlay " + id_) : Status();
 }
 
 Status OverlayFiles::KeepOpen() {
@@ -143,9 +186,7 @@ Status OverlayFiles::KeepOpen() {
       return Failure(opened.error());
     }
   }
-  if (cache_ != nullptr) {
-    cache_->Remove(*this);
-  }
+  LeaveCache();
   return {};
 }
 
@@ -164,6 +205,12 @@ void OverlayFiles::Close() {
   MutexLock lock(mutex_);
   if (!is_kept_ && !is_gone_) {
     closed.swap(open_);
+  }
+}
+
+void OverlayFiles::LeaveCache() {
+  if (cache_ != nullptr) {
+    cache_->Remove(*this);
   }
 }
 

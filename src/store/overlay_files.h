@@ -1,4 +1,4 @@
-// The descriptors of overlays: a bounded number of them, however many files are edited.
+// The files of overlays, and a bounded number of descriptors, however many files are edited.
 #pragma once
 
 #include <fcntl.h>
@@ -6,8 +6,10 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <list>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -20,10 +22,10 @@ namespace xzfs {
 
 class OverlayFiles;
 
-// Which overlays' files were used last: those of the others are closed. Thread-safe.
+// Keeps open the files of the overlays that were used last, and closes the others. Thread-safe.
 class OverlayFileCache {
  public:
-  // `capacity`: overlays, of two descriptors each.
+  // `capacity`: how many overlays, with two descriptors each.
   explicit OverlayFileCache(size_t capacity) : capacity_(capacity) {}
 
   void Touch(const std::shared_ptr<OverlayFiles>& files) EXCLUDES(mutex_);
@@ -45,43 +47,57 @@ class OverlayFileCache {
 
 // "ID.data" and "ID.log" in a session's folder, opened when they are used. Thread-safe.
 //
-// A descriptor that is closed with bytes that were not synced takes nothing with it: they are in
-// the kernel's page cache, and an error in writing them back that nobody was told of is told to the
-// first sync through a new one, as long as the kernel knows the inode. That is what a program gets
-// that closes a file and opens it again. Who still has it open relies on more: so the files of an
-// overlay are kept open while somebody may write to it.
+// Closing a descriptor whose bytes were not synced loses nothing: they are in the kernel's page
+// cache. If writing them back fails and no sync has reported it, the first sync through a new
+// descriptor does, as long as the kernel knows the inode. A program that closes a file and opens it
+// again gets the same. A program that keeps it open relies on more: so the files of an overlay stay
+// open while a program may write to it.
 class OverlayFiles : public std::enable_shared_from_this<OverlayFiles> {
  public:
   enum Which { kData, kLog };
   using Ref = std::shared_ptr<const Descriptor>;
 
-  // `os` and `folder` outlive it. `cache`: null if nothing is to be closed.
+  // `os` and `folder` outlive it. `cache`: null if the files are never to be closed.
   OverlayFiles(Os& os, int folder, std::string id, std::shared_ptr<OverlayFileCache> cache)
       : os_(os), folder_(folder), id_(std::move(id)), cache_(std::move(cache)) {}
 
+  Os& os() const { return os_; }
+  int folder() const { return folder_; }
   const std::string& id() const { return id_; }
   std::string NameOf(Which which) const { return id_ + (which == kData ? ".data" : ".log"); }
 
-  // Open for reading and writing for as long as the reference lives. ESTALE after Remove.
+  // The file stays open for reading and writing as long as the reference lives. ESTALE after
+  // Forget, if it isn't open.
   Result<Ref> Open(Which which) EXCLUDES(mutex_);
-  // What must not be there yet.
+  // The same, for a file that must not be there yet.
   Result<Ref> Create(Which which) EXCLUDES(mutex_);
-  // The file system is read-only: from now on they are opened for reading.
-  void OnlyRead() EXCLUDES(mutex_);
-  // Null if it isn't open.
+  // Opens both, the data file first. On a file system that is read-only they are opened for
+  // reading, and IsReadOnly is true from now on.
+  Status OpenBoth() EXCLUDES(mutex_);
+  bool IsReadOnly() const EXCLUDES(mutex_);
+  // The file if it is open, else null.
   Ref IfOpen(Which which) EXCLUDES(mutex_);
-  // Another file has the name now.
-  void Replace(Which which, Descriptor file) EXCLUDES(mutex_);
 
-  // Until LetClose they are not closed.
+  // Makes an empty file that is to replace one of the two: its name is that file's and ".new".
+  Result<Descriptor> MakeFresh(Which which) const;
+  // Removes the name that MakeFresh gave, if it is there.
+  void DropFresh(Which which) const;
+  // Gives `fresh` the file's name. A failure leaves the old file, and drops the fresh one.
+  Status InstallFresh(Which which, Descriptor fresh) EXCLUDES(mutex_);
+  // Writes all of `bytes` to one of these files, which is open as `fd`.
+  Status Write(int fd, std::span<const std::byte> bytes, uint64_t offset) const;
+
+  // Opens both and keeps them open until LetClose.
   Status KeepOpen() EXCLUDES(mutex_);
   void LetClose() EXCLUDES(mutex_);
-  // Those who use them just now go on.
+  // Closes both, unless KeepOpen is in force. A thread that has a reference can go on.
   void Close() EXCLUDES(mutex_);
-  // There are no names by which they could be opened again.
+  // Gives back the place in the cache.
+  void LeaveCache();
+  // The files have lost their names: they are not closed, as they could not be opened again.
   void Forget() EXCLUDES(mutex_);
 
-  // Of the data file, by its name if it isn't open. As the calls of Os.
+  // For the data file, by its name if it isn't open. They return what the calls of Os do.
   int Stat(struct stat* st) EXCLUDES(mutex_);
   int SetTimes(const struct timespec times[2]) EXCLUDES(mutex_);
   int ChangeMode(mode_t mode) EXCLUDES(mutex_);
@@ -93,7 +109,7 @@ class OverlayFiles : public std::enable_shared_from_this<OverlayFiles> {
   const int folder_;
   const std::string id_;
   const std::shared_ptr<OverlayFileCache> cache_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::array<Ref, 2> open_ GUARDED_BY(mutex_);
   int flags_ GUARDED_BY(mutex_) = O_RDWR;
   bool is_kept_ GUARDED_BY(mutex_) = false;

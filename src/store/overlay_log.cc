@@ -56,7 +56,7 @@ bool Signed(RecordParser& parser, int64_t& out) {
   return read;
 }
 
-// Nothing if the fields are not what the type needs.
+// Nothing if the fields are not those of the type.
 std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
   switch (type) {
     case Type::kHeader: {
@@ -105,8 +105,8 @@ std::optional<LogRecord> ParseBody(Type type, RecordParser parser) {
   return std::nullopt;
 }
 
-// Of a log without a header. It is written at once and first, so the log that ends within it, or
-// that has only zeros, tells of nothing that was acknowledged.
+// The error for a log without a header. The header is written first, in one write. So a log that
+// ends within it, or has only zeros, holds nothing that was acknowledged.
 Failure<> NoHeader(std::string_view text) {
   uint64_t body_size = 0;
   const bool ends_in_it =

@@ -1,4 +1,4 @@
-// The log of an overlay: what it is laid over, and which bytes it holds.
+// The records in the log of an overlay: what it is laid over, and which bytes it holds.
 #pragma once
 
 #include <cstddef>
@@ -19,14 +19,14 @@ namespace xzfs {
 //   length of the body, 8 bytes | body | CRC64 of the body, 8 bytes
 //
 // A body is a type byte and its fields: numbers of 8 bytes, little-endian, and texts, which are a
-// length and their bytes. The first record is a LogHeader. What doesn't add up is the end of the
-// log: the last append was torn, or the file's size reached the disk and its bytes did not, which
-// are zeros then. New types may come; a log with one that isn't known is refused, as its meaning
-// could be anything.
+// length and their bytes. The first record is a LogHeader. The log ends at the first record that is
+// not whole or whose CRC64 is wrong: the last append was torn, or the file's size reached the disk
+// and its bytes did not, which are zeros then. There may be new types in the future. A log with an
+// unknown type is refused, as that could mean anything.
 
 struct LogHeader {
   std::string boot_id;  // of the boot in which the log was begun
-  uint64_t inode = 0;   // of the base, as OverlayBase
+  uint64_t inode = 0;   // of the base, as in OverlayBase
   uint64_t size_bytes = 0;
   int64_t mtime_ns = 0;
   uint64_t plain_size = 0;
@@ -40,7 +40,7 @@ struct LogExtent {
 struct LogResize {
   uint64_t size = 0;
 };
-// What the first `end` bytes of the log tell is on the disk.
+// What the first `end` bytes of the log say is on the disk.
 struct LogSynced {
   uint64_t end = 0;
 };
@@ -52,11 +52,11 @@ struct LogPublishing {
   uint64_t inode = 0;
   uint64_t size_bytes = 0;
   int64_t mtime_ns = 0;
-  int64_t birth_ns = 0;  // likewise
+  int64_t birth_ns = 0;  // as in LogHeader
   StoredKey key() const { return {inode, size_bytes, mtime_ns, birth_ns}; }
 };
-// The ContentHash of the base, or of what Publishing tells of: written where inode numbers may
-// change.
+// The ContentHash of the base, or of the file that Publishing names. Written where inode numbers
+// may change.
 struct LogContent {
   uint64_t is_published = 0;
   uint64_t hash = 0;
@@ -76,10 +76,10 @@ struct ParsedLog {
   uint64_t end = 0;  // of the last whole record
 };
 
-// The records up to the first that is damaged or torn. Offsets and sizes in them are checked: they
-// are less than 2^63, their sums too. Errors: EIO if there is no whole header: kSystem if
-// there was one and it is damaged; kDamaged if nothing ever followed it. EOPNOTSUPP, kSystem, if a
-// record is of a type that isn't known: a version that knows it can still use the log.
+// Returns the records up to the first that is damaged or torn. Offsets, sizes and their sums are
+// checked: they are less than 2^63. Errors: EIO if there is no whole header: kSystem if there was
+// one and it is damaged, kDamaged if nothing ever followed it. EOPNOTSUPP, kSystem, if the type of
+// a record is unknown: a later version can still use the log.
 Result<ParsedLog> ParseLog(std::span<const std::byte> bytes);
 
 }  // namespace xzfs

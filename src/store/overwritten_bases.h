@@ -1,4 +1,4 @@
-// Which stored files are being overwritten, and what is shown instead of them.
+// Which stored files are being overwritten, and what xzfs shows instead.
 #pragma once
 
 #include <sys/stat.h>
@@ -15,16 +15,16 @@
 
 namespace xzfs {
 
-// A compressed file that can't be replaced, since it has several names, is overwritten: for that
-// time its bytes are neither the old nor the new ones. Until all is done it is seen as if it was.
+// A compressed file with several names can't be replaced, so its bytes are overwritten. During that
+// time they are neither the old nor the new ones, and xzfs shows the file as it will be.
 struct OverwrittenBase {
-  // The new content, whole, under a name of our own in the session's folder.
+  // The complete new content, a file in the session's folder.
   DescriptorPtr new_content;
   std::string new_name;
-  // Says so on the disk, once an attempt has failed half way.
+  // The intent that says so on the disk, once an attempt has failed half way.
   std::string intent;
   std::shared_ptr<Session> session;
-  // What a stat of the stored file is to tell: its size, its mtime and its ctime.
+  // What a stat of the stored file should give: size, mtime and ctime.
   struct stat shown = {};
 };
 
@@ -33,12 +33,12 @@ class OverwrittenBases {
  public:
   using BasePtr = std::shared_ptr<const OverwrittenBase>;
 
-  // `base.shown` is of the stored file.
+  // `base.shown` has the identity of the stored file.
   void Add(OverwrittenBase base) EXCLUDES(mutex_);
   void Remove(const FileId& file) EXCLUDES(mutex_);
-  // Null: it isn't one.
+  // Null if it isn't being overwritten.
   BasePtr Find(const FileId& file) const EXCLUDES(mutex_);
-  // `st`, of any stored file, becomes what is to be seen of it.
+  // Changes `st`, of any stored file, to what should be seen of it.
   void Show(struct stat& st) const EXCLUDES(mutex_);
 
  private:

@@ -23,11 +23,11 @@ Status PendingPaths::Note(const std::string& path, const Paths& alive) {
     }
     file_ = Descriptor(os_, fd);
   }
-  // At the end that we know: what a failed write left there is overwritten.
+  // Writes at the end that we know, over what a failed write left there.
   XZFS_RETURN_IF_ERROR(WriteRecord(os_, file_.get(), record, bytes_));
   bytes_ += record.size();
   if (bytes_ > rewrite_at_) {
-    Status rewritten = Rewrite(alive());  // an error: it stays as it is
+    Status rewritten = Rewrite(alive());  // after an error the file stays as it is
     rewrite_at_ = std::max(kLeastRewriteBytes, 2 * bytes_);
     return rewritten;
   }
@@ -41,13 +41,13 @@ void PendingPaths::KeepIf(const std::function<bool()>& idle, const Paths& alive)
   }
   const std::vector<std::string> paths = alive();
   if (!paths.empty()) {
-    static_cast<void>(Rewrite(paths));  // more of them do no harm
+    static_cast<void>(Rewrite(paths));  // too many paths do no harm
   } else if (os_.Truncate(file_.get(), 0) == 0) {
     bytes_ = 0;
   }
 }
 
-// The old list has the name until the new one is complete.
+// The old list keeps the name until the new one is complete.
 Status PendingPaths::Rewrite(const std::vector<std::string>& paths) {
   std::string bytes;
   for (const std::string& path : paths) {

@@ -1,4 +1,4 @@
-// Which plain files the next mount is to commit.
+// The plain files that the next mount has to commit.
 #pragma once
 
 #include <cstdint>
@@ -12,30 +12,31 @@
 
 namespace xzfs {
 
-// The file `pending` in a session's folder: paths below the top of its zone, one after the other.
-// A hint, and not synced: what is lost with it is only that a file stays plain. Thread-safe.
+// The file `pending` in a session's folder: paths below the top of its zone, one after the other. A
+// hint, and not synced: if it is lost, a file only stays plain. Thread-safe.
 class PendingPaths {
  public:
   static constexpr const char* kName = "pending";
   using Paths = std::function<std::vector<std::string>()>;
 
-  // `folder`, the session's, is open as long as this lives. `path`: of it, for messages.
+  // `folder`, the session's, is open as long as this lives. `path`: of that folder, for messages.
   PendingPaths(Os& os, int folder, std::string path)
       : os_(os), folder_(folder), path_(std::move(path)) {}
 
-  // Adds a path. `alive` names, while no path can be added, those that are still of use: the file
-  // is written again when it is large and most of it is not.
+  // Adds a path. If the file is large and most of it is of no use any more, it is written again:
+  // then `alive` is called, while no path can be added, and returns the paths that are still of
+  // use.
   Status Note(const std::string& path, const Paths& alive) EXCLUDES(mutex_);
-  // Keeps the paths that `alive` names, if `idle` says that nothing else is of use.
+  // Keeps only the paths that `alive` returns, if `idle` says that no others are of use.
   void KeepIf(const std::function<bool()>& idle, const Paths& alive) EXCLUDES(mutex_);
-  // What an earlier process has left. Empty if there is no file.
+  // The paths that an earlier process left. Empty if there is no file.
   Result<std::vector<std::string>> Read() const;
-  // There are paths that nobody has taken over, or it can't be told.
+  // There are paths that no process has taken over, or we can't know.
   bool HasAny() const;
   void Remove() EXCLUDES(mutex_);
 
  private:
-  // A list of this size is no burden to anybody.
+  // A list of this size costs next to nothing.
   static constexpr uint64_t kLeastRewriteBytes = uint64_t{1} << 20;
 
   Status Rewrite(const std::vector<std::string>& paths) REQUIRES(mutex_);

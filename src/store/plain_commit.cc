@@ -16,8 +16,8 @@
 namespace xzfs {
 namespace {
 
-// Attributes that only the kernel may set need rights that we may lack; what they say of the old
-// file need not hold for the new one.
+// Setting these attributes needs rights that we may lack, and what they say about the old file may
+// not be true of the new one.
 bool IsForeignXattr(const std::string& key) {
   return key.starts_with("security.") || key.starts_with("trusted.");
 }
@@ -50,7 +50,7 @@ Status CopyXattrs(Os& os, int from, int to) {
 }  // namespace
 
 Status LockPlain(Os& os, const PlainFile& plain) {
-  // Other errors: there are no locks here.
+  // Other errors mean that there are no locks here.
   if (os.TryLock(plain.fd) == -EWOULDBLOCK) {
     return Fail(EBUSY, plain.path + " is locked: another mount commits it");
   }
@@ -75,7 +75,8 @@ Status CopyMetadata(Os& os, int from, const struct stat& attributes, const struc
   if (error < 0) {
     return FailErrno(-error, "give the new form of " + path + " its owner");
   }
-  // While it may be written to. An ACL has the mode's bits, so those change nothing in it.
+  // Set while the file may still be written to. An ACL includes the mode's bits, so these don't
+  // change it.
   XZFS_RETURN_IF_ERROR(CopyXattrs(os, from, to));
   if (error = os.FChangeMode(to, attributes.st_mode & 07777); error < 0) {
     return FailErrno(-error, "give the new form of " + path + " its mode");
@@ -117,15 +118,15 @@ Status PutAside(Os& os, int dir, Session& session, HeldClaim& held, TempFile* te
     return FailErrno(error == -ENOSYS ? EINVAL : -error, "rename " + Quoted(claim.name));
   }
   if (temp != nullptr) {
-    temp->name.clear();  // what has it now may not be ours to remove
+    temp->name.clear();  // the file that has it now may not be ours to remove
   }
   const Status settled = SettleClaim(os, session, dir, claim);
   if (!settled) {
     held = HeldClaim();
     return Fail(EIO, settled.error().message);
   }
-  // What was taken away could not be looked at, or the system failed after the step: it may have
-  // been the old file all the same.
+  // It could not look at the file that it moved, or the system failed after the step: it may have
+  // been the old file nevertheless.
   FileFacts there;
   const int now = os.FactsAt(dir, claim.name, &there);
   const bool is_done = temp == nullptr ? now == -ENOENT : now == 0 && claim.IsMade(there);
@@ -141,8 +142,9 @@ Result<std::optional<PublishedTwin>> PublishTwin(Os& os, TwinRecords& twins, con
   if (!current) {
     return Fail(ESTALE, Quoted(name) + " was changed while it was compressed");
   }
-  // From now on nobody else, another mount of this source included, can open it for writing without
-  // our knowing. EAGAIN: somebody has it open. Other errors: no leases here, so nobody can know.
+  // From now on we notice if another process, also another mount of this source, opens it for
+  // writing. EAGAIN: a process has it open. Other errors: there are no leases here, so nobody can
+  // know.
   const int lease = os.TakeLease(plain.fd);
   if (lease == -EAGAIN) {
     return Fail(EBUSY, plain.path + kOpenElsewhere);
@@ -180,7 +182,7 @@ Status RemovePlain(Os& os, const PlainFile& plain, int dir, const std::string& n
   const std::string compressed = CompressedNameOfPlain(name);
   FileFacts there;
   if (os.FactsAt(dir, compressed, &there) < 0 || !twin.key.Matches(StoredKey::Of(there))) {
-    return Fail(ESTALE, Quoted(compressed) + " was replaced by somebody else");
+    return Fail(ESTALE, Quoted(compressed) + " was replaced by another program");
   }
   if (twin.leased && !os.HasLease(plain.fd)) {
     return Fail(EBUSY, plain.path + kOpenElsewhere);

@@ -10,10 +10,11 @@
 
 namespace xzfs {
 
-// The bytes of the file `name`, up to 64 MiB: more is no file of ours. `path`: for messages.
+// Reads the file `name`. A file of more than 64 MiB is not ours, and an error. `path`: for
+// messages.
 Result<std::string> ReadRecordFile(Os& os, int folder, const std::string& name,
                                    const std::string& path);
-// Writes records to the open file `fd`, which is one of ours.
+// Writes records to the open file `fd`.
 Status WriteRecord(Os& os, int fd, std::string_view bytes, uint64_t offset);
 
 }  // namespace xzfs

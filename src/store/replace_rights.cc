@@ -63,7 +63,7 @@ Status MayReplace(Os& os, int dir, const std::string& name) {
   const struct stat& st = directory.attributes;
   if ((st.st_mode & S_ISVTX) != 0 && st.st_uid != user && file.attributes.st_uid != user &&
       !HasRight(CAP_FOWNER)) {
-    return Fail(EPERM, Quoted(name) + " is somebody else's, in a sticky directory");
+    return Fail(EPERM, Quoted(name) + " belongs to another user, in a sticky directory");
   }
   if (file.mount_id != directory.mount_id) {
     return Fail(EXDEV, Quoted(name) + " is a mount point");

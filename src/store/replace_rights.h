@@ -1,5 +1,5 @@
-// What must be allowed so that a file's changes can be stored: asked before anything is accepted or
-// encoded that could not be.
+// The rights that are needed to store the changes of a file. They are checked before a change is
+// accepted or encoded.
 #pragma once
 
 #include <sys/stat.h>
@@ -11,18 +11,18 @@
 
 namespace xzfs {
 
-// Whether the stored file `name` may be written to. Errors: what the source would say: EPERM of an
-// immutable or append-only file, EROFS, EACCES; what the look itself met.
+// Whether the stored file `name` may be written to. Errors: as of the source: EPERM if it is
+// immutable or append-only, EROFS, EACCES; and errors of the check itself.
 Status MayChange(Os& os, int dir, const std::string& name);
 
-// Whether its times may be set, `to_now` or to any. Errors: likewise.
+// Whether its times may be set: only `to_now`, or to any time. Errors: likewise.
 Status MayChangeTimes(Os& os, int dir, const std::string& name, bool to_now);
 
 // Whether `name` may be removed from `dir`, or replaced there by another file. Errors: likewise;
-// EPERM in a directory that only grows, and in a sticky one of others; EXDEV of a mount point.
+// EPERM in an append-only directory, and in a sticky one of another user; EXDEV for a mount point.
 Status MayReplace(Os& os, int dir, const std::string& name);
 
-// Whether a file of ours can be given the owner of the file that `st` is of.
+// Whether we may give a file of ours the owner that `st` names.
 bool MayGiveOwner(const struct stat& st);
 
 }  // namespace xzfs

@@ -1,6 +1,6 @@
-// Two daemons that start at the same time must not take each other's new folder for a dead one's:
-// between the making of a folder and the locking of its lock file, and while looking for dead ones,
-// `.xzfs/lock` is held.
+// Two daemons that start at the same time must not take each other's new folder for that of a dead
+// one. So a daemon holds `.xzfs/lock` from making a folder to locking its lock file, and while it
+// looks for dead ones.
 #include "store/session.h"
 
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/claims_file.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/names.h"
@@ -25,7 +26,7 @@
 namespace xzfs {
 namespace {
 
-// What an intent begins with instead of the number of its steps, if each has a birth time.
+// An intent begins with this, and not with the number of its steps, if each step has a birth time.
 constexpr uint64_t kIntentWithBirths = 0;
 
 std::string NewName() {
@@ -50,15 +51,15 @@ Status SyncFolder(Os& os, int fd) {
   return {};
 }
 
-// What the source gives to new folders must not reach the files that are made in ours and then
-// take the place of the user's.
+// Our folder must not inherit the source's default ACL: its files later take the place of the
+// user's files.
 void DropAcls(Os& os, int dir, const std::string& folder) {
   os.RemoveXattrAt(dir, folder, "system.posix_acl_default");
   os.RemoveXattrAt(dir, folder, "system.posix_acl_access");
 }
 
 bool IsOfMakingFiles(const std::string& file) {
-  return file == kLockName || file == Claims::kName || file == Claims::kNewName ||
+  return file == kLockName || file == ClaimsFile::kName || file == ClaimsFile::kNewName ||
          file.ends_with(".tmp") || file.ends_with(kAsideSuffix);
 }
 
@@ -114,7 +115,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
     return FailErrno(-folder_fd, "open .xzfs/" + name);
   }
   Descriptor folder(os, folder_fd);
-  // One that was killed before it made its lock is dead as well.
+  // A daemon that was killed before it made its lock is also dead.
   int lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDWR | O_CREAT, kPrivateFileMode);
   if (lock_fd == -EROFS) {
     lock_fd = os.OpenBeneath(folder.get(), kLockName, O_RDONLY);
@@ -133,7 +134,7 @@ Result<std::unique_ptr<Session>> Session::TryAdopt(Os& os, int source, int home,
   XZFS_ASSIGN_OR_RETURN(Descriptor own_home, OpenDirectoryAt(os, home, ""));
   auto session = std::make_unique<Session>(os, source, std::move(own_home), name, std::move(folder),
                                            std::move(lock));
-  // New numbers must not be those of files that are there.
+  // New numbers must differ from those of the files that are there.
   XZFS_ASSIGN_OR_RETURN(const auto files, session->ListFiles());
   MutexLock guard(session->mutex_);
   for (const std::string& file : files) {
@@ -158,7 +159,7 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
     }
     auto session = TryAdopt(os, source, home->get(), line.name);
     if (!session) {
-      Log(LogLevel::kError, session.error().message + "; what is pending there stays as it is");
+      Log(LogLevel::kError, session.error().message + "; its pending work stays as it is");
     } else if (*session != nullptr) {
       dead.push_back(std::move(*session));
     }
@@ -171,7 +172,8 @@ Result<std::vector<std::unique_ptr<Session>>> Session::AdoptDead(Os& os, int sou
 
 Status Session::RemoveDeadTemps(Os& os, int source) {
   XZFS_ASSIGN_OR_RETURN(const Descriptor home, OpenHome(os, source));
-  // Held to the end: a mount that starts now must not find a session of pending work locked by us.
+  // Held to the end: a mount that starts now must not find that we have locked a session with
+  // pending work.
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   XZFS_ASSIGN_OR_RETURN(const std::vector<RawLine> lines, ReadAllLines(os, home.get()));
   for (const RawLine& line : lines) {
@@ -392,18 +394,19 @@ void Session::RemoveIfEmptyLocked() {
     struct stat st = {};
     const bool no_paths =
         file == PendingPaths::kName && os_.StatAt(folder(), file, &st) == 0 && st.st_size == 0;
-    const bool no_claims = file == Claims::kNewName || (file == Claims::kName && IsDone());
+    const bool no_claims = file == ClaimsFile::kNewName || (file == ClaimsFile::kName && IsDone());
     if (file != kLockName && !no_paths && !no_claims) {
       return;
     }
   }
-  // Closed before they lose their names: FUSE file systems and NFS keep a file that is open under
-  // another name, and then its folder doesn't go. Nobody adopts us: the home is locked.
+  // The files are closed before they lose their names: FUSE file systems and NFS keep an open file
+  // under another name, and then its folder can't be removed. No other process adopts this session,
+  // as the home is locked.
   claims_.Close();
   lock_ = Descriptor();
   pending_.Remove();
-  Unlink(Claims::kName);
-  Unlink(Claims::kNewName);
+  Unlink(ClaimsFile::kName);
+  Unlink(ClaimsFile::kNewName);
   Unlink(kLockName);
   os_.Unlink(home_.get(), name_, AT_REMOVEDIR);
   RemoveUnusedHome(os_, source_, home_.get());

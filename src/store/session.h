@@ -1,4 +1,4 @@
-// The folder under `.xzfs/` where one running daemon keeps what is pending.
+// The folder under `.xzfs/` in which a running daemon keeps what is pending.
 #pragma once
 
 #include <time.h>
@@ -20,7 +20,7 @@
 
 namespace xzfs {
 
-// A step of an operation on names that takes two. Paths are below the source.
+// One of the two steps of an operation on names. Paths are below the source.
 struct IntentStep {
   // kOverwrite: the bytes of the session's file `from` take the place of those of `to`.
   enum class Kind : uint8_t { kRename = 1, kUnlink = 2, kOverwrite = 3 };
@@ -30,7 +30,7 @@ struct IntentStep {
   std::string to;
   int64_t birth_ns = 0;  // of that inode; 0: not known
   bool operator==(const IntentStep&) const = default;
-  // It is the file, whatever was written to it.
+  // `facts` are of that file, whatever was written to it.
   bool IsOf(const FileFacts& facts) const {
     return facts.attributes.st_ino == inode &&
            (birth_ns == 0 || facts.birth_ns == 0 || facts.birth_ns == birth_ns);
@@ -49,16 +49,17 @@ struct TempFile {
   Descriptor file;  // open for reading and writing
 };
 
-// What a session is made for.
+// What to make a session for.
 struct SessionUse {
-  // `.xzfs` is in the root of a source, where the name is always ours.
+  // `.xzfs` is in the root of a source, where that name is always ours.
   bool is_root = true;
-  // How far above it the root of the mount's source lies; nothing if it is for none.
+  // How many levels above it the root of the mount's source lies; nothing if it is for no mount.
   std::optional<unsigned> levels;
 };
 
-// Thread-safe. Held by a lock on its file "lock" for as long as the object lives, so that no other
-// daemon takes it for a dead one's. What it holds (all of it: docs/format.md, "The folder .xzfs"):
+// Thread-safe. While the object lives it holds a lock on the folder's file "lock", so that no other
+// daemon takes the session for that of a dead one. The folder holds (docs/format.md, "The folder
+// .xzfs"):
 //   N.tmp       a file that isn't complete, or has no name yet
 //   N.aside     what had the name that a new file has, or is about to get
 //   claims      which files beside others, and which N.aside, are ours (store/claims.h)
@@ -87,11 +88,11 @@ class Session {
   // How many files have overlays in any session, as far as that can be seen.
   static size_t CountOverlays(Os& os, int source);
 
-  // The folders whose daemons are dead. They are ours from now on.
+  // Takes over the folders whose daemons are dead.
   static Result<std::vector<std::unique_ptr<Session>>> AdoptDead(Os& os, int source);
 
-  // Brings to an end what dead processes have left that had no other pending work than files that
-  // were being made, as those of xzfsctl, and removes their folders. All others stay for a mount.
+  // Cleans up after dead processes whose only pending work was files that were being made, such as
+  // those of xzfsctl, and removes their folders. The other folders stay for a mount.
   static Status RemoveDeadTemps(Os& os, int source);
 
   // Calls `act` while the session `name` is known to have no living process, and nobody can adopt
@@ -99,11 +100,11 @@ class Session {
   static Status IfDead(Os& os, int source, const std::string& name,
                        const std::function<Status()>& act);
 
-  // Where what nobody can place goes, `.xzfs/lost+found`, made if need be.
+  // Opens `.xzfs/lost+found`, for files that have no place. Makes it if need be.
   Result<Descriptor> OpenLostAndFound();
-  // Where an overlay goes whose base isn't there any more: `.xzfs/lost+found`, made if need be.
+  // The same without a session.
   static Result<Descriptor> OpenLostAndFound(Os& os, int source);
-  // ENOENT if it was never made.
+  // Opens it if it is there. ENOENT if it was never made.
   static Result<Descriptor> FindLostAndFound(Os& os, int source);
 
   const std::string& name() const { return name_; }
@@ -112,29 +113,29 @@ class Session {
   int top() const { return source_; }
   // `.xzfs` itself.
   int home() const { return home_.get(); }
-  // Those of this process, in a session of its own.
+  // The claims of this process, for a session that Create made.
   Claims& claims() { return claims_; }
   PendingPaths& pending() { return pending_; }
 
-  // A number that no file in here has.
+  // A number that no file of the folder has in its name.
   std::string NewId() EXCLUDES(mutex_);
   Result<TempFile> MakeTemp();
   void Unlink(const std::string& file);
 
-  // Writes an intent and returns its name, for Unlink when all is done. It is on the disk before
-  // this returns.
+  // Writes an intent, which is on the disk when this returns. Returns its name, for Unlink when the
+  // operation is complete.
   Result<std::string> WriteIntent(const std::vector<IntentStep>& steps);
-  // Without steps if the intent was not written completely: then none of them was taken.
+  // The intent has no steps if it was not written completely: then none of them was done.
   Intent ReadIntent(const std::string& name);
 
   Result<std::vector<std::string>> ListFiles();
 
-  // What all mounts of the source share: the file `.xzfs/NAME`. Writing replaces it as a whole;
-  // writing nothing removes it. For hints: not synced.
+  // The file `.xzfs/NAME`, which all mounts of the source share. Writing replaces it as a whole;
+  // writing no bytes removes it. For hints: it is not synced.
   Status WriteShared(const std::string& name, std::string_view bytes);
   static Result<std::string> ReadShared(Os& os, int source, const std::string& name);
 
-  // Removes the folder if nothing is left in it that matters, and `.xzfs` if it was the last one.
+  // Removes the folder if nothing in it matters any more, and `.xzfs` if this was the last session.
   // The object is of no further use.
   void RemoveIfEmpty();
 

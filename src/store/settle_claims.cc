@@ -1,7 +1,8 @@
-// What is removed here is what a claim names, and nothing else: of twins the new file, made from
-// the old one, as long as both are what they were, or the old one, if a power cut has left less of
-// it; of what was put aside the old file, whose place the new one has, or the new one, which never
-// got a name. A file with which somebody has replaced the old one at the last moment is neither.
+// This removes only files that a claim names. Of twins it removes the new file, which was made from
+// the old one, if both are unchanged; or the old file, if a power cut has left less of it. Of files
+// that were put aside it removes the old file, which the new one has replaced, or the new file if
+// it never got a name. A file with which another program replaced the old one at the last moment is
+// neither of these.
 #include "store/settle_claims.h"
 
 #include <fcntl.h>
@@ -12,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/claims_file.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
@@ -26,9 +28,9 @@ std::string PathOf(const Session& session, const std::string& file) {
   return JoinPath(JoinPath(std::string(kPrivateFolder), session.name()), file);
 }
 
-// The new file has all that was compressed, and is on the disk: it takes the place of a state of
-// the old one that came before. That is kept if there is something in it: if the clock was set back
-// it might be a later one.
+// The new file has all that was compressed, and is on the disk. So it replaces the old file, which
+// is in an earlier state. An old file that isn't empty is kept: if the clock was set back, its
+// state might be a later one.
 Status ReplaceEarlier(Os& os, Session& session, int dir, const Claim& claim, const FileFacts& old) {
   const KeptTimes times(os, dir);
   if (old.attributes.st_size == 0) {
@@ -42,7 +44,7 @@ Status ReplaceEarlier(Os& os, Session& session, int dir, const Claim& claim, con
   }
   return KeepInLostAndFound(os, session, aside,
                             "What a power cut has left of " + JoinPath(claim.dir, claim.name) +
-                                ", of which " + claim.other + " has the whole content");
+                                "; " + claim.other + " has the whole content");
 }
 
 Status SettleTwins(Os& os, Session& session, int dir, const Claim& claim) {
@@ -61,7 +63,8 @@ Status SettleTwins(Os& os, Session& session, int dir, const Claim& claim) {
   return error < 0 && error != -ENOENT ? FailErrno(-error, "settle " + claim.other) : Status();
 }
 
-// What lies there is somebody's: it has the name as soon as our own file doesn't.
+// The file that was put aside belongs to a user. It gets its name back as soon as our own file has
+// lost it.
 Status GiveBack(Os& os, Session& session, int dir, const Claim& claim) {
   const KeptTimes times(os, dir);
   FileFacts there;
@@ -89,7 +92,7 @@ Status SettleAside(Os& os, Session& session, int dir, const Claim& claim) {
       return FailErrno(-error, "stat " + path);
     }
     if (claim.HasContentOfOld(aside) || claim.IsMade(aside)) {
-      // The new file's name is on the disk before the old file goes.
+      // The new file's name is on the disk before the old file is removed.
       error = dir < 0 ? 0 : os.Sync(dir);
       error = error < 0 ? error : os.Unlink(session.folder(), claim.other, 0);
       return error < 0 ? FailErrno(-error, "remove " + path) : Status();
@@ -97,7 +100,7 @@ Status SettleAside(Os& os, Session& session, int dir, const Claim& claim) {
     if (given_back || dir < 0 || !GiveBack(os, session, dir, claim)) {
       return KeepInLostAndFound(os, session, claim.other,
                                 "A file that had the name " + JoinPath(claim.dir, claim.name) +
-                                    " when xzfs was to replace another one of that name");
+                                    " when xzfs was about to replace another file of that name");
     }
   }
 }
@@ -115,7 +118,7 @@ Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
   const std::string name = session.name() + "-" + file;
   const std::string note =
       what + ", is kept beside this note as " + name + ".\nGive it a name in the source.\n";
-  // The note first: without it nobody could tell what the rest is.
+  // The note comes first: without it nobody could know what the file is.
   const int fd = os.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT | O_TRUNC, 0600);
   if (fd < 0) {
     return FailErrno(-fd, "make a note in .xzfs/lost+found");
@@ -159,13 +162,12 @@ Status SettleClaims(Os& os, Session& session, std::vector<Claim>* moved) {
       return recorded.claim.kind == Claim::Kind::kAside && recorded.claim.other == file;
     });
     if (file.ends_with(kAsideSuffix) && !is_claimed) {
-      XZFS_RETURN_IF_ERROR(
-          KeepInLostAndFound(os, session, file, "A file of which nothing is known any more"));
+      XZFS_RETURN_IF_ERROR(KeepInLostAndFound(os, session, file, "A file that no record explains"));
     }
   }
   if (all) {
-    session.Unlink(Claims::kName);
-    session.Unlink(Claims::kNewName);
+    session.Unlink(ClaimsFile::kName);
+    session.Unlink(ClaimsFile::kNewName);
   }
   return {};
 }

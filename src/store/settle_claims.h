@@ -1,5 +1,5 @@
-// Carrying on with what the claims of a dead process say; and putting a file aside, which a process
-// that lives on has to undo in the same way.
+// Settling the claims of a dead process. A process that fails to put a file aside undoes that in
+// the same way.
 #pragma once
 
 #include <string>
@@ -13,20 +13,20 @@
 
 namespace xzfs {
 
-// Of a file in a session's folder that may be somebody else's: "ID.aside".
+// The suffix of a file in a session's folder that may be a user's: "ID.aside".
 inline constexpr std::string_view kAsideSuffix = ".aside";
 
-// For each claim of the session: of two files of which one was to replace the other the new one
-// goes, if nothing of both has changed, and what was put aside goes if it is ours. What isn't ours
-// gets its name back, or goes to lost+found. Then nothing is claimed any more. Claims whose
-// directory isn't there are appended to `moved`, and stay, if that isn't null. May be interrupted
-// and run again. REQUIRES: no process works in the session. Errors: what the system said; all that
-// was not settled stays as it is.
+// Settles each claim of the session. If one file was to replace another, and neither has changed,
+// it removes the new one. A file that was put aside is removed if it is ours; otherwise it gets its
+// name back, or is moved to lost+found. Then nothing is claimed any more. If `moved` isn't null,
+// claims whose directory isn't there are appended to it, and stay. May be interrupted and run
+// again. REQUIRES: no process works in the session. Errors: what the system said; what was not
+// settled stays as it is.
 Status SettleClaims(Os& os, Session& session, std::vector<Claim>* moved = nullptr);
-// One of them: `dir` is its directory, or -1 if there is none any more.
+// Settles one claim. `dir`: its directory, or -1 if it isn't there any more.
 Status SettleClaim(Os& os, Session& session, int dir, const Claim& claim);
 
-// The file `file` of the session's folder, which isn't ours, goes to `.xzfs/lost+found` with a note
+// Moves `file`, which is in the session's folder and isn't ours, to `.xzfs/lost+found`, with a note
 // that begins with `what`.
 Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
                           const std::string& what);

@@ -1,10 +1,10 @@
 // A stored name S without a compressed suffix is shown as S. With one, and with content to match,
-// it wants the logical name L that is left without the suffix, and gets it unless a more important
+// it wants the logical name L, which is S without the suffix, and gets it unless a more important
 // stored name has it: the name L itself, if that is shown as L, or one that stands before S among
 // CompressedNamesOf(L). A loser is shown under its stored name, so that the user sees that
 // something is odd; but the twin of a plain file is not shown at all: a record of ours
-// (TwinRecords) says that one was made of the other. Nothing else shows that, whatever time and
-// size they have.
+// (TwinRecords) says that one was made from the other. Nothing else proves that, whatever their
+// times and sizes.
 //
 // L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
 // each step takes a suffix off, which bounds it by the length of a name.
@@ -15,10 +15,10 @@
 // name.
 //
 // Whether a file's content is what its suffix says is a property of its version: it is found out
-// once and remembered in KnownFiles, so that seeing a name again costs stats alone.
+// once and remembered in KnownFiles, so that a later look at the name only costs stats.
 //
-// Only what a stat calls a regular file is opened: opening a FIFO wakes who waits at its other end,
-// and opening a device may do anything.
+// Only what a stat calls a regular file is opened: opening a FIFO wakes the process that waits at
+// its other end, and opening a device may do anything.
 #include "store/source_dir.h"
 
 #include <fcntl.h>
@@ -37,8 +37,8 @@
 namespace xzfs {
 namespace {
 
-// Of a file that is not small: one page, so that its Stream Header is at hand when its Index is
-// read.
+// How much is read of a file that is not small: one page, so that its Stream Header is in memory
+// when its Index is read.
 constexpr uint64_t kHeadBytes = 4096;
 
 StoredKind KindOf(const struct stat& st) {
@@ -120,8 +120,8 @@ bool IsUnchanged(Os& os, int fd, const struct stat& st) {
 }
 
 Result<StoredEntry> SourceDir::Lookup(int dir, const std::string& logical) const {
-  // A name may move from one stored file to another between two looks ("unxz" by somebody else
-  // makes `N` and then removes `N.xz`): before it is called missing, a second time.
+  // A name may move from one stored file to another between two looks (unxz makes `N` and then
+  // removes `N.xz`). So it looks a second time before it says that the name is missing.
   for (int tries = 0; tries < 2; ++tries) {
     XZFS_ASSIGN_OR_RETURN(std::optional<StoredEntry> entry, Find(dir, logical));
     if (entry) {
@@ -161,7 +161,7 @@ Result<std::optional<StoredEntry>> SourceDir::Show(int dir, const std::string& s
   return Place(dir, std::move(*entry));
 }
 
-// What is stored as `stored`, with the logical name that it would like to have.
+// The file that is stored as `stored`, with the logical name that it wants.
 Result<std::optional<StoredEntry>> SourceDir::Probe(int dir, const std::string& stored) const {
   StoredEntry entry;
   entry.stored_name = stored;
@@ -239,7 +239,7 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry 
     return std::nullopt;
   }
   if (fd == -EACCES || fd == -EPERM || fd == -ELOOP) {
-    return entry;  // we may not look inside (or it became a symlink): shown as it is
+    return entry;  // we may not look inside, or it became a symlink: it is shown as it is
   }
   if (fd < 0) {
     return FailErrno(-fd, "open " + Quoted(entry.stored_name));
@@ -263,9 +263,9 @@ Result<std::optional<StoredEntry>> SourceDir::ProbeContent(int dir, StoredEntry 
   return entry;
 }
 
-// Settles whether `entry` gets the logical name that it wants.
+// Decides whether `entry` gets the logical name that it wants.
 Result<std::optional<StoredEntry>> SourceDir::Place(int dir, StoredEntry entry) const {
-  // Files that move under somebody's commits are seen at rest soon.
+  // If commits move the files just now, a later look sees them at rest.
   constexpr int kMostTries = 8;
   for (int tries = 1;; ++tries) {
     if (entry.logical_name == entry.stored_name) {
@@ -319,9 +319,9 @@ Result<std::optional<StoredEntry>> SourceDir::WinnerOver(int dir, const StoredEn
   return std::nullopt;
 }
 
-// `loser` wants the name that `winner` has. A claim is on the disk before they are a pair, and goes
-// when they are none any more; so if there is none, and both still are what was stated, there was
-// none.
+// `loser` wants the name that `winner` has. A claim is on the disk before they are a pair, and is
+// removed when they no longer are. So if there is none now, and a stat shows that both files are
+// unchanged, there was none.
 Result<SourceDir::Pair> SourceDir::LookAtPair(int dir, const StoredEntry& winner,
                                               const StoredEntry& loser) const {
   if (twins_ == nullptr || winner.kind != StoredKind::kPlain ||

@@ -1,4 +1,4 @@
-// One directory of the source: which logical name is which stored file.
+// One directory of the source: which stored file each logical name stands for.
 #pragma once
 
 #include <sys/stat.h>
@@ -27,29 +27,30 @@ enum class StoredKind {
   kSpecial,       // FIFO, socket, device
 };
 
-// What is stored under one name.
+// What one name stands for.
 struct StoredEntry {
   std::string stored_name;
   std::string logical_name;
   StoredKind kind = StoredKind::kPlain;
   Format format = Format::kXz;  // of kCompressed
-  // If it is shown under its stored name because another has the logical one: that one's stored
-  // name.
+  // If it is shown under its stored name because another file has the logical name: that file's
+  // stored name.
   std::string lost_to;
-  // And both have the same time, as what a version of xzfs without records left half done.
+  // Both also have the same mtime: a version of xzfs without records may have left them half done.
   bool lost_to_same_time = false;
   struct stat attributes = {};  // of the stored file
   uint64_t mount_id = 0;        // of a directory, see FileFacts
   // If it has one of the suffixes of names.h and is a regular file:
   Suffix suffix = Suffix::kXz;
-  // what is known of this version, so that nobody has to look into the file;
+  // what is known about this version, so that we don't have to look into the file;
   std::optional<KnownFile> known;
-  // else, for kCompressed: open for reading, with its first bytes: all of them if it is small.
+  // else, for kCompressed: the file, open for reading, and its first bytes, which are all if it is
+  // small.
   Descriptor file;
   std::vector<std::byte> head;
 };
 
-// A stored file that is open, with its first bytes at hand so that looking at it costs fewer reads.
+// An open stored file with its first bytes in memory, so that looking at it costs fewer reads.
 // Thread-safe. `entry` outlives it.
 class ProbedFile : public RandomAccessFile {
  public:
@@ -62,16 +63,17 @@ class ProbedFile : public RandomAccessFile {
   const StoredEntry& entry_;
 };
 
-// The format that a file with this suffix has, from its first bytes (kFormatProbeBytes, fewer if it
-// is shorter). Nothing if they are none of what the suffix says.
+// The format of a file with this suffix, by its first kFormatProbeBytes bytes, or fewer if it is
+// shorter. Nothing if they don't agree with the suffix.
 std::optional<Format> FormatBySuffix(Suffix suffix, std::span<const std::byte> head);
 
-// The file that is open as `fd` still is the version that `st` was stated of: all that was read of
-// it since then is of that version.
+// The file that is open as `fd` still is the version that `st` describes: what was read since that
+// stat is of that version.
 bool IsUnchanged(Os& os, int fd, const struct stat& st);
 
 // Applies the naming rules (docs/format.md, "Names") in directories of the source. Holds no state
-// about them: every answer is what is stored now, except what is known of versions. Thread-safe.
+// about them: every answer is what is stored now, except for what is known about versions.
+// Thread-safe.
 class SourceDir {
  public:
   // All outlive it. `twins` and `overwritten` may be null: then there are none.
@@ -79,18 +81,18 @@ class SourceDir {
             const OverwrittenBases* overwritten = nullptr)
       : os_(os), known_(known), twins_(twins), overwritten_(overwritten) {}
 
-  // What is shown as `logical` in the directory `dir`. For an ordinary compressed file this costs
-  // one failing stat (is a plain file in its way?) and a stat; if the version isn't known also an
-  // open and one read; reading its Index, up to two more reads unless it is small. Only regular
-  // files are opened. Errors: ENOENT; what the system said. Blocks.
+  // Finds what is shown as `logical` in the directory `dir`. For an ordinary compressed file this
+  // costs a failing stat (is there a plain file?) and a stat. If the version isn't known, it costs
+  // an open and a read more, and for the Index up to two more reads unless the file is small. Only
+  // regular files are opened. Errors: ENOENT; what the system said. Blocks.
   Result<StoredEntry> Lookup(int dir, const std::string& logical) const;
 
-  // How the stored name `stored` is shown, or nothing if it isn't: it vanished meanwhile, or it is
-  // the twin of a plain file, as a record of ours says.
+  // How the stored name `stored` is shown. Nothing if it is not shown: it has just vanished, or a
+  // record of ours says that it is the twin of a plain file.
   Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored) const;
 
-  // Whether the `.xz` of the plain file `plain` is there and has its time and size: somebody seems
-  // to have compressed and kept it. Nothing may be changed on that ground.
+  // Whether there is an `.xz` of the plain file `plain` with its time and size: then somebody seems
+  // to have compressed and kept it. That is no proof, so nothing may be changed because of it.
   Result<bool> LooksPacked(int dir, const StoredEntry& plain) const;
 
  private:

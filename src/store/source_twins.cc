@@ -16,7 +16,7 @@
 namespace xzfs {
 namespace {
 
-// 32 bytes each. A source with more pairs has some looked up again.
+// 32 bytes each. If a source has more pairs, some are looked up again.
 constexpr size_t kMostForeign = size_t{1} << 16;
 
 size_t HashOf(const FileFacts& plain, const FileFacts& compressed) {
@@ -66,7 +66,7 @@ std::optional<SourceTwins::Found> SourceTwins::Find(const FileFacts& plain,
   return found;
 }
 
-// `own`: the session that was asked already. Not all could be seen: `saw_all` becomes false.
+// `own`: the session that was asked already. Sets `saw_all` to false if it can't see all.
 std::optional<SourceTwins::Found> SourceTwins::FindOnDisk(const std::string& own,
                                                           const FileFacts& plain,
                                                           const FileFacts& compressed,
@@ -78,7 +78,7 @@ std::optional<SourceTwins::Found> SourceTwins::FindOnDisk(const std::string& own
   }
   const auto home = LookAtHome(os_, top->descriptor.get(), is_root_);
   if (!home || home->kind != HomeKind::kOurs || !home->folder.valid()) {
-    // In a copy are claims of other files.
+    // The claims in a copy are about other files.
     saw_all = home && home->kind != HomeKind::kOurs;
     return std::nullopt;
   }
@@ -117,8 +117,8 @@ Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
     return false;
   }
   if (found->claim.IsMade(facts[0])) {
-    // It is complete and would stay: only the way to it may not be on the disk yet. Who made it
-    // finds that its work is done already.
+    // The compressed file is complete and would stay, but its name may not be on the disk yet. The
+    // process that made it finds that its work has been done.
     if (const int error = os_.Sync(dir); error < 0) {
       return FailErrno(-error, "sync the directory of '" + plain + "'");
     }
@@ -143,13 +143,13 @@ Result<bool> SourceTwins::RemoveHidden(int dir, const std::string& plain,
     XZFS_ASSIGN_OR_RETURN(removed, Remove(dir, plain, compressed, found->claim));
     return {};
   });
-  if (!ended && ended.error().code != ENOENT) {  // else somebody has just brought it to an end
+  if (!ended && ended.error().code != ENOENT) {  // else another process has just settled it
     return Failure(ended.error());
   }
   return removed;
 }
 
-// If both still are what the claim says.
+// Removes it if both files still are what the claim says.
 Result<bool> SourceTwins::Remove(int dir, const std::string& plain, const std::string& compressed,
                                  const Claim& claim) {
   FileFacts facts[2];
@@ -160,7 +160,7 @@ Result<bool> SourceTwins::Remove(int dir, const std::string& plain, const std::s
   const KeptTimes times(os_, dir);
   const int error = os_.Unlink(dir, compressed, 0);
   if (error < 0 && error != -ENOENT) {
-    return FailErrno(-error, "remove '" + compressed + "', which an interrupted commit has left");
+    return FailErrno(-error, "remove '" + compressed + "', left by an interrupted commit");
   }
   return error == 0;
 }

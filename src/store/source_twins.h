@@ -1,4 +1,4 @@
-// Which pairs of stored files `N` and `N.xz` are one file between two steps.
+// Which pairs of stored files `N` and `N.xz` are one file that a commit is replacing.
 #pragma once
 
 #include <cstddef>
@@ -23,24 +23,24 @@ namespace xzfs {
 class TwinRecords {
  public:
   virtual ~TwinRecords() = default;
-  // A record of ours names both. Blocks.
+  // Whether a record of ours names both. Blocks.
   virtual bool AreTwins(const FileFacts& plain, const FileFacts& compressed) = 0;
-  // Before the plain file `plain` changes or goes, and `compressed` beside it would come to light:
-  // that is removed if they are twins and nobody is at work with them any more. One that somebody
-  // is just making from the plain file is left to them. Returns whether it was removed.
-  // Errors: what the system said. Blocks, also on `.xzfs/lock`.
+  // To be called before the plain file `plain` is changed or removed, as then `compressed` beside
+  // it would be shown. Removes `compressed` if they are twins and no process is at work with them.
+  // If a process is just making it from the plain file, that process removes it. Returns whether it
+  // was removed. Errors: what the system said. Blocks, also on `.xzfs/lock`.
   virtual Result<bool> RemoveHidden(int dir, const std::string& plain,
                                     const std::string& compressed) = 0;
 };
 
-// Those of all sessions of one `.xzfs/`: our own in memory first; those of others, living or dead,
-// are read from the disk when two files meet of which it isn't known yet that nobody claims them.
+// The records of all sessions of one `.xzfs/`. Our own are in memory. Those of other sessions,
+// living or dead, are read from the disk when two files meet that aren't yet known to be unclaimed.
 // Thread-safe.
 class SourceTwins : public TwinRecords {
  public:
-  // The directory that `.xzfs/` is in, open; null: it isn't there any more.
+  // Opens the directory that `.xzfs/` is in. Null if it isn't there any more.
   using OpenTop = std::function<DescriptorPtr()>;
-  // `is_root`: it is the source's own root. What is given outlives it.
+  // `is_root`: that directory is the source's root. The arguments outlive it.
   SourceTwins(Os& os, OpenTop open_top, bool is_root)
       : os_(os), open_top_(std::move(open_top)), is_root_(is_root) {}
 
@@ -68,7 +68,8 @@ class SourceTwins : public TwinRecords {
   const bool is_root_;
   Mutex mutex_;
   std::shared_ptr<Session> own_ GUARDED_BY(mutex_);  // null: there is none yet
-  // Pairs that no claim names: one would have to be there before they were a pair.
+  // Pairs that no claim names. A later claim can't name them: it would have been there before the
+  // pair.
   std::unordered_set<size_t> foreign_ GUARDED_BY(mutex_);
 };
 

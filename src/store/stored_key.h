@@ -1,4 +1,4 @@
-// Which stored file, in words that outlive a reboot.
+// The identity of a stored file, valid across reboots.
 #pragma once
 
 #include <cstdint>
@@ -8,9 +8,9 @@
 
 namespace xzfs {
 
-// What a record of ours on the disk says of a stored file. The file system is never part of it,
-// since device numbers change at each boot: a record speaks of the one that its `.xzfs/` lies in.
-// The ctime isn't part of it either: chmod, rename and link leave the bytes as they are.
+// How our records on the disk name a stored file. The device is not part of it, since device
+// numbers change at each boot: a record is about the file system that its `.xzfs/` lies in. The
+// ctime isn't part of it either: chmod, rename and link change it and leave the bytes as they are.
 struct StoredKey {
   uint64_t inode = 0;
   uint64_t size_bytes = 0;
@@ -21,7 +21,7 @@ struct StoredKey {
     const Identity identity = Identity::Of(facts.attributes);
     return {identity.inode, identity.size_bytes, identity.mtime_ns, facts.birth_ns};
   }
-  // Both are the same file with the same content, as far as both can tell.
+  // Both are the same file with the same content, as far as they say.
   bool Matches(const StoredKey& other) const {
     return inode == other.inode && size_bytes == other.size_bytes && mtime_ns == other.mtime_ns &&
            (birth_ns == 0 || other.birth_ns == 0 || birth_ns == other.birth_ns);

@@ -1,5 +1,6 @@
-// Pieces are written in their order: what is encoded as it comes out of the OrderedEncoder, what is
-// reused as its turn comes, neighbours as one copy. The calling thread plans ahead of the encoder.
+// Pieces are written in order: encoded ones as they come out of the OrderedEncoder, reused ones
+// when it is their turn, with neighbours in one copy. The calling thread plans ahead of the
+// encoder.
 #include "store/xz_writer.h"
 
 #include <algorithm>
@@ -20,18 +21,18 @@ namespace xzfs {
 namespace {
 
 constexpr size_t kCopyBytes = size_t{1} << 20;
-// The disk writes while we encode and copy: so much at a time keeps it busy.
+// The disk writes while we encode and copy: this much at a time keeps it busy.
 constexpr uint64_t kStartBytes = uint64_t{8} << 20;
-// Blocks that are reused are copied together, if they are neighbours: so many, at most.
+// Reused Blocks that are neighbours are copied together: at most this many.
 constexpr size_t kMostPending = 4096;
-// What a Block may take of memory to be decoded: those that we make need their own size and a bit.
+// How much memory the decoding of a Block may take: our Blocks need their own size and a bit more.
 constexpr uint64_t kVerifyMemory = uint64_t{1} << 30;
 
 bool IsCancelled(const XzWriteRequest& request) {
   return request.cancelled != nullptr && request.cancelled->load(std::memory_order_relaxed);
 }
 
-// One file on its way out.
+// One file that is being written.
 class Writer {
  public:
   Writer(Os& os, EncodePool& pool, const XzWriteRequest& request, int out)
@@ -54,10 +55,10 @@ class Writer {
   const XzWriteRequest& request_;
   const int out_;
   StreamBuilder stream_;
-  uint64_t started_ = 0;  // so much is on its way to the disk
+  uint64_t started_ = 0;  // how much is on its way to the disk
   std::deque<XzPiece> window_;
   XzWriteResult result_;
-  OrderedEncoder encoder_;  // last: its tasks use the request
+  OrderedEncoder encoder_;  // declared last: its tasks use the request
 };
 
 void Writer::Submit(const XzPiece& piece) {
@@ -85,7 +86,7 @@ Status Writer::WriteFront() {
   if (!front.reused) {
     return WriteEncoded();
   }
-  // Neighbours in the base are one copy.
+  // Neighbours in the base are copied together.
   const BlockInfo& first = *front.reused;
   uint64_t end = first.compressed_offset + (first.unpadded_size + 3) / 4 * 4;
   const uint64_t at = stream_.position();
@@ -165,7 +166,8 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
   pool.Give(std::move(workspace), request.options);
   return same ? Status()
               : Fail(EIO, "Block " + std::to_string(block.number) +
-                              " of the new file does not decode to what was encoded: this machine "
+                              " of the new file does not decode to the bytes that were encoded: "
+                              "this machine "
                               "makes errors, test its memory");
 } catch (const std::bad_alloc&) {
   return Fail(ENOMEM, "no memory to verify a Block");
@@ -247,7 +249,7 @@ Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
                         BlockIndex::Read(stored, Format::kXz, {.memory_limit_bytes = UINT64_MAX}));
   if (index.block_count() != request.plan.piece_count() ||
       index.plain_size() != request.plan.size()) {
-    return Fail(EIO, "the Index of the new file is not that of what was written");
+    return Fail(EIO, "the Index of the new file does not agree with what was written");
   }
   Status status;
   XzPlan::Cursor pieces(request.plan);

@@ -1,4 +1,4 @@
-// Making one compressed file, from plain bytes and from Blocks of the file that it replaces.
+// Writes one compressed file, from plain bytes and from Blocks of the file that it replaces.
 #pragma once
 
 #include <atomic>
@@ -19,20 +19,20 @@ namespace xzfs {
 struct XzPiece {
   uint64_t begin = 0;
   uint64_t end = 0;
-  // It is copied as it is stored; else it is encoded.
+  // The Block that is copied as it is stored. Nothing: the piece is encoded.
   std::optional<BlockInfo> reused;
 };
 
-// How a logical file is cut into pieces. Takes memory for each change between pieces that are
-// encoded and Blocks that are reused, and not for each piece: a size may be what a file claims.
+// How a logical file is cut into pieces. Takes memory for each run of pieces of one kind, and not
+// for each piece: a size may only be what a file claims.
 class XzPlan {
  public:
   XzPlan() = default;  // of an empty file
   // All `size` bytes are encoded, in pieces of `block_bytes`.
   XzPlan(uint64_t size, uint64_t block_bytes);
-  // Blocks of `base`, which outlives the plan, whose bytes `is_base(begin, end)` says are
-  // unchanged, and which have `check`, are reused. A short last Block is encoded again if bytes
-  // follow it.
+  // Blocks of `base` that have `check` are reused if `is_base(begin, end)` says that their bytes
+  // are unchanged. A short last Block is encoded again if bytes follow it. `base` outlives the
+  // plan.
   XzPlan(uint64_t size, uint64_t block_bytes, Check check, const BlockIndex& base,
          const std::function<bool(uint64_t, uint64_t)>& is_base);
 
@@ -44,14 +44,14 @@ class XzPlan {
   class Cursor {
    public:
     explicit Cursor(const XzPlan& plan) : plan_(plan) {}
-    // Nothing: that was all.
+    // The next piece; nothing at the end.
     std::optional<XzPiece> Next();
 
    private:
     const XzPlan& plan_;
     size_t run_ = 0;
     uint64_t done_ = 0;   // so far
-    uint64_t block_ = 0;  // of the run, if it's reused: so many of them are done
+    uint64_t block_ = 0;  // how many Blocks of a reused run are done
   };
 
  private:
@@ -59,7 +59,7 @@ class XzPlan {
   struct Run {
     uint64_t begin = 0;
     uint64_t end = 0;
-    std::optional<uint64_t> first_block;  // they are reused: their numbers begin with it
+    std::optional<uint64_t> first_block;  // of Blocks that are reused: the first one's number
   };
 
   void EncodeUpTo(uint64_t end);
@@ -70,12 +70,12 @@ class XzPlan {
   const BlockIndex* base_ = nullptr;
   uint64_t piece_count_ = 0;
   uint64_t largest_piece_ = 0;
-  uint64_t next_block_ = 0;  // that would go on with the last run
+  uint64_t next_block_ = 0;  // the Block that would continue the last run
 };
 
 struct XzWriteRequest {
   XzPlan plan;
-  const RandomAccessFile* plain = nullptr;  // what the file is to hold
+  const RandomAccessFile* plain = nullptr;  // the content that the file gets
   int base = -1;                            // open for reading, if pieces are reused
   EncodeOptions options;
   const std::atomic<bool>* cancelled = nullptr;  // may be null
@@ -84,22 +84,23 @@ struct XzWriteRequest {
 struct XzWriteResult {
   uint64_t stored_bytes = 0;
   uint64_t blocks_encoded = 0;
-  uint64_t blocks_stored = 0;  // of these, as they are: they don't shrink
+  uint64_t blocks_stored = 0;  // of these, stored as they are, because they don't shrink
   uint64_t blocks_reused = 0;
   // CRC64 of the plain bytes of each piece that was encoded; 0 for the others.
   std::vector<uint64_t> plain_crcs;
 };
 
 // Writes a complete .xz into the empty file `out`. Encodes on the pool's threads and on the calling
-// one. Holds a bounded number of Blocks. Errors: ECANCELED; what reading `plain` or writing said.
+// one. Holds a bounded number of Blocks. Errors: ECANCELED; errors of reading `plain` or of
+// writing.
 Result<XzWriteResult> WriteXz(Os& os, EncodePool& pool, const XzWriteRequest& request, int out);
 
-// Proves that the file `out`, written for `request`, has the pieces: its Index says so, and each
-// that was encoded decodes to bytes with the same checksum as those that were encoded. Errors: EIO.
+// Proves that the file `out`, written for `request`, has its pieces: the Index lists them, and each
+// encoded one decodes to bytes with the checksum that its plain bytes had. Errors: EIO.
 Status VerifyXz(Os& os, EncodePool& pool, const XzWriteRequest& request,
                 const XzWriteResult& written, int out);
 
-// The bytes of an open stored file. Doesn't own the descriptor. Thread-safe.
+// Reads an open stored file. Doesn't own the descriptor. Thread-safe.
 class StoredFile : public RandomAccessFile {
  public:
   StoredFile(Os& os, int fd, uint64_t size) : os_(os), fd_(fd), size_(size) {}
@@ -115,7 +116,7 @@ class StoredFile : public RandomAccessFile {
 // Writes all of `bytes`.
 Status WriteFully(Os& os, int fd, std::span<const std::byte> bytes, uint64_t offset);
 
-// Copies in the kernel where it can, else through memory.
+// Copies in the kernel if the file system can, else through memory.
 Status CopyRange(Os& os, int from, uint64_t from_offset, int to, uint64_t to_offset,
                  uint64_t length);
 

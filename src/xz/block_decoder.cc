@@ -21,11 +21,11 @@ namespace xzfs {
 
 namespace {
 
-// Bytes of a Block in the stored file, with Block Padding.
+// The size of a Block in the stored file, with Block Padding.
 uint64_t StoredSize(const BlockInfo& block) { return (block.unpadded_size + 3) & ~uint64_t{3}; }
 
-// Decodes the header from what begins the Block, `bytes`, into `*header` and completes it with what
-// the Index says.
+// Decodes the header from the Block's first bytes, `bytes`, into `*header`, and completes it with
+// what the Index says.
 Status DecodeHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHeader* header) {
   XZFS_RETURN_IF_ERROR(DecodeXzHeader(bytes, info.check, header));
   lzma_block& block = header->block;
@@ -59,7 +59,8 @@ class XzBlockDecoder : public StepDecoder {
   void FreeMemory() override;
 
  private:
-  // What a restart point has beside the dictionary. The coder refers to all of it by address.
+  // What a restart point has in addition to the dictionary. The coder refers to all of it by
+  // address.
   std::array<std::span<std::byte>, 4> Pieces();
 
   const BlockInfo info_;
@@ -143,7 +144,7 @@ LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& b
   options.size = block.unpadded_size;
   options.largest_plain_bytes = block.plain_size;
   options.memory_limit_bytes = memory_limit_bytes;
-  // Behind any other Block the next member begins.
+  // The next member begins right behind any other Block.
   options.trailing_data_allowed = block.number + 1 == index.block_count();
   options.one_member = index.stream_count() == index.block_count();
   return options;
@@ -163,7 +164,7 @@ Result<std::unique_ptr<StepDecoder>> StartDecoder(const RandomAccessFile& file,
   return decoder;
 }
 
-// Reads what begins `block` into `buffer`, as much as there is of it.
+// Reads the first bytes of `block` into `buffer`, as many as fit.
 Result<std::span<const uint8_t>> ReadHead(const RandomAccessFile& file, uint64_t block_bytes,
                                           uint64_t offset, std::span<uint8_t> buffer) {
   const std::span<uint8_t> head =
@@ -237,7 +238,7 @@ DecoderMark BlockDecoder::Impl::Mark() {
 void BlockDecoder::Impl::Restore(const DecoderMark& mark) {
   decoder_->Restore(mark);
   position_ = mark.position;
-  ended_ = false;  // if it was taken there, the coder says so again
+  ended_ = false;  // if the mark is of the end, the coder says so again
   failed_ = false;
 }
 
@@ -303,7 +304,7 @@ std::unique_ptr<DecoderArena> BlockDecoder::TakeArena() { return impl_->TakeAren
 
 Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockIndex& index,
                                     const BlockInfo& block) {
-  // The own parts of BlockDecoder, rounded up.
+  // The size of BlockDecoder itself, rounded up.
   constexpr uint64_t kOwnBytes = 256;
   if (index.format() != Format::kXz) {
     std::array<uint8_t, kFormatProbeBytes> buffer;

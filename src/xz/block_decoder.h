@@ -1,4 +1,4 @@
-// Decoding of one Block, in as many steps as the caller likes.
+// Decodes one Block, in as many steps as the caller likes.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@
 
 namespace xzfs {
 
-// Where a decoder stands: a part of a restart point, see BlockDecoder. Of use to the decoder that
-// made it and to no other.
+// Where a decoder stands: a part of a restart point, see BlockDecoder. Only the decoder that made
+// it can use it.
 struct DecoderMark {
   uint64_t position = 0;             // BlockDecoder::position()
   uint64_t compressed_position = 0;  // of the input, in the file
@@ -23,21 +23,21 @@ struct DecoderMark {
 };
 
 // Decodes one Block from its start to its end; can stop at any byte and go on later. Not
-// thread-safe; may move between threads. After an error only Restore makes it of use again.
+// thread-safe; may move between threads. After an error only Restore makes it usable again.
 //
-// The dictionary that is allocated is never larger than the Block, whatever its header asks for.
+// It never allocates a dictionary larger than the Block, whatever the header asks for.
 //
-// Restart points: a DecoderMark and a copy of the bytes of dictionary(), both put back, make the
-// decoder go on from where they were taken, with the Check that it had come to. They can be put
-// back in any order, and also after the Block's end or an error. They hold addresses: another
-// decoder of the same Block can't use them. The dictionary is plain data of the Block: a copy that
-// isn't what it was gives wrong bytes and a wrong Check, and does no other harm.
+// Restart points: after a DecoderMark and a copy of the bytes of dictionary() are put back, the
+// decoder goes on from where they were taken, with the Check that it had computed so far. They can
+// be put back in any order, and also after the Block's end or an error. They hold addresses:
+// another decoder of the same Block can't use them. The dictionary is plain data of the Block: a
+// copy that was changed gives wrong bytes and a wrong Check, and does no other harm.
 class BlockDecoder {
  public:
   // Reads the Block Header and prepares the filters. `memory_limit_bytes` bounds what the decoder
   // may allocate. Errors: EIO if the header is damaged, does not agree with the Index or names a
-  // filter that liblzma does not have; EFBIG if decoding needs more than the limit.
-  // `arena`: of a decoder that is done, to be used again; null makes a new one.
+  // filter that liblzma does not have; EFBIG if decoding needs more than the limit. `arena`: that
+  // of a decoder that is done, to be used again. Null makes a new one.
   static Result<std::unique_ptr<BlockDecoder>> Open(const RandomAccessFile& file,
                                                     const BlockIndex& index, const BlockInfo& block,
                                                     uint64_t memory_limit_bytes,
@@ -47,29 +47,29 @@ class BlockDecoder {
   BlockDecoder& operator=(const BlockDecoder&) = delete;
 
   // Fills all of `out` with the next bytes of the Block. When that reaches the Block's end, its
-  // Check and sizes are verified before this returns: on success of a call that ends the Block all
-  // bytes that this decoder ever gave were right. An empty `out` at the end of the Block verifies
-  // only. `file` must have the content that Open read.
-  // Errors: EIO if the Block is damaged; what `file` said.
-  // REQUIRES: position() + out.size() <= the Block's plain_size.
+  // Check and sizes are verified before this returns: if a call that ends the Block succeeds, all
+  // bytes that this decoder ever gave were right. At the end of the Block an empty `out` only
+  // verifies. `file` must have the content that Open read. Errors: EIO if the Block is damaged;
+  // errors of `file`. REQUIRES: position() + out.size() <= the Block's plain_size.
   Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
 
   // Decoded bytes given so far.
   uint64_t position() const;
   // What this decoder holds in memory, in bytes.
   uint64_t memory_bytes() const;
-  // Empty if this decoder has no restart points: those of the legacy formats.
+  // Empty if this decoder has no restart points, as the decoders of the legacy formats.
   std::span<std::byte> dictionary();
   // REQUIRES: dictionary() isn't empty; the last call of Decode succeeded.
   DecoderMark Mark() const;
-  // The dictionary of a mark at position 0 need not be put back. REQUIRES: `mark` is of this
-  // decoder; dictionary() holds what it held then.
+  // The dictionary of a mark at position 0 need not be put back. REQUIRES: this decoder made
+  // `mark`; dictionary() holds what it held then.
   void Restore(const DecoderMark& mark);
-  // Gives the memory of the dictionary and of the input back, if it has restart points. REQUIRES:
-  // one is restored before the next Decode.
+  // Frees the memory of the dictionary and of the input, if it has restart points. REQUIRES: one is
+  // restored before the next Decode.
   void FreeMemory();
 
-  // For the next decoder. Null if this one did without. The decoder is of no further use.
+  // Gives up its arena, for the next decoder. Null if this decoder has none. The decoder is of no
+  // further use.
   std::unique_ptr<DecoderArena> TakeArena();
 
  private:
@@ -78,8 +78,8 @@ class BlockDecoder {
   std::unique_ptr<Impl> impl_;
 };
 
-// An upper bound of what a BlockDecoder for `block` may allocate, from its header.
-// Errors: as BlockDecoder::Open.
+// An upper bound of what a BlockDecoder for `block` may allocate, read from its header. Errors: as
+// BlockDecoder::Open.
 Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockIndex& index,
                                     const BlockInfo& block);
 

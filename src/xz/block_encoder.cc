@@ -1,9 +1,8 @@
-// A Block Header stands before the data whose sizes it holds. So room is left for the longest that
-// it can be, the data is encoded behind it, and the header is written at last, as liblzma's own
-// encoder for threads does it.
+// A Block Header comes before the data whose sizes it holds. So we leave room for the longest
+// header, encode the data behind it, and write the header last, as liblzma's threaded encoder does.
 //
-// The room behind the header is what the stored form of the Block would take: an encoder that runs
-// out of it has shown that the Block is better stored.
+// The room behind the header is as large as the stored form of the Block: if the encoder runs out
+// of it, the Block is better stored.
 #include "xz/block_encoder.h"
 
 #include <lzma.h>
@@ -23,12 +22,12 @@ namespace xzfs {
 
 namespace {
 
-// What goes into the encoder between two looks at `cancelled`: 45 ms at most with preset 9e as
-// measured, 2 ms with preset 0, next to which one more call of lzma_code costs nothing.
+// How much is encoded between two looks at `cancelled`. Measured: at most 45 ms with preset 9e, 2
+// ms with preset 0; compared to that one more call of lzma_code costs nothing.
 constexpr size_t kStepBytes = size_t{64} << 10;
 
-// Bytes of the uncompressed LZMA2 chunks that hold `plain_bytes`: each holds up to 64 KiB behind a
-// header of 3 bytes, and one byte ends them.
+// The size of `plain_bytes` as uncompressed LZMA2 chunks: each has a header of 3 bytes and up to 64
+// KiB, and one byte ends them.
 constexpr uint64_t StoredDataBytes(uint64_t plain_bytes) {
   constexpr uint64_t kChunkBytes = uint64_t{64} << 10;
   return plain_bytes + (plain_bytes + kChunkBytes - 1) / kChunkBytes * 3 + 1;
@@ -36,8 +35,8 @@ constexpr uint64_t StoredDataBytes(uint64_t plain_bytes) {
 
 constexpr uint64_t Padded(uint64_t bytes) { return (bytes + 3) & ~uint64_t{3}; }
 
-// The smallest dictionary that a LZMA2 header can name and that holds the whole Block, or else all
-// that the preset has. Those it can name are 2^n and 2^n + 2^(n-1), presets have 2^n.
+// The smallest dictionary that an LZMA2 header can name and that holds the whole Block, but no
+// larger than the preset's. A header can name 2^n and 2^n + 2^(n-1); presets have 2^n.
 uint32_t DictionaryBytes(uint32_t preset_bytes, uint64_t plain_bytes) {
   const auto needed =
       static_cast<uint32_t>(std::clamp<uint64_t>(plain_bytes, LZMA_DICT_SIZE_MIN, preset_bytes));
@@ -61,7 +60,7 @@ class Chain {
   Chain(const Chain&) = delete;
   Chain& operator=(const Chain&) = delete;
 
-  // False if there is no such preset. Nothing else may be used then.
+  // False if there is no such preset. Then nothing else of this may be used.
   bool known() const { return known_; }
   lzma_filter* get() { return filters_.data(); }
 
@@ -91,7 +90,7 @@ lzma_block NewBlock(const EncodeOptions& options, uint64_t plain_bytes) {
   return block;
 }
 
-// `plain` as uncompressed LZMA2 chunks.
+// Stores `plain` as uncompressed LZMA2 chunks.
 Result<EncodedBlock> Store(const EncodeOptions& options, std::span<const std::byte> plain) {
   lzma_block block = NewBlock(options, plain.size());
   EncodedBlock stored;
@@ -117,7 +116,7 @@ class BlockEncoder::Impl {
   explicit Impl(const EncodeOptions& options) : options_(options) {}
 
   Result<EncodedBlock> Encode(std::span<const std::byte> plain, const std::atomic<bool>* cancelled);
-  // Frees what liblzma allocated, and with it whatever state a failure left there.
+  // Frees what liblzma allocated, together with any state that a failure left there.
   void Release() { lzma_end(stream_.get()); }
 
  private:
@@ -126,12 +125,13 @@ class BlockEncoder::Impl {
   // Runs the encoder over all of `plain`. False if its output doesn't fit into `room`.
   Result<bool> Run(std::span<const std::byte> plain, std::span<uint8_t> room,
                    const std::atomic<bool>* cancelled);
-  // Makes buffer_ at least this large; what was in it is lost.
+  // Makes buffer_ at least this large. Its content is lost.
   void Reserve(size_t bytes);
 
   const EncodeOptions options_;
   LzmaStream stream_;
-  // A Block in the making. Kept, so that the next Block finds its pages mapped.
+  // The Block that is being made. The buffer is kept, so that the next Block finds its pages
+  // mapped.
   std::unique_ptr<uint8_t[]> buffer_;
   size_t buffer_bytes_ = 0;
 };
@@ -188,7 +188,7 @@ Result<EncodedBlock> BlockEncoder::Impl::Compress(std::span<const std::byte> pla
   XZFS_ASSIGN_OR_RETURN(
       const bool fits,
       Run(plain, std::span(buffer_.get(), room).subspan(block.header_size), cancelled));
-  // LZMA2 falls back to uncompressed chunks of its own, mostly of the same size.
+  // LZMA2 itself falls back to uncompressed chunks, mostly of the same size.
   if (!fits || block.compressed_size >= largest_data) {
     return Store(options_, plain);
   }

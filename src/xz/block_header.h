@@ -1,4 +1,4 @@
-// A Block Header as liblzma takes it apart.
+// A Block Header, decoded by liblzma.
 #pragma once
 
 #include <lzma.h>
@@ -22,13 +22,13 @@ struct XzHeader {
   lzma_block block{};
 };
 
-// Decodes the header that `bytes` begin with, in a Stream with that Check ID, into `*header`. Its
-// sizes are LZMA_VLI_UNKNOWN where it has none. Errors: EIO if there is none, it is damaged or it
-// is longer than `bytes`.
+// Decodes the header that `bytes` begin with into `*header`. `check`: the Stream's Check ID. A size
+// that the header doesn't have is LZMA_VLI_UNKNOWN. Errors: EIO if there is none, it is damaged or
+// it is longer than `bytes`.
 Status DecodeXzHeader(std::span<const uint8_t> bytes, Check check, XzHeader* header);
 
-// Makes the dictionary no larger than a Block of that size: what a Block can refer back to lies in
-// it.
+// Makes the dictionary no larger than a Block of that size, as a Block only refers back to its own
+// bytes.
 void ClampDictionary(uint64_t plain_size, XzHeader* header);
 
 }  // namespace xzfs

@@ -14,7 +14,7 @@ namespace xzfs {
 
 namespace {
 
-// File offsets are signed everywhere outside.
+// Everywhere else file offsets are signed.
 constexpr uint64_t kLargestPlainSize = INT64_MAX;
 
 }  // namespace
@@ -99,8 +99,8 @@ Status BlockIndexBuilder::BeginStream(Check check, uint64_t block_count, uint64_
   if (block_count == 0) {
     return {};
   }
-  // Exactly what is needed for the first Stream, which is mostly the only one; half more each time
-  // for a file of many, so that not every Stream moves all records.
+  // The first Stream, usually the only one, gets exactly what it needs. For a file of many Streams
+  // the room grows by half each time, so that not every Stream moves all records.
   uint64_t capacity = index_.records_.capacity();
   uint64_t growth = 0;
   if (block_count > capacity - stream_begin_) {
@@ -108,8 +108,8 @@ Status BlockIndexBuilder::BeginStream(Check check, uint64_t block_count, uint64_
     growth = extra > limits_.memory_limit_bytes ? UINT64_MAX : stream_begin_ + extra;
     capacity = growth;
   }
-  // Old and new records exist together for a moment. A run of Checks may be added, and their
-  // vector doubles.
+  // For a moment the old and the new records exist together. A run of Checks may be added, and then
+  // their vector doubles.
   const uint64_t runs = (index_.check_runs_.size() + 1) * 2 * sizeof(BlockIndex::CheckRun);
   const uint64_t room = Room(transient_bytes);
   if (room < runs || growth > (room - runs) / sizeof(BlockIndex::Record)) {

@@ -16,7 +16,7 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kPartBytes = uint64_t{1} << 20;
-// What a search holds of the file.
+// How much of the file a search holds.
 constexpr size_t kWindowBytes = size_t{64} << 10;
 constexpr size_t kHeaderBytes = LZMA_STREAM_HEADER_SIZE;
 constexpr size_t kLargestBlockHeader = LZMA_BLOCK_HEADER_SIZE_MAX;
@@ -34,7 +34,7 @@ bool IsStreamHeader(std::span<const uint8_t> bytes, Check* check) {
 }
 
 bool IsBlockHeader(std::span<const uint8_t> bytes) {
-  // Of most places these two bytes say enough: no CRC32 is wasted on them.
+  // In most places these two bytes rule out a header, and no CRC32 has to be computed.
   if (bytes.size() < 2 || bytes[0] == 0 || (bytes[1] & kReservedFlags) != 0) {
     return false;
   }
@@ -42,7 +42,7 @@ bool IsBlockHeader(std::span<const uint8_t> bytes) {
   return DecodeXzHeader(bytes, Check::kNone, &header).has_value();
 }
 
-// As much as there is.
+// Reads as much as there is.
 std::span<const uint8_t> ReadSome(const RandomAccessFile& file, uint64_t offset,
                                   std::span<uint8_t> buffer) {
   const Result<size_t> got = file.ReadAt(offset, std::as_writable_bytes(buffer));
@@ -87,7 +87,7 @@ Landmark IndexAt(const RandomAccessFile& file, uint64_t offset, uint64_t memory_
   return mark;
 }
 
-// What `bytes`, which are at `offset`, begin with, but for an Index.
+// What `bytes`, which are at `offset`, begin with. Doesn't look for an Index.
 Landmark HeaderIn(std::span<const uint8_t> bytes, uint64_t offset) {
   Landmark mark{.offset = offset, .end = offset};
   if (IsStreamHeader(bytes, &mark.check)) {
@@ -107,7 +107,7 @@ class Salvager {
 
   SalvagedBlock& block() { return block_; }
   Status Start(uint64_t memory_limit_bytes);
-  // Errors are damage, but those of `take`, which it puts in `*refused`.
+  // Errors mean damage, except those of `take`, which it puts into `*refused`.
   Status Run(const std::function<Status(std::span<const std::byte>)>& take, Status* refused);
   uint64_t position() const { return input_.position(); }
 
@@ -177,7 +177,7 @@ Status Salvager::Run(const std::function<Status(std::span<const std::byte>)>& ta
   std::vector<std::byte> part(static_cast<size_t>(most));
   while (true) {
     const auto step = RunCoder(stream_.get(), &input_, file_, part);
-    // With an error, too, these bytes were decoded.
+    // These bytes were decoded even if there is an error.
     const auto bytes = std::span<const std::byte>(part).first(part.size() - stream_->avail_out);
     *refused = bytes.empty() ? Status() : take(bytes);
     if (!*refused) {

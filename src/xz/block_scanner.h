@@ -1,7 +1,7 @@
-// Finding and decoding what is left of a damaged .xz file, where its Index may be of no use.
+// Finds and decodes what is left of a damaged .xz file, whose Index may be of no use.
 //
-// Nothing in the file is trusted: a size is used only when the bytes that it speaks of are there
-// and were decoded, or as a place to look at. Memory is bounded by the arguments and some 100 KiB.
+// Nothing in the file is trusted: a size is used only if the bytes that it counts are there and
+// were decoded, or as a hint where to look. Memory is bounded by the arguments and some 100 KiB.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace xzfs {
 
-// What stands at some offset of a .xz file.
+// What is at some offset of a .xz file.
 struct Landmark {
   enum class Kind { kNothing, kStreamHeader, kBlockHeader, kIndex, kDamagedIndex };
   Kind kind = Kind::kNothing;
@@ -28,43 +28,43 @@ struct Landmark {
   uint64_t block_count = 0;
 };
 
-// What is at `offset`: headers and an Index count if their CRC32 is right, and kDamagedIndex is all
-// that begins as an Index does. kNothing also where reading fails. `memory_limit_bytes` bounds what
-// an Index may take, about 40 bytes a Block; a larger one counts as damaged. Blocks.
+// What is at `offset`: headers and an Index count if their CRC32 is right. kDamagedIndex is
+// anything else that begins like an Index. kNothing also if reading fails. `memory_limit_bytes`
+// bounds what an Index may take, about 40 bytes a Block; a larger one counts as damaged. Blocks.
 Landmark LandmarkAt(const RandomAccessFile& file, uint64_t offset, uint64_t memory_limit_bytes);
 
 // The first Stream Header or Block Header with a right CRC32 at `begin` or behind it, at a multiple
-// of 4 from the file's start, as all are; kNothing if there is none. What can't be read is skipped.
+// of 4 from the file's start, as all are; kNothing if there is none. Skips what it can't read.
 // Errors: ECANCELED. Blocks.
 Result<Landmark> FindLandmark(const RandomAccessFile& file, uint64_t begin,
                               const std::atomic<bool>& cancelled);
 
-// What is tried to be decoded.
+// The Block to be decoded.
 struct BlockPlace {
   uint64_t offset = 0;         // of its Block Header
-  Check check = Check::kNone;  // of its Stream
-  // What an Index says: then it has to be so.
+  Check check = Check::kNone;  // the Check ID of its Stream
+  // What an Index says about it. The Block must agree.
   std::optional<uint64_t> unpadded_size = {};
   std::optional<uint64_t> plain_size = {};
 };
 
-// What became of it.
+// What came out.
 struct SalvagedBlock {
   // None: the Block is whole, its sizes and its Check are right.
   std::optional<Error> damage;
-  // What was given, in bytes. With damage that is what was decoded before it was noticed: not
-  // verified, and the last of it may be wrong.
+  // How many bytes were given. If there is damage, they were decoded before it was noticed: they
+  // are not verified, and the last ones may be wrong.
   uint64_t plain_bytes = 0;
   // Where the decoder stopped reading; behind the Block if it is whole.
   uint64_t end = 0;
-  // What the Block Header says, if it is right and says it.
+  // What the Block Header says, if it is right and has these fields.
   std::optional<uint64_t> stored_bytes;  // with Check and Block Padding
   std::optional<uint64_t> plain_size;
 };
 
 // Decodes a Block from its start and gives its bytes to `take` in parts of at most 1 MiB. The
-// decoder takes at most `memory_limit_bytes`; a Block that needs more counts as damaged.
-// Errors: what `take` says. Blocks.
+// decoder takes at most `memory_limit_bytes`; a Block that needs more counts as damaged. Errors:
+// those of `take`. Blocks.
 Result<SalvagedBlock> SalvageBlock(const RandomAccessFile& file, const BlockPlace& place,
                                    uint64_t memory_limit_bytes,
                                    const std::function<Status(std::span<const std::byte>)>& take);

@@ -8,9 +8,9 @@
 namespace xzfs {
 namespace {
 
-// What liblzma's structures and a cache line want.
+// The alignment that liblzma's structures and a cache line need.
 constexpr size_t kAlignment = 64;
-// liblzma counts what it allocates in total; this is for what alignment adds to each of a dozen
+// liblzma says how much it allocates in total. This is for the alignment of each of about a dozen
 // allocations.
 constexpr size_t kSlackBytes = size_t{4} << 10;
 
@@ -72,7 +72,7 @@ void* DecoderArena::Allocate(void* self, size_t count, size_t size) {
   return found;
 }
 
-// Only frees all at once: a coder keeps what it has allocated until it ends.
+// Memory is only freed all at once: a coder keeps what it has allocated until it ends.
 void DecoderArena::Free(void* self, void* pointer) {
   if (pointer == nullptr) {
     return;

@@ -6,9 +6,9 @@
 
 namespace xzfs {
 
-// All that one liblzma coder allocates, from one mapped region: so that the next coder finds the
-// region mapped (a fresh page costs more than a copy of its bytes), and so that the state of a
-// coder is one range of bytes. Not thread-safe; may move between threads. Outlives the coder in it.
+// Allocates all memory of one liblzma coder from one mapped region. So the next coder finds the
+// region mapped (a fresh page costs more than a copy of its bytes), and the state of a coder is one
+// range of bytes. Not thread-safe; may move between threads. Outlives the coder in it.
 class DecoderArena {
  public:
   DecoderArena() = default;
@@ -20,7 +20,7 @@ class DecoderArena {
   // REQUIRES: no coder is in it.
   bool Prepare(size_t bytes);
 
-  // The functions of a lzma_allocator, `self` being the arena. Allocations beyond what was prepared
+  // The functions of a lzma_allocator; `self` is the arena. Allocations beyond what was prepared
   // fail.
   static void* Allocate(void* self, size_t count, size_t size);
   static void Free(void* self, void* pointer);
@@ -29,7 +29,7 @@ class DecoderArena {
   std::span<std::byte> used() { return {base_, used_}; }
   // The largest piece of it: the dictionary, for every decoder that has one.
   std::span<std::byte> largest() { return largest_; }
-  // Gives the memory of largest() back to the system; its bytes are zero from then on.
+  // Gives the memory of largest() back to the system. From then on its bytes are zero.
   void DropLargest();
 
   // What this object holds in memory, in bytes.

@@ -1,4 +1,4 @@
-// A chain of xzfs::Filter as liblzma takes it.
+// A chain of xzfs::Filter in the form that liblzma takes.
 #pragma once
 
 #include <lzma.h>
@@ -16,7 +16,7 @@ namespace xzfs {
 class FilterChain {
  public:
   // Errors: EINVAL if it has no or too many filters, or one that liblzma can't have. Whether they
-  // go together is known when a coder is made of them: see FailOptions.
+  // fit together is only known when a coder is made from them: see FailOptions.
   static Result<FilterChain> Make(std::span<const Filter> filters);
 
   const lzma_filter* get() const { return parts_->chain.data(); }
@@ -45,7 +45,7 @@ class FilterChain {
 // fault and not the data's.
 Failure<> FailOptions(lzma_ret ret, const std::string& what);
 
-// The preset as liblzma takes it. Errors: EINVAL if there is none.
+// The preset in the form that liblzma takes. Errors: EINVAL if there is none.
 Result<uint32_t> PresetOf(unsigned preset, bool extreme);
 
 }  // namespace xzfs

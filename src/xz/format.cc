@@ -47,7 +47,8 @@ bool LooksLikeLzmaAlone(std::span<const std::byte> head) {
   if (properties > (4 * 5 + 4) * 9 + 8 || properties % 9 + properties / 9 % 5 > 4) {
     return false;
   }
-  // xz also takes the largest 32-bit number, which some encoders write for "as large as can be".
+  // xz also accepts the largest 32-bit number, which some encoders write for "as large as
+  // possible".
   const uint64_t dict = LittleEndian(head.subspan(1, 4));
   const uint64_t top_bit = std::bit_floor(dict);
   if (dict == 0 || (dict != UINT32_MAX && dict != top_bit && dict != top_bit + top_bit / 2)) {

@@ -1,4 +1,4 @@
-// Telling compressed formats apart by how a file begins.
+// Recognizes compressed formats by the first bytes of a file.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ namespace xzfs {
 // How many bytes from the file's start the functions below look at (fewer if the file is shorter).
 inline constexpr size_t kFormatProbeBytes = 13;
 
-// The 6 bytes that begin every .xz Stream are there.
+// `head` begins with the 6 bytes that begin every .xz Stream.
 bool HasXzMagic(std::span<const std::byte> head);
 
 // "LZIP" is there.
@@ -24,13 +24,13 @@ bool HasLzipMagic(std::span<const std::byte> head);
 // size of 2^n or 2^n + 2^(n-1), an unknown size or one below 256 GiB).
 bool LooksLikeLzmaAlone(std::span<const std::byte> head);
 
-// What a file is that begins with `head`, its first kFormatProbeBytes. Nothing: no compressed file.
+// The format of a file whose first kFormatProbeBytes are `head`. Nothing if it is not compressed.
 std::optional<Format> FormatByHead(std::span<const std::byte> head);
 
 // The same of a file. Blocks: on I/O. Errors: kDamaged if it is none of these; as RandomAccessFile.
 Result<Format> FormatOf(const RandomAccessFile& file);
 
-// As xz names it: "xz", "lzma" or "lzip".
+// The format's name, as in xz: "xz", "lzma" or "lzip".
 const char* FormatName(Format format);
 
 }  // namespace xzfs

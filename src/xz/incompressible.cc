@@ -2,16 +2,16 @@
 //
 // How well bytes can be guessed is measured as LZMA's literal coder does it with the default lc=3:
 // from the top 3 bits of the byte before. That finds what a plain histogram does not, such as a
-// picture whose brightness is spread evenly. It's measured segment by segment, as little that is
-// compressible among much that isn't shows in its own segment but hardly in the whole.
+// picture whose brightness is spread evenly. It is measured segment by segment: a small
+// compressible part shows in its own segment but hardly in the whole.
 //
 // Repeats are found by sampling: the hash of 8 bytes goes into a table once every `stride` bytes
-// and is looked up at every position. A repeat of L bytes is met L / stride times in the mean, so
-// every hit stands for `stride` repeated bytes, wherever and however long the repeats are.
+// and is looked up at every position. On average a repeat of L bytes is found L / stride times. So
+// every hit stands for `stride` repeated bytes, wherever the repeats are and however long.
 //
-// Both stop as soon as they have found enough: what compresses is recognised by its first segment.
-// Of large Blocks they look at a quarter, spread evenly: all of 1 MiB of noise takes 5.7 ms, a
-// quarter 1.5 ms, and what is stored must not wait for that.
+// Both stop as soon as they have found enough: compressible data is recognised by its first
+// segment. Of large Blocks they look at a quarter, spread evenly: all of 1 MiB of noise takes 5.7
+// ms, a quarter 1.5 ms, and storing a Block should not wait for that.
 #include "xz/incompressible.h"
 
 #include <algorithm>
@@ -40,8 +40,8 @@ constexpr size_t kSmallestSampled = size_t{256} << 10;
 constexpr size_t kSampled = 4;
 constexpr size_t kSymbols = 256;
 
-// At most this many hashes go into the table: its 32 KiB fit into a first-level cache,
-// and at the limit of kWorthwhile there are 40 hits or more, enough to tell.
+// At most this many hashes go into the table: its 32 KiB fit into a first-level cache, and at the
+// limit of kWorthwhile there are 40 hits or more, enough to decide.
 constexpr size_t kLargestSample = 4096;
 constexpr size_t kSmallestStride = 64;
 constexpr size_t kHashedBytes = 8;
@@ -52,7 +52,7 @@ double Information(uint32_t n) {
   return n == 0 ? 0 : number * std::log2(number);
 }
 
-// How many bits fewer than 8 a byte a literal coder needs for `segment`; below 0 by chance.
+// How many bits a byte, of 8, a literal coder saves in `segment`. Chance may make it negative.
 double BitsSaved(std::span<const std::byte> segment) {
   std::array<uint32_t, kContexts* kSymbols> counts = {};
   const unsigned shift = segment.size() < kSegmentBytes ? 8 : 5;
@@ -74,7 +74,7 @@ double BitsSaved(std::span<const std::byte> segment) {
     bits += Information(total);
     degrees_of_freedom -= total > 0 ? 1 : 0;
   }
-  // A sample looks less random than what it's from; by this much (Miller and Madow).
+  // A sample looks less random than its source, by this much (Miller and Madow).
   bits += degrees_of_freedom / (2 * std::numbers::ln2);
   return 8 * static_cast<double>(segment.size()) - bits;
 }
@@ -87,7 +87,7 @@ bool BytesCanBeGuessed(std::span<const std::byte> plain) {
   const size_t sampled = SampledOf(plain);
   const double enough =
       kWorthwhile * 8 * static_cast<double>(plain.size()) / static_cast<double>(sampled);
-  // Of equal length, so that none is too short.
+  // The segments are of equal length, so that none is too short.
   const size_t segments = std::max<size_t>(1, plain.size() / kSegmentBytes);
   const size_t length = plain.size() / segments;
   double saved = 0;
@@ -111,8 +111,8 @@ bool HasRepeats(std::span<const std::byte> plain) {
   const size_t stride =
       std::max(kSmallestStride, (plain.size() + kLargestSample - 1) / kLargestSample);
   const auto enough = static_cast<size_t>(kWorthwhile * static_cast<double>(plain.size()));
-  // Half empty, so that few hashes drive others out. A slot holds the half of the hash that doesn't
-  // choose the slot: that's as good as comparing the bytes. 0 is an empty slot.
+  // The table is half empty, so that few hashes replace others. A slot holds the half of the hash
+  // that doesn't choose the slot: that is as good as comparing the bytes. 0 is an empty slot.
   const size_t slots = std::bit_ceil(plain.size() / stride * 2);
   const int slot_shift = 64 - std::countr_zero(slots);
   std::vector<uint32_t> table(slots);
@@ -133,7 +133,7 @@ bool HasRepeats(std::span<const std::byte> plain) {
         if (repeated > enough) {
           return true;
         }
-        next += stride;  // which this hit stands for
+        next += stride;  // this hit stands for that many bytes
         break;
       }
     }

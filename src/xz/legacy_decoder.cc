@@ -1,5 +1,5 @@
-// Decoders of what has no Index around it. Headers may ask for more memory than the data needs: the
-// dictionary is chosen by what can be referred back to, and the header is changed accordingly in
+// Decodes formats that have no Index. Headers may ask for more memory than the data needs. So the
+// dictionary is only as large as the data can refer back, and the header is changed accordingly in
 // the input buffer before liblzma sees it.
 #include "xz/legacy_decoder.h"
 
@@ -21,7 +21,7 @@ namespace {
 constexpr uint32_t kSmallestDict = 4096;
 constexpr uint32_t kLargestLzipDict = uint32_t{512} << 20;
 
-// What a coder allocates for these parameters; UINT64_MAX if they are not valid.
+// How much a coder allocates for these parameters; UINT64_MAX if they are not valid.
 uint64_t CoderBytes(uint32_t lc, uint32_t lp, uint32_t pb, uint32_t dict_bytes) {
   lzma_options_lzma options{};
   options.dict_size = dict_bytes;
@@ -32,19 +32,19 @@ uint64_t CoderBytes(uint32_t lc, uint32_t lp, uint32_t pb, uint32_t dict_bytes) 
   return lzma_raw_decoder_memusage(chain);
 }
 
-// What a coder needs beside its dictionary.
+// How much a coder needs in addition to its dictionary.
 uint64_t BareCoderBytes(uint32_t lc, uint32_t lp, uint32_t pb) {
   const uint64_t bytes = CoderBytes(lc, lp, pb, kSmallestDict);
   return bytes == UINT64_MAX ? bytes : bytes - kSmallestDict;
 }
 
-// What lzip uses for all its files.
+// The parameters that lzip uses for all its files.
 uint64_t BareLzipCoderBytes() { return BareCoderBytes(3, 0, 2); }
 
 enum class Rounding { kUp, kDown };
 
-// The code of the smallest dictionary of at least, or of the largest of at most `bytes`; the
-// largest or smallest that there is if none is.
+// The code of the smallest dictionary of at least `bytes`, or of the largest of at most `bytes`. If
+// there is none, that of the largest or smallest dictionary.
 uint8_t LzipDictCode(uint64_t bytes, Rounding rounding) {
   uint8_t below = 12;
   for (uint32_t n = 12; n <= 29; ++n) {
@@ -117,7 +117,7 @@ Result<StepDecoder::Progress> LegacyDecoder::Run(const RandomAccessFile& file,
                           RunCoder(stream_.get(), &input_, file, out.subspan(produced)));
     produced += step.produced;
     coding_ = !step.ended;
-    // A full `out` may not be taken for an empty one, which would run to the end.
+    // A full `out` must not be passed on as an empty one, which would run to the end.
     if (coding_ || (produced == out.size() && !out.empty())) {
       return Progress{produced, false};
     }
@@ -204,7 +204,7 @@ Result<bool> LegacyDecoder::StartMember(const RandomAccessFile& file) {
   if (options_.one_member && member_count_ > 0) {
     return Fail(EIO, "a .lz member ends before the end that its trailer tells");
   }
-  // What the decoder would refuse is left to it.
+  // The decoder itself refuses other faults of the header.
   const uint32_t asked = LzipDict(head[kLzipDictOffset]);
   if (asked != 0) {
     XZFS_ASSIGN_OR_RETURN(const uint32_t dict, ChooseDictionary(asked, BareLzipCoderBytes()));

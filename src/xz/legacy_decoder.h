@@ -1,4 +1,4 @@
-// Decoding of .lzma and .lz data, for reading it and for learning its size.
+// Decodes .lzma and .lz data, to read it and to learn its size.
 #pragma once
 
 #include <cstdint>
@@ -22,10 +22,9 @@ inline constexpr uint64_t kLzipTrailerBytes = 20;  // of version 1
 
 // Decodes a whole .lzma file, or one or more members of a .lz file. Not thread-safe.
 //
-// liblzma takes the dictionary's size from the header. Headers are therefore changed in the input
-// buffer so that they ask for no more than is good. A dictionary as large as the data is as good
-// as any larger one; with a smaller one data that refers farther back fails. It never gives other
-// bytes.
+// liblzma takes the dictionary's size from the header. So headers are changed in the input buffer,
+// and ask for no more than is useful. A dictionary as large as the data is as good as any larger
+// one. With a smaller one data that refers farther back fails; it never gives wrong bytes.
 class LegacyDecoder : public StepDecoder {
  public:
   struct Options {
@@ -35,13 +34,13 @@ class LegacyDecoder : public StepDecoder {
     // The data is not larger than this: no dictionary needs to be.
     uint64_t largest_plain_bytes = UINT64_MAX;
     uint64_t memory_limit_bytes = UINT64_MAX;
-    // Decodes with the largest dictionary that the limit allows instead of refusing.
+    // Decodes with the largest dictionary that the limit allows, instead of failing.
     bool cut_dictionary_to_limit = false;
     // .lz: what follows the last member is ignored, as the format wants, unless it begins as a
     // member does.
     bool trailing_data_allowed = true;
-    // .lz: the data is one member. Sizes in trailers are not protected by a checksum: where they
-    // lie a further member may begin, whose dictionary nobody has counted.
+    // .lz: the data is one member. Sizes in trailers have no checksum. If they are wrong, another
+    // member may follow, whose dictionary was not counted.
     bool one_member = false;
   };
 
@@ -52,13 +51,13 @@ class LegacyDecoder : public StepDecoder {
   Result<Progress> Run(const RandomAccessFile& file, std::span<std::byte> out) override;
   uint64_t memory_bytes() const override;
 
-  // Members that were begun; 1 for .lzma.
+  // How many members were begun; 1 for .lzma.
   uint64_t member_count() const { return member_count_; }
   // The dictionary that the limit left; UINT64_MAX if no header asked for more than it got.
   uint64_t cut_dictionary_bytes() const { return cut_dictionary_bytes_; }
 
-  // The most that a decoder with these options allocates for data that begins with `head`
-  // (kFormatProbeBytes of it, fewer if there are fewer). With `many_members` later headers may ask
+  // The most that a decoder with these options allocates for data that begins with `head` (its
+  // first kFormatProbeBytes, or fewer if it is shorter). With `many_members` later headers may ask
   // for more than the first.
   static uint64_t MemoryFor(const Options& options, std::span<const uint8_t> head,
                             bool many_members);

@@ -1,10 +1,9 @@
 // .lzma and .lz files, which have no Index.
 //
 // A .lzma file is one Block. Its header may give its size; otherwise it is decoded once to learn
-// it. A .lz file is a chain of members, each with its sizes in a trailer: walked from the end,
-// every member is a Block. That works only if nothing follows the last member and all have version
-// 1; a file for which it does not is decoded once and is one Block, as is right for what is so
-// rare.
+// it. A .lz file is a chain of members, each with its sizes in a trailer. They are read from the
+// end of the file, and every member is a Block. That only works if nothing follows the last member
+// and all have version 1. Other files are rare: they are decoded once and are one Block.
 #include <lzma.h>
 
 #include <algorithm>
@@ -27,8 +26,8 @@ namespace xzfs {
 
 namespace {
 
-// Learning a size by decoding takes time, some minutes for this much; what claims to be larger is
-// taken for a bomb. A file that is really larger can be converted to .xz.
+// Decoding this much to learn a size takes some minutes. A file that seems larger may be a bomb,
+// and is refused. If it really is larger it can be converted to .xz.
 constexpr uint64_t kLargestScan = uint64_t{64} << 30;
 
 constexpr size_t kScanBufferBytes = size_t{64} << 10;
@@ -56,7 +55,7 @@ Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
   for (bool ended = false; !ended;) {
     const Result<StepDecoder::Progress> step = decoder.Run(file, discarded);
     if (!step) {
-      // As long as everything before fits into the dictionary a larger one would not help.
+      // While everything decoded so far fits into the dictionary a larger one would not help.
       if (step.error().code != EIO ||
           scan.plain_size + kScanBufferBytes <= decoder.cut_dictionary_bytes()) {
         return Failure<>(step.error());
@@ -82,7 +81,7 @@ Result<ScanResult> Scan(const RandomAccessFile& file, Format format,
   return scan;
 }
 
-// A file that is one Block.
+// The index of a file that is one Block.
 Result<BlockIndex> OneBlock(const RandomAccessFile& file, Format format, Check check,
                             const ScanResult& content, const BlockIndexOptions& limits) {
   BlockIndexBuilder builder(format, limits);
@@ -99,7 +98,7 @@ struct LzipMember {
   uint64_t plain_size;
 };
 
-// The member that ends at `end`; nothing if there is none that fits.
+// The member that ends at `end`. Nothing if no member fits there.
 Result<std::optional<LzipMember>> MemberBefore(TailWindow* window, uint64_t end) {
   if (end < kLzipHeaderBytes + kLzipTrailerBytes) {
     return std::nullopt;

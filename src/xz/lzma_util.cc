@@ -140,8 +140,8 @@ void CompressedInput::Consume(size_t count) {
 
 Result<StepDecoder::Progress> RunCoder(lzma_stream* stream, CompressedInput* input,
                                        const RandomAccessFile& file, std::span<std::byte> out) {
-  // Some coders of liblzma do nothing at all without room for output. A byte that appears in the
-  // room they get for running to the end is one too many.
+  // Some coders of liblzma do nothing without room for output. So they get some to run to the end,
+  // and a byte that appears there is one too many.
   std::array<std::byte, 1> surplus;
   const bool to_the_end = out.empty();
   const std::span<std::byte> room = to_the_end ? std::span<std::byte>(surplus) : out;

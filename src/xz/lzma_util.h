@@ -1,5 +1,5 @@
-// What the xz module needs around liblzma: owners of its C structures, its errors as ours, and the
-// feeding of a decoder from a range of a file.
+// What the xz module needs around liblzma: owners of its C structures, a translation of its errors,
+// and a way to feed a decoder from a range of a file.
 #pragma once
 
 #include <lzma.h>
@@ -23,7 +23,7 @@ struct DecoderMark;
 // next to decoding them (about 1 ms), small enough to keep for every resumable decoder.
 inline constexpr size_t kDecoderInputBytes = size_t{128} << 10;
 
-// Owns what a lzma_stream allocated. A stream whose coder failed is only fit to be destroyed.
+// Owns what a lzma_stream allocated. If its coder failed, the stream can only be destroyed.
 class LzmaStream {
  public:
   LzmaStream() = default;
@@ -74,11 +74,11 @@ class CompressedInput {
 
   // Where the next byte to be consumed lies in the file.
   uint64_t position() const { return next_read_ - buffered_; }
-  // Goes to a position that position() once said, and frees the buffer until it's needed.
+  // Goes to a position that position() returned once, and frees the buffer until it's needed.
   void Seek(uint64_t position);
   // Bytes of the range that were not consumed, in the buffer or still in the file.
   uint64_t remaining() const { return buffered_ + (end_ - next_read_); }
-  // What can be consumed now. Writable, for headers that ask for more than is good.
+  // What can be consumed now. Writable, so that headers which ask for too much can be changed.
   std::span<uint8_t> buffer() { return {data_.get() + begin_, buffered_}; }
   // Makes `count` bytes of the range, or all that remain, available in buffer().
   // REQUIRES: count <= capacity(). Blocks: on I/O.
@@ -102,7 +102,7 @@ class StepDecoder {
  public:
   struct Progress {
     size_t produced = 0;  // bytes put into `out`
-    bool ended = false;   // that was all, and everything that can be verified was
+    bool ended = false;   // the data has ended, and all that can be verified was verified
   };
 
   virtual ~StepDecoder() = default;

@@ -13,7 +13,7 @@ namespace {
 // No dictionary of the formats is larger.
 constexpr uint64_t kLargestMemory = uint64_t{4} << 30;
 
-// Whether what follows an end can be told from the next Stream.
+// Whether bytes behind the end can be distinguished from the next Stream.
 bool HasSeveralStreams(const DecompressOptions& options) {
   return options.concatenated && options.format != Format::kRaw &&
          options.format != Format::kLzmaAlone;
@@ -39,7 +39,7 @@ Status StreamDecoder::Start(const DecompressOptions& options) {
   if (options.format != Format::kRaw && !options.filters.empty()) {
     return Fail(EINVAL, "only raw streams are decompressed with given filters: others name theirs");
   }
-  // So that the Check is known as soon as a header was read.
+  // With this the Check is known as soon as a header was read.
   const uint32_t flags =
       LZMA_TELL_ANY_CHECK | LZMA_TELL_NO_CHECK | (concatenated_ ? uint32_t{LZMA_CONCATENATED} : 0);
   lzma_ret ret = LZMA_OK;
@@ -89,7 +89,7 @@ Result<Coded> StreamDecoder::Code(std::span<const std::byte> compressed, std::sp
     } else if (ret == LZMA_GET_CHECK || ret == LZMA_NO_CHECK) {
       check_ = static_cast<Check>(lzma_get_check(stream_.get()));
     } else if (ret == LZMA_BUF_ERROR && action == LZMA_RUN) {
-      has_output_ = false;  // without progress, and there was room: it waits for input
+      has_output_ = false;  // no progress although there was room: it waits for input
     } else if (ret != LZMA_OK) {
       return FailDecoding(ret);
     } else if (stream_->avail_in == 0 && stream_->avail_out != 0 && action == LZMA_RUN) {

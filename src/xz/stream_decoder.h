@@ -1,4 +1,4 @@
-// Decompressing of bytes that come piece by piece.
+// Decompresses bytes that come piece by piece.
 #pragma once
 
 #include <cstddef>
@@ -23,12 +23,13 @@ class StreamDecoder {
   // Takes `compressed` until all of it is taken, `out` is full or the end is reached.
   // Errors: as Decompressor.
   Result<Coded> Run(std::span<const std::byte> compressed, std::span<std::byte> out);
-  // There is no more input. Errors: kDamaged if the data ends early. REQUIRES: !has_output().
+  // Says that there is no more input. Errors: kDamaged if the data ends early. REQUIRES:
+  // !has_output().
   Status Finish();
 
   // As Decompressor's.
   bool eof() const { return eof_; }
-  // There may be more without more input.
+  // There may be more output without more input.
   bool has_output() const { return has_output_; }
   std::optional<Check> check() const { return check_; }
 

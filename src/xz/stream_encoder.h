@@ -1,4 +1,4 @@
-// Compressing of bytes that come piece by piece to one Stream.
+// Compresses bytes that come piece by piece to one Stream.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ class StreamEncoder {
   Status Start(const CompressOptions& options);
   // Takes `plain` until all of it is taken or `out` is full.
   Result<Coded> Run(std::span<const std::byte> plain, std::span<std::byte> out);
-  // Puts the rest of the Stream into `out`; to be called until ended().
+  // Puts the rest of the Stream into `out`. Call it until ended().
   Result<Coded> Finish(std::span<std::byte> out);
   bool ended() const { return ended_; }
 

@@ -1,4 +1,4 @@
-// Reading a file from its end towards its start, a window at a time.
+// Reads a file from its end towards its start, one window at a time.
 #pragma once
 
 #include <algorithm>
@@ -13,11 +13,12 @@
 
 namespace xzfs {
 
-// Compressed formats are found from the back: trailer, index, then what lies before. One window of
-// the file is held. The first is sized so that it holds the Index of an ordinary file too: an Index
-// takes 6 to 8 bytes a Block, so 1/1024 of the file is enough for Blocks of 8 KiB and more. Windows
-// after that start small, for a file of few large Streams, and double while reading goes on at or
-// closely before the one held, for a file of very many small ones. Not thread-safe.
+// Compressed formats are read from the back: the trailer, the index, then what lies before. This
+// holds one window of the file. The first one is large enough for the Index of an ordinary file,
+// too: an Index takes 6 to 8 bytes a Block, so 1/1024 of the file is enough for Blocks of 8 KiB and
+// more. Later windows start small, which suits a file of few large Streams. They double while
+// reading goes on at or closely before the window, which suits a file of very many small Streams.
+// Not thread-safe.
 class TailWindow {
  public:
   static constexpr uint64_t kSmallest = uint64_t{4} << 10;
@@ -29,9 +30,8 @@ class TailWindow {
     next_size_ = std::clamp(file.size() / 1024, kSmallest, largest_);
   }
 
-  // All bytes that are held before `end`; at least `count` of them.
-  // REQUIRES: count <= end <= file.size(), count <= kSmallest. The span is good until the next
-  // call.
+  // The bytes in the window that lie before `end`; at least `count` of them. REQUIRES: count <= end
+  // <= file.size(), count <= kSmallest. The span is valid until the next call.
   Result<std::span<const uint8_t>> Before(uint64_t end, uint64_t count) {
     assert(count <= end && end <= file_.size() && count <= kSmallest);
     if (end < start_ + count || end > start_ + bytes_.size()) {

@@ -1,9 +1,9 @@
-// The Index of a .xz file: Streams are walked from the file's end to its start.
+// The Index of a .xz file. Streams are read from the file's end to its start.
 //
-// Each Stream ends with a Footer that says how long the Index before it is; the Index says how long
-// the Blocks before it are; before those is the Stream Header. What lies before that is the end of
-// another Stream, or Stream Padding and then the end of another Stream. liblzma parses each part;
-// how the parts fit together is checked here, because only this code knows where they are.
+// Each Stream ends with a Footer that says how long the Index before it is. The Index says how long
+// the Blocks before it are. Before those is the Stream Header. Before that is the end of another
+// Stream, perhaps followed by Stream Padding. liblzma parses each part; how the parts fit together
+// is checked here, because only this code knows where they are.
 #include <lzma.h>
 
 #include <algorithm>
@@ -25,15 +25,15 @@ namespace xzfs {
 namespace {
 
 constexpr uint64_t kHeaderBytes = LZMA_STREAM_HEADER_SIZE;
-// Header, Index of no Blocks, Footer.
+// A Stream with no Blocks: Header, Index and Footer.
 constexpr uint64_t kSmallestStream = kHeaderBytes + 8 + kHeaderBytes;
 
-// Real padding fills up a tape's or disk's block. All of it has to be read, about 1 s a GiB from a
-// fast disk, and a sparse file can hold any amount for nothing: this bounds the time.
+// Real padding fills up a tape's or disk's block. All of it has to be read, at about 1 s a GiB from
+// a fast disk, and a sparse file can have any amount at no cost: this bounds the time.
 constexpr uint64_t kMostPadding = uint64_t{1} << 30;
 
 // The part of an Index that the tail window did not catch is read in pieces of this size at most:
-// it holds 2 million Records, more than the default limit lets be kept, so one read is the rule.
+// it holds 2 million Records, more than the default limit allows, so usually one read is enough.
 constexpr uint64_t kLargestPiece = uint64_t{16} << 20;
 
 struct IndexDeleter {
@@ -49,7 +49,7 @@ class IndexFeeder {
   IndexFeeder(const IndexFeeder&) = delete;
   IndexFeeder& operator=(const IndexFeeder&) = delete;
 
-  // Of an Index of `bytes`.
+  // Begins an Index of `bytes`.
   Status Start(uint64_t bytes, uint64_t memory_limit_bytes) {
     // A Record takes two bytes at least.
     possible_bytes_ = lzma_index_memusage(1, bytes / 2);
@@ -96,13 +96,13 @@ class IndexFeeder {
  private:
   lzma_index* index_ = nullptr;  // set by the decoder when it reaches the Index's end
   LzmaStream stream_;
-  uint64_t possible_bytes_ = 0;  // of memory, for as many Records as there is room for
+  uint64_t possible_bytes_ = 0;  // of memory, for the most Records that the Index can have
   bool ended_ = false;
 };
 
-// How many of the bytes come before the zeros at their end, which count by fours.
+// How many bytes come before the zeros at the end. Zeros count in fours.
 size_t WithoutPadding(std::span<const uint8_t> bytes) {
-  // Much padding is compared in large pieces, which takes a tenth of the time.
+  // Long padding is compared in large pieces, which takes a tenth of the time.
   static constexpr std::array<uint8_t, 4096> kZeros{};
   size_t left = bytes.size();
   while (left >= kZeros.size() &&
@@ -120,14 +120,14 @@ class XzIndexReader {
   XzIndexReader(const RandomAccessFile& file, const BlockIndexOptions& limits)
       : file_(file),
         limits_(limits),
-        // A small limit is not to be spent on the window.
+        // The window must not use up a small limit.
         window_(file, limits.memory_limit_bytes / 4),
         builder_(Format::kXz, limits) {}
 
   Result<BlockIndex> Read();
 
  private:
-  // The end of the Stream that ends at `end` or before Stream Padding that ends there.
+  // The end of the Stream that ends at `end`, or before the Stream Padding that ends there.
   Result<uint64_t> SkipPadding(uint64_t end);
   // Adds the Stream that ends at `end` and returns where it starts.
   Result<uint64_t> ReadStream(uint64_t end);
@@ -218,7 +218,7 @@ Result<uint64_t> XzIndexReader::ReadStream(uint64_t end) {
 
 Result<IndexPtr> XzIndexReader::ReadIndex(uint64_t begin, uint64_t end) {
   if (end - begin <= TailWindow::kSmallest) {
-    // Of a small Stream: the ones before it are wanted next.
+    // For a small Stream: those before it are read next.
     XZFS_RETURN_IF_ERROR(window_.Before(end, end - begin));
   }
   const uint64_t held_begin = std::clamp(window_.start(), begin, end);

@@ -57,8 +57,8 @@ TEST_F(OverlayCompactionTest, TheNoteThatMakesTheLogShorterIsInIt) {
     }
     overlay = LoadFrom(copy.fd());
     EXPECT_EQ(overlay->base().path == "new path", note == 0);
-    EXPECT_EQ(overlay->dropped(), note == 1);
-    EXPECT_EQ(overlay->published_as().has_value(), note == 2);
+    EXPECT_EQ(overlay->notes().dropped, note == 1);
+    EXPECT_EQ(overlay->notes().published_as.has_value(), note == 2);
   }
 }
 

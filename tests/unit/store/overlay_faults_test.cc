@@ -291,7 +291,7 @@ TEST_F(OverlayTest, AnOpenOverlayThatAnotherProgramRemovedIsCopied) {
   std::filesystem::remove(dir_ / "1.log");
   const auto moved = overlay->MoveTo(lost.fd(), "kept");
   ASSERT_TRUE(moved) << moved.error().message;
-  EXPECT_EQ(*moved, Overlay::Moved::kAll);
+  EXPECT_EQ(*moved, OverlayMove::kAll);
   std::ifstream file(lost / "kept.data", std::ios::binary);
   const std::string data(std::istreambuf_iterator<char>(file), {});
   EXPECT_EQ(data.substr(7, 3), "abc");
@@ -308,7 +308,7 @@ TEST_F(OverlayTest, AClosedOverlayThatAnotherProgramRemovedIsNotReportedAsKept) 
   std::filesystem::remove(dir_ / "1.data");
   const auto moved = overlay->MoveTo(lost.fd(), "kept");
   ASSERT_TRUE(moved) << moved.error().message;
-  EXPECT_EQ(*moved, Overlay::Moved::kNothing);
+  EXPECT_EQ(*moved, OverlayMove::kNothing);
   EXPECT_FALSE(std::filesystem::exists(lost / "kept.data"));
 }
 

@@ -80,7 +80,7 @@ TEST_F(OverlayFilesTest, ManyOverlaysAreUsedWithFewDescriptors) {
 
 TEST_F(OverlayFilesTest, AnOverlayThatAProgramMayWriteToStaysOpen) {
   const auto kept = MakeCached("kept");
-  ASSERT_TRUE(kept->KeepOpen());
+  ASSERT_TRUE(kept->files().KeepOpen());
   std::vector<std::unique_ptr<Overlay>> others;
   for (int i = 0; i < 10; ++i) {
     others.push_back(MakeCached(std::to_string(i)));
@@ -88,7 +88,7 @@ TEST_F(OverlayFilesTest, AnOverlayThatAProgramMayWriteToStaysOpen) {
   os_.most = 0;  // nothing can be opened
   EXPECT_TRUE(kept->Write(0, BytesOf("x")));
   EXPECT_TRUE(kept->Sync(true));
-  kept->LetClose();
+  kept->files().LetClose();
   os_.most = 1 << 20;
   for (int i = 0; i < 10; ++i) {
     ASSERT_TRUE(others[static_cast<size_t>(i)]->Write(0, BytesOf("x")));

@@ -19,8 +19,8 @@ TEST_F(OverlayTest, LoadingKeepsTheTimesAndTheNotes) {
   {
     const auto overlay = Make();
     ASSERT_TRUE(overlay->Write(10, BytesOf("changed")));
-    EXPECT_FALSE(overlay->dropped());
-    EXPECT_FALSE(overlay->published_as());
+    EXPECT_FALSE(overlay->notes().dropped);
+    EXPECT_FALSE(overlay->notes().published_as);
     ASSERT_TRUE(overlay->NotePath("elsewhere"));
     ASSERT_TRUE(overlay->NoteDropped());
     ASSERT_TRUE(overlay->NotePublishing(as));
@@ -33,9 +33,9 @@ TEST_F(OverlayTest, LoadingKeepsTheTimesAndTheNotes) {
     EXPECT_EQ(overlay->base().inode, 5U);
     EXPECT_EQ(overlay->base().mtime_ns, -3);
     EXPECT_EQ(overlay->base().plain_size, 200U);
-    EXPECT_TRUE(overlay->dropped());
-    ASSERT_TRUE(overlay->published_as());
-    EXPECT_EQ(overlay->published_as()->mtime_ns, as.mtime_ns);
+    EXPECT_TRUE(overlay->notes().dropped);
+    ASSERT_TRUE(overlay->notes().published_as);
+    EXPECT_EQ(overlay->notes().published_as->mtime_ns, as.mtime_ns);
   }
 }
 
@@ -262,7 +262,7 @@ TEST_F(OverlayTest, InAnotherBootOnlySyncedChangesCount) {
   }
   auto overlay = Load("boot 2");
   ExpectIs(*overlay, synced);
-  EXPECT_TRUE(overlay->lost_changes());
+  EXPECT_TRUE(overlay->notes().lost_changes);
   // In the boot in which it was loaded it counts without a sync, and the rest does not reappear.
   ASSERT_TRUE(overlay->Write(100, BytesOf("second")));
   const std::string second = ContentOf(*overlay);
@@ -273,7 +273,7 @@ TEST_F(OverlayTest, InAnotherBootOnlySyncedChangesCount) {
   overlay.reset();
   overlay = Load("boot 3");
   ExpectIs(*overlay, second);
-  EXPECT_FALSE(overlay->lost_changes());
+  EXPECT_FALSE(overlay->notes().lost_changes);
 }
 
 TEST_F(OverlayTest, ChangesThatDidNotSurviveTheBootStayAwayOnAFullDisk) {

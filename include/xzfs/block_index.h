@@ -32,16 +32,16 @@ struct BlockIndexOptions {
   uint64_t memory_limit_bytes = uint64_t{64} << 20;
 };
 
-// The Blocks of one compressed file. The legacy formats have no Index: their "Blocks" are what can
-// be decoded on its own, a whole .lzma file or one member of a .lz file. Immutable. Everything in
-// it was checked when it was read: sizes add up without overflow, Blocks lie inside the file and do
-// not overlap.
+// The Blocks of one compressed file. The legacy formats have no Index: their "Blocks" are the
+// parts that can be decoded on their own, a whole .lzma file or one member of a .lz file.
+// Immutable. Everything in it was checked when it was read: sizes add up without overflow, Blocks
+// lie inside the file and do not overlap.
 class BlockIndex {
  public:
-  // Reads the Index of a file of `format`; kAuto: as which it begins. For kXz only Stream Headers,
-  // Footers and Indexes are read: at most three reads for one Stream, nothing is decoded. A .lzma
-  // file without a size in its header and a .lz file with trailing data are decoded once to learn
-  // their size.
+  // Reads the Index of a file of `format`; kAuto: of the one that its first bytes show. For kXz
+  // only Stream Headers, Footers and Indexes are read: at most three reads for one Stream, nothing
+  // is decoded. A .lzma file without a size in its header and a .lz file with trailing data are
+  // decoded once to learn their size.
   // Errors: kDamaged if the file is damaged, truncated or not compressed; kOverLimit if it exceeds
   // the memory limit; kInvalid for kRaw. Blocks: on I/O, for the legacy formats on decoding.
   XZFS_EXPORT static Result<BlockIndex> Read(const RandomAccessFile& file,

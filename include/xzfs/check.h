@@ -21,8 +21,8 @@ enum class Check : uint8_t {
 };
 inline constexpr uint8_t kLargestCheckId = 15;
 
-// Whether liblzma can compute it. Blocks with one that it can't are decoded, as xz does, and not
-// verified. Thread-safe.
+// Whether liblzma can compute it. Blocks with a Check that liblzma can't compute are decoded, as xz
+// does, but not verified. Thread-safe.
 XZFS_EXPORT bool IsCheckSupported(Check check);
 
 }  // namespace xzfs

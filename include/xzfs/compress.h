@@ -1,4 +1,4 @@
-// Compressing and decompressing of bytes: in memory, piece by piece, or from a source to a sink.
+// Compresses and decompresses bytes: in memory, piece by piece, or from a source to a sink.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -29,8 +29,8 @@ struct CompressOptions {
   bool extreme = false;  // xz's -e: slower yet, and mostly not by much smaller
   // Unset: CRC64 for kXz. The other formats have no Check: anything except kNone is kInvalid there.
   std::optional<Check> check = {};
-  // Empty: one LZMA filter as the preset says. Otherwise the whole chain, and preset and extreme
-  // are not looked at. kRaw needs one. kLzmaAlone takes one Lzma1.
+  // Empty: one LZMA filter as the preset says. Otherwise the whole chain; preset and extreme are
+  // ignored then. kRaw needs a chain. kLzmaAlone takes one Lzma1.
   std::vector<Filter> filters = {};
   // The most that the encoder may allocate, in bytes. Unset: what it needs (94 MiB with preset 6).
   std::optional<uint64_t> memory_limit_bytes = {};
@@ -40,11 +40,11 @@ struct DecompressOptions {
   Format format = Format::kAuto;
   // The most that the decoder may allocate, in bytes. Unset: what the data asks for, up to 4 GiB.
   std::optional<uint64_t> memory_limit_bytes = {};
-  // Of kRaw, and of nothing else: the chain that it was compressed with.
+  // For kRaw only: the chain with which it was compressed.
   std::vector<Filter> filters = {};
   // Decompresses all Streams that follow one another, with the Stream Padding between and behind
-  // them, as xz does; .lz: all members. False: the first one, and says what is left. Never for kRaw
-  // and kLzmaAlone, which can't be told from what follows them.
+  // them, as xz does; .lz: all members. False: decompresses the first one, and says what is left.
+  // Has no effect for kRaw and kLzmaAlone, which can't be told from what follows them.
   bool concatenated = true;
 };
 
@@ -70,8 +70,8 @@ XZFS_EXPORT Status CompressStream(const Source& plain, const Sink& compressed,
 XZFS_EXPORT Status DecompressStream(const Source& compressed, const Sink& plain,
                                     const DecompressOptions& options = {});
 
-// What one call with a buffer did, in bytes: those of the input that it took, from its beginning,
-// and those that it put into the buffer.
+// What one call with a buffer did: how many bytes it took from the beginning of the input, and how
+// many it put into the buffer.
 struct Coded {
   size_t consumed = 0;
   size_t produced = 0;
@@ -111,7 +111,7 @@ class Compressor {
 
 // Decompresses piece by piece: into buffers of the caller, or into byte strings. Not thread-safe;
 // may move between threads. After an error each call returns it again. A Block's Check is verified
-// at its end: of what was put out before an error the last Block may be wrong.
+// at its end: if there is an error, what was put out of the last Block may be wrong.
 class Decompressor {
  public:
   static constexpr size_t kNoLimit = SIZE_MAX;
@@ -123,19 +123,19 @@ class Decompressor {
   XZFS_EXPORT Decompressor& operator=(Decompressor&& other) noexcept;
 
   // Takes `compressed` until all of it is taken, `out` is full or the end is reached. While
-  // needs_input() is false there may be more without more input. Errors: as xzfs::Decompress;
+  // needs_input() is false a call may give more without more input. Errors: as xzfs::Decompress;
   // kInvalid if eof(), or if the call below has kept input.
   XZFS_EXPORT Result<Coded> Decompress(std::span<const std::byte> compressed,
                                        std::span<std::byte> out);
 
-  // Takes all of `compressed` and returns up to `most_bytes` of what it is decompressed to. What
-  // is not needed yet is kept: while needs_input() is false an empty `compressed` gives more.
+  // Takes all of `compressed` and returns up to `most_bytes` decompressed bytes. Input that is not
+  // needed yet is kept: while needs_input() is false an empty `compressed` gives more.
   // Errors: as above; ENOMEM.
   XZFS_EXPORT Result<Bytes> Decompress(std::span<const std::byte> compressed,
                                        size_t most_bytes = kNoLimit);
 
   // Says that there is no more input. Errors: kDamaged if the data ends early; kInvalid if there is
-  // output left, which needs_input() says.
+  // output left; needs_input() is false then.
   XZFS_EXPORT Status Finish();
 
   // Whether all was decompressed and verified: with `concatenated` after Finish, else at the end
@@ -143,11 +143,11 @@ class Decompressor {
   XZFS_EXPORT bool eof() const;
   // Whether Decompress needs more input to give more.
   XZFS_EXPORT bool needs_input() const;
-  // What followed the end in the input that was taken whole. Empty until eof(), and if the input
-  // was only ever taken as far as it was needed.
+  // The input that followed the end, if a call without a buffer took it. Empty until eof(), and
+  // always if only calls with a buffer were made.
   XZFS_EXPORT const Bytes& unused_data() const;
-  // Of the Stream that is decompressed; unset until its header was read. A Check that
-  // IsCheckSupported denies is not verified.
+  // The Check of the Stream that is being decompressed; unset until its header was read. A Check
+  // that IsCheckSupported denies is not verified.
   XZFS_EXPORT std::optional<Check> check() const;
 
  private:

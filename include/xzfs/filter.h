@@ -21,10 +21,10 @@ enum class MatchFinder : uint8_t {
   kBinaryTree4 = 0x14,
 };
 
-// Compresses. What is unset is what the preset says.
+// Compresses. The preset gives the values that are unset.
 template <int kVersion>
 struct Lzma {
-  unsigned preset = 6;                                 // 0..9, where the rest is taken from
+  unsigned preset = 6;                                 // 0..9: gives what is unset
   bool extreme = false;                                // as xz's -e
   std::optional<uint32_t> dictionary_bytes = {};       // 4 KiB to 1.5 GiB
   std::optional<uint32_t> literal_context_bits = {};   // lc: 0..4, lc + lp at most 4
@@ -57,7 +57,7 @@ enum class Machine : uint8_t {
 // Makes the targets of jumps in machine code alike.
 struct Bcj {
   Machine machine = Machine::kX86;
-  uint32_t start_offset = 0;  // what offset 0 is taken for; a multiple of an instruction's size
+  uint32_t start_offset = 0;  // what offset 0 counts as; a multiple of an instruction's size
 };
 
 // One link of a chain. A chain has one to four; the last is an Lzma2 or Lzma1 and no other is.

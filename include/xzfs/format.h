@@ -13,8 +13,8 @@ enum class Format : uint8_t {
   kXz,         // .xz
   kLzmaAlone,  // .lzma, the format before .xz
   kLzip,       // .lz, to decompress only
-  kRaw,        // bare filters' output: no magic, no sizes, no Check. Never a file's
-  kAuto,       // to decompress only: .xz, .lzma or .lz, whatever begins there
+  kRaw,        // the bare output of filters: no magic, no sizes, no Check. No file has it
+  kAuto,       // to decompress only: .xz, .lzma or .lz, by how the bytes begin
 };
 
 }  // namespace xzfs

@@ -1,4 +1,4 @@
-// Whatever has bytes at offsets as a std::istream.
+// Anything that has bytes at offsets, as a std::istream.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -16,7 +16,7 @@
 
 namespace xzfs {
 
-// Reads a Reader, or any RandomAccessFile, with getline, read, seekg and tellg. One that can't be
+// Reads a Reader, or any RandomAccessFile, with getline, read, seekg and tellg. A failed
 // read sets badbit, and error() says why. Not thread-safe; several streams may share a file.
 class InputStream final : public std::istream {
  public:

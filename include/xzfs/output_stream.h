@@ -15,15 +15,15 @@
 
 namespace xzfs {
 
-// Writes with <<, put and write. One that can't be written to sets badbit, and error() says why.
-// The file gets its name in Close, as Writer's: without it nothing is made. Not thread-safe.
+// Writes with <<, put and write. A failed write sets badbit, and error() says why. The file
+// gets its name in Close, as with Writer: without Close there is no file. Not thread-safe.
 class OutputStream final : public std::ostream {
  public:
   XZFS_EXPORT explicit OutputStream(Writer writer);
   XZFS_EXPORT ~OutputStream() override;
 
   // Completes the file. To be called once. Blocks: on encoding and I/O. Errors: as Writer::Close;
-  // those of what was written before, too.
+  // also those of earlier writes.
   XZFS_EXPORT Status Close();
 
   // Why the stream is bad; unset if it isn't.

@@ -32,12 +32,13 @@ class XZFS_EXPORT RandomAccessFile {
   // In bytes.
   virtual uint64_t size() const = 0;
 
-  // These bytes will be read soon: whoever can begin to fetch them does. A hint that never waits
-  // for them; without one nothing but time is lost.
+  // Says that these bytes will be read soon, so that the object can begin to fetch them. A hint: it
+  // never waits for them, and without it only time is lost.
   virtual void WillRead(uint64_t /*offset*/, uint64_t /*length*/) const {}
 };
 
-// Reads exactly `out.size()` bytes; fewer is kDamaged, the caller knew that they must be there.
+// Reads exactly `out.size()` bytes. Fails with kDamaged if there are fewer, since the caller knew
+// that they must be there.
 inline Status ReadFully(const RandomAccessFile& file, uint64_t offset, std::span<std::byte> out) {
   const Result<size_t> read = file.ReadAt(offset, out);
   if (!read) {

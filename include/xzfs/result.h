@@ -21,26 +21,26 @@ namespace xzfs {
 
 // What went wrong, for a program that decides by it.
 enum class ErrorKind : uint8_t {
-  // The system said no, of a file, of memory or of anything else. `code` is its errno.
+  // The system refused: a file, memory or anything else. `code` is its errno.
   kSystem,
   // The content can't be decoded, doesn't match its Check, ends early or isn't compressed. EIO.
   kDamaged,
   // Nothing is wrong with the content: this liblzma lacks a filter or an option of it. EIO.
   kUnsupported,
-  // More would be needed than a limit allows that the caller or the documentation sets. EFBIG.
+  // It needs more than a limit allows, which the caller or the documentation sets. EFBIG.
   kOverLimit,
   // The file is no longer the one that was opened. ESTALE.
   kChanged,
-  // The caller asked for what there isn't. EINVAL.
+  // The caller asked for something that doesn't exist. EINVAL.
   kInvalid,
-  // The caller said that it is enough. ECANCELED.
+  // The caller asked to stop. ECANCELED.
   kCancelled,
 };
 
 // Why something failed.
 struct Error {
   ErrorKind kind = ErrorKind::kSystem;
-  // An errno value: what a program is told that asks through a mount.
+  // An errno value: what a program gets that asks through a mount.
   int code = 0;
   // One line for people: what failed, on what, why, and what to do about it.
   std::string message;
@@ -77,13 +77,13 @@ class [[nodiscard]] Result {
 
   Result() requires std::is_default_constructible_v<T> : state_(std::in_place_index<0>) {}
   // NOLINTBEGIN(google-explicit-constructor): functions return values, errors and other results.
-  // From whatever makes a T.
+  // From anything that converts to a T.
   template <class U = T>
   requires(!std::is_same_v<std::remove_cvref_t<U>, Result> && std::is_convertible_v<U&&, T>)
       Result(U&& value)
       : state_(std::in_place_index<0>, std::forward<U>(value)) {}
   Result(Failure<E> failure) : state_(std::in_place_index<1>, std::move(failure).error()) {}
-  // From a result whose value makes a T.
+  // From a result with a value that converts to a T.
   template <class U>
   requires(!std::is_same_v<U, T> && std::is_convertible_v<U&&, T> &&
            !std::is_convertible_v<Result<U, E>&&, T>) Result(Result<U, E>&& other)
@@ -115,7 +115,7 @@ class [[nodiscard]] Result {
   E& error() { return *std::get_if<1>(&state_); }
   const E& error() const { return *std::get_if<1>(&state_); }
 
-  // What `make` makes of the value, or the same error.
+  // The value that `make` returns for the value, or the same error.
   template <class F>
   Result<std::invoke_result_t<F, const T&>, E> transform(F&& make) const {
     using Made = Result<std::invoke_result_t<F, const T&>, E>;

@@ -1,4 +1,4 @@
-// Where bytes come from and where they go, one after another.
+// Where bytes come from, and where they go, one after another.
 #pragma once
 
 #if __cplusplus < 202002L
@@ -23,11 +23,13 @@ using Source = std::function<Result<size_t>(std::span<std::byte>)>;
 // Takes all the bytes, or says why it can't. Called by one thread at a time.
 using Sink = std::function<Status(std::span<const std::byte>)>;
 
-// A file, pipe or socket that stays the caller's, and open as long as this is used. Block: on I/O.
+// For a file, pipe or socket. The caller owns it, and keeps it open as long as the result is used.
+// Blocks: on I/O.
 XZFS_EXPORT Source DescriptorSource(int descriptor);
 XZFS_EXPORT Sink DescriptorSink(int descriptor);
 
-// A stream that outlives this. An error of it is EIO of the kind kSystem: streams don't say why.
+// For a stream that outlives the result. An error of the stream is EIO of the kind kSystem: streams
+// don't say why.
 XZFS_EXPORT Source StreamSource(std::istream& stream);
 XZFS_EXPORT Sink StreamSink(std::ostream& stream);
 

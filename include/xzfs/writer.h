@@ -23,39 +23,39 @@ namespace xzfs {
 struct WriterOptions {
   unsigned preset = 6;   // 0..9 as xz: more compresses smaller, slower and with more memory
   bool extreme = false;  // xz's -e
-  // Unset: CRC64; of a file that is appended to: the one that it has.
+  // Unset: CRC64, or, for a file that is appended to, the Check that it has.
   std::optional<Check> check = {};
-  // Plain bytes a Block. What a reader of one byte has to decode, and what a thread encodes alone:
-  // smaller ones are read faster, larger ones compress smaller. 4 KiB to 1 GiB.
+  // Plain bytes a Block. A reader of one byte decodes a whole Block, and one thread encodes it:
+  // smaller Blocks are read faster, larger ones compress smaller. 4 KiB to 1 GiB.
   uint64_t block_bytes = uint64_t{1} << 20;
   // Threads that encode, beside the one that calls. 0: one for each processor that this process may
   // use.
   unsigned threads = 0;
   // The file is on the disk when Close returns. False is faster, and after a power cut the file may
-  // be damaged. Not looked at for a sink.
+  // be damaged. Ignored for a sink.
   bool sync = true;
 };
 
 // Makes one .xz file: one Stream of Blocks that are encoded in parallel. A Block that doesn't
 // shrink is stored. The file gets its name in Close, whole: until then, and if Close is never
-// called, whatever had the name stays as it is. Not thread-safe; may move between threads. After an
-// error each call returns it again. Holds about block_bytes x (2 x threads + 4), and an encoder a
-// thread.
+// called, a file that had the name stays as it is. Not thread-safe; may move between threads. After
+// an error each call returns it again. Holds about block_bytes x (2 x threads + 4), and one encoder
+// for each thread.
 class Writer {
  public:
-  // Makes or replaces the file at `path`. What is replaced gives its owner and mode to what
-  // replaces it; other names of it (hard links) keep the old one. A symlink is followed.
+  // Makes or replaces the file at `path`. The new file gets the owner and mode of the file that it
+  // replaces; other names of that file (hard links) stay with it. A symlink is followed.
   // Errors: kInvalid for options that don't exist; what the system said.
   XZFS_EXPORT static Result<Writer> Create(const std::filesystem::path& path,
                                            const WriterOptions& options = {});
-  // Gives the bytes of the file to `sink`, one after another, by the thread that calls; without
-  // Close it has a part of them. Errors: kInvalid; what the sink says.
+  // The calling thread gives the bytes of the file to `sink`, one after another. Without Close the
+  // sink has a part of them. Errors: kInvalid; what the sink says.
   XZFS_EXPORT static Result<Writer> Create(Sink sink, const WriterOptions& options = {});
-  // As the first, with what the .xz file at `path` holds, if there is one and it isn't empty,
-  // before what is written. Its Blocks are copied as they are, unless they have another Check or
-  // the last one has less than block_bytes. Blocks: on I/O. Errors: as Create; EBUSY if another
-  // Writer appends to it; kDamaged if it is damaged or no .xz file. Of several that append to a
-  // file that isn't there yet one makes it, and Close of the others is kChanged.
+  // As the first. If there is a .xz file at `path` that isn't empty, its content comes before what
+  // is written. Its Blocks are copied as they are, unless they have another Check or the last one
+  // has less than block_bytes. Blocks: on I/O. Errors: as Create; EBUSY if another Writer appends
+  // to it; kDamaged if it is damaged or no .xz file. If several Writers append to a file that isn't
+  // there yet, one makes it, and Close of the others fails with kChanged.
   XZFS_EXPORT static Result<Writer> Append(const std::filesystem::path& path,
                                            const WriterOptions& options = {});
   XZFS_EXPORT ~Writer();
@@ -65,13 +65,13 @@ class Writer {
   // Takes all of `plain`. Blocks: on encoding and I/O. Errors: what writing said; ENOMEM.
   XZFS_EXPORT Status Write(std::span<const std::byte> plain);
   XZFS_EXPORT Status Write(std::string_view plain);
-  // What is written next begins a Block: so that records can be read one by one.
+  // Ends the Block: what is written next begins another one. So records can be read one by one.
   XZFS_EXPORT Status EndBlock();
   // Completes the file and gives it its name. To be called once. Blocks: on encoding and I/O.
   // Errors: as Write; kChanged if the file that was appended to was changed meanwhile, or made.
   XZFS_EXPORT Status Close();
 
-  // Plain bytes so far, with those that were there before.
+  // Plain bytes so far, including those that were there before.
   XZFS_EXPORT uint64_t plain_size() const;
 
  private:

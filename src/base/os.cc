@@ -1,3 +1,14 @@
+// Most calls are one system call, repeated while a signal interrupts it; a failure is -errno. The
+// rest of this file is for what one system call can't do:
+//   - Staying in a directory: OpenBeneath takes a single component and asks openat2. Where the
+//     kernel has no openat2, openat with O_NOFOLLOW is as safe for a single component.
+//   - Calls that exist only with a path, or that follow symlinks (extended attributes, chmod), get
+//     a path below /proc/self/fd. So /proc must be mounted.
+//   - File systems that do less than they say: statfs tells which they are. This is so for an
+//     append on FUSE, a birth time on overlayfs and a lease on a shared file system.
+//
+// The object remembers two things: whether openat2 works, and whether O_NOATIME does. Both are
+// flags that only ever become false, so threads need no lock.
 #include "base/os.h"
 
 #include <fcntl.h>

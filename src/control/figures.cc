@@ -1,3 +1,14 @@
+// Answer makes the JSON of an attribute when a program reads it; nothing is prepared for that. The
+// counters and the parts of the mount are asked one after another, and each takes its own lock. So
+// the figures of one answer are not of exactly the same moment.
+//
+// Command runs what the name of an attribute asks for, and may call `done` later and on another
+// thread: so a long commit holds no request thread. What goes wrong in a command is text that
+// begins with "error: ", since a program that reads an attribute gets no more than an errno
+// otherwise. A command fails with an errno only if the caller has no right to it.
+//
+// Other programs read the JSON. A field keeps its name and its meaning as long as kSchema is the
+// same. Start at InstallControl.
 #include "control/figures.h"
 
 #include <unistd.h>

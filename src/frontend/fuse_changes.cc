@@ -1,4 +1,16 @@
-// Requests that change something, or wait for a change.
+// Requests that change something, or wait for a change: this is the other half of FuseOperations.
+// Most are one call of a part of the mount; fuse_run.h replies and turns exceptions into errors.
+//
+// Three kinds of requests may have to wait. They are parked meanwhile, and hold no thread:
+//   - SetAttr and Create are tried again while another mount is at the last steps of a commit of
+//     the file (RunRetried). libfuse's arguments are gone by then, so these functions copy what
+//     they need.
+//   - SetAttr with a new size, and Create, are not answered while the filler is storing bytes of
+//     the file in the kernel's page cache, which may be old ones (ReplyWhenStored).
+//   - Flush with sync_close waits for the commit.
+//
+// If a parked Create is interrupted the kernel never learns of the file: the open file and the
+// lookup count are given back.
 #include <fcntl.h>
 #include <sys/stat.h>
 

@@ -1,3 +1,14 @@
+// Create makes libfuse's session from our options. MountAt or AttachSocket connects it. Serve runs
+// libfuse's loop, whose threads call FuseOperations. The mount gets functions that call the page
+// cache filler. The mount's threads outlive the session, so the two share the filler.
+//
+// The end has an order. Stop ends the filler first, while requests are still answered: the kernel
+// may make the filler wait for a page that a request has locked. Then Stop sets libfuse's exit
+// flag, and a signal wakes the thread in Serve. libfuse checks the flag before it waits, so a
+// signal that arrives in between is lost: Stop's thread repeats it until Serve has returned. After
+// the loop no request thread is left, and Serve has the parked requests answered.
+//
+// libfuse says why a mount failed only in its log, which is global: FuseLog keeps the last message.
 #include "frontend/fuse_frontend.h"
 
 #include <pthread.h>
@@ -192,9 +203,6 @@ void FuseFrontend::Impl::Stop() {
     return;
   }
   stopping_ = true;
-  // The filler ends first, while requests are still answered: the kernel may make it wait for one.
-  // libfuse checks the exit flag and then waits; a signal that arrives in between is lost. So the
-  // signal is repeated until Serve has returned.
   waker_ = std::thread([this] {
     filler_->Stop();
     fuse_session_exit(session);

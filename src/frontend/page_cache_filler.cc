@@ -1,3 +1,14 @@
+// One thread takes work from three queues: stale pages first, then invalidations, then bytes to
+// store. It releases the lock before each call of the kernel or of a function that it was given.
+//
+// A store must not bring old bytes back after a change. Two threads meet here, and each notes
+// something before it looks. The filler notes the node in `storing_`, and then asks `still_good`.
+// The thread that changes the file notes that it may differ, and then asks whether the filler is
+// storing it. So at least one of them sees the other: the filler skips the store, or the request is
+// answered only when the store has ended (WhenStored).
+//
+// An offer is a hint: if the queue is full the filler drops it. A caller may wait for an
+// invalidation, so its function is always called, at the latest by Stop.
 #include "frontend/page_cache_filler.h"
 
 #define FUSE_USE_VERSION FUSE_MAKE_VERSION(3, 14)
@@ -90,8 +101,7 @@ void PageCacheFiller::StoreNext(fuse_session* session) {
   waiting_bytes_ -= range.bytes.size();
   storing_ = range.node;
   mutex_.Unlock();
-  // Checked after storing_ was set: a thread that is about to change the file and doesn't see it in
-  // storing_ has set `may_differ` before.
+  // After storing_ was set, as said at the top.
   if (range.still_good()) {
     if (store_hook_) {
       store_hook_(range.node);

@@ -1,5 +1,10 @@
 // The walk follows the order of the names' bytes. So its position is one directory's path:
-// everything before it is done, even if files come and go.
+// everything before it is done, even if files come and go. The notes keep the position about once a
+// minute. The next mount goes on there: it lists the directories on the way again, and leaves out
+// the files in them.
+//
+// The thread repeats three steps: a walk, storing the notes, a pause. It compresses one file at a
+// time and waits for it. If the disk is full it pauses within the walk.
 #include "fs/cold_search.h"
 
 #include <algorithm>

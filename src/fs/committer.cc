@@ -1,3 +1,18 @@
+// All threads run the same loop (Run). It takes the next file that is due, commits it without the
+// lock, notes the result, and tells the callers that waited for it. CommitQueue knows which file is
+// due, and CommitWaits which callers wait; the mutex guards both. The functions of others are
+// called without the lock, since they may call the committer again.
+//
+// What follows an attempt (Finish):
+//   - done, or nothing to do: the file leaves the queue, unless it was added or waited for
+//     meanwhile (`again`).
+//   - cancelled: the file settles again.
+//   - failed: the file is tried again later, or at once for a caller that came during the attempt.
+//     If another attempt can't help, the file leaves the queue in the same way.
+//
+// The queue holds one pin for each file in it. If a file is in the queue already, the pin of the
+// new call is given back. At the end with kWhenDone each file that hasn't failed is tried. Then no
+// attempt begins, all waits end with ESHUTDOWN, and what is left is for the next mount.
 #include "fs/committer.h"
 
 #include <algorithm>

@@ -1,5 +1,9 @@
 // One table holds every option of xzfs. Parsing and the help text use it, and so does the search
-// for the name that a misspelt option may mean.
+// for the name that a misspelt option may mean. A second table has the flags of mount(8). Words
+// that are for other programs are in option_words.h; they are asked for first.
+//
+// A default that depends on the machine, or on another option, is 0 or unset until ResolveDefaults:
+// only then are all options known.
 #include "fs/options.h"
 
 #include <algorithm>

@@ -1,5 +1,12 @@
-// Searches files that are not at their noted paths: a directory above them may have been renamed
-// without a note.
+// Searches for files that are not at their noted paths: a directory above them may have been
+// renamed without a note. Each search walks through the whole zone, and compares inode numbers
+// first, so that it looks at few files.
+//
+// Before the mount serves, SearchBases settles each overlay whose base it finds. Later, Search does
+// that in the background. Requests may then rename a directory past the search, so Search begins
+// again if there was one meanwhile, but not for ever. It gives overlays without a base up only
+// after a search that could read everything (SettleOrphans): the base may lie in what it could not
+// read.
 #include <fcntl.h>
 
 #include <algorithm>

@@ -1,5 +1,12 @@
-// Blocks are encoded and come out in their order as the commits of a mount have it: by an
-// OrderedEncoder with a pool.
+// Write collects the bytes of a Block. EndBlock hands it to an OrderedEncoder with a pool, as the
+// commits of a mount do. When that is full, the calling thread writes the Block that comes next: so
+// Blocks come out in their order, and memory is bounded. The StreamBuilder counts the position and
+// makes the Index.
+//
+// Appending begins with the base's content (TakeOver). The plan of a commit (XzPlan) says which of
+// its Blocks are copied as they are; all others are decoded and written like new bytes. Before a
+// copy all Blocks that are being encoded are written, since the copy follows them in the file. The
+// base must still be the same file, unchanged, when the new one is complete.
 #include "lib/block_writer.h"
 
 #include <algorithm>
@@ -19,7 +26,7 @@ namespace {
 
 constexpr uint64_t kLeastBlock = uint64_t{4} << 10;
 constexpr uint64_t kLargestBlock = uint64_t{1} << 30;
-// How much of a Block that is encoded anew is read at a time.
+// How much of a Block that is encoded again is read at a time.
 constexpr size_t kCopyBytes = size_t{1} << 20;
 
 uint64_t PaddedSize(const BlockInfo& block) { return (block.unpadded_size + 3) / 4 * 4; }
@@ -110,7 +117,8 @@ void BlockWriter::AppendTo(std::shared_ptr<const OpenedFile> base) {
 
 Status BlockWriter::TakeOver(const Reader& reader) {
   const uint64_t size = reader.size();
-  // As if one byte followed: a short last Block is left open for what is written.
+  // The plan is made as if one byte followed. So a short last Block isn't copied, and what is
+  // written continues it.
   const XzPlan plan(size + 1, options_.block_bytes, encode_options_.check, reader.index(),
                     [](auto, auto) { return true; });
   XzPlan::Cursor pieces(plan);
@@ -121,7 +129,7 @@ Status BlockWriter::TakeOver(const Reader& reader) {
       continue;
     }
     XZFS_RETURN_IF_ERROR(Drain());
-    // Neighbours are one copy.
+    // Neighbours are copied together.
     const uint64_t begin = piece->reused->compressed_offset;
     const uint64_t to = stream_.position();
     uint64_t end = begin;
@@ -172,7 +180,7 @@ Status BlockWriter::Publish() {
   if (file == nullptr) {
     return {};
   }
-  // Where there was no base there was nothing to lock: two may have begun at the same time.
+  // Without a base there was nothing to lock: two Writers may have begun at the same time.
   Status published =
       file->Publish({.sync = options_.sync, .replaces = !appends_ || base_ != nullptr});
   if (!published && published.error().code == EEXIST) {

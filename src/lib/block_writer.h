@@ -18,29 +18,30 @@
 
 namespace xzfs {
 
-// What Writer says, without its memory for errors: after one it is of no further use. Not
+// Does what Writer promises, but doesn't remember errors: after one it is of no further use. Not
 // thread-safe. May throw std::bad_alloc.
 class BlockWriter {
  public:
-  // A file of ours, or what a sink makes of the same bytes in the same order.
+  // A file of ours, or a sink that gets the same bytes in the same order.
   using Output = std::variant<AtomicFile, Sink>;
 
-  // `options` were validated; their Check isn't looked at.
+  // `options` were validated. Their Check is ignored: `check` is used.
   BlockWriter(Output output, const WriterOptions& options, Check check);
 
   // To be called first.
   Status Begin();
-  // What has the name when the file is complete must be `base`, as it was opened, or, if that is
-  // null, nothing. REQUIRES: the output is a file.
+  // When the file is complete its name must still be that of `base`, as it was opened. If `base` is
+  // null, no file may have the name. REQUIRES: the output is a file.
   void AppendTo(std::shared_ptr<const OpenedFile> base);
-  // What the base holds, which `reader` reads, goes before what is written. REQUIRES: there is one.
+  // Puts the content of the base, which `reader` reads, before what is written. REQUIRES: there is
+  // a base.
   Status TakeOver(const Reader& reader);
   Status Write(std::span<const std::byte> plain);
   Status EndBlock();
   // Completes the file. It doesn't have its name yet.
   Status Finish();
-  // Nothing for a sink. Errors: ESTALE if the name isn't that of what was appended to; what the
-  // system said.
+  // Does nothing for a sink. Errors: ESTALE if the name isn't that of the file that was appended
+  // to; what the system said.
   Status Publish();
 
   uint64_t plain_size() const { return plain_size_; }
@@ -48,7 +49,7 @@ class BlockWriter {
   int fd() const { return std::get<AtomicFile>(output_).fd(); }
 
  private:
-  // What comes next, at `position`.
+  // Writes the next bytes, which belong at `position`.
   Status Put(std::span<const std::byte> bytes, uint64_t position);
   Status EncodeAgain(const Reader& reader, uint64_t begin, uint64_t end);
   Status WriteFront();
@@ -59,12 +60,12 @@ class BlockWriter {
   const WriterOptions options_;
   const EncodeOptions encode_options_;
   StreamBuilder stream_;
-  Bytes block_;  // in the making
+  Bytes block_;  // not complete yet
   uint64_t plain_size_ = 0;
   bool appends_ = false;
   std::shared_ptr<const OpenedFile> base_;  // that is appended to; null if there is none
   EncodePool pool_;
-  // Last: its tasks end before anything else goes.
+  // The last member: so its tasks end before the others are destroyed.
   OrderedEncoder encoder_;
 };
 

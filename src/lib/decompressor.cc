@@ -1,5 +1,9 @@
 // Decompressor, Decompress and DecompressStream of xzfs/compress.h: a StreamDecoder that remembers
 // its errors, and the input that it was given too early.
+//
+// A call with a buffer takes only as much input as it needs. A call without one takes all of it,
+// and keeps what it doesn't need yet (KeptInput). While input is kept a call with a buffer is
+// refused, as the kept input comes first. At the end, what is left of the input is `unused_data`.
 #include <array>
 #include <cerrno>
 #include <new>
@@ -15,8 +19,8 @@
 namespace xzfs {
 namespace {
 
-// Input that wasn't needed yet. To take some of it costs nothing: what is left is moved when more
-// comes, and then only if at least as much was taken since.
+// Input that wasn't needed yet. Taking some of it costs nothing. What is left is moved only when
+// more comes, and only if at least as much was taken since.
 class KeptInput {
  public:
   std::span<const std::byte> left() const { return std::span(bytes_).subspan(begin_); }

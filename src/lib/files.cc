@@ -21,7 +21,8 @@ constexpr uint64_t kStepBytes = uint64_t{16} << 20;
 // For a file that says it's empty, and may not be.
 constexpr uint64_t kLeastStepBytes = uint64_t{64} << 10;
 
-// Before anything is in the file: who may not read the original doesn't read this.
+// To be called before anything is in the file: a user who may not read the original may not read
+// the copy, either.
 Status CopyMode(const struct stat& from, int to) {
   const int error = Os::Real().FChangeMode(to, from.st_mode & 0777);
   return error < 0 ? Status(FailErrno(-error, "set the mode of the new file")) : Status();

@@ -1,4 +1,4 @@
-// Where a coder puts bytes of which nobody knows how many come.
+// Where a coder puts its output when the size is not known before.
 #pragma once
 
 #include <algorithm>
@@ -16,15 +16,15 @@ class GrowingBytes {
   explicit GrowingBytes(size_t most_bytes) : most_bytes_(most_bytes) {}
 
   bool full() const { return used_ == most_bytes_; }
-  // What can be filled next: all that is left of the buffer, or, if there is nothing left, half as
-  // much again. Empty only if it is full. Throws std::bad_alloc.
+  // What can be filled next: all that is left of the buffer. If nothing is left, the buffer grows
+  // by half. Empty only if it is full. Throws std::bad_alloc.
   std::span<std::byte> Room() {
     if (used_ == bytes_.size()) {
       bytes_.resize(std::min(most_bytes_, std::max(kLeastBytes, used_ + used_ / 2)));
     }
     return std::span(bytes_).subspan(used_);
   }
-  // So many bytes of Room() were filled.
+  // Says that `count` bytes of Room() were filled.
   void Add(size_t count) { used_ += count; }
 
   Bytes Take() {

@@ -8,8 +8,7 @@
 
 namespace xzfs {
 
-// A window of the file. The get area is what was read of it; the file's offset of its end is
-// `end_`.
+// A window of the file. The get area holds what was read; it ends at the file's offset `end_`.
 class InputStream::Buffer : public std::streambuf {
  public:
   explicit Buffer(std::shared_ptr<const RandomAccessFile> file) : file_(std::move(file)) {}
@@ -24,7 +23,7 @@ class InputStream::Buffer : public std::streambuf {
     const Result<size_t> got = file_->ReadAt(end_, std::as_writable_bytes(std::span(window_)));
     if (!got) {
       error_ = got.error();
-      // What a std::streambuf throws its stream turns into badbit.
+      // The stream turns what its std::streambuf throws into badbit.
       throw std::ios_base::failure(got.error().message);
     }
     end_ += *got;

@@ -18,11 +18,11 @@ namespace xzfs {
 // Thread-safe.
 class OpenedFile : public RandomAccessFile {
  public:
-  // Errors: what the system said; EISDIR and EINVAL for what isn't a regular file.
+  // Errors: what the system said; EISDIR and EINVAL if it isn't a regular file.
   static Result<std::shared_ptr<const OpenedFile>> Open(const std::string& path);
 
-  // Reads to the real end: what the kernel makes up when it's read (/proc, /sys) has more or less
-  // than size(). ESTALE if the file has changed since it was opened.
+  // Reads to the real end: a file that the kernel makes up when it is read (/proc, /sys) has more
+  // or fewer bytes than size(). ESTALE if the file has changed since it was opened.
   Result<size_t> ReadAt(uint64_t offset, std::span<std::byte> out) const override;
   uint64_t size() const override { return identity().size_bytes; }
   void WillRead(uint64_t offset, uint64_t length) const override {
@@ -32,7 +32,7 @@ class OpenedFile : public RandomAccessFile {
   // Errors: ESTALE.
   Status CheckUnchanged() const;
 
-  // Of the time when it was opened.
+  // As they were when it was opened.
   const struct stat& attributes() const { return attributes_; }
   Identity identity() const { return Identity::Of(attributes_); }
   int fd() const { return file_.get(); }

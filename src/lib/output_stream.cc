@@ -8,7 +8,7 @@
 
 namespace xzfs {
 
-// The put area is what the Writer hasn't got yet.
+// The put area holds what the Writer hasn't got yet.
 class OutputStream::Buffer : public std::streambuf {
  public:
   explicit Buffer(Writer writer) : writer_(std::move(writer)) {
@@ -36,7 +36,7 @@ class OutputStream::Buffer : public std::streambuf {
     return traits_type::not_eof(character);
   }
 
-  // Blocks aren't ended by it: nothing but Close completes a file.
+  // It ends no Block, and only Close completes a file.
   int sync() override { return Keep(Flush()) ? 0 : -1; }
 
  private:
@@ -46,7 +46,7 @@ class OutputStream::Buffer : public std::streambuf {
     return writer_.Write(text);
   }
 
-  // Whether there is no error; the first is remembered.
+  // Returns whether there is no error. Remembers the first one.
   bool Keep(const Status& status) {
     if (!status && !error_) {
       error_ = status.error();

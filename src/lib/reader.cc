@@ -1,4 +1,15 @@
-// Reader and ReadCache of xzfs/reader.h: the engine of a mount and its XzReader.
+// Reader and ReadCache of xzfs/reader.h: the engine of a mount and its XzReader. Opening finds the
+// format, loads the Index through the engine and makes the XzReader. A read within one Block goes
+// straight to it. A range of several Blocks is shared out, a Block a time, to the threads that are
+// free; each writes into its part of the caller's buffer, and one error fails the whole read.
+//
+// A stored file is read while the engine's turns are held, of which there are few. If it is itself
+// read out of a Reader with the same engine, a thread would wait for itself, or two threads for
+// each other. So each thread knows for which engines it is reading now (StoredRead), and such a
+// read fails at once.
+//
+// The cache tells files apart by their Identity. Bytes that are in no file get one of their own, so
+// two Readers of them share nothing.
 #include "xzfs/reader.h"
 
 #include <algorithm>
@@ -22,7 +33,7 @@
 namespace xzfs {
 namespace {
 
-// Less holds no decoder and no Block worth the name.
+// Less has no room for a useful decoder or Block.
 constexpr uint64_t kLeastMemory = uint64_t{16} << 20;
 
 // The largest dictionary of the formats has 4 GiB.
@@ -37,15 +48,13 @@ ReadEngine::Limits LimitsOf(const ReadCacheOptions& options) {
       .memory_limit_bytes = options.memory_limit_bytes.value_or(kMemoryLimit)};
 }
 
-// Of bytes that are in no file: of each object its own, on a device that there isn't.
+// For bytes that are in no file. Each object gets its own, on a device that doesn't exist.
 Identity NewIdentity(uint64_t size) {
   static std::atomic<uint64_t> next{1};
   return {.device = UINT64_MAX, .inode = next.fetch_add(1), .size_bytes = size};
 }
 
-// A stored file is read while the engine's turns are held, of which there are few. If it
-// is read out of a Reader that needs the same, a thread would wait for itself, or two for each
-// other. So each thread knows for which engines it reads just now.
+// While it lives, its thread reads a stored file for this engine.
 class StoredRead {
  public:
   explicit StoredRead(const ReadEngine& engine) : engine_(engine), outer_(latest_) {
@@ -71,7 +80,7 @@ class StoredRead {
 
 thread_local const StoredRead* StoredRead::latest_ = nullptr;
 
-// `stored`, whose reads are known as the engine's.
+// Reads `stored`, and notes meanwhile that it is for this engine.
 class EngineStored : public RandomAccessFile {
  public:
   EngineStored(const ReadEngine& engine, std::shared_ptr<const RandomAccessFile> stored)
@@ -151,7 +160,6 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
   return std::make_unique<Impl>(std::move(cache), *std::move(loaded), std::move(source));
 }
 
-// A range of several Blocks is shared out, a Block a time, to the threads that are free.
 Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   if (StoredRead::IsUnderWay(cache_.impl_->engine)) {
     return Fail(

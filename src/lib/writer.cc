@@ -14,7 +14,7 @@
 namespace xzfs {
 namespace {
 
-// Of what is appended to a file: the one that it has.
+// The Check of what is appended to a file: the one that the file has.
 Check CheckOf(const BlockIndex& index) {
   const std::vector<Check> checks = index.Checks();
   return checks.size() == 1 && IsCheckSupported(checks[0]) ? checks[0] : Check::kCrc64;

@@ -1,3 +1,15 @@
+// CheckPaths and CheckFuse run before anything is mounted. They change nothing, and the first thing
+// that is wrong is the one that the user reads. The source is opened once, with O_PATH, and the
+// mount later uses that descriptor: so what was checked is what is mounted. The source and the
+// mountpoint are compared as text, so both are made absolute and free of symlinks first (RealPath).
+//
+// Conflicts with other mounts are looked for twice. The mount table comes first: it knows the
+// mountpoint, so the message can say what to unmount. It lacks the mounts of other containers.
+// Those whose source lies above ours are found by their living sessions, in the folders .xzfs from
+// our source upwards.
+//
+// If the mount itself fails nevertheless, ExplainMountError makes the message from what libfuse or
+// fusermount3 said.
 #include "main/mount_checks.h"
 
 #include <fcntl.h>

@@ -1,3 +1,17 @@
+// KindOf decides whose a folder `.xzfs` is. A marker makes it ours, unless it names another folder:
+// then this is a copy. Without a marker the folder is the user's, with two exceptions. Either it
+// lies in the root of a source. Or it looks like ours and holds at most the lock, since a process
+// was just making or removing it (IsRemnant).
+//
+// MakeHome makes the folder, syncs the directory above, takes the lock and writes the marker, under
+// another name that it then changes. So a crash leaves a remnant or a whole marker.
+// RemoveUnusedHome takes the same way back: marker, lock, folder.
+//
+// The lock's file is removed with the folder. A process that waits for the lock sees that the file
+// was removed, and begins again. A process that makes a new lock in the meantime finds no marker,
+// and the folder stays.
+//
+// FileAbove and FindSourceAbove call openat themselves, since Os opens nothing above a directory.
 #include "store/home.h"
 
 #include <fcntl.h>
@@ -292,8 +306,6 @@ Result<Descriptor> LockHome(Os& os, int home) {
   return lock;
 }
 
-// A process that waits for the lock sees that the file was removed, and begins again. A process
-// that makes a new lock in the meantime finds no marker, and the folder stays.
 void RemoveUnusedHome(Os& os, int top, int home) {
   const auto lines = ReadAllLines(os, home);
   if (!lines) {

@@ -1,3 +1,16 @@
+// An intent has no record of how far its operation came: the source says it. A file that is under
+// its old name was not moved. So CompleteIntent looks at each step in turn. If the first one was
+// not taken nothing was, and it leaves all as it is. From the first step that was taken on, it
+// takes each one that is missing. It looks before each step, so it may be cut off and run again.
+//
+// The disk is assumed to keep the order of the steps. After a power cut there are three exceptions.
+// A file may have both names of a rename (EndHalfRename). The second rename of an exchange may be
+// there without the first (IsBegunBySecond). A rename may be lost, and an earlier file be there
+// again (PutEarlierAside). Each of these functions acts only where the files can't be later work of
+// a user.
+//
+// An overwrite may have copied a part of the bytes. So it is done again as a whole, as long as the
+// temp with the new bytes is there.
 #include "store/intents.h"
 
 #include <fcntl.h>

@@ -1,3 +1,16 @@
+// The cache has a lock, and each OverlayFiles has one. A thread never holds two of these locks: it
+// releases its own before it asks the cache, and the cache releases its own before it closes files.
+// So another thread may open the same file in between; then the first descriptor stays.
+//
+// Closing only gives up our reference to the descriptor. A thread that reads through a Ref keeps
+// the descriptor open until it is done.
+//
+// If the process has no descriptor left, the overlay that was used longest ago is closed and the
+// open is tried again, until nothing is left to close. Files that are kept open are not in the
+// cache, and Close passes over them.
+//
+// A file is replaced by a whole new one: that is made under the name with ".new", and renamed
+// before the descriptors are exchanged. If the rename fails the old file stays in use.
 #include "store/overlay_files.h"
 
 #include <fcntl.h>

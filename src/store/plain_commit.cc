@@ -1,3 +1,15 @@
+// The caller takes the steps in their order. Each function here does no harm if another program was
+// faster. A function that changes a name first looks whether the files are still the ones that were
+// compressed (Identity, StoredKey), and otherwise says ESTALE. A new file never replaces another
+// one: its name was free, or the two exchange their names.
+//
+// Something may happen between the look and the step, so two more things help. A lease shows that a
+// program has opened the plain file for writing. PutAside moves the file first and then looks at
+// what it has moved: if that is another file, both get their names back. If even this fails, the
+// claim on the disk lets the next mount do it.
+//
+// Leases and locks are an extra: where the file system has none, the commit goes on without them.
+// What a crash after each step leaves is in docs/commit.md.
 #include "store/plain_commit.h"
 
 #include <linux/fs.h>

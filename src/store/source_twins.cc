@@ -1,3 +1,16 @@
+// A pair is looked up where it is cheapest first: in our own session's claims, in memory; among the
+// pairs that no claim names (`foreign_`); then in the claims of all other sessions, on the disk. If
+// all of these could be read and none names the pair, it is added to `foreign_`.
+//
+// What RemoveHidden does depends on which of the two is the new file, and on whose claim it is:
+//   - The plain file is the new one: it is whole, so its name is synced, and the compressed file is
+//     removed.
+//   - Our own claim: a commit that is at work removes its file itself; otherwise the file is
+//     removed and the claim is forgotten.
+//   - The claim of another session: the file is removed if that session's process is dead, while no
+//     other process can adopt the session (Session::IfDead).
+//
+// Before each removal both files are compared with the claim once more.
 #include "store/source_twins.h"
 
 #include <fcntl.h>

@@ -1,3 +1,15 @@
+// BlockDecoder::Impl counts the bytes and keeps the state; a StepDecoder decodes: XzBlockDecoder
+// here, or LegacyDecoder. When the last byte is out, the coder runs on without output: so it
+// verifies the Check, and finds bytes that are too many.
+//
+// The Block Header and the Index must agree. What the header leaves open is filled in from the
+// Index, so liblzma checks both sizes itself. The dictionary is cut to the Block's size, and the
+// memory is computed before the coder is made.
+//
+// A restart point is a copy of liblzma's state byte by byte: the stream, the Block's structure, and
+// all of the arena except the dictionary, which the caller copies. This assumes that the coder
+// changes nothing outside of these. The copy has pointers in it, so nothing may move: a mark is
+// only good for the decoder that made it.
 #include "xz/block_decoder.h"
 
 #include <lzma.h>

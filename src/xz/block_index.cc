@@ -1,3 +1,13 @@
+// The index is one array, a record for each Block in the file's order. A Block's plain size is the
+// distance to the next record, and a binary search finds the Block that has a byte. The Check is
+// mostly the same everywhere, so it is stored in runs.
+//
+// The builder gets the Streams from the file's end, so it builds the array backwards: EndStream
+// turns the Blocks of a Stream around, and Finish turns everything and makes offsets of sizes.
+//
+// A file may claim any number of Blocks. BeginStream therefore compares the room for them with the
+// limit before it reserves it; AddBlock never allocates. The sum of the plain sizes is checked
+// here; the readers of the formats (block_index_builder.h) check that Blocks lie inside the file.
 #include "xzfs/block_index.h"
 
 #include <algorithm>

@@ -1,3 +1,15 @@
+// FindLandmark reads the file in windows, with room for one more header behind each: so a header
+// that begins in a window is whole in it. It tries each multiple of 4, and asks for the CRC32 only
+// where the first bytes may be a header. An Index begins with a zero byte, as much else does; only
+// LandmarkAt looks for one, where the caller expects it.
+//
+// A right CRC32 may be chance. Only decoding proves a Block: SalvageBlock calls it whole if it ends
+// where it should, and its sizes and its Check are right. It decodes as BlockDecoder does, with two
+// differences: sizes from an Index are optional, and bytes that were decoded before an error are
+// given out, too.
+//
+// Damage is a result here and no error. The only errors are those of the caller's function
+// (`refused`) and that the search was cancelled.
 #include "xz/block_scanner.h"
 
 #include <lzma.h>

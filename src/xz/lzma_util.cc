@@ -1,3 +1,13 @@
+// All decoders of one Block or member end in RunCoder. It feeds lzma_code from a CompressedInput,
+// until the output is full, the coder says that the data has ended, or an error comes.
+// LZMA_BUF_ERROR means here that the input has ended, since there is always room for output.
+//
+// CompressedInput is a window on a range of the file. Its buffer is allocated when it is first
+// needed, and freed by Seek: so a decoder that only waits need not keep it. It is refilled when it
+// holds less than was asked for.
+//
+// FailLzma makes an errno and a reason of liblzma's error. Options that this liblzma lacks get a
+// kind of their own (kUnsupported), as the file is not at fault.
 #include "xz/lzma_util.h"
 
 #include <algorithm>

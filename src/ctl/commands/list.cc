@@ -1,4 +1,14 @@
-// xz -l's columns, and how well the file can be read at any offset.
+// The columns of xz -l, and how well a file can be read at any offset.
+//
+// Nearly all that is shown comes from a file's Index, so an .xz file isn't decoded. (A legacy file
+// may have to be, for its size.) Only `--verbose` reads more: the Block Header of each Block, for
+// its filters. A Block takes a multiple of 4 bytes in the file, which the size in the Index leaves
+// out. A read at any offset decodes at worst the largest Block: `Seekability` judges a file by
+// that.
+//
+// Without --json each file is printed as soon as it is read. The totals follow if several files
+// were printed. With --json all files go into one document, which is printed at the end. A file
+// that fails is reported on stderr, is in neither, and the next one is taken.
 #include <fmt/core.h>
 
 #include <algorithm>

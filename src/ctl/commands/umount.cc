@@ -1,4 +1,16 @@
-// Unmounts, and waits for the daemon if that is wanted.
+// Unmounts, and waits for the daemon if that is asked for. The daemon outlives its mount: it
+// compresses what is pending, then ends.
+//
+// After the unmount nobody can ask the mount for anything. So what --wait needs is opened before
+// it: a descriptor of the daemon's process, which becomes readable when the process ends, and the
+// file to which the daemon writes its notes, a JSON object a line. The mount's figures name both: a
+// process number, and a descriptor of that process. These numbers mean something only if the daemon
+// is among the processes that we see; the process's name is checked for that. If the wait is long,
+// one message says why: the daemon is compressing, or a mount namespace still has the mount. At the
+// end the last note tells which files are not compressed; they are a warning, and so is a missing
+// note.
+//
+// A mount whose daemon is gone answers nothing. It is detached as the mount table has it.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mount.h>

@@ -1,4 +1,15 @@
-// Every Block of every file, decoded and checked.
+// Decodes every Block of every file and verifies its Check.
+//
+// First the walk collects paths: all files that are named, and those in trees whose name and first
+// bytes say that they are compressed. So the progress knows the total from the start. Then small
+// files are verified several at a time, a thread each; after that the large ones, one after the
+// other, with several of their Blocks at a time. No file is held open before its turn.
+//
+// Each file ends in one of three ways. Damage is what decoding calls damage (`IsDamage`). Any other
+// error, such as a lack of memory, says nothing about the file: it was not checked. Else it is
+// counted. VerifyFindings prints each finding at once and keeps it for the report, where all are
+// sorted, as they come from several threads. After a signal the file at hand is not counted: what
+// was not reached is neither good nor damaged.
 #include <algorithm>
 #include <cerrno>
 #include <memory>

@@ -1,3 +1,17 @@
+// If the Index can be read it says where each Block is. Each is decoded, and a damaged one leaves a
+// hole of its size, so all offsets of the output are right (ByIndex).
+//
+// Else the file is scanned from its start (ByScan). At each offset there is a Stream Header, a
+// Block Header, an Index or nothing. A Block is decoded with the Check of its Stream; where that
+// isn't sure, with each Check that verifies something, until one fits. A damaged Block ends where
+// its header says or where the decoder came to, but only if something stands there. Else the scan
+// goes on at the next header, which is searched for from somewhat before the place where the
+// decoder noticed the damage. If the size of a loss is unknown, the output goes on directly after
+// it.
+//
+// The file may be made to harm us, so every step goes on at a larger offset, and what a number in
+// the file says is only believed if something stands where it leads. Blocks are counted, to compare
+// with the Index of their Stream, only as long as none can have been missed.
 #include "ctl/files/salvage.h"
 
 #include <algorithm>

@@ -1,3 +1,11 @@
+// kMetrics has each single figure once: where it is in a mount's answer, and what it is called in
+// the two outputs. Both go through it in its order, and leave out what a mount doesn't give: some
+// figures exist only with compress=cold, and the mount may be of another version. The histogram of
+// read times and the lines that are made of several figures have code of their own.
+//
+// Prometheus wants all samples of a metric together, under one HELP and one TYPE. So the outer loop
+// is over the metrics, and the inner one over the mounts. The type follows from the name: a counter
+// ends in _total. The buckets of the histogram are cumulative, as the mount gives them already.
 #include "ctl/mounts/metrics.h"
 
 #include <fmt/core.h>

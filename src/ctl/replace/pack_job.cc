@@ -1,3 +1,16 @@
+// The steps of a commit, with the code that a mount commits with (store/plain_commit.h). Between
+// them the BatchPublisher syncs: the temp before TryClaim, the directories before TryFinish.
+//
+// TryMake locks the plain file, looks for writers, and skips what is compressed already. It samples
+// a large file, and encodes one that seems to shrink into a temp of the session, which it then
+// verifies. TryClaim adds a claim for each name. TryPublish gives the temp its first name, which
+// also takes the lease on the plain file, and links the others to it. TryFinish removes the plain
+// names one after the other, each only if the file still is what was encoded.
+//
+// The names from `begin_` to `end_` have both files. Each index moves only after its step has
+// succeeded, so the destructor removes exactly the twins beside which the plain file is still
+// there. With --keep nothing is claimed, and both files stay. With --dry-run the job ends after the
+// samples.
 #include "ctl/replace/pack_job.h"
 
 #include <linux/limits.h>

@@ -1,3 +1,16 @@
+// The steps that FileJob names, around those of pack, unpack and reblock (TryMake to TryFinish).
+// What went wrong in a step is told the user once, by Settle. A file that another process is at
+// work with (EBUSY, ESTALE, ENOENT) is skipped; any other error is a failure. False is silent, as
+// the step has said why.
+//
+// The file is opened once, and must be what the walk found. From then on the descriptor counts, and
+// what is done to a name is done, or stays done, only if the name is of that file.
+//
+// A job that ends early undoes what it did. The destructors of the derived classes take names back;
+// this one removes the temp, and then the claims, which are of no use any more. Where something
+// could not be undone or synced the claims are let go instead, and hold: the next run or mount
+// settles them. The claims of a job that came to its end go to the BatchPublisher, which ends them
+// after a sync.
 #include "ctl/replace/replace_job.h"
 
 #include <fcntl.h>

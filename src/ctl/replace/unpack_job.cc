@@ -1,3 +1,17 @@
+// A commit in the other direction. Between the steps the BatchPublisher syncs: the temp before
+// TryClaim, the directories before TryFinish.
+//
+// TryMake locks the compressed file, leaves it if a mount has uncommitted changes of it, and
+// decodes it, several Blocks at a time, into a temp that is all holes: aligned 4 KiB of zeros are
+// not written. TryClaim adds two claims for each name, in that order: the twin, and the compressed
+// file that is put aside. TryPublish names the plain file, over nothing. A file that is there with
+// the same bytes and times is taken for it. TryFinish moves the compressed names into the session's
+// folder and removes them there. Before each of the last two steps it looks for changes in a mount
+// again.
+//
+// As long as both files have names the plain one hides the compressed one, and what is written to
+// it. So `given_` has the names that the destructor takes back. They are forgotten as soon as the
+// plain file may be the only one with a name.
 #include "ctl/replace/unpack_job.h"
 
 #include <fcntl.h>

@@ -1,3 +1,14 @@
+// A temp gets its name by a rename, so it must be made in the same mount of the same file system:
+// For keeps a session for each such pair (Reach). It makes one at the first need. The walk upwards
+// from the directory goes by descriptors of "..", up to the first `.xzfs` that is ours and
+// writable. If there is none before the mount or the device changes, a new one is made in the
+// directory that was named, or in the file's own if a rename doesn't come there from the other. In
+// an old one, what dead runs left is removed first.
+//
+// IsBeingEdited looks into every `.xzfs` above, as each may belong to a mount of its own, and there
+// at the header of each overlay's log. A log is for one inode, and all are of one device. If a log
+// can't be understood it may be of any file, so the answer is yes; if it can't be read the answer
+// is an error: nothing is replaced on a guess.
 #include "ctl/replace/work_place.h"
 
 #include <fcntl.h>

@@ -1,3 +1,14 @@
+// Both drawings are SVG, put together as text. They have no colours of their own: each shape has a
+// class, and report_style.h says how that looks in light and dark. Classes r0 to r5 are the ranges
+// of kRatios, in its order. A name that comes from a file goes through EscapeHtml, a coordinate
+// through Decimal, which knows no locale.
+//
+// The treemap draws the cells of LayTreemap in their order, a frame before what is in it. A cell's
+// title has its figures, for readers without scripts too.
+//
+// A chart has the mount's life as its x axis, and values from 0 to 1. The times of reads are on a
+// logarithmic scale, from 1 us to the power of ten above the largest figure, at least 1 ms. A line
+// is broken where there were no reads for long.
 #include "ctl/report/report_charts.h"
 
 #include <fmt/core.h>

@@ -1,3 +1,12 @@
+// The first word chooses the command. It declares its options, with those that every command takes.
+// The options of the environment come before those of the command line, so that the latter win. As
+// one variable serves all commands, an option that this command doesn't know is left out if another
+// command knows it. Then the options are parsed, and the command runs.
+//
+// An error that any of these steps returns is printed here, once. Standard output is flushed before
+// the exit code is taken: a failure to write it is an error too. If a signal ended the command
+// early, everything is in good order by then, and the process dies by that signal, as its shell
+// expects.
 #include "ctl/shell/run.h"
 
 #include <pthread.h>

@@ -63,7 +63,7 @@ std::string SavedText(const Sizes& sizes) {
                    : FormatSize(static_cast<uint64_t>(saved));
 }
 
-// What is on the disk of what there is, as a bar.
+// Which share of the plain size is on the disk, as a bar.
 std::string Bar(const Sizes& sizes) {
   const double share =
       sizes.plain == 0

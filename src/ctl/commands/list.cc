@@ -29,7 +29,7 @@
 namespace xzfs {
 namespace {
 
-// Decoding so much takes about 50 ms: a read at any offset feels immediate.
+// Decoding this much takes about 50 ms: a read at any offset feels immediate.
 constexpr uint64_t kGoodBlockBytes = uint64_t{4} << 20;
 // A mount decodes such Blocks as a whole by default; larger ones are streamed.
 constexpr uint64_t kFairBlockBytes = uint64_t{32} << 20;
@@ -64,7 +64,7 @@ std::string Filters(const Input& input, const BlockIndex& index, const BlockInfo
   return filters ? *filters : "unreadable: " + filters.error().message;
 }
 
-// What the lines above each other say in sum.
+// The sums of all lines.
 struct Totals {
   uint64_t files = 0, streams = 0, blocks = 0, stored = 0, plain = 0, largest = 0;
 };

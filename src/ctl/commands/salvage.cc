@@ -104,7 +104,7 @@ class SalvageCommand : public Command {
     return {};
   }
 
-  // Who may not read the damaged file may not read what it holds.
+  // A user who may not read the damaged file may not read what was salvaged from it.
   static Status LimitMode(const Input& input, const AtomicFile& output) {
     struct stat st = {};
     int error = Os::Real().FStat(output.fd(), &st);

@@ -106,7 +106,7 @@ constexpr Metric kMetrics[] = {
     {"/nodes", "nodes", "Files known", Kind::kCount, "Files that the kernel knows."},
 };
 
-// The beginning of a sample's labels. The closing brace is the caller's.
+// The beginning of a sample's labels. The caller adds the closing brace.
 std::string Label(const std::string& mount) {
   std::string text = "{mount=\"";
   for (const char c : Printable(mount)) {
@@ -130,7 +130,7 @@ void AppendHead(std::string& text, const std::string& name, std::string_view typ
   text.append("# TYPE ").append(name).append(" ").append(type).append("\n");
 }
 
-// How long reads took: a histogram, whose counts grow with their bounds.
+// How long reads took: a histogram. Each count includes those of the smaller bounds.
 void AppendReadTimes(std::string& text, const std::vector<MountStats>& mounts) {
   const std::string name = "xzfs_read_duration_seconds";
   AppendHead(text, name, "histogram",
@@ -160,7 +160,7 @@ std::string PrometheusText(const std::vector<MountStats>& mounts) {
     bool is_first = true;
     for (const auto& [mount, stats] : mounts) {
       if (!Has(stats, metric.pointer)) {
-        continue;  // of compress=cold, or of another version
+        continue;  // a figure of compress=cold, or of another version
       }
       if (std::exchange(is_first, false)) {
         AppendHead(text, name, name.ends_with("_total") ? "counter" : "gauge", metric.help);

@@ -143,7 +143,8 @@ Status ReplaceJob::CheckName(const FoundFile& name) {
 }
 
 Result<bool> ReplaceJob::CheckBase() {
-  // In this order: changes that are not seen here because they were just committed are seen there.
+  // In this order: if changes are not seen here because they were just committed, CheckName sees
+  // them.
   XZFS_ASSIGN_OR_RETURN(const bool edited,
                         places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino));
   for (const FoundFile& name : names_) {
@@ -159,7 +160,7 @@ Status ReplaceJob::AddClaim(Claim::Kind kind, const FoundFile& name, const std::
   claim.name = name.name;
   claim.other = other;
   if (names_.size() > 1) {
-    claim.old_ctime_ns = 0;  // it changes with each name that goes
+    claim.old_ctime_ns = 0;  // it changes with each name that is removed
   }
   XZFS_ASSIGN_OR_RETURN(HeldClaim held, session_->claims().Add(std::move(claim)));
   claims_.push_back(std::move(held));

@@ -36,7 +36,7 @@ struct Pending {
   OpenDirPtr parent;
   std::string name;
   std::string below;  // path below the named directory
-  dev_t device = 0;   // of that one
+  dev_t device = 0;   // of the named directory
 };
 
 class Walk {

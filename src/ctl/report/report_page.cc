@@ -24,7 +24,7 @@ namespace xzfs {
 namespace {
 
 constexpr size_t kMostDirectories = 30;
-// What a slow core decodes in a second at the least: xz -6 of source code.
+// The least that a slow core decodes in a second: xz -6 of source code.
 constexpr double kDecodedBytesPerSecond = 100e6;
 // Blocks of 1 MiB at -6.
 constexpr const char* kSeekableMs = "10 ms";

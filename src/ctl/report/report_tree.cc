@@ -41,7 +41,8 @@ namespace {
 constexpr size_t kMostListed = 20;
 // Blocks up to this size decode in some 50 ms: reblocking would change little.
 constexpr uint64_t kGoodBlockBytes = uint64_t{4} << 20;
-// So many files of so many kinds are looked into, and so much of each: two seconds of encoding.
+// How many kinds are sampled, how many files of each, and how much of a file: two seconds of
+// encoding.
 constexpr size_t kSampledKinds = 20;
 constexpr size_t kSampledFiles = 8;
 constexpr uint64_t kSampleBytes = uint64_t{64} << 10;
@@ -133,7 +134,8 @@ Status Scanner::Run() {
   return {};
 }
 
-// `is_root`: the directory that was named may be one that an older version made it in.
+// `is_root`: `dir` is the directory that was named. An older version may have made our folder
+// there.
 bool IsOurFolder(int dir, bool is_root) {
   const auto home = LookAtHome(Os::Real(), dir, is_root);
   return !home || home->kind == HomeKind::kOurs || home->kind == HomeKind::kCopy;

@@ -63,7 +63,7 @@ std::string HelpText() {
          "1 an error, 2 only warnings.\n";
 }
 
-// An option of any command, for words of the environment that this one doesn't know.
+// The kind of an option of any command, for words of the environment that this one doesn't know.
 Arguments::Kind KindAnywhere(const std::string& name) {
   for (const CommandEntry& entry : Commands()) {
     Arguments arguments(entry.name, entry.summary, entry.example);
@@ -144,7 +144,8 @@ Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {
   return RunCommand(*entry, {words.begin() + 1, words.end()}, console, no_warn);
 }
 
-// Shells stop a loop when the program in it was ended by SIGINT, and not when it only says so.
+// A shell stops a loop if SIGINT ended the program in it, but not if the program only exits with an
+// error.
 void DieBy(int number) {
   signal(number, SIG_DFL);
   sigset_t set;

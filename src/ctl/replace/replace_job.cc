@@ -7,7 +7,7 @@
 // what is done to a name is done, or stays done, only if the name is of that file.
 //
 // A job that ends early undoes what it did. The destructors of the derived classes take names back;
-// this one removes the temp, and then the claims, which are of no use any more. Where something
+// this one removes the temp, and then the claims, which are not needed any more. Where something
 // could not be undone or synced the claims are let go instead, and hold: the next run or mount
 // settles them. The claims of a job that came to its end go to the BatchPublisher, which ends them
 // after a sync.

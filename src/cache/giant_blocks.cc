@@ -28,7 +28,7 @@
 // quarters, or there is one decoder. The others give up their memory: if a reader reads on there
 // its place is saved, then the dictionary is freed. If there is no room for that place either, it
 // is lost, and the reader that took the memory lets its decoder run on for a few slices, kept as
-// decoded ahead, so that what it costs to come here again is shared by all of them.
+// decoded ahead, so that all of them share what it costs to come here again.
 //
 // Invariants, under mutex_: a decoder that is busy belongs to one thread, which alone uses its
 // block_decoder; a decoder that is idle has a slice, points or both; a Waiter is in the map of a

@@ -36,8 +36,8 @@ class IndexCache {
                              const RandomAccessFile& stored,
                              const std::function<std::string()>& name) EXCLUDES(mutex_);
 
-  // The same for a version that is looked at, and that no reader has yet. Its Index is kept only if
-  // reading it again would be expensive.
+  // The same for a version that is only looked at, not read yet. Its Index is kept only if reading
+  // it again would be expensive.
   Result<LoadedIndexPtr> Look(const Identity& identity, Format format,
                               const RandomAccessFile& stored,
                               const std::function<std::string()>& name) EXCLUDES(mutex_);

@@ -8,7 +8,7 @@
 //
 // Without --json each file is printed as soon as it is read. The totals follow if several files
 // were printed. With --json all files go into one document, which is printed at the end. A file
-// that fails is reported on stderr, is in neither, and the next one is taken.
+// that fails is reported on stderr and is in neither; the next one is taken.
 #include <fmt/core.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// One page that shows where the space is and what to do about it.
+// Writes one page that shows where the space is and what to do about it.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>

@@ -7,8 +7,8 @@
 // process number, and a descriptor of that process. These numbers mean something only if the daemon
 // is among the processes that we see; the process's name is checked for that. If the wait is long,
 // one message says why: the daemon is compressing, or a mount namespace still has the mount. At the
-// end the last note tells which files are not compressed; they are a warning, and so is a missing
-// note.
+// end the last note tells which files are not compressed; there is a warning about them, or if
+// there is no such note.
 //
 // A mount whose daemon is gone answers nothing. It is detached as the mount table has it.
 #include <fcntl.h>

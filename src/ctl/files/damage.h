@@ -26,7 +26,7 @@ Error DamageOfIndex(Format format, Error error);
 // The logical file; its decoding errors say what DamageIn says. Thread-safe.
 class BlockNamingFile : public RandomAccessFile {
  public:
-  // Both outlive it. Reading a damaged part of `file` again costs nothing.
+  // Both outlive it. `file` remembers damage, so reading a damaged part again costs nothing.
   BlockNamingFile(const RandomAccessFile& file, const BlockIndex& index)
       : file_(file), index_(index) {}
 

@@ -153,8 +153,8 @@ Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedB
   return end;
 }
 
-// Finds the end of a damaged Block. If something stands where the Block would end, what says so is
-// right, and so is the plain size that it says.
+// Finds the end of a damaged Block. A supposed end is right if something stands there; then the
+// plain size that belongs to it is right too.
 bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part) {
   const uint64_t begin = part.stored_begin;
   // Its header says it.
@@ -179,7 +179,7 @@ bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part
   return false;
 }
 
-// Whether something stands where a Block may end.
+// Whether something stands where the Block at `begin` may end.
 bool Salvage::IsFollowed(uint64_t begin, uint64_t end) {
   if (end <= begin || end % 4 != 0 || end >= from_.size()) {
     return false;

@@ -1,7 +1,7 @@
 // The steps that FileJob names, around those of pack, unpack and reblock (TryMake to TryFinish).
-// What went wrong in a step is told the user once, by Settle. A file that another process is at
-// work with (EBUSY, ESTALE, ENOENT) is skipped; any other error is a failure. False is silent, as
-// the step has said why.
+// What went wrong in a step is reported once, by Settle. A file that another process is at work
+// with (EBUSY, ESTALE, ENOENT) is skipped; any other error is a failure. False is silent, as the
+// step has said why.
 //
 // The file is opened once, and must be what the walk found. From then on the descriptor counts, and
 // what is done to a name is done, or stays done, only if the name is of that file.

@@ -136,7 +136,7 @@ std::string PathBelow(int above, int dir) {
     return "";
   }
   const bool is_below = prefix == "/" || path.starts_with(prefix + "/");
-  // What isn't found below is searched for, where somebody does that.
+  // If the path turns out to be wrong, the recovery of a mount searches for the claim's files.
   return path.substr(std::min(path.size(), is_below && prefix != "/" ? prefix.size() + 1 : 1));
 }
 

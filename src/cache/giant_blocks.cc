@@ -546,8 +546,7 @@ void GiantBlocks::RunOn(const Request& request, Run& run) {
   }
 }
 
-// Gives `unit` to the readers that wait for it, and moves the decoder on. Returns whether there
-// were any.
+// Gives `unit` to those that wait for it and moves the decoder on. Returns whether there were any.
 bool GiantBlocks::Deliver(SeekableDecoder& decoder, uint64_t slice, const UnitPtr& unit) {
   MutexLock lock(mutex_);
   const auto [first, last] = decoder.waiters.equal_range(slice);

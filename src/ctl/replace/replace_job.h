@@ -26,8 +26,7 @@ struct ReplaceContext {
 };
 
 // A FileJob that opens a file which the walk found, makes another one in a session's folder, and
-// reports the result. The derived classes undo the steps that they began; this class removes the
-// temp.
+// reports the result. The derived ones undo the steps that they began; this one removes the temp.
 class ReplaceJob : public FileJob {
  public:
   // `names`: one name of the file, or all of them, with the attributes of the first.

@@ -1,4 +1,4 @@
-// CLI11 splits the line and writes the help. This class decides which values are valid, as CLI11's
+// CLI11 splits the line and writes the help. Arguments decides which values are valid, as CLI11's
 // own readers take "-1", "KiB" and "010" for sizes. An option hands its text to a function that
 // checks it and sets the value. Parse turns CLI11's exceptions into one line for the user.
 #include "ctl/shell/arguments.h"

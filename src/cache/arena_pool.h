@@ -1,4 +1,4 @@
-// The memory of decoders that are done, for the next ones.
+// Keeps the memory of decoders that are done for the next ones.
 #pragma once
 
 #include <cstddef>

@@ -23,9 +23,9 @@ class BlockLoad {
             std::shared_ptr<const RandomAccessFile> stored, const BlockInfo& block);
 
   // Decodes on until the first `end` bytes are there. When that is all of the Block its Check and
-  // sizes are verified before this returns.
-  // Errors: EIO and EFBIG, noted; what the stored file says. After an error the load is of no
-  // further use. REQUIRES: the caller holds one of the engine's turns. Blocks.
+  // sizes are verified before this returns. Errors: EIO and EFBIG, noted; what the stored file
+  // says. After an error the load can't be used any more. REQUIRES: the caller holds one of the
+  // engine's turns. Blocks.
   Status DecodeTo(size_t end);
 
   // Decoded bytes, from the start of the Block.

@@ -12,10 +12,10 @@
 
 namespace xzfs {
 
-// Damage is decoded, logged and counted once, however many readers come across it; so are Blocks
-// that need more memory than a decoder may have, which are not counted as damaged. Thread-safe.
-// Bounded: beyond a few thousand damaged Blocks further ones cost a decode a read and no line in
-// the log.
+// A damaged Block is decoded, logged and counted once, however many readers come across it. So is a
+// Block that needs more memory than a decoder may have, except that it isn't counted as damaged.
+// Thread-safe. Bounded: beyond a few thousand damaged Blocks, each read of a further one decodes it
+// again, and nothing is logged.
 class DamageNotes {
  public:
   explicit DamageNotes(Stats& stats) : stats_(stats) {}

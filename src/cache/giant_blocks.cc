@@ -4,30 +4,31 @@
 // Points hold addresses, so a SeekableDecoder has its own and shares them with none; a Block has at
 // most as many decoders as threads decode. A request takes the idle decoder that gets to its slice
 // with the least decoding. If one at work will get there sooner the request waits: the run either
-// passes the slice and delivers it, or ends, and the request chooses again. Who would wait for a
-// decoder to come back from elsewhere, although one is free or could be made, only does so until
-// all that was waited for the Block is what that one would cost: from then on there are two that
+// passes the slice and delivers it, or ends, and the request chooses again. If another decoder is
+// free or could be made, a request waits for one to come back from elsewhere only until all such
+// waits for the Block together have cost as much as the other one would. From then on two decoders
 // work.
 //
 // Points are saved while a run passes over many slices, every `spacing`: this is what random
-// readers make it do. A reader who reads on in order gets them far apart and only in memory: it
+// readers make it do. A reader that reads on in order gets them far apart and only in memory: it
 // must not pay for jumps that may never come. `spacing` is about the size of the dictionary, which
-// is the size of a point; where the whole Block at that spacing would take more than the store has
-// it is larger. When the store is full, what wasn't used for long goes; if there is no such thing,
-// every other point of the Block goes and its spacing doubles.
+// is the size of a point; if the points of the whole Block at that spacing would take more than the
+// store has, it is larger. When the store is full, a decoder of another Block that wasn't used for
+// long is dropped with its points. If there is none, every other point of the Block is dropped and
+// its spacing doubles.
 //
 // Before a decoder is moved away from where another reader reads on in order, a point is saved
-// there: that reader's *place*. So readers who share a decoder pay two copies of the dictionary a
+// there: that reader's *place*. So readers that share a decoder pay two copies of the dictionary a
 // turn, and never begin again.
 //
 // A run that passes over slices leaves the last of them in the cache, an eighth of the budget, for
-// those who read backwards.
+// readers that read backwards.
 //
 // Memory: points take at most a quarter of the budget, and with the decoders that have memory three
 // quarters, or there is one decoder. The others give up their memory: if a reader reads on there
 // its place is saved, then the dictionary is freed. If there is no room for that place either, it
-// is lost, and the reader who took the memory lets its decoder run on for a few slices, kept as
-// decoded ahead, so that what it costs to come here again is shared by all of them.
+// is lost, and the reader that took the memory lets its decoder run on for a few slices, kept as
+// decoded ahead, so that all of them share what it costs to come here again.
 //
 // Invariants, under mutex_: a decoder that is busy belongs to one thread, which alone uses its
 // block_decoder; a decoder that is idle has a slice, points or both; a Waiter is in the map of a
@@ -52,10 +53,10 @@ constexpr uint64_t kNowhere = SeekableDecoder::kNowhere;
 constexpr uint64_t kReach = 8;
 
 // What a new decoder costs, in slices, beside decoding from the Block's start: fresh memory, which
-// the Block keeps. So one that nobody needs where it stands is used first.
+// the Block keeps. So a decoder that no reader needs where it stands is used first.
 constexpr uint64_t kNewDecoderCost = 2;
 
-// After so many changes around it a reader who waits for memory starts all the same.
+// After this many changes around it, a reader that waits for memory starts all the same.
 constexpr int kMostWaits = 16;
 
 // Decoders of all Blocks. Each costs about 100 KiB even without memory.
@@ -63,10 +64,10 @@ constexpr uint64_t kMostDecoders = 64;
 // What a decoder takes without memory, beside what its points hold.
 constexpr uint64_t kLeastBytes = uint64_t{64} << 10;
 
-// A decoder that wasn't used while so many runs ended is taken for abandoned.
+// A decoder that wasn't used while this many runs ended is taken for abandoned.
 constexpr uint64_t kStaleRuns = 256;
 
-// Running on costs the reader who does it about 10 ms a slice.
+// Running on costs the reader that does it about 10 ms a slice.
 constexpr uint64_t kMostRunOn = 16;
 
 }  // namespace
@@ -93,7 +94,7 @@ Result<UnitPtr> GiantBlocks::Load(const Request& request) {
   try {
     unit = Execute(request, run);
   } catch (const std::bad_alloc&) {
-    // The run must end, or those who wait for it would hang.
+    // The run must end, or the readers that wait for it would hang.
     unit = Fail(ENOMEM, "out of memory while decoding: lower cache_size");
   }
   run.good = run.good && unit.has_value();
@@ -148,7 +149,7 @@ GiantBlocks::Choice GiantBlocks::Choose(const Request& request) {
     return ChooseAhead(block, request.slice);
   }
   Choice free;  // a new decoder, unless a better one is found
-  // Where there are no points a reader whose decoder is taken has to begin again.
+  // Without points, a reader that loses its decoder has to begin again.
   const uint64_t most_decoders =
       block.spacing.dense == RestartSpacing::kNone ? kMostDecoders : limits_.decoders;
   uint64_t free_cost =
@@ -178,8 +179,8 @@ GiantBlocks::Choice GiantBlocks::Choose(const Request& request) {
   return wait;
 }
 
-// The idle decoder that stands just before the slice. If one at work gets there, it will be decoded
-// in time without us.
+// The idle decoder that stands just before the slice. If one at work gets there, the slice will be
+// decoded in time without us.
 GiantBlocks::Choice GiantBlocks::ChooseAhead(GiantBlock& block, uint64_t slice) {
   Choice best;
   for (SeekableDecoder& decoder : block.decoders) {
@@ -313,7 +314,7 @@ void GiantBlocks::DropDecoder(const BlockKey& key, SeekableDecoder& decoder, Dro
   }
 }
 
-// Of the idle decoders that `may` agrees to, the one that wasn't used for longest; or null.
+// The idle decoder that wasn't used for longest, of those that `may` agrees to; or null.
 template <class Predicate>
 std::pair<GiantBlocks::BlockKey, SeekableDecoder*> GiantBlocks::OldestIdle(const Predicate& may) {
   std::pair<BlockKey, SeekableDecoder*> oldest{};
@@ -411,7 +412,7 @@ RestartPointPtr GiantBlocks::SavePoint(SeekableDecoder& decoder, RestartStore::P
   return point;
 }
 
-// A point for which others may go.
+// Saves a point; others may be dropped to make room for it.
 RestartPointPtr GiantBlocks::SavePlace(const BlockKey& key, SeekableDecoder& decoder) {
   RestartPointPtr place = SavePoint(decoder, RestartStore::Place::kAnywhere);
   if (place == nullptr) {
@@ -421,7 +422,7 @@ RestartPointPtr GiantBlocks::SavePlace(const BlockKey& key, SeekableDecoder& dec
   return place;
 }
 
-// Saves the place of the reader whom this run takes the decoder from.
+// Saves the place of the reader from which this run takes the decoder.
 void GiantBlocks::KeepPlace(const Request& request, const Run& run) {
   SeekableDecoder& decoder = *run.decoder;
   RestartPointPtr place = SavePlace(KeyOf(request), decoder);
@@ -525,8 +526,8 @@ void GiantBlocks::MakeRoomForPoints(const BlockKey& key) {
   }
 }
 
-// A reader's place was lost for this run's decoder: gets some more slices out of it. Failures are
-// left to who asks for those bytes.
+// A reader's place was lost for this run's decoder: gets some more slices out of it. A failure is
+// left to the reader that asks for those bytes.
 void GiantBlocks::RunOn(const Request& request, Run& run) {
   const BlockInfo& block = request.block;
   const uint64_t most = std::min(kMostRunOn, KeepSlices());
@@ -545,7 +546,7 @@ void GiantBlocks::RunOn(const Request& request, Run& run) {
   }
 }
 
-// Gives `unit` to those who wait for it and moves the decoder on. Returns whether anybody took it.
+// Gives `unit` to those that wait for it and moves the decoder on. Returns whether there were any.
 bool GiantBlocks::Deliver(SeekableDecoder& decoder, uint64_t slice, const UnitPtr& unit) {
   MutexLock lock(mutex_);
   const auto [first, last] = decoder.waiters.equal_range(slice);

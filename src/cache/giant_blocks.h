@@ -49,7 +49,7 @@ class GiantBlocks {
     const RandomAccessFile& stored;
     const BlockInfo& block;
     uint64_t slice;   // from 0
-    uint64_t reader;  // who reads: a reader's place is kept for it; not 0
+    uint64_t reader;  // names the reader, for which a place is kept; not 0
     Effort effort;
   };
 
@@ -58,7 +58,7 @@ class GiantBlocks {
   // with kReader no turn, with kAhead one.
   Result<UnitPtr> Load(const Request& request) EXCLUDES(mutex_);
 
-  // `reader` is gone: its places are not kept any longer.
+  // Forgets the places of a reader that is gone.
   void ForgetReader(uint64_t reader) EXCLUDES(mutex_);
 
  private:
@@ -89,11 +89,11 @@ class GiantBlocks {
     uint64_t slice = 0;         // to be decoded next
     bool takes_memory = false;  // the decoder isn't charged yet
     bool in_order = false;      // it goes on where its reader was
-    bool lost_place = false;    // another reader's place was lost for want of memory
+    bool lost_place = false;    // another reader's place was lost, as there was no memory
     bool good = true;           // the decoder can go on
-    // Whose place is to be kept before the decoder is moved.
+    // The place that is to be kept before the decoder is moved.
     struct {
-      uint64_t reader = 0;  // nobody's
+      uint64_t reader = 0;  // 0: there is none
       uint64_t slice = 0;
     } left;
   };

@@ -10,8 +10,8 @@
 
 namespace xzfs {
 
-// So that they aren't decoded ahead for a reader who will not ask for them. A table of fixed size
-// (256 KiB, some 60,000 units): where two share a place the later one is remembered. The kernel
+// Such a unit isn't decoded ahead, as its reader will not ask for it. A table of fixed size (256
+// KiB, some 60,000 units): if two units share a place, it remembers the later one. The kernel
 // doesn't tell what it drops. When it asks for one of these units, all that is noted of that file
 // is forgotten. Not thread-safe.
 class HandedOver {
@@ -20,7 +20,7 @@ class HandedOver {
 
   void Add(const UnitKey& key) { tags_[PlaceOf(key)] = TagOf(key); }
   bool Has(const UnitKey& key) const { return tags_[PlaceOf(key)] == TagOf(key); }
-  // Files whose number has the same low bits lose theirs, too.
+  // Files with the same low bits in their number lose theirs too.
   void ForgetFile(uint64_t file_id) { ++epochs_[file_id % kEpochs]; }
 
   static constexpr size_t kBytes = (size_t{64} << 10) * sizeof(uint32_t);

@@ -90,7 +90,7 @@ Result<LoadedIndexPtr> IndexCache::Get(const Identity& identity, Format format, 
   try {
     result = Read(format, id != 0 ? id : NewId(), stored, name);
   } catch (const std::bad_alloc&) {
-    // The flight must end, or those who wait for it would hang.
+    // The flight must end, or the readers that wait for it would hang.
     result = Fail(ENOMEM, "out of memory while reading an Index");
   }
   std::list<Entry> dropped;  // freed after the lock is released

@@ -19,9 +19,9 @@
 
 namespace xzfs {
 
-// Finds the Index of a stored file's version, reading it if it isn't here. Keeps the most recently
-// used ones, up to an eighth of the budget: an open file whose Index was dropped reads it again at
-// its next read. Thread-safe.
+// Finds the Index of a stored file's version, and reads it if it isn't here. Keeps the most
+// recently used ones, up to an eighth of the budget. If the Index of an open file was dropped, the
+// next read reads it again. Thread-safe.
 class IndexCache {
  public:
   // Reading one Index, and decoding a legacy file for its size, takes at most `memory_limit_bytes`.
@@ -36,13 +36,13 @@ class IndexCache {
                              const RandomAccessFile& stored,
                              const std::function<std::string()>& name) EXCLUDES(mutex_);
 
-  // The same for a version that is looked at and that nobody reads yet: its Index is only kept if
-  // reading it again would be expensive.
+  // The same for a version that is only looked at, not read yet. Its Index is kept only if reading
+  // it again would be expensive.
   Result<LoadedIndexPtr> Look(const Identity& identity, Format format,
                               const RandomAccessFile& stored,
                               const std::function<std::string()>& name) EXCLUDES(mutex_);
 
-  // Nobody will ask for this version again.
+  // Drops the Index of a version that no reader will ask for again.
   void Drop(const Identity& identity, Format format) EXCLUDES(mutex_);
 
   // A LoadedIndex::id for a version whose Index was read without this cache.

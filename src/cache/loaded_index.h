@@ -11,8 +11,8 @@
 
 namespace xzfs {
 
-// An Index, and the number under which the caches know its version. Immutable. Readers bring the
-// stored file.
+// An Index, and the number under which the caches know its version. Immutable. It doesn't hold the
+// stored file: a reader brings that.
 class LoadedIndex {
  public:
   // `id` is never used for another version. `name` is for the log.

@@ -20,7 +20,7 @@ constexpr uint64_t kLeastDecoderLimit = uint64_t{128} << 20;
 // own.
 constexpr size_t kQueueLimit = 64;
 
-// With verify=stream, beside an eighth of the budget: readers who outrun the pool by more finish
+// With verify=stream, beside an eighth of the budget: readers that outrun the pool by more finish
 // their Blocks themselves.
 constexpr uint64_t kMostUnfinishedBytes = uint64_t{32} << 20;
 

@@ -33,14 +33,15 @@ struct ReadEngine {
     // Blocks up to this size are decoded whole and verified before a byte is returned.
     uint64_t whole_block_bytes;
     Verify verify = Verify::kBlock;
-    // How large the temporary file for restart points may become; 0: none.
+    // How large the temporary file for restart points may become; 0: there is none.
     uint64_t restart_file_bytes = 0;
     // The most that a file may ask for: one decoder, or reading one Index. Unset: of decoders the
     // larger of 128 MiB and the budget; of Indexes what IndexCache says.
     std::optional<uint64_t> memory_limit_bytes = {};
   };
 
-  // Opens the temporary file: before the process gives up the right to.
+  // Opens the temporary file, so it is to be constructed before the process gives up the right to
+  // do that.
   explicit ReadEngine(const Limits& limits);
 
   // Starts decode-ahead. Until then readers decode what they ask for and nothing else.
@@ -48,7 +49,7 @@ struct ReadEngine {
 
   const uint64_t whole_block_bytes;
   const Verify verify;
-  // Bound of one decoder's memory: what a file may ask of us.
+  // The most memory that one decoder may take: what a file may ask of us.
   const uint64_t decoder_limit;
   Stats stats;
   MemoryBudget budget;
@@ -61,8 +62,8 @@ struct ReadEngine {
   IndexCache indexes;
   SmallFiles small_files;
   std::atomic<uint64_t> next_reader{1};  // names readers; guards nothing
-  // Plain bytes of Blocks whose readers are served and that the pool finishes, and how many there
-  // may be: each holds a unit and a decoder. Guards nothing.
+  // Plain bytes of the Blocks that the pool still finishes after their readers were served, and how
+  // many there may be. Each such Block holds a unit and a decoder. Guards nothing.
   std::atomic<uint64_t> unfinished_bytes{0};
   const uint64_t most_unfinished_bytes;
   // Last: its tasks use all of the above.

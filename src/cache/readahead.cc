@@ -8,7 +8,7 @@ namespace {
 // The kernel sends a large read, and its own readahead behind it, as many requests of 128 KiB at
 // once, and request threads take them up in any order.
 constexpr uint64_t kNearBytes = 2 * 1024 * 1024;
-// So many requests can be in flight between two that belong together.
+// This many requests can be in flight between two that belong together.
 constexpr size_t kRecentRequests = 32;
 // Reads that touch none of those before them, although they are near: a pass has ended.
 constexpr unsigned kMostStrays = 8;

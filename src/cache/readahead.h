@@ -36,7 +36,7 @@ class Readahead {
     uint64_t offset;
     uint64_t end;
   };
-  // Where a read is that touches another one.
+  // Whether an earlier read ends where this one begins (kBefore), or begins where it ends (kAfter).
   enum class Neighbour { kNone, kBefore, kAfter };
 
   Neighbour Remember(uint64_t offset, uint64_t end);

@@ -1,7 +1,7 @@
 // Regions are whole pages, first fit. Nothing is given back to the disk while anything is used:
 // regions come and go all the time, and to overwrite a page costs less than to get a new one.
 //
-// A region belongs to whoever allocated it until it's freed, so it's written and read without the
+// A region belongs to the caller that got it until it's freed, so it's written and read without the
 // lock.
 #include "cache/region_file.h"
 

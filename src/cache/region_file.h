@@ -1,4 +1,4 @@
-// A temporary file, in regions: for the bytes for which there is no memory.
+// A temporary file in regions, for bytes that don't fit into memory.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@
 
 namespace xzfs {
 
-// Hands out regions of a temporary file. The file grows as it's needed, up to a limit; what was
-// freed is used again, and when nothing is used the file is empty. Thread-safe.
+// Hands out regions of a temporary file. The file grows as it's needed, up to a limit; room that
+// was freed is used again, and when nothing is used the file is empty. Thread-safe.
 class RegionFile {
  public:
   struct Region {
@@ -22,8 +22,8 @@ class RegionFile {
     uint64_t bytes = 0;
   };
 
-  // A file of ours alone in `folder`, without a name and gone with its descriptor. Not valid, with
-  // errno set, if that can't be had.
+  // Makes a file in `folder` that only we have: it has no name, and ends with its descriptor. Not
+  // valid, with errno set, if that fails.
   static UniqueFd OpenIn(const std::string& folder);
 
   // `file` may be invalid and `limit_bytes` 0: then there is no room.

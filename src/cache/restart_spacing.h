@@ -6,8 +6,8 @@
 
 namespace xzfs {
 
-// The unit of the cache inside a giant Block. 1 MiB: about 10 ms of decoding, so a reader who joins
-// one waits little, and eight of the kernel's requests are served by one.
+// The unit of the cache inside a giant Block. 1 MiB: about 10 ms of decoding, so a reader that
+// joins one waits little, and eight of the kernel's requests are served by one.
 inline constexpr uint64_t kSliceBytes = uint64_t{1} << 20;
 
 // In slices.
@@ -15,15 +15,15 @@ struct RestartSpacing {
   static constexpr uint64_t kNone = UINT64_MAX;
   // However small the dictionary is.
   static constexpr uint64_t kLeast = 4;
-  // For those who read in order: 64 MiB, and at least eight dictionaries. A copy of 8 MiB takes
+  // For readers that read in order: 64 MiB, and at least eight dictionaries. A copy of 8 MiB takes
   // about 3 ms, decoding 64 MiB about 600 ms.
   static constexpr uint64_t kLeastOrdered = 64;
   static constexpr uint64_t kOrderedDictionaries = 8;
 
-  uint64_t dense = 0;    // for those who pass over slices; 0: not known yet; kNone: no points
-  uint64_t ordered = 0;  // for those who read in order, if it's more than `dense`
+  uint64_t dense = 0;    // for runs that pass over slices; 0: not known yet; kNone: no points
+  uint64_t ordered = 0;  // for readers that read in order, if it's more than `dense`
 
-  // A dictionary apart, unless so many don't fit into `capacity_bytes`.
+  // One dictionary apart, unless that many points don't fit into `capacity_bytes`.
   static RestartSpacing For(uint64_t block_bytes, uint64_t dictionary_bytes,
                             uint64_t capacity_bytes) {
     if (dictionary_bytes == 0 || dictionary_bytes > capacity_bytes) {

@@ -1,6 +1,6 @@
 // Memory first: a point there costs two copies and no writing to a disk. What is in the file is
 // plain data only, the dictionaries; liblzma's structures, with their pointers, never leave memory.
-// So a file that gives back other bytes than it got leads to a wrong Check, not out of bounds.
+// So if the file gives back other bytes than it got, a Check fails, and no access is out of bounds.
 #include "cache/restart_store.h"
 
 #include <cstring>

@@ -17,8 +17,8 @@ namespace xzfs {
 
 class RestartStore;
 
-// One restart point of one decoder. Immutable. Takes no room any more when it goes; that may free
-// many pages: let it go with no lock held. Does not outlive its store.
+// One restart point of one decoder. Immutable. The destructor frees its room, which may be many
+// pages: let it go with no lock held. Does not outlive its store.
 class RestartPoint {
  public:
   explicit RestartPoint(RestartStore& store) : store_(store) {}
@@ -39,8 +39,8 @@ class RestartPoint {
 };
 using RestartPointPtr = std::shared_ptr<const RestartPoint>;
 
-// Keeps restart points in memory, within a quarter of the budget, and the dictionaries for which
-// there is no room there in a file. Thread-safe.
+// Keeps restart points in memory, within a quarter of the budget. Dictionaries that don't fit there
+// are kept in a file. Thread-safe.
 class RestartStore {
  public:
   enum class Place { kMemory, kAnywhere };
@@ -52,8 +52,9 @@ class RestartStore {
   // A point where `decoder` stands now; null if there is no room for it. Blocks: on I/O.
   // REQUIRES: the decoder has restart points and its last step succeeded.
   RestartPointPtr Save(BlockDecoder& decoder, Place place) EXCLUDES(mutex_);
-  // Puts it back. Returns false if its bytes can't be read: then the decoder stands nowhere until
-  // another point is put back. Blocks: on I/O. REQUIRES: `point` was saved of `decoder`.
+  // Puts `point` back into `decoder`. Returns false if its bytes can't be read: then the decoder
+  // stands nowhere until another point is put back. Blocks: on I/O. REQUIRES: `point` was saved of
+  // `decoder`.
   bool Restore(const RestartPoint& point, BlockDecoder& decoder) const;
 
   // What its points take of the budget.
@@ -67,7 +68,7 @@ class RestartStore {
  private:
   friend class RestartPoint;
 
-  // Less than the whole share: a point in the file needs memory for what is beside its dictionary.
+  // Less than the whole share: a point in the file needs memory for all except its dictionary.
   uint64_t DictionaryShare() const { return budget_.total() / 16 * 3; }
   bool Count(RestartPoint& point, uint64_t bytes, uint64_t most) EXCLUDES(mutex_);
   bool SaveInMemory(RestartPoint& point, std::span<const std::byte> dictionary);

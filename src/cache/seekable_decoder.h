@@ -13,18 +13,18 @@
 
 namespace xzfs {
 
-// Slices are numbers within the Block. Guarded by the lock of GiantBlocks, except for what says
-// otherwise.
+// Slices are numbers within the Block. Guarded by the lock of GiantBlocks, except where a comment
+// says otherwise.
 struct SeekableDecoder {
   static constexpr uint64_t kNowhere = UINT64_MAX;
 
-  // A reader who waits for a slice that the run may pass.
+  // A reader that waits for a slice that the run may pass.
   struct Waiter {
     UnitPtr unit;
     bool over = false;  // delivered, or the run ended without it
   };
 
-  // Where a reader reads on in order who lost the decoder to another one.
+  // Where a reader that lost the decoder to another one reads on in order.
   struct Place {
     uint64_t slice;
     RestartPointPtr point;
@@ -54,16 +54,17 @@ struct SeekableDecoder {
                 std::vector<RestartPointPtr>& dropped);
   // Takes what `start` names out of the points or places.
   void Forget(const Start& start);
-  // `gone` will not come back: its place goes to `dropped`.
+  // Forgets the reader `gone`, which will not come back. Its place goes to `dropped`.
   void ForgetReader(uint64_t gone, std::vector<RestartPointPtr>& dropped);
-  // The reader who is going to read on where the decoder stands, or 0. Of an idle decoder.
+  // The reader that is going to read on where the decoder stands, or 0. REQUIRES: the decoder is
+  // idle.
   uint64_t IsReadOnBy() const { return in_order && slice != kNowhere ? reader : 0; }
   // It's at work and will come to `slice_wanted`.
   bool Passes(uint64_t slice_wanted) const {
     return busy && slice <= slice_wanted && slice_wanted <= goal;
   }
-  // It's at work, and from where it ends `slice_wanted` is best reached by going on, if it doesn't
-  // pass it.
+  // It's at work, and either passes `slice_wanted` or reaches it best by going on from where its
+  // run ends.
   bool WillStandBefore(uint64_t slice_wanted) const {
     return Passes(slice_wanted) || StartFor(slice_wanted, goal + 1).kind == Start::Kind::kHere;
   }

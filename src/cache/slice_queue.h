@@ -15,16 +15,15 @@
 
 namespace xzfs {
 
-// Slices come out of one decoder in their order, so one task at a time decodes those that are
-// planned. It ends when a run of another reader has that decoder, and begins again after the next
-// run of this one, or when more is planned. Thread-safe. The task holds the queue: it may outlive
-// its reader.
+// Slices come out of one decoder in their order, so one task at a time decodes the planned ones. It
+// ends when a run of another reader has that decoder, and begins again after the next run of this
+// one, or when more is planned. Thread-safe. The task holds the queue: it may outlive its reader.
 class SliceQueue : public std::enable_shared_from_this<SliceQueue> {
  public:
   // `pool` runs the task, and outlives the queue.
   SliceQueue(WorkerPool& pool, std::shared_ptr<const UnitLoader> loader);
 
-  // Adds slices; those of another generation go. The reader has read up to `read_end`.
+  // Adds slices, and drops those of another generation. The reader has read up to `read_end`.
   void Plan(std::vector<UnitRange> ranges, uint64_t generation, uint64_t read_end) EXCLUDES(mutex_);
   // Starts the task if it isn't at work and there is something to decode.
   void Start(const LoadedIndexPtr& loaded) EXCLUDES(mutex_);

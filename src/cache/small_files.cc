@@ -42,7 +42,7 @@ SmallFiles::Bytes SmallFiles::Add(const Identity& identity, std::vector<std::byt
   MutexLock lock(mutex_);
   const auto [known, is_new] = by_identity_.try_emplace(identity, entry.begin());
   if (!is_new) {
-    return known->second->bytes;  // somebody else was faster
+    return known->second->bytes;  // another thread was faster
   }
   entries_.splice(entries_.end(), entry);
   bytes_ += charged;

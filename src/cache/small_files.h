@@ -1,4 +1,4 @@
-// Stored bytes of small files that were looked at and will probably be read next.
+// Stored bytes of small files that were looked at, and that will probably be read next.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ class SmallFiles {
  public:
   using Bytes = std::shared_ptr<const std::vector<std::byte>>;
 
-  // Files up to this stored size are read as a whole. As far as a read of them costs about what
-  // one of the first 4 KiB does (a disk's readahead takes 16 KiB for it anyway).
+  // Files up to this stored size are read as a whole. Reading this much costs about as much as
+  // reading the first 4 KiB, for which a disk's readahead takes 16 KiB anyway.
   static constexpr uint64_t kLargestFileBytes = 16 << 10;
 
   // Keeps up to a sixteenth of the budget, at most kMostBytes.
@@ -38,13 +38,13 @@ class SmallFiles {
   // Keeps `bytes`, which are exactly that version's, and returns them.
   Bytes Add(const Identity& identity, std::vector<std::byte> bytes) EXCLUDES(mutex_);
 
-  // They were used.
+  // Drops the bytes of a version that were used.
   void Drop(const Identity& identity) EXCLUDES(mutex_);
 
-  // What is kept now, with the tables' part.
+  // What is kept now, including what the tables take.
   size_t kept_bytes() const EXCLUDES(mutex_);
   size_t capacity_bytes() const;
-  // Drops what nobody is using just now.
+  // Drops all that no reader uses just now.
   void DropAll() EXCLUDES(mutex_);
 
  private:

@@ -12,8 +12,9 @@
 
 namespace xzfs {
 
-// What the cache keeps: a whole decoded Block, or one slice of a giant one. Filled once by whoever
-// decodes it, immutable from the moment it is shared. Holds its bytes against the budget.
+// What the cache keeps: a whole decoded Block, or one slice of a giant one. The thread that decodes
+// it fills it once; it is immutable from the moment it is shared. Its bytes are charged to the
+// budget.
 class Unit {
  public:
   // Small units are ordinary allocations, the others come from `pool`.
@@ -25,7 +26,8 @@ class Unit {
   std::span<const std::byte> bytes() const { return {bytes_, size_}; }
   std::span<std::byte> mutable_bytes() { return {bytes_, size_}; }
 
-  // The caller is the last one to hold it and frees it before it allocates anything in its place.
+  // Ends the charge. REQUIRES: the caller is the last one to hold the unit, and frees it before it
+  // allocates anything in its place.
   void EndCharge() const { charge_ = MemoryCharge(); }
 
  private:

@@ -1,8 +1,8 @@
 // A segmented LRU with three lists and single flight.
 //
-//   ahead      decoded ahead, nobody has read it yet; at most a quarter of the budget
+//   ahead      decoded ahead, not read yet; at most a quarter of the budget
 //   probation  read in one pass
-//   protected  visited again; at most half of the budget, what falls off goes back to probation
+//   protected  visited again; at most half of the budget, what falls off moves to probation
 //
 // A scan of a big file passes through ahead and probation only and can't flush what is read again.
 // One pass touches a unit many times (the kernel reads a 1 MiB Block in eight requests of 128 KiB),
@@ -10,19 +10,19 @@
 // second visit promotes.
 //
 // Eviction takes from probation, then protected, then ahead, oldest first, and passes over units
-// that somebody is copying from: dropping those would free nothing now. Bytes are charged by the
-// units themselves, so a unit that is evicted while pinned still counts until its last reader is
-// done. A quarter of the budget is never taken from units: where decoders need more than the rest,
-// the budget is exceeded rather than that each slice pushes out the one before it.
+// that a thread copies from: dropping those would free nothing now. Bytes are charged by the units
+// themselves, so a unit that is evicted while pinned still counts until its last reader is done. A
+// quarter of the budget is never taken from units: if decoders need more than the rest, the budget
+// is exceeded, as otherwise each slice would push out the one before it.
 //
-// Units decoded ahead for a reader who jumped or went away move to the end of probation, so that
+// Units decoded ahead for a reader that jumped or went away move to the end of probation, so that
 // they don't hold the quarter against others.
 //
 // Invariants, under mutex_:
 //   - an entry is in exactly one list and in entries_; `bytes` of a list is the sum over it
-//   - a key has an entry, or a flight, or neither; never both, but for Insert of a slice that was
-//     decoded on the way while its own flight was starting: the flight's result then finds the
-//     entry
+//   - a key has an entry, or a flight, or neither; never both, except after Insert of a slice
+//     that was decoded on the way while its own flight was starting: the flight's result then finds
+//     the entry
 //   - no lock is held while a loader runs
 //   - of a flight's partial unit only the bytes below ready_bytes are read, and only the loader
 //     writes, above them
@@ -301,7 +301,7 @@ bool UnitCache::EvictOldest(Segment segment, Evicted& evicted) {
   EntryList& list = List(segment).entries;
   for (auto it = list.end(); it != list.begin();) {
     --it;
-    // New pins come only through entries_, under mutex_: 1 means that nobody else holds it.
+    // New pins come only through entries_, under mutex_: 1 means that only the entry holds it.
     if (it->unit.use_count() == 1) {
       Evict(it, evicted);
       return true;

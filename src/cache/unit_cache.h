@@ -1,4 +1,4 @@
-// Decoded bytes of a mount, shared by everybody who reads.
+// Decoded bytes of a mount, shared by all readers.
 #pragma once
 
 #include <array>
@@ -23,8 +23,9 @@ namespace xzfs {
 
 // The units, within the one memory budget of a mount. Thread-safe. The budget covers every unit
 // that is alive, those being decoded and those still pinned by a reader after their eviction
-// included. It is exceeded by what threads hold at that moment, and where decoders take more than
-// three quarters: a quarter is always there for units. The algorithm is described in the source.
+// included. Two things may exceed it: what threads hold at that moment, and decoders that take more
+// than three quarters, as a quarter is always there for units. The algorithm is described in the
+// source.
 class UnitCache : private Evictor {
  public:
   // One load in progress. Its members are the cache's.
@@ -39,7 +40,7 @@ class UnitCache : private Evictor {
     // This is not just the next piece of a sequential pass over the unit: only repeated visits make
     // a unit one that is read again.
     bool new_visit = false;
-    // So many of its bytes are handed over to the kernel's page cache. A unit that was handed over
+    // How many of its bytes are handed over to the kernel's page cache. A unit that was handed over
     // whole is dropped.
     size_t handed_over_bytes = 0;
     // Only this many, from the unit's start, are needed now.
@@ -60,7 +61,7 @@ class UnitCache : private Evictor {
   Result<UnitPtr> Get(const UnitKey& key, const Access& access, const Loader& load)
       EXCLUDES(mutex_);
 
-  // For loaders. The first `ready_bytes` of `unit` have their value and won't change: readers who
+  // For loaders. The first `ready_bytes` of `unit` have their value and won't change: readers that
   // need no more get them now.
   void Publish(const FlightPtr& flight, const UnitPtr& unit, size_t ready_bytes) EXCLUDES(mutex_);
   // Ends a load that went on elsewhere.
@@ -78,22 +79,22 @@ class UnitCache : private Evictor {
   // decode-ahead holds its share already.
   bool InsertAhead(const UnitKey& key, UnitPtr unit) EXCLUDES(mutex_);
 
-  // The reader for whom units of this file were decoded ahead went elsewhere: those that nobody has
-  // read are the next to be evicted.
+  // The reader for which units of this file were decoded ahead went elsewhere: the units that no
+  // reader has read are the next to be evicted.
   void ReleaseAhead(uint64_t file_id) EXCLUDES(mutex_);
 
   bool Contains(const UnitKey& key) EXCLUDES(mutex_);
   // The unit if it is here; that is no visit.
   UnitPtr Peek(const UnitKey& key) EXCLUDES(mutex_);
-  // The unit was handed over whole: it is dropped if it is here, and not decoded ahead until
-  // somebody asks for it.
+  // The unit was handed over whole: it is dropped if it is here, and not decoded ahead until a
+  // reader asks for it.
   void NoteHandedOver(const UnitKey& key) EXCLUDES(mutex_);
 
   // A unit of `size` uninitialised bytes, charged to the budget.
   std::shared_ptr<Unit> NewUnit(size_t size);
 
   MemoryBudget& budget() const { return budget_; }
-  // Nobody will ask for this file again: its units go.
+  // Drops the units of a file that no reader will ask for again.
   void DropFile(uint64_t file_id) EXCLUDES(mutex_);
   // Evicts all units that no reader holds just now, and forgets what was handed over.
   void DropAll() EXCLUDES(mutex_);

@@ -1,8 +1,9 @@
 // A thread that decodes holds a turn, for one Block or one slice, so that only as many Blocks are
 // in memory as are decoded at once. Readers get their turns before decode-ahead does.
 //
-// With verify=stream a Block is decoded in steps, and those who wait are told after each. A reader
-// decodes as far as it needs and leaves the rest to a task of the pool, which ends the flight.
+// With verify=stream a Block is decoded in steps, and the readers that wait are told after each. A
+// reader decodes as far as it needs and leaves the rest to a task of the pool, which ends the
+// flight.
 #include "cache/unit_loader.h"
 
 #include <algorithm>
@@ -16,11 +17,11 @@
 namespace xzfs {
 namespace {
 
-// With verify=stream: how much is decoded before those who wait are told, and before a reader who
-// waits for a turn gets it. About 0.3 ms.
+// With verify=stream: how much is decoded before the readers that wait are told, and before a
+// reader that waits for a turn gets it. About 0.3 ms.
 constexpr size_t kStreamStepBytes = size_t{32} << 10;
 
-// Between two steps the turn is given up: a reader who waits for one goes first.
+// Between two steps the turn is given up: a reader that waits for one gets it first.
 Status DecodeRest(ReadEngine& engine, BlockLoad& load, const UnitCache::FlightPtr& flight) try {
   while (load.ready_bytes() < load.size()) {
     const Turns::Hold turn(engine.turns, Turns::Priority::kLow);
@@ -35,7 +36,8 @@ Status DecodeRest(ReadEngine& engine, BlockLoad& load, const UnitCache::FlightPt
   return Fail(ENOMEM, "out of memory while decoding: lower cache_size");
 }
 
-// The flight ends whatever happens, or those who joined it would hang. Returns whether all is well.
+// The flight ends whatever happens, or the readers that joined it would hang. Returns whether all
+// is well.
 bool FinishBlock(ReadEngine& engine, BlockLoad& load, const UnitCache::FlightPtr& flight) {
   const Status status = DecodeRest(engine, load, flight);
   engine.cache.Finish(flight, status ? Result<UnitPtr>(load.unit()) : Failure(status.error()));
@@ -143,7 +145,8 @@ bool UnitLoader::LoadAhead(const LoadedIndexPtr& loaded, const UnitRange& range,
       engine_.damage.Find(loaded->id(), range.block, range.end - range.block.plain_offset)) {
     return true;
   }
-  // The turn before the flight: who joins the flight must not wait behind other readers for it.
+  // The turn before the flight: a reader that joins the flight must not wait behind other readers
+  // for it.
   const Turns::Hold turn(engine_.turns, Turns::Priority::kLow);
   if (generation() != planned_in) {
     return true;

@@ -20,7 +20,7 @@ namespace xzfs {
 // A unit, and where it begins in the file.
 using DecodedListener = std::function<void(uint64_t offset, const UnitPtr& unit)>;
 
-// One version of a compressed file, as somebody reads it.
+// One version of a compressed file, as one reader reads it.
 struct ReadSource {
   Identity identity;
   Format format = Format::kXz;
@@ -29,8 +29,8 @@ struct ReadSource {
   uint64_t file_id = 0;
   // What is read is handed over to the kernel's page cache, and not kept here, too.
   bool hands_over = false;
-  // Is told of units that were decoded for a read of a part of them, unless it belongs to a
-  // sequential pass. Null: nobody. Must not block; may be called until the engine ends.
+  // Gets the units that were decoded for a read of a part of them, unless that read belongs to a
+  // sequential pass. May be null. Must not block; may be called until the engine ends.
   DecodedListener decoded = nullptr;
   // Has the content that `identity` names, or fails with ESTALE.
   std::shared_ptr<const RandomAccessFile> stored;
@@ -56,25 +56,24 @@ class UnitLoader {
   // What happens to the part of a unit that the reader didn't ask for.
   enum class Rest {
     kKept,     // it stays here, with the unit
-    kOffered,  // ReadSource::decoded is told, too
+    kOffered,  // ReadSource::decoded gets it, too
   };
   // For UnitCache::Get: decodes the unit of which the reader needs the first `end` bytes. Blocks.
   // REQUIRES: the caller holds no turn.
   Result<UnitPtr> Load(const LoadedIndexPtr& loaded, const UnitRange& range, size_t end, Rest rest,
                        const UnitCache::FlightPtr& flight) const;
 
-  // Decodes a unit ahead of the reader, if it isn't here and the plan of generation
-  // `planned_in` is still good. Returns false
-  // if a slice was left because no decoder that is free stands just before it: one may when the
-  // reader has decoded more. Blocks.
+  // Decodes a unit ahead of the reader, if it isn't here and the plan of generation `planned_in` is
+  // still good. Returns false if it left a slice because no free decoder stands just before it. One
+  // may do so when the reader has decoded more. Blocks.
   bool LoadAhead(const LoadedIndexPtr& loaded, const UnitRange& range, uint64_t planned_in) const;
 
-  // Of the plan that is good now: LoadAhead does nothing for others.
+  // The generation of the plan that is good now. LoadAhead does nothing for other plans.
   uint64_t generation() const { return generation_.load(std::memory_order_relaxed); }
   void SetGeneration(uint64_t generation) {
     generation_.store(generation, std::memory_order_relaxed);
   }
-  // The reader is gone: no plan is good any more.
+  // To be called when the reader is gone: no plan is good any more.
   void EndPlans() { generation_.fetch_add(1, std::memory_order_relaxed); }
 
  private:

@@ -1,6 +1,6 @@
 // A read is cut at unit borders. Each unit comes from the cache or is decoded right here, on the
-// reader's own thread: nobody is faster than the one who is already awake, and a mount whose
-// decode-ahead is busy or off still makes progress. The pool only works ahead of sequential
+// reader's own thread: no other thread is faster than the one that is already awake, and a mount
+// whose decode-ahead is busy or off still makes progress. The pool only works ahead of sequential
 // readers: whole Blocks are tasks of their own, slices of giant ones go into the SliceQueue.
 #include "cache/xz_reader.h"
 
@@ -111,8 +111,8 @@ bool XzReader::Enter(const UnitRange& range) const {
   return readahead_.Enter(range.begin, range.end);
 }
 
-// Tells the readahead of a read and starts what it asks for. Returns whether the read is part of a
-// sequential pass.
+// Tells the readahead about a read, and starts what it asks for. Returns whether the read is part
+// of a sequential pass.
 bool XzReader::Observe(const LoadedIndexPtr& loaded, uint64_t offset, uint64_t end) const {
   std::vector<UnitRange> plan;
   uint64_t generation = 0;

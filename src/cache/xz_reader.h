@@ -23,8 +23,8 @@ namespace xzfs {
 // One reader of one version of a compressed file: random access through the cache, decode-ahead
 // when it reads sequentially. Thread-safe.
 //
-// It doesn't hold the Index in memory: that is the IndexCache's, which may drop it and read it
-// again. So the memory that open files cost is bounded, however many there are.
+// It doesn't hold the Index in memory: the IndexCache does, which may drop it and read it again. So
+// the memory that open files cost is bounded, however many there are.
 class XzReader : public RandomAccessFile {
  public:
   using Source = ReadSource;
@@ -44,8 +44,8 @@ class XzReader : public RandomAccessFile {
     UnitPtr unit;
     std::span<const std::byte> bytes;
   };
-  // As ReadAt of `length` bytes, without the copy, where one unit has them all; else nothing: who
-  // reads holds one unit in memory, not several.
+  // As ReadAt of `length` bytes, without the copy, if one unit has them all. Else nothing, so that
+  // a reader holds one unit in memory and not several.
   Result<std::optional<Piece>> Lend(uint64_t offset, size_t length) const;
 
   // Decodes a file that is one unit before it is read, and tells Source::decoded. Does nothing if

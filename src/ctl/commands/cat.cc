@@ -1,4 +1,4 @@
-// A part of a compressed file, to stdout, without decoding what is before.
+// Writes a part of a compressed file to stdout, without decoding what is before it.
 #include <unistd.h>
 
 #include <algorithm>

@@ -11,10 +11,10 @@ namespace xzfs {
 class Command {
  public:
   virtual ~Command() = default;
-  // Says what it takes: options and operands, which are members of the object.
+  // Declares what it takes: options and operands, which are members of the object.
   virtual void Declare(Arguments& arguments) = 0;
-  // Does it. What goes wrong with one file is said by `console`, and the next one is taken; an
-  // error that is returned is said by the caller and ends all.
+  // Runs it. If something goes wrong with one file, the command tells `console` and takes the next
+  // one. An error that is returned ends the command, and the caller reports it.
   virtual Status Run(Console& console) = 0;
 };
 

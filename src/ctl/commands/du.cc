@@ -1,4 +1,14 @@
-// What a tree takes: plain, on the disk, and what compression saves.
+// What a tree takes: its plain size, its size on the disk, and what compression saves.
+//
+// The walk gives each file under each of its names. `Add` puts it into a tree of Folders, which
+// mirrors the directories below PATH. A file with a compressed suffix and first bytes to match has
+// the plain size that its Index says; nothing is decoded. Any other file counts as plain, with its
+// own size. So does a compressed file that can't be read; if its Index is at fault, there is a
+// warning. The size on the disk is what is allocated.
+//
+// After the walk, Sum adds up each folder, and one of three writers prints the tree: a table, JSON,
+// or an export for ncdu. `--max-depth` limits what the first two print, not what a sum counts. An
+// error of PATH itself is the command's error. Any other is only printed, and the walk goes on.
 #include <algorithm>
 #include <atomic>
 #include <ctime>
@@ -53,7 +63,7 @@ std::string SavedText(const Sizes& sizes) {
                    : FormatSize(static_cast<uint64_t>(saved));
 }
 
-// What is on the disk of what there is, as a bar.
+// Which share of the plain size is on the disk, as a bar.
 std::string Bar(const Sizes& sizes) {
   const double share =
       sizes.plain == 0

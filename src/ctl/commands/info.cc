@@ -1,4 +1,4 @@
-// One file or one mount.
+// Tells about one file or one mount.
 #include <sys/stat.h>
 
 #include <cerrno>
@@ -68,7 +68,7 @@ class InfoCommand : public Command {
   }
 
  private:
-  // The same as a mount's answer, of a file outside of one.
+  // What a mount would answer, for a file outside of one.
   Result<Json> Describe() const {
     XZFS_ASSIGN_OR_RETURN(const Input input, OpenInput(Os::Real(), path_));
     const std::string name = path_.substr(path_.rfind('/') + 1);

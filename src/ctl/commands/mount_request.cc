@@ -1,4 +1,4 @@
-// What mounts are asked to do by one word: sync and drop-cache.
+// The commands that ask a mount for something by one word: sync and drop-cache.
 #include <memory>
 #include <string>
 #include <utility>

@@ -1,4 +1,4 @@
-// Which files are packed; how one is, is in pack_job.cc.
+// Decides which files are packed; pack_job.cc packs one.
 #include <time.h>
 
 #include <memory>
@@ -58,7 +58,7 @@ class PackCommand : public Command {
   }
 
  private:
-  // What can be told without a look into the file; empty: none.
+  // Why the file is left, if that is known without reading it; empty: it isn't left.
   std::string ReasonToLeave(const FoundFile& file) const {
     const struct stat& st = file.attributes;
     if (static_cast<uint64_t>(st.st_size) < min_size_) {

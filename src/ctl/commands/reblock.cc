@@ -1,5 +1,5 @@
-// Compressed files get Blocks that are small enough to be read at any offset, or another preset or
-// Check; how one does, is in reblock_job.cc.
+// Gives compressed files Blocks that are small enough to be read at any offset, or another preset
+// or Check; reblock_job.cc does it for one file.
 #include <memory>
 #include <utility>
 

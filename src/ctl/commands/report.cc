@@ -1,4 +1,4 @@
-// One page that shows where the space is and what to do about it.
+// Writes one page that shows where the space is and what to do about it.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -42,10 +42,10 @@ Status WriteAll(int fd, const std::string& path, std::string_view text) {
   return {};
 }
 
-// What has the name of the page now. Nothing: it is new.
+// The file that has the page's name now.
 struct OldOutput {
   bool is_regular = false;
-  bool is_replaceable = false;  // a page of ours, which is made anew again and again, or empty
+  bool is_replaceable = false;  // a page of ours, which may be made again, or empty
 };
 
 Result<std::optional<OldOutput>> LookAt(const std::string& path) {

@@ -1,4 +1,13 @@
-// Whatever can still be read of a damaged .xz file.
+// Writes what can still be read of a damaged .xz file into another file. The work is done by
+// ctl/files/salvage.h; this file decides about the output and tells what came of it.
+//
+// The output is checked before anything is read: it has a name, is not the damaged file itself, and
+// replaces nothing without --force. It is written under a temporary name, and its mode allows
+// nobody more than the damaged file's does. It gets its name only if something was salvaged, or if
+// the file is whole and empty. In all other cases, an error or a signal, it is removed and OUT
+// stays what it was.
+//
+// Each missing part is a warning, so a file that could be saved in part gives exit code 2.
 #include "ctl/files/salvage.h"
 
 #include <sys/stat.h>
@@ -95,7 +104,7 @@ class SalvageCommand : public Command {
     return {};
   }
 
-  // Who may not read the damaged file may not read what it holds.
+  // A user who may not read the damaged file may not read what was salvaged from it.
   static Status LimitMode(const Input& input, const AtomicFile& output) {
     struct stat st = {};
     int error = Os::Real().FStat(output.fd(), &st);

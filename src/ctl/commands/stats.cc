@@ -1,4 +1,4 @@
-// What mounts tell of themselves, once.
+// Prints what mounts report about themselves, once.
 #include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>

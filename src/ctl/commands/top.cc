@@ -1,4 +1,4 @@
-// What a mount is doing, again and again.
+// Shows again and again what a mount is doing.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -50,7 +50,7 @@ class TopCommand : public Command {
     const bool repeats = console.stdout_is_terminal() && !once_;
     XZFS_ASSIGN_OR_RETURN(Json before, mount.Stats());
     for (;;) {
-      // What is shown are rates: nothing else tells when time has passed.
+      // The page shows rates, so time must pass before it is made.
       std::this_thread::sleep_for(std::chrono::duration<double>(interval_s));  // the interval
       const Result<Json> now = mount.Stats();
       const Result<Json> history = mount.History();

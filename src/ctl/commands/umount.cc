@@ -1,4 +1,16 @@
-// Unmounts, and waits for the daemon if that is wanted.
+// Unmounts, and waits for the daemon if that is asked for. The daemon outlives its mount: it
+// compresses what is pending, then ends.
+//
+// After the unmount nobody can ask the mount for anything. So what --wait needs is opened before
+// it: a descriptor of the daemon's process, which becomes readable when the process ends, and the
+// file to which the daemon writes its notes, a JSON object a line. The mount's figures name both: a
+// process number, and a descriptor of that process. These numbers mean something only if the daemon
+// is among the processes that we see; the process's name is checked for that. If the wait is long,
+// one message says why: the daemon is compressing, or a mount namespace still has the mount. At the
+// end the last note tells which files are not compressed; there is a warning about them, or if
+// there is no such note.
+//
+// A mount whose daemon is gone answers nothing. It is detached as the mount table has it.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mount.h>
@@ -23,15 +35,15 @@
 namespace xzfs {
 namespace {
 
-// To be waited for.
+// The daemon that --wait waits for.
 struct Daemon {
   pid_t pid = 0;
   dev_t device = 0;  // of the mount
   UniqueFd process;
-  UniqueFd end_note;  // where it writes what it does at the end; invalid if that is not for us
+  UniqueFd end_note;  // where it writes what it does at the end; invalid if we may not read it
 };
 
-// An object, of which nothing is known if the daemon hasn't written one.
+// The last note, which is an object; an empty one if the daemon hasn't written any.
 Json LastNote(const UniqueFd& end_note) {
   constexpr size_t kMostBytes = 65536;
   std::string text(kMostBytes, '\0');
@@ -40,7 +52,7 @@ Json LastNote(const UniqueFd& end_note) {
   if (text.ends_with('\n')) {
     text.pop_back();
   }
-  const size_t line = text.rfind('\n') + 1;  // 0 if there is but one
+  const size_t line = text.rfind('\n') + 1;  // 0 if there is only one
   Json note = Json::parse(text.substr(line), nullptr, /*allow_exceptions=*/false);
   return note.is_object() ? note : Json::object();
 }
@@ -56,7 +68,7 @@ Result<Daemon> OpenDaemon(const MountClient& mount) {
   daemon.process.Reset(pid <= 0 ? -1 : static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
   std::string name;
   std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/comm"), name);
-  // In another container the number may be somebody else's here.
+  // If the daemon is in another container, another process may have its number here.
   if (!daemon.process.valid() || name.find("xzfs") == std::string::npos) {
     return Fail(ESRCH, mount.path() +
                            ": its daemon is not among the processes here, so its end can't be "
@@ -123,7 +135,7 @@ class UmountCommand : public Command {
 
  private:
   Status TakeDeadAway(Console& console) const {
-    // Detached: nothing that is open in it can be of use to anybody.
+    // It is detached: files that are open in it can't be used any more.
     if (!LazyUnmountIfStale(MountpointOf(mount_))) {
       return Fail(EPERM, mount_ +
                              ": a mount whose daemon is gone, but not of xzfs or not yours: only "

@@ -1,4 +1,4 @@
-// Which files are unpacked; how one is, is in unpack_job.cc.
+// Decides which files are unpacked; unpack_job.cc unpacks one.
 #include <memory>
 #include <utility>
 

@@ -1,4 +1,15 @@
-// Every Block of every file, decoded and checked.
+// Decodes every Block of every file and verifies its Check.
+//
+// First the walk collects paths: all files that are named, and those in trees whose name and first
+// bytes say that they are compressed. So the progress knows the total from the start. Then small
+// files are verified several at a time, a thread each; after that the large ones, one after the
+// other, with several of their Blocks at a time. No file is held open before its turn.
+//
+// Each file ends in one of three ways. Damage is what decoding calls damage (`IsDamage`). Any other
+// error, such as a lack of memory, says nothing about the file: it was not checked. Else it is
+// counted. VerifyFindings prints each finding at once and keeps it for the report, where all are
+// sorted, as they come from several threads. After a signal the file at hand is not counted: what
+// was not reached is neither good nor damaged.
 #include <algorithm>
 #include <cerrno>
 #include <memory>
@@ -26,10 +37,11 @@
 namespace xzfs {
 namespace {
 
-// Files up to this size are verified several at a time, a thread each; of larger ones the Blocks.
+// Files up to this size are verified several at a time, with a thread each. Of a larger file,
+// several Blocks are verified at a time.
 constexpr int64_t kSmallBytes = int64_t{4} << 20;
 
-// Of one file. Ranges are of the logical file.
+// One damage of one file. Ranges are of the logical file.
 struct Damage {
   std::string path;
   bool has_block = false;  // else it is the Index
@@ -37,13 +49,13 @@ struct Damage {
   std::string why;
 };
 
-// Nobody knows whether it is good.
+// A file that may be good or not.
 struct NotChecked {
   std::string path;
   std::string why;
 };
 
-// What was found in all files, said when it is found and in sum. Thread-safe.
+// What was found in all files. Prints each finding at once, and a report at the end. Thread-safe.
 class VerifyFindings {
  public:
   explicit VerifyFindings(Console& console) : console_(console) {}
@@ -59,7 +71,7 @@ class VerifyFindings {
     damages_.push_back(std::move(damage));
   }
 
-  // It is no damage, as far as is known: the user is warned.
+  // It isn't known that this is damage, so the user is only warned.
   void Doubt(const std::string& path, const std::string& why) EXCLUDES(mutex_) {
     console_.Warn(why);
     MutexLock lock(mutex_);
@@ -73,7 +85,7 @@ class VerifyFindings {
     not_checked_.push_back({path, error.message});
   }
 
-  // All of its Blocks were decoded. `is_told`: and are good, which is said.
+  // Counts a file all of whose Blocks were decoded. `is_told`: all are good, and a note says so.
   void Count(const std::string& path, const BlockIndex& index, bool is_told) EXCLUDES(mutex_) {
     const std::vector<Check> checks = index.Checks();
     const bool checked = std::all_of(checks.begin(), checks.end(), [](Check check) {
@@ -90,7 +102,7 @@ class VerifyFindings {
     unchecked_ += checked ? 0 : 1;
   }
 
-  // `ended_early`: what was not reached is not told of.
+  // `ended_early`: the report covers only what was reached.
   void Report(bool as_json, bool ended_early) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     std::sort(damages_.begin(), damages_.end(), [](const Damage& a, const Damage& b) {
@@ -202,8 +214,8 @@ class VerifyCommand : public Command {
   }
 
  private:
-  // By its name. The user is warned where the content isn't what the name says: damage of the first
-  // bytes makes a file look so.
+  // By its name. If the content isn't what the name says, the user is warned: damaged first bytes
+  // make a file look so.
   static bool IsCompressed(VerifyFindings& findings, const FoundFile& file) {
     if (!StripSuffix(file.name)) {
       return false;
@@ -212,7 +224,7 @@ class VerifyCommand : public Command {
     const auto compressed = input ? CompressedNameOf(file.name, *input->stored)
                                   : Result<std::optional<CompressedName>>(std::nullopt);
     if (!input || !compressed || *compressed) {
-      return true;  // whoever verifies it meets the error
+      return true;  // Verify meets the error again
     }
     const std::string why = file.path() +
                             ": it is not compressed, in spite of its name, or its first bytes are "
@@ -221,7 +233,7 @@ class VerifyCommand : public Command {
     return false;
   }
 
-  // `pool`: where Blocks are decoded at the same time; null: on this thread.
+  // `pool`: its threads help to decode the Blocks; null: this thread decodes them all.
   void Verify(VerifyFindings& findings, Progress& progress, WorkerPool* pool,
               const std::string& path) {
     if (progress.cancelled()) {

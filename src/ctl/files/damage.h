@@ -1,4 +1,4 @@
-// Damage of a compressed file, as the user is told of it.
+// How damage of a compressed file is reported to the user.
 #pragma once
 
 #include <cstddef>
@@ -12,21 +12,21 @@
 
 namespace xzfs {
 
-// What is stored is wrong. Other errors tell nothing of it.
+// Whether the stored bytes are wrong. Other errors say nothing about them.
 bool IsDamage(const Error& error);
 
-// "Block 3, bytes 3145728 to 4194304": which are those of the logical file.
+// "Block 3, bytes 3145728 to 4194304", counted in the logical file.
 std::string NameOf(const BlockInfo& block);
 
-// `error`, which was met in decoding `block`, with the Block's name and what the user can do.
+// `error` of decoding `block`, with the Block's name and what the user can do.
 Error DamageIn(const BlockInfo& block, Error error);
-// `error`, which was met in reading the Index of a file of `format`, with what the user can do.
+// `error` of reading the Index of a file of `format`, with what the user can do.
 Error DamageOfIndex(Format format, Error error);
 
-// The logical file, where errors of decoding are named by DamageIn. Thread-safe.
+// The logical file; its decoding errors say what DamageIn says. Thread-safe.
 class BlockNamingFile : public RandomAccessFile {
  public:
-  // Both outlive it. Reading a damaged part of `file` again costs nothing.
+  // Both outlive it. `file` remembers damage, so reading a damaged part again costs nothing.
   BlockNamingFile(const RandomAccessFile& file, const BlockIndex& index)
       : file_(file), index_(index) {}
 

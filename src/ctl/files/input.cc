@@ -20,7 +20,8 @@
 namespace xzfs {
 namespace {
 
-// What reading an Index may take: 25 million Blocks. The user asked for this one file.
+// The memory that reading an Index may take, enough for 25 million Blocks. The user asked for this
+// one file.
 constexpr uint64_t kIndexMemory = uint64_t{1} << 30;
 // As a mount's cache_size by default: a quarter of the memory, in bounds.
 constexpr uint64_t kLeastBudget = uint64_t{32} << 20;

@@ -25,12 +25,12 @@ struct Input {
   std::unique_ptr<RandomAccessFile> stored;
 };
 
-// Opens `path`, following symlinks. Errors: EISDIR, EINVAL for what is no regular file, what open
+// Opens `path`, following symlinks. Errors: EISDIR, EINVAL if it is no regular file, what open
 // says.
 Result<Input> OpenInput(Os& os, const std::string& path);
 
-// What its first bytes say it is. Errors: EINVAL if they say nothing that we decode, in a mount of
-// xzfs with a hint.
+// The format that its first bytes show. Errors: EINVAL if it is none that we decode, with a hint if
+// the file is in a mount of xzfs.
 Result<Format> FormatOf(const Input& input);
 
 // The Blocks of a file of `format`. Errors: as BlockIndex::Read, and what the user can do.
@@ -39,7 +39,7 @@ Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format);
 // The Blocks of the file. Errors: as FormatOf and ReadIndex, naming the file.
 Result<BlockIndex> ReadIndexOf(const Input& input);
 
-// What a stored file with such a name and content is shown as, if it is compressed.
+// How a mount shows a compressed file.
 struct CompressedName {
   std::string logical;
   Format format = Format::kXz;
@@ -48,11 +48,11 @@ struct CompressedName {
 Result<std::optional<CompressedName>> CompressedNameOf(const std::string& name,
                                                        const RandomAccessFile& stored);
 
-// Of a ReadEngine for one run of a command: memory as a mount takes by default, at most 1 GiB, and
-// beside it what the files ask for.
+// The limits of a ReadEngine for one run of a command: the memory that a mount takes by default, at
+// most 1 GiB, and in addition what the files ask for.
 ReadEngine::Limits DefaultEngineLimits(unsigned threads);
 
-// Tells of what is read of a file. Thread-safe.
+// Adds what is read of a file to the progress. Thread-safe.
 class CountedFile : public RandomAccessFile {
  public:
   // `progress` outlives it.

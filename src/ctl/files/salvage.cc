@@ -1,3 +1,17 @@
+// If the Index can be read it says where each Block is. Each is decoded, and a damaged one leaves a
+// hole of its size, so all offsets of the output are right (ByIndex).
+//
+// Else the file is scanned from its start (ByScan). At each offset there is a Stream Header, a
+// Block Header, an Index or nothing. A Block is decoded with the Check of its Stream; where that
+// isn't sure, with each Check that verifies something, until one fits. A damaged Block ends where
+// its header says or where the decoder came to, but only if something stands there. Else the scan
+// goes on at the next header, which is searched for from somewhat before the place where the
+// decoder noticed the damage. If the size of a loss is unknown, the output goes on directly after
+// it.
+//
+// The file may be made to harm us, so every step goes on at a larger offset, and what a number in
+// the file says is only believed if something stands where it leads. Blocks are counted, to compare
+// with the Index of their Stream, only as long as none can have been missed.
 #include "ctl/files/salvage.h"
 
 #include <algorithm>
@@ -13,8 +27,8 @@ namespace {
 
 using Kind = Landmark::Kind;
 
-// The decoder notices damage somewhat behind it: an LZMA2 chunk has up to 64 KiB, and a damaged
-// size of one may swallow as much of what follows.
+// The decoder notices damage somewhat behind it: an LZMA2 chunk has up to 64 KiB, and a chunk with
+// a damaged size may swallow as much of what follows.
 constexpr uint64_t kNoticedLate = uint64_t{128} << 10;
 constexpr uint64_t kFooterBytes = 12;
 // LZMA2 doesn't compress better than about 1:7000: a Block Header that says so lies.
@@ -111,8 +125,8 @@ Result<uint64_t> Salvage::TakeBlock(uint64_t offset) {
   return LoseBlock(offset, tries);
 }
 
-// `tries`: what became of it with each Check that it may have, the likeliest first. They differ in
-// where it ends.
+// `tries`: the result with each Check that the Block may have, the likeliest first. They differ in
+// where the Block ends.
 Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedBlock>& tries) {
   const SalvagedBlock& likeliest = tries.front();
   const uint64_t kept = options_.keeps_partial ? likeliest.plain_bytes : 0;
@@ -139,7 +153,8 @@ Result<uint64_t> Salvage::LoseBlock(uint64_t offset, const std::vector<SalvagedB
   return end;
 }
 
-// Where something follows: what says that the Block ends there is right, and so is its plain size.
+// Finds the end of a damaged Block. A supposed end is right if something stands there; then the
+// plain size that belongs to it is right too.
 bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part) {
   const uint64_t begin = part.stored_begin;
   // Its header says it.
@@ -164,7 +179,7 @@ bool Salvage::FindEnd(const std::vector<SalvagedBlock>& tries, MissingPart& part
   return false;
 }
 
-// Of a Block: something stands where it may end.
+// Whether something stands where the Block at `begin` may end.
 bool Salvage::IsFollowed(uint64_t begin, uint64_t end) {
   if (end <= begin || end % 4 != 0 || end >= from_.size()) {
     return false;
@@ -175,9 +190,10 @@ bool Salvage::IsFollowed(uint64_t begin, uint64_t end) {
          (next.kind != Kind::kDamagedIndex || next.block_count == stream_blocks_);
 }
 
-// A file may be made of Blocks that all end where a large Index seems to begin, so what turns out
-// to be none may cost as much as to read the file once. After that no Index is read: that is the
-// same as if all were damaged, and they say how many Blocks there are all the same.
+// A file may be made of Blocks that all end where a large Index seems to begin, so Indexes that
+// turn out to be none may together cost as much as reading the file once. After that no Index is
+// read. The result is as if all were damaged, and a damaged one still says how many Blocks there
+// are.
 Landmark Salvage::At(uint64_t offset) {
   const bool reads_index = no_index_bytes_ < from_.size();
   const Landmark mark = LandmarkAt(from_, offset, reads_index ? options_.index_bytes : 0);
@@ -188,7 +204,7 @@ Landmark Salvage::At(uint64_t offset) {
 }
 
 Result<uint64_t> Salvage::EndStream(const Landmark& index) {
-  // Where Blocks can't be counted a loss has been told.
+  // If Blocks can't be counted, a loss was noted already.
   if (counts_ && index.block_count != stream_blocks_) {
     output_.Lose({.stored_begin = index.offset,
                   .stored_end = index.offset,

@@ -1,4 +1,4 @@
-// What is left of a damaged .xz file, into another file.
+// Writes what is left of a damaged .xz file into another file.
 #pragma once
 
 #include <atomic>
@@ -34,7 +34,7 @@ class Salvage {
  private:
   Status ByIndex(const BlockIndex& index);
   Status ByScan();
-  // Each returns where to go on.
+  // Each returns the offset at which the scan goes on.
   Result<uint64_t> TakeBlock(uint64_t offset);
   Result<uint64_t> LoseBlock(uint64_t offset, const std::vector<SalvagedBlock>& tries);
   Result<uint64_t> EndStream(const Landmark& index);
@@ -52,7 +52,7 @@ class Salvage {
   const std::atomic<bool>& cancelled_;
   SalvageOutput output_;
 
-  // Of the scan.
+  // State of the scan.
   bool in_stream_ = false;
   uint64_t stream_blocks_ = 0;  // whole and damaged ones
   bool counts_ = true;          // all Blocks of the Stream so far were seen

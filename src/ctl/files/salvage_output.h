@@ -13,7 +13,7 @@
 
 namespace xzfs {
 
-// What isn't there. Ranges are half-open.
+// A part that is missing. Ranges are half-open.
 struct MissingPart {
   std::optional<uint64_t> block = {};  // its number, from 0, where that is known
   uint64_t stored_begin = 0;           // in the damaged file
@@ -45,19 +45,19 @@ class SalvageOutput {
 
   // Where the next Block goes.
   uint64_t position() const { return position_; }
-  // Offsets are those of the whole file so far.
+  // Whether all offsets so far are those of the whole file.
   bool places_known() const { return places_known_; }
   const SalvageReport& report() const { return report_; }
   void NoteIndexError(const std::string& error) { report_.index_error = error; }
-  // Nothing more is to come.
+  // To be called once, when nothing more is to come.
   SalvageReport Finish();
 
   Status Write(std::span<const std::byte> bytes, uint64_t offset);
   // Drops what was written behind `size`, or makes a hole up to it.
   Status SetSize(uint64_t size);
-  // A Block that was written at `position`.
+  // Counts a whole Block, which was written at `position`.
   void AddWhole(uint64_t plain_bytes, Check check);
-  // What is missing at `position`, of which `part` says the rest.
+  // Notes what is missing at `position`; `part` says everything else about it.
   void Lose(MissingPart part);
 
  private:

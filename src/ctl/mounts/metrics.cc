@@ -1,3 +1,11 @@
+// kMetrics has each single figure once: where it is in a mount's answer, and what it is called in
+// the two outputs. Both go through it in its order, and leave out what a mount doesn't give: some
+// figures exist only with compress=cold, and the mount may be of another version. The histogram of
+// read times and the lines that are made of several figures have code of their own.
+//
+// Prometheus wants all samples of a metric together, under one HELP and one TYPE. So the outer loop
+// is over the metrics, and the inner one over the mounts. The type follows from the name: a counter
+// ends in _total. The buckets of the histogram are cumulative, as the mount gives them already.
 #include "ctl/mounts/metrics.h"
 
 #include <fmt/core.h>
@@ -98,7 +106,7 @@ constexpr Metric kMetrics[] = {
     {"/nodes", "nodes", "Files known", Kind::kCount, "Files that the kernel knows."},
 };
 
-// The beginning of a sample's labels. The closing brace is the caller's.
+// The beginning of a sample's labels. The caller adds the closing brace.
 std::string Label(const std::string& mount) {
   std::string text = "{mount=\"";
   for (const char c : Printable(mount)) {
@@ -122,7 +130,7 @@ void AppendHead(std::string& text, const std::string& name, std::string_view typ
   text.append("# TYPE ").append(name).append(" ").append(type).append("\n");
 }
 
-// How long reads took: a histogram, whose counts grow with their bounds.
+// How long reads took: a histogram. Each count includes those of the smaller bounds.
 void AppendReadTimes(std::string& text, const std::vector<MountStats>& mounts) {
   const std::string name = "xzfs_read_duration_seconds";
   AppendHead(text, name, "histogram",
@@ -152,7 +160,7 @@ std::string PrometheusText(const std::vector<MountStats>& mounts) {
     bool is_first = true;
     for (const auto& [mount, stats] : mounts) {
       if (!Has(stats, metric.pointer)) {
-        continue;  // of compress=cold, or of another version
+        continue;  // a figure of compress=cold, or of another version
       }
       if (std::exchange(is_first, false)) {
         AppendHead(text, name, name.ends_with("_total") ? "counter" : "gauge", metric.help);

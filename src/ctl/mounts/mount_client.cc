@@ -1,3 +1,13 @@
+// Reading an attribute `user.xzfs.*` sends a request to the mount's daemon, and the value is the
+// answer: JSON for stats, history and info; for a command "ok", or "error: " and why. The buffer is
+// as large as a value may be, so one call is enough and no answer is cut off.
+//
+// The errors of that call tell apart what the user must do. ENOTCONN: the daemon is gone. EACCES:
+// the mount is another user's. ENODATA or EOPNOTSUPP: this isn't the top of a mount of xzfs, or its
+// version doesn't know the request. EPERM: the caller may not give that command.
+//
+// Who mounted it is looked up in the mount table, as the mount may not answer. For the same reason
+// MountpointOf resolves a path only up to its last part, which is the mount.
 #include "ctl/mounts/mount_client.h"
 
 #include <linux/limits.h>

@@ -11,12 +11,12 @@
 
 namespace xzfs {
 
-// Asks by the attributes user.xzfs.* that src/control answers. Thread-safe. What comes from a mount
-// is checked to be JSON and nothing else: use value() with a default.
+// Asks through the attributes user.xzfs.*, which src/control answers. Thread-safe. An answer is
+// checked to be a JSON object, but not what is in it: use value() with a default.
 class MountClient {
  public:
-  // `path`: the top of a mount. Errors: EINVAL if it is none, ENOTCONN if its daemon is gone, what
-  // the system said.
+  // `path`: the top of a mount. Errors: EINVAL if it isn't, ENOTCONN if the mount's daemon is gone,
+  // what the system says.
   static Result<MountClient> Open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -24,7 +24,8 @@ class MountClient {
   Result<Json> Stats() const;
   Result<Json> History() const;
 
-  // Errors: what the mount answered, or the error that it gave. Blocks until it's done.
+  // Gives the mount a command. Errors: what the mount answers, and what the request fails with.
+  // Blocks until it's done.
   Status Command(const std::string& command) const;
 
  private:
@@ -34,12 +35,12 @@ class MountClient {
   std::string path_;
 };
 
-// What was read from a mount in a part of its life.
+// What was read from a mount during one interval.
 struct Moment {
   double begin = 0;  // seconds since 1970
   double seconds = 0;
   double reads = 0, hits = 0, misses = 0, served_bytes = 0;
-  double p50_us = 0, p99_us = 0;  // so long took half of the reads, and all but a hundredth
+  double p50_us = 0, p99_us = 0;  // half of the reads took at most this, and 99 % of them
 };
 
 // What History says, oldest first.
@@ -48,16 +49,16 @@ std::vector<Moment> MomentsOf(const Json& history);
 // What `user.xzfs.info` of a file says, or nothing if it is in no mount of xzfs.
 std::optional<Json> FileInfo(const std::string& path);
 
-// The absolute path of `path` without symlinks, as the mount table has it, without a look at the
-// mount itself, which may not answer; `path` if that can't be told.
+// The path of the mount `path` as the mount table has it: absolute and without symlinks. It doesn't
+// ask the mount itself, which may not answer. Returns `path` if it can't tell.
 std::string MountpointOf(const std::string& path);
 
 // Whether `fd`, a file or a directory, is in a mount of xzfs.
 bool IsInMount(int fd);
-// Of commands for stored files, which `path` in a mount shows as others: EINVAL.
+// EINVAL, for a command that works on stored files: `path` is in a mount, which shows other ones.
 Error InMountError(const std::string& path);
 
-// The number at `pointer` ("/cache/hits") of what a mount told; 0 if there is none.
+// The number at `pointer` ("/cache/hits") in a mount's answer; 0 if there is none.
 double NumberAt(const Json& json, const std::string& pointer);
 
 }  // namespace xzfs

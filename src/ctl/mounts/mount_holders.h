@@ -1,4 +1,4 @@
-// The program that keeps a mount alive that is unmounted here.
+// Finds the program that keeps a mount alive after it was unmounted here.
 #pragma once
 
 #include <sys/types.h>
@@ -14,9 +14,9 @@ struct MountHolder {
   std::string mountpoint;  // as that process sees it
 };
 
-// A process in another mount namespace, as a container has one, that has a copy of the mount with
-// this st_dev; `daemon`, which serves it, doesn't count. Nothing if there is none, or it isn't for
-// us to see.
+// A process in another mount namespace, such as a container's, that has a copy of the mount with
+// this st_dev. `daemon`, which serves the mount, doesn't count. Nothing if there is none, or if we
+// may not see it.
 std::optional<MountHolder> FindMountHolder(dev_t device, pid_t daemon);
 
 }  // namespace xzfs

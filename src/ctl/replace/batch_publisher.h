@@ -1,4 +1,4 @@
-// New forms of files get their names, many at a time.
+// Gives new forms of files their names, many at a time.
 #pragma once
 
 #include <set>
@@ -12,16 +12,17 @@
 
 namespace xzfs {
 
-// Syncs what was made, names it, and syncs the names: syncs at the same time take hardly longer
-// than one of them, and each directory is synced once for many files. Not thread-safe.
+// Syncs the new files, gives them their names, and syncs the directories. Several syncs at the same
+// time take hardly longer than one, and each directory is synced once for many files. Not
+// thread-safe.
 class BatchPublisher {
  public:
   explicit BatchPublisher(Os& os);
 
-  // Takes the jobs, all of which have made their files, through the rest of their steps. What they
-  // take away is on the disk after the next call. Blocks.
+  // Does the remaining steps of the jobs, which have made their files. The removals are on the disk
+  // after the next call. Blocks.
   void Publish(FileJobs jobs);
-  // Brings to the disk that the files of the last batches were taken away. Blocks.
+  // Syncs the removals of the last batches. Blocks.
   void SyncFinished();
 
  private:
@@ -30,9 +31,9 @@ class BatchPublisher {
 
   Os& os_;
   WorkerPool syncers_;
-  // Names of files that were taken away are not on the disk.
+  // Directories in which files were removed since they were last synced.
   std::set<OpenDirPtr> unsynced_;
-  std::vector<HeldClaim> finished_;  // until they are
+  std::vector<HeldClaim> finished_;  // of finished jobs, until unsynced_ is synced
 };
 
 }  // namespace xzfs

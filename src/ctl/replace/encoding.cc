@@ -17,8 +17,8 @@ constexpr uint64_t kMostBlockBytes = uint64_t{1} << 30;
 constexpr unsigned kMostThreads = 1024;
 constexpr unsigned kDefaultPreset = 6;
 
-// So many parts of a file, each so large: within a few percent of what its ratio will be for most
-// files, in a fraction of a second.
+// How many parts of a file are encoded, and how large each is. For most files that gives the ratio
+// within a few percent, in a fraction of a second.
 constexpr uint64_t kSamples = 4;
 constexpr uint64_t kSampleBytes = uint64_t{128} << 10;
 

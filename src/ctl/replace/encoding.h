@@ -1,4 +1,4 @@
-// How commands that compress are to do it.
+// How the commands that compress do it.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace xzfs {
 
-// xz's options of compression, and how many threads there are.
+// xz's compression options, and the number of threads.
 struct EncodingOptions {
   static constexpr unsigned kNoPreset = 10;
 
@@ -24,15 +24,15 @@ struct EncodingOptions {
   unsigned threads = 0;
 
   void Declare(Arguments& arguments);
-  // Checks them and replaces what stands for a default. Errors: EINVAL.
+  // Checks them, and replaces each value that stands for a default. Errors: EINVAL.
   Status Resolve();
   EncodeOptions encode() const;
 };
 
 void DeclareThreads(Arguments& arguments, unsigned& threads);
 
-// The share of its size that a file is expected to have once it is compressed, from some parts of
-// it: 1 is all of it. Blocks: encodes up to 512 KiB.
+// Estimates, from some parts of a file, its compressed size as a share of its size: 1 means that
+// nothing is saved. Blocks: encodes up to 512 KiB.
 Result<double> EstimateRatio(const RandomAccessFile& plain, EncodePool& encoders,
                              const EncodeOptions& options);
 

@@ -6,8 +6,9 @@
 namespace xzfs {
 namespace {
 
-// A batch: many enough that a sync costs little for each, few enough that two descriptors for each
-// are no burden and nobody who wants to write to one of them waits for long.
+// A batch has so many files that a sync costs little for each. It has so few that two descriptors
+// for each are no burden, and that a program that wants to write to one of them doesn't wait for
+// long.
 constexpr size_t kBatchFiles = 256;
 constexpr uint64_t kBatchBytes = uint64_t{64} << 20;
 
@@ -26,7 +27,7 @@ FileBatch::FileBatch(Os& os, unsigned threads) : publisher_(os), most_queued_(si
       if (i == 0) {
         throw;
       }
-      MutexLock lock(mutex_);  // go on with those that there are
+      MutexLock lock(mutex_);  // go on with the threads that there are
       working_ -= threads - i;
       break;
     }

@@ -1,4 +1,4 @@
-// Files that are replaced by other forms of themselves, many at a time.
+// Replaces files by other forms of themselves, many at a time.
 #pragma once
 
 #include <cstddef>
@@ -15,11 +15,11 @@
 
 namespace xzfs {
 
-// Makes files on several threads. What is made is published in batches, by one more. Thread-safe.
+// Several threads make files; one more thread publishes them in batches. Thread-safe.
 class FileBatch {
  public:
   FileBatch(Os& os, unsigned threads);
-  // Finishes all.
+  // As Finish.
   ~FileBatch();
   FileBatch(const FileBatch&) = delete;
   FileBatch& operator=(const FileBatch&) = delete;
@@ -33,7 +33,7 @@ class FileBatch {
   void Work() EXCLUDES(mutex_);
   void PublishAll() EXCLUDES(mutex_);
 
-  BatchPublisher publisher_;  // of the thread that publishes
+  BatchPublisher publisher_;  // only the thread that publishes uses it
   const size_t most_queued_;
   Mutex mutex_;
   CondVar changed_;

@@ -11,28 +11,30 @@
 
 namespace xzfs {
 
-// Its calls come in this order, from one thread at a time; an error, or false, of one of them is
-// the last, and was said by then. When it goes it undoes what it did, unless all was done.
+// The calls come in this order, from one thread at a time. If a step fails, it has reported why and
+// returns false, and no further step is called. The destructor undoes what was done, unless all
+// steps succeeded.
 class FileJob {
  public:
   virtual ~FileJob() = default;
   // Makes the new form, complete and verified, under a name of our own. False: the file stays as it
   // is.
   virtual bool Make() = 0;
-  // The new form: synced before Publish.
+  // The descriptor of the new form. The caller syncs it before ClaimNames.
   virtual int made() const = 0;
   virtual uint64_t made_bytes() const = 0;
-  // Writes down what Publish and Finish are going to do with names.
+  // Records in claims what Publish and Finish are going to do with names.
   virtual bool ClaimNames() = 0;
-  // Gives it its name, once that is on the disk: for all that were claimed before by one sync.
+  // Gives the new form its name, once the claims are on the disk. One sync serves all claims that
+  // were added before it.
   virtual bool Publish() = 0;
-  // Takes the old form away. The directory was synced after Publish.
+  // Removes the old form. The caller has synced the directories since Publish.
   virtual void Finish() = 0;
-  // What holds until the directory was synced after Finish, too.
+  // The claims, which must hold until the directories are synced after Finish.
   virtual std::vector<HeldClaim> TakeClaims() = 0;
-  // Instead of the next step: `error` is why there is none.
+  // Called instead of the next step: `error` says why there is none.
   virtual void Abandon(const Error& error) = 0;
-  // Where both are, under all their names.
+  // The directories of both forms, for all their names.
   virtual std::vector<OpenDirPtr> dirs() const = 0;
 };
 

@@ -1,4 +1,4 @@
-// Files with several names, until all of them are found.
+// Collects the names of files that have several.
 #pragma once
 
 #include <sys/stat.h>
@@ -16,24 +16,25 @@
 
 namespace xzfs {
 
-// Of one walk over trees. Holds no directory open but those that were named: the names of a file
-// may be in as many directories as there are.
+// For one walk over trees. It holds only those directories open that the command line names, since
+// the names of files may be in any number of directories.
 class LinkGroups {
  public:
   explicit LinkGroups(Os& os) : os_(os) {}
 
-  // Takes a name of a file that has several. All its names when this was the last that was missing,
-  // with the attributes of the first; else none. Errors: of opening the directories again.
+  // Adds a name of a file that has several. Returns all its names, with the attributes of the
+  // first, if this was the last that was missing; else none. Errors: what opening the directories
+  // again says.
   Result<std::vector<FoundFile>> Add(FoundFile file);
 
-  // Names of files that have others, too, which were not found. For `visit`: the path, and whether
-  // it was named on the command line.
+  // Visits the names of each file that has other names which were not found. `visit` gets the path,
+  // and whether the command line names it.
   void ForEachLeft(const std::function<void(const std::string&, bool)>& visit) const;
 
  private:
   struct Name {
     OpenDirPtr base;    // the directory that was named
-    std::string below;  // the path from there to the name's directory; "": it is that
+    std::string below;  // the path from there to the name's directory; "": it is the same
     FoundFile file;     // without its directory
     ino_t dir_inode = 0;
   };

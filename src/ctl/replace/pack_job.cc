@@ -1,3 +1,16 @@
+// The steps of a commit, with the code that a mount commits with (store/plain_commit.h). Between
+// them the BatchPublisher syncs: the temp before TryClaim, the directories before TryFinish.
+//
+// TryMake locks the plain file, looks for writers, and skips what is compressed already. It samples
+// a large file, and encodes one that seems to shrink into a temp of the session, which it then
+// verifies. TryClaim adds a claim for each name. TryPublish gives the temp its first name, which
+// also takes the lease on the plain file, and links the others to it. TryFinish removes the plain
+// names one after the other, each only if the file still is what was encoded.
+//
+// The names from `begin_` to `end_` have both files. Each index moves only after its step has
+// succeeded, so the destructor removes exactly the twins beside which the plain file is still
+// there. With --keep nothing is claimed, and both files stay. With --dry-run the job ends after the
+// samples.
 #include "ctl/replace/pack_job.h"
 
 #include <linux/limits.h>
@@ -14,7 +27,7 @@
 namespace xzfs {
 namespace {
 
-// A larger file is sampled before it is encoded for nothing.
+// A larger file is sampled first, so that it isn't encoded for nothing.
 constexpr uint64_t kSampledBytes = uint64_t{8} << 20;
 
 }  // namespace
@@ -65,7 +78,7 @@ Result<bool> PackJob::TryMake() {
   return worth_it ? Encode() : false;
 }
 
-// False, and said, if it would not shrink, or if that is all that is to be known.
+// Returns false, and has reported why, if the file would not shrink, or if this is a dry run.
 Result<bool> PackJob::IsWorthIt() {
   if (!context_.dry_run && old_bytes() <= kSampledBytes) {
     return true;
@@ -102,7 +115,7 @@ Result<bool> PackJob::Encode() {
   return true;
 }
 
-// With --keep the two are two files, and nobody's business.
+// With --keep the two are separate files, and nothing is claimed.
 Status PackJob::TryClaim() {
   for (const FoundFile& name : names_) {
     if (!context_.keep) {
@@ -129,7 +142,7 @@ Result<bool> PackJob::TryPublish() {
   return published ? true : Skip("its compressed name is taken by another file");
 }
 
-// Another name for the twin, beside that of the plain file. False: something else has it.
+// Gives the twin another name, beside that of the plain file. False: another file has that name.
 Result<bool> PackJob::LinkTwin(SourceTwins& twins, const FoundFile& name) {
   XZFS_RETURN_IF_ERROR(CheckName(name));
   const std::string twin = CompressedNameOfPlain(file_.name);

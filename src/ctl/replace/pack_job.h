@@ -1,4 +1,4 @@
-// Compressing one plain file in place.
+// Compresses one plain file in place.
 #pragma once
 
 #include <memory>
@@ -49,8 +49,7 @@ class PackJob : public ReplaceJob {
   XzWriteRequest request_;
   XzWriteResult written_;
   std::optional<PublishedTwin> twin_;
-  // Those of `names_`, from the first on, that have the twin beside them: until the plain one's is
-  // gone.
+  // The names from begin_ to end_ have the twin beside them, and the plain file still has them.
   size_t begin_ = 0;
   size_t end_ = 0;
 };

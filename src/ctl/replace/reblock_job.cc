@@ -79,7 +79,7 @@ Result<bool> ReblockJob::TryPublish() {
   if (!usable) {
     return false;
   }
-  // The old form is the temp then, and goes.
+  // The old form is the temp then, and is removed.
   if (const Status swapped = PutAside(file_, claims_.front(), &temp_); swapped) {
     is_swapped_ = true;
     return true;

@@ -1,4 +1,4 @@
-// Giving one .xz file Blocks of another size, or another preset or Check, in place.
+// Gives one .xz file Blocks of another size, or another preset or Check, in place.
 #pragma once
 
 #include <memory>
@@ -22,11 +22,12 @@ struct ReblockContext {
   EncodePool& encoders;
   EncodeOptions options;
   bool keeps_check = false;  // each file keeps its own, if it can be written
-  bool all = false;          // files that are seekable already, too
+  bool all = false;          // also files that are seekable already
 };
 
-// The new form is made from what the old one is decoded to, and takes its name: the old one is put
-// aside and goes. The content, the name and the metadata stay. Files with several names are left.
+// Decodes the old form, encodes the new one from that, and gives it the old one's name. The old
+// form is put aside and removed. The content, the name and the metadata stay the same. A file with
+// several names is skipped.
 class ReblockJob : public ReplaceJob {
  public:
   ReblockJob(const ReblockContext& context, std::vector<FoundFile> names)

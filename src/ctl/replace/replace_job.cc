@@ -1,3 +1,16 @@
+// The steps that FileJob names, around those of pack, unpack and reblock (TryMake to TryFinish).
+// What went wrong in a step is reported once, by Settle. A file that another process is at work
+// with (EBUSY, ESTALE, ENOENT) is skipped; any other error is a failure. False is silent, as the
+// step has said why.
+//
+// The file is opened once, and must be what the walk found. From then on the descriptor counts, and
+// what is done to a name is done, or stays done, only if the name is of that file.
+//
+// A job that ends early undoes what it did. The destructors of the derived classes take names back;
+// this one removes the temp, and then the claims, which are not needed any more. Where something
+// could not be undone or synced the claims are let go instead, and hold: the next run or mount
+// settles them. The claims of a job that came to its end go to the BatchPublisher, which ends them
+// after a sync.
 #include "ctl/replace/replace_job.h"
 
 #include <fcntl.h>
@@ -130,7 +143,8 @@ Status ReplaceJob::CheckName(const FoundFile& name) {
 }
 
 Result<bool> ReplaceJob::CheckBase() {
-  // In this order: changes that are not seen here because they were just committed are seen there.
+  // In this order: if changes are not seen here because they were just committed, CheckName sees
+  // them.
   XZFS_ASSIGN_OR_RETURN(const bool edited,
                         places_.IsBeingEdited(*file_.dir, file_.attributes.st_ino));
   for (const FoundFile& name : names_) {
@@ -146,7 +160,7 @@ Status ReplaceJob::AddClaim(Claim::Kind kind, const FoundFile& name, const std::
   claim.name = name.name;
   claim.other = other;
   if (names_.size() > 1) {
-    claim.old_ctime_ns = 0;  // it changes with each name that goes
+    claim.old_ctime_ns = 0;  // it changes with each name that is removed
   }
   XZFS_ASSIGN_OR_RETURN(HeldClaim held, session_->claims().Add(std::move(claim)));
   claims_.push_back(std::move(held));

@@ -25,11 +25,11 @@ struct ReplaceContext {
   Progress& progress;
 };
 
-// A FileJob that opens a file which was found, makes another in a session's folder, and says what
-// came of it. Steps that were begun are undone by the classes below; the temp goes here.
+// A FileJob that opens a file which the walk found, makes another one in a session's folder, and
+// reports the result. The derived ones undo the steps that they began; this one removes the temp.
 class ReplaceJob : public FileJob {
  public:
-  // `names`: one of the file, or all, with the attributes of the first.
+  // `names`: one name of the file, or all of them, with the attributes of the first.
   ReplaceJob(const ReplaceContext& context, std::vector<FoundFile> names)
       : names_(std::move(names)),
         file_(names_.front()),
@@ -49,39 +49,40 @@ class ReplaceJob : public FileJob {
   std::vector<OpenDirPtr> dirs() const override;
 
  protected:
-  // Errors of them are said: files that others are at work with are left, without an error. False
-  // was said.
+  // The caller reports their errors. If another process is at work with the file, the file is
+  // skipped, and that is no error. If one returns false it has reported why.
   virtual Result<bool> TryMake() = 0;
   virtual Status TryClaim() = 0;  // with AddClaim
   virtual Result<bool> TryPublish() = 0;
   virtual Result<bool> TryFinish() = 0;
 
-  // Opens the file and sees that it is what was found; nobody else who locks it replaces it then.
-  // Errors: ESTALE, EBUSY, what open says.
+  // Opens the file and checks that it is the one that was found. `lock`: no other process that
+  // takes this lock replaces it from then on. Errors: ESTALE, EBUSY, what open says.
   Status Open(bool lock);
   // Makes `temp_`.
   Status MakeTemp();
-  // The owner, mode, attributes and times of the file, for the new one.
+  // Gives the new file the owner, mode, attributes and times of the old one.
   Status GiveMetadata();
-  // `name` is one of the file still, and that is what was found. Errors: ESTALE.
+  // Checks that `name` is still a name of the file, and that the file is what was found. Errors:
+  // ESTALE.
   Status CheckName(const FoundFile& name);
-  // Some names of the file were taken away, by us: sees that nothing else of it has changed.
-  // Errors: ESTALE.
+  // Takes the attributes of the file after we have removed some of its names. Checks that its
+  // content has not changed. Errors: ESTALE.
   Status TakeAttributes();
-  // The compressed file still is what was read, and no mount has changes of it that are not
-  // committed: those would lose their base. False was said.
+  // Checks that the compressed file still is what was read, and that no mount has uncommitted
+  // changes of it, which would lose their base. If it returns false it has reported why.
   Result<bool> CheckBase();
-  // What is going to be done with `name` of the file: a new one gets the name `other`, as the kind
-  // of the claim says. `has_new`: that is the temp.
+  // Claims what is going to be done with `name` of the file; `kind` says what `other` is.
+  // `has_new`: the temp is the new file of the claim.
   Status AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
                   bool has_new = true);
-  // Something that could not be undone is left to the next run or mount.
+  // Leaves something that could not be undone to the next run or mount.
   void KeepClaims() { claims_.clear(); }
-  // As store/plain_commit.h has it, for a name of the file.
+  // The function of store/plain_commit.h, for a name of the file.
   Status PutAside(const FoundFile& name, HeldClaim& claim, TempFile* temp);
-  // The directories of `names_`, after something in them was undone.
+  // Syncs the directories of `names_` after something in them was undone.
   void SyncUndone();
-  // False, and said.
+  // Reports that the file is skipped, and returns false.
   bool Skip(const std::string& reason);
 
   int fd() const { return descriptor_.get(); }

@@ -18,39 +18,39 @@
 
 namespace xzfs {
 
-// Which files, and what is told of them: the same for all such commands.
+// Which files are replaced, and how much is reported: the same for all such commands.
 struct ReplaceOptions {
   TreeRules rules;
   bool verbose = false;
   std::string progress = "auto";
   std::vector<std::string> paths;
 
-  // `placeholder` and `help` are of the paths.
+  // `placeholder` and `help` describe the paths.
   void Declare(Arguments& arguments, const std::string& placeholder, const std::string& help);
 };
 
 // What becomes of a file with several names.
 enum class Links {
   kEach,      // one job for each name
-  kTogether,  // one for all names; left if there are others
+  kTogether,  // one for all names; the file is skipped if some were not found
 };
 
-// Make it before any other thread, as Progress. Not thread-safe.
+// Construct it before any other thread, like Progress. Not thread-safe.
 class ReplaceRun {
  public:
-  // Why a file is left without a look into it; "": it isn't.
+  // Why a file is skipped without reading it; "": it isn't skipped.
   using Leave = std::function<std::string(const FoundFile&)>;
-  // A job for a file, which has all these names.
+  // Makes a job for a file, which has all these names.
   using Make = std::function<std::unique_ptr<FileJob>(std::vector<FoundFile>)>;
 
   // Both outlive it.
   ReplaceRun(Console& console, const ReplaceOptions& options);
 
-  // For the jobs. It lives as long as this.
+  // For the jobs. Valid as long as this object.
   ReplaceContext context() { return {os_, places_, tally_, progress_}; }
 
-  // Walks over the paths and does a job of `make` for each file, on so many threads; then says what
-  // was `done`: "packed". What dead runs left goes. Blocks.
+  // Walks over the paths and does a job of `make` for each file, on this many threads. Removes what
+  // dead runs left. Then prints a summary that begins with `done`, such as "packed". Blocks.
   void Replace(unsigned threads, Links links, const Leave& leave, const Make& make,
                const std::string& done);
 

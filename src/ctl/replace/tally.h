@@ -1,4 +1,4 @@
-// What was done with many files, and what was left and why.
+// Counts what was done with many files, and what was skipped and why.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +15,19 @@ namespace xzfs {
 // Thread-safe.
 class Tally {
  public:
-  // `verbose`: each file is told of.
+  // `verbose`: each file is reported.
   Tally(Console& console, bool verbose) : console_(console), verbose_(verbose) {}
 
   // A file of `old_bytes` has become one of `new_bytes`.
   void AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_bytes) EXCLUDES(mutex_);
-  // It stays as it is. Who named it is warned; of others only the count is told.
+  // The file stays as it is. If the command line names it, there is a warning; other files are only
+  // counted, or noted if verbose.
   void AddSkipped(const FoundFile& file, const std::string& reason) {
     AddSkipped(file.path(), file.is_named, reason);
   }
   void AddSkipped(const std::string& path, bool is_named, const std::string& reason)
       EXCLUDES(mutex_);
-  // It stays as it is, by an error.
+  // The file stays as it is because of an error.
   void AddFailed(const FoundFile& file, const Error& error) EXCLUDES(mutex_);
 
   // "1204 files, 1.2 GiB -> 301.2 MiB (0.245); left: 12 already compressed, 3 ...", after `verb`.

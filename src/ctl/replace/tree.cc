@@ -1,3 +1,15 @@
+// A walk in depth, with a stack of directories that are still to be visited. Each one is opened by
+// its name in the open parent, without following symlinks. So a rename during the walk can't lead
+// it out of the tree. A directory that waits holds its parent open: that is a descriptor for each
+// level.
+//
+// A directory is read as a whole and sorted. Its files are visited at once; its sub-directories go
+// on the stack, the first one last, so that it is taken next. What vanishes before it is looked at
+// is no error.
+//
+// A mount of xzfs shows no stored files and is left. It can only begin at the directory that was
+// named or where the device changes, so the walk looks there only. A folder `.xzfs` is left out if
+// it is one of ours; else it is visited like any other directory.
 #include "ctl/replace/tree.h"
 
 #include <fcntl.h>
@@ -24,7 +36,7 @@ struct Pending {
   OpenDirPtr parent;
   std::string name;
   std::string below;  // path below the named directory
-  dev_t device = 0;   // of that one
+  dev_t device = 0;   // of the named directory
 };
 
 class Walk {

@@ -1,4 +1,4 @@
-// The files that are named on the command line, and those in the trees that are.
+// The files that the command line names, and those in the directories that it names.
 #pragma once
 
 #include <sys/stat.h>
@@ -41,22 +41,23 @@ struct FoundFile {
 
 // What is left out of a tree.
 struct TreeRules {
-  // Globs of names, or of paths below the named directory if they have a slash. Of what is named
-  // itself none is left out.
+  // Globs of names, or of paths below the named directory if they have a slash. What the command
+  // line names is never left out.
   std::vector<std::string> excludes;
   bool one_file_system = false;
 
   void Declare(Arguments& arguments);
 };
 
-// The path, and why it is left, which names it.
+// Gets the path, and why it is left out; the error names the path.
 using OnWalkError = std::function<void(const std::string& path, const Error& error)>;
 
-// Walks over `paths`: files, and directories with all in them, in the order of names, following no
-// symlink but those that are named. The folders `.xzfs` are left out: `on_private`, which may be
-// null, is told of the directory that has one. `on_error` is told of what can't be looked at, and
-// of mounts of xzfs, which show no stored files; the walk goes on. Ends early when `cancelled` is
-// set. Holds as many descriptors as the tree is deep. Blocks.
+// Walks over `paths`: files, and directories with all in them, in the order of names. In a tree it
+// follows no symlinks. One of `paths` may be a symlink to a directory, but not to a file. Our
+// folders `.xzfs` are left out; `on_private`, which may be null, gets the directory that has one.
+// `on_error` gets what can't be looked at, and mounts of xzfs, which show no stored files; the walk
+// goes on. Ends early when `cancelled` is set. Holds as many descriptors as the tree is deep.
+// Blocks.
 void WalkTrees(Os& os, const TreeRules& rules, const std::vector<std::string>& paths,
                const std::atomic<bool>& cancelled, const std::function<void(FoundFile)>& visit,
                const OnWalkError& on_error,

@@ -1,3 +1,17 @@
+// A commit in the other direction. Between the steps the BatchPublisher syncs: the temp before
+// TryClaim, the directories before TryFinish.
+//
+// TryMake locks the compressed file, leaves it if a mount has uncommitted changes of it, and
+// decodes it, several Blocks at a time, into a temp that is all holes: aligned 4 KiB of zeros are
+// not written. TryClaim adds two claims for each name, in that order: the twin, and the compressed
+// file that is put aside. TryPublish names the plain file, over nothing. A file that is there with
+// the same bytes and times is taken for it. TryFinish moves the compressed names into the session's
+// folder and removes them there. Before each of the last two steps it looks for changes in a mount
+// again.
+//
+// As long as both files have names the plain one hides the compressed one, and what is written to
+// it. So `given_` has the names that the destructor takes back. They are forgotten as soon as the
+// plain file may be the only one with a name.
 #include "ctl/replace/unpack_job.h"
 
 #include <fcntl.h>
@@ -21,7 +35,8 @@ namespace xzfs {
 namespace {
 
 constexpr size_t kCompareBytes = size_t{1} << 20;
-// Zeros of a whole such part become a hole: the block size of nearly all file systems.
+// A whole part of this size that is zeros becomes a hole. It is the block size of nearly all file
+// systems.
 constexpr size_t kHoleBytes = 4096;
 
 bool IsZero(std::span<const std::byte> bytes) {
@@ -31,7 +46,7 @@ bool IsZero(std::span<const std::byte> bytes) {
 // Writes into a file that is all holes.
 Status WriteSparsely(Os& os, int fd, uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
-    // Up to the next border, then whole parts: those in a row that are written are one call.
+    // Up to the next border, then whole parts. Parts in a row are written by one call.
     size_t count = 0;
     while (count < bytes.size()) {
       const uint64_t at = offset + count;
@@ -117,7 +132,7 @@ Status UnpackJob::Decode(const BlockIndex& index) {
 }
 
 // Two for each name: that the plain file is beside it, and that it is put aside. With --keep the
-// two are two files, and nobody's business.
+// two are separate files, and nothing is claimed.
 Status UnpackJob::TryClaim() {
   for (size_t i = 0; i < names_.size() && !context_.keep; ++i) {
     XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, names_[i], plain_names_[i]));
@@ -147,10 +162,10 @@ Result<bool> UnpackJob::TryPublish() {
   return true;
 }
 
-// The plain file counts as soon as it has a name. If it stayed after all it would hide what is
-// written to the compressed one.
+// The plain file counts as soon as it has a name. If it stayed, it would hide what is written to
+// the compressed one.
 UnpackJob::~UnpackJob() {
-  temp_.file = Descriptor();  // a writer, to who looks for writers
+  temp_.file = Descriptor();  // or CheckUnopened would take it for a writer
   for (const size_t which : given_) {
     if (const Status taken = TakeNameBack(which); !taken) {
       tally_.AddFailed(names_[which], taken.error());
@@ -162,7 +177,7 @@ UnpackJob::~UnpackJob() {
   }
 }
 
-// Not if somebody has changed it or may be about to: that would be lost.
+// Fails if a program has changed the file or may be about to: that would be lost.
 Status UnpackJob::TakeNameBack(size_t which) {
   const int dir = names_[which].dir->fd();
   const std::string& name = plain_names_[which];
@@ -173,7 +188,7 @@ Status UnpackJob::TakeNameBack(size_t which) {
   const struct stat& st = facts.attributes;
   const bool is_other = st.st_ino != made_.inode || facts.birth_ns != made_.birth_ns;
   if (error == -ENOENT || (error == 0 && is_other)) {
-    return {};  // somebody has taken it away already
+    return {};  // it was taken away already
   }
   if (error < 0) {
     return FailErrno(-error, "look at " + path);
@@ -190,7 +205,8 @@ Status UnpackJob::TakeNameBack(size_t which) {
   return removed < 0 ? FailErrno(-removed, "remove " + path) : Status();
 }
 
-// The plain file's name beside that of `names_`. False, and said: something else has it.
+// Gives the plain file its name beside that of `names_`. Returns false, and has reported it, if
+// another file has the name.
 Result<bool> UnpackJob::GiveName(size_t which) {
   const int dir = names_[which].dir->fd();
   const KeptTimes times(os_, dir);
@@ -211,7 +227,8 @@ Result<bool> UnpackJob::GiveName(size_t which) {
   return same ? true : Skip("its plain name is taken by another file");
 }
 
-// What an unpack left that was cut off, or a pack that keeps: the same bytes and times.
+// Whether an interrupted unpack, or a pack that keeps, has left the plain file: it has the same
+// bytes and times.
 Result<bool> UnpackJob::IsMadeAlready(size_t which) {
   const Descriptor there(
       os_, os_.OpenBeneath(names_[which].dir->fd(), plain_names_[which], O_RDONLY | O_NONBLOCK));
@@ -233,7 +250,7 @@ Result<bool> UnpackJob::TryFinish() {
     given_.clear();
     return true;
   }
-  // Changes that began meanwhile would go with the compressed form.
+  // Changes that began since then would be lost with the compressed form.
   XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
   if (!usable) {
     return false;

@@ -1,4 +1,4 @@
-// Making a compressed file plain again, in place.
+// Makes a compressed file plain again, in place.
 #pragma once
 
 #include <memory>
@@ -22,10 +22,10 @@ struct UnpackContext {
   bool keep = false;  // the compressed file stays
 };
 
-// The reverse of PackJob: the plain file is made under a name of our own, each Block's Check
-// verified; it gets its name over nothing, then the compressed one goes. Between the two they are
-// twins, as in a commit, and the plain one is shown. Of several names the plain one gets all before
-// the first of the compressed one goes.
+// The reverse of PackJob. It makes the plain file under a name of our own and verifies each Block's
+// Check. Then the plain file gets its name, replacing nothing, and the compressed file is removed.
+// Between these two steps they are twins, as in a commit, and a mount shows the plain one. If there
+// are several names, the plain file gets all of them before the first compressed name is removed.
 class UnpackJob : public ReplaceJob {
  public:
   UnpackJob(const UnpackContext& context, std::vector<FoundFile> names)
@@ -47,7 +47,7 @@ class UnpackJob : public ReplaceJob {
   const UnpackContext& context_;
   std::unique_ptr<RandomAccessFile> stored_;
   std::vector<std::string> plain_names_;  // for `names_`
-  std::vector<size_t> given_;             // those of them that are to go if this ends now
+  std::vector<size_t> given_;             // those of them that the destructor takes back
   uint64_t plain_size_ = 0;
   StoredKey made_;
 };

@@ -1,3 +1,14 @@
+// A temp gets its name by a rename, so it must be made in the same mount of the same file system:
+// For keeps a session for each such pair (Reach). It makes one at the first need. The walk upwards
+// from the directory goes by descriptors of "..", up to the first `.xzfs` that is ours and
+// writable. If there is none before the mount or the device changes, a new one is made in the
+// directory that was named, or in the file's own if a rename doesn't come there from the other. In
+// an old one, what dead runs left is removed first.
+//
+// IsBeingEdited looks into every `.xzfs` above, as each may belong to a mount of its own, and there
+// at the header of each overlay's log. A log is for one inode, and all are of one device. If a log
+// can't be understood it may be of any file, so the answer is yes; if it can't be read the answer
+// is an error: nothing is replaced on a guess.
 #include "ctl/replace/work_place.h"
 
 #include <fcntl.h>
@@ -23,8 +34,8 @@ namespace {
 // The Header of an overlay's log, with some room: it has one text, a boot id.
 constexpr size_t kHeaderBytes = 4096;
 
-// `dir` and the directories above it, up to the root of its file system. Calls `visit` for each,
-// with a descriptor of O_PATH and what is known of it; it ends the walk by returning true.
+// Calls `visit` for `dir` and for each directory above it, up to the root of its file system, with
+// a descriptor of O_PATH and the directory's facts. `visit` ends the walk by returning true.
 Status ForEachAbove(
     Os& os, const OpenDir& dir,
     const std::function<Result<bool>(const Descriptor&, const FileFacts& facts)>& visit) {
@@ -49,7 +60,7 @@ Status ForEachAbove(
   }
 }
 
-// Something that went meanwhile, or was never a directory, holds nothing.
+// Something that has vanished, or was never a directory, holds nothing.
 bool IsNothing(int error) { return error == -ENOENT || error == -ENOTDIR; }
 
 Result<bool> IsOverlayOf(Os& os, int folder, const std::string& name, uint64_t inode) {
@@ -66,7 +77,7 @@ Result<bool> IsOverlayOf(Os& os, int folder, const std::string& name, uint64_t i
   const Result<ParsedLog> parsed = ParseLog(bytes);
   const auto* header =
       parsed && !parsed->lines.empty() ? std::get_if<LogHeader>(&parsed->lines[0].record) : nullptr;
-  // One that makes no sense may be of any file.
+  // A log that makes no sense may be of any file.
   return header == nullptr || header->inode == inode;
 }
 
@@ -83,7 +94,7 @@ Result<std::vector<RawLine>> LinesOf(Os& os, int dir, const std::string& name, D
 }
 
 Result<bool> HasOverlayOf(Os& os, int home, uint64_t inode) {
-  // What a copy has is of other files.
+  // The overlays of a copy are of other files.
   XZFS_ASSIGN_OR_RETURN(const Home looked, LookAtAnyHome(os, home));
   if (looked.kind != HomeKind::kOurs) {
     return false;
@@ -125,7 +136,7 @@ std::string PathBelow(int above, int dir) {
     return "";
   }
   const bool is_below = prefix == "/" || path.starts_with(prefix + "/");
-  // What isn't found below is searched for, where somebody does that.
+  // If the path turns out to be wrong, the recovery of a mount searches for the claim's files.
   return path.substr(std::min(path.size(), is_below && prefix != "/" ? prefix.size() + 1 : 1));
 }
 
@@ -169,7 +180,7 @@ Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir, const Reach& reac
   (void)ForEachAbove(
       os_, dir, [&](const Descriptor& above, const FileFacts& facts) -> Result<bool> {
         if (facts.mount_id != reach.second) {
-          return true;  // no rename comes from there
+          return true;  // no rename can come from there
         }
         const auto home = LookAtAnyHome(os_, above.get());
         const bool found = home && home->kind == HomeKind::kOurs &&

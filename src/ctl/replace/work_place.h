@@ -21,9 +21,9 @@ namespace xzfs {
 // The path of the directory `dir` below `above`, as far as the system tells it.
 std::string PathBelow(int above, int dir);
 
-// One session for each file system, and each mount of one: in the nearest `.xzfs` above, so that
-// the mount of that source cleans up what a crash leaves, else in a new one in the directory that
-// was named, which goes when we are done. Thread-safe.
+// Keeps one session for each file system, and for each mount of one. The session is in the nearest
+// `.xzfs` above, so that the mount of that source cleans up what a crash leaves. If there is none,
+// it is in a new one in the directory that was named; the destructor removes that. Thread-safe.
 class WorkPlaces {
  public:
   explicit WorkPlaces(Os& os) : os_(os) {}
@@ -31,13 +31,13 @@ class WorkPlaces {
   WorkPlaces(const WorkPlaces&) = delete;
   WorkPlaces& operator=(const WorkPlaces&) = delete;
 
-  // The session for files of `dir`, which is in no mount of xzfs; it lives as long as this. Errors:
-  // what making it said.
+  // The session for files of `dir`, which is in no mount of xzfs. It is valid as long as this
+  // object. Errors: what making it says.
   Result<Session*> For(const OpenDir& dir) EXCLUDES(mutex_);
 
-  // A mount has changes of the file with that inode number, in `dir`, which are not committed: who
-  // replaced it would make the mount lose its base. Errors: EACCES and the like, where that can't
-  // be seen. Blocks.
+  // Whether a mount has uncommitted changes of the file with that inode number in `dir`. They would
+  // lose their base if the file were replaced. Errors: EACCES and the like, if that can't be seen.
+  // Blocks.
   Result<bool> IsBeingEdited(const OpenDir& dir, uint64_t inode);
 
  private:
@@ -46,7 +46,7 @@ class WorkPlaces {
     std::unique_ptr<Session> session;
   };
 
-  // Device and mount: a rename doesn't leave them.
+  // Device and mount: no rename crosses them.
   using Reach = std::pair<dev_t, uint64_t>;
 
   Result<Reach> ReachOf(const OpenDir& dir);

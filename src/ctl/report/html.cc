@@ -12,7 +12,7 @@
 namespace xzfs {
 namespace {
 
-// The bytes of the character that `text` begins with; 0 if they are none that HTML may hold.
+// How many bytes the first character of `text` has; 0 if it is none that HTML may hold.
 size_t CharacterLength(std::string_view text) {
   constexpr size_t kMostBytes = 4;
   const std::string_view head = text.substr(0, kMostBytes);

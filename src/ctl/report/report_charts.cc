@@ -1,3 +1,14 @@
+// Both drawings are SVG, put together as text. They have no colours of their own: each shape has a
+// class, and report_style.h says how that looks in light and dark. Classes r0 to r5 are the ranges
+// of kRatios, in its order. A name that comes from a file goes through EscapeHtml, a coordinate
+// through Decimal, which knows no locale.
+//
+// The treemap draws the cells of LayTreemap in their order, a frame before what is in it. A cell's
+// title has its figures, for readers without scripts too.
+//
+// A chart has the mount's life as its x axis, and values from 0 to 1. The times of reads are on a
+// logarithmic scale, from 1 us to the power of ten above the largest figure, at least 1 ms. A line
+// is broken where there were no reads for long.
 #include "ctl/report/report_charts.h"
 
 #include <fmt/core.h>
@@ -17,7 +28,7 @@ namespace {
 
 constexpr double kMapWidth = 1200;
 constexpr double kMapHeight = 640;
-// A page of so many loads at once, and more could not be told apart.
+// A page with this many loads at once, and a reader could not tell more of them apart.
 constexpr size_t kMostCells = 500;
 constexpr double kCharacterWidth = 6.5;  // of the 12 px font, on average
 
@@ -132,7 +143,7 @@ class Chart {
     Label(kLeft - 6, Y(value) + 4, "end", label);
   }
 
-  // `value` says what a moment's is; below 0: there is none.
+  // `value` gives the value of a moment; below 0: it has none.
   void Line(const char* letter, const std::function<double(const Moment&)>& value) {
     std::string path;
     double before = 0;
@@ -142,7 +153,7 @@ class Chart {
         continue;
       }
       const double middle = moment.begin + moment.seconds / 2;
-      // Where nobody read for long there is no line.
+      // Where there were no reads for long there is no line.
       const bool is_gap = path.empty() || moment.begin - before > 5 * moment.seconds + 2;
       path += (is_gap ? "M" : "L") + Decimal(X(middle)) + " " + Decimal(Y(at)) + " ";
       before = moment.begin + moment.seconds;
@@ -173,7 +184,7 @@ class Chart {
 };
 
 std::string HistoryTable(const std::vector<Moment>& history) {
-  // Of many moments some: the table is for who can't see the drawings.
+  // Only some of many moments: the table is for readers who can't see the drawings.
   constexpr size_t kMostRows = 24;
   const size_t step = (history.size() + kMostRows - 1) / kMostRows;
   std::string text =

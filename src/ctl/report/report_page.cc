@@ -1,3 +1,12 @@
+// The page is one string, put together in the order in which it is read: what was saved, the
+// treemap, what to do (pack, reblock), the directories, the mount. Only the table of what to pack
+// is made before the summary above it, which shows its sum.
+//
+// Three things must stay true. The page begins with kReportBeginning, by which the command knows a
+// page that it may replace. All text that comes from the tree goes through EscapeHtml, and the
+// policy in the head forbids the browser to load anything. Each table has a limit of rows, so the
+// page stays small for any tree. The scripts come last and only enlarge the treemap; without D3
+// they are left out.
 #include "ctl/report/report_page.h"
 
 #include <fmt/core.h>
@@ -15,7 +24,7 @@ namespace xzfs {
 namespace {
 
 constexpr size_t kMostDirectories = 30;
-// What a slow core decodes in a second at the least: xz -6 of source code.
+// The least that a slow core decodes in a second: xz -6 of source code.
 constexpr double kDecodedBytesPerSecond = 100e6;
 // Blocks of 1 MiB at -6.
 constexpr const char* kSeekableMs = "10 ms";

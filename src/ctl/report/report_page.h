@@ -13,7 +13,7 @@
 
 namespace xzfs {
 
-// What a mount tells of itself.
+// What a mount reports about itself.
 struct MountReport {
   Json stats;
   std::vector<Moment> history;
@@ -24,9 +24,9 @@ inline constexpr std::string_view kReportBeginning =
     "<!DOCTYPE html>\n<html lang=en>\n<head>\n<meta charset=utf-8>\n"
     "<meta name=generator content=\"xzfsctl report\">\n";
 
-// One HTML document that needs nothing else: all it shows is in it, tables and drawings, and reads
-// without scripts. With them the treemap can be enlarged. Its size doesn't depend on the size of
-// the tree. `mount`: null if the tree isn't one. `date`: when it was made, for the reader.
+// One HTML document that needs no other file. Its tables and drawings can be read without scripts.
+// With scripts the treemap can be enlarged. Its size doesn't depend on the size of the tree.
+// `mount`: null if the tree isn't a mount. `date`: when it was made, for the reader.
 std::string ReportPage(const std::string& root, const ReportTree& tree, const MountReport* mount,
                        const std::string& date);
 

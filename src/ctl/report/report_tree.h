@@ -1,4 +1,4 @@
-// What a tree of files takes, for the report.
+// How much space a tree of files takes, for the report.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ namespace xzfs {
 struct Usage {
   uint64_t files = 0;
   uint64_t plain_bytes = 0;  // as programs see them
-  uint64_t disk_bytes = 0;   // that the disk pays
+  uint64_t disk_bytes = 0;   // allocated on the disk
   void Add(const Usage& other) {
     files += other.files;
     plain_bytes += other.plain_bytes;
@@ -31,10 +31,10 @@ struct ReportDirectory {
   Usage all = {};  // and below it
 };
 
-// Of the files that are not compressed and have one ending.
+// The files that are not compressed and have the same ending.
 struct ReportKind {
   Usage usage = {};
-  // Whole paths of some, to be looked into: chosen by chance, large ones more likely.
+  // Whole paths of some, to be sampled: chosen by chance, large ones more likely.
   std::vector<std::pair<double, std::string>> chosen;
   double ratio = 1;  // compressed / plain, by samples
 };
@@ -58,11 +58,11 @@ struct ReportTree {
 };
 
 // Walks through the tree at `root`, which is a directory of .xz files or lies in a mount of xzfs,
-// on one file system, following no symlinks. Files that can't be looked at are counted and said.
-// Errors: the root can't be listed.
+// on one file system, following no symlinks. Files that can't be looked at are counted and
+// reported. Errors: the root can't be listed.
 Result<ReportTree> ScanTree(Os& os, const std::string& root, Console& console);
 
-// Compresses a bit of some files of each kind that matters, to guess what they would take.
+// Compresses a part of some files of each kind that matters, to estimate their compressed size.
 void EstimateRatios(ReportTree& tree);
 
 }  // namespace xzfs

@@ -1,4 +1,4 @@
-// First it is decided which directories are opened: always the largest, as long as there are cells
+// First it chooses which directories are opened: always the largest, as long as there are cells
 // left. Then each opened one divides its box among what is in it by the squarified algorithm
 // (Bruls, Huizing, van Wijk): rows along the shorter side, as long as that makes the cells more
 // square.

@@ -1,4 +1,4 @@
-// Rectangles for directories, as large as what they take.
+// Rectangles for directories, in proportion to what they take on the disk.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ struct Box {
   double x = 0, y = 0, width = 0, height = 0;
 };
 
-// One rectangle: a directory, or what of a directory is shown as one.
+// One rectangle: a directory, or a part of one.
 struct TreemapCell {
   enum class Kind {
     kFrame,   // a directory with the cells of what is in it
@@ -22,7 +22,7 @@ struct TreemapCell {
     kOthers,  // small directories in it
   };
   Kind kind = Kind::kLeaf;
-  size_t directory = 0;  // that it is, or is in
+  size_t directory = 0;  // the one that it is, or is in
   size_t depth = 0;
   Usage usage = {};
   size_t count = 0;  // kOthers: how many
@@ -30,7 +30,8 @@ struct TreemapCell {
 };
 
 // As many cells as make sense, the largest directories in most detail, at most `most`. A frame
-// comes before the cells in it. Areas of the cells in one frame are as their disk_bytes.
+// comes before the cells in it. The areas of the cells in one frame are in proportion to their
+// disk_bytes.
 std::vector<TreemapCell> LayTreemap(const ReportTree& tree, const Box& box, size_t most);
 
 // Height of a frame's title.

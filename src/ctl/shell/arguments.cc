@@ -1,5 +1,6 @@
-// CLI11 splits the line and writes the help; what a value may be is ours to say: its own readers
-// take "-1", "KiB" and "010" for sizes.
+// CLI11 splits the line and writes the help. Arguments decides which values are valid, as CLI11's
+// own readers take "-1", "KiB" and "010" for sizes. An option hands its text to a function that
+// checks it and sets the value. Parse turns CLI11's exceptions into one line for the user.
 #include "ctl/shell/arguments.h"
 
 #include <CLI/CLI.hpp>
@@ -163,8 +164,8 @@ Status Arguments::Parse(std::vector<std::string> words) {
   try {
     app_->parse(std::move(words));
   } catch (const CLI::ParseError& error) {
-    // CLI11 looks for what is missing before it looks for what is too much: but who mistypes an
-    // option wants to hear of that.
+    // CLI11 looks for what is missing before it looks for what is too much. But a user who mistypes
+    // an option wants to know about that.
     const std::vector<std::string> unknown = app_->remaining();
     std::string why = unknown.empty() ? error.what() : CLI::ExtrasError(unknown).what();
     std::replace(why.begin(), why.end(), '\n', ' ');

@@ -18,8 +18,8 @@ class Option;
 
 namespace xzfs {
 
-// Each call declares one; `names` are as "-k,--keep". The value lives in the caller's object, holds
-// the default, and is set by Parse. Of an option that is given twice the last one counts. Not
+// Each call declares one; `names` look like "-k,--keep". The value is in the caller's object and
+// holds the default until Parse sets it. If an option is given twice, the last one counts. Not
 // thread-safe.
 class Arguments {
  public:
@@ -51,7 +51,7 @@ class Arguments {
   void Preset(unsigned& preset, const std::string& help);
   // What is neither an option nor an option's value. Exactly one ...
   void Operand(const std::string& placeholder, std::string& value, const std::string& help);
-  // ... or one and more.
+  // ... or one or more.
   void Operands(const std::string& placeholder, std::vector<std::string>& values,
                 const std::string& help);
 
@@ -60,7 +60,7 @@ class Arguments {
   std::string Help() const;
   bool wants_help() const { return wants_help_; }
 
-  // How an option ("--keep", "-k") stands among words.
+  // Whether an option ("--keep", "-k") takes a value.
   enum class Kind { kUnknown, kFlag, kWithValue };
   Kind KindOf(const std::string& name) const;
 

@@ -1,4 +1,4 @@
-// What xzfsctl says, and what it ends with.
+// The messages and the exit code of xzfsctl.
 #pragma once
 
 #include <atomic>
@@ -18,17 +18,17 @@ class Console {
 
   // Something could not be done.
   void Error(std::string_view message) EXCLUDES(mutex_);
-  // It was done, or left, and there is something the user should know.
+  // Something was done or skipped, and there is something that the user should know about it.
   void Warn(std::string_view message) EXCLUDES(mutex_);
-  // Of interest to somebody who watches: nothing that changes the exit code.
+  // Of interest to a user who watches. Doesn't change the exit code.
   void Note(std::string_view message) EXCLUDES(mutex_);
-  // What was asked for, to stdout, as it is.
+  // Writes to stdout what the user asked for, unchanged.
   void Print(std::string_view text) EXCLUDES(mutex_);
 
-  // The line at the bottom of the terminal; empty: none. On what is no terminal it is a line of its
-  // own.
+  // Shows the line at the bottom of the terminal; empty: none. If stderr is no terminal it prints
+  // an ordinary line.
   void ShowStatus(std::string_view line) EXCLUDES(mutex_);
-  // The same as a line that stays.
+  // Prints such a line so that it stays.
   void PrintStatus(std::string_view line) EXCLUDES(mutex_);
 
   // 1: no notes and warnings; 2: no errors either. The exit code stays what it is.
@@ -36,14 +36,14 @@ class Console {
 
   bool stdout_is_terminal() const { return stdout_is_terminal_; }
   bool stderr_is_terminal() const { return stderr_is_terminal_; }
-  // Of stdout, in characters; 80 where it is no terminal.
+  // The width of stdout in characters; 80 if it is no terminal.
   unsigned columns() const;
 
-  // The command ended early because of that signal (0: it didn't): so the program does, too.
+  // The command ended early because of this signal (0: it didn't). The program will end by it too.
   void EndBySignal(int signal) { signal_ = signal; }
   int signal() const { return signal_; }
 
-  // Writes out what Print was given. An error of that is an Error.
+  // Writes out what Print got. A failure to do so is an Error.
   void Flush() EXCLUDES(mutex_);
   int exit_code() const;
 

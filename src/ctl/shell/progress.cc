@@ -17,7 +17,8 @@ namespace xzfs {
 namespace {
 
 constexpr int kPeriodMs = 1000;
-// Speed and end are not told before: the first files say little of the others.
+// Before this the speed is understated, and the time left isn't shown: the first files say little
+// about the others.
 constexpr double kLeastSeconds = 0.5;
 
 sigset_t OurSignals() {

@@ -1,4 +1,4 @@
-// How far a long command is, and the signals that reach it meanwhile.
+// The progress of a long command, and the signals that it gets.
 #pragma once
 
 #include <atomic>
@@ -35,11 +35,11 @@ class WorkFigures {
   std::atomic<bool> complete_{false};
 };
 
-// While it lives a line on stderr says each second what was done: only on a terminal, unless it is
-// asked for always or never. SIGUSR1 prints such a line in any case. SIGINT, SIGTERM and SIGHUP ask
-// the command to end early in good order; a second one ends the process at once, as kill -9 would.
+// While it exists, a line on stderr shows each second what was done. With kAuto it does so only on
+// a terminal. SIGUSR1 prints such a line in any case. SIGINT, SIGTERM and SIGHUP ask the command to
+// end early in good order; a second one ends the process at once, as kill -9 would.
 //
-// Make it before any other thread: these signals are blocked from then on, in all threads.
+// Construct it before any other thread: from then on these signals are blocked, in all threads.
 // Thread-safe.
 class Progress {
  public:
@@ -50,20 +50,20 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  // --progress, into `value`, and its meaning.
+  // Declares --progress, which sets `value`. ModeOf says what a value means.
   static void Declare(Arguments& arguments, std::string& value);
   static Mode ModeOf(const std::string& value);
 
-  // There is so much more to do.
+  // Adds to what there is to do.
   void AddTotal(uint64_t files, uint64_t bytes) { figures_.AddTotal(files, bytes); }
-  // Nothing more is to come: from now on a share and an end can be told.
+  // The total is known: from now on the line shows a share and the time that is left.
   void TotalIsComplete() { figures_.TotalIsComplete(); }
-  // So much more is done: files, bytes read and bytes that became of them.
+  // Adds to what is done: files, bytes read, and bytes that were made of them.
   void AddDone(uint64_t files, uint64_t in_bytes, uint64_t out_bytes) {
     figures_.AddDone(files, in_bytes, out_bytes);
   }
 
-  // Set by a signal; looked at by whoever does the work.
+  // A signal sets it, and the code that does the work looks at it.
   const std::atomic<bool>& cancelled() const { return cancelled_; }
   // The signal, or 0.
   int signal() const { return signal_; }

@@ -1,3 +1,12 @@
+// The first word chooses the command. It declares its options, with those that every command takes.
+// The options of the environment come before those of the command line, so that the latter win. As
+// one variable serves all commands, an option that this command doesn't know is left out if another
+// command knows it. Then the options are parsed, and the command runs.
+//
+// An error that any of these steps returns is printed here, once. Standard output is flushed before
+// the exit code is taken: a failure to write it is an error too. If a signal ended the command
+// early, everything is in good order by then, and the process dies by that signal, as its shell
+// expects.
 #include "ctl/shell/run.h"
 
 #include <pthread.h>
@@ -54,7 +63,7 @@ std::string HelpText() {
          "1 an error, 2 only warnings.\n";
 }
 
-// An option of any command, for words of the environment that this one doesn't know.
+// The kind of an option of any command, for words of the environment that this one doesn't know.
 Arguments::Kind KindAnywhere(const std::string& name) {
   for (const CommandEntry& entry : Commands()) {
     Arguments arguments(entry.name, entry.summary, entry.example);
@@ -135,7 +144,8 @@ Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {
   return RunCommand(*entry, {words.begin() + 1, words.end()}, console, no_warn);
 }
 
-// Shells stop a loop when the program in it was ended by SIGINT, and not when it only says so.
+// A shell stops a loop if SIGINT ended the program in it, but not if the program only exits with an
+// error.
 void DieBy(int number) {
   signal(number, SIG_DFL);
   sigset_t set;

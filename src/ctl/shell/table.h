@@ -21,7 +21,7 @@ class Table {
       : columns_(std::move(columns)), indent_(indent) {}
 
   // One line, with its newline: a cell for each column, and after two blanks `rest`, which has no
-  // column, as a name that is of any length.
+  // column, such as a name of any length.
   std::string Line(const std::vector<std::string>& cells, const std::string& rest) const {
     return Cells(cells) + "  " + rest + "\n";
   }

@@ -19,7 +19,7 @@ class OutputStream::Buffer : public std::streambuf {
 
   Status Close() {
     Keep(Flush());
-    const Status closed = writer_.Close();
+    Status closed = writer_.Close();
     Keep(closed);
     return closed;
   }

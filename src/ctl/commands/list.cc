@@ -54,7 +54,8 @@ std::string Ratio(uint64_t stored, uint64_t plain) {
 std::string ChecksOf(const BlockIndex& index) {
   std::string names;
   for (const Check check : index.Checks()) {
-    names += (names.empty() ? "" : ",") + CheckName(check);
+    names += names.empty() ? "" : ",";
+    names += CheckName(check);
   }
   return names.empty() ? "None" : names;
 }

@@ -217,6 +217,30 @@ INSTANTIATE_TEST_SUITE_P(Moments, BaseOverwriteTest, testing::ValuesIn(AllMoment
                                   (info.param.end == End::kGoesOn ? "" : "AndIsKilled");
                          });
 
+TEST_F(LinkedCommitTest, AFileThatLosesAllItsNamesWhileItIsOverwrittenIsReadToItsEnd) {
+  Edit();
+  auto file = mount_->handles.Open(id_, O_RDONLY);
+  ASSERT_TRUE(file) << file.error().message;
+  bool was_reached = false;
+  os_.BeforeNext("CopyRange", [&] {
+    was_reached = true;
+    EXPECT_TRUE(mount_->removals.Unlink(kRootNode, "compressed"));
+    EXPECT_TRUE(mount_->removals.Unlink(kRootNode, "link"));
+    EXPECT_EQ(At(kEdited, id_), 'X');
+    return 0;
+  });
+  EXPECT_TRUE(mount_->commits.SyncCommits());
+  ASSERT_TRUE(was_reached);
+  EXPECT_EQ(At(kEdited, id_), 'X');
+  EXPECT_EQ(At(kElsewhere, id_), 'c');
+  mount_->handles.Close(std::move(file->file));
+  mount_->commits.EndCommits(Committer::Ending::kWhenDone);
+  Start();
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "compressed")), ENOENT);
+  EXPECT_EQ(CodeOf(mount_->lookups.Lookup(kRootNode, "link")), ENOENT);
+  EXPECT_EQ(mount_->engine.stats.overlays_lost.Get(), 0U);
+}
+
 class HalfNewTest : public LinkedCommitTest {
  protected:
   void FailHalfWay() {

@@ -29,6 +29,9 @@ struct FileFacts {
   bool is_append_only = false;
 };
 
+// What a sync makes durable: as fsync(2), or as fdatasync(2).
+enum class SyncScope { kAll, kOnlyData };
+
 // Calls return what the system call returns, or -errno. Thread-safe. EINTR is retried here.
 class Os {
  public:
@@ -88,6 +91,9 @@ class Os {
   virtual int Sync(int fd) = 0;
   // The same, but only for what is needed to read its data.
   virtual int SyncData(int fd) = 0;
+  int SyncAs(SyncScope scope, int fd) {
+    return scope == SyncScope::kOnlyData ? SyncData(fd) : Sync(fd);
+  }
   // Copies in the kernel, sharing the bytes where the file system can. As copy_file_range(2): it
   // may copy less, and fails with EXDEV, EINVAL, EOPNOTSUPP or ENOSYS if it isn't possible.
   virtual ssize_t CopyRange(int from, uint64_t from_offset, int to, uint64_t to_offset,

@@ -222,7 +222,8 @@ void FuseOperations::Flush(fuse_req_t req, fuse_ino_t, struct fuse_file_info* fi
 void FuseOperations::FSync(fuse_req_t req, fuse_ino_t, int only_data, struct fuse_file_info* fi) {
   RunStatus(req, [&](FuseOperations& self) -> Status {
     XZFS_ASSIGN_OR_RETURN(const OpenFile* const file, self.FileOf(fi));
-    return self.mount_.syncs.Sync(file->id(), only_data != 0);
+    return self.mount_.syncs.Sync(file->id(),
+                                  only_data != 0 ? SyncScope::kOnlyData : SyncScope::kAll);
   });
 }
 

@@ -75,10 +75,10 @@ void FuseOperations::Init(void* userdata, struct fuse_conn_info* conn) {
 
 void FuseOperations::Lookup(fuse_req_t req, fuse_ino_t parent, const char* name) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
-    const auto found = self.mount_.lookups.Lookup(parent, name, /*may_decode=*/false);
+    const auto found = self.mount_.lookups.Lookup(parent, name, Decoding::kForbidden);
     if (!found && found.error().code == EINPROGRESS) {
       self.RunSlowly(request, [&self, parent, key = std::string(name)]() -> LateReply {
-        const auto late = self.mount_.lookups.Lookup(parent, key, /*may_decode=*/true);
+        const auto late = self.mount_.lookups.Lookup(parent, key, Decoding::kAllowed);
         if (!late) {
           return {[code = ReplyCode(late.error().code)](fuse_req_t r) { fuse_reply_err(r, code); }};
         }
@@ -286,16 +286,16 @@ std::shared_ptr<Listing> FuseOperations::ListingOf(const struct fuse_file_info* 
 
 void FuseOperations::ReadDir(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                              struct fuse_file_info* fi) {
-  List(req, node, size, offset, fi, /*plus=*/false);
+  List(req, node, size, offset, fi, ListingKind::kNames);
 }
 
 void FuseOperations::ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                                  struct fuse_file_info* fi) {
-  List(req, node, size, offset, fi, /*plus=*/true);
+  List(req, node, size, offset, fi, ListingKind::kWithLookups);
 }
 
 void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                          const struct fuse_file_info* fi, bool plus) {
+                          const struct fuse_file_info* fi, ListingKind kind) {
   Run(req, [&](FuseOperations& self, Request& request) -> Status {
     std::vector<char> reply(size);
     size_t used = 0;
@@ -309,7 +309,7 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
         entry.attr.st_mode = static_cast<mode_t>(DTTOIF(line.type));
       }
       const auto next = static_cast<off_t>(line.next_offset);
-      const size_t need = plus
+      const size_t need = kind == ListingKind::kWithLookups
                               ? fuse_add_direntry_plus(request.get(), reply.data() + used,
                                                        size - used, line.name.c_str(), &entry, next)
                               : fuse_add_direntry(request.get(), reply.data() + used, size - used,
@@ -325,7 +325,7 @@ void FuseOperations::List(fuse_req_t req, fuse_ino_t node, size_t size, off_t of
     };
     const std::shared_ptr<Listing> listing = self.ListingOf(fi);
     Status listed = self.mount_.directories.ReadDirectory(
-        node, listing.get(), static_cast<uint64_t>(offset), plus, size, add);
+        node, listing.get(), static_cast<uint64_t>(offset), kind, size, add);
     if (!listed) {
       for (const NodeId id : counted) {
         self.mount_.tree.Forget(id, 1);

@@ -48,7 +48,7 @@ class FuseOperations {
   static void RunRetried(fuse_req_t req, Act act);
   // False if the request must be tried again.
   template <class Act>
-  static bool TryOnce(fuse_req_t req, Act& act, bool is_last);
+  static bool TryOnce(fuse_req_t req, Act& act, AttemptKind kind);
   // Parks the request and calls `begin` with its ticket. `begin` makes sure that the request is
   // answered.
   template <class Begin>
@@ -79,7 +79,7 @@ class FuseOperations {
   static void ReadDirPlus(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
                           struct fuse_file_info* fi);
   static void List(fuse_req_t req, fuse_ino_t node, size_t size, off_t offset,
-                   const struct fuse_file_info* fi, bool plus);
+                   const struct fuse_file_info* fi, ListingKind kind);
   static void StatFs(fuse_req_t req, fuse_ino_t node);
   static void GetXattr(fuse_req_t req, fuse_ino_t node, const char* name, size_t size);
   Result<std::string> GetXattrNow(NodeId node, const std::string& key);

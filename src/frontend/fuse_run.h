@@ -23,13 +23,13 @@ inline FuseOperations& OperationsOf(fuse_req_t req) {
 }
 
 template <class Act>
-bool FuseOperations::TryOnce(fuse_req_t req, Act& act, bool is_last) {
+bool FuseOperations::TryOnce(fuse_req_t req, Act& act, AttemptKind kind) {
   FuseOperations& self = OperationsOf(req);
   Request request(req);
   try {
     const Status status = act(self, request);
     if (!status) {
-      if (status.error().code == EWOULDBLOCK && !is_last) {
+      if (status.error().code == EWOULDBLOCK && kind != AttemptKind::kLast) {
         return false;
       }
       LogFailure(status.error());
@@ -46,15 +46,15 @@ bool FuseOperations::TryOnce(fuse_req_t req, Act& act, bool is_last) {
 
 template <class Act>
 void FuseOperations::Run(fuse_req_t req, Act act) {
-  TryOnce(req, act, /*is_last=*/true);
+  TryOnce(req, act, AttemptKind::kLast);
 }
 
 template <class Act>
 void FuseOperations::RunRetried(fuse_req_t req, Act act) {
-  if (!TryOnce(req, act, /*is_last=*/false)) {
+  if (!TryOnce(req, act, AttemptKind::kMayWait)) {
     OperationsOf(req).waiting_.Retry(
-        req, [act = std::move(act)](fuse_req_t again, bool is_last) mutable {
-          return TryOnce(again, act, is_last);
+        req, [act = std::move(act)](fuse_req_t again, AttemptKind kind) mutable {
+          return TryOnce(again, act, kind);
         });
   }
 }

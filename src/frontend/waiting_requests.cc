@@ -116,7 +116,7 @@ void WaitingRequests::Retry(fuse_req_t req, Attempt attempt) {
     may_wait = running_;
   }
   if (!may_wait) {
-    attempt(req, /*is_last=*/true);
+    attempt(req, AttemptKind::kLast);
     return;
   }
   Add({.req = req,
@@ -152,7 +152,8 @@ void WaitingRequests::AttemptDue() {
     const Parked& parked = it->second;
     const auto waited = now - parked.begun;
     mutex_.Unlock();
-    const bool answered = parked.attempt(parked.req, waited >= kLongestRetry);
+    const bool answered = parked.attempt(
+        parked.req, waited < kLongestRetry ? AttemptKind::kMayWait : AttemptKind::kLast);
     mutex_.Lock();
     if (answered) {
       parked_.erase(ticket);

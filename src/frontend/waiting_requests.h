@@ -16,6 +16,8 @@
 
 namespace xzfs {
 
+enum class AttemptKind { kMayWait, kLast };
+
 // A parked request is answered by End when its wait ends, by its next attempt (Retry), or by its
 // `on_interrupt` if its process gets a signal. Thread-safe.
 //
@@ -25,8 +27,8 @@ class WaitingRequests {
   using Ticket = uint64_t;
   // Answers the request. Called once, without a lock.
   using Reply = std::function<void(fuse_req_t)>;
-  // Answers the request and returns true, or returns false: not yet. `is_last`: it must answer.
-  using Attempt = std::function<bool(fuse_req_t, bool is_last)>;
+  // Answers the request and returns true, or returns false: not yet. The last one must answer.
+  using Attempt = std::function<bool(fuse_req_t, AttemptKind)>;
 
   WaitingRequests() = default;
   ~WaitingRequests() { Stop(); }

@@ -51,7 +51,7 @@ bool Borders::IsPrivate(NodeId dir, int fd, const std::string& name) {
   if (name != kPrivateFolder || dir == kRootNode) {
     return name == kPrivateFolder;
   }
-  const auto home = LookAtHome(os_, fd, /*is_root=*/false);
+  const auto home = LookAtHome(os_, fd, HomeTop::kBelow);
   return home && (home->kind == HomeKind::kOurs || home->kind == HomeKind::kCopy);
 }
 
@@ -76,9 +76,9 @@ Status Borders::EnterDirectory(NodeId id) {
   }
   ZonePtr zone = tree_.tops().ZoneAt(id);
   if (zone == nullptr && IsOtherMount(facts, *around)) {
-    zone = zones_.NewZone(id, facts, /*is_border=*/true);
+    zone = zones_.NewZone(id, facts, ZoneKind::kMount);
   }
-  const auto home = LookAtHome(os_, fd, /*is_root=*/false);
+  const auto home = LookAtHome(os_, fd, HomeTop::kBelow);
   if (!home) {
     Log(LogLevel::kDebug, nodes_.PathOf(id) + ": " + home.error().message);
   } else if (home->kind == HomeKind::kCopy) {
@@ -110,7 +110,7 @@ Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& fac
   }
   const bool is_foreign = IsOthersSource(top->descriptor.get(), home);
   if (!was_zone) {
-    zone = zones_.NewZone(id, facts, /*is_border=*/false);
+    zone = zones_.NewZone(id, facts, ZoneKind::kPart);
   }
   if (zone->is_foreign.exchange(is_foreign) != is_foreign) {
     zones_.NoteForeign();
@@ -127,7 +127,7 @@ Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& fac
   zone->is_adopted = true;
   Status recovered = recover_(zone, top);
   MutexLock lock(zone->mutex);
-  if (!zone->is_border && zone->session == nullptr && zone->adopted.empty()) {
+  if (zone->kind == ZoneKind::kPart && zone->session == nullptr && zone->adopted.empty()) {
     tree_.tops().DropZone(id);  // nothing makes it a zone any more
     twins_.Drop(*zone);
   }
@@ -165,7 +165,7 @@ void Borders::SplitZone(NodeId file, const ZonePtr& zone) {
     const auto open = tree_.OpenNode(next);
     const KeptTimes times(os_, open ? (*open)->descriptor.get() : -1);
     auto made = open ? Session::Create(os_, (*open)->descriptor.get(),
-                                       {.is_root = false, .levels = nodes_.DepthOf(next->id)})
+                                       {.top = HomeTop::kBelow, .levels = nodes_.DepthOf(next->id)})
                      : Failure(open.error());
     const bool reaches = made && (session == nullptr || Reaches(**made, *session));
     if (!reaches) {
@@ -188,7 +188,7 @@ void Borders::SplitZone(NodeId file, const ZonePtr& zone) {
   if (!open || os_.FactsAt((*open)->descriptor.get(), "", &facts) < 0) {
     return;
   }
-  const ZonePtr made = zones_.NewZone(at, facts, /*is_border=*/false);
+  const ZonePtr made = zones_.NewZone(at, facts, ZoneKind::kPart);
   MutexLock lock(made->mutex);
   if (session == nullptr) {
     zones_.Refuse(*made, refusal);

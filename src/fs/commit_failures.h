@@ -12,6 +12,10 @@
 
 namespace xzfs {
 
+// When a commit that failed is tried again. kNever: not until the file changes or the source is
+// mounted again.
+enum class NextTry { kLater, kNever };
+
 // The log, the figures and programs that wait for commits report these. Thread-safe.
 class CommitFailures {
  public:

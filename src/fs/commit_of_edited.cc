@@ -72,7 +72,7 @@ class EditedFile : public RandomAccessFile {
 
 Result<Committer::Outcome> CommitOfEdited::Run() {
   if (parts_.options.compress == Compress::kOff) {
-    XZFS_RETURN_IF_ERROR(parts_.syncs.SyncNode(work_.node, /*only_data=*/false));
+    XZFS_RETURN_IF_ERROR(parts_.syncs.SyncNode(work_.node, SyncScope::kAll));
     return Outcome::kLeft;
   }
   XZFS_ASSIGN_OR_RETURN(const bool has_place, work_.FindPlace());

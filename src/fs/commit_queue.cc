@@ -62,16 +62,20 @@ CommitQueue::Clock::time_point CommitQueue::BeginOf(const Entry& entry) const {
   return std::max({entry.due, quiet, paused_until_});
 }
 
-std::optional<NodeId> CommitQueue::NextDue(bool at_end, Clock::time_point* until) const {
-  *until = Clock::time_point::max();
+std::optional<NodeId> CommitQueue::NextDue(Clock::time_point* until) const {
+  if (schedule_.empty()) {
+    *until = Clock::time_point::max();
+    return std::nullopt;
+  }
+  const NodeId id = schedule_.begin()->second;
+  *until = BeginOf(entries_.at(id));
+  return *until <= Clock::now() ? std::optional(id) : std::nullopt;
+}
+
+std::optional<NodeId> CommitQueue::NextAtEnd() const {
   for (const auto& [due, id] : schedule_) {
-    const Entry& entry = entries_.at(id);
-    if (at_end && entry.failures == 0) {
+    if (entries_.at(id).failures == 0) {
       return id;
-    }
-    if (!at_end) {
-      *until = BeginOf(entry);
-      return *until <= Clock::now() ? std::optional(id) : std::nullopt;
     }
   }
   return std::nullopt;

@@ -53,8 +53,11 @@ class CommitQueue {
   void ScheduleRetry(NodeId id, Entry& entry);
 
   // The next file whose time has come. Nothing if there is none; then `until` is when there may be
-  // one. `at_end`: nothing waits for files to settle, and files that failed are left out.
-  std::optional<NodeId> NextDue(bool at_end, Clock::time_point* until) const;
+  // one.
+  std::optional<NodeId> NextDue(Clock::time_point* until) const;
+  // The next file at the end of all commits: no file has to settle, and files that failed are left
+  // out. Nothing if there is none.
+  std::optional<NodeId> NextAtEnd() const;
   // Its attempt begins: until it is scheduled again NextDue leaves it out.
   Entry& Take(NodeId id);
 

@@ -10,8 +10,9 @@
 
 namespace xzfs {
 
-bool CommitReport::Note(NodeId id, const Error& error, bool is_given_up) {
+bool CommitReport::Note(NodeId id, const Error& error, NextTry next) {
   // Keeps the node while the file is given up: reports need its path.
+  const bool is_given_up = next == NextTry::kNever;
   const bool is_pinned = is_given_up && nodes_.Pin(id);
   const auto before = failures_.Note({id, error.code, error.message, is_given_up});
   if (is_pinned && before && before->is_given_up) {
@@ -35,8 +36,8 @@ std::vector<Uncommitted> CommitReport::Files(size_t most) {
       continue;
     }
     const NodePtr node = nodes_.Find(failure.node);
-    std::string path = AsShown(nodes_.FullPathOf(failure.node),
-                               node != nullptr && node->kind == StoredKind::kCompressed);
+    std::string path =
+        AsShown(nodes_.FullPathOf(failure.node), node != nullptr ? node->kind : StoredKind::kPlain);
     files.push_back({std::move(path), std::move(failure.message), failure.is_given_up});
   }
   return files;
@@ -55,7 +56,7 @@ void CommitReport::RetryGivenUp() {
       }
       node->state->NoteChange();
     }
-    requests_.Queue(node, /*is_awaited=*/true);
+    requests_.Queue(node, CommitFor::kCaller);
   }
 }
 

@@ -26,8 +26,9 @@ class CommitReport {
         requests_(requests),
         failures_(failures) {}
 
-  // Returns whether this is new for the file.
-  bool Note(NodeId id, const Error& error, bool is_given_up);
+  // kNever: the file was given up; it is tried again when it has changed. Returns whether this is
+  // new for the file.
+  bool Note(NodeId id, const Error& error, NextTry next);
   void Clear(NodeId id);
   std::optional<CommitFailures::Failure> Find(NodeId id) { return failures_.Find(id); }
 

@@ -6,14 +6,14 @@
 
 namespace xzfs {
 
-void CommitRequests::Queue(const NodePtr& node, bool is_awaited) {
+void CommitRequests::Queue(const NodePtr& node, CommitFor whom) {
   if (options_.compress != Compress::kClose) {
     FileLock lock(*node->state);
     if (node->state->overlay() == nullptr) {
       return;
     }
   }
-  committer_.Add(node->id, PlainSize(node), is_awaited);
+  committer_.Add(node->id, PlainSize(node), whom);
 }
 
 // 0 if the size is unknown.
@@ -44,7 +44,7 @@ void CommitRequests::QueueClosing() {
   }
   for (const NodeId id : ids) {
     if (const NodePtr node = nodes_.Find(id)) {
-      Queue(node, /*is_awaited=*/true);
+      Queue(node, CommitFor::kCaller);
     }
   }
 }

@@ -20,7 +20,7 @@ class CommitRequests {
       : options_(options), tree_(tree), nodes_(tree.nodes()), committer_(committer) {}
 
   // Queues a file whose last writer has closed it.
-  void Queue(const NodePtr& node, bool is_awaited = false);
+  void Queue(const NodePtr& node, CommitFor whom = CommitFor::kNobody);
   void CommitNow(NodeId id, const Committer::Done& done);
 
   // Remembers files whose writing handles are all closing.

@@ -14,7 +14,7 @@
 
 namespace xzfs {
 
-Result<Committer::Outcome> Commits::CommitNode(NodeId id, bool is_awaited) {
+Result<Committer::Outcome> Commits::CommitNode(NodeId id, CommitFor whom) {
   using Outcome = Committer::Outcome;
   Result<Outcome> outcome = Outcome::kLeft;
   bool has_given_up = false;
@@ -22,8 +22,9 @@ Result<Committer::Outcome> Commits::CommitNode(NodeId id, bool is_awaited) {
   std::optional<Error> why_left;
   const ZonePtr zone = parts_.tree.tops().ZoneOf(id);
   for (int tries = 1; tries <= 2; ++tries) {
-    FileCommit commit(parts_, id, is_awaited, /*may_split=*/tries == 1);
-    outcome = commit.Run();
+    FileCommit commit(parts_, id, whom);
+    // After EXDEV a border between zones is looked for, and the second attempt goes beyond it.
+    outcome = commit.Run(tries == 1 ? FinalErrors::kAllExceptExdev : FinalErrors::kAll);
     has_given_up = commit.has_given_up();
     has_begun = commit.has_begun();
     why_left = commit.why_left();
@@ -33,18 +34,18 @@ Result<Committer::Outcome> Commits::CommitNode(NodeId id, bool is_awaited) {
     parts_.borders.SplitZone(id, zone);
   }
   if (!outcome) {
-    NoteCommitError(id, outcome.error(), has_given_up);
+    NoteCommitError(id, outcome.error(), has_given_up ? NextTry::kNever : NextTry::kLater);
   } else if (*outcome == Outcome::kCancelled) {
     parts_.engine.stats.commits_cancelled.Add();
   } else if (why_left) {
-    parts_.report.Note(id, *why_left, /*is_given_up=*/true);  // logged where it was found
+    parts_.report.Note(id, *why_left, NextTry::kNever);  // logged where it was found
   } else if (has_begun) {
     parts_.report.Clear(id);
   }
   return outcome;
 }
 
-void Commits::NoteCommitError(NodeId id, Error& error, bool is_given_up) {
+void Commits::NoteCommitError(NodeId id, Error& error, NextTry next) {
   if (const std::string path = nodes_.PathOf(id); error.message.find(path) == std::string::npos) {
     error.message = path + ": " + error.message;
   }
@@ -55,16 +56,16 @@ void Commits::NoteCommitError(NodeId id, Error& error, bool is_given_up) {
   const bool is_left = node != nullptr && (is_edited || node->kind == StoredKind::kPlain) &&
                        !parts_.edited.IsHalfOverwritten(FileId::Of(node->identity));
   const char* const what_next =
-      is_given_up ? "; the file is readable as it is, and stays uncompressed until it is changed "
-                    "or mounted again"
-                  : "; the file is readable as it is and the commit is tried again";
-  const bool is_new = !is_left || parts_.report.Note(id, error, is_given_up);
+      next == NextTry::kNever
+          ? "; the file is readable as it is, and stays uncompressed until it is changed "
+            "or mounted again"
+          : "; the file is readable as it is and the commit is tried again";
+  const bool is_new = !is_left || parts_.report.Note(id, error, next);
   // An error that repeats is logged once.
   Log(is_new ? LogLevel::kError : LogLevel::kDebug,
       "commit: " + error.message + (is_left ? what_next : ""));
   if (is_edited) {
-    (void)parts_.syncs.SyncNode(
-        node, /*only_data=*/false);  // the commit may have to wait for another boot
+    (void)parts_.syncs.SyncNode(node, SyncScope::kAll);  // it may have to wait for another boot
   }
 }
 

@@ -60,7 +60,7 @@ class Commits {
   explicit Commits(const CommitParts& parts) : parts_(parts), nodes_(parts.tree.nodes()) {}
 
   // For the queue: makes one attempt, and a second one if the first met an unknown border (EXDEV).
-  Result<Committer::Outcome> CommitNode(NodeId id, bool is_awaited);
+  Result<Committer::Outcome> CommitNode(NodeId id, CommitFor whom);
 
   // Commits all pending files without waiting for them to settle, then calls `done`. Fails if files
   // are left that should have been committed: the message has their number, the first one's path,
@@ -75,7 +75,7 @@ class Commits {
   void ParkCommits();
 
  private:
-  void NoteCommitError(NodeId id, Error& error, bool is_given_up);
+  void NoteCommitError(NodeId id, Error& error, NextTry next);
   void EndSessions(Zone& zone, bool idle);
 
   const CommitParts parts_;

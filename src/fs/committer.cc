@@ -77,13 +77,13 @@ void Committer::SetThreads(unsigned count) {
   changed_.NotifyAll();
 }
 
-void Committer::Add(NodeId id, uint64_t plain_bytes, bool is_awaited) {
+void Committer::Add(NodeId id, uint64_t plain_bytes, CommitFor whom) {
   const bool pinned = calls_.pin(id);
   bool is_new = false;
   if (pinned) {
     MutexLock lock(mutex_);
     is_new = Enter(id, plain_bytes);
-    if (is_awaited && !ending_) {
+    if (whom == CommitFor::kCaller && !ending_) {
       queue_.At(id).is_awaited = true;
     }
   }
@@ -188,8 +188,8 @@ void Committer::Run() {
       changed_.Wait(mutex_);
       continue;
     }
-    CommitQueue::Clock::time_point until;
-    const auto next = queue_.NextDue(/*at_end=*/finishing_, &until);
+    auto until = CommitQueue::Clock::time_point::max();
+    const auto next = finishing_ ? queue_.NextAtEnd() : queue_.NextDue(&until);
     if (!next) {
       if (until == CommitQueue::Clock::time_point::max()) {
         changed_.Wait(mutex_);
@@ -207,7 +207,7 @@ void Committer::Run() {
     mutex_.Unlock();
     Result<Outcome> result = Outcome::kLeft;
     try {
-      result = calls_.commit(id, is_awaited);
+      result = calls_.commit(id, is_awaited ? CommitFor::kCaller : CommitFor::kNobody);
     } catch (const std::bad_alloc&) {
       result = Fail(ENOMEM, "no memory to commit a file");
     }

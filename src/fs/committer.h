@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "fs/commit_for.h"
 #include "fs/commit_queue.h"
 #include "fs/commit_waits.h"
 #include "fs/node.h"
@@ -32,9 +33,9 @@ class Committer {
     kWhenDone,  // when all pending files have been tried: committed or failed
   };
   struct Calls {
-    // Commits the node. `is_awaited`: a caller waits for this commit. Called on the committer's
+    // Commits the node. Called on the committer's
     // threads without a lock.
-    std::function<Result<Outcome>(NodeId, bool is_awaited)> commit;
+    std::function<Result<Outcome>(NodeId, CommitFor)> commit;
     // Keep the node while the queue holds it; `pin` returns false if the node isn't known. Called
     // without a lock.
     std::function<bool(NodeId)> pin;
@@ -68,8 +69,8 @@ class Committer {
   void SetThreads(unsigned count) EXCLUDES(mutex_);
 
   // Queues the file. If it is queued already it begins to settle again. `plain_bytes`: for the
-  // figures. `is_awaited`: treats the next attempt as one that a caller waits for.
-  void Add(NodeId id, uint64_t plain_bytes, bool is_awaited = false) EXCLUDES(mutex_);
+  // figures. `whom`: of the next attempt.
+  void Add(NodeId id, uint64_t plain_bytes, CommitFor whom = CommitFor::kNobody) EXCLUDES(mutex_);
   // Commits the node at once. `done` gets a success when the file is not pending any more, or the
   // error of an attempt that began after this call. ESHUTDOWN: the mount is ending.
   void CommitNow(NodeId id, uint64_t plain_bytes, const Done& done) EXCLUDES(mutex_);

@@ -48,12 +48,12 @@ Result<std::optional<DirectoryLine>> WithoutLook(DirectoryLine line, const Error
 
 // Drops the lines that certainly don't fit into a reply of `bytes`, so that they aren't looked at
 // needlessly; never the first one. Returns whether it has dropped any.
-bool CutToReply(std::vector<RawLine>& lines, bool with_lookup, size_t bytes) {
+bool CutToReply(std::vector<RawLine>& lines, ListingKind kind, size_t bytes) {
   size_t used = 0;
   for (size_t i = 0; i < lines.size(); ++i) {
     // The shown name may lack a suffix.
     const size_t name = lines[i].name.size() - std::min(lines[i].name.size(), kLongestSuffix);
-    used += (with_lookup ? kPlusLineBytes : kLineBytes) + (name + 7) / 8 * 8;
+    used += (kind == ListingKind::kWithLookups ? kPlusLineBytes : kLineBytes) + (name + 7) / 8 * 8;
     if (used > bytes && i > 0) {
       lines.resize(i);
       return true;
@@ -72,7 +72,7 @@ bool IsDots(const std::string& name) { return name == "." || name == ".."; }
 // The receiver of a listing's lines.
 struct Directories::Reply {
   Listing* listing = nullptr;  // may be null
-  bool with_lookup = false;
+  ListingKind kind = ListingKind::kNames;
   const std::function<bool(const DirectoryLine&)>& add;
   bool any = false;  // something was added
 };
@@ -81,7 +81,7 @@ std::shared_ptr<Listing> Directories::OpenListing(NodeId dir) {
   return parts_.options.read_only ? nullptr : parts_.listings.Open(dir);
 }
 
-Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, bool with_lookup,
+Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, ListingKind kind,
                                   size_t bytes_hint,
                                   const std::function<bool(const DirectoryLine&)>& add) {
   XZFS_RETURN_IF_ERROR(parts_.borders.EnterDirectory(id));
@@ -94,8 +94,8 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
     return Fail(EINVAL, "an unknown directory offset");
   }
   // A line with attributes takes about five times as many bytes in the reply as in this buffer.
-  std::vector<std::byte> buffer(
-      std::clamp(with_lookup ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
+  std::vector<std::byte> buffer(std::clamp(
+      kind == ListingKind::kWithLookups ? bytes_hint / 4 : bytes_hint, kLeastBuffer, kMostBuffer));
   if (offset == 0) {
     parts_.half_done.UndoAll();
     if (listing != nullptr) {
@@ -104,7 +104,7 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
       listing->Restart();
     }
   }
-  for (Reply reply{listing, with_lookup, add};;) {
+  for (Reply reply{listing, kind, add};;) {
     auto lines = [&] {
       MutexLock lock(dir->position);
       return ReadLines(parts_.os, dir->descriptor.get(), offset, buffer);
@@ -118,7 +118,7 @@ Status Directories::ReadDirectory(NodeId id, Listing* listing, uint64_t offset, 
     if (lines->empty()) {
       return listing == nullptr ? Status() : AddMissed(node, dir, offset, reply);
     }
-    const bool full = CutToReply(*lines, with_lookup, bytes_hint);
+    const bool full = CutToReply(*lines, kind, bytes_hint);
     offset = lines->back().next_offset;
     XZFS_ASSIGN_OR_RETURN(const bool all_taken, AddLines(node, dir, *lines, reply));
     // An empty reply would mean the end.
@@ -164,7 +164,7 @@ Result<bool> Directories::AddLines(const NodePtr& dir, const DescriptorPtr& desc
       std::min<size_t>({parts_.options.threads - 1, kMostHelpers, lines.size() / kLinesPerHelper}));
   ParallelFor(parts_.engine.pool, helpers, lines.size(), [&](size_t i) {
     try {
-      looks[i] = MakeLine(dir, descriptor, lines[i], reply.with_lookup);
+      looks[i] = MakeLine(dir, descriptor, lines[i], reply.kind);
     } catch (const std::bad_alloc&) {
       looks[i] = Fail(ENOMEM, "out of memory while listing");
     }
@@ -201,7 +201,7 @@ Result<bool> Directories::AddLines(const NodePtr& dir, const DescriptorPtr& desc
 // Nothing if the stored name isn't shown.
 Result<std::optional<DirectoryLine>> Directories::MakeLine(const NodePtr& dir,
                                                            const DescriptorPtr& descriptor,
-                                                           const RawLine& raw, bool with_lookup) {
+                                                           const RawLine& raw, ListingKind kind) {
   DirectoryLine line{raw.name, raw.next_offset,
                      parts_.tree.numbers().Of({dir->identity.device, raw.inode}), raw.type,
                      std::nullopt};
@@ -212,7 +212,8 @@ Result<std::optional<DirectoryLine>> Directories::MakeLine(const NodePtr& dir,
   if (raw.name == ".") {
     line.inode = dir->shown_inode;
   }
-  if (IsDots(raw.name) || (!with_lookup && !StripSuffix(raw.name) && !StripEscape(raw.name))) {
+  if (IsDots(raw.name) ||
+      (kind == ListingKind::kNames && !StripSuffix(raw.name) && !StripEscape(raw.name))) {
     return line;
   }
   SharedLock names(namespace_);
@@ -239,7 +240,7 @@ Result<std::optional<DirectoryLine>> Directories::MakeLine(const NodePtr& dir,
   line.inode = parts_.tree.ShownInode(**entry);
   line.type = static_cast<uint8_t>(IFTODT((*entry)->attributes.st_mode));
   // A file that must be decoded for its size is only looked at when it is looked up.
-  if (with_lookup && !parts_.lookups.IsUnknownLegacy(**entry)) {
+  if (kind == ListingKind::kWithLookups && !parts_.lookups.IsUnknownLegacy(**entry)) {
     auto found = parts_.lookups.Register(dir->id, std::move(**entry));
     if (!found) {
       return WithoutLook(std::move(line), found.error());

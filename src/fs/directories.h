@@ -38,6 +38,8 @@ struct DirectoryParts {
   Os& os;
 };
 
+enum class ListingKind { kNames, kWithLookups };
+
 // Thread-safe.
 class Directories {
  public:
@@ -47,10 +49,10 @@ class Directories {
   // Null on a read-only mount, where no file moves.
   std::shared_ptr<Listing> OpenListing(NodeId dir);
   // Calls `add` for each line from `offset` on (0 is the start) until it returns false, which means
-  // that the caller did not take that line. `with_lookup` asks for DirectoryLine::lookup.
+  // that the caller did not take that line. kWithLookups asks for DirectoryLine::lookup.
   // `bytes_hint`: about how many bytes the caller will take. A line's next_offset is the source's
   // own. Only `listing`, which may be null, keeps anything between two calls.
-  Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, bool with_lookup,
+  Status ReadDirectory(NodeId node, Listing* listing, uint64_t offset, ListingKind kind,
                        size_t bytes_hint, const std::function<bool(const DirectoryLine&)>& add);
 
  private:
@@ -61,7 +63,7 @@ class Directories {
   Status AddMissed(const NodePtr& dir, const DescriptorPtr& descriptor, uint64_t offset,
                    Reply& reply);
   Result<std::optional<DirectoryLine>> MakeLine(const NodePtr& dir, const DescriptorPtr& descriptor,
-                                                const RawLine& raw, bool with_lookup);
+                                                const RawLine& raw, ListingKind kind);
 
   const DirectoryParts parts_;
   SourceDir& names_;

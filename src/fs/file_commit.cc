@@ -28,7 +28,7 @@ bool IsFinal(const Error& error) {
 
 }  // namespace
 
-Result<Committer::Outcome> FileCommit::Run() {
+Result<Committer::Outcome> FileCommit::Run(FinalErrors final_errors) {
   XZFS_RETURN_IF_ERROR(MendSync());
   if (!Begin()) {
     return parts_.requests.is_parking() ? Outcome::kCancelled : Outcome::kLeft;
@@ -39,7 +39,7 @@ Result<Committer::Outcome> FileCommit::Run() {
   if (work_.job->cancelled && !done) {
     return Outcome::kCancelled;
   }
-  NoteAttempt(outcome);
+  NoteAttempt(outcome, final_errors);
   return outcome;
 }
 
@@ -48,8 +48,9 @@ Result<Committer::Outcome> FileCommit::TakeSteps() {
 }
 
 // A hopeless commit is not tried again until the file changes.
-void FileCommit::NoteAttempt(const Result<Outcome>& outcome) {
-  const bool is_tried_again = !outcome && may_split_ && outcome.error().code == EXDEV;
+void FileCommit::NoteAttempt(const Result<Outcome>& outcome, FinalErrors final_errors) {
+  const bool is_tried_again =
+      !outcome && outcome.error().code == EXDEV && final_errors == FinalErrors::kAllExceptExdev;
   const bool is_base_damaged = edited_ && edited_->is_base_damaged();
   if (outcome || is_tried_again || (!IsFinal(outcome.error()) && !is_base_damaged)) {
     return;
@@ -76,7 +77,7 @@ Status FileCommit::MendSync() {
     FileLock lock(state);
     const bool failed =
         state.sync_error() || (state.overlay() != nullptr && state.overlay()->has_sync_error());
-    if (!failed || state.WritersFor(is_awaited_) != 0 || state.unlinked()) {
+    if (!failed || state.WritersFor(whom_) != 0 || state.unlinked()) {
       return {};
     }
     overlay = state.overlay();
@@ -85,7 +86,7 @@ Status FileCommit::MendSync() {
     XZFS_RETURN_IF_ERROR(overlay->Renew());
   }
   FileLock lock(state);
-  if (state.WritersFor(is_awaited_) == 0 && state.overlay() == overlay) {
+  if (state.WritersFor(whom_) == 0 && state.overlay() == overlay) {
     state.MendSync();
     state.NoteDurable(false);
   }
@@ -115,7 +116,7 @@ bool FileCommit::Begin() {
     return false;
   }
   if (!parts_.requests.is_parking()) {
-    work_.job = work_.state->TakeJob(is_awaited_);
+    work_.job = work_.state->TakeJob(whom_);
   }
   return work_.job != nullptr;
 }

@@ -11,14 +11,17 @@
 
 namespace xzfs {
 
+// Which errors may end the attempts to commit a file. The caller of kAllExceptExdev looks for a
+// border between zones after EXDEV, and tries again.
+enum class FinalErrors { kAll, kAllExceptExdev };
+
 // The work before and after the steps of a commit. One thread makes, runs and destroys it.
 class FileCommit {
  public:
-  // `may_split`: after EXDEV the caller looks for a border between zones and tries again.
-  FileCommit(const CommitParts& parts, NodeId id, bool is_awaited, bool may_split)
-      : parts_(parts), is_awaited_(is_awaited), may_split_(may_split), work_(parts, id) {}
+  FileCommit(const CommitParts& parts, NodeId id, CommitFor whom)
+      : parts_(parts), whom_(whom), work_(parts, id) {}
 
-  Result<Committer::Outcome> Run();
+  Result<Committer::Outcome> Run(FinalErrors final_errors);
   // After an error: whether it would come again at each attempt until the file changes.
   bool has_given_up() const { return has_given_up_; }
   // Whether there was something to commit.
@@ -33,11 +36,10 @@ class FileCommit {
   bool Begin();
   std::optional<Error> WhyBroken() REQUIRES(work_.state->mutex);
   Result<Outcome> TakeSteps();
-  void NoteAttempt(const Result<Outcome>& outcome);
+  void NoteAttempt(const Result<Outcome>& outcome, FinalErrors final_errors);
 
   const CommitParts& parts_;
-  const bool is_awaited_;
-  const bool may_split_;
+  const CommitFor whom_;
   bool has_given_up_ = false;
   std::shared_ptr<Overlay> overlay_;  // null: the file is plain
   CommitWork work_;

@@ -92,8 +92,8 @@ void FileState::NoteNameSynced(uint64_t changes) {
   name_.synced_changes = std::max(name_.synced_changes, changes);
 }
 
-CommitJobPtr FileState::TakeJob(bool is_awaited) {
-  if (unlinked_ || changing_ != 0 || WritersFor(is_awaited) != 0) {
+CommitJobPtr FileState::TakeJob(CommitFor whom) {
+  if (unlinked_ || changing_ != 0 || WritersFor(whom) != 0) {
     return nullptr;
   }
   job_ = std::make_shared<CommitJob>();

@@ -9,6 +9,7 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
+#include "fs/commit_for.h"
 #include "fs/descriptor_shares.h"
 #include "store/descriptor_cache.h"
 #include "store/overlay.h"
@@ -110,11 +111,11 @@ class FileState {
   bool is_closing() const REQUIRES(mutex) {
     return writers_.count != 0 && writers_.closing == writers_.count && changed_;
   }
-  // The number of writers. A program that waits has closed its last descriptor, so closing handles
+  // The number of writers. A caller that waits has closed its last descriptor, so closing handles
   // don't count for it, though the kernel has not released them yet. For others every handle may
   // still be written to.
-  unsigned WritersFor(bool is_awaited) const REQUIRES(mutex) {
-    return writers_.count - (is_awaited ? writers_.closing : 0);
+  unsigned WritersFor(CommitFor whom) const REQUIRES(mutex) {
+    return writers_.count - (whom == CommitFor::kCaller ? writers_.closing : 0);
   }
   bool needs_descriptors() const REQUIRES(mutex) { return held_.empty(); }
   void Hold(DescriptorQuota::Held held) REQUIRES(mutex) { held_ = std::move(held); }
@@ -164,7 +165,7 @@ class FileState {
 
   const CommitJobPtr& job() const REQUIRES(mutex) { return job_; }
   // Null if a commit must not begin now.
-  CommitJobPtr TakeJob(bool is_awaited) REQUIRES(mutex);
+  CommitJobPtr TakeJob(CommitFor whom) REQUIRES(mutex);
   void DropJob() REQUIRES(mutex) { job_ = nullptr; }
 
   // A sync failed. The kernel has dropped the pages that it could not write, so no later sync may

@@ -58,7 +58,7 @@ void Lookups::ReportCollision(NodeId parent, const StoredEntry& entry) {
   }
 }
 
-Result<LookupResult> Lookups::Lookup(NodeId parent, const std::string& name, bool may_decode) {
+Result<LookupResult> Lookups::Lookup(NodeId parent, const std::string& name, Decoding decoding) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(parent));
   if (node->kind != StoredKind::kDirectory) {
     return Fail(ENOTDIR, nodes_.PathOf(parent) + " is not a directory");
@@ -85,7 +85,7 @@ Result<LookupResult> Lookups::Lookup(NodeId parent, const std::string& name, boo
         return Register(parent, std::move(entry), looked_into ? &*looked_into : nullptr);
       }
     }
-    if (!may_decode) {
+    if (decoding == Decoding::kForbidden) {
       return Fail(EINPROGRESS, "'" + name + "' may have to be decoded for its size");
     }
     // Not under the lock, for which all names would have to wait.

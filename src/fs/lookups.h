@@ -16,15 +16,19 @@
 
 namespace xzfs {
 
+// Whether a call may decode a whole file, which takes minutes.
+enum class Decoding { kAllowed, kForbidden };
+
 // Thread-safe.
 class Lookups {
  public:
   Lookups(NodeTree& tree, Borders& borders, HalfDoneOperations& half_done, EditedFiles& edited,
           Orphans& orphans, VersionReader& versions, NameLimits& limits, Stats& stats);
 
-  // The size of a file in an older format may only be known after decoding the whole file, which
-  // takes minutes: if `may_decode` is false the call fails with EINPROGRESS instead.
-  Result<LookupResult> Lookup(NodeId parent, const std::string& name, bool may_decode = true);
+  // The size of a file in an older format may only be known after decoding the whole file. If that
+  // is forbidden the call fails with EINPROGRESS.
+  Result<LookupResult> Lookup(NodeId parent, const std::string& name,
+                              Decoding decoding = Decoding::kAllowed);
   // Finds the file that is stored at `path`, and counts one lookup.
   Result<NodeId> LookupPath(const std::string& path);
   // Finds or makes the node of `entry`, which was found in `parent`, and counts a lookup.

@@ -71,18 +71,18 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
       unfinished(tree, os),
       attributes(tree, zones, unfinished, limits, os),
       encoders(options.compress_threads, options.block_size_bytes),
-      committer(options.compress_threads,
-                std::chrono::nanoseconds(static_cast<int64_t>(options.settle_s * 1e9)),
-                {.commit = [this](NodeId id,
-                                  bool is_awaited) { return commits.CommitNode(id, is_awaited); },
-                 .pin = [this](NodeId id) { return tree.nodes().Pin(id); },
-                 .unpin = [this](NodeId id) { tree.Forget(id, 1); },
-                 .on_idle = [this] { pending.DropIfIdle(); },
-                 .has_given_up =
-                     [this](NodeId id) {
-                       const auto failure = failures.Find(id);
-                       return failure && failure->is_given_up;
-                     }}),
+      committer(
+          options.compress_threads,
+          std::chrono::nanoseconds(static_cast<int64_t>(options.settle_s * 1e9)),
+          {.commit = [this](NodeId id, CommitFor whom) { return commits.CommitNode(id, whom); },
+           .pin = [this](NodeId id) { return tree.nodes().Pin(id); },
+           .unpin = [this](NodeId id) { tree.Forget(id, 1); },
+           .on_idle = [this] { pending.DropIfIdle(); },
+           .has_given_up =
+               [this](NodeId id) {
+                 const auto failure = failures.Find(id);
+                 return failure && failure->is_given_up;
+               }}),
       orphans(tree, edited, committer),
       borders(options, tree, zones, os),
       lookups(tree, borders, half_done, edited, orphans, versions, limits, engine.stats),
@@ -133,7 +133,7 @@ void Mount::Start() {
               "ro, which completes what earlier mounts have left");
     }
   } else {
-    const auto home = LookAtHome(os, tree.root()->descriptor.get(), /*is_root=*/true);
+    const auto home = LookAtHome(os, tree.root()->descriptor.get(), HomeTop::kSourceRoot);
     if (home && home->kind == HomeKind::kCopy) {
       borders.ReportCopy(kRootNode);
     } else {

@@ -8,16 +8,21 @@
 namespace xzfs {
 
 // A hint for the next mount, so the caller goes on if it fails.
-bool PendingNotes::Note(const NodePtr& node, bool moved) {
+bool PendingNotes::Note(const NodePtr& node) {
   if (options_.compress != Compress::kClose) {
     return false;
   }
   {
     MutexLock lock(mutex_);
-    if (!noted_.insert(node->id).second && !moved) {
+    if (!noted_.insert(node->id).second) {
       return true;
     }
   }
+  return Write(node);
+}
+
+// Writes the note of a file that is in `noted_`, with its present path.
+bool PendingNotes::Write(const NodePtr& node) {
   const ZonePtr zone = tops_.ZoneOf(node->id);
   auto session = zones_.SessionFor(zone);
   const Status noted = session ? (*session)->pending().Note(zones_.PathInZone(node->id),
@@ -72,8 +77,10 @@ void PendingNotes::NotePath(const NodePtr& node) {
     if (const Status noted = path ? node->state->overlay()->NotePath(*path) : Status(); !noted) {
       Log(LogLevel::kDebug, noted.error().message);
     }
-  } else if (node->state->changed() || IsNoted(node->id)) {
-    Note(node, /*moved=*/true);
+  } else if (IsNoted(node->id)) {
+    Write(node);
+  } else if (node->state->changed()) {
+    Note(node);
   }
 }
 

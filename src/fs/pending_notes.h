@@ -29,8 +29,8 @@ class PendingNotes {
         done_intents_(done_intents) {}
 
   // Returns whether the file is noted; callers go on without a note. A file is noted once, until it
-  // isn't pending any more. `moved`: notes it again, under its new path.
-  bool Note(const NodePtr& node, bool moved = false) EXCLUDES(mutex_);
+  // isn't pending any more.
+  bool Note(const NodePtr& node) EXCLUDES(mutex_);
   // The file isn't pending any more.
   void Forget(NodeId id) EXCLUDES(mutex_);
   bool IsNoted(NodeId id) EXCLUDES(mutex_);
@@ -48,6 +48,8 @@ class PendingNotes {
   void DropIfIdle() EXCLUDES(mutex_);
 
  private:
+  bool Write(const NodePtr& node) EXCLUDES(mutex_);
+
   const Options& options_;
   NodeTable& nodes_;
   ZoneTops& tops_;

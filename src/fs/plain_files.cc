@@ -75,7 +75,7 @@ void FileHead::Allocate(int mode, uint64_t offset, uint64_t length) {
 }
 
 // `*only_appends`: whether the file is append-only, so that every write goes to its end.
-Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, bool appends,
+Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, WritePlace place,
                                               bool* only_appends) {
   *only_appends = false;
   // EWOULDBLOCK: another mount is just compressing it.
@@ -84,7 +84,8 @@ Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, 
     fd = os_.OpenBeneath(dir, name, O_WRONLY | O_NONBLOCK);  // its mode forbids reading
   }
   FileFacts facts;
-  if (fd == -EPERM && appends && os_.FactsAt(dir, name, &facts) == 0 && facts.is_append_only) {
+  if (fd == -EPERM && place == WritePlace::kAtEnd && os_.FactsAt(dir, name, &facts) == 0 &&
+      facts.is_append_only) {
     fd = os_.OpenBeneath(dir, name, O_RDWR | O_APPEND | O_NONBLOCK);
     *only_appends = true;
   }
@@ -94,8 +95,9 @@ Result<Descriptor> PlainFiles::OpenForWriting(int dir, const std::string& name, 
   return Descriptor(os_, fd);
 }
 
-Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
-  if (state.plain().file != nullptr && (appends || !state.plain().only_appends)) {
+Status PlainFiles::Open(const NodePtr& node, FileState& state, WritePlace place) {
+  if (state.plain().file != nullptr &&
+      (place == WritePlace::kAtEnd || !state.plain().only_appends)) {
     return {};
   }
   std::string name;
@@ -103,7 +105,7 @@ Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
   const int dir = parent->descriptor.get();
   XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir, name));
   bool only_appends = false;
-  XZFS_ASSIGN_OR_RETURN(Descriptor plain, OpenForWriting(dir, name, appends, &only_appends));
+  XZFS_ASSIGN_OR_RETURN(Descriptor plain, OpenForWriting(dir, name, place, &only_appends));
   // A commit of another mount, which doesn't know our open handle, may have replaced the file
   // between the two calls. From now on our descriptor keeps such commits away.
   XZFS_RETURN_IF_ERROR(tree_.StatName(*node, dir, name));
@@ -119,8 +121,8 @@ Status PlainFiles::Open(const NodePtr& node, FileState& state, bool appends) {
 }
 
 // Prepares `plain` for a change.
-Status PlainFiles::Prepare(const NodePtr& node, FileState& state, bool appends) {
-  XZFS_RETURN_IF_ERROR(Open(node, state, appends));
+Status PlainFiles::Prepare(const NodePtr& node, FileState& state, WritePlace place) {
+  XZFS_RETURN_IF_ERROR(Open(node, state, place));
   if (state.plain().is_prepared || state.unlinked()) {
     return {};
   }

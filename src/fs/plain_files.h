@@ -30,6 +30,9 @@ struct FileHead {
   void Allocate(int mode, uint64_t offset, uint64_t length);
 };
 
+// Where a change writes. Append-only files can only be written at their end.
+enum class WritePlace { kAnywhere, kAtEnd };
+
 // Opens and prepares plain files. Thread-safe.
 class PlainFiles {
  public:
@@ -37,9 +40,9 @@ class PlainFiles {
              ListingTable& listings, Os& os);
 
   // Opens the plain file for writing, unless it is open.
-  Status Open(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Status Open(const NodePtr& node, FileState& state, WritePlace place) REQUIRES(state.mutex);
   // Makes it ready for a change.
-  Status Prepare(const NodePtr& node, FileState& state, bool appends) REQUIRES(state.mutex);
+  Status Prepare(const NodePtr& node, FileState& state, WritePlace place) REQUIRES(state.mutex);
   // Changes a name that could be a compressed file's. Call it before the first change of a plain
   // file, with no lock held.
   Status EscapeName(NodeId id) EXCLUDES(namespace_);
@@ -50,7 +53,7 @@ class PlainFiles {
                        const std::function<void(FileHead&)>& change);
 
  private:
-  Result<Descriptor> OpenForWriting(int dir, const std::string& name, bool appends,
+  Result<Descriptor> OpenForWriting(int dir, const std::string& name, WritePlace place,
                                     bool* only_appends);
 
   NodeTree& tree_;

@@ -7,10 +7,10 @@
 
 namespace xzfs {
 
-std::string AsShown(const std::string& stored, bool is_compressed) {
+std::string AsShown(const std::string& stored, StoredKind kind) {
   const size_t begin = stored.rfind('/') + 1;
   const std::string name = stored.substr(begin);
-  const auto stripped = is_compressed ? StripSuffix(name) : std::nullopt;
+  const auto stripped = kind == StoredKind::kCompressed ? StripSuffix(name) : std::nullopt;
   return stored.substr(0, begin) +
          (stripped ? stripped->logical : StripEscape(name).value_or(name));
 }
@@ -26,7 +26,7 @@ std::optional<std::string> WhyPlain(const Options& options, const std::string& s
   if (static_cast<uint64_t>(st.st_size) < options.min_size_bytes) {
     return "it is smaller than min_size";
   }
-  const std::string path = AsShown(stored, /*is_compressed=*/false);
+  const std::string path = AsShown(stored, StoredKind::kPlain);
   const std::string file = path.substr(path.rfind('/') + 1);
   if (CompressedNameOf(file, Format::kXz).size() > NAME_MAX) {
     return "its name is too long to be stored with .xz behind it";

@@ -6,12 +6,13 @@
 #include <optional>
 #include <string>
 
+#include "fs/node.h"
 #include "fs/options.h"
 
 namespace xzfs {
 
 // The path in the mount of the file that is stored at `stored`.
-std::string AsShown(const std::string& stored, bool is_compressed);
+std::string AsShown(const std::string& stored, StoredKind kind);
 
 // The rule that keeps the plain file at the path `stored` plain, or nothing.
 std::optional<std::string> WhyPlain(const Options& options, const std::string& stored,

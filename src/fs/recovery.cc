@@ -45,7 +45,7 @@ std::vector<std::string> WithSuffix(const std::vector<std::string>& files,
 
 }  // namespace
 
-void Recovery::Run(bool is_start) {
+void Recovery::Run(RecoveryTime time) {
   auto dead = Session::AdoptDead(os_, source_);
   if (!dead) {
     Log(LogLevel::kError, "recovery: " + dead.error().message);
@@ -58,7 +58,7 @@ void Recovery::Run(bool is_start) {
   for (auto& session : *dead) {
     Adopt(std::move(session));
   }
-  if (!orphans_.empty() && is_start) {
+  if (!orphans_.empty() && time == RecoveryTime::kAtMount) {
     SearchBases();
     SettleOrphans();
   }

@@ -14,6 +14,9 @@
 
 namespace xzfs {
 
+// kAtMount: there are no requests yet, so there is time to search the whole zone.
+enum class RecoveryTime { kAtMount, kLater };
+
 class Recovery {
  public:
   // `top`: the zone's top, open.
@@ -25,8 +28,7 @@ class Recovery {
         top_(std::move(top)),
         source_(top_->descriptor.get()) {}
 
-  // `is_start`: there are no requests yet, so there is time to search the whole zone.
-  void Run(bool is_start);
+  void Run(RecoveryTime time);
   // Searches the bases of the zone's Orphans.
   void Search();
   // Searches the whole zone for a name of the stored file. ENOENT if there is none.

@@ -46,9 +46,8 @@ Removals::Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles
 // Keeps a descriptor for programs that have the file open, and notes in an overlay that its base is
 // removed. If another file takes over the name, a caller that looked the old file up just before
 // can still open it.
-Result<Victim> Removals::PrepareRemoval(const Place& place, const StoredEntry& entry,
-                                        bool is_replaced) {
-  XZFS_ASSIGN_OR_RETURN(Victim victim, HoldVictim(place, entry, is_replaced));
+Result<Victim> Removals::PrepareRemoval(const Place& place, const StoredEntry& entry, Fate fate) {
+  XZFS_ASSIGN_OR_RETURN(Victim victim, HoldVictim(place, entry, fate));
   if (const Status cleaned = unfinished_.RemoveHidden(place.fd(), entry); !cleaned) {
     UndoRemoval(victim);
     return Failure(cleaned.error());
@@ -56,8 +55,7 @@ Result<Victim> Removals::PrepareRemoval(const Place& place, const StoredEntry& e
   return victim;
 }
 
-Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry,
-                                    bool is_replaced) {
+Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry, Fate fate) {
   Victim victim;
   victim.node = tree_.KnownNode(entry);
   victim.location = {place.dir->id, entry.stored_name};
@@ -68,7 +66,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
   }
   const bool regular =
       victim.node->kind == StoredKind::kPlain || victim.node->kind == StoredKind::kCompressed;
-  if (regular && (tree_.opens().IsOpen(victim.node->id) || is_replaced)) {
+  if (regular && (tree_.opens().IsOpen(victim.node->id) || fate == Fate::kReplaced)) {
     // It may still be opened for writing, and its state must say then that it has no name.
     XZFS_ASSIGN_OR_RETURN(victim.node, tree_.WithState(victim.node->id));
   }
@@ -77,7 +75,7 @@ Result<Victim> Removals::HoldVictim(const Place& place, const StoredEntry& entry
     FileLock lock(*node->state);
     XZFS_RETURN_IF_ERROR(unfinished_.Cancel(node, *node->state));
   }
-  if (regular && (!victim.last_name || tree_.opens().IsOpen(node->id) || is_replaced)) {
+  if (regular && (!victim.last_name || tree_.opens().IsOpen(node->id) || fate == Fate::kReplaced)) {
     if (victim.last_name) {
       std::vector<NodeId> gone;
       nodes_.Move(node->id, victim.location, gone);
@@ -241,7 +239,7 @@ Status Removals::Unlink(NodeId parent, const std::string& name) {
   if (entry->kind == StoredKind::kDirectory) {
     return Fail(EISDIR, "'" + name + "' is a directory");
   }
-  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
+  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry, Fate::kRemoved));
   if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
     UndoRemoval(victim);
     return FailErrno(-error, "unlink '" + entry->stored_name + "'");
@@ -261,7 +259,7 @@ Status Removals::RemoveDirectory(NodeId parent, const std::string& name) {
   if (entry->kind != StoredKind::kDirectory) {
     return Fail(ENOTDIR, "'" + name + "' is not a directory");
   }
-  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry));
+  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry, Fate::kRemoved));
   int error = os_.Unlink(place.fd(), entry->stored_name, AT_REMOVEDIR);
   if ((error == -ENOTEMPTY || error == -EEXIST) &&
       zones_.RemoveHome(place.fd(), entry->stored_name)) {

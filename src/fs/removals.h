@@ -49,6 +49,9 @@ class Removals {
     NodePtr node_;  // null: nothing was noted
   };
 
+  // What becomes of the name: nothing has it, or another file takes it over.
+  enum class Fate { kRemoved, kReplaced };
+
   Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles& edited,
            UnfinishedCommits& unfinished, PendingNotes& pending, CommitReport& report,
            DescriptorQuota& held, Os& os);
@@ -57,16 +60,15 @@ class Removals {
   Status RemoveDirectory(NodeId parent, const std::string& name);
 
   // For an operation that takes a name from a file. It calls PrepareRemoval before the system call,
-  // and FinishRemoval or UndoRemoval after it. `is_replaced`: another file takes over the name. A
-  // caller that looked the old file up just before can still open it then. REQUIRES: names are held
+  // and FinishRemoval or UndoRemoval after it. If it is kReplaced, a caller
+  // that looked the old file up just before can still open it. REQUIRES: names are held
   // exclusively.
-  Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry,
-                                bool is_replaced = false);
+  Result<Victim> PrepareRemoval(const Place& place, const StoredEntry& entry, Fate fate);
   void FinishRemoval(const Victim& victim);
   void UndoRemoval(const Victim& victim);
 
  private:
-  Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, bool is_replaced);
+  Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, Fate fate);
   Status PinNameless(NodeId id, const DescriptorPtr& open);
   void LoseName(const Victim& victim);
 

@@ -153,7 +153,7 @@ Status Renames::PrepareRename(Prepared& prepared) {
   for (const Prepared::Content& content : std::exchange(prepared.to_sync, {})) {
     Status synced;
     if (content.node != nullptr) {
-      synced = parts_.syncs.SyncNode(content.node, /*only_data=*/true);
+      synced = parts_.syncs.SyncNode(content.node, SyncScope::kOnlyData);
     } else if (content.file != nullptr) {
       const int error = parts_.os.SyncData(content.file->descriptor.get());
       synced = error < 0 ? FailErrno(-error, "sync a file that is renamed") : Status();
@@ -236,7 +236,7 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
     Victim victim;
     if (target) {
       XZFS_ASSIGN_OR_RETURN(victim,
-                            parts_.removals.PrepareRemoval(to, *target, /*is_replaced=*/true));
+                            parts_.removals.PrepareRemoval(to, *target, Removals::Fate::kReplaced));
     }
     const int error =
         target ? parts_.os.Rename(from.fd(), moved->stored_name, to.fd(), stored, 0)
@@ -261,7 +261,7 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
     }
     XZFS_RETURN_IF_ERROR(PrepareMove(from, *moved));
     XZFS_ASSIGN_OR_RETURN(const Victim victim,
-                          parts_.removals.PrepareRemoval(to, *target, /*is_replaced=*/true));
+                          parts_.removals.PrepareRemoval(to, *target, Removals::Fate::kReplaced));
     prepared.awaits_disk = moved->kind != StoredKind::kPlain;
     if (const Status replaced = RunSteps(steps, prepared); !replaced) {
       parts_.removals.UndoRemoval(victim);

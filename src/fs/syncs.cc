@@ -17,12 +17,12 @@
 
 namespace xzfs {
 
-Status Syncs::Sync(NodeId id, bool only_data) {
+Status Syncs::Sync(NodeId id, SyncScope scope) {
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree_.FindNode(id));
-  return SyncNode(node, only_data);
+  return SyncNode(node, scope);
 }
 
-Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
+Status Syncs::SyncNode(const NodePtr& node, SyncScope scope) {
   if (options_.read_only) {
     return {};
   }
@@ -34,7 +34,7 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       XZFS_ASSIGN_OR_RETURN(open, tree_.OpenNode(now));
     }
     const int fd = open->descriptor.get();
-    const int error = only_data ? os_.SyncData(fd) : os_.Sync(fd);
+    const int error = os_.SyncAs(scope, fd);
     return error < 0 ? FailErrno(-error, "sync " + nodes_.PathOf(node->id)) : Status();
   }
   XZFS_RETURN_IF_ERROR(SyncName(node));
@@ -66,7 +66,7 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
   if (overlay != nullptr) {
     // The overlay itself remembers errors that can't be mended.
     const bool failed_before = overlay->has_sync_error();
-    if (Status data = overlay->Sync(only_data); !data) {
+    if (Status data = overlay->Sync(scope); !data) {
       if (!failed_before && overlay->has_sync_error()) {
         NoteSyncFailed(node, data.error());
       }
@@ -87,7 +87,7 @@ Status Syncs::SyncNode(const NodePtr& node, bool only_data) {
       XZFS_ASSIGN_OR_RETURN(plain, tree_.OpenNode(now));
     }
     const int fd = plain->descriptor.get();
-    int error = only_data ? os_.SyncData(fd) : os_.Sync(fd);
+    int error = os_.SyncAs(scope, fd);
     if (error == 0 && dir != nullptr) {
       error = os_.Sync(dir->descriptor.get());
     }
@@ -171,7 +171,7 @@ void Syncs::NoteSyncFailed(const NodePtr& node, const Error& error) {
 void Syncs::SyncOverlays() {
   for (const NodeId id : edited_.All()) {
     const NodePtr node = nodes_.Find(id);
-    const Status synced = node == nullptr ? Status() : SyncNode(node, /*only_data=*/false);
+    const Status synced = node == nullptr ? Status() : SyncNode(node, SyncScope::kAll);
     if (!synced) {
       Log(LogLevel::kError, synced.error().message);
     }

@@ -22,8 +22,8 @@ class Syncs {
         stats_(stats),
         os_(os) {}
 
-  Status Sync(NodeId id, bool only_data);
-  Status SyncNode(const NodePtr& node, bool only_data) EXCLUDES(namespace_);
+  Status Sync(NodeId id, SyncScope scope);
+  Status SyncNode(const NodePtr& node, SyncScope scope) EXCLUDES(namespace_);
   Status SyncDirectory(NodeId node);
   // Brings the name of a file to the disk, on file systems that may keep a later change and lose
   // the name.

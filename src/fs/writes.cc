@@ -57,7 +57,8 @@ Result<NodePtr> Writes::BeginWriting(NodeId id, int flags, DescriptorPtr new_fil
       state.CreatePlain(std::move(new_file));
       parts_.pending.Note(node);
     } else if (node->kind == StoredKind::kPlain) {
-      XZFS_RETURN_IF_ERROR(parts_.plain_files.Open(node, state, (flags & O_APPEND) != 0));
+      XZFS_RETURN_IF_ERROR(parts_.plain_files.Open(
+          node, state, (flags & O_APPEND) != 0 ? WritePlace::kAtEnd : WritePlace::kAnywhere));
     } else {
       XZFS_RETURN_IF_ERROR(parts_.overlays.RequireChangeable(node));
     }
@@ -134,7 +135,7 @@ void Writes::EndHandles() {
 }
 
 // Returns the target of a change. REQUIRES: a writer is counted.
-Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, bool appends) {
+Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, WritePlace place) {
   XZFS_RETURN_IF_ERROR(parts_.plain_files.EscapeName(id));
   SharedLock names(namespace_);  // its name may be needed
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, parts_.tree.FindNode(id));
@@ -156,7 +157,7 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
   DescriptorPtr plain;
   std::shared_ptr<Overlay> overlay;
   if (node->kind == StoredKind::kPlain) {
-    XZFS_RETURN_IF_ERROR(parts_.plain_files.Prepare(node, state, appends));
+    XZFS_RETURN_IF_ERROR(parts_.plain_files.Prepare(node, state, place));
     plain = state.plain().file;
   } else {
     XZFS_ASSIGN_OR_RETURN(overlay, parts_.overlays.EditedOverlay(node, state));
@@ -194,7 +195,7 @@ Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
 // program writes to the file.
 Result<Appended> Writes::Append(const OpenFile& file, uint64_t expected,
                                 std::span<const std::byte> bytes) {
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, /*appends=*/true));
+  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, WritePlace::kAtEnd));
   Appended done;
   if (to.overlay != nullptr) {
     XZFS_ASSIGN_OR_RETURN(const uint64_t at, to.overlay->Append(bytes));
@@ -252,7 +253,9 @@ Status Writes::Resize(NodeId id, uint64_t size, const OpenFile* file) {
 
 Status Writes::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_t length) {
   const bool appends = (file.flags() & O_APPEND) != 0;
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, appends));
+  XZFS_ASSIGN_OR_RETURN(
+      const Writable to,
+      PrepareChange(file.id(), &file, appends ? WritePlace::kAtEnd : WritePlace::kAnywhere));
   if (to.overlay == nullptr) {
     XZFS_RETURN_IF_ERROR(
         KeepPlainLook(to, [&](FileHead& head) { head.Allocate(mode, offset, length); }));

@@ -94,7 +94,8 @@ class Writes {
   };
 
   Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
-  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr, bool appends = false);
+  Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr,
+                                 WritePlace place = WritePlace::kAnywhere);
   Status KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change);
 
   const WriteParts parts_;

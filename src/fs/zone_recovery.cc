@@ -11,14 +11,16 @@
 namespace xzfs {
 
 Status ZoneRecovery::RecoverZone(const ZonePtr& zone, const DescriptorPtr& top) {
-  Recovery(*this, parts_, zone, top).Run(/*is_start=*/zone->top == kRootNode);
+  Recovery(*this, parts_, zone, top)
+      .Run(zone->top == kRootNode ? RecoveryTime::kAtMount : RecoveryTime::kLater);
   return {};
 }
 
 Status ZoneRecovery::FindNameOf(const NodePtr& node) {
   ZonePtr zone = parts_.tree.tops().ZoneOf(node->id);
   while (zone != nullptr &&
-         !zone->is_border) {  // hard links may lead into neighbouring zones of the file system
+         zone->kind ==
+             ZoneKind::kPart) {  // hard links may lead into neighbouring zones of the file system
     zone = parts_.tree.tops().ZoneOf(parts_.tree.nodes().LocationOf(zone->top).parent);
   }
   if (zone == nullptr) {

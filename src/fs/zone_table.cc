@@ -57,12 +57,12 @@ std::vector<ZonePtr> ZoneTable::Zones() {
   return zones_;
 }
 
-ZonePtr ZoneTable::NewZone(NodeId top, const FileFacts& facts, bool is_border) {
+ZonePtr ZoneTable::NewZone(NodeId top, const FileFacts& facts, ZoneKind kind) {
   auto zone = std::make_shared<Zone>();
   zone->top = top;
   zone->device = facts.attributes.st_dev;
   zone->mount_id = facts.mount_id;
-  zone->is_border = is_border;
+  zone->kind = kind;
   ZonePtr set = tree_.tops().SetZone(top, zone);
   set = set == nullptr ? zone : set;
   twins_.Add(*set);
@@ -90,9 +90,10 @@ Result<std::shared_ptr<Session>> ZoneTable::MakeSession(const ZonePtr& zone) {
   }
   const bool is_root = zone->top == kRootNode;
   const KeptTimes times(os_, is_root ? -1 : top->descriptor.get());
-  XZFS_ASSIGN_OR_RETURN(std::shared_ptr<Session> session,
-                        Session::Create(os_, top->descriptor.get(),
-                                        {.is_root = is_root, .levels = nodes_.DepthOf(zone->top)}));
+  XZFS_ASSIGN_OR_RETURN(
+      std::shared_ptr<Session> session,
+      Session::Create(os_, top->descriptor.get(),
+                      {.top = HomeTopOf(*zone), .levels = nodes_.DepthOf(zone->top)}));
   KeepZone(zone, top);
   return session;
 }
@@ -194,7 +195,7 @@ Status ZoneTable::RequireWritableAt(NodeId id) {
 // Users don't see `.xzfs/`, so it must not prevent the removal of its directory.
 bool ZoneTable::RemoveHome(int parent, const std::string& name) {
   const Descriptor dir(os_, os_.OpenBeneath(parent, name, O_RDONLY | O_DIRECTORY));
-  const auto home = dir.valid() ? LookAtHome(os_, dir.get(), /*is_root=*/false) : Result<Home>();
+  const auto home = dir.valid() ? LookAtHome(os_, dir.get(), HomeTop::kBelow) : Result<Home>();
   if (!home || home->kind != HomeKind::kOurs || !home->folder.valid()) {
     return false;
   }

@@ -23,7 +23,7 @@ class ZoneTable {
   // The root's zone, and all zones with sessions.
   std::vector<ZonePtr> Zones() EXCLUDES(mutex_);
   // The zone with the top `top`; makes it if there is none.
-  ZonePtr NewZone(NodeId top, const FileFacts& facts, bool is_border);
+  ZonePtr NewZone(NodeId top, const FileFacts& facts, ZoneKind kind);
   // Keeps the zone's top open and its node known from now on. REQUIRES: the zone is about to get a
   // session.
   void KeepZone(const ZonePtr& zone, const DescriptorPtr& top) REQUIRES(zone->mutex)

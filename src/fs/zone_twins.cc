@@ -14,7 +14,7 @@ std::shared_ptr<SourceTwins> ZoneTwins::AddLocked(const Zone& zone) {
     }
   }
   auto twins = std::make_shared<SourceTwins>(
-      os_, [this, top = zone.top] { return open_top_(top); }, zone.top == kRootNode);
+      os_, [this, top = zone.top] { return open_top_(top); }, HomeTopOf(zone));
   entries_.push_back({zone.top, zone.device, twins});
   return twins;
 }

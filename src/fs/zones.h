@@ -11,6 +11,7 @@
 #include "base/mutex.h"
 #include "fs/node.h"
 #include "store/descriptor_cache.h"
+#include "store/home.h"
 #include "store/overlay.h"
 #include "store/session.h"
 #include "xzfs/result.h"
@@ -21,14 +22,17 @@ namespace xzfs {
 // directory. Pending changes of a file are in a session of its zone; paths in a session are below
 // the zone's top. A directory belongs to the zone whose top is the directory itself or the nearest
 // one above it (ZoneTops::ZoneOf); a file belongs to the zone of its directory.
+enum class ZoneKind {
+  kMount,  // the directory above its top is on another file system or mount
+  kPart,   // a rename out of it failed with EXDEV, or its top has an `.xzfs/`
+};
+
 struct Zone {
   NodeId top = kRootNode;
   // Of all directories in it.
   uint64_t device = 0;
   uint64_t mount_id = 0;
-  // The directory above its top is on another file system or mount. If false it is a zone because a
-  // rename failed with EXDEV, or because its top has an `.xzfs/`.
-  bool is_border = true;
+  ZoneKind kind = ZoneKind::kMount;
 
   // Another mount has this, or a directory above it, as its source: nothing may be changed here.
   std::atomic<bool> is_foreign{false};
@@ -46,6 +50,10 @@ struct Zone {
   std::chrono::steady_clock::time_point refused_until GUARDED_BY(mutex);
 };
 using ZonePtr = std::shared_ptr<Zone>;
+
+inline HomeTop HomeTopOf(const Zone& zone) {
+  return zone.top == kRootNode ? HomeTop::kSourceRoot : HomeTop::kBelow;
+}
 
 // An overlay whose base was not found yet.
 struct Orphan {

@@ -113,15 +113,16 @@ bool IsRemnant(Os& os, int home) {
          });
 }
 
-Result<HomeKind> KindOf(Os& os, int home, bool is_root) {
+Result<HomeKind> KindOf(Os& os, int home, HomeTop top_kind) {
   const auto text = ReadText(os, home, kMarkerName);
   if (!text && text.error().code != ENOENT) {
     return Failure(text.error());
   }
   if (!text) {
     // In the root that name was always ours.
-    return is_root || (LooksMadeByUs(os, home) && IsRemnant(os, home)) ? HomeKind::kOurs
-                                                                       : HomeKind::kUsers;
+    return top_kind == HomeTop::kSourceRoot || (LooksMadeByUs(os, home) && IsRemnant(os, home))
+               ? HomeKind::kOurs
+               : HomeKind::kUsers;
   }
   const auto marked = ParseMarker(*text);
   XZFS_ASSIGN_OR_RETURN(const Marked now, FolderNow(os, home));
@@ -181,18 +182,18 @@ Status TakeOver(Os& os, int home) {
 }
 
 // To be called before anything is made in it, even the lock.
-Status RequireNotUsers(Os& os, int home, bool is_root) {
-  if (!is_root && !HasMarker(os, home) && !IsRemnant(os, home)) {
+Status RequireNotUsers(Os& os, int home, HomeTop top_kind) {
+  if (top_kind != HomeTop::kSourceRoot && !HasMarker(os, home) && !IsRemnant(os, home)) {
     return Fail(EEXIST, "a folder .xzfs that is not ours is in the way");
   }
   return {};
 }
 
 // REQUIRES: the home's lock is held.
-Status MakeOurs(Os& os, int home, bool is_root) {
-  XZFS_RETURN_IF_ERROR(RequireNotUsers(os, home, is_root));
+Status MakeOurs(Os& os, int home, HomeTop top_kind) {
+  XZFS_RETURN_IF_ERROR(RequireNotUsers(os, home, top_kind));
   if (HasMarker(os, home)) {
-    XZFS_ASSIGN_OR_RETURN(const HomeKind kind, KindOf(os, home, is_root));
+    XZFS_ASSIGN_OR_RETURN(const HomeKind kind, KindOf(os, home, top_kind));
     if (kind == HomeKind::kOurs) {
       return {};
     }
@@ -220,7 +221,7 @@ bool IsSessionName(const std::string& name) {
          name != kLostAndFound && name != "cold" && name != "index";
 }
 
-Result<Home> LookAtHome(Os& os, int top, bool is_root) {
+Result<Home> LookAtHome(Os& os, int top, HomeTop top_kind) {
   const std::string name(kPrivateFolder);
   struct stat st = {};
   const int error = os.StatAt(top, name, &st);
@@ -245,19 +246,19 @@ Result<Home> LookAtHome(Os& os, int top, bool is_root) {
     return FailErrno(-fd, "open .xzfs");
   }
   Home home{HomeKind::kOurs, Descriptor(os, fd)};
-  XZFS_ASSIGN_OR_RETURN(home.kind, KindOf(os, fd, is_root));
+  XZFS_ASSIGN_OR_RETURN(home.kind, KindOf(os, fd, top_kind));
   return home;
 }
 
 Result<Home> LookAtAnyHome(Os& os, int dir) {
-  XZFS_ASSIGN_OR_RETURN(Home home, LookAtHome(os, dir, /*is_root=*/false));
+  XZFS_ASSIGN_OR_RETURN(Home home, LookAtHome(os, dir, HomeTop::kBelow));
   struct stat st = {};
   const Descriptor folder(
       os, home.kind == HomeKind::kUsers
               ? os.OpenBeneath(dir, std::string(kPrivateFolder), O_RDONLY | O_DIRECTORY)
               : -1);
   if (folder.valid() && os.StatAt(folder.get(), kLockName, &st) == 0) {
-    return LookAtHome(os, dir, /*is_root=*/true);
+    return LookAtHome(os, dir, HomeTop::kSourceRoot);
   }
   return home;
 }
@@ -270,7 +271,7 @@ Result<Descriptor> OpenHome(Os& os, int top) {
   return Descriptor(os, fd);
 }
 
-Result<Descriptor> MakeHome(Os& os, int top, bool is_root) {
+Result<Descriptor> MakeHome(Os& os, int top, HomeTop top_kind) {
   const std::string name(kPrivateFolder);
   const int made = os.MakeDir(top, name, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
@@ -281,9 +282,9 @@ Result<Descriptor> MakeHome(Os& os, int top, bool is_root) {
     XZFS_RETURN_IF_ERROR(SyncFolder(os, top));
   }
   XZFS_ASSIGN_OR_RETURN(Descriptor home, OpenHome(os, top));
-  XZFS_RETURN_IF_ERROR(RequireNotUsers(os, home.get(), is_root));
+  XZFS_RETURN_IF_ERROR(RequireNotUsers(os, home.get(), top_kind));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
-  XZFS_RETURN_IF_ERROR(MakeOurs(os, home.get(), is_root));
+  XZFS_RETURN_IF_ERROR(MakeOurs(os, home.get(), top_kind));
   return home;
 }
 
@@ -372,7 +373,7 @@ std::optional<std::string> FindSourceAbove(Os& os, int source) {
       break;  // the root of the file system
     }
     below = FileId::Of(st);
-    const auto home = LookAtHome(os, at.get(), /*is_root=*/false);
+    const auto home = LookAtHome(os, at.get(), HomeTop::kBelow);
     if (home && home->kind == HomeKind::kOurs && home->folder.valid()) {
       for (const LivingSession& session : FindLivingSessions(os, home->folder.get())) {
         if (session.levels && *session.levels + up != 0) {

@@ -34,22 +34,26 @@ enum class HomeKind {
 inline constexpr const char* kLockName = "lock";  // also in each session's folder
 inline constexpr const char* kLostAndFound = "lost+found";
 
+// Which directory has the folder. Older versions made it only in the root of a source, and without
+// a marker: there a folder without a marker is ours.
+enum class HomeTop {
+  kSourceRoot,
+  kBelow,
+};
+
 struct Home {
   HomeKind kind = HomeKind::kNone;
   Descriptor folder;  // of kOurs and kCopy, unless it may not be read
 };
 
-// Looks at the `.xzfs` of the directory that is open as `top`. Older versions made it only in the
-// root of a source, and without a marker: with `is_root` a folder without a marker is ours. Costs
-// one stat if there is none.
-Result<Home> LookAtHome(Os& os, int top, bool is_root);
+// Looks at the `.xzfs` of the directory that is open as `top`. Costs one stat if there is none.
+Result<Home> LookAtHome(Os& os, int top, HomeTop top_kind);
 
 // Errors: ENOENT.
 Result<Descriptor> OpenHome(Os& os, int top);
 // Makes the folder if there is none. If it is a copy, moves its sessions to lost+found and makes it
-// ours. It is durable when this returns. `is_root`: as above. Errors: EEXIST: the folder is not
-// ours.
-Result<Descriptor> MakeHome(Os& os, int top, bool is_root);
+// ours. It is durable when this returns. Errors: EEXIST: the folder is not ours.
+Result<Descriptor> MakeHome(Os& os, int top, HomeTop top_kind);
 
 bool HasMarker(Os& os, int home);
 

@@ -264,7 +264,7 @@ Status Overlay::NoteAndSync(const LogRecord& record) {
   MutexLock lock(mutex_);
   XZFS_RETURN_IF_ERROR(logged_.Note(record, mutex_));
   XZFS_RETURN_IF_ERROR(syncs_.TakeTurn(mutex_));
-  Status synced = syncs_.SyncFile(OverlayFiles::kLog, /*only_data=*/true, mutex_);
+  Status synced = syncs_.SyncFile(OverlayFiles::kLog, SyncScope::kOnlyData, mutex_);
   syncs_.EndTurn();
   return synced;
 }
@@ -294,7 +294,7 @@ void Overlay::RebaseOnPublished() {
   logged_.RebaseOnPublished();
 }
 
-Status Overlay::Sync(bool only_data) {
+Status Overlay::Sync(SyncScope scope) {
   MutexLock lock(mutex_);
   if (files_->IsReadOnly()) {
     return {};  // nothing was changed
@@ -307,14 +307,14 @@ Status Overlay::Sync(bool only_data) {
     syncs_.EndTurn();
     return {};
   }
-  Status synced = syncs_.SyncFile(OverlayFiles::kData, only_data, mutex_);
+  Status synced = syncs_.SyncFile(OverlayFiles::kData, scope, mutex_);
   if (synced) {
     synced = logged_.RecordSynced(end);
   }
   if (synced) {
-    synced = syncs_.SyncFile(OverlayFiles::kLog, /*only_data=*/true, mutex_);
+    synced = syncs_.SyncFile(OverlayFiles::kLog, SyncScope::kOnlyData, mutex_);
   }
-  if (synced && !only_data) {
+  if (synced && scope == SyncScope::kAll) {
     syncs_.NoteCovered(changes);
   }
   syncs_.EndTurn();

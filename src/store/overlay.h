@@ -78,7 +78,7 @@ class Overlay {
   Status Zero(uint64_t offset, uint64_t length) EXCLUDES(mutex_);
   // After a sync that failed it fails until Renew: the kernel drops what it could not write.
   // Blocks: on I/O, and while another thread syncs.
-  Status Sync(bool only_data) EXCLUDES(mutex_);
+  Status Sync(SyncScope scope) EXCLUDES(mutex_);
 
   // After a Sync that failed: writes both files again from what can be read, and syncs them. Then
   // Sync works again. To be called when no program is left that must see it fail.

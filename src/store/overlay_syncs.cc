@@ -36,11 +36,11 @@ Status OverlaySyncs::Note(int result) {
   return Failure(*error_);
 }
 
-Status OverlaySyncs::SyncFile(OverlayFiles::Which which, bool only_data, Mutex& lock) {
+Status OverlaySyncs::SyncFile(OverlayFiles::Which which, SyncScope scope, Mutex& lock) {
   XZFS_ASSIGN_OR_RETURN(const OverlayFiles::Ref file, files_.Open(which));
   const int fd = file->get();
   lock.Unlock();
-  const int result = only_data ? files_.os().SyncData(fd) : files_.os().Sync(fd);
+  const int result = files_.os().SyncAs(scope, fd);
   lock.Lock();
   return Note(result);
 }

@@ -30,7 +30,7 @@ class OverlaySyncs {
 
   // Syncs one file. What is written in the meantime is not covered. REQUIRES: the caller has the
   // turn.
-  Status SyncFile(OverlayFiles::Which which, bool only_data, Mutex& lock) REQUIRES(lock);
+  Status SyncFile(OverlayFiles::Which which, SyncScope scope, Mutex& lock) REQUIRES(lock);
   // Notes the result of a sync of something that was acknowledged: 0 or a negative errno.
   Status Note(int result);
   const std::optional<Error>& error() const { return error_; }

@@ -76,7 +76,7 @@ Result<std::unique_ptr<Session>> Session::Create(Os& os, int source, const Sessi
 }
 
 Result<std::unique_ptr<Session>> Session::TryCreate(Os& os, int source, const SessionUse& use) {
-  XZFS_ASSIGN_OR_RETURN(Descriptor home, MakeHome(os, source, use.is_root));
+  XZFS_ASSIGN_OR_RETURN(Descriptor home, MakeHome(os, source, use.top));
   XZFS_ASSIGN_OR_RETURN(const Descriptor guard, LockHome(os, home.get()));
   if (!HasMarker(os, home.get())) {
     return Fail(ENOENT, "the folder .xzfs is just being removed");
@@ -229,7 +229,7 @@ size_t Session::CountOverlays(Os& os, int source) {
 }
 
 Result<Descriptor> Session::OpenLostAndFound(Os& os, int source) {
-  XZFS_ASSIGN_OR_RETURN(const Descriptor home, MakeHome(os, source, /*is_root=*/true));
+  XZFS_ASSIGN_OR_RETURN(const Descriptor home, MakeHome(os, source, HomeTop::kSourceRoot));
   const int made = os.MakeDir(home.get(), kLostAndFound, kPrivateFolderMode);
   if (made < 0 && made != -EEXIST) {
     return FailErrno(-made, "make .xzfs/lost+found");

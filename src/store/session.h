@@ -15,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/os.h"
 #include "store/claims.h"
+#include "store/home.h"
 #include "store/pending_paths.h"
 #include "xzfs/result.h"
 
@@ -51,8 +52,7 @@ struct TempFile {
 
 // What to make a session for.
 struct SessionUse {
-  // `.xzfs` is in the root of a source, where that name is always ours.
-  bool is_root = true;
+  HomeTop top = HomeTop::kSourceRoot;  // the directory that `.xzfs` is in
   // How many levels above it the root of the mount's source lies; nothing if it is for no mount.
   std::optional<unsigned> levels;
 };

@@ -89,7 +89,7 @@ std::optional<SourceTwins::Found> SourceTwins::FindOnDisk(const std::string& own
     saw_all = false;
     return std::nullopt;
   }
-  const auto home = LookAtHome(os_, top->descriptor.get(), is_root_);
+  const auto home = LookAtHome(os_, top->descriptor.get(), top_kind_);
   if (!home || home->kind != HomeKind::kOurs || !home->folder.valid()) {
     // The claims in a copy are about other files.
     saw_all = home && home->kind != HomeKind::kOurs;

@@ -14,6 +14,7 @@
 #include "base/os.h"
 #include "store/claims.h"
 #include "store/descriptor_cache.h"
+#include "store/home.h"
 #include "store/session.h"
 #include "xzfs/result.h"
 
@@ -40,9 +41,9 @@ class SourceTwins : public TwinRecords {
  public:
   // Opens the directory that `.xzfs/` is in. Null if it isn't there any more.
   using OpenTop = std::function<DescriptorPtr()>;
-  // `is_root`: that directory is the source's root. The arguments outlive it.
-  SourceTwins(Os& os, OpenTop open_top, bool is_root)
-      : os_(os), open_top_(std::move(open_top)), is_root_(is_root) {}
+  // The arguments outlive it.
+  SourceTwins(Os& os, OpenTop open_top, HomeTop top_kind)
+      : os_(os), open_top_(std::move(open_top)), top_kind_(top_kind) {}
 
   void SetOwn(std::shared_ptr<Session> session) EXCLUDES(mutex_);
   bool AreTwins(const FileFacts& plain, const FileFacts& compressed) override EXCLUDES(mutex_);
@@ -65,7 +66,7 @@ class SourceTwins : public TwinRecords {
 
   Os& os_;
   const OpenTop open_top_;
-  const bool is_root_;
+  const HomeTop top_kind_;
   Mutex mutex_;
   std::shared_ptr<Session> own_ GUARDED_BY(mutex_);  // null: there is none yet
   // Pairs that no claim names. A later claim can't name them: it would have been there before the

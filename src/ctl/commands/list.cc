@@ -133,7 +133,7 @@ class ListCommand : public Command {
   }
 
   static void PrintBlocks(Console& console, const Input& input, const BlockIndex& index) {
-    const Table table({{7}, {15}, {15}, {15}, {15}, {6}, {7, /*begins_left=*/true}}, /*indent=*/2);
+    const Table table({{7}, {15}, {15}, {15}, {15}, {6}, {7, Table::Align::kLeft}}, /*indent=*/2);
     console.Print(table.Line(
         {"Block", "CompOffset", "UncompOffset", "CompSize", "UncompSize", "Ratio", "Check"},
         "Filters"));

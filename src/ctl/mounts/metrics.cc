@@ -175,7 +175,7 @@ std::string PrometheusText(const std::vector<MountStats>& mounts) {
 std::string StatsTable(const MountStats& mount) {
   const Json& stats = mount.second;
   std::string text = Printable(mount.first) + "\n";
-  const Table table({{26, /*begins_left=*/true}, {12}}, /*indent=*/2);
+  const Table table({{26, Table::Align::kLeft}, {12}}, /*indent=*/2);
   const auto add = [&](const char* title, const std::string& value) {
     text += table.Line({title, value});
   };

@@ -57,7 +57,7 @@ StoredEntry PackJob::AsPlain(const FoundFile& name) const {
 }
 
 Result<bool> PackJob::TryMake() {
-  XZFS_RETURN_IF_ERROR(Open(/*lock=*/!context_.dry_run));
+  XZFS_RETURN_IF_ERROR(context_.dry_run ? Open() : OpenLocked());
   if (!context_.dry_run) {
     XZFS_RETURN_IF_ERROR(CheckUnopened(os_, Plain()));
   }
@@ -119,7 +119,8 @@ Result<bool> PackJob::Encode() {
 Status PackJob::TryClaim() {
   for (const FoundFile& name : names_) {
     if (!context_.keep) {
-      XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, name, CompressedNameOfPlain(name.name)));
+      XZFS_RETURN_IF_ERROR(
+          AddClaim(Claim::Kind::kTwin, name, CompressedNameOfPlain(name.name), temp_.file.get()));
     }
   }
   return {};
@@ -132,7 +133,7 @@ Result<bool> PackJob::TryPublish() {
         auto top = OpenDirectoryAt(os_, session_->top(), "");
         return top ? std::make_shared<SharedDescriptor>(std::move(*top)) : nullptr;
       },
-      /*is_root=*/true);
+      HomeTop::kSourceRoot);
   XZFS_ASSIGN_OR_RETURN(twin_,
                         PublishTwin(os_, twins, Plain(), dir_fd(), file_.name, *session_, temp_));
   bool published = twin_.has_value();

@@ -15,7 +15,7 @@
 namespace xzfs {
 
 Result<bool> ReblockJob::TryMake() {
-  XZFS_RETURN_IF_ERROR(Open(/*lock=*/true));
+  XZFS_RETURN_IF_ERROR(OpenLocked());
   stored_ = std::make_shared<StoredFile>(os_, fd(), old_bytes());
   XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(file_.name, *stored_));
   if (!compressed || compressed->format != Format::kXz) {
@@ -71,7 +71,8 @@ Result<bool> ReblockJob::Encode(const BlockIndex& index) {
 }
 
 Status ReblockJob::TryClaim() {
-  return AddClaim(Claim::Kind::kAside, file_, session_->NewId() + std::string(kAsideSuffix));
+  return AddClaim(Claim::Kind::kAside, file_, session_->NewId() + std::string(kAsideSuffix),
+                  temp_.file.get());
 }
 
 Result<bool> ReblockJob::TryPublish() {

@@ -98,7 +98,12 @@ bool ReplaceJob::Skip(const std::string& reason) {
   return false;
 }
 
-Status ReplaceJob::Open(bool lock) {
+Status ReplaceJob::OpenLocked() {
+  XZFS_RETURN_IF_ERROR(Open());
+  return LockPlain(os_, {.fd = fd(), .attributes = file_.attributes, .path = file_.path()});
+}
+
+Status ReplaceJob::Open() {
   descriptor_ = Descriptor(os_, os_.OpenBeneath(dir_fd(), file_.name, O_RDONLY | O_NONBLOCK));
   if (!descriptor_.valid()) {
     return FailErrno(-descriptor_.get(), "open " + file_.path());
@@ -110,7 +115,7 @@ Status ReplaceJob::Open(bool lock) {
   if (Identity::Of(st) != Identity::Of(file_.attributes)) {
     return Fail(ESTALE, file_.path() + " was changed");
   }
-  return lock ? LockPlain(os_, {.fd = fd(), .attributes = st, .path = file_.path()}) : Status();
+  return {};
 }
 
 Status ReplaceJob::TakeAttributes() {
@@ -154,8 +159,8 @@ Result<bool> ReplaceJob::CheckBase() {
 }
 
 Status ReplaceJob::AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
-                            bool has_new) {
-  XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os_, kind, fd(), has_new ? temp_.file.get() : -1));
+                            int new_file) {
+  XZFS_ASSIGN_OR_RETURN(Claim claim, ClaimOn(os_, kind, fd(), new_file));
   claim.dir = PathBelow(session_->top(), name.dir->fd());
   claim.name = name.name;
   claim.other = other;

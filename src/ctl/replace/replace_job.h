@@ -56,9 +56,11 @@ class ReplaceJob : public FileJob {
   virtual Result<bool> TryPublish() = 0;
   virtual Result<bool> TryFinish() = 0;
 
-  // Opens the file and checks that it is the one that was found. `lock`: no other process that
-  // takes this lock replaces it from then on. Errors: ESTALE, EBUSY, what open says.
-  Status Open(bool lock);
+  // Opens the file and checks that it is the one that was found. Errors: ESTALE, what open says.
+  Status Open();
+  // The same, and locks it: no other process that takes this lock replaces it from then on. EBUSY:
+  // another process has it.
+  Status OpenLocked();
   // Makes `temp_`.
   Status MakeTemp();
   // Gives the new file the owner, mode, attributes and times of the old one.
@@ -73,9 +75,8 @@ class ReplaceJob : public FileJob {
   // changes of it, which would lose their base. If it returns false it has reported why.
   Result<bool> CheckBase();
   // Claims what is going to be done with `name` of the file; `kind` says what `other` is.
-  // `has_new`: the temp is the new file of the claim.
-  Status AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other,
-                  bool has_new = true);
+  // `new_file`: the new file of the claim, open; -1: it has none.
+  Status AddClaim(Claim::Kind kind, const FoundFile& name, const std::string& other, int new_file);
   // Leaves something that could not be undone to the next run or mount.
   void KeepClaims() { claims_.clear(); }
   // The function of store/plain_commit.h, for a name of the file.

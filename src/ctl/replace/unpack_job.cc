@@ -90,7 +90,7 @@ Result<bool> HaveSameBytes(Os& os, int a, int b, uint64_t size) {
 }  // namespace
 
 Result<bool> UnpackJob::TryMake() {
-  XZFS_RETURN_IF_ERROR(Open(/*lock=*/true));
+  XZFS_RETURN_IF_ERROR(OpenLocked());
   stored_ = std::make_unique<StoredFile>(os_, fd(), old_bytes());
   Format format = Format::kXz;
   for (const FoundFile& name : names_) {
@@ -135,10 +135,10 @@ Status UnpackJob::Decode(const BlockIndex& index) {
 // two are separate files, and nothing is claimed.
 Status UnpackJob::TryClaim() {
   for (size_t i = 0; i < names_.size() && !context_.keep; ++i) {
-    XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kTwin, names_[i], plain_names_[i]));
+    XZFS_RETURN_IF_ERROR(
+        AddClaim(Claim::Kind::kTwin, names_[i], plain_names_[i], temp_.file.get()));
     XZFS_RETURN_IF_ERROR(AddClaim(Claim::Kind::kAside, names_[i],
-                                  session_->NewId() + std::string(kAsideSuffix),
-                                  /*has_new=*/false));
+                                  session_->NewId() + std::string(kAsideSuffix), -1));
   }
   return {};
 }

@@ -199,7 +199,9 @@ Result<WorkPlaces::Place> WorkPlaces::Make(const OpenDir& dir, const Reach& reac
     return Failure(removed.error());
   }
   const KeptTimes times(os_, place.home.get());
-  auto session = Session::Create(os_, place.home.get(), {.is_root = !has_marker, .levels = {}});
+  auto session =
+      Session::Create(os_, place.home.get(),
+                      {.top = has_marker ? HomeTop::kBelow : HomeTop::kSourceRoot, .levels = {}});
   if (!session) {
     return Fail(session.error().code, (dir.path.empty() ? "." : dir.path) + ": " +
                                           session.error().message +

@@ -134,10 +134,9 @@ Status Scanner::Run() {
   return {};
 }
 
-// `is_root`: `dir` is the directory that was named. An older version may have made our folder
-// there.
-bool IsOurFolder(int dir, bool is_root) {
-  const auto home = LookAtHome(Os::Real(), dir, is_root);
+// The directory that was named counts as the root of a source.
+bool IsOurFolder(int dir, HomeTop top_kind) {
+  const auto home = LookAtHome(Os::Real(), dir, top_kind);
   return !home || home->kind == HomeKind::kOurs || home->kind == HomeKind::kCopy;
 }
 
@@ -150,7 +149,8 @@ Status Scanner::Visit(size_t number) {
   while (const dirent* entry = readdir(open.get())) {
     const std::string name = entry->d_name;
     if (name == "." || name == ".." ||
-        (name == kPrivateFolder && IsOurFolder(dirfd(open.get()), number == 0))) {
+        (name == kPrivateFolder &&
+         IsOurFolder(dirfd(open.get()), number == 0 ? HomeTop::kSourceRoot : HomeTop::kBelow))) {
       continue;
     }
     struct stat st = {};

@@ -11,9 +11,10 @@ namespace xzfs {
 // pushes the rest of its line to the right. Immutable.
 class Table {
  public:
+  enum class Align { kLeft, kRight };  // text, numbers
   struct Column {
-    int width;                 // in bytes
-    bool begins_left = false;  // else the cell ends where the column does, as numbers do
+    int width;  // in bytes
+    Align align = Align::kRight;
   };
 
   // `indent`: blanks before each line.

@@ -27,18 +27,18 @@ TEST(CommitQueue, AFileIsDueWhenItHasSettled) {
   CommitQueue slow(hours(1));
   const Clock::time_point before = Clock::now();
   slow.ScheduleSettled(kFile, *slow.Enter(kFile, 10).first);
-  EXPECT_FALSE(slow.NextDue(/*at_end=*/false, &until));
+  EXPECT_FALSE(slow.NextDue(&until));
   EXPECT_GE(until, before + hours(1));
-  EXPECT_EQ(slow.NextDue(/*at_end=*/true, &until), kFile);
+  EXPECT_EQ(slow.NextAtEnd(), kFile);
   CommitQueue quick(hours(0));
   quick.ScheduleSettled(kFile, *quick.Enter(kFile, 10).first);
-  EXPECT_EQ(quick.NextDue(/*at_end=*/false, &until), kFile);
+  EXPECT_EQ(quick.NextDue(&until), kFile);
 }
 
 TEST(CommitQueue, NothingIsDueAtAnyTimeWhereNothingIsScheduled) {
   CommitQueue queue(hours(0));
   Clock::time_point until;
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &until));
+  EXPECT_FALSE(queue.NextDue(&until));
   EXPECT_EQ(until, Clock::time_point::max());
 }
 
@@ -47,12 +47,12 @@ TEST(CommitQueue, AFileIsTakenOnceUntilItIsScheduledAgain) {
   Clock::time_point until;
   queue.ScheduleNow(kFile, *queue.Enter(kFile, 10).first);
   CommitQueue::Entry& entry = queue.Take(kFile);
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &until));
+  EXPECT_FALSE(queue.NextDue(&until));
   queue.ScheduleNow(kFile, entry);
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &until)) << "its attempt has not ended";
+  EXPECT_FALSE(queue.NextDue(&until)) << "its attempt has not ended";
   entry.running = false;
   queue.ScheduleNow(kFile, entry);
-  EXPECT_EQ(queue.NextDue(/*at_end=*/false, &until), kFile);
+  EXPECT_EQ(queue.NextDue(&until), kFile);
 }
 
 TEST(CommitQueue, AFullDiskDelaysAllFilesExceptThoseThatAreAwaited) {
@@ -60,12 +60,12 @@ TEST(CommitQueue, AFullDiskDelaysAllFilesExceptThoseThatAreAwaited) {
   Clock::time_point until;
   queue.Pause();
   queue.ScheduleSettled(kFile, *queue.Enter(kFile, 10).first);
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &until));
+  EXPECT_FALSE(queue.NextDue(&until));
   queue.ScheduleNow(kFile + 1, *queue.Enter(kFile + 1, 10).first);
-  EXPECT_EQ(queue.NextDue(/*at_end=*/false, &until), kFile + 1);
+  EXPECT_EQ(queue.NextDue(&until), kFile + 1);
   queue.Take(kFile + 1);
   queue.EndPause();
-  EXPECT_EQ(queue.NextDue(/*at_end=*/false, &until), kFile);
+  EXPECT_EQ(queue.NextDue(&until), kFile);
 }
 
 TEST(CommitQueue, EachFailureDelaysTheNextAttemptLongerAndTheEndLeavesItOut) {
@@ -75,12 +75,12 @@ TEST(CommitQueue, EachFailureDelaysTheNextAttemptLongerAndTheEndLeavesItOut) {
   CommitQueue::Entry& entry = *queue.Enter(kFile, 10).first;
   entry.failures = 1;
   queue.ScheduleRetry(kFile, entry);
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &first));
+  EXPECT_FALSE(queue.NextDue(&first));
   entry.failures = 4;
   queue.ScheduleRetry(kFile, entry);
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &second));
+  EXPECT_FALSE(queue.NextDue(&second));
   EXPECT_GT(second, first);
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/true, &first));
+  EXPECT_FALSE(queue.NextAtEnd());
 }
 
 TEST(CommitQueue, OthersThatAreWrittenDelayASettledFileATimeThatHasAnEnd) {
@@ -92,10 +92,10 @@ TEST(CommitQueue, OthersThatAreWrittenDelayASettledFileATimeThatHasAnEnd) {
   old.entered -= hours(100);
   old.failures = 0;
   queue.SetSettle(hours(0));
-  EXPECT_FALSE(queue.NextDue(/*at_end=*/false, &until)) << "it settles as long as it was to settle";
+  EXPECT_FALSE(queue.NextDue(&until)) << "it settles as long as it was to settle";
   queue.ScheduleSettled(kFile, old);
   queue.SetSettle(hours(1));
-  EXPECT_EQ(queue.NextDue(/*at_end=*/false, &until), kFile);
+  EXPECT_EQ(queue.NextDue(&until), kFile);
 }
 
 }  // namespace

@@ -127,11 +127,11 @@ TEST_F(CommitTest, AListingThatBeginsDuringACommitShowsTheFileOnce) {
   os_.BeforeNext("Unlink", [&] {  // of the plain file: the compressed file has its name by then
     listing = std::thread([&] {
       const auto shown = mount_->directories.OpenListing(kRootNode);
-      EXPECT_TRUE(mount_->directories.ReadDirectory(
-          kRootNode, shown.get(), 0, /*with_lookup=*/false, 4096, [&](const DirectoryLine& line) {
-            names.push_back(line.name);
-            return true;
-          }));
+      EXPECT_TRUE(mount_->directories.ReadDirectory(kRootNode, shown.get(), 0, ListingKind::kNames,
+                                                    4096, [&](const DirectoryLine& line) {
+                                                      names.push_back(line.name);
+                                                      return true;
+                                                    }));
     });
     EXPECT_TRUE(WaitUntilAllOthersWait());
     return 0;
@@ -226,8 +226,8 @@ TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAgainWhenNoProgramHasItOpen) {
   ASSERT_TRUE(file);
   ASSERT_TRUE(mount_->writes.Write(*file->file, 12'345, BytesOf("X")));
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN);
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN)
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), ENOTCONN)
       << "who has it open is not told less";
   EXPECT_EQ(mount_->engine.stats.syncs_failed.Get(), 1U);
   (void)mount_->commits.SyncCommits();
@@ -238,7 +238,7 @@ TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAgainWhenNoProgramHasItOpen) {
   EXPECT_EQ(At(12'345, id_), 'X');
   file = mount_->handles.Open(id_, O_RDWR);
   ASSERT_TRUE(file);
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), 0);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), 0);
   mount_->handles.Close(std::move(file->file));
 }
 
@@ -293,8 +293,8 @@ TEST_F(CommitTest, APlainFileWhoseSyncFailedIsCommittedWhenNoProgramHasItOpen) {
   ASSERT_TRUE(file);
   ASSERT_TRUE(mount_->writes.Write(*file->file, 0, BytesOf("X")));
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN);
-  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), false)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), ENOTCONN);
+  EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), ENOTCONN);
   mount_->handles.Close(std::move(file->file));
   EXPECT_EQ(CodeOf(mount_->commits.SyncCommits()), 0);
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 1U);

@@ -29,24 +29,23 @@ class CommitterTest : public testing::Test {
   std::unique_ptr<Committer> Make(std::chrono::nanoseconds settle, unsigned threads = 2) {
     auto committer = std::make_unique<Committer>(
         threads, settle,
-        Committer::Calls{
-            .commit = [this](NodeId id, bool is_awaited) { return Commit(id, is_awaited); },
-            .pin = [this](NodeId) { return ++pins_ > 0; },
-            .unpin = [this](NodeId) { --pins_; },
-            .on_idle = [this] { ++idle_; },
-            .has_given_up = [this](NodeId) { return gives_up_.load(); }});
+        Committer::Calls{.commit = [this](NodeId id, CommitFor whom) { return Commit(id, whom); },
+                         .pin = [this](NodeId) { return ++pins_ > 0; },
+                         .unpin = [this](NodeId) { --pins_; },
+                         .on_idle = [this] { ++idle_; },
+                         .has_given_up = [this](NodeId) { return gives_up_.load(); }});
     committer->Start();
     return committer;
   }
 
-  Result<Outcome> Commit(NodeId id, bool is_awaited) {
+  Result<Outcome> Commit(NodeId id, CommitFor whom) {
     for (int i = 0; i < yields_; ++i) {
       std::this_thread::yield();
     }
     const std::lock_guard<std::mutex> lock(mutex_);
     ++tries_[id];
-    awaited_[id] = is_awaited;
-    if (needs_waiter_ && !is_awaited) {
+    awaited_[id] = whom == CommitFor::kCaller;
+    if (needs_waiter_ && whom == CommitFor::kNobody) {
       return Outcome::kLeft;
     }
     const auto error = errors_.find(id);
@@ -162,7 +161,7 @@ TEST_F(CommitterTest, AnAttemptKnowsItsWaitersHoweverFastItIs) {
     ASSERT_GE(DoneOf(id), 1) << id;
   }
   for (NodeId id = 201; id <= 400; ++id) {
-    committer->Add(id, 1, /*is_awaited=*/true);
+    committer->Add(id, 1, CommitFor::kCaller);
     ASSERT_TRUE(committer->Sync());
     // Twice if Sync came while it was being committed: it waits for an attempt that began later.
     ASSERT_GE(DoneOf(id), 1) << id;
@@ -216,7 +215,7 @@ class HeldCommitter {
  public:
   explicit HeldCommitter(unsigned threads)
       : committer(threads, std::chrono::hours(1),
-                  {.commit = [this](NodeId id, bool) -> Result<Outcome> {
+                  {.commit = [this](NodeId id, CommitFor) -> Result<Outcome> {
                      const IdlePriority computes;
                      thread = gettid();
                      ++begun;
@@ -273,7 +272,7 @@ TEST_F(CommitterTest, ManyWaitersNeedNoThreadsAndEachIsCalledOnce) {
 TEST_F(CommitterTest, WaitersLearnOnlyOfAttemptsThatBeganLater) {
   HeldCommitter held(1);
   held.failing = 1;
-  held.committer.Add(1, 1, /*is_awaited=*/true);
+  held.committer.Add(1, 1, CommitFor::kCaller);
   std::atomic<int> told = 0;
   std::vector<int> codes(3);
   const auto note = [&](size_t at) {
@@ -352,7 +351,7 @@ TEST_F(CommitterTest, ParkingEndsAnEndThatWaits) {
   Gate entered;
   Gate may_go;
   Committer committer(1, std::chrono::nanoseconds(0),
-                      {.commit = [&](NodeId, bool) -> Result<Outcome> {
+                      {.commit = [&](NodeId, CommitFor) -> Result<Outcome> {
                          entered.Open();
                          may_go.Wait();
                          return Outcome::kCancelled;

@@ -28,9 +28,9 @@ class FileStateTest : public testing::Test {
     state_->OpenPlain(File(), /*only_appends=*/false);
     state_->NoteChange();
   }
-  bool CanCommit(bool is_awaited = false) {
+  bool CanCommit(CommitFor whom = CommitFor::kNobody) {
     FileLock lock(*state_);
-    const bool taken = state_->TakeJob(is_awaited) != nullptr;
+    const bool taken = state_->TakeJob(whom) != nullptr;
     state_->DropJob();
     return taken;
   }
@@ -61,7 +61,7 @@ TEST_F(FileStateTest, AWriterThatEndsDuringACommitBeginsNoSecondOne) {
   {
     FileLock lock(*state_);
     state_->NoteClosing(true);
-    ASSERT_NE(state_->TakeJob(/*is_awaited=*/true), nullptr);
+    ASSERT_NE(state_->TakeJob(CommitFor::kCaller), nullptr);
   }
   EXPECT_FALSE(EndWriter(/*was_closing=*/true));
 }
@@ -87,8 +87,8 @@ TEST_F(FileStateTest, AProgramThatWaitsHasNoWriterOnceItHasClosedTheFile) {
     state_->NoteClosing(true);
     EXPECT_TRUE(state_->is_closing());
   }
-  EXPECT_FALSE(CanCommit(/*is_awaited=*/false));
-  EXPECT_TRUE(CanCommit(/*is_awaited=*/true));
+  EXPECT_FALSE(CanCommit(CommitFor::kNobody));
+  EXPECT_TRUE(CanCommit(CommitFor::kCaller));
   FileLock lock(*state_);
   state_->NoteClosing(false);  // a write through another descriptor of the handle
   EXPECT_FALSE(state_->is_closing());
@@ -135,7 +135,7 @@ TEST_F(FileStateTest, TheKernelsPagesMayDifferUntilTheFileIsCompressedAndHasNoWr
   {
     FileLock lock(*state_);
     state_->NoteClosing(true);
-    ASSERT_NE(state_->TakeJob(/*is_awaited=*/true), nullptr);
+    ASSERT_NE(state_->TakeJob(CommitFor::kCaller), nullptr);
     state_->BecomeCompressed();
     state_->NoteCommitted();
     EXPECT_EQ(state_->job(), nullptr);

@@ -63,7 +63,7 @@ class NameOrderTest : public CommitTest {
     auto file = mount_->handles.Open(id, O_RDONLY);
     EXPECT_TRUE(file);
     unordered_.TakeSynced();
-    EXPECT_TRUE(mount_->syncs.Sync(file->file->id(), /*only_data=*/false));
+    EXPECT_TRUE(mount_->syncs.Sync(file->file->id(), SyncScope::kAll));
     mount_->handles.Close(std::move(file->file));
     return unordered_.TakeSynced();
   }

@@ -16,7 +16,7 @@ class OverlayCompactionTest : public OverlayTest {
       model_.resize(kSize + at);
     }
     EXPECT_TRUE(overlay->Write(0, BytesOf("synced")));
-    EXPECT_TRUE(overlay->Sync(true));
+    EXPECT_TRUE(overlay->Sync(SyncScope::kOnlyData));
     model_.replace(0, 6, "synced");
     full_log_ = LogSize();
   }

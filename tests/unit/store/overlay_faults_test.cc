@@ -95,9 +95,9 @@ TEST_F(OverlayTest, AFailedSyncStaysFailed) {
     const auto overlay = *Overlay::Create(os, dir.fd(), "1", BaseOf(), "boot", kTimes);
     ASSERT_TRUE(overlay->Write(0, BytesOf("x")));
     os.FailAt(call, EIO, FaultyOs::Fault::kOnce);
-    EXPECT_FALSE(overlay->Sync(true));
+    EXPECT_FALSE(overlay->Sync(SyncScope::kOnlyData));
     for (int i = 0; i < 3; ++i) {
-      const Status again = overlay->Sync(i % 2 == 0);
+      const Status again = overlay->Sync(i % 2 == 0 ? SyncScope::kOnlyData : SyncScope::kAll);
       ASSERT_FALSE(again);
       EXPECT_EQ(again.error().code, EIO);
     }
@@ -111,7 +111,7 @@ TEST_F(OverlayTest, AfterAFailedSyncOfANoteNoSyncSucceeds) {
   os.error = EIO;
   EXPECT_FALSE(overlay->NotePublishing({.inode = 1}));
   os.error = 0;
-  EXPECT_FALSE(overlay->Sync(true));
+  EXPECT_FALSE(overlay->Sync(SyncScope::kOnlyData));
   EXPECT_FALSE(overlay->NotePublishing({.inode = 1}));
 }
 
@@ -138,9 +138,9 @@ TEST_F(OverlayTest, ASyncDoesNotSucceedWhileAnotherOneFails) {
   SlowSync os;
   const auto overlay = Make(os);
   ASSERT_TRUE(overlay->Write(0, BytesOf("x")));
-  std::thread first([&] { EXPECT_FALSE(overlay->Sync(true)); });
+  std::thread first([&] { EXPECT_FALSE(overlay->Sync(SyncScope::kOnlyData)); });
   os.began.wait();
-  std::thread second([&] { EXPECT_FALSE(overlay->Sync(true)); });
+  std::thread second([&] { EXPECT_FALSE(overlay->Sync(SyncScope::kOnlyData)); });
   std::this_thread::sleep_for(std::chrono::milliseconds(50));  // so that it is waiting by then
   os.may_fail.count_down();
   first.join();
@@ -164,7 +164,7 @@ TEST_F(OverlayTest, ASyncDoesNotCoverWritesDuringTheSync) {
   auto overlay = Make(os);
   ASSERT_TRUE(overlay->Write(0, BytesOf("early")));
   os.overlay = overlay.get();
-  ASSERT_TRUE(overlay->Sync(true));
+  ASSERT_TRUE(overlay->Sync(SyncScope::kOnlyData));
   overlay.reset();
   ExpectIs(*Load("boot 2"), "early" + base_.content().substr(5));
 }
@@ -192,7 +192,7 @@ TEST_F(OverlayTest, ReadersAndWritersAtOnceSeeOldOrNewBytes) {
     EXPECT_TRUE(Apply(change, *overlay));
     Apply(change, model);
     if (i % 100 == 0) {
-      EXPECT_TRUE(overlay->Sync(true));
+      EXPECT_TRUE(overlay->Sync(SyncScope::kOnlyData));
     }
   }
   stop = true;
@@ -213,12 +213,12 @@ TEST_F(OverlayTest, DataThatCouldNotBeSyncedIsGoodOnceItIsWrittenAgain) {
     ASSERT_TRUE(overlay->SetTimes(kTimes));
     const std::string model = ContentOf(*overlay);
     os.FailAt(call, EIO, FaultyOs::Fault::kOnce);
-    ASSERT_FALSE(overlay->Sync(false));
+    ASSERT_FALSE(overlay->Sync(SyncScope::kAll));
     ASSERT_TRUE(overlay->has_sync_error());
     EXPECT_EQ(overlay->sync_error()->code, EIO);
     ASSERT_TRUE(overlay->Renew());
     EXPECT_FALSE(overlay->has_sync_error());
-    EXPECT_TRUE(overlay->Sync(false));
+    EXPECT_TRUE(overlay->Sync(SyncScope::kAll));
     ExpectIs(*overlay, model);
     EXPECT_EQ(overlay->Stat()->st_mtim.tv_sec, kTimes[1].tv_sec);
     ASSERT_TRUE(overlay->Write(0, BytesOf("z")));
@@ -239,7 +239,7 @@ TEST_F(OverlayTest, WritingAgainLosesNothingIfItIsCutOffOrFails) {
       ASSERT_TRUE(overlay->Write(300, BytesOf("behind")));
       const std::string model = ContentOf(*overlay);
       os.FailAt(0, EIO, FaultyOs::Fault::kOnce);
-      ASSERT_FALSE(overlay->Sync(false));
+      ASSERT_FALSE(overlay->Sync(SyncScope::kAll));
       os.FailAt(k, EIO, fault);
       (void)overlay->Renew();
       os.Stop();
@@ -269,7 +269,7 @@ TEST_F(OverlayTest, ALogThatCouldNotBeReadBackTakesNoMoreChanges) {
   EXPECT_TRUE(overlay->Write(0, BytesOf("y"))) << "what is there may be changed";
   model[0] = 'y';
   EXPECT_TRUE(overlay->NoteDropped()) << "there is room for notes";
-  EXPECT_TRUE(overlay->Sync(true));
+  EXPECT_TRUE(overlay->Sync(SyncScope::kOnlyData));
   ExpectIs(*overlay, model);
   ExpectIs(*Load(), model);
 }

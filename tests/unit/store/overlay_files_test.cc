@@ -70,7 +70,7 @@ TEST_F(OverlayFilesTest, ManyOverlaysAreUsedWithFewDescriptors) {
     model.replace(10, number.size(), number).replace(20, 5, "again");
     ExpectIs(overlay, model);
     EXPECT_EQ(overlay.Stat()->st_mtim.tv_sec, kTimes[1].tv_sec);
-    ASSERT_TRUE(overlays[static_cast<size_t>(i)]->Sync(false));
+    ASSERT_TRUE(overlays[static_cast<size_t>(i)]->Sync(SyncScope::kAll));
   }
   EXPECT_LE(os_.most_seen(), 8);
   overlays.clear();
@@ -87,7 +87,7 @@ TEST_F(OverlayFilesTest, AnOverlayThatAProgramMayWriteToStaysOpen) {
   }
   os_.most = 0;  // nothing can be opened
   EXPECT_TRUE(kept->Write(0, BytesOf("x")));
-  EXPECT_TRUE(kept->Sync(true));
+  EXPECT_TRUE(kept->Sync(SyncScope::kOnlyData));
   kept->files().LetClose();
   os_.most = 1 << 20;
   for (int i = 0; i < 10; ++i) {
@@ -120,10 +120,10 @@ TEST_F(OverlayFilesTest, AChangeThatFindsNoDescriptorChangesNothing) {
   EXPECT_EQ(overlay->Write(5, BytesOf("lost")).error().code, EMFILE);
   EXPECT_EQ(overlay->Truncate(3).error().code, EMFILE);
   EXPECT_EQ(overlay->Zero(0, 10).error().code, EMFILE);
-  EXPECT_FALSE(overlay->Sync(true));
+  EXPECT_FALSE(overlay->Sync(SyncScope::kOnlyData));
   os_.most = 1 << 20;
   ExpectIs(*overlay, model);
-  EXPECT_TRUE(overlay->Sync(true)) << "that was no failed sync";
+  EXPECT_TRUE(overlay->Sync(SyncScope::kOnlyData)) << "that was no failed sync";
 }
 
 TEST_F(OverlayFilesTest, AReaderOfARemovedOverlayMustLookAgain) {

@@ -64,7 +64,7 @@ TEST_F(OverlayTest, AnyChangesReadAsOnAPlainFileAndAfterReloading) {
         ASSERT_NO_FATAL_FAILURE(ExpectIs(*overlay, model));
       }
     }
-    ASSERT_TRUE(overlay->Sync(true));
+    ASSERT_TRUE(overlay->Sync(SyncScope::kOnlyData));
     overlay.reset();
     ASSERT_NO_FATAL_FAILURE(ExpectIs(*LoadFrom(dir.fd(), "another boot"), model));
   }
@@ -255,7 +255,7 @@ TEST_F(OverlayTest, InAnotherBootOnlySyncedChangesCount) {
   {
     const auto overlay = Make();
     ASSERT_TRUE(overlay->Write(0, BytesOf("synced")));
-    ASSERT_TRUE(overlay->Sync(true));
+    ASSERT_TRUE(overlay->Sync(SyncScope::kOnlyData));
     synced = ContentOf(*overlay);
     ASSERT_TRUE(overlay->Write(50, BytesOf("not synced")));
     ASSERT_TRUE(overlay->Write(300, BytesOf("not synced")));
@@ -269,7 +269,7 @@ TEST_F(OverlayTest, InAnotherBootOnlySyncedChangesCount) {
   overlay.reset();
   overlay = Load("boot 2");
   ExpectIs(*overlay, second);
-  ASSERT_TRUE(overlay->Sync(false));
+  ASSERT_TRUE(overlay->Sync(SyncScope::kAll));
   overlay.reset();
   overlay = Load("boot 3");
   ExpectIs(*overlay, second);

@@ -21,6 +21,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/caller.h"
 #include "base/fail.h"
 #include "fs/mount.h"
 #include "xz/format.h"

@@ -18,6 +18,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/caller.h"
 #include "base/try.h"
 #include "frontend/fuse_run.h"
 

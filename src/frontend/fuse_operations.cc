@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/caller.h"
 #include "base/try.h"
 #include "frontend/fuse_run.h"
 

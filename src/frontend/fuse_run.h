@@ -7,6 +7,7 @@
 #include <string>
 #include <utility>
 
+#include "base/caller.h"
 #include "base/log.h"
 #include "base/try.h"
 #include "frontend/fuse_operations.h"

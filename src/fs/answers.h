@@ -14,7 +14,6 @@
 #include <vector>
 
 #include "fs/node.h"
-#include "store/source_dir.h"
 #include "xzfs/block_index.h"
 #include "xzfs/result.h"
 

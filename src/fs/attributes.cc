@@ -10,10 +10,15 @@
 #include <cerrno>
 #include <utility>
 
+#include "base/caller.h"
 #include "base/try.h"
+#include "fs/answers.h"
 #include "fs/control_attributes.h"
 #include "fs/file_state.h"
+#include "fs/name_limits.h"
+#include "fs/unfinished_commits.h"
 #include "store/names.h"
+#include "store/overlay.h"
 #include "store/replace_rights.h"
 
 namespace xzfs {

@@ -7,16 +7,17 @@
 #include <span>
 #include <string>
 
-#include "base/caller.h"
-#include "base/os.h"
-#include "fs/answers.h"
-#include "fs/name_limits.h"
-#include "fs/node_tree.h"
-#include "fs/unfinished_commits.h"
 #include "fs/zone_table.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+struct AttributeChange;
+struct Caller;
+class NameLimits;
+class NodeTree;
+class Os;
+class UnfinishedCommits;
 
 // They belong to the stored file, except the times of an edited one, which are its overlay's.
 // Thread-safe. Changes fail with EROFS on a mount that is read-only.

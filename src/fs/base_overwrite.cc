@@ -13,7 +13,9 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/edited_files.h"
 #include "store/intents.h"
+#include "store/overlay.h"
 #include "store/plain_commit.h"
 
 namespace xzfs {

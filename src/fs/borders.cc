@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/options.h"
 #include "store/home.h"
 #include "store/intents.h"
 #include "store/kept_times.h"

@@ -6,13 +6,14 @@
 
 #include "base/mutex.h"
 #include "base/report_once.h"
-#include "fs/node_tree.h"
-#include "fs/options.h"
 #include "fs/zone_table.h"
 #include "fs/zones.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class NodeTree;
+struct Options;
 
 // A source may span several file systems: mounts, subvolumes, and parts of one that a rename can't
 // leave. EnterDirectory examines each directory before a name in it is looked up. Thread-safe.

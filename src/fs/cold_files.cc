@@ -7,8 +7,12 @@
 #include <utility>
 
 #include "base/try.h"
+#include "fs/committer.h"
 #include "fs/file_state.h"
+#include "fs/lookups.h"
+#include "fs/options.h"
 #include "fs/plain_rules.h"
+#include "fs/unfinished_commits.h"
 #include "store/names.h"
 #include "store/session.h"
 

@@ -8,17 +8,18 @@
 #include <optional>
 #include <string>
 
-#include "base/os.h"
 #include "fs/cold_search.h"
-#include "fs/committer.h"
-#include "fs/lookups.h"
-#include "fs/node_tree.h"
-#include "fs/options.h"
-#include "fs/unfinished_commits.h"
 #include "fs/zone_table.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Committer;
+class Lookups;
+class NodeTree;
+struct Options;
+class Os;
+class UnfinishedCommits;
 
 // Connects the search for cold files with the mount. Without compress=cold, and on a read-only
 // mount, there is no search. Thread-safe.

@@ -12,11 +12,12 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "base/os.h"
 #include "store/cold_notes.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Os;
 
 // One thread at low priority walks through the source again and again. It has plain files
 // compressed, one after the other, that were neither modified nor read for `cold_after_s`. It only

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "cache/loaded_index.h"
 #include "fs/commit_work.h"
 #include "fs/committer.h"
 #include "xzfs/result.h"

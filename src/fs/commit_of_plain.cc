@@ -16,10 +16,18 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/stats.h"
 #include "base/try.h"
+#include "cache/read_engine.h"
+#include "fs/cold_files.h"
+#include "fs/listing.h"
+#include "fs/lookups.h"
+#include "fs/options.h"
 #include "fs/plain_rules.h"
+#include "fs/unfinished_commits.h"
 #include "store/names.h"
 #include "store/replace_rights.h"
+#include "xzfs/result.h"
 
 namespace xzfs {
 namespace {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "fs/commit_requests.h"
 #include "fs/file_state.h"
 #include "fs/plain_rules.h"
 

@@ -6,13 +6,14 @@
 #include <vector>
 
 #include "fs/commit_failures.h"
-#include "fs/commit_requests.h"
 #include "fs/file_figures.h"
-#include "fs/node_tree.h"
 #include "fs/pending_notes.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class CommitRequests;
+class NodeTree;
 
 // Files that should be committed and are not. It keeps the node of a file that was given up,
 // because reports need the path. Thread-safe.

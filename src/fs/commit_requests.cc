@@ -4,6 +4,8 @@
 
 #include <vector>
 
+#include "fs/options.h"
+
 namespace xzfs {
 
 void CommitRequests::Queue(const NodePtr& node, CommitFor whom) {

@@ -9,9 +9,10 @@
 #include "fs/committer.h"
 #include "fs/file_state.h"
 #include "fs/node_tree.h"
-#include "fs/options.h"
 
 namespace xzfs {
+
+struct Options;
 
 // Passes requests to the Committer's queue. Thread-safe.
 class CommitRequests {

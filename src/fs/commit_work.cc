@@ -9,11 +9,18 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/memory_budget.h"
+#include "base/stats.h"
 #include "base/try.h"
+#include "cache/read_engine.h"
+#include "fs/edited_files.h"
+#include "fs/live_options.h"
+#include "store/overlay.h"
 #include "store/plain_commit.h"
 #include "store/records.h"
 #include "store/settle_claims.h"
 #include "xz/block_encoder.h"
+#include "xzfs/result.h"
 
 namespace xzfs {
 

@@ -1,4 +1,8 @@
 // The result of each attempt to commit a file, and the end of all commits.
+//
+// The committer's threads call CommitNode. It makes a FileCommit, which takes the steps, and turns
+// the result into figures, a line in the log and an entry in the report. When the mount ends,
+// EndCommits or ParkCommits stops the committer, and sessions that hold nothing are removed.
 #include "fs/commits.h"
 
 #include <sys/stat.h>
@@ -8,8 +12,20 @@
 
 #include "base/idle_priority.h"
 #include "base/log.h"
+#include "cache/loaded_index.h"
+#include "cache/read_engine.h"
+#include "fs/borders.h"
+#include "fs/cold_files.h"
+#include "fs/commit_requests.h"
+#include "fs/done_intents.h"
+#include "fs/edited_files.h"
 #include "fs/file_commit.h"
 #include "fs/file_state.h"
+#include "fs/options.h"
+#include "fs/syncs.h"
+#include "fs/unfinished_commits.h"
+#include "fs/writes.h"
+#include "fs/zone_recovery.h"
 #include "store/kept_times.h"
 
 namespace xzfs {

@@ -3,29 +3,30 @@
 
 #include <sys/stat.h>
 
-#include "fs/borders.h"
-#include "fs/cold_files.h"
 #include "fs/commit_report.h"
-#include "fs/commit_requests.h"
 #include "fs/committer.h"
-#include "fs/done_intents.h"
-#include "fs/edited_files.h"
-#include "fs/listing.h"
-#include "fs/live_options.h"
-#include "fs/lookups.h"
-#include "fs/node_tree.h"
-#include "fs/overlays.h"
-#include "fs/pending_notes.h"
-#include "fs/reads.h"
-#include "fs/syncs.h"
-#include "fs/unfinished_commits.h"
-#include "fs/writes.h"
-#include "fs/zone_recovery.h"
-#include "fs/zone_table.h"
-#include "store/encode_pool.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Borders;
+class ColdFiles;
+class CommitRequests;
+class DoneIntents;
+class EditedFiles;
+class EncodePool;
+class ListingTable;
+class LiveOptions;
+class Lookups;
+class NodeTree;
+class Overlays;
+class PendingNotes;
+class Reads;
+class Syncs;
+class UnfinishedCommits;
+class Writes;
+class ZoneRecovery;
+class ZoneTable;
 
 // What a commit works with.
 struct CommitParts {

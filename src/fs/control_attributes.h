@@ -7,11 +7,12 @@
 #include <string_view>
 #include <utility>
 
-#include "base/caller.h"
 #include "fs/node_tree.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+struct Caller;
 
 // Whether the attribute is the mount's own, and not stored with a file.
 bool IsControlKey(std::string_view key);

@@ -16,6 +16,11 @@
 
 #include "base/parallel_for.h"
 #include "base/try.h"
+#include "fs/borders.h"
+#include "fs/half_done.h"
+#include "fs/listing.h"
+#include "fs/lookups.h"
+#include "fs/options.h"
 #include "store/directory_reader.h"
 #include "store/names.h"
 

@@ -8,21 +8,23 @@
 #include <optional>
 #include <vector>
 
-#include "base/os.h"
-#include "cache/read_engine.h"
 #include "fs/answers.h"
-#include "fs/borders.h"
-#include "fs/half_done.h"
-#include "fs/listing.h"
-#include "fs/lookups.h"
-#include "fs/node_tree.h"
-#include "fs/open_order.h"
-#include "fs/options.h"
 #include "fs/reads.h"
 #include "store/directory_reader.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Borders;
+class HalfDoneOperations;
+class Listing;
+class ListingTable;
+class Lookups;
+class NodeTree;
+class OpenOrder;
+struct Options;
+class Os;
+struct ReadEngine;
 
 // What listings work with.
 struct DirectoryParts {

@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "base/os.h"
 #include "store/descriptor_cache.h"
 #include "store/session.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Os;
 
 // Syncs each directory once. Blocks: until they are on the disk. EBADF: we may not read one of
 // them.

@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "base/log.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 

@@ -5,6 +5,10 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "cache/loaded_index.h"
+#include "fs/commit_requests.h"
+#include "fs/edited_files.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 namespace {

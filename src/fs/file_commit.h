@@ -6,10 +6,11 @@
 #include "fs/commit_of_edited.h"
 #include "fs/commit_of_plain.h"
 #include "fs/commit_work.h"
-#include "fs/commits.h"
 #include "fs/committer.h"
 
 namespace xzfs {
+
+struct CommitParts;
 
 // Which errors may end the attempts to commit a file. The caller of kAllExceptExdev looks for a
 // border between zones after EXDEV, and tries again.

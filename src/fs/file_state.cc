@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "store/overlay.h"
+
 namespace xzfs {
 
 // This was the last reference.

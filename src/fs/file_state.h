@@ -12,13 +12,13 @@
 #include "fs/commit_for.h"
 #include "fs/descriptor_shares.h"
 #include "store/descriptor_cache.h"
-#include "store/overlay.h"
-#include "store/session.h"
 #include "store/stored_key.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
 
+class Overlay;
+class Session;
 struct Zone;
 
 // A running commit of a file.

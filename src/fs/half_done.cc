@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "fs/done_intents.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "base/os.h"
-#include "fs/done_intents.h"
 #include "fs/node_tree.h"
 #include "store/descriptor_cache.h"
 #include "store/session.h"
 
 namespace xzfs {
+
+class DoneIntents;
+class Os;
 
 // An operation that failed, and its steps that were done, the last one first.
 struct HalfDone {

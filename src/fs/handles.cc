@@ -10,7 +10,10 @@
 #include <utility>
 
 #include "base/try.h"
+#include "cache/read_engine.h"
+#include "fs/cold_files.h"
 #include "fs/file_state.h"
+#include "fs/reads.h"
 
 namespace xzfs {
 namespace {

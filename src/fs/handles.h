@@ -3,16 +3,17 @@
 
 #include <memory>
 
-#include "cache/read_engine.h"
-#include "fs/cold_files.h"
-#include "fs/edited_files.h"
-#include "fs/node_tree.h"
-#include "fs/open_file.h"
-#include "fs/reads.h"
 #include "fs/writes.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class ColdFiles;
+class EditedFiles;
+class NodeTree;
+class OpenFile;
+struct ReadEngine;
+class Reads;
 
 // Thread-safe.
 class Handles {

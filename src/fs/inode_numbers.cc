@@ -1,5 +1,7 @@
 #include "fs/inode_numbers.h"
 
+#include "base/identity.h"
+
 namespace xzfs {
 namespace {
 

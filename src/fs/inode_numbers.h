@@ -4,10 +4,11 @@
 #include <cstdint>
 #include <unordered_map>
 
-#include "base/identity.h"
 #include "base/mutex.h"
 
 namespace xzfs {
+
+struct FileId;
 
 // Makes one number of a file's device and inode number, as a mount has one device where its source
 // may span several. The same file gets the same number as long as the object lives. Thread-safe.

@@ -8,6 +8,9 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "cache/read_engine.h"
+#include "fs/committer.h"
+#include "store/encode_pool.h"
 
 namespace xzfs {
 namespace {

@@ -4,14 +4,15 @@
 #include <string>
 
 #include "base/mutex.h"
-#include "cache/read_engine.h"
-#include "fs/committer.h"
 #include "fs/options.h"
-#include "store/encode_pool.h"
 #include "xz/block_encoder.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Committer;
+class EncodePool;
+struct ReadEngine;
 
 // Thread-safe.
 class LiveOptions {

@@ -13,7 +13,14 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/stats.h"
 #include "base/try.h"
+#include "cache/small_files.h"
+#include "fs/borders.h"
+#include "fs/edited_files.h"
+#include "fs/half_done.h"
+#include "fs/name_limits.h"
+#include "fs/orphans.h"
 #include "store/names.h"
 
 namespace xzfs {

@@ -5,16 +5,18 @@
 
 #include "base/report_once.h"
 #include "fs/answers.h"
-#include "fs/borders.h"
-#include "fs/edited_files.h"
-#include "fs/half_done.h"
-#include "fs/name_limits.h"
-#include "fs/node_tree.h"
-#include "fs/orphans.h"
 #include "fs/version_reader.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Borders;
+class EditedFiles;
+class HalfDoneOperations;
+class NameLimits;
+class NodeTree;
+class Orphans;
+struct Stats;
 
 // Whether a call may decode a whole file, which takes minutes.
 enum class Decoding { kAllowed, kForbidden };

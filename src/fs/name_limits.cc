@@ -4,6 +4,8 @@
 #include <climits>
 
 #include "base/mutex.h"
+#include "base/os.h"
+#include "fs/node.h"
 #include "store/names.h"
 
 namespace xzfs {

@@ -10,10 +10,11 @@
 #include <unordered_set>
 
 #include "base/mutex.h"
-#include "base/os.h"
-#include "fs/node.h"
 
 namespace xzfs {
+
+struct Node;
+class Os;
 
 // A name must have room for its suffix in the source, so the mount refuses to make names that are a
 // bit shorter than the source's limit. A source may hold longer names already. Thread-safe.

@@ -10,8 +10,11 @@
 #include <climits>
 #include <utility>
 
+#include "base/caller.h"
 #include "base/try.h"
 #include "fs/file_state.h"
+#include "fs/lookups.h"
+#include "fs/places.h"
 #include "store/names.h"
 
 namespace xzfs {

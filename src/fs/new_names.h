@@ -5,18 +5,20 @@
 #include <memory>
 #include <string>
 
-#include "base/caller.h"
-#include "base/os.h"
 #include "fs/answers.h"
-#include "fs/descriptor_shares.h"
 #include "fs/handles.h"
-#include "fs/lookups.h"
-#include "fs/node_tree.h"
-#include "fs/places.h"
-#include "fs/unfinished_commits.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+struct Caller;
+class DescriptorQuota;
+class Lookups;
+class NodeTree;
+class Os;
+struct Place;
+class Places;
+class UnfinishedCommits;
 
 // Thread-safe. All fail with EROFS on a mount that is read-only.
 class NewNames {

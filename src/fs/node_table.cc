@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "fs/inode_numbers.h"
+
 namespace xzfs {
 namespace {
 

@@ -11,10 +11,11 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "fs/inode_numbers.h"
 #include "fs/node.h"
 
 namespace xzfs {
+
+class InodeNumbers;
 
 // Node ids, lookup counts, and where each node was seen last. Thread-safe; no system call
 // is made under its lock. Ids are never used twice.

@@ -19,8 +19,11 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "cache/read_engine.h"
 #include "fs/file_state.h"
+#include "fs/open_order.h"
 #include "store/names.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 namespace {

@@ -7,23 +7,22 @@
 #include <string>
 #include <vector>
 
-#include "base/identity.h"
 #include "base/mutex.h"
-#include "base/os.h"
-#include "cache/read_engine.h"
-#include "fs/answers.h"
 #include "fs/inode_numbers.h"
 #include "fs/node.h"
 #include "fs/node_table.h"
 #include "fs/open_counts.h"
-#include "fs/open_order.h"
 #include "fs/source_view.h"
 #include "fs/zone_tops.h"
 #include "store/descriptor_cache.h"
-#include "store/overlay.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class OpenOrder;
+class Os;
+class Overlay;
+struct ReadEngine;
 
 // The base of a mount: the nodes, the source's directory through which each is reached, the
 // descriptors that are kept open, and the lock on names. Thread-safe.

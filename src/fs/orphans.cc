@@ -2,6 +2,12 @@
 
 #include <utility>
 
+#include "fs/committer.h"
+#include "fs/edited_files.h"
+#include "fs/file_state.h"
+#include "store/overlay.h"
+#include "store/overlay_content.h"
+
 namespace xzfs {
 
 void Orphans::Add(std::vector<Orphan> orphans) {

@@ -8,12 +8,13 @@
 
 #include "base/identity.h"
 #include "base/mutex.h"
-#include "fs/committer.h"
-#include "fs/edited_files.h"
 #include "fs/node_tree.h"
 #include "fs/zones.h"
 
 namespace xzfs {
+
+class Committer;
+class EditedFiles;
 
 // Overlays in zones that were met while the mount runs. A lookup of the base attaches its overlay,
 // wherever the base is; a search in the background settles all others (ZoneRecovery). Thread-safe.

@@ -1,3 +1,8 @@
+// How the overlay of a file is made, opened again and given up.
+//
+// The caller holds the file's lock. An overlay is made before the first change of a compressed
+// file, in the session of the file's zone. One whose base was changed by another program goes to
+// lost+found, under a name that tells where the file was.
 #include "fs/overlays.h"
 
 #include <fcntl.h>
@@ -9,7 +14,13 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "base/try.h"
+#include "cache/read_engine.h"
+#include "cache/xz_reader.h"
+#include "fs/edited_files.h"
+#include "fs/reads.h"
 #include "store/content_hash.h"
+#include "store/overlay.h"
+#include "store/overlay_copies.h"
 #include "store/records.h"
 #include "store/replace_rights.h"
 #include "store/xz_writer.h"

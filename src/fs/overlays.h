@@ -4,17 +4,19 @@
 #include <memory>
 #include <string>
 
-#include "base/os.h"
-#include "cache/read_engine.h"
-#include "fs/edited_files.h"
 #include "fs/file_state.h"
-#include "fs/node_tree.h"
-#include "fs/reads.h"
 #include "fs/zone_table.h"
-#include "store/overlay.h"
+#include "store/overlay_files.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class EditedFiles;
+class NodeTree;
+class Os;
+class Overlay;
+struct ReadEngine;
+class Reads;
 
 // Makes overlays, and moves those that have lost their base to lost+found. Thread-safe.
 class Overlays {

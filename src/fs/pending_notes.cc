@@ -3,7 +3,11 @@
 #include <utility>
 
 #include "base/log.h"
+#include "fs/committer.h"
+#include "fs/done_intents.h"
 #include "fs/file_state.h"
+#include "fs/options.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 

@@ -8,13 +8,14 @@
 #include <vector>
 
 #include "base/mutex.h"
-#include "fs/committer.h"
-#include "fs/done_intents.h"
-#include "fs/node_tree.h"
-#include "fs/options.h"
 #include "fs/zone_table.h"
 
 namespace xzfs {
+
+class Committer;
+class DoneIntents;
+class NodeTree;
+struct Options;
 
 // The notes are hints, and lie in the session of each file's zone. Thread-safe.
 class PendingNotes {

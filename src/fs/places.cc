@@ -7,7 +7,10 @@
 #include <climits>
 #include <utility>
 
+#include "base/caller.h"
 #include "base/try.h"
+#include "fs/borders.h"
+#include "fs/name_limits.h"
 #include "store/names.h"
 
 namespace xzfs {

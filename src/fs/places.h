@@ -7,15 +7,16 @@
 #include <string>
 #include <utility>
 
-#include "base/caller.h"
-#include "base/os.h"
-#include "fs/borders.h"
-#include "fs/name_limits.h"
-#include "fs/node_tree.h"
 #include "fs/zone_table.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Borders;
+struct Caller;
+class NameLimits;
+class NodeTree;
+class Os;
 
 // A name in a directory that is open.
 struct Place {

@@ -17,6 +17,8 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/listing.h"
+#include "fs/pending_notes.h"
 #include "store/intents.h"
 #include "store/kept_times.h"
 #include "store/names.h"

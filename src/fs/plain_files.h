@@ -10,13 +10,14 @@
 
 #include "base/os.h"
 #include "fs/file_state.h"
-#include "fs/listing.h"
-#include "fs/node_tree.h"
-#include "fs/pending_notes.h"
 #include "fs/unfinished_commits.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class ListingTable;
+class NodeTree;
+class PendingNotes;
 
 // The beginning of a plain file, as much as shows a format, and its size. The methods change it as
 // the file is about to be changed.

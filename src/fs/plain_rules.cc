@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 #include <linux/limits.h>
 
+#include "fs/options.h"
 #include "store/names.h"
 
 namespace xzfs {

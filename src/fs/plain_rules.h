@@ -7,9 +7,10 @@
 #include <string>
 
 #include "fs/node.h"
-#include "fs/options.h"
 
 namespace xzfs {
+
+struct Options;
 
 // The path in the mount of the file that is stored at `stored`.
 std::string AsShown(const std::string& stored, StoredKind kind);

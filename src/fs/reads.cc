@@ -18,6 +18,9 @@
 #include "base/page_memory.h"
 #include "base/try.h"
 #include "fs/file_state.h"
+#include "fs/kernel_cache.h"
+#include "fs/open_file.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 namespace {

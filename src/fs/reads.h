@@ -9,19 +9,20 @@
 #include <vector>
 
 #include "base/history.h"
-#include "base/os.h"
 #include "base/read_times.h"
-#include "cache/read_engine.h"
 #include "cache/xz_reader.h"
 #include "fs/answers.h"
-#include "fs/kernel_cache.h"
 #include "fs/node_tree.h"
-#include "fs/open_file.h"
 #include "fs/open_order.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class KernelCache;
+class OpenFile;
+class Os;
+struct ReadEngine;
 
 // Answers reads, and puts decoded bytes into the kernel's page cache ahead of reads. Thread-safe.
 class Reads {

@@ -21,12 +21,18 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/lookups.h"
+#include "fs/overlays.h"
+#include "fs/pending_notes.h"
+#include "fs/zone_table.h"
 #include "store/claims_file.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/intents.h"
 #include "store/names.h"
+#include "store/overlay.h"
+#include "store/overlay_content.h"
 #include "store/settle_claims.h"
 
 namespace xzfs {

@@ -8,11 +8,13 @@
 #include <unordered_set>
 #include <vector>
 
+#include "fs/answers.h"
 #include "fs/zone_recovery.h"
 #include "fs/zones.h"
-#include "store/directory_reader.h"
 
 namespace xzfs {
+
+struct RawLine;
 
 // kAtMount: there are no requests yet, so there is time to search the whole zone.
 enum class RecoveryTime { kAtMount, kLater };

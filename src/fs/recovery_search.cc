@@ -17,12 +17,16 @@
 
 #include "base/fail.h"
 #include "base/log.h"
+#include "fs/orphans.h"
+#include "fs/overlays.h"
 #include "fs/recovery.h"
 #include "store/content_hash.h"
 #include "store/directory_reader.h"
 #include "store/home.h"
 #include "store/intents.h"
 #include "store/names.h"
+#include "store/overlay.h"
+#include "store/overlay_content.h"
 #include "store/settle_claims.h"
 
 namespace xzfs {

@@ -12,8 +12,14 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/commit_report.h"
+#include "fs/edited_files.h"
 #include "fs/file_state.h"
+#include "fs/pending_notes.h"
+#include "fs/places.h"
+#include "fs/unfinished_commits.h"
 #include "store/names.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 namespace {

@@ -5,18 +5,20 @@
 
 #include <string>
 
-#include "base/os.h"
-#include "fs/commit_report.h"
-#include "fs/descriptor_shares.h"
-#include "fs/edited_files.h"
-#include "fs/node_tree.h"
-#include "fs/pending_notes.h"
-#include "fs/places.h"
-#include "fs/unfinished_commits.h"
 #include "fs/zone_table.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class CommitReport;
+class DescriptorQuota;
+class EditedFiles;
+class NodeTree;
+class Os;
+class PendingNotes;
+struct Place;
+class Places;
+class UnfinishedCommits;
 
 // A name that is about to be removed, and what was prepared for that.
 struct Victim {

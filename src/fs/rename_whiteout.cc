@@ -15,6 +15,8 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/done_intents.h"
+#include "fs/places.h"
 #include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/names.h"

@@ -5,16 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "base/os.h"
-#include "fs/done_intents.h"
-#include "fs/node_tree.h"
-#include "fs/places.h"
 #include "fs/zone_table.h"
 #include "fs/zones.h"
 #include "store/session.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class DoneIntents;
+class NodeTree;
+class Os;
+struct Place;
+class Places;
 
 // A character device 0/0 tells overlayfs that a file was removed. Its stored name may differ from
 // the one that became free (`a.xz` moves, and the device is `a`). So it is made in the session's

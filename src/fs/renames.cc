@@ -21,7 +21,18 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/committer.h"
+#include "fs/done_intents.h"
+#include "fs/edited_files.h"
 #include "fs/file_state.h"
+#include "fs/half_done.h"
+#include "fs/orphans.h"
+#include "fs/pending_notes.h"
+#include "fs/places.h"
+#include "fs/removals.h"
+#include "fs/rename_whiteout.h"
+#include "fs/syncs.h"
+#include "fs/unfinished_commits.h"
 #include "store/intents.h"
 #include "store/names.h"
 

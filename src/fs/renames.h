@@ -5,23 +5,25 @@
 #include <string>
 #include <vector>
 
-#include "base/os.h"
-#include "fs/committer.h"
-#include "fs/done_intents.h"
-#include "fs/edited_files.h"
-#include "fs/half_done.h"
-#include "fs/node_tree.h"
-#include "fs/orphans.h"
-#include "fs/pending_notes.h"
-#include "fs/places.h"
-#include "fs/removals.h"
-#include "fs/rename_whiteout.h"
-#include "fs/syncs.h"
-#include "fs/unfinished_commits.h"
 #include "fs/zone_table.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Committer;
+class DoneIntents;
+class EditedFiles;
+class HalfDoneOperations;
+class NodeTree;
+class Orphans;
+class Os;
+class PendingNotes;
+struct Place;
+class Places;
+class Removals;
+class RenameWhiteout;
+class Syncs;
+class UnfinishedCommits;
 
 // What a rename works with.
 struct RenameParts {

@@ -12,8 +12,12 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/stats.h"
 #include "base/try.h"
+#include "fs/edited_files.h"
 #include "fs/file_state.h"
+#include "fs/options.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 

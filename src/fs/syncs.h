@@ -2,13 +2,14 @@
 #pragma once
 
 #include "base/os.h"
-#include "base/stats.h"
-#include "fs/edited_files.h"
 #include "fs/node_tree.h"
-#include "fs/options.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class EditedFiles;
+struct Options;
+struct Stats;
 
 // Thread-safe. All methods block until the data is on the disk.
 class Syncs {

@@ -1,14 +1,15 @@
 // What a commit leaves beside a plain file.
 #pragma once
 
-#include "base/os.h"
 #include "fs/file_state.h"
 #include "fs/node_tree.h"
-#include "store/source_dir.h"
-#include "store/stored_key.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Os;
+struct StoredEntry;
+struct StoredKey;
 
 // A twin: the `N.xz` that a running or unfinished commit has put beside a plain `N`. The two are
 // one file. Before the plain file changes or is removed the twin must be removed. Thread-safe.

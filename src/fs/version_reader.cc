@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "cache/read_engine.h"
 
 namespace xzfs {
 VersionReader::VersionReader(NodeTree& tree, ReadEngine& engine, Os& os)

@@ -1,15 +1,16 @@
 // Reading what a version of a compressed file holds.
 #pragma once
 
-#include "base/os.h"
 #include "base/report_once.h"
-#include "cache/read_engine.h"
 #include "fs/node.h"
 #include "fs/node_tree.h"
-#include "store/source_dir.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Os;
+struct ReadEngine;
+struct StoredEntry;
 
 // Reads the Indexes of files that are looked up. Thread-safe.
 class VersionReader {

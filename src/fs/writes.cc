@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "store/overlay.h"
 
 namespace xzfs {
 namespace {

@@ -6,6 +6,7 @@
 #include "base/idle_priority.h"
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/orphans.h"
 #include "fs/recovery.h"
 
 namespace xzfs {

@@ -8,16 +8,17 @@
 #include "base/mutex.h"
 #include "fs/commit_requests.h"
 #include "fs/edited_files.h"
-#include "fs/lookups.h"
-#include "fs/node_tree.h"
-#include "fs/orphans.h"
-#include "fs/overlays.h"
-#include "fs/pending_notes.h"
-#include "fs/zone_table.h"
 #include "fs/zones.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Lookups;
+class NodeTree;
+class Orphans;
+class Overlays;
+class PendingNotes;
+class ZoneTable;
 
 // What recovery works with.
 struct RecoveryParts {

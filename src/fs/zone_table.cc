@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/options.h"
 #include "store/home.h"
 #include "store/kept_times.h"
 #include "store/names.h"

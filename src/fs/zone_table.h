@@ -8,12 +8,13 @@
 
 #include "base/mutex.h"
 #include "fs/node_tree.h"
-#include "fs/options.h"
 #include "fs/zones.h"
-#include "store/session.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+struct Options;
+class Session;
 
 // Thread-safe. A zone's own mutex is taken before that of the table.
 class ZoneTable {

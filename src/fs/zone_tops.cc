@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include "fs/node_table.h"
+
 namespace xzfs {
 
 ZonePtr ZoneTops::SetZone(NodeId id, ZonePtr zone) {

@@ -6,10 +6,11 @@
 #include <unordered_map>
 
 #include "base/mutex.h"
-#include "fs/node_table.h"
 #include "fs/zones.h"
 
 namespace xzfs {
+
+class NodeTable;
 
 // Also remembers when each directory was last examined for being one. Thread-safe. Only nodes that
 // the table knows have an entry.

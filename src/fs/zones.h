@@ -12,11 +12,12 @@
 #include "fs/node.h"
 #include "store/descriptor_cache.h"
 #include "store/home.h"
-#include "store/overlay.h"
-#include "store/session.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
+
+class Overlay;
+class Session;
 
 // One file system below the source, or a part of one, with its own `.xzfs/` in its topmost
 // directory. Pending changes of a file are in a session of its zone; paths in a session are below

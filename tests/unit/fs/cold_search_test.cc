@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/fail.h"
+#include "base/os.h"
 #include "support/temp_dir.h"
 
 namespace xzfs {

@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "base/identity.h"
+
 namespace xzfs {
 namespace {
 

@@ -5,6 +5,7 @@
 #include <mutex>
 #include <vector>
 
+#include "base/caller.h"
 #include "commit_fixture.h"
 
 namespace xzfs {

@@ -15,14 +15,11 @@
 
 namespace xzfs {
 
-// Two files, one of which takes the other's place.
+// Two files, one of which takes the other's place: docs/format.md, "Claims".
 struct Claim {
   enum class Kind : uint8_t {
-    // The new file gets the name `other` beside the old one, which is `name`.
-    kTwin = 1,
-    // The file `name` is renamed to `other` in the session's folder. The new file is there before
-    // that and has the old one's name afterwards; or there is none.
-    kAside = 2,
+    kTwin = 1,   // the new file gets the name `other`, beside the old one
+    kAside = 2,  // the old file becomes `other` in the session's folder
   };
   Kind kind = Kind::kTwin;
   std::string dir;  // of `name`, below the source
@@ -56,7 +53,7 @@ Result<Claim> ClaimOn(Os& os, Claim::Kind kind, int old_file, int made_file);
 class Claims;
 
 // A claim that a thread is at work with. Movable. If it is destroyed without Done the claim still
-// holds, for anyone who finds the two files, and nobody is at work with it any more.
+// holds, and no thread is at work with it any more.
 class HeldClaim {
  public:
   HeldClaim() = default;

@@ -8,9 +8,9 @@
 
 namespace xzfs {
 
-// The CRC64 of a stored file's last 64 KiB. They hold its Stream Footer and its Index, or the end
-// of it, and so the sizes of its Blocks. Together with the file's size and mtime it names a version
-// where inode numbers change from one mount to the next. Never 0.
+// The hash of a stored file that docs/format.md, "The log of an overlay", describes. It depends on
+// the sizes of the file's Blocks, which are in its Index. Together with the file's size and mtime
+// it names a version. Never 0.
 Result<uint64_t> ContentHash(Os& os, int fd);
 
 // The same for the file `name` in `dir`.

@@ -1,7 +1,6 @@
-// KindOf decides whose a folder `.xzfs` is. A marker makes it ours, unless it names another folder:
-// then this is a copy. Without a marker the folder is the user's, with two exceptions. Either it
-// lies in the root of a source. Or it looks like ours and holds at most the lock, since a process
-// was just making or removing it (IsRemnant).
+// KindOf decides whether a folder `.xzfs` is ours, a copy or the user's, by the rules of
+// docs/format.md, "The marker". IsRemnant recognizes what a crash left while the folder was made or
+// removed.
 //
 // MakeHome makes the folder, syncs the directory above, takes the lock and writes the marker, under
 // another name that it then changes. So a crash leaves a remnant or a whole marker.

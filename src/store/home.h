@@ -13,21 +13,12 @@
 namespace xzfs {
 
 // A directory of the source, the "top", has the folder `.xzfs` for all files below it that can be
-// renamed to there. The file `marker` in it says that the folder is ours, and which folder it was
-// written for:
-//
-//   xzfs 1
-//   id HEX
-//   folder INODE BIRTH
-//
-// The birth time is in ns since the epoch. Either number is 0 if the file system doesn't give it,
-// or gives another one at the next mount. If the marker names another folder, this one is a copy,
-// from a backup or from another source: what is pending in it belongs to other files.
+// renamed to there. The file `marker` in it says what it is: docs/format.md, "The marker".
 enum class HomeKind {
   kNone,
   kUsers,  // a folder of that name that we did not make
   kOurs,
-  kCopy,
+  kCopy,  // from a backup or from another source
 };
 
 // What it holds beside sessions: the lock, and the folder for files that have no place.

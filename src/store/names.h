@@ -1,4 +1,5 @@
-// Stored names and logical names: the rules that don't depend on the files' content.
+// Stored names and logical names: the rules of docs/format.md, "Names", that don't depend on the
+// files' content.
 #pragma once
 
 #include <sys/types.h>
@@ -25,13 +26,12 @@ struct StrippedName {
 // Names are bytes.
 std::optional<StrippedName> StripSuffix(std::string_view stored);
 
-// The stored names that would be shown as `logical`, most important first: N.xz, then for a .tar
-// its .txz, then the legacy formats. Names that would exceed NAME_MAX are left out.
+// The stored names of compressed files that would be shown as `logical`, most important first.
+// Names that would exceed NAME_MAX are left out.
 std::vector<std::string> CompressedNamesOf(std::string_view logical);
 
-// The stored name of a file that is not compressed and is shown as `logical`: `logical` itself. If
-// that would be read as the name of a compressed file, or as an escaped one, kEscapeSuffix is
-// added.
+// The stored name of a file that is not compressed and is shown as `logical`: with kEscapeSuffix if
+// it needs that.
 std::string PlainNameOf(std::string_view logical);
 
 // The logical name of a stored name that PlainNameOf escaped; nothing for every other name.

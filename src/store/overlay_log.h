@@ -14,15 +14,8 @@
 
 namespace xzfs {
 
-// The log is a sequence of records, each on its own:
-//
-//   length of the body, 8 bytes | body | CRC64 of the body, 8 bytes
-//
-// A body is a type byte and its fields: numbers of 8 bytes, little-endian, and texts, which are a
-// length and their bytes. The first record is a LogHeader. The log ends at the first record that is
-// not whole or whose CRC64 is wrong: the last append was torn, or the file's size reached the disk
-// and its bytes did not, which are zeros then. There may be new types in the future. A log with an
-// unknown type is refused, as that could mean anything.
+// Their bytes and meanings are in docs/format.md, "The log of an overlay". The fields of each
+// struct are in the order in which they are stored.
 
 struct LogHeader {
   std::string boot_id;  // of the boot in which the log was begun
@@ -32,7 +25,6 @@ struct LogHeader {
   uint64_t plain_size = 0;
   int64_t birth_ns = 0;  // 0: not known, as in a log of an earlier version, which ends before it
 };
-// These bytes are in the data file.
 struct LogExtent {
   uint64_t offset = 0;
   uint64_t length = 0;
@@ -40,7 +32,6 @@ struct LogExtent {
 struct LogResize {
   uint64_t size = 0;
 };
-// What the first `end` bytes of the log say is on the disk.
 struct LogSynced {
   uint64_t end = 0;
 };
@@ -55,11 +46,9 @@ struct LogPublishing {
   int64_t birth_ns = 0;  // as in LogHeader
   StoredKey key() const { return {inode, size_bytes, mtime_ns, birth_ns}; }
 };
-// The ContentHash of the base, or of the file that Publishing names. Written where inode numbers
-// may change.
 struct LogContent {
-  uint64_t is_published = 0;
-  uint64_t hash = 0;
+  uint64_t is_published = 0;  // 1: of the file that LogPublishing describes
+  uint64_t hash = 0;          // ContentHash
 };
 using LogRecord = std::variant<LogHeader, LogExtent, LogResize, LogSynced, LogPath, LogDropped,
                                LogPublishing, LogContent>;

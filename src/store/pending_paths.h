@@ -12,8 +12,8 @@
 
 namespace xzfs {
 
-// The file `pending` in a session's folder: paths below the top of its zone, one after the other. A
-// hint, and not synced: if it is lost, a file only stays plain. Thread-safe.
+// The file `pending` in a session's folder: docs/format.md, "Hints". It is not synced: without it a
+// file only stays plain. Thread-safe.
 class PendingPaths {
  public:
   static constexpr const char* kName = "pending";

@@ -1,4 +1,4 @@
-// The bytes of what is noted under `.xzfs`: numbers, texts, and records that prove to be whole.
+// Numbers, texts and records, in the bytes of docs/format.md, "Numbers, texts, records".
 #pragma once
 
 #include <cstddef>
@@ -11,20 +11,17 @@
 
 namespace xzfs {
 
-// 8 bytes, little-endian.
 inline void PutNumber(std::string& out, uint64_t number) {
   for (int shift = 0; shift < 64; shift += 8) {
     out += static_cast<char>(number >> shift & 0xFF);
   }
 }
 
-// Its length and its bytes.
 inline void PutText(std::string& out, std::string_view text) {
   PutNumber(out, text.size());
   out += text;
 }
 
-// The body as a text, and its CRC64.
 inline void PutRecord(std::string& out, std::string_view body) {
   PutText(out, body);
   PutNumber(out, Crc64(BytesOf(body)));

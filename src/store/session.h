@@ -58,14 +58,8 @@ struct SessionUse {
 };
 
 // Thread-safe. While the object lives it holds a lock on the folder's file "lock", so that no other
-// daemon takes the session for that of a dead one. The folder holds (docs/format.md, "The folder
-// .xzfs"):
-//   N.tmp       a file that isn't complete, or has no name yet
-//   N.aside     what had the name that a new file has, or is about to get
-//   claims      which files beside others, and which N.aside, are ours (store/claims.h)
-//   N.data .log an overlay
-//   N.intent    an operation on names that isn't complete
-//   pending     the paths of plain files that were written and aren't committed
+// daemon takes the session for that of a dead one. What the folder holds is in docs/format.md, "The
+// folder .xzfs".
 class Session {
  public:
   // `source`, a directory that is open, outlives every session: `.xzfs` is in it, and paths are
@@ -95,7 +89,7 @@ class Session {
   // those of xzfsctl, and removes their folders. The other folders stay for a mount.
   static Status RemoveDeadTemps(Os& os, int source);
 
-  // Calls `act` while the session `name` is known to have no living process, and nobody can adopt
+  // Calls `act` while the session `name` is known to have no living process, and none can adopt
   // it. Blocks: on `.xzfs/lock`.
   static Status IfDead(Os& os, int source, const std::string& name,
                        const std::function<Status()>& act);

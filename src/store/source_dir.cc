@@ -1,18 +1,8 @@
-// A stored name S without a compressed suffix is shown as S. With one, and with content to match,
-// it wants the logical name L, which is S without the suffix, and gets it unless a more important
-// stored name has it: the name L itself, if that is shown as L, or one that stands before S among
-// CompressedNamesOf(L). A loser is shown under its stored name, so that the user sees that
-// something is odd; but the twin of a plain file is not shown at all: a record of ours
-// (TwinRecords) says that one was made from the other. Nothing else proves that, whatever their
-// times and sizes.
-//
-// L may have a compressed suffix itself ("x.xz.xz" wants "x.xz"), so "is shown as" is recursive;
-// each step takes a suffix off, which bounds it by the length of a name.
-//
-// A plain file or symlink that the mount made under a name with a compressed suffix is stored with
-// the escape suffix after it (PlainNameOf), and so is a directory or a special file where a
-// compressed file has its name: it wants the name without that, and comes right after the exact
-// name.
+// The rules are in docs/format.md, "Names". Probe finds the logical name that a stored name wants,
+// by its suffix, its type and its content. Place decides whether it gets that name: WinnerOver
+// looks for a more important stored name (RivalsFor) that has it. For that it must know how the
+// rival is shown, so Place and WinnerOver call each other. LookAtPair asks the TwinRecords whether
+// the loser is the twin of the winner.
 //
 // Whether a file's content is what its suffix says is a property of its version: it is found out
 // once and remembered in KnownFiles, so that a later look at the name only costs stats.

@@ -26,7 +26,7 @@ namespace xzfs {
 struct CompressOptions {
   Format format = Format::kXz;
   unsigned preset = 6;   // 0..9 as xz: more compresses smaller, slower and with more memory
-  bool extreme = false;  // xz's -e: slower yet, and mostly not by much smaller
+  bool extreme = false;  // xz's -e: slower; usually only slightly smaller
   // Unset: CRC64 for kXz. The other formats have no Check: anything except kNone is kInvalid there.
   std::optional<Check> check = {};
   // Empty: one LZMA filter as the preset says. Otherwise the whole chain; preset and extreme are
@@ -96,7 +96,7 @@ class Compressor {
   // The Stream is complete.
   XZFS_EXPORT bool finished() const;
 
-  // Takes all of `plain` and returns what comes out meanwhile, which may be nothing. Errors: as
+  // Takes all of `plain` and returns the output so far, which may be empty. Errors: as
   // above; ENOMEM.
   XZFS_EXPORT Result<Bytes> Compress(std::span<const std::byte> plain);
   XZFS_EXPORT Result<Bytes> Compress(std::string_view plain);

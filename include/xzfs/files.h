@@ -48,7 +48,7 @@ XZFS_EXPORT Status WriteFile(const std::filesystem::path& path, std::string_view
 // Makes or replaces the .xz file `to` so that it holds the bytes of the file `from`, which stays.
 // `from` is read to its end, whatever size the system says it has: so files of /proc and /sys work,
 // too. Mode and times are copied, as xz does. Errors: as Writer; kChanged if the size or the mtime
-// of `from` changed meanwhile; kCancelled. After an error `to` is what it was before. Blocks.
+// of `from` changed during the call; kCancelled. After an error `to` is what it was before. Blocks.
 XZFS_EXPORT Status CompressFile(const std::filesystem::path& from, const std::filesystem::path& to,
                                 const WriterOptions& options = {}, const Progress& progress = {});
 

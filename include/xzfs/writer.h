@@ -54,8 +54,8 @@ class Writer {
   // As the first. If there is a .xz file at `path` that isn't empty, its content comes before what
   // is written. Its Blocks are copied as they are, unless they have another Check or the last one
   // has less than block_bytes. Blocks: on I/O. Errors: as Create; EBUSY if another Writer appends
-  // to it; kDamaged if it is damaged or no .xz file. If several Writers append to a file that isn't
-  // there yet, one makes it, and Close of the others fails with kChanged.
+  // to it; kDamaged if it is damaged or not an .xz file. If several Writers append to a file that
+  // isn't there yet, one makes it, and Close of the others fails with kChanged.
   XZFS_EXPORT static Result<Writer> Append(const std::filesystem::path& path,
                                            const WriterOptions& options = {});
   XZFS_EXPORT ~Writer();
@@ -68,7 +68,7 @@ class Writer {
   // Ends the Block: what is written next begins another one. So records can be read one by one.
   XZFS_EXPORT Status EndBlock();
   // Completes the file and gives it its name. To be called once. Blocks: on encoding and I/O.
-  // Errors: as Write; kChanged if the file that was appended to was changed meanwhile, or made.
+  // Errors: as Write; kChanged if another program changed or made the file that was appended to.
   XZFS_EXPORT Status Close();
 
   // Plain bytes so far, including those that were there before.

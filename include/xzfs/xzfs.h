@@ -1,4 +1,4 @@
-// All of the library. docs/library.md tells what is where.
+// All of the library. docs/library.md says what is where.
 #pragma once
 
 #if __cplusplus < 202002L

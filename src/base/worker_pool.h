@@ -1,4 +1,4 @@
-// Threads for work that nobody waits for.
+// Threads for work that no other thread waits for.
 #pragma once
 
 #include <deque>

@@ -1,4 +1,4 @@
-// A file of the file system that is read, and must not change meanwhile.
+// A file of the file system that is read, and must not change while it is open.
 #pragma once
 
 #include <sys/types.h>

@@ -25,8 +25,8 @@ struct MountPaths {
 };
 
 // Opens the source and resolves the mountpoint. Refuses paths that are missing, not directories, or
-// mounts whose daemon is gone, and a path that lies inside the other; equal paths are fine. Also
-// refuses conflicts with other mounts of xzfs in `mounts`, see CheckOtherMounts.
+// stale mounts, and a path that lies inside the other; equal paths are fine. Also refuses
+// conflicts with other mounts of xzfs in `mounts`, see CheckOtherMounts.
 Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::string& mountpoint,
                                        const std::vector<MountEntry>& mounts);
 

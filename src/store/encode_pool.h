@@ -30,7 +30,7 @@ class EncodePool {
   };
 
   enum class Priority {
-    kIdle,  // for work that nobody waits for
+    kIdle,  // for work that no program waits for
     kNormal,
   };
 

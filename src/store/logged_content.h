@@ -44,7 +44,7 @@ class LoggedContent {
   // Makes the log one that may be added to. To be called before any change or note.
   Status Prepare(Mutex& lock) REQUIRES(lock);
   // The same, and notes the first change after Publishing before it is made: bytes that the log
-  // tells of already, and times, leave no record of their own.
+  // has already, and times, leave no record of their own.
   Status PrepareChange(Mutex& lock) REQUIRES(lock);
   // Fails if the log has no room for another change. What is left then is for notes, and for what
   // a change that was begun may need.
@@ -71,7 +71,7 @@ class LoggedContent {
   // REQUIRES: the caller has the turn to sync.
   Status WriteAgain();
 
-  // Somebody else has the names, or nobody: from now on no file is written under them.
+  // The names belong to other files, or to none: from now on no file is written under them.
   void Retire() { is_retired_ = true; }
 
   // For tests: the log's largest size.

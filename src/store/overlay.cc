@@ -1,7 +1,7 @@
-// A change is acknowledged in this order: data file, log, content in memory. So the log never tells
-// of bytes that aren't in the data file. Bytes in the data file that the log doesn't tell of don't
-// count: nobody reads them, whatever a failed change has left there. A data file that was cut is
-// the exception, and logged_content.cc says how the log makes up for it.
+// A change is acknowledged in this order: data file, log, content in memory. So the log never lists
+// bytes that aren't in the data file. Bytes in the data file that the log doesn't list don't count:
+// no read returns them, whatever a failed change has left there. A data file that was cut is the
+// exception, and logged_content.cc says how the log makes up for it.
 //
 // A sync has this order: data file, a Synced record, log. So a power cut leaves a log that is not
 // believed beyond what was in the data file.

@@ -120,7 +120,7 @@ class Overlay {
 
   // Removes the files. Whoever still holds the overlay can read it, or gets ESTALE.
   Status Remove() EXCLUDES(mutex_);
-  // Gives the files to somebody else (MoveFiles).
+  // Moves the files away (MoveFiles).
   Result<OverlayMove> MoveTo(int folder, const std::string& name) EXCLUDES(mutex_);
 
   // For tests: the log's largest size.

@@ -16,7 +16,7 @@ Result<Descriptor> WriteFreshData(OverlayFiles& files, const Descriptor& old,
                                   const OverlayContent& content);
 
 enum class OverlayMove { kAll, kNothing };
-// Gives both files to somebody else, as `name` with their suffixes in `folder`. A file whose name
+// Moves both files to `folder`, as `name` with their suffixes. A file whose name
 // is lost is copied if it is open. kNothing: the data was lost.
 Result<OverlayMove> MoveFiles(OverlayFiles& files, int folder, const std::string& name);
 

@@ -10,9 +10,9 @@
 
 namespace xzfs {
 
-// One thread at a time has the turn, and nobody else replaces the log while it has it. The kernel
-// reports an error of a file once: so after a sync that failed every later one fails with the same
-// error, until Forgive.
+// One thread at a time has the turn, and no other thread replaces the log while it has it. The
+// kernel reports an error of a file once: so after a sync that failed every later one fails with
+// the same error, until Forgive.
 //
 // Not thread-safe: the overlay's lock guards it. Methods that release that lock while they wait or
 // sync take it as `lock`.

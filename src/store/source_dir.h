@@ -91,7 +91,7 @@ class SourceDir {
   // record of ours says that it is the twin of a plain file.
   Result<std::optional<StoredEntry>> Show(int dir, const std::string& stored) const;
 
-  // Whether there is an `.xz` of the plain file `plain` with its time and size: then somebody seems
+  // Whether there is an `.xz` of the plain file `plain` with its time and size: then a user seems
   // to have compressed and kept it. That is no proof, so nothing may be changed because of it.
   Result<bool> LooksPacked(int dir, const StoredEntry& plain) const;
 

@@ -12,7 +12,7 @@ import unittest
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 BUILD = os.environ["XZFS_BUILD"]
 CXX = os.environ.get("CXX", "g++")
-# As who is not us compiles: no path of ours, all warnings.
+# Programs of other people are compiled like this: without our paths, with all warnings.
 STRICT = ["-std=c++20", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 
 

@@ -105,7 +105,7 @@ class History(Model):
             return
         new, old = "new", self.rng.choice(names)
         content, flags = self.content(), self.rng.choice((0, 0, EXCHANGE))
-        self.remember(lambda: self.both("write anew", lambda side: write_support.write_file(
+        self.remember(lambda: self.both("write again", lambda side: write_support.write_file(
             self.at(side, new), content)))
         self.remember(lambda: self.both("replace", lambda side, old: renameat2(
             self.at(side, new), self.at(side, old), flags), old))

@@ -9,7 +9,7 @@
 namespace xzfs {
 namespace {
 
-// The attributes of a reply are the stored file's, but for the size.
+// The attributes of a reply are the stored file's, except the size.
 void ExpectStoredAttributes(const fuse_attr& shown, const struct stat& stored) {
   EXPECT_EQ(shown.ino, stored.st_ino);
   EXPECT_EQ(shown.mode, stored.st_mode);

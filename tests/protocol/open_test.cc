@@ -233,7 +233,7 @@ TEST_F(OpenTest, AnOpenFileThatIsReplacedKeepsItsBytesOrFails) {
       << "its descriptor is open";
   EXPECT_TRUE(ReadOld(plain, plain_handle, old_text) == old_text);
   const auto attr = kernel().GetAttr(compressed);
-  ASSERT_TRUE(attr) << "who has it open can fstat it";
+  ASSERT_TRUE(attr) << "a program that has it open can fstat it";
   EXPECT_EQ(attr->attr.size, old_text.size());
 
   const auto entry = kernel().Lookup(FUSE_ROOT_ID, "compressed");

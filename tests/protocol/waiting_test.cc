@@ -105,7 +105,7 @@ class HeldStoreTest : public ProtocolTest {
       ReadA(offset);
     }
     EXPECT_EQ(kernel().unanswered_count(), opens.size())
-        << "who may write now could see bytes of before come back";
+        << "a program that may write now could see old bytes come back";
     gate_.Open();
     for (const uint64_t unique : opens) {
       Release(a_, HandleIn(kernel().Await(unique)));
@@ -270,7 +270,7 @@ TEST_F(HeldCommitTest, AThousandCommandsThatWaitForCommitsKeepNoReadWaiting) {
   EXPECT_EQ(kernel().Await(close).error, EIO);
 }
 
-// Another mount keeps those away who want to write to the file.
+// Another mount keeps programs away that want to write to the file.
 class LeasedOs : public ForwardingOs {
  public:
   std::atomic<bool> is_leased = true;
@@ -396,10 +396,10 @@ TEST_F(HeldDecodeTest, FilesThatAreDecodedForTheirSizeKeepNobodyWaiting) {
   rename.newdir = FUSE_ROOT_ID;
   const std::string names = std::string("other") + '\0' + "moved" + '\0';
   EXPECT_EQ(kernel().Ask(FUSE_RENAME, FUSE_ROOT_ID, Raw(rename) + names).error, 0)
-      << "the names are not locked meanwhile";
+      << "the names are not locked during the wait";
   EXPECT_TRUE(kernel().Lookup(FUSE_ROOT_ID, "moved"));
   EXPECT_EQ(ListFrom(FUSE_ROOT_ID, 0, 65536, /*plus=*/true).size(), 4U + kFew)
-      << "who lists doesn't wait for their sizes";
+      << "a listing doesn't wait for their sizes";
   EXPECT_EQ(kernel().unanswered_count(), lookups_.size());
   kernel().Interrupt(lookups_.back());
   EXPECT_EQ(kernel().Await(lookups_.back()).error, EINTR);

@@ -52,7 +52,7 @@ TEST(IdlePriorityTest, ARunningThreadRisesWhileAnyThreadWaitsForItsWorkAndFallsA
   EXPECT_EQ(PolicyOf(id), SCHED_OTHER) << "one still waits";
   std::thread([] {
     const IdlePriority idle;
-    EXPECT_EQ(Policy(), SCHED_OTHER) << "somebody waits already";
+    EXPECT_EQ(Policy(), SCHED_OTHER) << "a thread waits already";
   }).join();
   second.reset();
   EXPECT_EQ(PolicyOf(id), LowestPolicy());

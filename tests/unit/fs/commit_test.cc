@@ -215,7 +215,7 @@ TEST_F(CommitTest, ACommitThatHasJustBegunIsParked) {
   EXPECT_TRUE(mount_->renames.Rename(kRootNode, "compressed", kRootNode, "moved", 0));
   mount_->commits.EndCommits(Committer::Ending::kAtOnce);
   commit_.join();
-  EXPECT_FALSE(committed_) << "who waits is told that it's for the next mount";
+  EXPECT_FALSE(committed_) << "the waiting program learns that the next mount commits it";
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U);
   EXPECT_EQ(mount_->engine.stats.blocks_encoded.Get(), 0U);
   EXPECT_EQ(mount_->committer.figures().pending, 1U);
@@ -228,7 +228,7 @@ TEST_F(CommitTest, AFileWhoseSyncFailedIsWrittenAgainWhenNoProgramHasItOpen) {
   os_.BeforeNext("Sync", [] { return -ENOTCONN; });
   EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), ENOTCONN);
   EXPECT_EQ(CodeOf(mount_->syncs.Sync(file->file->id(), SyncScope::kAll)), ENOTCONN)
-      << "who has it open is not told less";
+      << "every later sync of the open file fails, too";
   EXPECT_EQ(mount_->engine.stats.syncs_failed.Get(), 1U);
   (void)mount_->commits.SyncCommits();
   EXPECT_EQ(mount_->engine.stats.commits_done.Get(), 0U) << "nothing rests on it";

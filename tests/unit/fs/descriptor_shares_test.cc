@@ -23,7 +23,8 @@ TEST(DescriptorSharesTest, NoLimitIsExceededAndEachHasSome) {
     }
   }
   EXPECT_GE(DescriptorShares::Of(1024, 4).held, 256U);
-  EXPECT_GE(DescriptorShares::Of(20'000, 4).held, 17'000U) << "what is left is for who writes";
+  EXPECT_GE(DescriptorShares::Of(20'000, 4).held, 17'000U)
+      << "the rest is for files that are written to";
 }
 
 TEST(DescriptorQuotaTest, MoreThanTheQuotaIsRefusedAndFreedOnesCountAgain) {

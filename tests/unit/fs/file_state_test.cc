@@ -125,7 +125,7 @@ TEST_F(FileStateTest, ThePlainFileIsClosedWithItsLastWriter) {
   EndWriter();
   FileLock lock(*state_);
   EXPECT_EQ(state_->plain().file, nullptr);
-  EXPECT_FALSE(state_->plain().is_prepared) << "somebody else may do something to its name";
+  EXPECT_FALSE(state_->plain().is_prepared) << "another program may change its name";
 }
 
 TEST_F(FileStateTest, TheKernelsPagesMayDifferUntilTheFileIsCompressedAndHasNoWriter) {

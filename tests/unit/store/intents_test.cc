@@ -128,7 +128,7 @@ TEST_F(IntentsTest, AnEarlierFileUnderTheRemovedNameIsKeptInLostAndFound) {
   fs::rename(Path("a/new"), Path("b/old"));
   replaces_[1].inode += 1'000'000;
   Complete(replaces_);
-  EXPECT_TRUE(Has("b/old.xz")) << "what came after the intent is somebody else's";
+  EXPECT_TRUE(Has("b/old.xz")) << "a file that came after the intent belongs to another program";
   struct stat st = {};
   stat(Path("b/old.xz").c_str(), &st);
   written_ = st.st_ctim;

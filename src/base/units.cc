@@ -113,6 +113,10 @@ std::string FormatSize(uint64_t bytes) {
   return text;
 }
 
+std::string Counted(uint64_t count, const std::string& noun) {
+  return std::to_string(count) + " " + noun + (count == 1 ? "" : "s");
+}
+
 std::string FormatDuration(double seconds) {
   const auto whole = static_cast<uint64_t>(std::clamp(std::round(seconds), 0.0, 1e15));
   char text[32];

@@ -20,6 +20,9 @@ Result<double> ParseDuration(std::string_view text);
 // "184 B", "23.4 KiB", "1.7 GiB": three to five digits, for people.
 std::string FormatSize(uint64_t bytes);
 
+// "1 file", "2 files", for a `noun` that has a plural with s.
+std::string Counted(uint64_t count, const std::string& noun);
+
 // "8 s", "3:07 min", "2:15 h", "4 d": for people.
 std::string FormatDuration(double seconds);
 

@@ -5,6 +5,7 @@
 
 #include "base/fail.h"
 #include "base/log.h"
+#include "xz/block_name.h"
 
 namespace xzfs {
 namespace {
@@ -41,10 +42,7 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
     notes_.emplace(Key{file_id, block.number}, Damage{from, error});
     last = notes_.size() == kMostNotes;
   }
-  const std::string place = name + ", Block " + std::to_string(block.number) + ", bytes " +
-                            std::to_string(block.plain_offset) + "-" +
-                            std::to_string(block.plain_offset + block.plain_size) + ": " +
-                            error.message;
+  const std::string place = name + ", " + NameOf(block) + ": " + error.message;
   if (error.kind == ErrorKind::kOverLimit) {
     Log(LogLevel::kError, "refused: " + place +
                               "; reads there fail with EFBIG, the rest of the file is readable; "
@@ -58,8 +56,9 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
         "damaged: " + place + "; reads there fail with EIO, the rest of the file is readable");
   }
   if (last) {
-    Log(LogLevel::kError, "that was Block number " + std::to_string(kMostNotes) +
-                              " of these: no more of them are logged until the next mount");
+    Log(LogLevel::kError, std::to_string(kMostNotes) +
+                              " Blocks that can't be read were logged: no more of them are logged "
+                              "until the next mount");
   }
   return error;
 }

@@ -96,9 +96,9 @@ void Borders::ReportCopy(NodeId id) {
   const std::string path = nodes_.PathIn(id, std::string(kPrivateFolder));
   copies_.Report(LogLevel::kWarning, path,
                  path +
-                     " is a copy of another source's folder: nothing in it is applied. Its "
-                     "pending changes belong to the source that was copied; remove the folder "
-                     "from this source when you don't need it");
+                     " is a copy of another source's folder, so nothing in it is applied. "
+                     "Its pending changes belong to the source that was copied; remove the "
+                     "folder from this source when you don't need it");
 }
 
 // Takes over the `.xzfs/` that is open as `home`, in the directory `id`.
@@ -119,8 +119,8 @@ Status Borders::TakeUp(NodeId id, const DescriptorPtr& top, const FileFacts& fac
     Log(LogLevel::kWarning,
         is_foreign ? path +
                          " is, or lies in, the source of another mount: it is read-only here "
-                         "until that has ended"
-                   : path + " is not in another mount's source any more, and can be written to");
+                         "until that mount ends"
+                   : path + " is no longer in the source of another mount, and can be written to");
   }
   if (is_foreign) {
     return {};

@@ -119,7 +119,7 @@ void ColdSearch::Run() {
     try {
       WalkAll();
     } catch (const std::bad_alloc&) {
-      Log(LogLevel::kWarning, "no memory to search for cold files; it is tried again later");
+      Log(LogLevel::kWarning, "no memory to search for cold files; xzfs tries again later");
     }
     KeepNotes();
     Pause(PauseSeconds(cold_after_s_));
@@ -279,7 +279,7 @@ void ColdSearch::KeepNotes() {
     return;
   }
   if (const Status kept = calls_.keep(notes_.Serialize()); !kept) {
-    Log(LogLevel::kWarning, kept.error().message + "; a part of the search will be repeated");
+    Log(LogLevel::kWarning, kept.error().message + "; the next mount repeats a part of the search");
   }
 }
 

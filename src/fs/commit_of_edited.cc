@@ -153,8 +153,8 @@ Status CommitOfEdited::Plan() {
     if (const auto as = overlay_->notes().published_as;
         as && as->key().Matches(StoredKey::Of(facts))) {
       return Fail(EIO, work_.path() +
-                           " has its changes, but the commit could not be completed: the "
-                           "next mount does that");
+                           " holds its changes, but the commit could not be completed: the "
+                           "next mount completes it");
     }
     return LoseOverlay("another program replaced or changed the stored file");
   }

@@ -188,7 +188,7 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
   if (escaped != work_.name && work_.os().StatAt(dir, escaped, &other) == 0) {
     work_.why_left = Error{ErrorKind::kSystem, EEXIST,
                            work_.path() + " stays uncompressed: '" + escaped +
-                               "' is in its way; remove or rename that"};
+                               "' already exists; remove or rename that"};
     return false;
   }
   return true;
@@ -270,7 +270,7 @@ Result<bool> CommitOfPlain::PublishTwin() {
     work_.why_left =
         Error{ErrorKind::kSystem, EEXIST,
               plain.path + " stays uncompressed: " + Quoted(CompressedNameOfPlain(name)) +
-                  " is in its way; remove or rename that"};
+                  " already exists; remove or rename that"};
     if (parts_.lookups.collisions().Report(LogLevel::kWarning, "commit " + plain.path,
                                            work_.why_left->message)) {
       parts_.engine.stats.collisions.Add();

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "base/units.h"
 #include "fs/commit_requests.h"
 #include "fs/file_state.h"
 #include "fs/plain_rules.h"
@@ -67,8 +68,8 @@ Status CommitReport::WithUncommitted(const Status& synced) {
     return synced;
   }
   return Fail(synced ? EIO : synced.error().code,
-              (all.size() == 1 ? "1 file is not compressed: "
-                               : std::to_string(all.size()) + " files are not compressed, as ") +
+              Counted(all.size(), "file") +
+                  (all.size() == 1 ? " is not compressed: " : " are not compressed; the first: ") +
                   all[0].reason);
 }
 

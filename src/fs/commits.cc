@@ -12,6 +12,7 @@
 
 #include "base/idle_priority.h"
 #include "base/log.h"
+#include "base/units.h"
 #include "cache/loaded_index.h"
 #include "cache/read_engine.h"
 #include "fs/borders.h"
@@ -73,9 +74,9 @@ void Commits::NoteCommitError(NodeId id, Error& error, NextTry next) {
                        !parts_.edited.IsHalfOverwritten(FileId::Of(node->identity));
   const char* const what_next =
       next == NextTry::kNever
-          ? "; the file is readable as it is, and stays uncompressed until it is changed "
-            "or mounted again"
-          : "; the file is readable as it is and the commit is tried again";
+          ? "; the file can be read, and stays uncompressed until it changes or "
+            "its source is mounted again"
+          : "; the file can be read, and xzfs tries again to compress it";
   const bool is_new = !is_left || parts_.report.Note(id, error, next);
   // An error that repeats is logged once.
   Log(is_new ? LogLevel::kError : LogLevel::kDebug,
@@ -111,7 +112,7 @@ void Commits::EndCommits(Committer::Ending ending) {
   const size_t pending = parts_.committer.Pending().size();
   if (pending != 0) {
     Log(LogLevel::kInfo,
-        std::to_string(pending) + " files are not compressed yet; the next mount compresses them");
+        "left to compress: " + Counted(pending, "file") + "; the next mount goes on with that");
   }
   const bool idle = parts_.options.compress == Compress::kClose && pending == 0;
   for (const ZonePtr& zone : parts_.zones.Zones()) {

@@ -65,7 +65,7 @@ void DoneIntents::RemoveIf(const std::function<bool(const DoneIntent&)>& concern
   if (const Status synced = SyncDirectories(os_, dirs); !synced) {
     const bool is_hopeless = synced.error().code == EBADF;
     Log(LogLevel::kError, std::string("sync of a directory after a rename failed; ") +
-                              (is_hopeless ? "the next mount looks at it" : "it is tried again"));
+                              (is_hopeless ? "the next mount checks it" : "xzfs tries again"));
     if (!is_hopeless) {
       MutexLock lock(mutex_);
       intents_.insert(intents_.end(), taken.begin(), taken.end());

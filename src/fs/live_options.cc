@@ -36,9 +36,10 @@ Status LiveOptions::SetLive(const std::string& option) {
   Options changed = live_;
   XZFS_RETURN_IF_ERROR(ApplyOption(option, changed));
   if (std::find(kLiveKeys.begin(), kLiveKeys.end(), key) == kLiveKeys.end()) {
-    return Fail(EINVAL, key +
-                            " can't change while the mount runs (cache_size, compress_threads, "
-                            "settle, preset and log_level can): unmount, then mount with it");
+    return Fail(EINVAL,
+                key +
+                    " can't change while the mount runs (cache_size, compress_threads, "
+                    "settle, preset and log_level can): unmount, then mount with the new value");
   }
   XZFS_RETURN_IF_ERROR(ResolveDefaults(changed));
   live_ = changed;

@@ -54,11 +54,13 @@ void Lookups::ReportCollision(NodeId parent, const StoredEntry& entry) {
   const std::string loser = nodes_.PathIn(parent, entry.stored_name);
   const std::string winner = nodes_.PathIn(parent, entry.lost_to);
   std::string message = "'" + winner + "' and '" + loser +
-                        "' want the same name: the first gets it, the other is shown under its "
+                        "' want the same name: the first gets it, and the other is shown under its "
                         "stored name; remove or rename one";
   if (entry.lost_to_same_time) {
-    message += ". Both have the same time: if, in the source, xz -dc '" + loser + "' | cmp - '" +
-               winner + "' says nothing they have the same content, and either can be removed";
+    message += ". Both have the same time. If the command xz -dc '" + loser + "' | cmp - '" +
+               winner +
+               "' prints nothing in the source, they have the same content, and you can "
+               "remove either";
   }
   if (collisions_.Report(LogLevel::kWarning, loser, message)) {
     stats_.collisions.Add();

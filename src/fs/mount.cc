@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "base/units.h"
 #include "fs/file_state.h"
 #include "fs/plain_rules.h"
 #include "store/home.h"
@@ -128,9 +129,9 @@ void Mount::Start() {
     const size_t count = Session::CountOverlays(os, tree.root()->descriptor.get());
     if (count != 0) {
       Log(LogLevel::kWarning,
-          std::to_string(count) + (count == 1 ? " file has" : " files have") +
+          Counted(count, "file") + (count == 1 ? " has" : " have") +
               " changes that are not committed and not shown on a read-only mount: mount without "
-              "ro, which completes what earlier mounts have left");
+              "ro to complete what earlier mounts left");
     }
   } else {
     const auto home = LookAtHome(os, tree.root()->descriptor.get(), HomeTop::kSourceRoot);

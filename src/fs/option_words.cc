@@ -22,7 +22,7 @@ struct Advice {
 
 constexpr std::string_view kOwners =
     "files keep the owners and modes that they have in the source; allow_other lets other users "
-    "in, each with their own rights, and bindfs shows other owners";
+    "in, each with their own rights; to show other owners, use bindfs";
 
 constexpr Advice kAdvice[] = {
     {"uid", kOwners},
@@ -30,7 +30,7 @@ constexpr Advice kAdvice[] = {
     {"umask", kOwners},
     {"fmask", kOwners},
     {"dmask", kOwners},
-    {"allow_root", "give allow_other; the modes of the files then decide who may do what"},
+    {"allow_root", "use allow_other; the modes of the files then decide what each user may do"},
     {"auto_unmount", "a signal unmounts; xzfsctl umount removes the mount of a killed daemon"},
     {"fsname", "the mount table shows the source"},
     {"max_read", "the kernel chooses the sizes of reads"},

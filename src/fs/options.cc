@@ -109,7 +109,7 @@ Status SetCompressThreads(std::string_view value, Options& options) {
 
 Status SetVerify(std::string_view value, Options& options) {
   if (value != "block" && value != "stream") {
-    return Invalid("verify=", value, " is neither block nor stream");
+    return Invalid("verify=", value, " is not one of block, stream");
   }
   options.verify_stream = value == "stream";
   return {};
@@ -171,7 +171,7 @@ Status SetCompress(std::string_view value, Options& options) {
       return {};
     }
   }
-  return Invalid("compress=", value, " is none of close, cold and off");
+  return Invalid("compress=", value, " is not one of close, cold, off");
 }
 
 Status SetColdAfter(std::string_view value, Options& options) {
@@ -205,7 +205,7 @@ Status SetCheck(std::string_view value, Options& options) {
       return {};
     }
   }
-  return Invalid("check=", value, " is none of none, crc32, crc64 and sha256");
+  return Invalid("check=", value, " is not one of none, crc32, crc64, sha256");
 }
 
 Status SetBlockSize(std::string_view value, Options& options) {
@@ -251,7 +251,7 @@ Status SetLevelOfLog(std::string_view value, Options& options) {
       return {};
     }
   }
-  return Invalid("log_level=", value, " is none of debug, info, warning and error");
+  return Invalid("log_level=", value, " is not one of debug, info, warning, error");
 }
 
 Status SetAcl(std::string_view, Options& options) {
@@ -296,10 +296,11 @@ constexpr Key kKeys[] = {
     {"ro", "", SetReadOnly, "read-only"},
     {"rw", "", SetReadWrite, ""},
     {"single_client", "", SetSingleClient,
-     "allow writes on FUSE or a network; no others write there"},
+     "write to a source on FUSE or a network; you promise that no\n"
+     "other machine or program writes there"},
     {"compress", "WHEN", SetCompress,
      "close: files that were written, after the close (default);\n"
-     "cold: files that nobody has used for cold_after; off: never"},
+     "cold: files that were not used for cold_after; off: never"},
     {"cold_after", "TIME", SetColdAfter, "30d (default), 12h, 90s, ...: see compress=cold"},
     {"preset", "N", SetPreset, "xz's preset, 0 to 9, with an e for extreme (default: 6)"},
     {"block_size", "SIZE", SetBlockSize, "plain bytes in a Block that is written (default: 1MiB)"},

@@ -141,7 +141,7 @@ Status Overlays::KeepLost(Session& session, Overlay& overlay, const std::string&
   engine_.stats.overlays_lost.Add();
   if (moved == OverlayMove::kNothing) {
     const std::string lost_note = "Pending changes of " + path + " are lost: " + why +
-                                  ", and the file in .xzfs that held them is not there any more.\n";
+                                  ", and the file in .xzfs that held them is missing.\n";
     os_.Truncate(fd, 0);
     (void)WriteFully(os_, fd, BytesOf(lost_note), 0);
     Log(LogLevel::kError,

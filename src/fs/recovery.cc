@@ -166,7 +166,7 @@ Status Recovery::CompleteMoved(Session& session, std::vector<IntentStep> steps) 
   }
   return KeepInLostAndFound(
       os_, session, step.from,
-      "The new content of " + step.to + ", which was removed before it was all in its place,");
+      "The new content of " + step.to + ", which was removed while xzfs was overwriting it,");
 }
 
 // Returns false if a claim could not be ended; it stays then.
@@ -191,7 +191,7 @@ bool Recovery::EndClaims(Session& session) {
     session.Unlink(ClaimsFile::kName);
   }
   if (!ended) {
-    Log(LogLevel::kError, "recovery: " + ended.error().message + "; the next mount tries it again");
+    Log(LogLevel::kError, "recovery: " + ended.error().message + "; the next mount tries again");
   }
   return ended.has_value();
 }
@@ -200,14 +200,14 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
   auto overlay = parts_.overlays.Load(*session, id);
   if (!overlay) {
     if (overlay.error().kind == ErrorKind::kSystem) {
-      Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it stays as it is");
+      Log(LogLevel::kError, "recovery: " + overlay.error().message + "; it is left unchanged");
       return;
     }
     if (FinishMove(*session, id)) {
       return;
     }
     // Without a whole header no write to it was acknowledged.
-    Log(LogLevel::kWarning, "recovery: " + overlay.error().message + "; it is dropped");
+    Log(LogLevel::kWarning, "recovery: " + overlay.error().message + "; it is removed");
     session->Unlink(id + ".log");
     session->Unlink(id + ".data");
     return;
@@ -219,7 +219,7 @@ void Recovery::LoadOverlay(const std::shared_ptr<Session>& session, const std::s
   }
   if ((*overlay)->notes().lost_changes) {
     Log(LogLevel::kWarning, "recovery: changes of " + (*overlay)->base().path +
-                                " that were not synced before the machine went down are gone");
+                                " that were not synced before the machine went down are lost");
   }
   const Orphan orphan{zone_, session, std::move(*overlay)};
   if (!Settle(orphan, orphan.overlay->base().path)) {

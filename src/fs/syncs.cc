@@ -168,8 +168,8 @@ Status Syncs::SyncName(const NodePtr& node) {
 void Syncs::NoteSyncFailed(const NodePtr& node, const Error& error) {
   stats_.syncs_failed.Add();
   Log(LogLevel::kError, nodes_.PathOf(node->id) + ": " + error.message +
-                            "; until all programs have closed it, its syncs fail and it is not "
-                            "compressed; then it is written again");
+                            "; until all programs have closed it, its syncs fail and it stays "
+                            "uncompressed; then xzfs writes it again");
 }
 
 void Syncs::SyncOverlays() {

@@ -45,7 +45,7 @@ Status UnfinishedCommits::RemoveHidden(int dir, const StoredEntry& entry) {
   }
   XZFS_ASSIGN_OR_RETURN(const bool removed, twins_.RemoveHidden(dir, entry.stored_name, twin));
   if (removed) {
-    Log(LogLevel::kInfo, "'" + twin + "' was left by an interrupted commit, and removed");
+    Log(LogLevel::kInfo, "'" + twin + "', which an interrupted commit had left, was removed");
   }
   return {};
 }

@@ -40,7 +40,7 @@ Status ValidateOptions(const WriterOptions& options) {
   }
   if (options.block_bytes < kLeastBlock || options.block_bytes > kLargestBlock) {
     return Fail(EINVAL,
-                "Blocks of " + std::to_string(options.block_bytes) + " bytes: give 4 KiB to 1 GiB");
+                "block_bytes is " + std::to_string(options.block_bytes) + ": give 4 KiB to 1 GiB");
   }
   if (options.check && !IsCheckSupported(*options.check)) {
     return Fail(EINVAL, "this liblzma can't compute the Check with the ID " +
@@ -170,7 +170,8 @@ Status BlockWriter::CheckBase() const {
   XZFS_ASSIGN_OR_RETURN(const auto now, OpenedFile::Open(base_->path()));
   if (now->identity().device != base_->identity().device ||
       now->identity().inode != base_->identity().inode) {
-    return Fail(ESTALE, base_->path() + " was replaced while it was appended to: append again");
+    return Fail(ESTALE,
+                base_->path() + " was replaced while this Writer appended to it: append again");
   }
   return {};
 }
@@ -185,7 +186,7 @@ Status BlockWriter::Publish() {
       file->Publish({.sync = options_.sync, .replaces = !appends_ || base_ != nullptr});
   if (!published && published.error().code == EEXIST) {
     return Fail(ESTALE, published.error().message +
-                            ": it was made while this was written to append to it; append again");
+                            ": another program made this file meanwhile; append again");
   }
   return published;
 }

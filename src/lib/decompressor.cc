@@ -91,7 +91,7 @@ Result<Coded> Decompressor::Impl::Decompress(std::span<const std::byte> compress
                                              std::span<std::byte> out) {
   XZFS_RETURN_IF_ERROR(Ready());
   if (!kept_.left().empty()) {
-    return Fail(EINVAL, "input is kept: take what it gives without a buffer first");
+    return Fail(EINVAL, "earlier input is not used up: call Decompress without a buffer first");
   }
   return Run(compressed, out);
 }
@@ -166,8 +166,8 @@ Result<Bytes> Decompress(std::span<const std::byte> compressed, const Decompress
   XZFS_ASSIGN_OR_RETURN(Bytes out, decompressor.Decompress(compressed));
   XZFS_RETURN_IF_ERROR(decompressor.Finish());
   if (!decompressor.unused_data().empty()) {
-    return Fail(EIO, "decompressing: " + std::to_string(decompressor.unused_data().size()) +
-                         " bytes of something else follow the end");
+    return Fail(EIO, "other data follows the end of the compressed data (" +
+                         std::to_string(decompressor.unused_data().size()) + " bytes)");
   }
   return out;
 }
@@ -185,7 +185,7 @@ Status DecompressStream(const Source& compressed, const Sink& plain,
     std::span<const std::byte> left = std::span(in).first(got);
     do {
       if (decompressor.eof()) {
-        return Fail(EIO, "decompressing: something else follows the end");
+        return Fail(EIO, "other data follows the end of the compressed data");
       }
       XZFS_ASSIGN_OR_RETURN(const Coded coded, decompressor.Decompress(left, out));
       left = left.subspan(coded.consumed);

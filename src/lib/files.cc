@@ -38,15 +38,15 @@ Status CopyTimes(const struct stat& from, int to) {
 Status Tell(const Progress& progress, uint64_t done_bytes, uint64_t total_bytes) {
   return !progress || progress(done_bytes, total_bytes)
              ? Status()
-             : Fail(ECANCELED, "stopped by the program that asked for it");
+             : Fail(ECANCELED, "the progress function cancelled it");
 }
 
 // Errors: kOverLimit.
 Status CheckSize(const std::string& path, const Reader& reader, const ReadFileOptions& options) {
   if (reader.size() > options.most_plain_bytes) {
     return Fail(EFBIG, path + " holds " + std::to_string(reader.size()) +
-                           " plain bytes, and at most " + std::to_string(options.most_plain_bytes) +
-                           " are wanted: allow more to read it");
+                           " plain bytes, more than most_plain_bytes, which is " +
+                           std::to_string(options.most_plain_bytes));
   }
   return {};
 }

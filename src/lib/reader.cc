@@ -3,10 +3,10 @@
 // straight to it. A range of several Blocks is shared out, a Block a time, to the threads that are
 // free; each writes into its part of the caller's buffer, and one error fails the whole read.
 //
-// A stored file is read while the engine's turns are held, of which there are few. If it is itself
-// read out of a Reader with the same engine, a thread would wait for itself, or two threads for
-// each other. So each thread knows for which engines it is reading now (StoredRead), and such a
-// read fails at once.
+// Reading a stored file takes one of the engine's few turns. If the file is itself read out of a
+// Reader with the same engine, a thread would wait for itself, or two threads for each other. So
+// each thread knows for which engines it is reading now (StoredRead), and such a read fails at
+// once.
 //
 // The cache tells files apart by their Identity. Bytes that are in no file get one of their own, so
 // two Readers of them share nothing.
@@ -80,7 +80,7 @@ class StoredRead {
 
 thread_local const StoredRead* StoredRead::latest_ = nullptr;
 
-// Reads `stored`, and notes meanwhile that it is for this engine.
+// Reads `stored`, and notes during the read that it is for this engine.
 class EngineStored : public RandomAccessFile {
  public:
   EngineStored(const ReadEngine& engine, std::shared_ptr<const RandomAccessFile> stored)
@@ -162,9 +162,9 @@ Result<std::unique_ptr<Reader::Impl>> Reader::Impl::Open(
 
 Result<size_t> Reader::Impl::ReadAt(uint64_t offset, std::span<std::byte> out) const {
   if (StoredRead::IsUnderWay(cache_.impl_->engine)) {
-    return Fail(
-        EINVAL,
-        loaded_->name() + " is read by a Reader with the same ReadCache: give one of them another");
+    return Fail(EINVAL, loaded_->name() +
+                            " is read by a Reader with the same ReadCache: nested Readers must not "
+                            "share one");
   }
   if (offset >= size() || out.empty()) {
     return size_t{0};

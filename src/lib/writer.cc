@@ -112,12 +112,12 @@ Result<Writer> Writer::Append(const std::filesystem::path& file, const WriterOpt
     return Failure(std::move(opened).error());
   }
   if (base != nullptr && Os::Real().TryLock(base->fd()) == -EWOULDBLOCK) {
-    return Fail(EBUSY, path + " is locked: somebody else appends to it");
+    return Fail(EBUSY, path + " is locked: another Writer appends to it");
   }
   if (base != nullptr && base->size() != 0) {
     XZFS_ASSIGN_OR_RETURN(reader, Reader::Open(base, path));
     if (reader->index().format() != Format::kXz) {
-      return Fail(EIO, path + " is no .xz file: decompress it, and write it anew");
+      return Fail(EIO, path + " is not an .xz file: decompress it, and compress it as .xz");
     }
     check = CheckOf(reader->index());
   }

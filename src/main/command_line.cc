@@ -1,6 +1,6 @@
 // getopt_long splits the line into letters and words; fs/options parses what follows -o.
-// This file writes the messages itself: a wrong option gets one line, never the help text, in which
-// nobody would see the reason.
+// This file writes the messages itself: a wrong option gets one line. The whole help text would
+// hide the reason.
 #include "main/command_line.h"
 
 #include <getopt.h>
@@ -175,8 +175,7 @@ Result<CommandLine> ParseCommandLine(const std::vector<std::string>& argv, bool 
     return Fail(EINVAL, "unexpected argument '" + names[2] + "' after SOURCE and MOUNTPOINT");
   }
   if (names.size() < 2 || names[0].empty() || names[1].empty()) {
-    return Fail(EINVAL,
-                "usage: xzfs SOURCE MOUNTPOINT [-o option[,option...]] (xzfs -h says more)");
+    return Fail(EINVAL, "usage: xzfs SOURCE MOUNTPOINT [-o option[,option...]] (see xzfs -h)");
   }
   line.source = names[0];
   line.mountpoint = names[1];
@@ -201,7 +200,7 @@ std::string HelpText() {
          "\n"
          "Example:\n"
          "  xzfs /srv/logs.cold /srv/logs -o cache_size=512MiB,allow_other\n"
-         "  fusermount3 -u /srv/logs        (as root: umount /srv/logs)\n";
+         "  xzfsctl umount --wait /srv/logs\n";
 }
 
 std::string VersionText() {

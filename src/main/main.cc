@@ -128,14 +128,15 @@ ExitCode Mount(CommandLine line) {
   if (paths->source_is_read_only && !line.options.read_only) {
     // Else programs could write bytes that can't be stored.
     Log(LogLevel::kWarning,
-        line.source + " is read-only, so the mount is, too (-o ro says that it is meant so)");
+        line.source + " is read-only, so the mount is read-only (-o ro silences this warning)");
     line.options.read_only = true;
   }
   if (!paths->shared_filesystem.empty() && !line.options.read_only && !line.options.single_client) {
     Log(LogLevel::kWarning,
         line.source + " lies on " + paths->shared_filesystem +
-            ", where others may write unseen, so the mount is read-only (-o single_client lets it "
-            "write if nobody else does, -o ro says that it is meant so)");
+            ", where xzfs can't see what other machines or programs write, so the mount is "
+            "read-only (if no others write there, use -o single_client; -o ro silences this "
+            "warning)");
     line.options.read_only = true;
   }
   if (line.inherits_flags) {

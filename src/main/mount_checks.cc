@@ -43,10 +43,7 @@ Failure<Refusal> RefusePath(const std::string& path, const std::string& why) {
 
 // For ENOTCONN, which every call on a mount returns after its daemon died.
 Failure<Refusal> RefuseStale(const std::string& path) {
-  return RefusePath(path,
-                    "a mount whose daemon is gone is in the way; take it away first: "
-                    "fusermount3 -u " +
-                        path + " (as root: umount " + path + ")");
+  return RefusePath(path, "stale mount: its daemon has exited; run: xzfsctl umount " + path);
 }
 
 // `if_missing`: advice if there is no such file.
@@ -105,29 +102,29 @@ Result<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t sourc
                                        const std::string& mountpoint,
                                        const std::vector<MountEntry>& mounts) {
   const auto unmount = [](const MountEntry& mount) {
-    return "unmount that first: xzfsctl umount --wait " + mount.mountpoint;
+    return "unmount it first: xzfsctl umount --wait " + mount.mountpoint;
   };
   const MountEntry* covered = nullptr;
   for (const MountEntry& mount : mounts) {
     if (mount.is_xzfs() && mount.id == source_mount && source_mount != 0) {
       return RefusePath(source, std::string(source == mount.mountpoint ? "is" : "lies in") +
-                                    " a mount of xzfs already, of " + mount.source + "; " +
+                                    " a mount of xzfs (its source is " + mount.source + "); " +
                                     unmount(mount));
     }
     covered = mount.mountpoint == mountpoint ? &mount : covered;
   }
   if (covered != nullptr && covered->is_xzfs() && covered->source == source) {
     return RefusePath(mountpoint, source +
-                                      " is mounted here already; to mount it with other "
-                                      "options " +
+                                      " is already mounted here; to mount it with other "
+                                      "options, " +
                                       unmount(*covered));
   }
   for (const MountEntry& mount : mounts) {
     const bool is_below = IsInside(source, mount.source);
     if (mount.is_xzfs() && (is_below || IsInside(mount.source, source))) {
-      return RefusePath(source, std::string(is_below ? "lies in " : "has below it ") +
-                                    mount.source + ", which is mounted on " + mount.mountpoint +
-                                    ", so both mounts would have the same files; " +
+      return RefusePath(source, std::string(is_below ? "lies in " : "contains ") + mount.source +
+                                    ", which is mounted on " + mount.mountpoint +
+                                    ", and two mounts must not have the same files; " +
                                     (is_below ? "use " + mount.mountpoint +
                                                     source.substr(mount.source.size()) + ", or "
                                               : "") +
@@ -145,14 +142,14 @@ Result<void, Refusal> LookAtSource(const std::string& source, MountPaths& paths)
   const int fd = paths.source.get();
   if (fd < 0) {
     return errno == ENOTDIR && access(source.c_str(), F_OK) == 0
-               ? RefusePath(
-                     source,
-                     "not a directory; xzfs mounts directories only: give the one that it is in")
+               ? RefusePath(source,
+                            "not a directory; xzfs mounts directories only: give the directory of "
+                            "this file")
                : RefuseErrno(errno, source, "the source can't be opened",
                              "give the directory of the stored files first, then the mountpoint");
   }
   // Opening with O_PATH doesn't ask the file system, and the kernel may answer stat. Only statfs
-  // surely shows that a mount's daemon is gone.
+  // surely shows that a mount's daemon has exited.
   struct statfs mount;
   if (fstatfs(fd, &mount) != 0 || faccessat(fd, ".", R_OK | X_OK, AT_EACCESS) != 0) {
     return RefuseErrno(errno, source, "the source can't be read");
@@ -204,8 +201,8 @@ Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::str
   }
   // Finds mounts that we don't see, too: those in other containers.
   if (const auto above = FindSourceAbove(Os::Real(), paths.source.get())) {
-    return RefusePath(source, "it lies in the source of another mount that runs (its folder is " +
-                                  *above + "/.xzfs): mount what lies above, or end that one");
+    return RefusePath(source, "it lies in the source of another running mount (see " + *above +
+                                  "/.xzfs): unmount that one first, or use it instead");
   }
   return paths;
 }
@@ -225,8 +222,8 @@ Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
   const bool is_root = host.user == 0;
   if (allow_other && !is_root && !UserAllowOther(host.configuration)) {
     return Refuse(ExitCode::kUsage,
-                  "allow_other is only for root here: for other users, "
-                  "user_allow_other must stand on a line of its own in " +
+                  "only root may give allow_other here; to let other users give it, add the line "
+                  "user_allow_other to " +
                       host.configuration);
   }
   const UniqueFd device(open(host.device.c_str(), O_RDWR | O_CLOEXEC));
@@ -244,9 +241,9 @@ Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
       case EPERM:
         return Refuse(ExitCode::kSystem,
                       what +
-                          "; this user is not permitted to use FUSE: the device must be readable "
-                          "and writable (usually its mode is 0666), in a container it must be "
-                          "allowed (--device /dev/fuse)");
+                          "; this user is not permitted to use FUSE: make the device readable and "
+                          "writable (usually its mode is 0666), or pass it to the container "
+                          "(--device /dev/fuse)");
       default:
         return Refuse(ExitCode::kSystem, what);
     }
@@ -254,7 +251,7 @@ Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
   // Only root may call mount(2); fusermount3 is set-user-ID for the others.
   if (!is_root && !IsInSearchPath(host.search_path, "fusermount3")) {
     return Refuse(ExitCode::kSystem,
-                  "fusermount3 is missing, without which only root can mount: install the package "
+                  "fusermount3 is missing, and only root can mount without it: install the package "
                   "fuse3");
   }
   return {};
@@ -272,7 +269,7 @@ Refusal ExplainMountError(const Error& error, const std::string& mountpoint) {
         "; AppArmor lets fusermount3 mount in some places only: see "
         "/etc/apparmor.d/local/fusermount3";
   } else if (denied) {
-    message += "; the mountpoint must belong to you and be writable, fusermount3 set-user-ID root";
+    message += "; the mountpoint must belong to you and be writable";
   }
   return {ExitCode::kMountFailed, std::move(message)};
 }

@@ -138,7 +138,7 @@ void MountService::EndCommits(int signal_fd) {
 void MountService::NoteForWaiters(const std::string& line) {
   if (const std::string note = line + "\n"; write(end_note_.get(), note.data(), note.size()) < 0) {
     Log(LogLevel::kWarning,
-        std::string("the note of what is left can't be written: ") + std::strerror(errno));
+        std::string("can't write the note for xzfsctl umount --wait: ") + std::strerror(errno));
   }
 }
 
@@ -163,7 +163,7 @@ std::optional<Refusal> MountService::Run(int signal_fd) {
     return Refusal{ExitCode::kInterrupted, "interrupted before the mount was ready"};
   }
   return Refusal{ExitCode::kMountFailed, request_.mountpoint +
-                                             ": the mount went away before it answered" +
+                                             ": it was unmounted before it answered" +
                                              (served_ ? "" : ": " + served_.error().message)};
 }
 

@@ -183,7 +183,7 @@ Status TakeOver(Os& os, int home) {
 // To be called before anything is made in it, even the lock.
 Status RequireNotUsers(Os& os, int home, HomeTop top_kind) {
   if (top_kind != HomeTop::kSourceRoot && !HasMarker(os, home) && !IsRemnant(os, home)) {
-    return Fail(EEXIST, "a folder .xzfs that is not ours is in the way");
+    return Fail(EEXIST, "there is a folder .xzfs that does not belong to xzfs");
   }
   return {};
 }

@@ -135,8 +135,8 @@ Status PutEarlierAside(Os& os, int source, Session& session, const IntentStep& r
   }
   return KeepInLostAndFound(os, session, aside,
                             "An earlier " + removal.from +
-                                ", which has its name again after a power cut though another file "
-                                "had taken its place");
+                                ", which a power cut gave its name back although another file had "
+                                "replaced it");
 }
 
 // Returns whether the step is done now. `is_begun`: the step must be done if it isn't yet.

@@ -1,18 +1,18 @@
 // The log only says what is true of the data file. A crash can happen between any two steps, so:
 //
-// Adding: a record goes to the end that we know, after the change that it tells of. A crash leaves
+// Adding: the change is made, then its record is written at the end that we know. A crash leaves
 // a whole record or a torn one, and a torn one is the end of the log. If a record can't be written
 // completely, its beginning is cut off again. If that fails, the log is stale.
 //
-// The one change that can't be taken back is cutting the data file. A log that doesn't tell of it
-// yet owes it (`owed_`): that record is added before any other change. If the process ends before
-// that, the data file is shorter than the log says, which happens in no other way (FindCut).
+// The one change that can't be taken back is cutting the data file. A log that doesn't record it
+// yet owes that record (`owed_`), which is added before any other change. If the process ends
+// before that, the data file is shorter than the log says, which happens in no other way (FindCut).
 //
-// After a power cut the log may have reached the disk before the data that it tells of. A Synced
+// After a power cut the log may have reached the disk before the data that it describes. A Synced
 // record is written after a sync of the data file, and says up to where the next boot may believe
 // the log. A log of another boot is stale: it is rewritten before anything is added to it.
 //
-// Rewriting: the new log is whole and on the disk, and so is the data that it tells of, before it
+// Rewriting: the new log is whole and on the disk, and so is the data that it describes, before it
 // gets the log's name. So a crash leaves the old log or the new one.
 #include "store/logged_content.h"
 
@@ -123,7 +123,7 @@ Status LoggedContent::Load(std::string_view boot_id) {
   return {};
 }
 
-// Sees whether the data file was cut and the log doesn't tell of it.
+// Sees whether the data file was cut and the log doesn't say so.
 Status LoggedContent::FindCut() {
   struct stat st = {};
   if (const int error = files_.Stat(&st); error < 0) {
@@ -178,8 +178,8 @@ Status LoggedContent::RequireRoom() {
   }
   return end_ < most ? Status()
                      : Fail(ENOSPC, "the overlay " + files_.id() +
-                                        " has too many separate changes: it takes more after "
-                                        "the next commit");
+                                        " has too many separate changes: it can take more "
+                                        "after the next commit");
 }
 
 // The rest of a failed append is cut off: a shorter record in its place would leave a part of it.
@@ -252,7 +252,7 @@ Status LoggedContent::Compact() {
 }
 
 // A log that is on the disk and doesn't have the log's name yet. A failure leaves none. It doesn't
-// count as a failed sync, as nobody relies on that file.
+// count as a failed sync, as no program relies on that file.
 Result<Descriptor> LoggedContent::WriteFresh(const std::string& bytes) {
   XZFS_ASSIGN_OR_RETURN(Descriptor fresh, files_.MakeFresh(OverlayFiles::kLog));
   Status made = files_.Write(fresh.get(), BytesOf(bytes), 0);
@@ -277,7 +277,7 @@ Status LoggedContent::Install(Descriptor fresh, uint64_t size) {
   return {};
 }
 
-// The data file comes first: the old log tells of the same extents in it.
+// The data file comes first: the old log describes the same extents in it.
 Status LoggedContent::WriteAgain() {
   if (is_retired_) {
     return Fail(ENOENT, "the overlay " + files_.id() + " was removed");

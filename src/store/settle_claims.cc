@@ -118,7 +118,7 @@ Status KeepInLostAndFound(Os& os, Session& session, const std::string& file,
   const std::string name = session.name() + "-" + file;
   const std::string note =
       what + ", is kept beside this note as " + name + ".\nGive it a name in the source.\n";
-  // The note comes first: without it nobody could know what the file is.
+  // The note comes first: without it a user could not know what the file is.
   const int fd = os.OpenBeneath(lost.get(), name + ".note", O_RDWR | O_CREAT | O_TRUNC, 0600);
   if (fd < 0) {
     return FailErrno(-fd, "make a note in .xzfs/lost+found");

@@ -167,8 +167,7 @@ Status VerifyPiece(EncodePool& pool, const XzWriteRequest& request, const Random
   return same ? Status()
               : Fail(EIO, "Block " + std::to_string(block.number) +
                               " of the new file does not decode to the bytes that were encoded: "
-                              "this machine "
-                              "makes errors, test its memory");
+                              "this machine makes errors; test its memory");
 } catch (const std::bad_alloc&) {
   return Fail(ENOMEM, "no memory to verify a Block");
 }

@@ -74,7 +74,7 @@ Result<Format> FormatOf(const RandomAccessFile& file) {
   if (const auto format = FormatByHead(std::span(head).first(got))) {
     return *format;
   }
-  return Fail(EIO, "not compressed: it begins as no .xz, .lzma or .lz file does");
+  return Fail(EIO, "not an .xz, .lzma or .lz file");
 }
 
 const char* FormatName(Format format) {

@@ -202,7 +202,7 @@ Result<bool> LegacyDecoder::StartMember(const RandomAccessFile& file) {
     return Fail(EIO, "the file is truncated within a .lz header");
   }
   if (options_.one_member && member_count_ > 0) {
-    return Fail(EIO, "a .lz member ends before the end that its trailer tells");
+    return Fail(EIO, "a .lz member ends before the end that its trailer records");
   }
   // The decoder itself refuses other faults of the header.
   const uint32_t asked = LzipDict(head[kLzipDictOffset]);

@@ -37,22 +37,23 @@ int ErrnoOf(lzma_ret ret) {
   }
 }
 
+// Follows the name of what the call worked on.
 const char* Reason(lzma_ret ret) {
   switch (ret) {
     case LZMA_MEM_ERROR:
-      return "out of memory";
+      return ": out of memory";
     case LZMA_MEMLIMIT_ERROR:
-      return "needs more memory than the limit allows";
+      return " needs more memory than the limit allows";
     case LZMA_FORMAT_ERROR:
-      return "the magic bytes are not there";
+      return " does not have its magic bytes";
     case LZMA_OPTIONS_ERROR:
-      return "uses options that this liblzma does not have; a newer liblzma may read it";
+      return " uses options that this liblzma does not have; a newer liblzma may read it";
     case LZMA_DATA_ERROR:
-      return "the data is damaged";
+      return " is damaged";
     case LZMA_BUF_ERROR:
-      return "the data ends early";
+      return " ends early";
     default:
-      return "liblzma refused the call";
+      return ": liblzma refused the call";
   }
 }
 
@@ -64,7 +65,7 @@ std::string VersionText(uint32_t version) {
 }  // namespace
 
 Failure<> FailLzma(lzma_ret ret, const std::string& what) {
-  auto error = Fail(ErrnoOf(ret), what + ": " + Reason(ret));
+  auto error = Fail(ErrnoOf(ret), what + Reason(ret));
   if (ret == LZMA_OPTIONS_ERROR) {
     error.error().kind = ErrorKind::kUnsupported;
   }

@@ -37,7 +37,7 @@ Status StreamDecoder::StartRaw(const DecompressOptions& options) {
 
 Status StreamDecoder::Start(const DecompressOptions& options) {
   if (options.format != Format::kRaw && !options.filters.empty()) {
-    return Fail(EINVAL, "only raw streams are decompressed with given filters: others name theirs");
+    return Fail(EINVAL, "give filters for raw streams only: other formats store theirs");
   }
   // With this the Check is known as soon as a header was read.
   const uint32_t flags =
@@ -68,7 +68,7 @@ Failure<> StreamDecoder::FailDecoding(lzma_ret ret) {
   if (ret == LZMA_MEMLIMIT_ERROR) {
     return FailMemoryLimit(lzma_memusage(stream_.get()), memory_limit_bytes_);
   }
-  return FailLzma(ret, "decompressing");
+  return FailLzma(ret, "the compressed data");
 }
 
 Result<Coded> StreamDecoder::Run(std::span<const std::byte> compressed, std::span<std::byte> out) {
@@ -107,7 +107,7 @@ Status StreamDecoder::Finish() {
       return Failure(rest.error());
     }
   }
-  return eof_ ? Status() : Fail(EIO, "decompressing: the data ends early");
+  return eof_ ? Status() : Fail(EIO, "the compressed data ends early");
 }
 
 }  // namespace xzfs

@@ -19,7 +19,7 @@ Result<FilterChain> ChainOf(const CompressOptions& options) {
     return FilterChain::Make(options.filters);
   }
   if (options.format == Format::kRaw) {
-    return Fail(EINVAL, "a raw stream is compressed with a chain of filters: give one");
+    return Fail(EINVAL, "a raw stream needs a chain of filters: give one");
   }
   const Lzma2 lzma2{.preset = options.preset, .extreme = options.extreme};
   const Lzma1 lzma1{.preset = options.preset, .extreme = options.extreme};
@@ -29,7 +29,7 @@ Result<FilterChain> ChainOf(const CompressOptions& options) {
 
 Status Validate(const CompressOptions& options) {
   if (options.format == Format::kAuto || options.format == Format::kLzip) {
-    return Fail(EINVAL, "liblzma compresses to .xz, .lzma and raw streams only: name one");
+    return Fail(EINVAL, "liblzma can only write .xz, .lzma and raw streams: choose one of these");
   }
   if (options.format != Format::kXz && options.check.value_or(Check::kNone) != Check::kNone) {
     return Fail(EINVAL, "only .xz has Checks: leave `check` unset for .lzma and raw streams");

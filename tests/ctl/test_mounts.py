@@ -203,7 +203,8 @@ class Control(MountCtlTest):
             write_file(mount / "file", xzformat.text(2, MIB))
             write_file(os.path.join(self.source, "file.xz"), b"of somebody else")
             _, err = self.ctl("sync", mount.path, code=1)
-            self.assertIn("1 file is not compressed: file stays uncompressed: 'file.xz'", err)
+            self.assertIn("1 file is not compressed: file stays uncompressed: 'file.xz' already "
+                          "exists", err)
             self.assertNotIn("only root", err)
             out, _ = self.ctl("stats", mount.path)
             self.assertRegex(out, r"Left uncompressed +1\b")
@@ -271,7 +272,7 @@ class Control(MountCtlTest):
             mount.kill()
             err = umount.communicate(timeout=60)[1]
             self.assertEqual(umount.returncode, 2, err)
-            self.assertIn("ended before it had compressed everything", err)
+            self.assertIn("ended before it had compressed all files", err)
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_umount_wait_names_the_process_with_a_copy_of_the_mount_in_another_namespace(self):
@@ -289,7 +290,7 @@ class Control(MountCtlTest):
                                       env=ctl_support.environment())
             self.addCleanup(umount.kill)
             line = umount.stderr.readline()
-            self.assertIn("not in every mount namespace", line)
+            self.assertIn("another mount namespace (of a container or a service) still has it", line)
             self.assertIn(f"process {holder.pid} (sh) has it", line)
             remedy = line[line.index("nsenter"):].split()
             self.assertIsNone(umount.poll())
@@ -319,7 +320,7 @@ class Control(MountCtlTest):
         for words, code in (((), 0), (("--wait",), 2)):
             mount, name = self.dead_mount()
             _, err = self.ctl("umount", *words, name, code=code)
-            self.assertIn("the next mount goes on with what it left", err)
+            self.assertIn("the next mount goes on with the files that were pending", err)
             self.assertFalse(os.path.ismount(mount.path))
             self.assertEqual(os.listdir(mount.path), [])
             os.unlink(self.path("link"))
@@ -340,8 +341,8 @@ class Control(MountCtlTest):
     def test_the_message_for_other_users_says_who_may(self):
         with WriteMount(self.source, "allow_other") as mount:
             _, err = self.ctl("umount", mount.path, code=1, as_nobody=True)
-            self.assertEqual(err, f"xzfsctl: {mount.path}: only root and who mounted it (uid 0) "
-                                  "may unmount it\n")
+            self.assertEqual(err, f"xzfsctl: {mount.path}: only root and the user who mounted it "
+                                  "(uid 0) may unmount it\n")
         with WriteMount(self.source) as mount:
             for command in ("stats", "umount", "sync", "top", "info", "report"):
                 _, err = self.ctl(command, mount.path, code=1, as_nobody=True)

@@ -66,11 +66,12 @@ class Pack(CtlTest):
             fcntl.flock(locked, fcntl.LOCK_EX)
             _, error = self.ctl("pack", "-v", "--min-size=1KiB", "--older-than", "1d",
                                 "--exclude=*.skip", "t")
-        reasons = {"one": "hard links", "suid": "set-id", "young": "modified lately",
+        reasons = {"one": "hard links", "suid": "set-id", "young": "modified recently",
                    "small": "smaller than", "noise": "not shrink", "open": "open for writing",
-                   "done.xz": "already compressed", "taken": "taken", "locked": "open for writing"}
+                   "done.xz": "already compressed", "taken": "t/taken.xz already exists",
+                   "locked": "open for writing"}
         for name, reason in reasons.items():
-            (line,) = [line for line in error.splitlines() if f"t/{name} is left" in line]
+            (line,) = [line for line in error.splitlines() if f"skipped t/{name}: " in line]
             self.assertIn(reason, line)
         self.assertEqual(sorted(os.listdir(self.path("t"))),
                          sorted([*reasons, "e.skip", "taken.xz", "two.xz"]))
@@ -142,7 +143,7 @@ class Pack(CtlTest):
         write(self.path("t", "a", "other.skip.xz"), lzma.compress(b"of somebody else"))
         before = ctl_trees.stored(self.path("t"))
         _, error = self.ctl("pack", "-v", "t")
-        self.assertIn("taken by another file", error)
+        self.assertIn("skipped t/one: t/a/other.skip.xz already exists", error)
         self.assertEqual(ctl_trees.stored(self.path("t")), before)
         os.unlink(self.path("t", "a", "other.skip.xz"))
         self.ctl("pack", "-k", "t")
@@ -194,13 +195,13 @@ class Pack(CtlTest):
         _, error = self.ctl("pack", "--dry-run", "t")
         self.assertEqual(ctl_trees.stored(self.path("t")), before)
         self.assertIn("would pack about 1 file", error)
-        self.assertIn("1 would not shrink", error)
+        self.assertIn("; skipped 1: would not shrink (1)", error)
         self.ctl("pack", "-k", "t")
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["a", "a.xz", "b"])
         _, error = self.ctl("pack", "-k", "t")
-        self.assertIn("1 already packed and kept", error)
+        self.assertIn("already packed and kept (1)", error)
         _, error = self.ctl("pack", "t")
-        self.assertIn("1 its compressed name is taken by another file", error)
+        self.assertIn("the compressed file already exists (1)", error)
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["a", "a.xz", "b"])
 
     def test_the_projected_saving_is_near_the_real_one(self):
@@ -241,7 +242,7 @@ class Pack(CtlTest):
                 writer.flush()
                 _, error = self.ctl("pack", "t")
                 self.assertIn("packed 29 files", error)
-                self.assertIn("1 open for writing", error)
+                self.assertIn("open for writing (1)", error)
                 self.assertEqual(reader.read(), contents["f1"])
             contents["f0"] = b"mine" + contents["f0"][4:]
             self.assertEqual(sorted(os.listdir(mount.path)), sorted(contents))

@@ -52,7 +52,7 @@ class Verify(CtlTest):
                                  ("./cut.xz", None, None, None)])
         self.assertEqual((report["files"], report["blocks"]), (2, 10))
         _, error = self.ctl("verify", "bad.xz", code=1)
-        self.assertIn(f"bad.xz: Block 1, bytes {100 * KIB} to {200 * KIB}: ", error)
+        self.assertIn(f"bad.xz: Block 1 (plain bytes {100 * KIB}-{200 * KIB}, file offset ", error)
 
     def test_it_agrees_with_xz_on_every_flipped_byte(self):
         """In a small file with two Blocks: some Check covers every byte of it."""
@@ -98,7 +98,9 @@ class Verify(CtlTest):
             _, error = self.ctl("verify", "good.xz", name, code=1)
             self.assertNotIn("all good", error)
             self.assertNotIn("damaged", error)
-            self.assertIn("verified 1 file, 1 Blocks, 7 B: no damage; 1 could not be checked", error)
+            self.assertIn("verified 1 file, 1 Block, 7 B: no damage; 1 could not be checked", error)
+            _, error = self.ctl("verify", name, code=1)
+            self.assertIn("nothing was verified; 1 could not be checked", error)
             report = self.json("verify", "good.xz", name, code=1)
             self.assertEqual([entry["path"] for entry in report["not_checked"]], [name])
 
@@ -218,7 +220,8 @@ class Cat(CtlTest):
         write(self.path("a.xz"), bytes(data))
         write(self.path("cut.xz"), bytes(data[:-30]))
         os.unlink(self.path("good.xz"))
-        where = f"Block 13, bytes {1300 * KIB} to {1400 * KIB}: "
+        where = (f"Block 13 (plain bytes {1300 * KIB}-{1400 * KIB}, file offset "
+                 f"{place['compressed_offset']}): the compressed data is damaged; ")
         for words in (("cat",), ("cat", "-o", "1350KiB", "-l", "1"), ("unpack",),
                       ("reblock", "--block-size=8KiB")):
             _, error = self.ctl(*words, "a.xz", code=1)

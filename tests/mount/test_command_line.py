@@ -88,8 +88,8 @@ class Refusals(CommandLineTest):
             done = self.xzfs(source, mountpoint)
             self.assertEqual(done.returncode, MOUNT_FAILED)
             self.assertEqual(len(done.stderr.splitlines()), 1)
-            self.assertIn(f"fusermount3 -u {self.mnt}", done.stderr)
-            self.assertIn(f"umount {self.mnt}", done.stderr)
+            self.assertIn("stale mount: its daemon has exited", done.stderr)
+            self.assertIn(f"xzfsctl umount {self.mnt}", done.stderr)
         self.assertEqual(len(mounts_at(self.mnt)), 1, "it is not ours to take away")
 
     def test_a_mount_of_xzfs_is_no_source(self):
@@ -115,7 +115,7 @@ class Refusals(CommandLineTest):
         for source in (self.source, self.source + "/../source/"):
             done = self.xzfs(source, self.mnt)
             self.assertEqual(done.returncode, MOUNT_FAILED, done.stderr)
-            self.assertIn("is mounted here already", done.stderr)
+            self.assertIn("is already mounted here", done.stderr)
             self.assertEqual(len(mounts_at(self.mnt)), 1)
         other = os.path.join(self.folder, "other")
         os.mkdir(other)
@@ -129,7 +129,7 @@ class Refusals(CommandLineTest):
         os.mkdir(other)
         self.addCleanup(os.rmdir, other)
         for source, words in ((self.source + "/sub", f"use {self.mnt}/sub"),
-                              (self.folder, "has below it")):
+                              (self.folder, "contains")):
             done = self.xzfs(source, other)
             self.assertEqual(done.returncode, MOUNT_FAILED, done.stderr)
             self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)

@@ -115,7 +115,7 @@ class Set(support.MountTest):
                                    ("threads=1", "can't change while the mount runs"),
                                    ("ro", "can't change while the mount runs"),
                                    ("presett=1", "did you mean preset?"),
-                                   ("log_level=loud", "none of debug, info")):
+                                   ("log_level=loud", "is not one of debug, info")):
                 answer = command(mount, "set." + option)
                 self.assertTrue(answer.startswith("error: "), answer)
                 self.assertIn(reason, answer)

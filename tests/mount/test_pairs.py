@@ -150,7 +150,7 @@ class Foreign(support.MountTest):
                 os.utime(path, ns=(TIME, TIME))
                 os.utime(compressed, ns=(TIME, TIME))
             before = stored(self.source)
-            self.assertIn("'file.xz' is in its way", mount.sync_error())
+            self.assertIn("'file.xz' already exists", mount.sync_error())
             self.assertEqual(stored(self.source), before)
             self.assertEqual(mount.stats()["commits"]["done"], 0)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Sources on FUSE or a network, where others may write unseen. bindfs stands for all of them."""
+"""Sources on FUSE or a network: xzfs can't see what others write there. bindfs stands for all of them."""
 
 import errno
 import os

@@ -68,10 +68,10 @@ class PackCommand : public Command {
       return "set-id";
     }
     if (older_than_ && Since(st.st_mtim) < *older_than_) {
-      return "modified lately";
+      return "modified recently";
     }
     if (not_read_for_ && Since(st.st_atim) < *not_read_for_) {
-      return "read lately";
+      return "read recently";
     }
     return "";
   }

@@ -14,6 +14,7 @@
 
 #include <cerrno>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -25,6 +26,7 @@
 #include "ctl/shell/json.h"
 #include "ctl/shell/progress.h"
 #include "store/atomic_file.h"
+#include "xz/block_name.h"
 
 namespace xzfs {
 namespace {
@@ -33,10 +35,14 @@ namespace {
 constexpr uint64_t kIndexBytes = uint64_t{256} << 20;
 
 std::string Described(const MissingPart& part) {
-  std::string text = part.block ? "Block " + std::to_string(*part.block) + ", bytes " : "bytes ";
-  text += std::to_string(part.plain_begin) + " to ";
-  text += part.plain_size ? std::to_string(part.plain_begin + *part.plain_size) : "?";
-  text += " (at " + std::to_string(part.stored_begin) + " of the file): " + part.why;
+  std::optional<uint64_t> end;
+  if (part.plain_size) {
+    end = part.plain_begin + *part.plain_size;
+  }
+  const std::string place = NameOfPlace(part.plain_begin, end, part.stored_begin);
+  std::string text =
+      (part.block ? "Block " + std::to_string(*part.block) + " (" + place + ")" : place) + ": " +
+      part.why;
   if (part.kept_bytes > 0) {
     text += "; the first " + std::to_string(part.kept_bytes) + " bytes are kept, not verified";
   }
@@ -78,8 +84,8 @@ class SalvageCommand : public Command {
     }
     Tell(console, *report);
     return is_of_use ? Status()
-                     : Status(Fail(
-                           EIO, file_ + ": nothing of it can be salvaged; there is no " + output_));
+                     : Status(Fail(EIO, file_ + ": nothing can be salvaged; " + output_ +
+                                            " was not written"));
   }
 
  private:
@@ -90,8 +96,8 @@ class SalvageCommand : public Command {
     if (output_ == "-") {
       return Fail(
           EINVAL,
-          "-o -: what is salvaged can't go to stdout, as places in it are filled later: name "
-          "a file (./- if that is its name)");
+          "-o -: the output can't be stdout, because some parts of it are written later; name a "
+          "file (./- if that is its name)");
     }
     struct stat st = {};
     if (stat(output_.c_str(), &st) == 0 && st.st_dev == input.attributes.st_dev &&
@@ -123,21 +129,20 @@ class SalvageCommand : public Command {
       return;
     }
     if (!report.index_error.empty()) {
-      console.Note(file_ + ": there is no Index of use (" + report.index_error +
-                   "): searched for Blocks");
+      console.Note(file_ + ": the Index can't be used (" + report.index_error +
+                   "), so the whole file was searched for Blocks");
     }
     if (report.placed_bytes < report.output_bytes) {
-      console.Note(file_ + ": what is behind byte " + std::to_string(report.placed_bytes) +
-                   " stands nearer to the front than it did, nobody knows by how much");
+      console.Note(file_ + ": data after byte " + std::to_string(report.placed_bytes) +
+                   " is nearer to the start than it was, by an unknown distance");
     }
-    console.Note(file_ + ": salvaged " + std::to_string(report.blocks) +
-                 (report.blocks == 1 ? " Block, " : " Blocks, ") + FormatSize(report.plain_bytes) +
-                 (report.missing.empty()
-                      ? ": all is there"
-                      : "; missing parts: " + std::to_string(report.missing.size())) +
+    console.Note(file_ + ": salvaged " + Counted(report.blocks, "Block") + ", " +
+                 FormatSize(report.plain_bytes) +
+                 (report.missing.empty() ? "; nothing is missing"
+                                         : "; missing: " + Counted(report.missing.size(), "part")) +
                  (report.unchecked_blocks == 0
                       ? ""
-                      : "; " + std::to_string(report.unchecked_blocks) + " have no Check"));
+                      : "; without a Check: " + Counted(report.unchecked_blocks, "Block")));
   }
 
   Json Document(const SalvageReport& report) const {

@@ -10,7 +10,8 @@
 // end the last note tells which files are not compressed; there is a warning about them, or if
 // there is no such note.
 //
-// A mount whose daemon is gone answers nothing. It is detached as the mount table has it.
+// A stale mount, whose daemon has exited, answers nothing. It is detached as the mount table has
+// it.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/mount.h>
@@ -27,6 +28,7 @@
 
 #include "base/try.h"
 #include "base/unique_fd.h"
+#include "base/units.h"
 #include "base/unmount.h"
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/mount_client.h"
@@ -71,8 +73,8 @@ Result<Daemon> OpenDaemon(const MountClient& mount) {
   // If the daemon is in another container, another process may have its number here.
   if (!daemon.process.valid() || name.find("xzfs") == std::string::npos) {
     return Fail(ESRCH, mount.path() +
-                           ": its daemon is not among the processes here, so its end can't be "
-                           "waited for; unmount without --wait");
+                           ": its daemon is not among the processes here, so xzfsctl can't wait "
+                           "for it; unmount without --wait");
   }
   const std::string note =
       "/proc/" + std::to_string(pid) + "/fd/" + std::to_string(stats.value("end_note", -1));
@@ -88,7 +90,7 @@ Status Unmount(const std::string& path) {
   if (code == EPERM) {
     const auto mount = FindXzfsMount(MountpointOf(path));
     if (mount && mount->user != getuid()) {
-      return Fail(EPERM, path + ": only root and who mounted it (uid " +
+      return Fail(EPERM, path + ": only root and the user who mounted it (uid " +
                              std::to_string(mount->user) + ") may unmount it");
     }
     Status done = RunFusermount("-uq", path);
@@ -97,8 +99,9 @@ Status Unmount(const std::string& path) {
     }
     code = EBUSY;
   }
-  return code == EBUSY ? Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows by whom")
-                       : Status(FailErrno(code, "unmount " + path));
+  return code == EBUSY
+             ? Fail(EBUSY, path + " is in use: fuser -vm " + path + " shows the processes")
+             : Status(FailErrno(code, "unmount " + path));
 }
 
 class UmountCommand : public Command {
@@ -137,13 +140,14 @@ class UmountCommand : public Command {
   Status TakeDeadAway(Console& console) const {
     // It is detached: files that are open in it can't be used any more.
     if (!LazyUnmountIfStale(MountpointOf(mount_))) {
-      return Fail(EPERM, mount_ +
-                             ": a mount whose daemon is gone, but not of xzfs or not yours: only "
-                             "root and who mounted it may unmount it");
+      return Fail(EPERM,
+                  mount_ +
+                      ": its daemon has exited, but it is not a mount of xzfs, or not yours: "
+                      "only root and the user who mounted it may unmount it");
     }
     const std::string text = mount_ +
-                             " was a mount whose daemon was gone: it is taken away, and the next "
-                             "mount goes on with what it left";
+                             " was a stale mount: its daemon had exited. It is unmounted; the next "
+                             "mount goes on with the files that were pending";
     if (wait_) {
       console.Warn(text);
     } else {
@@ -155,15 +159,15 @@ class UmountCommand : public Command {
   std::string WhyItTakesLong(const Daemon& daemon) const {
     if (LastNote(daemon.end_note).contains("committing") || !daemon.end_note.valid()) {
       return mount_ +
-             " is unmounted; its daemon compresses what is pending (interrupting this command "
-             "doesn't interrupt that)";
+             " is unmounted; its daemon is compressing the pending files (interrupting this "
+             "command does not stop it)";
     }
     const std::string text = mount_ +
-                             " is unmounted here, but not in every mount namespace (a container's, "
-                             "or of a service of its own), so its daemon goes on; ";
+                             " is unmounted here, but another mount namespace (of a container or a "
+                             "service) still has it, so its daemon goes on; ";
     const auto holder = FindMountHolder(daemon.device, daemon.pid);
     if (!holder) {
-      return text + "it ends when the last of them has ended";
+      return text + "it ends when no mount namespace has it any more";
     }
     const std::string pid = std::to_string(holder->process);
     return text + "process " + pid + " (" + holder->name + ") has it: end that, or nsenter -m -t " +
@@ -172,16 +176,17 @@ class UmountCommand : public Command {
 
   void TellWhatIsLeft(Console& console, const UniqueFd& end_note) const {
     if (!end_note.valid()) {
-      console.Warn(mount_ +
-                   " is unmounted, but whether all is compressed is not known: its daemon is of "
-                   "another version or another user");
+      console.Warn(
+          mount_ +
+          " is unmounted; xzfsctl can't see whether all files were compressed, because its "
+          "daemon has another version or belongs to another user");
       return;
     }
     const Json note = LastNote(end_note);
     if (!note.contains("pending")) {
       console.Warn(mount_ +
-                   " is unmounted, but its daemon ended before it had compressed everything; the "
-                   "next mount goes on with it");
+                   " is unmounted, but its daemon ended before it had compressed all files; the "
+                   "next mount goes on with them");
       return;
     }
     const auto pending = static_cast<uint64_t>(NumberAt(note, "/pending"));
@@ -191,8 +196,8 @@ class UmountCommand : public Command {
       const std::string why = note.contains(first) && note.at(first).is_string()
                                   ? note.at(first).get<std::string>()
                                   : note.value("last_error", "");
-      console.Warn(mount_ + " is unmounted, but " + std::to_string(left) +
-                   (left == 1 ? " file is" : " files are") + " not compressed yet" +
+      console.Warn(mount_ + " is unmounted, but " + Counted(left, "file") +
+                   (left == 1 ? " is" : " are") + " not compressed yet" +
                    (why.empty() ? "" : " (" + why + ")") + "; the next mount goes on with " +
                    (left == 1 ? "it" : "them"));
     }

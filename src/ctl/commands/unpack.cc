@@ -21,7 +21,7 @@ class UnpackCommand : public Command {
 
   Status Run(Console& console) override {
     const unsigned threads = threads_ == 0 ? UsableProcessors() : threads_;
-    ReplaceRun run(console, files_);
+    ReplaceRun run(console, files_, Tally::Ratio::kOldToNew);
     WorkerPool decoders(threads, threads);
     decoders.Start();
     const UnpackContext context{

@@ -33,6 +33,7 @@
 #include "ctl/shell/progress.h"
 #include "store/names.h"
 #include "xz/block_decoder.h"
+#include "xz/block_name.h"
 
 namespace xzfs {
 namespace {
@@ -92,8 +93,8 @@ class VerifyFindings {
       return check != Check::kNone && IsCheckSupported(check);
     });
     if (is_told) {
-      console_.Note(path + ": " + std::to_string(index.block_count()) + " Blocks are good" +
-                    (checked ? "" : ", as far as can be told without a Check"));
+      console_.Note(path + ": " + Counted(index.block_count(), "good Block") +
+                    (checked ? "" : ", but without a Check that proves it"));
     }
     MutexLock lock(mutex_);
     ++files_;
@@ -112,29 +113,34 @@ class VerifyFindings {
               [](const NotChecked& a, const NotChecked& b) { return a.path < b.path; });
     const bool is_whole = not_checked_.empty() && !ended_early;
     if (files_ == 0 && damages_.empty() && is_whole) {
-      console_.Warn("nothing was verified: there are no compressed files in what was named");
+      console_.Warn("nothing was verified: there are no compressed files there");
     }
     if (as_json) {
       PrintJson(console_, Document());
       return;
     }
-    std::string outcome = is_whole ? "all good" : "no damage";
-    if (!damages_.empty()) {
-      outcome = std::to_string(damages_.size()) + " damaged";
-    } else if (files_ == 0) {
-      outcome = "nothing is known";
-    }
-    console_.Note("verified " + std::to_string(files_) + (files_ == 1 ? " file, " : " files, ") +
-                  std::to_string(blocks_) + " Blocks, " + FormatSize(plain_bytes_) + ": " +
-                  outcome +
+    console_.Note(Summary(is_whole) +
                   (not_checked_.empty()
                        ? ""
                        : "; " + std::to_string(not_checked_.size()) + " could not be checked") +
-                  (unchecked_ == 0 ? "" : "; " + std::to_string(unchecked_) + " have no Check") +
+                  (unchecked_ == 0 ? ""
+                                   : "; " + Counted(unchecked_, "file") +
+                                         (unchecked_ == 1 ? " has" : " have") + " no Check") +
                   (ended_early ? "; interrupted" : ""));
   }
 
  private:
+  // `is_whole`: all that was to be checked was checked.
+  std::string Summary(bool is_whole) const REQUIRES(mutex_) {
+    if (files_ == 0 && damages_.empty()) {
+      return "nothing was verified";
+    }
+    return "verified " + Counted(files_, "file") + ", " + Counted(blocks_, "Block") + ", " +
+           FormatSize(plain_bytes_) + ": " +
+           (damages_.empty() ? (is_whole ? "all good" : "no damage")
+                             : std::to_string(damages_.size()) + " damaged");
+  }
+
   Json Document() const REQUIRES(mutex_) {
     Json json = NewDocument("verify");
     json["files"] = files_;
@@ -227,8 +233,8 @@ class VerifyCommand : public Command {
       return true;  // Verify meets the error again
     }
     const std::string why = file.path() +
-                            ": it is not compressed, in spite of its name, or its first bytes are "
-                            "damaged: not checked";
+                            ": in spite of its name it is not compressed, or its first bytes are "
+                            "damaged; it was not checked";
     findings.Doubt(file.path(), why);
     return false;
   }

@@ -5,20 +5,16 @@
 #include <utility>
 
 #include "base/fail.h"
+#include "xz/block_name.h"
 
 namespace xzfs {
 
 bool IsDamage(const Error& error) { return error.kind == ErrorKind::kDamaged; }
 
-std::string NameOf(const BlockInfo& block) {
-  return "Block " + std::to_string(block.number) + ", bytes " + std::to_string(block.plain_offset) +
-         " to " + std::to_string(block.plain_offset + block.plain_size);
-}
-
 Error DamageIn(const BlockInfo& block, Error error) {
   error.message = NameOf(block) + ": " + error.message;
   if (IsDamage(error)) {
-    error.message += "; xzfsctl verify names all that is damaged, xzfsctl salvage saves the rest";
+    error.message += "; xzfsctl verify lists all damage, and xzfsctl salvage saves the rest";
   }
   return error;
 }

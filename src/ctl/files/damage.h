@@ -15,9 +15,6 @@ namespace xzfs {
 // Whether the stored bytes are wrong. Other errors say nothing about them.
 bool IsDamage(const Error& error);
 
-// "Block 3, bytes 3145728 to 4194304", counted in the logical file.
-std::string NameOf(const BlockInfo& block);
-
 // `error` of decoding `block`, with the Block's name and what the user can do.
 Error DamageIn(const BlockInfo& block, Error error);
 // `error` of reading the Index of a file of `format`, with what the user can do.

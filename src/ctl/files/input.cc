@@ -79,8 +79,8 @@ Result<Format> FormatOf(const Input& input) {
     return Failure(InMountError(input.path));
   }
   return Fail(EINVAL, input.path +
-                          " is not compressed: neither .xz nor .lzma nor .lz. (If its first "
-                          "bytes are damaged 'xzfsctl salvage' finds what is whole behind them.)");
+                          " is not an .xz, .lzma or .lz file. (If only its first bytes are "
+                          "damaged, xzfsctl salvage saves the rest.)");
 }
 
 Result<BlockIndex> ReadIndex(const RandomAccessFile& stored, Format format) {

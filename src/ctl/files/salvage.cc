@@ -208,7 +208,7 @@ Result<uint64_t> Salvage::EndStream(const Landmark& index) {
   if (counts_ && index.block_count != stream_blocks_) {
     output_.Lose({.stored_begin = index.offset,
                   .stored_end = index.offset,
-                  .why = "the Index is damaged or has other Blocks than were found before it"});
+                  .why = "the Index is damaged, or lists other Blocks than those before it"});
   }
   in_stream_ = false;
   check_.reset();

@@ -68,7 +68,7 @@ Result<bool> PackJob::TryMake() {
       return Skip("already compressed");
     }
     if (CompressedNameOfPlain(name.name).size() > NAME_MAX) {
-      return Skip("name too long");
+      return Skip("its name is too long for .xz behind it");
     }
   }
   if (context_.keep && context_.names.LooksPacked(dir_fd(), AsPlain(file_)).value_or(false)) {
@@ -140,7 +140,11 @@ Result<bool> PackJob::TryPublish() {
   for (end_ = published ? 1 : 0; published && end_ < names_.size(); end_ += published ? 1 : 0) {
     XZFS_ASSIGN_OR_RETURN(published, LinkTwin(twins, names_[end_]));
   }
-  return published ? true : Skip("its compressed name is taken by another file");
+  if (!published) {
+    const FoundFile& name = names_[end_];
+    return SkipTaken("compressed", name.dir->PathOf(CompressedNameOfPlain(name.name)));
+  }
+  return true;
 }
 
 // Gives the twin another name, beside that of the plain file. False: another file has that name.

@@ -19,10 +19,10 @@ Result<bool> ReblockJob::TryMake() {
   stored_ = std::make_shared<StoredFile>(os_, fd(), old_bytes());
   XZFS_ASSIGN_OR_RETURN(const auto compressed, CompressedNameOf(file_.name, *stored_));
   if (!compressed || compressed->format != Format::kXz) {
-    return Skip("not .xz");
+    return Skip("not an .xz file");
   }
   if (file_.attributes.st_nlink > 1) {
-    return Skip("with several hard links");
+    return Skip("has several hard links");
   }
   XZFS_ASSIGN_OR_RETURN(const bool usable, CheckBase());
   if (!usable) {
@@ -34,7 +34,7 @@ Result<bool> ReblockJob::TryMake() {
   const bool same_check = checks == std::vector<Check>{request_.options.check};
   if (index.block_count() == 0 ||
       (!context_.all && same_check && index.largest_block() <= context_.encoders.block_bytes())) {
-    return Skip("seekable already");
+    return Skip("already seekable");
   }
   return Encode(index);
 }

@@ -84,7 +84,7 @@ bool ReplaceJob::Settle(const Result<bool>& result) {
       return Skip("open for writing");
     }
     if (code == ESTALE || code == ENOENT) {
-      return Skip("changed meanwhile");
+      return Skip("changed during the run");
     }
     tally_.AddFailed(file_, result.error());
   }
@@ -94,6 +94,14 @@ bool ReplaceJob::Settle(const Result<bool>& result) {
 bool ReplaceJob::Skip(const std::string& reason) {
   for (const FoundFile& name : names_) {
     tally_.AddSkipped(name, reason);
+  }
+  return false;
+}
+
+bool ReplaceJob::SkipTaken(const std::string& form, const std::string& path) {
+  for (const FoundFile& name : names_) {
+    tally_.AddSkipped(name.path(), name.is_named, "the " + form + " file already exists",
+                      path + " already exists");
   }
   return false;
 }

@@ -85,6 +85,8 @@ class ReplaceJob : public FileJob {
   void SyncUndone();
   // Reports that the file is skipped, and returns false.
   bool Skip(const std::string& reason);
+  // The same, because `path`, the name of the new `form` ("plain" or "compressed"), is taken.
+  bool SkipTaken(const std::string& form, const std::string& path);
 
   int fd() const { return descriptor_.get(); }
   int dir_fd() const { return file_.dir->fd(); }

@@ -17,11 +17,11 @@ void ReplaceOptions::Declare(Arguments& arguments, const std::string& placeholde
   arguments.Operands(placeholder, paths, help);
 }
 
-ReplaceRun::ReplaceRun(Console& console, const ReplaceOptions& options)
+ReplaceRun::ReplaceRun(Console& console, const ReplaceOptions& options, Tally::Ratio ratio)
     : console_(console),
       options_(options),
       progress_(console, Progress::ModeOf(options.progress)),
-      tally_(console, options.verbose),
+      tally_(console, options.verbose, ratio),
       places_(os_) {
   RaiseDescriptorLimit();
 }
@@ -54,7 +54,7 @@ void ReplaceRun::AddFiles(FileBatch& batch, Links links, const Leave& leave, con
           const bool is_named = file.is_named;
           Result<std::vector<FoundFile>> names = groups.Add(std::move(file));
           if (!names && names.error().code == ENOENT) {
-            tally_.AddSkipped(path, is_named, "changed meanwhile");
+            tally_.AddSkipped(path, is_named, "changed during the run");
           } else if (!names) {
             console_.Error(names.error().message);
           } else if (!names->empty()) {
@@ -65,7 +65,7 @@ void ReplaceRun::AddFiles(FileBatch& batch, Links links, const Leave& leave, con
       [&](const std::string&, const Error& error) { console_.Error(error.message); },
       [&](const OpenDir& dir) { static_cast<void>(Session::RemoveDeadTemps(os_, dir.fd())); });
   groups.ForEachLeft([&](const std::string& path, bool is_named) {
-    tally_.AddSkipped(path, is_named, "with hard links that were not found");
+    tally_.AddSkipped(path, is_named, "has hard links that were not found");
   });
   progress_.TotalIsComplete();
 }

@@ -44,7 +44,8 @@ class ReplaceRun {
   using Make = std::function<std::unique_ptr<FileJob>(std::vector<FoundFile>)>;
 
   // Both outlive it.
-  ReplaceRun(Console& console, const ReplaceOptions& options);
+  ReplaceRun(Console& console, const ReplaceOptions& options,
+             Tally::Ratio ratio = Tally::Ratio::kNewToOld);
 
   // For the jobs. Valid as long as this object.
   ReplaceContext context() { return {os_, places_, tally_, progress_}; }

@@ -7,18 +7,16 @@
 #include "base/units.h"
 
 namespace xzfs {
-namespace {
 
-std::string Change(uint64_t old_bytes, uint64_t new_bytes) {
+std::string Tally::Change(uint64_t old_bytes, uint64_t new_bytes) const {
   std::string text = FormatSize(old_bytes) + " -> " + FormatSize(new_bytes);
-  if (old_bytes != 0) {
-    text +=
-        fmt::format(" ({:.3f})", static_cast<double>(new_bytes) / static_cast<double>(old_bytes));
+  const uint64_t part = ratio_ == Ratio::kNewToOld ? new_bytes : old_bytes;
+  const uint64_t whole = ratio_ == Ratio::kNewToOld ? old_bytes : new_bytes;
+  if (whole != 0) {
+    text += fmt::format(" ({:.3f})", static_cast<double>(part) / static_cast<double>(whole));
   }
   return text;
 }
-
-}  // namespace
 
 void Tally::AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_bytes) {
   if (verbose_) {
@@ -30,11 +28,13 @@ void Tally::AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_by
   new_bytes_ += new_bytes;
 }
 
-void Tally::AddSkipped(const std::string& path, bool is_named, const std::string& reason) {
+void Tally::AddSkipped(const std::string& path, bool is_named, const std::string& reason,
+                       const std::string& detail) {
+  const std::string line = "skipped " + path + ": " + (detail.empty() ? reason : detail);
   if (is_named) {
-    console_.Warn(path + " is left as it is: " + reason);
+    console_.Warn(line);
   } else if (verbose_) {
-    console_.Note(path + " is left as it is: " + reason);
+    console_.Note(line);
   }
   MutexLock lock(mutex_);
   ++skipped_[reason];
@@ -52,13 +52,15 @@ void Tally::AddFailed(const FoundFile& file, const Error& error) {
 
 std::string Tally::Summary(const std::string& verb) {
   MutexLock lock(mutex_);
-  std::string text = verb + " " + std::to_string(files_) + (files_ == 1 ? " file, " : " files, ") +
-                     Change(old_bytes_, new_bytes_);
-  std::string left;
+  std::string text = verb + " " + Counted(files_, "file") + ", " + Change(old_bytes_, new_bytes_);
+  uint64_t skipped = 0;
+  std::string reasons;
   for (const auto& [reason, count] : skipped_) {
-    left += (left.empty() ? "; left: " : ", ") + std::to_string(count) + " " + reason;
+    skipped += count;
+    reasons += (reasons.empty() ? ": " : ", ") + reason + " (" + std::to_string(count) + ")";
   }
-  return text + left + (failed_ == 0 ? "" : "; " + std::to_string(failed_) + " failed");
+  return text + (skipped == 0 ? "" : "; skipped " + std::to_string(skipped) + reasons) +
+         (failed_ == 0 ? "" : "; " + std::to_string(failed_) + " failed");
 }
 
 }  // namespace xzfs

@@ -224,7 +224,7 @@ Result<bool> UnpackJob::GiveName(size_t which) {
     return FailErrno(-error, "name the plain form of " + names_[which].path());
   }
   XZFS_ASSIGN_OR_RETURN(const bool same, IsMadeAlready(which));
-  return same ? true : Skip("its plain name is taken by another file");
+  return same ? true : SkipTaken("plain", names_[which].dir->PathOf(plain_names_[which]));
 }
 
 // Whether an interrupted unpack, or a pack that keeps, has left the plain file: it has the same

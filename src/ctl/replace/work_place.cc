@@ -219,9 +219,8 @@ Result<bool> WorkPlaces::IsBeingEdited(const OpenDir& dir, uint64_t inode) {
         return found;
       });
   if (!looked) {
-    return Fail(looked.error().code,
-                "whether a mount has changes of it that are not committed can't be seen: " +
-                    looked.error().message);
+    return Fail(looked.error().code, "can't see whether a mount has uncommitted changes of it: " +
+                                         looked.error().message);
   }
   return found;
 }

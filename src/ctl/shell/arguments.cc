@@ -126,7 +126,7 @@ void Arguments::Choice(const std::string& names, std::string& value,
                        const std::vector<std::string>& choices, const std::string& help) {
   Value(names, Joined(choices, "|"), help, [&value, choices](const std::string& text) -> Status {
     if (std::find(choices.begin(), choices.end(), text) == choices.end()) {
-      return Fail(EINVAL, "'" + text + "' is none of " + Joined(choices, ", "));
+      return Fail(EINVAL, "'" + text + "' is not one of " + Joined(choices, ", "));
     }
     value = text;
     return {};
@@ -169,7 +169,7 @@ Status Arguments::Parse(std::vector<std::string> words) {
     const std::vector<std::string> unknown = app_->remaining();
     std::string why = unknown.empty() ? error.what() : CLI::ExtrasError(unknown).what();
     std::replace(why.begin(), why.end(), '\n', ' ');
-    return Fail(EINVAL, command_ + ": " + why + " (xzfsctl " + command_ + " --help says more)");
+    return Fail(EINVAL, command_ + ": " + why + " (see xzfsctl " + command_ + " --help)");
   }
   return {};
 }

@@ -45,7 +45,8 @@ Result<std::vector<std::string>> OptionsFrom(
     const Kind own = is_option ? arguments.KindOf(name) : Kind::kUnknown;
     const Kind kind = own == Kind::kUnknown && is_option ? elsewhere(name) : own;
     if (kind == Kind::kUnknown) {
-      return Fail(EINVAL, std::string(variable) + ": '" + word + "' is no option of any command");
+      return Fail(EINVAL,
+                  std::string(variable) + ": '" + word + "' is not an option of any command");
     }
     std::vector<std::string> taken = {name};
     if (kind == Kind::kFlag && !rest.empty() && !name.starts_with("--")) {

@@ -58,9 +58,9 @@ std::string HelpText() {
          "\n"
          "Options in the environment variables XZFS_DEFAULTS and XZFS_OPT come before those of "
          "the\n"
-         "command line; each command takes those that it knows. Exit codes are xz's: 0 all is "
-         "well,\n"
-         "1 an error, 2 only warnings.\n";
+         "command line; each command takes those that it knows. Exit codes are xz's: 0 success, "
+         "1 an\n"
+         "error, 2 only warnings.\n";
 }
 
 // The kind of an option of any command, for words of the environment that this one doesn't know.

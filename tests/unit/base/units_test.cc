@@ -72,6 +72,12 @@ TEST(ParseDuration, RefusesTextThatIsNoTime) {
   }
 }
 
+TEST(Counted, HasAPluralExceptForOne) {
+  EXPECT_EQ(Counted(0, "Block"), "0 Blocks");
+  EXPECT_EQ(Counted(1, "Block"), "1 Block");
+  EXPECT_EQ(Counted(2, "Block"), "2 Blocks");
+}
+
 TEST(FormatSize, HasAtMostFiveDigits) {
   EXPECT_EQ(FormatSize(0), "0 B");
   EXPECT_EQ(FormatSize(9999), "9999 B");

@@ -84,8 +84,8 @@ TEST_F(CheckPathsTest, RefuseWhatIsMissing) {
 TEST_F(CheckPathsTest, RefuseFiles) {
   EXPECT_EQ(MessageOf("file.xz", "mnt"),
             (folder_ / "file.xz") +
-                ": not a directory; xzfs mounts directories only: give the one that it "
-                "is in");
+                ": not a directory; xzfs mounts directories only: give the directory of "
+                "this file");
   EXPECT_EQ(MessageOf("source", "file.xz"),
             (folder_ / "file.xz") + ": the mountpoint is not a directory");
 }
@@ -128,7 +128,7 @@ TEST_F(CheckOtherMountsTest, AllowOtherMountpointsAndOtherSources) {
 
 TEST_F(CheckOtherMountsTest, RefuseTheSameSourceOnTheSameMountpoint) {
   const std::string message = MessageOf("/srv/cold", 1, "/srv/logs");
-  EXPECT_NE(message.find("is mounted here already"), std::string::npos) << message;
+  EXPECT_NE(message.find("is already mounted here"), std::string::npos) << message;
   EXPECT_NE(message.find("xzfsctl umount --wait /srv/logs"), std::string::npos) << message;
 }
 
@@ -143,8 +143,8 @@ TEST_F(CheckOtherMountsTest, RefuseSourcesInsideEachOther) {
   const std::string below = MessageOf("/srv/cold/2020", 1, "/mnt");
   EXPECT_NE(below.find("lies in /srv/cold"), std::string::npos) << below;
   EXPECT_NE(below.find("use /srv/logs/2020"), std::string::npos) << below;
-  EXPECT_NE(MessageOf("/srv", 1, "/mnt").find("has below it /srv/cold"), std::string::npos);
-  EXPECT_NE(MessageOf("/", 1, "/mnt").find("has below it /srv/cold"), std::string::npos);
+  EXPECT_NE(MessageOf("/srv", 1, "/mnt").find("contains /srv/cold"), std::string::npos);
+  EXPECT_NE(MessageOf("/", 1, "/mnt").find("contains /srv/cold"), std::string::npos);
 }
 
 class CheckFuseTest : public Test {

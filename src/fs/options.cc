@@ -296,8 +296,7 @@ constexpr Key kKeys[] = {
     {"ro", "", SetReadOnly, "read-only"},
     {"rw", "", SetReadWrite, ""},
     {"single_client", "", SetSingleClient,
-     "write to a source on FUSE or a network; you promise that no\n"
-     "other machine or program writes there"},
+     "write to a source on FUSE or a network; no other machine may"},
     {"compress", "WHEN", SetCompress,
      "close: files that were written, after the close (default);\n"
      "cold: files that were not used for cold_after; off: never"},

@@ -273,7 +273,7 @@ class OtherSources(Case):
                     in_own_namespace(support.BINARY, self.inner, place),
                     stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
                 self.assertEqual(done.returncode, 32, done.stdout)
-                self.assertIn(b"lies in the source of another mount", done.stdout)
+                self.assertIn(b"lies in the source of another running mount", done.stdout)
                 self.assertEqual(done.stdout.count(b"\n"), 1)
             self.assertEqual(read_file(mount / "inner/old"), patched(self.plain, 0, b"NEW"))
 

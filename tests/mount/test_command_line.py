@@ -418,7 +418,7 @@ class MountTable(CommandLineTest):
         done = self.xzfs(self.source, self.mnt)
         self.assert_mounted_by(done)
         [line] = done.stderr.splitlines()
-        self.assertIn(f"xzfs: warning: {self.source} is read-only, so the mount is, too", line)
+        self.assertIn(f"xzfs: warning: {self.source} is read-only, so the mount is read-only", line)
         self.assertIn(b"ro", self.entry().options)
         with self.assertRaises(OSError) as caught:
             os.mkdir(self.mnt + "/new")

@@ -308,7 +308,7 @@ class LeftPlain(support.MountTest):
                 self.assertEqual(mount.state("file"), "plain")
                 with open(stored_path(self.source, "file"), "wb") as out:
                     out.write(foreign)
-                self.assertIn("'file.xz' is in its way", mount.sync_error())
+                self.assertIn("'file.xz' already exists", mount.sync_error())
                 self.assertEqual(mount.state("file"), "plain")
                 self.assertEqual(read_file(mount / "file"), content)
                 self.assertEqual(read_file(stored_path(self.source, "file")), foreign)

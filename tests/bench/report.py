@@ -154,15 +154,18 @@ CHARTS = {
     "tar-small-files": ("small-files.svg", "tar c of many small files, nothing cached",
                         "files/s: more is better"),
 }
-# These decode nothing: their bars end at the frame, so the others stay visible.
+# These decode no xz: their bars are cut off where the longest of the others ends, so that those stay visible.
 CEILINGS = ("plain", "passthrough", "btrfs-zstd-3")
+CUT_NOTE = "Broken bars are longer than there is room for: these readers decode no xz."
+FUSE_NOTE = ("FUSE reads a plain file with more requests at once, which the disk answers faster "
+             "(docs/choices.md).")
 LABELS = {
     "xzfs": "xzfs", "xz-T2": "xz -dc -T2 (no mount)", "xz-T1": "xz -dc -T1 (no mount)",
     "squashfs-128k": "squashfs, kernel, xz 128K", "squashfs-1m": "squashfs, kernel, xz 1M",
     "squashfuse_ll-128k": "squashfuse_ll, xz 128K", "squashfuse_ll-1m": "squashfuse_ll, xz 1M",
     "nbdfuse-xz": "nbdkit xz, nbdfuse", "nbdcopy-xz": "nbdkit xz, nbdcopy (no mount)",
     "erofs-lzma-1m": "erofs, kernel, LZMA 1M", "btrfs-zstd-3": "btrfs, zstd:3",
-    "plain": "not compressed", "passthrough": "not compressed, by FUSE",
+    "plain": "not compressed", "passthrough": "not compressed, through FUSE",
     "liblzma-block": "liblzma, that Block alone", "xzfs-verify=stream": "xzfs, verify=stream",
     "xargs-xz": "xargs -P2 xz -dc (no mount)",
 }
@@ -176,13 +179,28 @@ STYLE = """
     .bar { fill: #465564 } .ours { fill: #3fb68b }
   }
 """
-WIDTH, LEFT, BAR_WIDTH, ROW_HEIGHT, TOP = 760, 225, 400, 26, 62
+WIDTH, LEFT, BAR_WIDTH, ROW_HEIGHT, TOP, BAR_HEIGHT, NOTE_HEIGHT = 760, 225, 400, 26, 62, 18, 20
 
 
-def svg(title, note, bars):
+def bar_shape(style, y, length, is_cut):
+    """A bar, or one that is broken by a slanted gap near its end."""
+    if not is_cut:
+        return (f'<rect class="{style}" x="{LEFT}" y="{y}" rx="2" width="{length:.1f}" '
+                f'height="{BAR_HEIGHT}"/>')
+    gap, slant, rest = 6, 8, 40
+    return (f'<path class="{style}" d="M{LEFT} {y}h{length - rest - gap + slant:.1f}'
+            f'l{-slant} {BAR_HEIGHT}H{LEFT}z'
+            f'M{LEFT + length - rest + slant:.1f} {y}H{LEFT + length:.1f}v{BAR_HEIGHT}'
+            f'h{-rest}z"/>')
+
+
+def svg(title, note, bars, footnotes=()):
     """`bars`: (label, value, text, is ours, is a ceiling) from top to bottom."""
     scale = max([bar[1] for bar in bars if not bar[4]] or [bar[1] for bar in bars])
-    height = TOP + ROW_HEIGHT * len(bars) + 10
+    cut_notes = [CUT_NOTE] if any(bar[1] > scale for bar in bars) else []
+    footnotes = [*cut_notes, *footnotes]
+    bottom = TOP + ROW_HEIGHT * len(bars)
+    height = bottom + 10 + NOTE_HEIGHT * len(footnotes)
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
              f'width="{WIDTH}" height="{height}" role="img" aria-label="{html.escape(title)}">',
              f"<style>{STYLE}</style>",
@@ -190,14 +208,20 @@ def svg(title, note, bars):
              f'<text class="note" x="8" y="45">{html.escape(note)}</text>']
     for index, (label, value, text, ours, _) in enumerate(bars):
         y = TOP + ROW_HEIGHT * index
-        over = value > scale
         length = max(1.0, BAR_WIDTH * min(1.0, value / scale))
         parts += [f'<text x="{LEFT - 10}" y="{y + 14}" text-anchor="end">{html.escape(label)}</text>',
-                  f'<rect class="{"ours" if ours else "bar"}" x="{LEFT}" y="{y}" rx="2" '
-                  f'width="{length:.1f}" height="18"/>',
+                  bar_shape("ours" if ours else "bar", y, length, value > scale),
                   f'<text class="value" x="{LEFT + length + 8:.1f}" y="{y + 14}">'
-                  f'{"» " if over else ""}{html.escape(text)}</text>']
+                  f'{html.escape(text)}</text>']
+    parts += [f'<text class="note" x="8" y="{bottom + 14 + NOTE_HEIGHT * index}">'
+              f'{html.escape(footnote)}</text>' for index, footnote in enumerate(footnotes)]
     return "\n".join(parts + ["</svg>", ""])
+
+
+def footnotes_of(bars):
+    """What a reader of these bars would ask."""
+    order = [bar[0] for bar in bars if bar[0] in (LABELS["plain"], LABELS["passthrough"])]
+    return [FUSE_NOTE] if order == [LABELS["passthrough"], LABELS["plain"]] else []
 
 
 def bars_of(group):
@@ -226,6 +250,7 @@ def plot(stored, folder):
             note += " (quick run, not comparable)"
         path = os.path.join(folder, name)
         with open(path, "w", encoding="utf-8") as out:
-            out.write(svg(title, note, bars_of(group)))
+            bars = bars_of(group)
+            out.write(svg(title, note, bars, footnotes_of(bars)))
         written.append(path)
     return written

@@ -99,11 +99,29 @@ class Charts(unittest.TestCase):
             path, = report.plot(self.stored(), folder)
             return xml.etree.ElementTree.parse(path).getroot()
 
-    def test_bars_are_as_long_as_their_values_and_the_uncompressed_ends_at_the_frame(self):
-        widths = [float(bar.get("width")) for bar in self.drawn().findall(".//{*}rect")]
-        self.assertEqual(widths[:2], [report.BAR_WIDTH, report.BAR_WIDTH])
-        self.assertAlmostEqual(widths[2], report.BAR_WIDTH * 130 / 245, delta=0.1)
-        self.assertEqual(len(widths), 3)
+    def test_bars_are_as_long_as_their_values_and_the_uncompressed_is_broken(self):
+        drawn = self.drawn()
+        widths = [float(bar.get("width")) for bar in drawn.findall(".//{*}rect")]
+        self.assertEqual(widths[0], report.BAR_WIDTH)
+        self.assertAlmostEqual(widths[1], report.BAR_WIDTH * 130 / 245, delta=0.1)
+        self.assertEqual(len(widths), 2)
+        broken, = drawn.findall(".//{*}path")
+        self.assertEqual(broken.get("d").count("M"), 2)
+        self.assertIn(report.CUT_NOTE, [node.text for node in drawn.findall(".//{*}text")])
+
+    def test_no_bar_is_broken_and_no_note_says_so_where_all_fit(self):
+        drawn = xml.etree.ElementTree.fromstring(
+            report.svg("title", "note", [("a", 2, "2 ms", True, False), ("b", 1, "1 ms", False, True)]))
+        self.assertEqual(drawn.findall(".//{*}path"), [])
+        self.assertEqual(len(drawn.findall(".//{*}text[@class='note']")), 1)
+
+    def test_a_note_explains_a_plain_file_that_is_faster_through_fuse(self):
+        def notes(**readers):
+            return report.footnotes_of(report.bars_of(
+                {"unit": "MB/s", "more_is_better": True, "readers": readers}))
+        self.assertEqual(notes(plain=samples(800), passthrough=samples(1900)), [report.FUSE_NOTE])
+        self.assertEqual(notes(plain=samples(1900), passthrough=samples(800)), [])
+        self.assertEqual(notes(plain=samples(800)), [])
 
     def test_the_best_is_on_top_and_text_is_escaped(self):
         text = [node.text for node in self.drawn().findall(".//{*}text")]

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -14,19 +14,13 @@
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/mount_client.h"
 #include "ctl/report/report_page.h"
+#include "ctl/report/report_place.h"
 #include "ctl/report/report_tree.h"
+#include "ctl/report/scan_progress.h"
 #include "store/atomic_file.h"
 
 namespace xzfs {
 namespace {
-
-std::string Now() {
-  const time_t now = time(nullptr);
-  struct tm parts = {};
-  localtime_r(&now, &parts);
-  char text[64];
-  return std::string(text, strftime(text, sizeof text, "%F %H:%M", &parts));
-}
 
 Status WriteAll(int fd, const std::string& path, std::string_view text) {
   while (!text.empty()) {
@@ -71,6 +65,7 @@ class ReportCommand : public Command {
   void Declare(Arguments& arguments) override {
     arguments.Text("-o,--output", "FILE", output_, "the page (default: report.html; -: stdout)");
     arguments.Flag("-f,--force", force_, "overwrite FILE even if it is not an xzfs report");
+    Progress::Declare(arguments, progress_);
     arguments.Operand("PATH", path_, "a directory of .xz files, or one in a mount");
   }
 
@@ -80,15 +75,14 @@ class ReportCommand : public Command {
     if (!mount && (mount.error().code == ENOTCONN || mount.error().code == EACCES)) {
       return Failure(mount.error());
     }
-    XZFS_ASSIGN_OR_RETURN(ReportTree tree, ScanTree(Os::Real(), path_, console));
-    EstimateRatios(tree);
+    XZFS_ASSIGN_OR_RETURN(const ReportTree tree, Scan(console));
     std::optional<MountReport> told;
     if (mount) {
       XZFS_ASSIGN_OR_RETURN(Json stats, mount->Stats());
       XZFS_ASSIGN_OR_RETURN(const Json history, mount->History());
       told = MountReport{std::move(stats), MomentsOf(history)};
     }
-    const std::string page = ReportPage(path_, tree, told ? &*told : nullptr, Now());
+    const std::string page = ReportPage(PlaceOf(path_), tree, told ? &*told : nullptr);
     if (output_ == "-") {
       console.Print(page);
       return {};
@@ -97,6 +91,13 @@ class ReportCommand : public Command {
   }
 
  private:
+  Result<ReportTree> Scan(Console& console) const {
+    ScanProgress progress(console, Progress::ModeOf(progress_));
+    XZFS_ASSIGN_OR_RETURN(ReportTree tree, ScanTree(Os::Real(), path_, console, progress));
+    EstimateRatios(tree, progress);
+    return tree;
+  }
+
   // Before the work is done.
   Status CheckOutput() {
     if (output_ == "-") {
@@ -125,6 +126,7 @@ class ReportCommand : public Command {
   std::optional<OldOutput> old_;
   std::string output_ = "report.html";
   std::string path_;
+  std::string progress_ = "auto";
 };
 
 }  // namespace

@@ -22,9 +22,10 @@ size_t CharacterLength(std::string_view text) {
   const char* end = head.data();
   const uint32_t character = utf8::unchecked::next(end);
   const bool is_control = character < 0x20 || (character >= 0x7F && character < 0xA0);
-  // Overrides of the writing direction could make a name look like another.
-  const bool turns =
-      (character >= 0x202A && character <= 0x202E) || (character >= 0x2066 && character <= 0x2069);
+  // Marks and overrides of the writing direction could make a name look like another.
+  const bool turns = (character >= 0x202A && character <= 0x202E) ||
+                     (character >= 0x2066 && character <= 0x2069) || character == 0x200E ||
+                     character == 0x200F || character == 0x61C;
   return is_control || turns ? 0 : static_cast<size_t>(end - head.data());
 }
 
@@ -73,6 +74,10 @@ std::string Shortened(std::string_view text, size_t most) {
     end += std::max<size_t>(CharacterLength(text.substr(end)), 1);
   }
   return std::string(text);
+}
+
+std::string Counted(uint64_t count, std::string_view one, std::string_view many) {
+  return std::to_string(count) + " " + std::string(count == 1 ? one : many);
 }
 
 std::string Decimal(double value) {

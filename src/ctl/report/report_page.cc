@@ -1,12 +1,13 @@
 // The page is one string, put together in the order in which it is read: what was saved, the
-// treemap, what to do (pack, reblock), the directories, the mount. Only the table of what to pack
-// is made before the summary above it, which shows its sum.
+// treemap, what to do (pack, reblock), the directories, the mount.
 //
 // Three things must stay true. The page begins with kReportBeginning, by which the command knows a
-// page that it may replace. All text that comes from the tree goes through EscapeHtml, and the
-// policy in the head forbids the browser to load anything. Each table has a limit of rows, so the
-// page stays small for any tree. The scripts come last and only enlarge the treemap; without D3
-// they are left out.
+// page that it may replace. All text that comes from the tree goes through EscapeHtml; the policy
+// in the head forbids the browser to load anything, and to run any script except the one whose hash
+// it has. Each table has a limit of rows, so the page stays small for any tree.
+//
+// A suggestion has its command below it. The commands work on stored files: in a mount they name
+// the files of the source.
 #include "ctl/report/report_page.h"
 
 #include <fmt/core.h>
@@ -15,9 +16,11 @@
 #include <nlohmann/json.hpp>
 
 #include "base/units.h"
-#include "ctl/report/d3_script.h"
 #include "ctl/report/html.h"
+#include "ctl/report/html_table.h"
 #include "ctl/report/report_charts.h"
+#include "ctl/report/report_commands.h"
+#include "ctl/report/report_script.h"
 #include "ctl/report/report_style.h"
 
 namespace xzfs {
@@ -28,6 +31,9 @@ constexpr size_t kMostDirectories = 30;
 constexpr double kDecodedBytesPerSecond = 100e6;
 // Blocks of 1 MiB at -6.
 constexpr const char* kSeekableMs = "10 ms";
+constexpr double kSeekableSeconds = 0.01;
+// The default of `xzfsctl pack --min-saving`.
+constexpr double kLeastSaving = 0.01;
 
 std::string Percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
@@ -35,61 +41,45 @@ double Share(uint64_t part, uint64_t whole) {
   return whole == 0 ? 0 : static_cast<double>(part) / static_cast<double>(whole);
 }
 
-// "38.2 MiB"; exact in a tooltip.
-std::string SizeCell(uint64_t bytes) {
-  return "<td class=n title=\"" + std::to_string(bytes) + " bytes\">" + FormatSize(bytes) + "</td>";
+std::string JoinedPath(const std::string& folder, const std::string& name) {
+  return folder + (folder.ends_with('/') ? "" : "/") + name;
 }
 
-std::string NumberCell(const std::string& text) { return "<td class=n>" + text + "</td>"; }
-
-std::string NameCell(const std::string& name) {
-  return "<td class=name>" + EscapeHtml(name.empty() ? "." : name) + "</td>";
-}
-
-std::string Heading(const std::vector<std::string_view>& titles) {
-  std::string row = "<thead><tr>";
-  for (size_t i = 0; i < titles.size(); ++i) {
-    row.append(i == 0 ? "<th>" : "<th class=n>").append(titles[i]).append("</th>");
-  }
-  return row + "</tr></thead>\n";
-}
+std::string DirectoryName(const std::string& path) { return path.empty() ? "." : path; }
 
 std::string Tile(const std::string& value, const std::string& title) {
   return "<div class=tile><b>" + value + "</b><span>" + title + "</span></div>\n";
 }
 
-std::string Summary(const ReportTree& tree, uint64_t saving) {
-  const Usage& all = tree.directories[0].all;
-  const uint64_t saved = all.plain_bytes > all.disk_bytes ? all.plain_bytes - all.disk_bytes : 0;
-  std::string text = "<div class=tiles>\n";
-  text += Tile(std::to_string(all.files), "files");
-  text += Tile(FormatSize(all.plain_bytes), "plain");
-  text += Tile(FormatSize(all.disk_bytes), "on disk");
-  text += Tile(FormatSize(saved), "saved, " + Percent(Share(saved, all.plain_bytes)));
-  text += Tile(FormatSize(saving), "could be saved by packing (estimate)");
-  return text + "</div>\n";
-}
-
 std::string DirectoryTable(const ReportTree& tree) {
   std::vector<const ReportDirectory*> largest;
-  for (const ReportDirectory& directory : tree.directories) {
-    largest.push_back(&directory);
+  for (size_t number = 0; number < tree.directories.size(); ++number) {
+    const ReportDirectory& directory = tree.directories[number];
+    // One in which there is only one other is not worth a row of its own; the root always is.
+    if (number == 0 || (directory.all.files != 0 && EndOfChain(tree, number) == number)) {
+      largest.push_back(&directory);
+    }
   }
-  std::sort(largest.begin(), largest.end(),
-            [](const auto* a, const auto* b) { return a->all.disk_bytes > b->all.disk_bytes; });
+  std::stable_sort(largest.begin(), largest.end(), [](const auto* a, const auto* b) {
+    return a->all.disk_bytes > b->all.disk_bytes;
+  });
   const size_t count = largest.size();
   largest.resize(std::min(count, kMostDirectories));
-  std::string text =
-      "<h2>Directories</h2>\n<p>The largest " + std::to_string(largest.size()) + " of " +
-      std::to_string(count) + ", each with all that is below it.</p>\n" + "<table id=directories>" +
-      Heading({"Directory", "Files", "Plain", "On disk", "On disk / plain"}) + "<tbody>\n";
+  std::string text = "<h2>Directories</h2>\n<p>";
+  text += largest.size() < count ? "The largest " + std::to_string(largest.size()) + " of " +
+                                       std::to_string(count) + ", each"
+                                 : "Each is shown";
+  text += " with all that is below it.</p>\n";
+  HtmlTable table("directories", {"Directory", "Files", "Plain", "On disk", "On disk / plain"});
   for (const ReportDirectory* directory : largest) {
     const Usage& all = directory->all;
-    text += "<tr>" + NameCell(directory->path) + NumberCell(std::to_string(all.files)) +
-            SizeCell(all.plain_bytes) + SizeCell(all.disk_bytes) +
-            NumberCell(Percent(Share(all.disk_bytes, all.plain_bytes))) + "</tr>\n";
+    table.BeginRow(DirectoryName(directory->path));
+    table.Cell(std::to_string(all.files));
+    table.Size(all.plain_bytes);
+    table.Size(all.disk_bytes);
+    table.Cell(Percent(Share(all.disk_bytes, all.plain_bytes)));
   }
-  return text + "</tbody></table>\n";
+  return text + table.Take();
 }
 
 uint64_t SavingOf(const ReportKind& kind) {
@@ -98,60 +88,120 @@ uint64_t SavingOf(const ReportKind& kind) {
   return packed < disk ? static_cast<uint64_t>(disk - packed) : 0;
 }
 
-// `saving`: gets the sum.
-std::string PackTables(const ReportTree& tree, uint64_t& saving) {
-  std::vector<std::pair<std::string, const ReportKind*>> kinds;
-  saving = 0;
-  for (const auto& [ending, kind] : tree.plain_kinds) {
-    kinds.emplace_back(ending, &kind);
-    saving += SavingOf(kind);
+using KindEntry = std::pair<const KindName, ReportKind>;
+
+// Those that would save most come first.
+std::vector<const KindEntry*> KindsBySaving(const ReportTree& tree) {
+  std::vector<const KindEntry*> kinds;
+  for (const KindEntry& entry : tree.plain_kinds) {
+    kinds.push_back(&entry);
   }
-  std::sort(kinds.begin(), kinds.end(),
-            [](const auto& a, const auto& b) { return SavingOf(*a.second) > SavingOf(*b.second); });
-  std::string text = "<h2>What to pack first</h2>\n";
-  if (kinds.empty()) {
-    return text + "<p>All files are compressed.</p>\n";
-  }
-  kinds.resize(std::min(kinds.size(), size_t{15}));
-  text +=
-      "<p>Files that are not compressed, by their ending. The savings are estimates: a bit of "
-      "some files of each kind was compressed as <code>xzfsctl pack</code> would.</p>\n";
-  text += "<table id=pack>" + Heading({"Ending", "Files", "On disk", "Would save"}) + "<tbody>\n";
-  for (const auto& [ending, kind] : kinds) {
-    text += "<tr>" + NameCell(ending.empty() ? "(none)" : ending) +
-            NumberCell(std::to_string(kind->usage.files)) + SizeCell(kind->usage.disk_bytes) +
-            SizeCell(SavingOf(*kind)) + "</tr>\n";
-  }
-  text += "</tbody></table>\n<h3>The largest of these files</h3>\n<table>" +
-          Heading({"File", "On disk"}) + "<tbody>\n";
-  for (const ReportFile& file : tree.plain_files) {
-    text += "<tr>" + NameCell(file.path) + SizeCell(file.disk_bytes) + "</tr>\n";
-  }
-  return text + "</tbody></table>\n";
+  std::stable_sort(kinds.begin(), kinds.end(), [](const KindEntry* a, const KindEntry* b) {
+    return SavingOf(a->second) > SavingOf(b->second);
+  });
+  return kinds;
 }
 
-std::string ReblockTable(const ReportTree& tree) {
+uint64_t WholeSaving(const ReportTree& tree) {
+  uint64_t saving = 0;
+  for (const auto& [name, kind] : tree.plain_kinds) {
+    saving += SavingOf(kind);
+  }
+  return saving;
+}
+
+std::string Summary(const ReportTree& tree) {
+  const Usage& all = tree.directories[0].all;
+  const uint64_t saved = all.plain_bytes > all.disk_bytes ? all.plain_bytes - all.disk_bytes : 0;
+  std::string text = "<div class=tiles>\n";
+  text += Tile(std::to_string(all.files), all.files == 1 ? "file" : "files");
+  text += Tile(FormatSize(all.plain_bytes), "plain");
+  text += Tile(FormatSize(all.disk_bytes), "on disk");
+  text += Tile(FormatSize(saved), "saved, " + Percent(Share(saved, all.plain_bytes)));
+  text += Tile(FormatSize(WholeSaving(tree)), "could be saved by packing (estimate)");
+  return text + "</div>\n";
+}
+
+std::string RemarkOn(const KindEntry& entry) {
+  const bool is_series = entry.first.form == KindName::Form::kSeries;
+  return is_series || entry.second.has_rotated ? "and rotated ones" : "";
+}
+
+// Why the commands can't be used now, if so.
+std::string CoveredNote(const ReportPlace& place) {
+  return place.is_covered
+             ? "<p class=warn>These commands work on the stored files, which the mount "
+               "covers now. Unmount it first.</p>\n"
+             : "";
+}
+
+std::string KindTable(const ReportPlace& place, const ReportTree& tree) {
+  constexpr size_t kMostKinds = 15;
+  std::vector<const KindEntry*> kinds = KindsBySaving(tree);
+  kinds.resize(std::min(kinds.size(), kMostKinds));
+  HtmlTable table("pack", {"Ending or name", "Files", "On disk", "Would save"});
+  for (const KindEntry* entry : kinds) {
+    const auto& [name, kind] = *entry;
+    const uint64_t saving = SavingOf(kind);
+    table.BeginRow(name.text.empty() ? "(no ending)" : name.text, RemarkOn(*entry));
+    table.Cell(std::to_string(kind.usage.files));
+    table.Size(kind.usage.disk_bytes);
+    table.Size(saving);
+    // What pack would leave as it is needs no command.
+    if (static_cast<double>(saving) >= kLeastSaving * static_cast<double>(kind.usage.disk_bytes) &&
+        saving != 0) {
+      table.Command(PackKindCommand(place.stored_path, name, kind.has_rotated));
+    }
+  }
+  return table.Take();
+}
+
+std::string PackSection(const ReportPlace& place, const ReportTree& tree) {
+  std::string text = "<h2>What to pack first</h2>\n";
+  if (tree.plain_kinds.empty()) {
+    return text + "<p>All files are compressed.</p>\n";
+  }
+  text +=
+      "<p>Files that are not compressed, by their ending. The savings are estimates: "
+      "<code>xzfsctl report</code> compressed samples of some files of each kind, as "
+      "<code>xzfsctl pack</code> would. To pack all that gets smaller (with <code>-n</code>, pack "
+      "changes nothing and estimates for each file):</p>\n";
+  const std::string root = ShellWord(place.stored_path);
+  text += CoveredNote(place) + CommandLine("xzfsctl pack -x " + root) + KindTable(place, tree);
+  text += "<h3>The largest of these files</h3>\n";
+  HtmlTable table("largest", {"File", "On disk"});
+  for (const ReportFile& file : tree.plain_files) {
+    table.BeginRow(file.path);
+    table.Size(file.disk_bytes);
+  }
+  return text + table.Take();
+}
+
+std::string ReblockSection(const ReportPlace& place, const ReportTree& tree) {
   std::string text = "<h2>What to reblock first</h2>\n";
   if (tree.slow_files.empty()) {
     return text + "<p>No file has large Blocks: a read at any offset is quick.</p>\n";
   }
-  text += "<p>" + std::to_string(tree.slow_count) +
-          " compressed files have Blocks of more than 4 MiB. A read somewhere in one may have to "
-          "decode so much; after <code>xzfsctl reblock</code> it takes about " +
+  text += "<p>" + Counted(tree.slow_count, "compressed file has", "compressed files have") +
+          " Blocks of more than 4 MiB. A read at some offset may have to decode a whole Block. "
+          "After <code>xzfsctl reblock</code> such a read takes about " +
           std::string(kSeekableMs) +
-          ". Blocks of 1 MiB take some 5 to 10 % more space than very large ones.</p>\n<table "
-          "id=reblock>" +
-          Heading({"File", "On disk", "Largest Block", "A read takes up to", "Would save"}) +
-          "<tbody>\n";
+          ". Blocks of 1 MiB take some 5 to 10 % more space than very large ones. To reblock all "
+          "files with Blocks of more than 1 MiB:</p>\n" +
+          CoveredNote(place) + CommandLine("xzfsctl reblock -x " + ShellWord(place.stored_path));
+  HtmlTable table("reblock", {"File", "On disk", "Largest Block", "A read takes up to",
+                              "Of that time, reblocking saves"});
   for (const ReportFile& file : tree.slow_files) {
     const double seconds = static_cast<double>(file.largest_block) / kDecodedBytesPerSecond;
-    const std::string time =
-        seconds < 1 ? fmt::format("{:.2f} s", seconds) : fmt::format("{:.0f} s", seconds);
-    text += "<tr>" + NameCell(file.path) + SizeCell(file.disk_bytes) +
-            SizeCell(file.largest_block) + NumberCell(time) +
-            NumberCell(Percent(1 - std::min(1.0, 0.01 / seconds)) + " of it") + "</tr>\n";
+    table.BeginRow(file.path);
+    table.Size(file.disk_bytes);
+    table.Size(file.largest_block);
+    table.Cell(seconds < 1 ? fmt::format("{:.2f} s", seconds) : fmt::format("{:.0f} s", seconds));
+    table.Cell(Percent(1 - std::min(1.0, kSeekableSeconds / seconds)));
+    const std::string& stored = file.stored_path.empty() ? file.path : file.stored_path;
+    table.Command("xzfsctl reblock " + ShellWord(JoinedPath(place.stored_path, stored)));
   }
-  return text + "</tbody></table>\n";
+  return text + table.Take();
 }
 
 std::string MountSection(const MountReport& mount) {
@@ -172,36 +222,36 @@ std::string MountSection(const MountReport& mount) {
 
 }  // namespace
 
-std::string ReportPage(const std::string& root, const ReportTree& tree, const MountReport* mount,
-                       const std::string& date) {
-  uint64_t saving = 0;
-  const std::string pack = PackTables(tree, saving);
+std::string ReportPage(const ReportPlace& place, const ReportTree& tree, const MountReport* mount) {
+  const std::string path = EscapeHtml(place.path);
+  const std::string host = EscapeHtml(place.host);
   std::string page(kReportBeginning);
   page += "<meta name=viewport content=\"width=device-width,initial-scale=1\">\n";
-  // Nothing is fetched, whatever a name may look like.
   page +=
-      "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; "
-      "style-src 'unsafe-inline'; script-src 'unsafe-inline'\">\n";
-  page += "<title>" + EscapeHtml(root) + " - xzfs</title>\n<style>" + std::string(kReportStyle) +
-          "</style>\n</head>\n<body>\n";
-  page += "<h1>" + EscapeHtml(root) + "</h1>\n<p class=sub>xzfsctl report, " + EscapeHtml(date) +
-          "</p>\n";
-  page += Summary(tree, saving);
-  page += "<h2>Space on disk</h2>\n" + TreemapDrawing(tree) +
-          "<p id=hover class=sub>Each rectangle is as large as what is in it takes on the disk; "
-          "its colour is how small it is compared with the plain data.</p>\n";
-  page += pack + ReblockTable(tree) + DirectoryTable(tree);
+      "<meta http-equiv=Content-Security-Policy content=\"default-src 'none'; base-uri 'none'; "
+      "form-action 'none'; style-src 'unsafe-inline'; script-src '" +
+      std::string(kReportScriptHash) + "'\">\n";
+  page += "<title>" + path + " on " + host + " - xzfs</title>\n<style>" +
+          std::string(kReportStyle) + "</style>\n</head>\n<body>\n";
+  page += "<h1>" + path + "<span> on " + host + "</span></h1>\n<p class=sub>xzfsctl report, " +
+          EscapeHtml(place.date) + "</p>\n";
+  if (tree.directories[0].all.files == 0) {
+    page += "<p>There are no files here.</p>\n";
+  } else {
+    page += Summary(tree) + "<h2>Space on disk</h2>\n" + TreemapDrawing(tree) +
+            "<p id=hover class=sub>Each rectangle is as large as what is in it takes on the disk. "
+            "Its colour shows how small that is compared with the plain data.</p>\n" +
+            PackSection(place, tree) + ReblockSection(place, tree) + DirectoryTable(tree);
+  }
   if (mount != nullptr) {
     page += MountSection(*mount);
   }
   if (tree.unreadable != 0) {
-    page += "<p class=warn>" + std::to_string(tree.unreadable) +
-            " files or directories could not be looked at.</p>\n";
+    page += "<p class=warn>" +
+            Counted(tree.unreadable, "file or directory", "files or directories") +
+            " could not be looked at.</p>\n";
   }
-  if (!D3Script().empty()) {
-    page += "<script>" + std::string(D3Script()) + "</script>\n<script>" +
-            std::string(kReportScript) + "</script>\n";
-  }
+  page += "<script>" + std::string(kReportScript) + "</script>\n";
   return page + "</body>\n</html>\n";
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ctl/mounts/mount_client.h"
+#include "ctl/report/report_place.h"
 #include "ctl/report/report_tree.h"
 #include "ctl/shell/json.h"
 
@@ -25,9 +26,8 @@ inline constexpr std::string_view kReportBeginning =
     "<meta name=generator content=\"xzfsctl report\">\n";
 
 // One HTML document that needs no other file. Its tables and drawings can be read without scripts.
-// With scripts the treemap can be enlarged. Its size doesn't depend on the size of the tree.
-// `mount`: null if the tree isn't a mount. `date`: when it was made, for the reader.
-std::string ReportPage(const std::string& root, const ReportTree& tree, const MountReport* mount,
-                       const std::string& date);
+// With scripts the treemap can be enlarged, and commands have a button that copies them. Its size
+// doesn't depend on the size of the tree. `mount`: null if the tree isn't a mount.
+std::string ReportPage(const ReportPlace& place, const ReportTree& tree, const MountReport* mount);
 
 }  // namespace xzfs

@@ -19,27 +19,54 @@ constexpr double kGap = 2;
 // A smaller box isn't divided: nobody could see what is in it.
 constexpr double kLeastSide = 28;
 
+TreemapCell FileCell(const ReportTree& tree, size_t file, size_t frame) {
+  const ReportFile& found = tree.large_files[file];
+  return {.kind = TreemapCell::Kind::kFile,
+          .directory = found.directory,
+          .frame = frame,
+          .file = file,
+          .usage = {1, found.plain_bytes, found.disk_bytes}};
+}
+
+// A directory, or the only file in it.
+TreemapCell DirectoryCell(const ReportTree& tree, size_t child, size_t frame) {
+  const size_t end = EndOfChain(tree, child);
+  const ReportDirectory& directory = tree.directories[end];
+  if (directory.all.files == 1 && directory.large_files.size() == 1) {
+    return FileCell(tree, directory.large_files[0], frame);
+  }
+  return {.directory = end, .frame = frame, .usage = directory.all};
+}
+
 // What is in a directory, the largest first.
-std::vector<TreemapCell> PartsOf(const ReportTree& tree, size_t number, size_t depth) {
+std::vector<TreemapCell> PartsOf(const ReportTree& tree, size_t number) {
   const ReportDirectory& directory = tree.directories[number];
   std::vector<TreemapCell> parts;
-  if (directory.own.disk_bytes != 0) {
-    parts.push_back({.kind = TreemapCell::Kind::kFiles,
-                     .directory = number,
-                     .depth = depth,
-                     .usage = directory.own});
+  TreemapCell files{.kind = TreemapCell::Kind::kFiles,
+                    .directory = number,
+                    .frame = number,
+                    .usage = directory.own};
+  for (const size_t file : directory.large_files) {
+    const TreemapCell cell = FileCell(tree, file, number);
+    if (cell.usage.disk_bytes != 0) {
+      parts.push_back(cell);
+      files.usage.Subtract(cell.usage);
+    }
+  }
+  if (files.usage.disk_bytes != 0) {
+    parts.push_back(files);
   }
   for (const size_t child : directory.children) {
     if (tree.directories[child].all.disk_bytes != 0) {
-      parts.push_back({.directory = child, .depth = depth, .usage = tree.directories[child].all});
+      parts.push_back(DirectoryCell(tree, child, number));
     }
   }
   const auto larger = [](const TreemapCell& a, const TreemapCell& b) {
     return a.usage.disk_bytes > b.usage.disk_bytes;
   };
-  std::sort(parts.begin(), parts.end(), larger);
+  std::stable_sort(parts.begin(), parts.end(), larger);
   const double least = kLeastShare * static_cast<double>(directory.all.disk_bytes);
-  TreemapCell others{.kind = TreemapCell::Kind::kOthers, .directory = number, .depth = depth};
+  TreemapCell others{.kind = TreemapCell::Kind::kOthers, .directory = number, .frame = number};
   while (parts.size() > kMostPerDirectory ||
          (parts.size() > 1 && static_cast<double>(parts.back().usage.disk_bytes) < least)) {
     others.usage.Add(parts.back().usage);
@@ -50,6 +77,13 @@ std::vector<TreemapCell> PartsOf(const ReportTree& tree, size_t number, size_t d
     parts.insert(std::upper_bound(parts.begin(), parts.end(), others, larger), others);
   }
   return parts;
+}
+
+// Whether a frame with these parts in it shows more than the directory alone would.
+bool IsWorthAFrame(const std::vector<TreemapCell>& parts) {
+  return std::any_of(parts.begin(), parts.end(), [](const TreemapCell& part) {
+    return part.kind == TreemapCell::Kind::kLeaf || part.kind == TreemapCell::Kind::kFile;
+  });
 }
 
 double AreaOf(const TreemapCell& cell) { return static_cast<double>(cell.usage.disk_bytes); }
@@ -112,7 +146,7 @@ class Treemap {
       cells_.push_back(cell);
       return;
     }
-    std::vector<TreemapCell> parts = PartsOf(tree_, cell.directory, cell.depth + 1);
+    std::vector<TreemapCell> parts = PartsOf(tree_, cell.directory);
     Squarify(parts, inner);
     cell.kind = TreemapCell::Kind::kFrame;
     cells_.push_back(cell);
@@ -131,8 +165,8 @@ class Treemap {
     while (!largest.empty()) {
       const size_t number = largest.top().second;
       largest.pop();
-      const std::vector<TreemapCell> parts = PartsOf(tree_, number, 0);
-      if (tree_.directories[number].children.empty() || cells + parts.size() > most) {
+      const std::vector<TreemapCell> parts = PartsOf(tree_, number);
+      if (!IsWorthAFrame(parts) || cells + parts.size() > most) {
         continue;
       }
       opened_.insert(number);

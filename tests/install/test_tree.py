@@ -16,9 +16,19 @@ HAS_SCDOC = os.path.exists(os.path.join(BUILD, "packaging", "xzfs.1"))
 
 
 def install(destination, prefix):
+    """Installs, and returns what CMake prints."""
     done = run(CMAKE, "--install", BUILD, "--prefix", prefix,
                env=dict(os.environ, DESTDIR=destination))
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files_of_build():
+    """{path: time of the last change} of the files in the build tree, in the folders that are installed
+    from. Other tests write elsewhere in it meanwhile."""
+    return {path: os.lstat(path).st_mtime_ns for top in ("src", "packaging")
+            for folder, _, names in os.walk(os.path.join(BUILD, top))
+            for path in (os.path.join(folder, name) for name in names)}
 
 
 class Tree(unittest.TestCase):
@@ -41,7 +51,7 @@ class Tree(unittest.TestCase):
                   "usr/share/doc/xzfs/examples/srv-logs.conf", "usr/share/doc/xzfs/format.md"]
         for program in PROGRAMS:
             wanted += ["usr/bin/" + program, "usr/share/bash-completion/completions/" + program,
-                       "usr/share/zsh/vendor-completions/_" + program]
+                       "usr/share/zsh/site-functions/_" + program]
             wanted += [f"usr/share/man/man1/{program}.1"] if HAS_SCDOC else []
         if HAS_SCDOC:
             wanted += ["usr/share/man/man5/xzfs.5", "usr/share/man/man8/mount.xzfs.8",
@@ -73,6 +83,24 @@ class Tree(unittest.TestCase):
                       encoding="utf-8") as unit:
                 self.assertIn("ExecStart=/opt/xzfs/1/bin/xzfs ", unit.read())
 
+    def test_it_says_at_its_end_where_mount_does_not_find_the_helpers(self):
+        with tempfile.TemporaryDirectory() as root:
+            last = install(root, "/usr/local").splitlines()[-1]
+            self.assertIn("mount(8) does not find mount.xzfs in /usr/local/sbin", last)
+            self.assertNotIn("mount(8)", install(root, "/usr"))
+
+    def test_it_writes_nothing_into_the_build_tree(self):
+        before = files_of_build()
+        with tempfile.TemporaryDirectory() as root:
+            install(root, "/opt/xzfs/2")
+            with open(os.path.join(BUILD, "install_manifest.txt"), encoding="utf-8") as manifest:
+                listed = set(manifest.read().splitlines())
+            installed = {"/" + os.path.relpath(os.path.join(folder, name), root)
+                         for folder, _, names in os.walk(root) for name in names}
+        # CMake lists there what it has installed.
+        self.assertEqual(listed, installed)
+        self.assertEqual(files_of_build(), before)
+
     def test_the_programs_run(self):
         for program in PROGRAMS:
             done = run(self.path("usr/bin/" + program), "--version")
@@ -82,7 +110,7 @@ class Tree(unittest.TestCase):
     @unittest.skipUnless(HAS_SCDOC, "needs scdoc")
     def test_man_finds_the_pages_and_warns_of_nothing(self):
         environment = dict(os.environ, MANPATH=self.path("usr/share/man"), MANWIDTH="80",
-                           MANROFFSEQ="t", LC_ALL="C.UTF-8")
+                           LC_ALL="C.UTF-8")
         pages = [("1", program) for program in PROGRAMS]
         pages += [("5", "xzfs"), ("8", "mount.xzfs"), ("8", "mount.fuse.xzfs")]
         for section, page in pages:
@@ -91,6 +119,8 @@ class Tree(unittest.TestCase):
                 self.assertEqual((done.returncode, done.stderr), (0, ""))
                 self.assertIn("SEE ALSO", done.stdout)
                 self.assertGreater(len(done.stdout.splitlines()), 40)
+        # man knows from the first line that there are tables.
+        self.assertTrue(self.read("usr/share/man/man5/xzfs.5").startswith("'\\\" t\n"))
 
     @unittest.skipUnless(shutil.which("systemd-analyze"), "needs systemd")
     def test_systemd_takes_the_unit(self):

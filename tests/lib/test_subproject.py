@@ -45,15 +45,19 @@ class Subproject(unittest.TestCase):
         shutil.copy(os.path.join(ROOT, "docs", "examples", "pipe.cc"), cls.work)
         cls.build = os.path.join(cls.work, "build")
 
-    def build_and_run(self, how, *options):
+    def build_and_run(self, how, *options, build=None):
+        """Builds the project, which gets the library by `how`, and runs its programs."""
+        build = build or self.build
         with open(os.path.join(self.work, "CMakeLists.txt"), "w", encoding="utf-8") as file:
             file.write(PROJECT % how)
-        run("cmake", "-S", self.work, "-B", self.build, "-G", "Ninja",
+        run("cmake", "-S", self.work, "-B", build, "-G", "Ninja",
             f"-DCMAKE_CXX_COMPILER={CXX}", "-DCMAKE_BUILD_TYPE=Debug", *options)
-        run("cmake", "--build", self.build)
+        run("cmake", "--build", build)
         for name in ("shared", "static"):
-            program = os.path.join(self.build, name)
-            self.assertEqual(run("sh", "-c", f"echo text | {program} | {program} -d"), "text\n")
+            self.check_program(os.path.join(build, name))
+
+    def check_program(self, program):
+        self.assertEqual(run("sh", "-c", f"echo text | {program} | {program} -d"), "text\n")
 
     def names_built(self):
         return {name for _, _, names in os.walk(self.build) for name in names}
@@ -71,6 +75,23 @@ class Subproject(unittest.TestCase):
         prefix = os.path.join(self.work, "prefix")
         run("cmake", "--install", self.build, "--prefix", prefix)
         self.assertEqual([names for _, _, names in os.walk(prefix) if names], [["static"]])
+
+    def test_without_the_shared_library_the_static_one_takes_its_place(self):
+        self.build_and_run(ADD, "-DXZFS_SHARED=OFF", "-DXZFS_INSTALL=ON")
+        prefix = os.path.join(self.work, "static")
+        run("cmake", "--install", self.build, "--prefix", prefix)
+        self.assertEqual([name for _, _, names in os.walk(prefix) for name in names
+                          if name.startswith("libxzfs")], ["libxzfs.a"])
+        # The same lines as with a shared library.
+        outside = os.path.join(self.work, "outside")
+        self.build_and_run("find_package(xzfs 0.1 REQUIRED)", f"-DCMAKE_PREFIX_PATH={prefix}",
+                           build=outside)
+        config = next(folder for folder, _, names in os.walk(prefix) if "xzfs.pc" in names)
+        flags = run("pkg-config", "--cflags", "--libs", "xzfs",
+                    env={**os.environ, "PKG_CONFIG_PATH": config}).split()
+        run(CXX, "-std=c++20", os.path.join(self.work, "pipe.cc"), "-o",
+            os.path.join(outside, "by_pkg_config"), *flags)
+        self.check_program(os.path.join(outside, "by_pkg_config"))
 
     def test_fetch_content(self):
         self.build_and_run(FETCH, f"-DFETCHCONTENT_SOURCE_DIR_XZFS={ROOT}")

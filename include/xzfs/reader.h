@@ -71,7 +71,11 @@ class Reader final : public RandomAccessFile {
   XZFS_EXPORT static Result<Reader> Open(const std::filesystem::path& path,
                                          const ReadCacheOptions& options = {});
   XZFS_EXPORT static Result<Reader> Open(const std::filesystem::path& path, ReadCache cache);
-  // The same for compressed bytes from anywhere. `name` is for messages. If the bytes come out
+  // The same for the file that `descriptor` is open for reading. The Reader holds a duplicate, and
+  // neither uses nor moves its position. `name` is for messages.
+  XZFS_EXPORT static Result<Reader> OpenDescriptor(int descriptor, const std::string& name,
+                                                   ReadCache cache);
+  // The same for compressed bytes from anywhere. If the bytes come out
   // of another Reader, at whatever depth, the two need different caches: else they would wait for
   // each other's decoders. Errors: kInvalid if they have the same cache; a read may return it, too.
   XZFS_EXPORT static Result<Reader> Open(std::shared_ptr<const RandomAccessFile> stored,

@@ -28,8 +28,8 @@ struct WriterOptions {
   // Plain bytes a Block. A reader of one byte decodes a whole Block, and one thread encodes it:
   // smaller Blocks are read faster, larger ones compress smaller. 4 KiB to 1 GiB.
   uint64_t block_bytes = uint64_t{1} << 20;
-  // Threads that encode, beside the one that calls. 0: one for each processor that this process may
-  // use.
+  // Threads that encode, beside the one that calls. They start with the first full Block. 0: one
+  // for each processor that this process may use.
   unsigned threads = 0;
   // The file is on the disk when Close returns. False is faster, and after a power cut the file may
   // be damaged. Ignored for a sink.

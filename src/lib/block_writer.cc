@@ -56,9 +56,7 @@ BlockWriter::BlockWriter(Output output, const WriterOptions& options, Check chec
       stream_(encode_options_.check),
       pool_(options.threads == 0 ? UsableProcessors() : options.threads, options.block_bytes,
             EncodePool::Priority::kNormal),
-      encoder_(pool_, {.encode = encode_options_}) {
-  pool_.Start();
-}
+      encoder_(pool_, {.encode = encode_options_}) {}
 
 Status BlockWriter::Begin() { return Put(stream_.Header(), 0); }
 
@@ -84,6 +82,13 @@ Status BlockWriter::Write(std::span<const std::byte> plain) {
 }
 
 Status BlockWriter::EndBlock() {
+  if (!block_.empty()) {
+    pool_.Start();  // not sooner: a file of less than one Block needs no threads
+  }
+  return Submit();
+}
+
+Status BlockWriter::Submit() {
   if (block_.empty()) {
     return {};
   }
@@ -103,7 +108,7 @@ Status BlockWriter::WriteFront() {
 }
 
 Status BlockWriter::Drain() {
-  XZFS_RETURN_IF_ERROR(EndBlock());
+  XZFS_RETURN_IF_ERROR(Submit());
   while (encoder_.size() != 0) {
     XZFS_RETURN_IF_ERROR(WriteFront());
   }

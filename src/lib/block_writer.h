@@ -52,6 +52,8 @@ class BlockWriter {
   // Writes the next bytes, which belong at `position`.
   Status Put(std::span<const std::byte> bytes, uint64_t position);
   Status EncodeAgain(const Reader& reader, uint64_t begin, uint64_t end);
+  // Gives the Block to the encoder, which encodes it here while there are no threads.
+  Status Submit();
   Status WriteFront();
   Status Drain();
   Status CheckBase() const;

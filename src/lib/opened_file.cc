@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <utility>
 
 #include "base/try.h"
 
@@ -15,9 +16,21 @@ Result<std::shared_ptr<const OpenedFile>> OpenedFile::Open(const std::string& pa
   if (fd < 0) {
     return FailErrno(errno, "open " + path);
   }
-  Descriptor file(Os::Real(), fd);
+  return Of(Descriptor(Os::Real(), fd), path);
+}
+
+Result<std::shared_ptr<const OpenedFile>> OpenedFile::Duplicate(int descriptor,
+                                                                const std::string& path) {
+  const int fd = fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) {
+    return FailErrno(errno, "duplicate the descriptor of " + path);
+  }
+  return Of(Descriptor(Os::Real(), fd), path);
+}
+
+Result<std::shared_ptr<const OpenedFile>> OpenedFile::Of(Descriptor file, const std::string& path) {
   struct stat st = {};
-  if (fstat(fd, &st) != 0) {
+  if (fstat(file.get(), &st) != 0) {
     return FailErrno(errno, "stat " + path);
   }
   if (!S_ISREG(st.st_mode)) {

@@ -20,6 +20,9 @@ class OpenedFile : public RandomAccessFile {
  public:
   // Errors: what the system said; EISDIR and EINVAL if it isn't a regular file.
   static Result<std::shared_ptr<const OpenedFile>> Open(const std::string& path);
+  // The file that `descriptor` is open for, by a duplicate of it. `path` is for messages.
+  static Result<std::shared_ptr<const OpenedFile>> Duplicate(int descriptor,
+                                                             const std::string& path);
 
   // Reads to the real end: a file that the kernel makes up when it is read (/proc, /sys) has more
   // or fewer bytes than size(). ESTALE if the file has changed since it was opened.
@@ -39,6 +42,8 @@ class OpenedFile : public RandomAccessFile {
   const std::string& path() const { return path_; }
 
  private:
+  static Result<std::shared_ptr<const OpenedFile>> Of(Descriptor file, const std::string& path);
+
   OpenedFile(std::string path, Descriptor file, const struct stat& attributes)
       : path_(std::move(path)),
         file_(std::move(file)),

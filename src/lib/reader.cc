@@ -217,6 +217,14 @@ Result<Reader> Reader::Open(const std::filesystem::path& path, ReadCache cache) 
   return Reader(std::move(impl));
 }
 
+Result<Reader> Reader::OpenDescriptor(int descriptor, const std::string& name, ReadCache cache) {
+  XZFS_ASSIGN_OR_RETURN(const std::shared_ptr<const OpenedFile> file,
+                        OpenedFile::Duplicate(descriptor, name));
+  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<Impl> impl,
+                        Impl::Open(file, file->identity(), name, std::move(cache)));
+  return Reader(std::move(impl));
+}
+
 Result<Reader> Reader::Open(std::shared_ptr<const RandomAccessFile> stored, const std::string& name,
                             const ReadCacheOptions& options) {
   XZFS_ASSIGN_OR_RETURN(ReadCache cache, ReadCache::Create(options));

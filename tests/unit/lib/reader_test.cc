@@ -1,5 +1,6 @@
 #include "xzfs/reader.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -134,6 +135,31 @@ TEST(Reader, AFileThatChangesIsEstale) {
   const auto late = reader->Read(1000 * kKiB, 5);
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, ESTALE);
+}
+
+TEST(Reader, ADescriptorIsDuplicatedAndItsPositionStays) {
+  const TempDir dir;
+  dir.Write("a.xz", MakeXz(kPlain, 64 * kKiB));
+  const int fd = open((dir / "a.xz").c_str(), O_RDONLY | O_CLOEXEC);
+  ASSERT_EQ(lseek(fd, 7, SEEK_SET), 7);
+  ASSERT_EQ(unlink((dir / "a.xz").c_str()), 0);  // it needs no name
+  const auto reader = Reader::OpenDescriptor(fd, "a.xz", OneThread());
+  ASSERT_TRUE(reader) << reader.error().message;
+  EXPECT_EQ(Text(*reader, 1000 * kKiB, 5), kPlain.substr(1000 * kKiB, 5));
+  EXPECT_EQ(lseek(fd, 0, SEEK_CUR), 7);
+  ASSERT_EQ(close(fd), 0);
+  EXPECT_EQ(Text(*reader, 5, 5), kPlain.substr(5, 5));
+}
+
+TEST(Reader, ADescriptorOfNoRegularFileIsAnError) {
+  EXPECT_EQ(Reader::OpenDescriptor(-1, "it", OneThread()).error().code, EBADF);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const Error error = Reader::OpenDescriptor(ends[0], "it", OneThread()).error();
+  EXPECT_EQ(error.code, EINVAL);
+  EXPECT_EQ(error.message, "it is not a regular file: Invalid argument");
+  close(ends[0]);
+  close(ends[1]);
 }
 
 TEST(Reader, AMissingFileADirectoryAndADeviceAreErrors) {

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 #include <vector>
@@ -407,6 +408,23 @@ TEST_F(WriterTest, AFileIsCompressedToItsEndWhateverSizeItSays) {
     ASSERT_TRUE(made) << made.error().message;
     EXPECT_EQ(Xz(dir_ / "a.xz"), content);
   }
+}
+
+size_t ThreadCount() {
+  const fs::directory_iterator tasks("/proc/self/task");
+  return static_cast<size_t>(std::distance(begin(tasks), end(tasks)));
+}
+
+TEST_F(WriterTest, ThreadsStartWithTheFirstFullBlock) {
+  const size_t before = ThreadCount();
+  auto writer = Writer::Create(dir_ / "a.xz", kSmallBlocks);
+  ASSERT_TRUE(writer);
+  ASSERT_TRUE(writer->Write(kPlain.substr(0, 64 * kKiB - 1)));
+  EXPECT_EQ(ThreadCount(), before);
+  ASSERT_TRUE(writer->Write(kPlain.substr(64 * kKiB - 1)));
+  EXPECT_EQ(ThreadCount(), before + 3);
+  ASSERT_TRUE(writer->Close());
+  EXPECT_EQ(Xz(dir_ / "a.xz"), kPlain);
 }
 
 }  // namespace

@@ -96,7 +96,7 @@ def in_threads(count, work):
 
 def run_python(program, *arguments, timeout=120):
     """A Python of its own that runs the text `program`."""
-    return subprocess.run([sys.executable, "-B", "-X", "faulthandler", "-c", program, *arguments],
+    return subprocess.run([sys.executable, "-B", "-W", "ignore::DeprecationWarning", "-X", "faulthandler", "-c", program, *arguments],
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=timeout,
                           check=False)
 

@@ -63,7 +63,7 @@ OwnException::~OwnException() { own_exception = outer_; }
 
 Error RaisedException::Keep(py::error_already_set& raised, const std::string& what) {
   py::object exception = raised.value();
-  const Error error{ErrorKind::kSystem, CodeOf(exception), what + " raised " + TextOf(exception)};
+  Error error{ErrorKind::kSystem, CodeOf(exception), what + " raised " + TextOf(exception)};
   if (own_exception != nullptr) {
     PyException_SetTraceback(exception.ptr(),
                              raised.trace() ? raised.trace().ptr() : py::none().ptr());

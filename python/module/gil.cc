@@ -46,8 +46,10 @@ GilRelease::~GilRelease() noexcept(false) {
     const std::lock_guard lock(callbacks.mutex);
     too_late = EndedByAnotherThread(callbacks);
   }
-  while (too_late) {
-    pause();
+  if (too_late) {
+    while (true) {
+      pause();
+    }
   }
   PyEval_RestoreThread(state_);
 }

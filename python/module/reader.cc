@@ -3,6 +3,8 @@
 // claims any. A piece is read into Python's memory without the GIL.
 #include "reader.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -23,13 +25,13 @@ constexpr uint64_t kTrustedBytes = uint64_t{256} << 20;
 
 // A cache whose threads live in this process.
 struct SharedCache {
-  pid_t pid;
-  std::optional<ReadCache> cache;
+  pid_t pid = getpid();
+  std::optional<ReadCache> cache = {};
 };
 
 // It is never destroyed: that could wait for threads while the process ends.
 SharedCache& TheSharedCache() {
-  static SharedCache* const shared = std::make_unique<SharedCache>(getpid()).release();
+  static SharedCache* const shared = std::make_unique<SharedCache>().release();
   return *shared;
 }
 
@@ -51,7 +53,7 @@ ReadCache CacheFor(const ReadCacheOptions& options) {
   if (shared.pid != getpid()) {
     // Its threads stayed in the parent, so it can't be destroyed.
     static_cast<void>(std::make_unique<SharedCache>(std::move(shared)).release());
-    shared = {getpid(), std::nullopt};
+    shared = SharedCache();
   }
   if (!shared.cache) {
     shared.cache = MakeCache(options);

@@ -35,9 +35,6 @@ __all__ = [
     "Block", "BlockMap", "DEFAULT_BLOCK_SIZE", "Reader", "register_fsspec",
 ]
 
-# Less is decoded sooner than threads are started.
-_SEVERAL_BLOCKS = 1 << 16
-
 
 def compress(data: Any, format: int = FORMAT_XZ, check: int = -1, preset: Optional[int] = None,
              filters: "Optional[list[dict[str, Any]]]" = None, *,
@@ -55,8 +52,7 @@ def decompress(data: Any, format: int = FORMAT_AUTO, memlimit: Optional[int] = N
     """Decompress bytes, like lzma.decompress; those of a whole .xz file of several Blocks on several
     processors, if there is no `memlimit`."""
     if format in (FORMAT_AUTO, FORMAT_XZ) and memlimit is None and filters is None:
-        if memoryview(data).nbytes >= _SEVERAL_BLOCKS:
-            plain = _xzfs.decompress(data, threads=threads)
-            if plain is not None:
-                return plain
+        plain = _xzfs.decompress(data, threads=threads)
+        if plain is not None:
+            return plain
     return _lzma.decompress(data, format, memlimit, filters)

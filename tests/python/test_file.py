@@ -116,7 +116,9 @@ class Files(unittest.TestCase):
             self.assertEqual(lzma_result(lambda: xzfs.decompress(data)),
                              lzma_result(lambda: lzma.decompress(data)) if bytes(8) not in data
                              else PLAIN * 2)
-        # lzma refuses the padding of its own format.
+        # lzma drops what is behind padding.
+        small = lzma.compress(b"first")
+        self.assertEqual(xzfs.decompress(small + bytes(4) + small), b"firstfirst")
         with xzfs.open(io.BytesIO(STORED + bytes(8) + STORED)) as file:
             self.assertEqual(file.read(), PLAIN * 2)
 

@@ -41,6 +41,15 @@ Status RunFusermount(const char* letters, const std::string& mountpoint) {
   return done ? Status() : Fail(EBUSY, path + " was not unmounted");
 }
 
+bool UnmountUnused(const std::string& mountpoint, dev_t device) {
+  const auto uppermost = FindXzfsMount(mountpoint);
+  if (!uppermost || uppermost->device != device) {
+    return false;
+  }
+  return umount2(mountpoint.c_str(), UMOUNT_NOFOLLOW) == 0 ||
+         (errno == EPERM && RunFusermount("-uq", mountpoint));
+}
+
 bool LazyUnmount(const std::string& mountpoint) {
   if (!FindXzfsMount(mountpoint)) {
     return false;

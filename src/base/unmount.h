@@ -1,6 +1,8 @@
 // Finds mounts of xzfs in the mount table, and unmounts them.
 #pragma once
 
+#include <sys/types.h>
+
 #include <optional>
 #include <string>
 
@@ -17,6 +19,11 @@ std::optional<MountEntry> FindXzfsMount(const std::string& mountpoint);
 // `letters` ("-u"). Errors: those of starting it; EBUSY if it failed. Then it has said why, unless
 // it was told not to.
 Status RunFusermount(const char* letters, const std::string& mountpoint);
+
+// Unmounts the mount of xzfs on `mountpoint` that has this st_dev, as its owner may. Does nothing
+// if a program has a file open in it, or works in it, or if another mount lies over it. Returns
+// whether it was unmounted.
+bool UnmountUnused(const std::string& mountpoint, dev_t device);
 
 // Detaches the mount of xzfs on `mountpoint`: the last resort if no daemon will answer for it.
 // Returns whether it was detached.

@@ -63,6 +63,7 @@ Json SettingsJson(const Options& options) {
           {"compress_threads", options.compress_threads},
           {"settle", options.settle_s},
           {"preset", std::to_string(options.preset) + (options.extreme ? "e" : "")},
+          {"idle", options.idle_s},
           {"log_level", LogLevelName(options.log_level)}};
 }
 

@@ -260,6 +260,10 @@ Status FuseFrontend::AttachSocket(int fd) {
 
 Status FuseFrontend::Serve() { return impl_->Serve(); }
 
+std::chrono::steady_clock::time_point FuseFrontend::last_request() const {
+  return impl_->operations.last_request().Get();
+}
+
 void FuseFrontend::Stop() { impl_->Stop(); }
 
 void FuseFrontend::Unmount() {

@@ -1,6 +1,7 @@
 // The FUSE side: takes requests from the kernel, asks the Mount, replies.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,7 +15,7 @@ namespace xzfs {
 struct Mount;
 
 // One FUSE session. Create, MountAt (or AttachSocket), Serve, Unmount, destroy, in that order and
-// from one thread, except for Stop.
+// from one thread, except for Stop and last_request.
 class FuseFrontend {
  public:
   struct Config {
@@ -53,6 +54,11 @@ class FuseFrontend {
   // Answers requests until the file system is unmounted or Stop is called. Blocks. The threads it
   // starts inherit the caller's signal mask and sandbox. Errors: the session broke.
   Status Serve();
+
+  // When the kernel last asked for something (when this object was made, if it has not yet).
+  // Everything counts, except that it forgets a node or interrupts a request. May be called from
+  // any thread.
+  std::chrono::steady_clock::time_point last_request() const;
 
   // Makes Serve return soon. May be called from any thread, even after Serve has returned.
   void Stop();

@@ -431,41 +431,48 @@ void FuseOperations::LSeek(fuse_req_t req, fuse_ino_t, off_t offset, int whence,
   });
 }
 
+template <auto kOperation, class... Arguments>
+void FuseOperations::Use(fuse_req_t req, Arguments... arguments) {
+  OperationsOf(req).last_request_.Note();
+  kOperation(req, arguments...);
+}
+
+// The kernel sends FORGET when it needs memory, not because the mount is in use.
 struct fuse_lowlevel_ops FuseOperations::Table() {
   struct fuse_lowlevel_ops ops = {};
   ops.init = Init;
-  ops.lookup = Lookup;
+  ops.lookup = Use<Lookup>;
   ops.forget = Forget;
   ops.forget_multi = ForgetMulti;
-  ops.getattr = GetAttr;
-  ops.readlink = ReadLink;
-  ops.open = Open;
-  ops.read = Read;
-  ops.release = Release;
-  ops.opendir = OpenDir;
-  ops.releasedir = ReleaseDir;
-  ops.readdir = ReadDir;
-  ops.readdirplus = ReadDirPlus;
-  ops.statfs = StatFs;
-  ops.getxattr = GetXattr;
-  ops.listxattr = ListXattr;
-  ops.setxattr = SetXattr;
-  ops.removexattr = RemoveXattr;
-  ops.setattr = SetAttr;
-  ops.mknod = MkNod;
-  ops.mkdir = MkDir;
-  ops.symlink = SymLink;
-  ops.link = Link;
-  ops.unlink = Unlink;
-  ops.rmdir = RmDir;
-  ops.rename = Rename;
-  ops.create = Create;
-  ops.write = Write;
-  ops.flush = Flush;
-  ops.fsync = FSync;
-  ops.fsyncdir = FSyncDir;
-  ops.fallocate = FAllocate;
-  ops.lseek = LSeek;
+  ops.getattr = Use<GetAttr>;
+  ops.readlink = Use<ReadLink>;
+  ops.open = Use<Open>;
+  ops.read = Use<Read>;
+  ops.release = Use<Release>;
+  ops.opendir = Use<OpenDir>;
+  ops.releasedir = Use<ReleaseDir>;
+  ops.readdir = Use<ReadDir>;
+  ops.readdirplus = Use<ReadDirPlus>;
+  ops.statfs = Use<StatFs>;
+  ops.getxattr = Use<GetXattr>;
+  ops.listxattr = Use<ListXattr>;
+  ops.setxattr = Use<SetXattr>;
+  ops.removexattr = Use<RemoveXattr>;
+  ops.setattr = Use<SetAttr>;
+  ops.mknod = Use<MkNod>;
+  ops.mkdir = Use<MkDir>;
+  ops.symlink = Use<SymLink>;
+  ops.link = Use<Link>;
+  ops.unlink = Use<Unlink>;
+  ops.rmdir = Use<RmDir>;
+  ops.rename = Use<Rename>;
+  ops.create = Use<Create>;
+  ops.write = Use<Write>;
+  ops.flush = Use<Flush>;
+  ops.fsync = Use<FSync>;
+  ops.fsyncdir = Use<FSyncDir>;
+  ops.fallocate = Use<FAllocate>;
+  ops.lseek = Use<LSeek>;
   return ops;
 }
 

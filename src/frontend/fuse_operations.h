@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/mutex.h"
+#include "frontend/last_request.h"
 #include "frontend/page_cache_filler.h"
 #include "frontend/request.h"
 #include "frontend/slow_requests.h"
@@ -33,11 +34,17 @@ class FuseOperations {
   // For fuse_session_new, with this object as its userdata.
   static struct fuse_lowlevel_ops Table();
 
+  // When the kernel last asked for something.
+  LastRequest& last_request() { return last_request_; }
+
   // Requests that hold no thread while they wait.
   WaitingRequests& waiting() { return waiting_; }
   static WaitingRequests& WaitingOf(fuse_req_t req);
 
  private:
+  // An operation of the table that shows that the mount is in use.
+  template <auto kOperation, class... Arguments>
+  static void Use(fuse_req_t req, Arguments... arguments);
   // Runs one operation. `act` replies itself on success; if it returns an Error this function
   // replies that.
   template <class Act>
@@ -152,6 +159,7 @@ class FuseOperations {
   Mount& mount_;
   const std::shared_ptr<PageCacheFiller> filler_;
   const std::function<void()> on_ready_;
+  LastRequest last_request_;
   WaitingRequests waiting_;
   SlowRequests slow_reads_{kMostSlowReads};
   SlowRequests slow_looks_{kMostSlowLooks};

@@ -1,24 +1,17 @@
 #include "fs/live_options.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
-#include <string_view>
 
 #include "base/log.h"
+#include "base/option_values.h"
 #include "base/try.h"
 #include "cache/read_engine.h"
 #include "fs/committer.h"
 #include "store/encode_pool.h"
 
 namespace xzfs {
-namespace {
-
-constexpr std::array<std::string_view, 5> kLiveKeys = {"cache_size", "compress_threads", "settle",
-                                                       "preset", "log_level"};
-
-}  // namespace
 
 Options LiveOptions::Get() {
   MutexLock lock(mutex_);
@@ -32,14 +25,24 @@ EncodeOptions LiveOptions::encode_options() {
 
 Status LiveOptions::SetLive(const std::string& option) {
   const std::string key = option.substr(0, option.find('='));
+  XZFS_RETURN_IF_ERROR(Change(option, key));
+  if (on_change_) {
+    on_change_();
+  }
+  Log(LogLevel::kInfo, "set " + option);
+  return {};
+}
+
+Status LiveOptions::Change(const std::string& option, const std::string& key) {
   MutexLock lock(mutex_);
   Options changed = live_;
   XZFS_RETURN_IF_ERROR(ApplyOption(option, changed));
-  if (std::find(kLiveKeys.begin(), kLiveKeys.end(), key) == kLiveKeys.end()) {
-    return Fail(EINVAL,
-                key +
-                    " can't change while the mount runs (cache_size, compress_threads, "
-                    "settle, preset and log_level can): unmount, then mount with the new value");
+  const auto names = LiveOptionNames();
+  if (std::find(names.begin(), names.end(), key) == names.end()) {
+    return Fail(EINVAL, key +
+                            " can't change while the mount runs (cache_size, compress_threads, "
+                            "settle, preset, idle and log_level can): unmount, then mount with the "
+                            "new value");
   }
   XZFS_RETURN_IF_ERROR(ResolveDefaults(changed));
   live_ = changed;
@@ -49,7 +52,6 @@ Status LiveOptions::SetLive(const std::string& option) {
   committer_.SetThreads(changed.compress_threads);
   committer_.SetSettle(std::chrono::nanoseconds(static_cast<int64_t>(changed.settle_s * 1e9)));
   SetLogLevel(changed.log_level);
-  Log(LogLevel::kInfo, "set " + option);
   return {};
 }
 

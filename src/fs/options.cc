@@ -183,6 +183,15 @@ Status SetColdAfter(std::string_view value, Options& options) {
   return {};
 }
 
+Status SetIdle(std::string_view value, Options& options) {
+  const Result<double> seconds = ParseDuration(value);
+  if (!seconds) {
+    return Invalid("idle: ", seconds.error().message);
+  }
+  options.idle_s = *seconds;
+  return {};
+}
+
 Status SetPreset(std::string_view value, Options& options) {
   const bool extreme = value.size() == 2 && value[1] == 'e';
   if (value.empty() || value.size() > 2 || value[0] < '0' || value[0] > '9' ||
@@ -283,9 +292,7 @@ constexpr Key kKeys[] = {
     {"whole_block_limit", "SIZE", SetWholeBlockLimit,
      "Blocks up to this size are decoded whole and verified first\n"
      "(default: 32MiB or an eighth of cache_size)"},
-    {"verify", "WHEN", SetVerify,
-     "block: verify a Block's Check before returning its bytes\n"
-     "(default); stream: verify it afterwards, so reads wait less"},
+    {"verify", "WHEN", SetVerify, "block: verify before reads return (default); stream: after"},
     {"restart_file_size", "SIZE", SetRestartFileSize,
      "temporary file for random access in giant Blocks; 0: none\n"
      "(default: 2GiB or a quarter of the free space)"},
@@ -310,6 +317,7 @@ constexpr Key kKeys[] = {
     {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, so only empty ones)"},
     {"compress_threads", "N", SetCompressThreads,
      "Blocks encoded at once (default: one per processor)"},
+    {"idle", "TIME", SetIdle, "unmount after 10m, 1h, ... without use (default: 0, never)"},
     {"log_level", "LEVEL", SetLevelOfLog, "debug, info (default), warning or error"},
     {"acl", "", SetAcl, "POSIX ACLs (default); noacl turns them off"},
     {"noacl", "", SetNoAcl, ""},

@@ -80,6 +80,9 @@ struct Options {
   unsigned compress_threads = 0;
   // Lines of lower levels are not written to the log.
   LogLevel log_level = LogLevel::kInfo;
+  // The mount unmounts itself when nobody has used it for so long, in seconds. 0: never. For a
+  // mount that comes back by itself, as with systemd's automount.
+  double idle_s = 0;
   // The kernel asks for POSIX ACLs.
   bool acl = true;
   // Passed to the mount as they are; `noexec` may be added. A file in the mount must not give

@@ -257,6 +257,13 @@ class OrdinaryUser(CommandLineTest):
         with open(f"/proc/{watcher.pid}/mountinfo", encoding="utf-8") as lines:
             self.assertFalse([line for line in lines if self.mnt in line])
 
+    def test_an_idle_mount_is_unmounted_with_fusermount3(self):
+        with subprocess.Popen(self.in_namespace("", "-f", self.source, self.mnt, "-o", "idle=1"),
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as daemon:
+            self.addCleanup(daemon.kill)
+            self.assertEqual(daemon.wait(HANGS_S * SLOWNESS), OK)
+            self.assertIn("it is unmounted", daemon.stdout.read())
+
 
 class Starting(CommandLineTest):
     def test_returns_when_the_mount_answers(self):

@@ -17,7 +17,7 @@ class SetCommand : public Command {
     // Newer CLI11 takes no '=' in a name.
     arguments.Operands(
         "SETTING", settings_,
-        "KEY=VALUE: cache_size, compress_threads, settle, preset or log_level, as in "
+        "KEY=VALUE: cache_size, compress_threads, settle, preset, idle or log_level, as in "
         "xzfs -o");
   }
 

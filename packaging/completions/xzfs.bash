@@ -1,44 +1,45 @@
-# bash completion for xzfs. It takes the options from `xzfs -h`.
+# bash completion for xzfs and xzfsctl. The programs say what may follow: PROGRAM --complete WORD...
 
-_xzfs_values() {
-  case $1 in
-    verify) echo block stream ;;
-    compress) echo close cold off ;;
-    log_level) echo debug info warning error ;;
-    check) echo none crc32 crc64 sha256 ;;
-    preset) echo {0..9} {0..9}e ;;
-  esac
-}
+_xzfs_complete() {
+  local rest=${COMP_LINE:0:COMP_POINT} i word words=()
+  # readline splits words at '=' and ':', too. Those that have no blank between them are one.
+  for ((i = 0; i <= COMP_CWORD; ++i)); do
+    if ((i == 0)) || [[ $rest == [[:space:]]* ]]; then
+      words+=('')
+      rest=${rest#"${rest%%[![:space:]]*}"}
+    fi
+    word=${COMP_WORDS[i]}
+    ((i < COMP_CWORD)) || word=$rest # as far as the cursor
+    words[-1]+=$word
+    rest=${rest#"$word"}
+  done
 
-# Completes the last item of a list of options. bash has split the word at each '=' already.
-_xzfs_options() {
-  local list=$1 item=${1##*,} known
-  local word=${list##*=}
-  if [[ $item == *=* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "$(_xzfs_values "${item%%=*}")" -- "${item#*=}")
-    return
-  fi
-  known=$("$2" -h 2>/dev/null | sed -n '1,/^Options:/d; /^ /!q; s/^  \([a-z_]\{1,\}=\{0,1\}\).*/\1/p')
-  mapfile -t COMPREPLY < <(compgen -P "${word%"$item"}" -W "$known noacl rw noexec suid dev" -- "$item")
-  compopt -o nospace 2>/dev/null
-}
+  # What readline replaces begins after the last '=' or ':' of the word.
+  local fixed=${words[-1]%"$2"} kept paths on text help
+  COMPREPLY=()
+  {
+    read -r kept
+    read -r paths on
+    while IFS=$'\t' read -r text help; do
+      text=$kept$text
+      if [[ $text == "${words[-1]}"* ]]; then
+        COMPREPLY+=("${text#"$fixed"}")
+      fi
+    done
+  } < <("$1" --complete "${words[@]:1}" 2>/dev/null)
 
-_xzfs() {
-  local line=${COMP_LINE:0:COMP_POINT} current='' before words
-  read -ra words <<<"$line"
-  if [[ $line != *[[:space:]] ]]; then
-    current=${words[-1]}
-    unset 'words[-1]'
-  fi
-  before=${words[-1]:-}
-  if [[ $before == -o ]]; then
-    _xzfs_options "$current" "$1"
-  elif [[ $current == -* ]]; then
-    mapfile -t COMPREPLY < <(compgen -W "-f -d -s -o -h -V --help --version" -- "$current")
-  else
+  if [[ ${COMPREPLY[0]} == *= || $on == on ]]; then
+    compopt -o nospace 2>/dev/null
+  elif [[ ${COMPREPLY[0]} == /* ]]; then
     compopt -o filenames 2>/dev/null
-    mapfile -t COMPREPLY < <(compgen -d -- "$2")
   fi
+  case $paths in
+    files) i=f ;;
+    directories) i=d ;;
+    *) return ;;
+  esac
+  compopt -o filenames 2>/dev/null
+  mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -$i -- "$2")
 }
 
-complete -F _xzfs xzfs mount.xzfs mount.fuse.xzfs
+complete -F _xzfs_complete xzfs xzfsctl mount.xzfs mount.fuse.xzfs

@@ -14,6 +14,7 @@
 
 #include "base/fail.h"
 #include "base/machine.h"
+#include "base/option_values.h"
 #include "base/spelling.h"
 #include "base/units.h"
 #include "fs/option_words.h"
@@ -479,6 +480,35 @@ Status ResolveDefaults(Options& options) {
                    " bytes): Blocks of that size would not fit");
   }
   return {};
+}
+
+Completion CompleteOptionList(std::string_view list) {
+  const size_t item = list.rfind(',') + 1;  // 0 if there is only one
+  const std::string_view current = list.substr(item);
+  Completion completion;
+  completion.goes_on = true;
+  completion.kept = list.substr(0, item);
+  if (const size_t equals = current.find('='); equals != std::string_view::npos) {
+    completion.kept.append(current.substr(0, equals + 1));
+    completion.AddWords(OptionValues(current.substr(0, equals)));
+    return completion;
+  }
+  for (const Key& key : kKeys) {
+    if (!key.help.empty()) {
+      completion.words.push_back(
+          {Join(key.name, key.value.empty() ? "" : "="), std::string(key.help)});
+    }
+  }
+  constexpr std::pair<const char*, const char*> kOpposites[] = {
+      {"noacl", "no POSIX ACLs"},
+      {"rw", "not read-only"},
+      {"noexec", "nothing can be executed"},
+      {"suid", "set-id bits have an effect"},
+      {"dev", "devices have an effect"}};
+  for (const auto& [name, help] : kOpposites) {
+    completion.words.push_back({name, help});
+  }
+  return completion;
 }
 
 std::string OptionsHelp() {

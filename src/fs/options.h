@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/completion.h"
 #include "base/log.h"
 #include "xzfs/check.h"
 #include "xzfs/result.h"
@@ -108,6 +109,9 @@ std::vector<std::string> SplitOptionList(std::string_view list);
 // Replaces every 0 that means a default by its value for this machine, and checks all other values.
 // Errors: EINVAL with a one-line message.
 Status ResolveDefaults(Options& options);
+
+// What may stand for the last option of a -o argument that is being typed.
+Completion CompleteOptionList(std::string_view list);
 
 // One line an option, for --help.
 std::string OptionsHelp();

@@ -22,6 +22,7 @@
 #include "base/machine.h"
 #include "main/background.h"
 #include "main/command_line.h"
+#include "main/completion.h"
 #include "main/mount_checks.h"
 #include "main/mount_service.h"
 #include "main/signals.h"
@@ -162,6 +163,11 @@ ExitCode Mount(CommandLine line) {
 }
 
 ExitCode Main(const std::vector<std::string>& argv) {
+  if (argv.size() > 1 && argv[1] == "--complete") {
+    const std::string text = CompleteCommandLine({argv.begin() + 2, argv.end()}).Text();
+    std::fputs(text.c_str(), stdout);
+    return ExitCode::kSuccess;
+  }
   PrepareProcess();
   Result<CommandLine> line = ParseCommandLine(argv, getuid() == 0 && geteuid() == 0);
   if (!line) {

@@ -48,10 +48,11 @@ class Tree(unittest.TestCase):
     def test_everything_is_in_its_place(self):
         wanted = ["usr/sbin/mount.xzfs", "usr/sbin/mount.fuse.xzfs",
                   "usr/lib/systemd/system/xzfs@.service", "usr/share/doc/xzfs/examples/fstab",
-                  "usr/share/doc/xzfs/examples/srv-logs.conf", "usr/share/doc/xzfs/format.md"]
+                  "usr/share/doc/xzfs/examples/srv-logs.conf", "usr/share/doc/xzfs/format.md",
+                  "usr/share/zsh/site-functions/_xzfs"]
         for program in PROGRAMS:
             wanted += ["usr/bin/" + program, "usr/share/bash-completion/completions/" + program,
-                       "usr/share/zsh/site-functions/_" + program]
+                       f"usr/share/fish/vendor_completions.d/{program}.fish"]
             wanted += [f"usr/share/man/man1/{program}.1"] if HAS_SCDOC else []
         if HAS_SCDOC:
             wanted += ["usr/share/man/man5/xzfs.5", "usr/share/man/man8/mount.xzfs.8",

@@ -138,7 +138,7 @@ void Arguments::Preset(unsigned& preset, const std::string& help) {
   for (unsigned digit = 0; digit <= 9; ++digit) {
     app_->add_flag_callback(
             "-" + std::to_string(digit), [&preset, digit] { preset = digit; },
-            digit == 0 ? help + ": -0 to -9" : "")
+            digit == 0 ? help + ": -0 to -9" : "a preset of xz")
         ->group(digit == 0 ? "Options" : "");
   }
 }
@@ -175,6 +175,37 @@ Status Arguments::Parse(std::vector<std::string> words) {
 }
 
 std::string Arguments::Help() const { return app_->help(); }
+
+std::vector<Arguments::Described> Arguments::Options() const {
+  std::vector<Described> options;
+  for (const CLI::Option* option : std::as_const(*app_).get_options()) {
+    Described described;
+    for (const std::string& name : option->get_snames()) {
+      described.names.push_back("-" + name);
+    }
+    for (const std::string& name : option->get_lnames()) {
+      described.names.push_back("--" + name);
+    }
+    described.help = option->get_description();
+    if (option->get_items_expected_max() != 0) {
+      described.placeholder = option->get_type_name();
+    }
+    if (!described.names.empty()) {
+      options.push_back(std::move(described));
+    }
+  }
+  return options;
+}
+
+std::vector<std::string> Arguments::OperandNames() const {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : std::as_const(*app_).get_options()) {
+    if (option->get_positional()) {
+      names.push_back(option->get_name(/*positional=*/true));
+    }
+  }
+  return names;
+}
 
 Arguments::Kind Arguments::KindOf(const std::string& name) const {
   const CLI::Option* option = app_->get_option_no_throw(name);

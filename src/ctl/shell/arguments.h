@@ -60,6 +60,16 @@ class Arguments {
   std::string Help() const;
   bool wants_help() const { return wants_help_; }
 
+  // What was declared, for completion.
+  struct Described {
+    std::vector<std::string> names;  // "-k", "--keep"
+    std::string placeholder;         // of its value; empty: it takes none
+    std::string help;
+  };
+  std::vector<Described> Options() const;
+  // Of the operands, in their order.
+  std::vector<std::string> OperandNames() const;
+
   // Whether an option ("--keep", "-k") takes a value.
   enum class Kind { kUnknown, kFlag, kWithValue };
   Kind KindOf(const std::string& name) const;

@@ -21,6 +21,8 @@
 #include "base/spelling.h"
 #include "base/try.h"
 #include "ctl/commands/commands.h"
+#include "ctl/shell/common_options.h"
+#include "ctl/shell/completion.h"
 #include "ctl/shell/environment.h"
 #include "xz/block_decoder.h"
 
@@ -28,17 +30,6 @@ namespace xzfs {
 namespace {
 
 constexpr size_t kNameColumn = 14;
-
-// What every command takes.
-struct CommonOptions {
-  unsigned quiet = 0;
-  bool no_warn = false;
-
-  void Declare(Arguments& arguments) {
-    arguments.Count("-q,--quiet", quiet, "no notes and warnings; twice: no errors either");
-    arguments.Flag("-Q,--no-warn", no_warn, "warnings don't make the exit code 2");
-  }
-};
 
 std::string HelpText() {
   std::string text =
@@ -135,6 +126,10 @@ Status Run(std::vector<std::string> words, Console& console, bool& no_warn) {
   }
   if (words[0] == "--version" || words[0] == "-V") {
     console.Print("xzfsctl " XZFS_VERSION "\n");
+    return {};
+  }
+  if (words[0] == "--complete") {
+    console.Print(CompleteWords({words.begin() + 1, words.end()}).Text());
     return {};
   }
   const CommandEntry* entry = FindCommand(words[0]);

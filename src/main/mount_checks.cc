@@ -22,7 +22,6 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <string_view>
 
@@ -68,32 +67,6 @@ bool IsInside(std::string_view inner, std::string_view outer) {
     return inner != "/";
   }
   return inner.size() > outer.size() && inner.starts_with(outer) && inner[outer.size()] == '/';
-}
-
-// A line of fuse.conf counts if it has only the word; '#' begins a comment.
-bool UserAllowOther(const std::string& configuration) {
-  std::ifstream file(configuration);
-  for (std::string line; std::getline(file, line);) {
-    line.resize(std::min(line.find('#'), line.size()));
-    const size_t begin = line.find_first_not_of(" \t\r");
-    const size_t end = line.find_last_not_of(" \t\r");
-    if (begin != std::string::npos && line.substr(begin, end - begin + 1) == "user_allow_other") {
-      return true;
-    }
-  }
-  return false;
-}
-
-bool IsInSearchPath(std::string_view search_path, const std::string& program) {
-  while (!search_path.empty()) {
-    const size_t colon = search_path.find(':');
-    const std::string folder(search_path.substr(0, colon));
-    if (!folder.empty() && access((folder + "/" + program).c_str(), X_OK) == 0) {
-      return true;
-    }
-    search_path.remove_prefix(colon == std::string_view::npos ? search_path.size() : colon + 1);
-  }
-  return false;
 }
 
 }  // namespace
@@ -207,17 +180,6 @@ Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::str
   return paths;
 }
 
-FuseHost FuseHost::Real() {
-  FuseHost host;
-  host.user = geteuid();
-  // libfuse first tries the path of its own build.
-  host.search_path = "/usr/bin:/bin";
-  if (const char* path = std::getenv("PATH")) {
-    host.search_path.append(":").append(path);
-  }
-  return host;
-}
-
 Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
   const bool is_root = host.user == 0;
   if (allow_other && !is_root && !UserAllowOther(host.configuration)) {
@@ -249,7 +211,7 @@ Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other) {
     }
   }
   // Only root may call mount(2); fusermount3 is set-user-ID for the others.
-  if (!is_root && !IsInSearchPath(host.search_path, "fusermount3")) {
+  if (!is_root && FindProgram(host.search_path, "fusermount3").empty()) {
     return Refuse(ExitCode::kSystem,
                   "fusermount3 is missing, and only root can mount without it: install the package "
                   "fuse3");

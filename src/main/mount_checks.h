@@ -1,12 +1,11 @@
 // Checks before the mount, so that a refusal names its cause and its remedy.
 #pragma once
 
-#include <sys/types.h>
-
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "base/fuse_host.h"
 #include "base/mount_table.h"
 #include "base/unique_fd.h"
 #include "main/exit_code.h"
@@ -37,17 +36,6 @@ Result<MountPaths, Refusal> CheckPaths(const std::string& source, const std::str
 Result<void, Refusal> CheckOtherMounts(const std::string& source, uint64_t source_mount,
                                        const std::string& mountpoint,
                                        const std::vector<MountEntry>& mounts);
-
-// Paths that the checks below use; tests replace them.
-struct FuseHost {
-  uid_t user = 0;
-  std::string device = "/dev/fuse";
-  std::string configuration = "/etc/fuse.conf";
-  // The directories of fusermount3, as in PATH.
-  std::string search_path;
-
-  static FuseHost Real();
-};
 
 // Refuses what this user can't do on this host.
 Result<void, Refusal> CheckFuse(const FuseHost& host, bool allow_other);

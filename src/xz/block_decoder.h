@@ -91,6 +91,9 @@ Result<std::string> DescribeFilters(const RandomAccessFile& file, const BlockInd
 // "CRC64" and so on; "Unknown-5" for a Check ID that the format reserves.
 std::string CheckName(Check check);
 
+// Such as "5.4.1": that of the library that the program runs with.
+std::string LiblzmaVersion();
+
 // Fails if the liblzma that the program runs with is older than what the code was made for.
 Status RequireLiblzma();
 

@@ -92,6 +92,8 @@ Status CheckLiblzmaVersion(uint32_t version) {
   return {};
 }
 
+std::string LiblzmaVersion() { return lzma_version_string(); }
+
 Status RequireLiblzma() { return CheckLiblzmaVersion(lzma_version_number()); }
 
 std::string CheckName(Check check) {

@@ -37,5 +37,7 @@ std::unique_ptr<Command> MakeSetCommand();
 std::unique_ptr<Command> MakeSyncCommand();
 std::unique_ptr<Command> MakeDropCacheCommand();
 std::unique_ptr<Command> MakeUmountCommand();
+std::unique_ptr<Command> MakeDoctorCommand();
+std::unique_ptr<Command> MakeBenchCommand();
 
 }  // namespace xzfs

@@ -21,6 +21,7 @@
 #include "base/units.h"
 #include "ctl/commands/commands.h"
 #include "ctl/files/input.h"
+#include "ctl/files/seekability.h"
 #include "ctl/shell/json.h"
 #include "ctl/shell/table.h"
 #include "xz/block_decoder.h"
@@ -28,19 +29,6 @@
 
 namespace xzfs {
 namespace {
-
-// Decoding this much takes about 50 ms: a read at any offset feels immediate.
-constexpr uint64_t kGoodBlockBytes = uint64_t{4} << 20;
-// A mount decodes such Blocks as a whole by default; larger ones are streamed.
-constexpr uint64_t kFairBlockBytes = uint64_t{32} << 20;
-
-// What a read at any offset costs: it decodes a Block, at worst the largest.
-const char* Seekability(uint64_t largest_block) {
-  if (largest_block <= kGoodBlockBytes) {
-    return "good";
-  }
-  return largest_block <= kFairBlockBytes ? "fair" : "poor";
-}
 
 // As xz -l: compressed / uncompressed.
 std::string Ratio(uint64_t stored, uint64_t plain) {

@@ -153,6 +153,11 @@ void Arguments::Operands(const std::string& placeholder, std::vector<std::string
   app_->add_option(placeholder, values, help)->type_name("")->required();
 }
 
+void Arguments::OptionalOperands(const std::string& placeholder, std::vector<std::string>& values,
+                                 const std::string& help) {
+  app_->add_option(placeholder, values, help)->type_name("");
+}
+
 Status Arguments::Parse(std::vector<std::string> words) {
   const bool help = std::any_of(words.begin(), std::find(words.begin(), words.end(), "--"),
                                 [](const auto& word) { return word == "-h" || word == "--help"; });

@@ -55,6 +55,10 @@ class Arguments {
   void Operands(const std::string& placeholder, std::vector<std::string>& values,
                 const std::string& help);
 
+  // Or any number, none too.
+  void OptionalOperands(const std::string& placeholder, std::vector<std::string>& values,
+                        const std::string& help);
+
   // Sets all values. Errors: EINVAL with one line for the user.
   Status Parse(std::vector<std::string> words);
   std::string Help() const;

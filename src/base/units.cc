@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -18,8 +19,8 @@ namespace {
 // Ten years: long enough, and safe in every unit that a time is converted to.
 constexpr double kMostSeconds = 10.0 * 365 * 86400;
 
-// The power of two that a suffix stands for. The suffixes are those of xz and T: K, M, G or T in
-// either case, alone or followed by i, iB or B.
+// The power of two that a suffix stands for. The suffixes are those of xz, and T, P and E, which
+// FormatSize prints: the letter in either case, alone or followed by i, iB or B.
 std::optional<unsigned> SuffixShift(std::string_view suffix) {
   if (suffix.empty()) {
     return 0;
@@ -28,22 +29,12 @@ std::optional<unsigned> SuffixShift(std::string_view suffix) {
   if (!rest.empty() && rest != "i" && rest != "iB" && rest != "B") {
     return std::nullopt;
   }
-  switch (suffix[0]) {
-    case 'k':
-    case 'K':
-      return 10;
-    case 'm':
-    case 'M':
-      return 20;
-    case 'g':
-    case 'G':
-      return 30;
-    case 't':
-    case 'T':
-      return 40;
-    default:
-      return std::nullopt;
-  }
+  constexpr std::string_view kLetters = "KMGTPE";
+  const size_t letter =
+      kLetters.find(static_cast<char>(std::toupper(static_cast<unsigned char>(suffix[0]))));
+  return letter == std::string_view::npos
+             ? std::nullopt
+             : std::optional<unsigned>(10 * (static_cast<unsigned>(letter) + 1));
 }
 
 // How many seconds a unit has; 0 if there is no such unit.
@@ -73,7 +64,7 @@ Result<uint64_t> ParseSize(std::string_view text) {
   const std::optional<unsigned> shift =
       SuffixShift(text.substr(static_cast<size_t>(end - text.data())));
   if (error == std::errc::invalid_argument || !shift) {
-    return Invalid(text, "is not a size, such as 512MiB or 2GiB");
+    return Invalid(text, "is not a size, such as 512MiB or 2TiB");
   }
   if (error != std::errc() || number > (std::numeric_limits<uint64_t>::max() >> *shift)) {
     return Invalid(text, "is too large a size");

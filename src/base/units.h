@@ -9,8 +9,8 @@
 
 namespace xzfs {
 
-// Parses a size in bytes: "64", "64KiB", "1Gi", "10M" and so on, with every suffix that xz accepts.
-// All are powers of 1024. Errors: EINVAL with a one-line message.
+// Parses a size in bytes: "64", "64KiB", "1Gi", "10M" and so on, with every suffix that xz accepts,
+// and with T, P and E. All are powers of 1024. Errors: EINVAL with a one-line message.
 Result<uint64_t> ParseSize(std::string_view text);
 
 // Parses a time in seconds: "90", "90s", "15m", "12h", "30d", "2w", "1y" (365 days), with a

@@ -9,14 +9,16 @@
 namespace xzfs {
 namespace {
 
-TEST(ParseSize, AcceptsEverySuffixOfXzAndTera) {
+TEST(ParseSize, AcceptsEverySuffixOfXzAndThoseThatSizesArePrintedWith) {
   const struct {
     std::vector<std::string> letters;
     uint64_t unit;
   } kUnits[] = {{{"k", "K"}, 1024},
                 {{"m", "M"}, 1 << 20},
                 {{"g", "G"}, 1 << 30},
-                {{"t", "T"}, uint64_t{1} << 40}};
+                {{"t", "T"}, uint64_t{1} << 40},
+                {{"p", "P"}, uint64_t{1} << 50},
+                {{"e", "E"}, uint64_t{1} << 60}};
   for (const auto& [letters, unit] : kUnits) {
     for (const std::string& letter : letters) {
       for (const char* rest : {"", "i", "iB", "B"}) {
@@ -33,7 +35,7 @@ TEST(ParseSize, AcceptsEverySuffixOfXzAndTera) {
 
 TEST(ParseSize, RefusesEverythingElse) {
   for (const char* text : {"", "M", "1.5G", "1 MiB", " 1", "1 ", "-1", "+1", "0x10", "1b", "1kib",
-                           "1MiBs", "1P", "1e6", "1Mi ", "one"}) {
+                           "1MiBs", "1Z", "1e6", "1Mi ", "one"}) {
     const Result<uint64_t> bytes = ParseSize(text);
     ASSERT_FALSE(bytes) << text;
     EXPECT_EQ(bytes.error().code, EINVAL);
@@ -44,7 +46,8 @@ TEST(ParseSize, RefusesEverythingElse) {
 TEST(ParseSize, RefusesSizesThatOverflow) {
   EXPECT_EQ(ParseSize("18446744073709551615").value(), UINT64_MAX);
   EXPECT_EQ(ParseSize("17179869183GiB").value(), uint64_t{17179869183} << 30);
-  for (const char* text : {"18446744073709551616", "17179869184GiB", "99999999999999999999K"}) {
+  for (const char* text :
+       {"18446744073709551616", "17179869184GiB", "16384PiB", "16E", "99999999999999999999K"}) {
     const Result<uint64_t> bytes = ParseSize(text);
     ASSERT_FALSE(bytes) << text;
     EXPECT_NE(bytes.error().message.find("too large"), std::string::npos);

@@ -158,7 +158,7 @@ TEST(ApplyOption, SaysWhichValueIsWrong) {
   EXPECT_EQ(MessageOf("cache_size=1M"), "cache_size=1M is too small: the least is 32MiB");
   EXPECT_EQ(MessageOf("cache_size=0"), "cache_size=0 is too small: the least is 32MiB");
   EXPECT_EQ(MessageOf("cache_size=1.5G"),
-            "cache_size: '1.5G' is not a size, such as 512MiB or 2GiB");
+            "cache_size: '1.5G' is not a size, such as 512MiB or 2TiB");
   EXPECT_EQ(MessageOf("cache_size"), "option cache_size needs a value: cache_size=SIZE");
   EXPECT_EQ(MessageOf("cache_size="), "option cache_size needs a value: cache_size=SIZE");
   EXPECT_EQ(MessageOf("allow_other=1"), "option allow_other takes no value");

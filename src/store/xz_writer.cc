@@ -93,6 +93,7 @@ Status Writer::WriteFront() {
   XZFS_RETURN_IF_ERROR(stream_.Add(first.unpadded_size, first.plain_size));
   result_.plain_crcs.push_back(0);
   ++result_.blocks_reused;
+  uint64_t plain_bytes = first.plain_size;
   while (!window_.empty() && window_.front().reused &&
          window_.front().reused->compressed_offset == end) {
     const BlockInfo& next = *window_.front().reused;
@@ -100,10 +101,15 @@ Status Writer::WriteFront() {
     XZFS_RETURN_IF_ERROR(stream_.Add(next.unpadded_size, next.plain_size));
     result_.plain_crcs.push_back(0);
     ++result_.blocks_reused;
+    plain_bytes += next.plain_size;
     window_.pop_front();
   }
-  return CopyRange(os_, request_.base, first.compressed_offset, out_, at,
-                   end - first.compressed_offset);
+  XZFS_RETURN_IF_ERROR(CopyRange(os_, request_.base, first.compressed_offset, out_, at,
+                                 end - first.compressed_offset));
+  if (request_.on_written) {
+    request_.on_written(plain_bytes, end - first.compressed_offset);
+  }
+  return {};
 }
 
 Status Writer::WriteEncoded() {
@@ -117,6 +123,9 @@ Status Writer::WriteEncoded() {
   result_.plain_crcs.push_back(encoded.plain_crc);
   ++result_.blocks_encoded;
   result_.blocks_stored += encoded.block.stored ? 1 : 0;
+  if (request_.on_written) {
+    request_.on_written(encoded.block.plain_size, encoded.block.bytes.size());
+  }
   return {};
 }
 

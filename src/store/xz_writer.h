@@ -79,6 +79,9 @@ struct XzWriteRequest {
   int base = -1;                            // open for reading, if pieces are reused
   EncodeOptions options;
   const std::atomic<bool>* cancelled = nullptr;  // may be null
+  // WriteXz calls it, on its own thread, when so many plain bytes are written, as so many bytes of
+  // the new file. Null: nobody wants to know.
+  std::function<void(uint64_t plain_bytes, uint64_t stored_bytes)> on_written;
 };
 
 struct XzWriteResult {

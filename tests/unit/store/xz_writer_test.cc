@@ -85,5 +85,34 @@ TEST(XzWriterTest, AnExceptionWaitsForTasksThatUseItsCallersObjects) {
   close(out);
 }
 
+TEST(XzWriterTest, EveryPieceIsReportedWhenItIsWritten) {
+  const TempDir dir;
+  const int out = openat(dir.fd(), "out", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  HeldFile file;
+  file.Open();
+  EncodePool pool(2, kBlockBytes);
+  pool.Start();
+  XzWriteRequest request;
+  request.plain = &file;
+  request.options.preset = 0;
+  request.plan = XzPlan(file.size(), kBlockBytes);
+  uint64_t calls = 0;
+  uint64_t plain = 0;
+  uint64_t stored = 0;
+  request.on_written = [&](uint64_t plain_bytes, uint64_t stored_bytes) {
+    ++calls;
+    plain += plain_bytes;
+    stored += stored_bytes;
+  };
+  const auto written = WriteXz(Os::Real(), pool, request, out);
+  close(out);
+  ASSERT_TRUE(written);
+  EXPECT_EQ(calls, kBlocks);
+  EXPECT_EQ(plain, file.size());
+  // All but the header of the Stream, the Index and the footer.
+  EXPECT_LT(stored, written->stored_bytes);
+  EXPECT_GT(stored + 100, written->stored_bytes);
+}
+
 }  // namespace
 }  // namespace xzfs

@@ -234,7 +234,7 @@ Status FuseFrontend::MountAt(const std::string& mountpoint) {
   if (fuse_session_mount(impl_->session, mountpoint.c_str()) != 0) {
     const int code = errno;
     const std::string text = TakeFuseLog();
-    return Fail(code != 0 ? code : EIO, text.empty() ? "fusermount3 refused" : text);
+    return Fail(code != 0 ? code : EIO, text.empty() ? std::string(kFusermountRefused) : text);
   }
   impl_->mounted = true;
   return {};

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "fs/options.h"
 #include "xzfs/result.h"
@@ -14,12 +15,15 @@ namespace xzfs {
 
 struct Mount;
 
+// How the message of MountAt begins if fusermount3 was asked and has told the user why it refused.
+inline constexpr std::string_view kFusermountRefused = "fusermount3 refused";
+
 // One FUSE session. Create, MountAt (or AttachSocket), Serve, Unmount, destroy, in that order and
 // from one thread, except for Stop and last_request.
 class FuseFrontend {
  public:
   struct Config {
-    // The device in the mount table: SOURCE as the user wrote it.
+    // The device in the mount table: the absolute path of the source.
     std::string fsname;
     // Log every request.
     bool debug = false;

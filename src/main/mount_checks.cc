@@ -27,6 +27,7 @@
 
 #include "base/os.h"
 #include "base/shared_filesystem.h"
+#include "frontend/fuse_frontend.h"
 #include "store/home.h"
 
 namespace xzfs {
@@ -230,7 +231,8 @@ Refusal ExplainMountError(const Error& error, const std::string& mountpoint) {
     message +=
         "; AppArmor lets fusermount3 mount in some places only: see "
         "/etc/apparmor.d/local/fusermount3";
-  } else if (denied) {
+  } else if (denied && !error.message.starts_with(kFusermountRefused)) {
+    // Else fusermount3 has just said why, on stderr.
     message += "; the mountpoint must belong to you and be writable";
   }
   return {ExitCode::kMountFailed, std::move(message)};

@@ -226,5 +226,10 @@ TEST(ExplainMountError, KeepsTheReasonAndNamesTheMountpoint) {
             60u);
 }
 
+TEST(ExplainMountError, AddsNothingToWhatFusermountHasSaid) {
+  const Error refused{ErrorKind::kSystem, EPERM, "fusermount3 refused"};
+  EXPECT_EQ(ExplainMountError(refused, "/m").message.find("set-user-ID"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace xzfs

@@ -11,14 +11,18 @@
 // same. Start at InstallControl.
 #include "control/figures.h"
 
+#include <linux/limits.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "base/caller.h"
@@ -31,8 +35,14 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// The facts of a mount, and when it began.
+struct Facts {
+  MountFacts mount;
+  std::chrono::steady_clock::time_point began = std::chrono::steady_clock::now();
+};
+
 // Raised when a field changes its meaning; new fields may be added at any time.
-constexpr int kSchema = 1;
+constexpr int kSchema = 2;
 
 // Names are bytes, JSON is UTF-8: other bytes become U+FFFD.
 std::string Dump(const Json& json) {
@@ -59,24 +69,25 @@ Json ReadsJson(const ReadTimes& times) {
 }
 
 Json SettingsJson(const Options& options) {
-  return {{"cache_size", options.cache_size_bytes},
+  return {{"cache_size_bytes", options.cache_size_bytes},
           {"compress_threads", options.compress_threads},
-          {"settle", options.settle_s},
-          {"preset", std::to_string(options.preset) + (options.extreme ? "e" : "")},
-          {"idle", options.idle_s},
+          {"settle_seconds", options.settle_s},
+          {"preset", options.preset},
+          {"extreme", options.extreme},
+          {"idle_seconds", options.idle_s},
           {"log_level", LogLevelName(options.log_level)}};
 }
 
 Json ShareJson(const ColdSearch::Share& share) {
-  return {{"files", share.files}, {"bytes", share.bytes}};
+  return {{"files", share.files}, {"plain_bytes", share.bytes}};
 }
 
 Json ColdJson(const ColdSearch::Figures& cold, const Options& options, const Stats& stats) {
-  return {{"cold_after", options.cold_after_s},
+  return {{"cold_after_seconds", options.cold_after_s},
           {"compressed",
            {{"files", stats.cold_files.Get()},
             {"plain_bytes", stats.cold_plain_bytes.Get()},
-            {"stored_bytes", stats.cold_stored_bytes.Get()}}},
+            {"compressed_bytes", stats.cold_stored_bytes.Get()}}},
           {"walks", cold.walks},
           {"walking", cold.walking},
           {"directory", cold.directory},
@@ -109,8 +120,8 @@ std::string HistoryJson(Mount& mount) {
   }
   Json json;
   json["schema"] = kSchema;
-  json["columns"] = {"begin",        "milliseconds",  "reads",  "hits",  "misses",
-                     "served_bytes", "decoded_bytes", "p50_us", "p99_us"};
+  json["columns"] = {"begin_unix_seconds", "milliseconds",  "reads",  "hits",  "misses",
+                     "served_bytes",       "decoded_bytes", "p50_us", "p99_us"};
   json["samples"] = std::move(samples);
   return Dump(json);
 }
@@ -128,13 +139,18 @@ Json UncommittedJson(Mount& mount, size_t most) {
   return files;
 }
 
-std::string StatsJson(Mount& mount, int end_note) {
+std::string StatsJson(Mount& mount, const Facts& facts) {
+  const std::chrono::duration<double> since = std::chrono::steady_clock::now() - facts.began;
   const ReadEngine& engine = mount.engine;
   const Stats& stats = engine.stats;
   Json json;
   json["schema"] = kSchema;
+  json["version"] = facts.mount.version;
+  json["source"] = facts.mount.source;
+  json["uptime_seconds"] = since.count();
+  json["read_only"] = mount.options.read_only;
   json["pid"] = getpid();
-  json["end_note"] = end_note;
+  json["end_note"] = facts.mount.end_note;
   json["cache"] = {{"hits", stats.cache_hits.Get()},
                    {"misses", stats.cache_misses.Get()},
                    {"single_flight_joins", stats.single_flight_joins.Get()},
@@ -159,7 +175,7 @@ std::string StatsJson(Mount& mount, int end_note) {
                      {"failed", stats.commits_failed.Get()},
                      {"cancelled", stats.commits_cancelled.Get()},
                      {"plain_bytes", stats.commit_plain_bytes.Get()},
-                     {"stored_bytes", stats.commit_stored_bytes.Get()},
+                     {"compressed_bytes", stats.commit_stored_bytes.Get()},
                      {"blocks_encoded", stats.blocks_encoded.Get()},
                      {"blocks_stored", stats.blocks_stored.Get()},
                      {"blocks_reused", stats.blocks_reused.Get()},
@@ -171,15 +187,22 @@ std::string StatsJson(Mount& mount, int end_note) {
   if (const auto cold = mount.cold.figures()) {
     json["cold"] = ColdJson(*cold, mount.options, stats);
   }
-  json["budget"] = {{"bytes", engine.budget.total()},
-                    {"used", engine.budget.used()},
-                    {"peak", engine.budget.peak()}};
+  json["budget"] = {{"total_bytes", engine.budget.total()},
+                    {"used_bytes", engine.budget.used()},
+                    {"peak_bytes", engine.budget.peak()}};
   json["descriptors"] = {{"open", mount.open_descriptors()}, {"limit", mount.descriptor_limit()}};
   json["nodes"] = mount.tree.nodes().size();
   json["settings"] = SettingsJson(mount.live.Get());
   json["threads"] = mount.options.threads;
-  json["whole_block_limit"] = mount.options.whole_block_limit_bytes;
+  json["whole_block_limit_bytes"] = mount.options.whole_block_limit_bytes;
   return Dump(json);
+}
+
+std::optional<uint64_t> Number(std::string_view text) {
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(number)
+                                                                  : std::nullopt;
 }
 
 const char* StateName(StoredKind kind) {
@@ -199,20 +222,28 @@ const char* StateName(StoredKind kind) {
   return "special";
 }
 
+// As xz -l: compressed / plain.
+Json Ratio(uint64_t compressed_bytes, uint64_t plain_bytes) {
+  return plain_bytes == 0
+             ? Json(nullptr)
+             : Json(static_cast<double>(compressed_bytes) / static_cast<double>(plain_bytes));
+}
+
 std::string InfoJson(const FileFigures& file) {
   Json json;
   json["schema"] = kSchema;
   json["stored_name"] = file.stored_name;
   json["state"] = file.edited ? "edited" : StateName(file.kind);
-  json["plain_size"] = file.plain_size;
-  json["stored_size"] = file.stored_size;
-  json["allocated_bytes"] = file.allocated_bytes;
+  json["plain_bytes"] = file.plain_size;
+  json["disk_bytes"] = file.allocated_bytes;
   if (file.stays_plain) {
     json["stays_plain"] = *file.stays_plain;
   }
   if (file.kind != StoredKind::kCompressed) {
     return Dump(json);
   }
+  json["compressed_bytes"] = file.stored_size;
+  json["stored_version"] = file.stored_version;
   json["format"] = FormatName(file.format);
   if (file.unsupported) {
     json["unsupported"] = *file.unsupported;
@@ -221,20 +252,34 @@ std::string InfoJson(const FileFigures& file) {
     json["damaged"] = *file.damage;
   }
   if (!file.has_index) {
-    json["plain_size"] = nullptr;
+    json["plain_bytes"] = nullptr;
     return Dump(json);
   }
-  // As xz -l: compressed / uncompressed.
-  json["ratio"] =
-      file.plain_size == 0
-          ? Json(nullptr)
-          : Json(static_cast<double>(file.stored_size) / static_cast<double>(file.plain_size));
+  json["ratio"] = Ratio(file.stored_size, file.plain_size);
   json["streams"] = file.stream_count;
   json["blocks"] = file.block_count;
-  json["largest_block"] = file.largest_block;
-  json["check"] = file.checks;
+  json["largest_block_bytes"] = file.largest_block;
+  json["checks"] = file.checks;
   json["filters"] = file.filters;
   return Dump(json);
+}
+
+// Answers user.xzfs.stored.`request`, which is VERSION.OFFSET.LENGTH.
+Result<std::string> StoredBytes(Mount& mount, NodeId node, std::string_view request) {
+  const size_t second = request.rfind('.');
+  const size_t first = second == std::string_view::npos || second == 0
+                           ? std::string_view::npos
+                           : request.rfind('.', second - 1);
+  if (first == std::string_view::npos) {
+    return Fail(ENODATA, "no VERSION.OFFSET.LENGTH");
+  }
+  const auto offset = Number(request.substr(first + 1, second - first - 1));
+  const auto length = Number(request.substr(second + 1));
+  if (!offset || !length) {
+    return Fail(ENODATA, "no VERSION.OFFSET.LENGTH");
+  }
+  return mount.ReadStored(node, std::string(request.substr(0, first)), *offset,
+                          std::min<uint64_t>(*length, XATTR_SIZE_MAX));
 }
 
 // Whether the caller may send commands to the mount.
@@ -268,10 +313,17 @@ bool Command(Mount& mount, NodeId node, const std::string& key, const Caller& ca
   return true;
 }
 
-std::optional<Result<std::string>> Answer(Mount& mount, int end_note, NodeId node,
+std::optional<Result<std::string>> Answer(Mount& mount, const Facts& facts, NodeId node,
                                           const std::string& key) {
+  constexpr std::string_view kStored = "user.xzfs.stored.";
+  if (key.starts_with(kStored)) {
+    return StoredBytes(mount, node, std::string_view(key).substr(kStored.size()));
+  }
+  if (key == "user.xzfs.source" && node == kRootNode) {
+    return facts.mount.source;
+  }
   if (key == "user.xzfs.stats" && node == kRootNode) {
-    return StatsJson(mount, end_note);
+    return StatsJson(mount, facts);
   }
   if (key == "user.xzfs.history" && node == kRootNode) {
     return HistoryJson(mount);
@@ -284,16 +336,16 @@ std::optional<Result<std::string>> Answer(Mount& mount, int end_note, NodeId nod
 
 }  // namespace
 
-void InstallControl(Mount& mount, int end_note) {
-  mount.control.Set({.answer =
-                         [&mount, end_note](NodeId node, const std::string& key) {
-                           return Answer(mount, end_note, node, key);
-                         },
-                     .run =
-                         [&mount](NodeId node, const std::string& key, const Caller& caller,
-                                  const ControlAttributes::Done& done) {
-                           return Command(mount, node, key, caller, done);
-                         }});
+void InstallControl(Mount& mount, MountFacts mount_facts) {
+  mount.control.Set(
+      {.answer = [&mount, facts = Facts{.mount = std::move(mount_facts)}](
+                     NodeId node,
+                     const std::string& key) { return Answer(mount, facts, node, key); },
+       .run =
+           [&mount](NodeId node, const std::string& key, const Caller& caller,
+                    const ControlAttributes::Done& done) {
+             return Command(mount, node, key, caller, done);
+           }});
 }
 
 std::string CommittingNote(Mount& mount) {

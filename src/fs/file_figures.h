@@ -19,6 +19,7 @@ struct FileFigures {
   Format format = Format::kXz;
   uint64_t plain_size = 0;
   uint64_t stored_size = 0;
+  std::string stored_version;  // kCompressed: names the bytes that are stored, for ReadStored
   uint64_t allocated_bytes = 0;
   std::optional<std::string> damage;
   std::optional<std::string> unsupported;  // what of it this liblzma can't read

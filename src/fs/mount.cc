@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -30,6 +31,12 @@ constexpr uint64_t kMostKnownFilesBytes = uint64_t{16} << 20;
 
 size_t KnownFilesBytes(const Options& options) {
   return std::min(options.cache_size_bytes / 16, kMostKnownFilesBytes);
+}
+
+// Equal for equal content, see Identity::HasContentOf.
+std::string VersionName(const Identity& identity) {
+  return std::to_string(identity.inode) + "-" + std::to_string(identity.size_bytes) + "-" +
+         std::to_string(identity.mtime_ns);
 }
 
 }  // namespace
@@ -173,6 +180,7 @@ Result<FileFigures> Mount::Describe(NodeId id) {
   if (node->kind != StoredKind::kCompressed) {
     return figures;
   }
+  figures.stored_version = VersionName(node->identity);
   if (node->damage) {
     (node->damage->kind == ErrorKind::kUnsupported ? figures.unsupported : figures.damage) =
         node->damage->message;
@@ -202,6 +210,24 @@ Result<FileFigures> Mount::Describe(NodeId id) {
     }
   }
   return figures;
+}
+
+Result<std::string> Mount::ReadStored(NodeId id, const std::string& version, uint64_t offset,
+                                      uint64_t length) {
+  XZFS_ASSIGN_OR_RETURN(const NodePtr node, tree.FindNode(id));
+  if (node->kind != StoredKind::kCompressed) {
+    return Fail(ENODATA, "the file is not compressed");
+  }
+  if (version != VersionName(node->identity)) {
+    return Fail(ESTALE, "the stored file is another one by now");
+  }
+  const auto stored = reads.SourceOf(node).stored;
+  const uint64_t left = offset < stored->size() ? stored->size() - offset : 0;
+  std::string bytes(std::min(length, left), '\0');
+  if (!bytes.empty()) {
+    XZFS_RETURN_IF_ERROR(ReadFully(*stored, offset, std::as_writable_bytes(std::span(bytes))));
+  }
+  return bytes;
 }
 
 }  // namespace xzfs

@@ -73,6 +73,11 @@ struct Mount {
 
   // What `user.xzfs.info` reports of a file.
   Result<FileFigures> Describe(NodeId node);
+  // The bytes [offset, offset + length) of a compressed file as it is stored, without its pending
+  // changes; fewer at its end. `version`: as Describe named it. Errors: ESTALE if the file has
+  // another version by now, ENODATA if it isn't compressed, what reading says. Blocks.
+  Result<std::string> ReadStored(NodeId node, const std::string& version, uint64_t offset,
+                                 uint64_t length);
   // How many descriptors are kept open: now, and at most.
   size_t open_descriptors();
   size_t descriptor_limit() const { return shares.cached + shares.overlays + shares.held; }

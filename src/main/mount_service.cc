@@ -95,7 +95,9 @@ std::optional<Refusal> MountService::SetUp() {
     return Refusal{ExitCode::kMountFailed, mount.error().message};
   }
   mount_ = std::move(*mount);
-  InstallControl(*mount_, end_note_.get());
+  InstallControl(
+      *mount_,
+      {.source = request_.source_name, .version = XZFS_VERSION, .end_note = end_note_.get()});
   mount_->live.SetListener([this] { Signal(options_changed_.get()); });
   FuseFrontend::Config config;
   config.fsname = request_.source_name;

@@ -84,7 +84,7 @@ class Bench:
             figures["cpu_s"] = daemon.cpu_s()
             figures["stats"] = stats
             if stats:
-                figures["bound_bytes"] = (stats["budget"]["bytes"] + ALLOWANCE_BYTES +
+                figures["bound_bytes"] = (stats["budget"]["total_bytes"] + ALLOWANCE_BYTES +
                                           stats["threads"] * self.decoder_bytes())
             if discard:
                 daemon.kill()

@@ -59,7 +59,7 @@ class Cache(MountTest):
     def test_decoded_data_of_removed_files_takes_no_memory(self):
         with Mount(self.source, "settle=1000,preset=0") as mount:
             def used():
-                return mount.stats()["budget"]["used"]
+                return mount.stats()["budget"]["used_bytes"]
 
             before, count = used(), 300
             for number in range(count):
@@ -148,7 +148,7 @@ class Cache(MountTest):
             self.assertEqual(failures, [])
             stats = mount.stats()
             self.assertGreater(stats["cache"]["evictions"], 10)
-            self.assertLessEqual(stats["budget"]["used"], 32 * MIB)
+            self.assertLessEqual(stats["budget"]["used_bytes"], 32 * MIB)
             support.check_rss(self, mount, 32 + 8 * 4 + 48, "8 readers in a cache of 32 MiB")
 
     def test_a_scan_does_not_flush_what_is_read_again(self):
@@ -221,7 +221,7 @@ class Cache(MountTest):
                 if file_is_used:
                     self.assertGreater(stats["restart_points"]["restored"], 10)
                     self.assertLessEqual(stats["giant_block_restarts"], 6)
-                self.assertLessEqual(stats["budget"]["used"], 32 * MIB)
+                self.assertLessEqual(stats["budget"]["used_bytes"], 32 * MIB)
                 support.check_rss(self, mount, 32 + 16 * 1 + 48, "random reads in a giant Block")
 
     def test_the_kernel_keeps_its_pages_across_opens_until_the_file_changes(self):

@@ -60,7 +60,7 @@ class Policy(Cold):
             cold = mount.stats()["cold"]
             self.assertEqual(cold["compressed"]["files"], 3)
             self.assertEqual(cold["compressed"]["plain_bytes"], 3 * len(TEXT))
-            self.assertLess(cold["compressed"]["stored_bytes"], len(TEXT))
+            self.assertLess(cold["compressed"]["compressed_bytes"], len(TEXT))
             self.assertEqual(cold["plain"]["files"], 0)
         for name in ("old/from the source.xz", "old/x.xz.xz", "written.xz"):
             assert_valid(self, self.stored(name), TEXT)

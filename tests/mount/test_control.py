@@ -21,7 +21,7 @@ def command(mount, what):
 
 def history(mount):
     told = json.loads(os.getxattr(mount.path, "user.xzfs.history"))
-    assert told["schema"] == 1
+    assert told["schema"] == 2
     return [dict(zip(told["columns"], sample, strict=True)) for sample in told["samples"]]
 
 
@@ -39,7 +39,7 @@ class Set(support.MountTest):
             self.assertEqual(command(mount, "set.preset=1"), "ok")
             write_file(mount / "after", content)
             mount.sync()
-            self.assertEqual(mount.stats()["settings"]["preset"], "1")
+            self.assertEqual(mount.stats()["settings"]["preset"], 1)
         before = listing(stored_path(self.source, "before"))
         after = listing(stored_path(self.source, "after"))
         # xz -0 has a dictionary of 256 KiB, -1 of 1 MiB: xz shows it.
@@ -67,17 +67,17 @@ class Set(support.MountTest):
                 fd = os.open(mount / f"file{number}", os.O_RDONLY)
                 os.pread(fd, 4096, 0)
                 os.close(fd)
-            self.assertGreater(mount.stats()["budget"]["used"], 64 * MIB)
+            self.assertGreater(mount.stats()["budget"]["used_bytes"], 64 * MIB)
             self.assertEqual(command(mount, "set.cache_size=32MiB"), "ok")
             budget = mount.stats()["budget"]
-            self.assertEqual(budget["bytes"], 32 * MIB)
+            self.assertEqual(budget["total_bytes"], 32 * MIB)
             # Pages that are kept for the next unit take physical memory, too.
-            self.assertLessEqual(budget["used"], 32 * MIB)
+            self.assertLessEqual(budget["used_bytes"], 32 * MIB)
             for number in range(10):
                 fd = os.open(mount / f"file{number}", os.O_RDONLY)
                 self.assertEqual(os.pread(fd, 4096, 6 * MIB), content[6 * MIB:6 * MIB + 4096])
                 os.close(fd)
-            self.assertLessEqual(mount.stats()["budget"]["used"], 32 * MIB)
+            self.assertLessEqual(mount.stats()["budget"]["used_bytes"], 32 * MIB)
             self.assertEqual(command(mount, "set.cache_size=128MiB"), "ok")
 
     def test_more_threads_commit_more_files_at_once(self):
@@ -144,12 +144,12 @@ for key in sys.argv[2:]:
             out = support.run([sys.executable, "-I", "-S", "-c", program, mount.path, "cmd.sync",
                                "cmd.set.preset=0", "cmd.drop-cache", "stats", "history"])
             self.assertEqual(out.decode().split(), ["ok", "EPERM", "EPERM", '{"', '{"'])
-            self.assertEqual(mount.stats()["settings"]["preset"], "6")
+            self.assertEqual(mount.stats()["settings"]["preset"], 6)
 
     def test_a_read_only_mount_can_be_set_too(self):
         with Mount(self.source, "ro") as mount:
             self.assertEqual(command(mount, "set.cache_size=64MiB"), "ok")
-            self.assertEqual(mount.stats()["budget"]["bytes"], 64 * MIB)
+            self.assertEqual(mount.stats()["budget"]["total_bytes"], 64 * MIB)
 
 
 class DropCache(support.MountTest):
@@ -221,7 +221,7 @@ class Figures(support.MountTest):
             self.assertEqual(sum(sample["reads"] for sample in samples), 16)
             self.assertEqual(sum(sample["served_bytes"] for sample in samples), MIB)
             for sample in samples:
-                self.assertLess(abs(sample["begin"] - before), 60)
+                self.assertLess(abs(sample["begin_unix_seconds"] - before), 60)
                 self.assertGreater(sample["p99_us"], 0)
 
     def test_history_has_a_sample_for_each_second(self):
@@ -235,7 +235,7 @@ class Figures(support.MountTest):
 
             wait_until(read, "a sample a second", 30)
             samples = history(mount)
-            begins = [sample["begin"] for sample in samples]
+            begins = [sample["begin_unix_seconds"] for sample in samples]
             self.assertEqual(begins, sorted(begins))
             self.assertEqual(sum(sample["reads"] for sample in samples),
                              mount.stats()["reads"]["count"])

@@ -61,9 +61,9 @@ class Matrix(MountTest):
         self.assertGreaterEqual(stats["decoded_bytes"], PLAIN_SIZE)
         # The mount never exceeds the budget by more than one Block or slice per reading thread.
         readers = 8 + stats["threads"]
-        self.assertLessEqual(stats["budget"]["peak"],
-                             stats["budget"]["bytes"] + readers * stats["whole_block_limit"])
-        self.assertLessEqual(stats["budget"]["used"], stats["budget"]["bytes"])
+        self.assertLessEqual(stats["budget"]["peak_bytes"],
+                             stats["budget"]["total_bytes"] + readers * stats["whole_block_limit_bytes"])
+        self.assertLessEqual(stats["budget"]["used_bytes"], stats["budget"]["total_bytes"])
 
 
 class OddFiles(MountTest):
@@ -114,7 +114,7 @@ class OddFiles(MountTest):
                     raise failures[0]
                 if "whole_block_limit" in options:
                     self.assertGreater(mount.stats()["giant_block_restarts"], 0)
-                self.assertLessEqual(mount.stats()["budget"]["used"], 32 * MIB)
+                self.assertLessEqual(mount.stats()["budget"]["used_bytes"], 32 * MIB)
 
     def read_some(self, mount, expected, number, failures):
         rng = random.Random(number)

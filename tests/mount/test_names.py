@@ -236,11 +236,12 @@ class Metadata(MountTest):
         with Mount(self.source) as mount:
             info = mount.info("file")
             stored = os.stat(os.path.join(self.source, "file.xz")).st_size
-            wanted = {"stored_name": "file.xz", "state": "compressed", "plain_size": 200_000,
-                      "stored_size": stored, "streams": 1, "blocks": 4, "largest_block": 50_000}
+            wanted = {"stored_name": "file.xz", "state": "compressed", "plain_bytes": 200_000,
+                      "compressed_bytes": stored, "streams": 1, "blocks": 4,
+                      "largest_block_bytes": 50_000}
             self.assertEqual({key: info.get(key) for key in wanted}, wanted)
             self.assertAlmostEqual(info["ratio"], stored / 200_000, places=2)
-            self.assertIn("sha", json.dumps(info["check"]).lower())
+            self.assertIn("sha", json.dumps(info["checks"]).lower())
             self.assertIn("lzma2", json.dumps(info["filters"]).lower())
             self.assertEqual(mount.info("plain")["state"], "plain")
             before = mount.stats()
@@ -250,7 +251,7 @@ class Metadata(MountTest):
             self.assertLessEqual({"hits", "misses", "single_flight_joins"}, set(after["cache"]))
             self.assertEqual({"useful", "wasted", "files", "files_useful"}, set(after["decode_ahead"]))
             self.assertEqual({"blocks", "files"}, set(after["damaged"]))
-            self.assertLessEqual({"bytes", "used", "peak"}, set(after["budget"]))
+            self.assertLessEqual({"total_bytes", "used_bytes", "peak_bytes"}, set(after["budget"]))
             self.assertEqual(after["served_bytes"] - before["served_bytes"], 200_000)
             self.assertEqual(after["decoded_bytes"] - before["decoded_bytes"], 200_000)
             self.assertLessEqual({"open", "limit"}, set(after["descriptors"]))

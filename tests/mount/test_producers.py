@@ -271,7 +271,7 @@ class Huge(MountTest):
             went_back = stats["giant_block_restarts"] + stats["restart_points"]["restored"]
             self.assertGreater(went_back, support.scaled(8, 1), "no decoder ever went back")
             self.assertGreater(stats["decoded_bytes"], size * 1.1)
-            self.assertEqual(mount.info("giant")["largest_block"], giant.size)
+            self.assertEqual(mount.info("giant")["largest_block_bytes"], giant.size)
             print(f"giant: {stats['decoded_bytes'] >> 20} MiB decoded, "
                   f"{went_back} times back", file=sys.stderr)
             # The dictionary of the decoder is 1 MiB.

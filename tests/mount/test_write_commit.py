@@ -293,7 +293,7 @@ class When(support.MountTest):
                              (0, 0, 0))
             self.assertEqual(figures["done"], 2)
             self.assertEqual(figures["plain_bytes"], 10_004 + 7_000)
-            self.assertEqual(figures["stored_bytes"], sum(
+            self.assertEqual(figures["compressed_bytes"], sum(
                 os.stat(path).st_size for path in glob.glob(self.source + "/*.xz")))
             # The same holds for an edited file.
             with open(mount / "closed", "r+b", buffering=0) as held:

@@ -57,7 +57,7 @@ TestSession::TestSession(const TempDir& source, Setup setup) {
     throw std::runtime_error(mount.error().message);
   }
   mount_ = std::move(*mount);
-  InstallControl(*mount_, /*end_note=*/-1);
+  InstallControl(*mount_, {});
   mount_->Start();
   auto frontend =
       FuseFrontend::Create(*mount_, options,

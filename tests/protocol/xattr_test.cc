@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -125,11 +127,11 @@ TEST_F(XattrTest, StatsOfTheRootAreJsonWithTheMountsFigures) {
   ASSERT_TRUE(kernel().Read(node, OpenNode(node), 0, 5000));
   const Json stats = GetJson(FUSE_ROOT_ID, "user.xzfs.stats");
   ASSERT_TRUE(stats.is_object()) << stats;
-  EXPECT_EQ(stats.value("schema", 0), 1);
+  EXPECT_EQ(stats.value("schema", 0), 2);
   EXPECT_EQ(stats.value("nodes", 0), 2);
   EXPECT_GE(stats.value("decoded_bytes", 0), 5000);
   EXPECT_GE(stats.value("served_bytes", 0), 5000);
-  EXPECT_EQ(stats["budget"].value("bytes", 0), 64 << 20);
+  EXPECT_EQ(stats["budget"].value("total_bytes", 0), 64 << 20);
 }
 
 TEST_F(XattrTest, StatsFollowTheSizeProtocolWhileTheyChange) {
@@ -161,16 +163,34 @@ TEST_F(XattrTest, InfoTellsHowAFileIsStored) {
   ASSERT_TRUE(compressed.is_object()) << "and not the stored attribute of that name";
   EXPECT_EQ(compressed.value("stored_name", ""), "a.xz");
   EXPECT_EQ(compressed.value("state", ""), "compressed");
-  EXPECT_EQ(compressed.value("plain_size", 0), 10000);
-  EXPECT_EQ(compressed.value("stored_size", 0), StatStored("a.xz").st_size);
+  EXPECT_EQ(compressed.value("plain_bytes", 0), 10000);
+  EXPECT_EQ(compressed.value("compressed_bytes", 0), StatStored("a.xz").st_size);
   EXPECT_EQ(compressed.value("streams", 0), 1);
   EXPECT_EQ(compressed.value("blocks", 0), 10);
-  EXPECT_EQ(compressed.value("largest_block", 0), 1000);
+  EXPECT_EQ(compressed.value("largest_block_bytes", 0), 1000);
 
   const Json plain = GetJson(NodeOf("plain"), "user.xzfs.info");
   EXPECT_EQ(plain.value("state", ""), "plain");
   EXPECT_EQ(plain.value("stored_name", ""), "plain");
-  EXPECT_EQ(plain.value("plain_size", 0), 4);
+  EXPECT_EQ(plain.value("plain_bytes", 0), 4);
+}
+
+TEST_F(XattrTest, StoredBytesAreAnsweredForTheVersionThatInfoNamed) {
+  ServeAttributes();
+  const std::string version = GetJson(NodeOf("a"), "user.xzfs.info").value("stored_version", "");
+  const std::string key = "user.xzfs.stored." + version + ".";
+  std::ifstream file(source().path() / "a.xz", std::ios::binary);
+  const std::string stored((std::istreambuf_iterator<char>(file)), {});
+  ASSERT_GT(stored.size(), 200U);
+  EXPECT_EQ(kernel().GetXattr(NodeOf("a"), key + "0.65536", 65536).value_or("?"), stored);
+  EXPECT_EQ(kernel().GetXattr(NodeOf("a"), key + "100.7", 65536).value_or("?"),
+            stored.substr(100, 7));
+  EXPECT_EQ(kernel().GetXattr(NodeOf("a"), key + "1000000.7", 65536).value_or("?"), "");
+  for (const char* wrong : {"", "0", "0.", ".7", "x.7", "0.-7", "0.7x"}) {
+    EXPECT_EQ(ErrorOf(kernel().GetXattr(NodeOf("a"), key + wrong, 65536)), ENODATA) << wrong;
+  }
+  EXPECT_EQ(ErrorOf(kernel().GetXattr(NodeOf("a"), "user.xzfs.stored.1-2-3.0.7", 65536)), ESTALE);
+  EXPECT_EQ(ErrorOf(kernel().GetXattr(NodeOf("plain"), key + "0.7", 65536)), ENODATA);
 }
 
 TEST_F(XattrTest, InfoOfADamagedFileSaysSo) {
@@ -181,7 +201,7 @@ TEST_F(XattrTest, InfoOfADamagedFileSaysSo) {
   const Json info = GetJson(NodeOf("bad"), "user.xzfs.info");
   ASSERT_TRUE(info.is_object());
   EXPECT_TRUE(info.contains("damaged"));
-  EXPECT_TRUE(info["plain_size"].is_null());
+  EXPECT_TRUE(info["plain_bytes"].is_null());
 }
 
 TEST_F(XattrTest, InfoIsJsonWhateverTheNameIs) {

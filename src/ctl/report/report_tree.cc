@@ -193,7 +193,7 @@ void Scanner::AddFile(ReportFile file, const std::string& name, const struct sta
     if (info && info->value("state", "") != "plain") {
       AddAny(file);
       file.stored_path = StoredPath(file.path, *info);
-      file.largest_block = static_cast<uint64_t>(NumberAt(*info, "/largest_block"));
+      file.largest_block = static_cast<uint64_t>(NumberAt(*info, "/largest_block_bytes"));
       if (!is_linked && info->value("format", "") == "xz") {
         AddSlow(std::move(file));
       }

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import unittest
 
+import json_schema
 import support
 
 CTL = os.environ.get("XZFSCTL_BINARY", "")
@@ -44,10 +45,10 @@ class CtlTest(unittest.TestCase):
         return shutil.copy(CTL, self.enterContext(support.temp_dir("xzfsctl-bin-")))
 
     def json(self, *words, code=0, **more):
-        """The output of a command with --json; it has a schema number."""
+        """The output of a command with --json, which is as docs/json.schema.json says."""
         document = json.loads(self.ctl(*words, "--json", code=code, **more)[0])
-        self.assertEqual(document["schema"], 1)
         self.assertEqual(document["command"], words[0])
+        json_schema.check_document(document)
         return document
 
 

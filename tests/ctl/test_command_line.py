@@ -53,6 +53,10 @@ class CommandLine(CtlTest):
         self.assertIn("-Z", self.ctl("pack", "-kZ", code=1)[1])
         self.assertIn("PATH", self.ctl("pack", "-k", code=1)[1])
 
+    def test_a_misspelt_option_is_guessed(self):
+        self.assertIn("did you mean --block-size?", self.ctl("pack", "--blok-size=1", "a", code=1)[1])
+        self.assertNotIn("did you mean", self.ctl("pack", "--frobnicate", "a", code=1)[1])
+
     def test_the_version_is_printed(self):
         self.assertRegex(self.ctl("--version")[0], r"^xzfsctl \d+\.\d+\.\d+\n$")
 

@@ -40,8 +40,8 @@ class List(CtlTest):
         for name in names:
             (fields,) = [line for line in robot("-l", self.path(name)) if line[0] == "file"]
             file = listed[name]
-            self.assertEqual([file["streams"], file["blocks"], file["stored_size"],
-                              file["plain_size"]], [int(field) for field in fields[1:5]], name)
+            self.assertEqual([file["streams"], file["blocks"], file["compressed_bytes"],
+                              file["plain_bytes"]], [int(field) for field in fields[1:5]], name)
             self.assertEqual(set(file["checks"]), set(fields[6].split(",")) if file["blocks"]
                              else set(), name)
 
@@ -50,13 +50,13 @@ class List(CtlTest):
             (file,) = self.json("list", "-v", name)["files"]
             blocks = [line for line in robot("-lvv", self.path(name)) if line[0] == "block"]
             got = [[block["number"] + 1, block["compressed_offset"], block["plain_offset"],
-                    block["stored_size"], block["plain_size"], block["check"]]
+                    block["compressed_bytes"], block["plain_bytes"], block["check"]]
                    for block in file.get("block_list", [])]
             wanted = [[int(line[3]), *(int(field) for field in line[4:8]), line[9]]
                       for line in blocks]
             self.assertEqual(got, wanted, name)
             largest = max((int(line[7]) for line in blocks), default=0)
-            self.assertEqual(file["largest_block"], largest, name)
+            self.assertEqual(file["largest_block_bytes"], largest, name)
 
     def test_the_table_has_the_same_figures_and_a_sum(self):
         names = self.make()
@@ -76,8 +76,8 @@ class List(CtlTest):
             out = subprocess.run(["xz", "-0c", f"--block-size={size}"], input=zeros,
                                  stdout=subprocess.PIPE, check=True).stdout
             write(self.path("a.xz"), out)
-            self.assertEqual(self.json("list", "a.xz")["files"][0]["seekable"], word, size)
-        self.assertEqual(self.json("list", "giant.xz")["files"][0]["seekable"], "poor")
+            self.assertEqual(self.json("list", "a.xz")["files"][0]["seek"], word, size)
+        self.assertEqual(self.json("list", "giant.xz")["files"][0]["seek"], "poor")
 
     def test_a_file_that_can_not_be_listed_is_named_and_the_others_are_listed(self):
         write(self.path("good.xz"), lzma.compress(b"hello"))

@@ -1,13 +1,11 @@
 """The commands that talk to a mount: stats, top, set, sync, drop-cache, umount."""
 
-import contextlib
+import json
 import os
-import pty
 import re
-import select
 import signal
 import subprocess
-import time
+import termios
 import unittest
 
 import ctl_support
@@ -16,6 +14,7 @@ import support
 import xzformat
 from ctl_support import MountCtlTest
 from support import MIB, Mount, make_compressed, wait_until
+from terminal import Terminal
 from write_support import (WriteMount, assert_valid, attribute, noise, read_file, write_file)
 
 NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
@@ -98,7 +97,7 @@ class Stats(MountCtlTest):
         for name, value in (("xzfs_served_bytes_total", own["served_bytes"]),
                             ("xzfs_cache_hits_total", own["cache"]["hits"]),
                             ("xzfs_commits_total", own["commits"]["done"]),
-                            ("xzfs_cache_size_bytes", own["budget"]["bytes"])):
+                            ("xzfs_cache_size_bytes", own["budget"]["total_bytes"])):
             self.assertEqual(families[name]["samples"], {(name, label): value})
         self.assertIn("xzfs_cold_waiting_files", families)
         times = families["xzfs_read_duration_seconds"]["samples"]
@@ -112,17 +111,16 @@ class Stats(MountCtlTest):
         self.assertGreater(times["xzfs_read_duration_seconds_sum", label], 0)
 
     def test_several_mounts_with_odd_names_are_one_valid_text(self):
-        other = self.enterContext(support.temp_dir("xzfs-source-"))
+        other = self.path('so"urce\\')
+        os.mkdir(other)
         with Mount(self.source) as first, Mount(other) as second:
-            # Another path of the same mount.
-            os.symlink(second.path, self.path('li"nk\\'))
-            out, _ = self.ctl("stats", "--prometheus", first.path, 'li"nk\\')
+            out, _ = self.ctl("stats", "--prometheus", first.path, second.path)
             families = parse_exposition(out)
             for name, family in families.items():
                 if family["type"] != "histogram":
                     self.assertEqual(len(family["samples"]), 2, name)
-            self.assertIn(("mount", 'li\\"nk\\\\'),
-                          [label for _, labels in families["xzfs_nodes"]["samples"]
+            self.assertIn(("source", self.path('so\\"urce\\\\')),
+                          [label for _, labels in families["xzfs_info"]["samples"]
                            for label in labels])
 
     def test_a_folder_that_is_no_mount_is_refused(self):
@@ -135,44 +133,165 @@ class Stats(MountCtlTest):
             _, err = self.ctl(command, self.folder, code=1)
             self.assertIn("is not the top of a mount of xzfs", err)
 
+    def test_stats_begins_with_what_waits_and_failed_and_says_since_when(self):
+        with WriteMount(self.source, "settle=1000,preset=0") as mount:
+            write_file(mount / "file", xzformat.text(2, MIB))
+            lines = self.ctl("stats", mount.path)[0].splitlines()
+            self.assertEqual(lines[0], mount.path)
+            self.assertRegex(lines[1], rf"^  xzfs [0-9.]+, source {re.escape(self.source)}, "
+                                       r"mounted for [0-9:]+ (s|min)$")
+            self.assertRegex(lines[2], r"^  Waiting to be compressed +1$")
+            self.assertRegex(lines[3], r"^    their size +1\.0 MiB$")
+            self.assertRegex(lines[4], r"^  Left uncompressed +0$")
+            self.assertRegex(lines[5], r"^  Attempts that failed +0$")
+
+    def test_without_a_mount_all_mounts_are_meant(self):
+        other = self.enterContext(support.temp_dir("xzfs-source-"))
+        with WriteMount(self.source) as first, WriteMount(other) as second:
+            # Other tests may have mounts on this machine.
+            told = [entry["path"] for entry in
+                    json.loads(subprocess.run([ctl_support.CTL, "stats", "--json"], check=False,
+                                              capture_output=True, env=ctl_support.environment())
+                               .stdout)["mounts"]]
+            self.assertLessEqual({first.path, second.path}, set(told))
+            self.assertEqual(len(told), len(set(told)))
+            _, err = self.ctl("top", code=1)
+            self.assertIn("there are several mounts, name one of them:", err)
+            self.assertIn(first.path, err)
+
+    @unittest.skipUnless(os.geteuid() == 0, "needs root")
+    def test_without_any_mount_it_says_so(self):
+        alone = own_mounts.in_own_namespace(ctl_support.CTL, "sync")
+        with Mount(self.source):
+            done = subprocess.run(alone, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                                  check=False, env=ctl_support.environment())
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no mount of xzfs is there", done.stderr)
+
+    def test_prometheus_has_one_series_for_a_mount_however_it_is_named(self):
+        with Mount(self.source) as mount:
+            os.symlink(mount.path, self.path("link"))
+            relative = os.path.relpath(mount.path, self.folder)
+            told = set()
+            for name in (mount.path, mount.path + "/", relative, "link"):
+                families = parse_exposition(self.ctl("stats", "--prometheus", name)[0])
+                told |= {labels for _, labels in families["xzfs_nodes"]["samples"]}
+                ((_, labels),) = families["xzfs_info"]["samples"]
+                self.assertEqual(dict(labels)["source"], self.source)
+                self.assertRegex(dict(labels)["version"], r"^[0-9.]+$")
+            self.assertEqual(told, {(("mount", mount.path),)})
+
+    def test_output_replaces_the_file_as_a_whole(self):
+        with Mount(self.source) as mount:
+            for _ in range(2):
+                self.ctl("stats", "--prometheus", "-o", "x.prom", mount.path)
+                with open(self.path("x.prom"), encoding="utf-8") as file:
+                    parse_exposition(file.read())
+                self.assertEqual(os.listdir(self.folder), ["x.prom"])
+            with open(self.path("x.prom"), "rb") as held:
+                self.ctl("stats", "--json", "-o", "x.prom", mount.path)
+                self.assertNotEqual(os.fstat(held.fileno()).st_ino,
+                                    os.stat(self.path("x.prom")).st_ino, "it is another file")
+                parse_exposition(held.read().decode())
+            traced = support.run(["strace", "-f", "-e", "trace=fsync,rename,renameat2,renameat",
+                                  "-o", "/dev/stdout", ctl_support.CTL, "stats", "-o",
+                                  self.path("x.prom"), mount.path], env=ctl_support.environment())
+            calls = re.findall(rb"(fsync|rename)", traced)
+            self.assertEqual(calls[:2], [b"fsync", b"rename"])
+
     def test_top_prints_one_page_if_stdout_is_not_a_terminal(self):
         mount = self.used_mount()
         out, _ = self.ctl("top", "--interval", "0.2s", mount.path)
-        self.assertTrue(out.startswith(f"xzfs {mount.path}\n"))
+        self.assertTrue(out.startswith(f"xzfs {mount.path}, mounted for "))
         self.assertRegex(out, r"reading +[0-9]+ reads/s")
         self.assertIn("hit rate", out)
         self.assertNotIn("\x1b", out)
 
-    def test_top_ends_well_when_the_mount_does(self):
-        mount = self.used_mount()
-        ours, its = pty.openpty()
-        top = subprocess.Popen([ctl_support.CTL, "top", "--interval", "0.1s", mount.path],
-                               stdin=its, stdout=its, stderr=its, env=ctl_support.environment())
-        os.close(its)
-        out = os.read(ours, 65536)
-        self.ctl("umount", "--wait", mount.path)
-        with contextlib.suppress(OSError):  # EIO: no process has the other end any more
-            while select.select([ours], [], [], 20 * support.SLOWNESS)[0]:
-                out += os.read(ours, 65536)
-        self.assertEqual(top.wait(20), 0, out)
-        self.assertIn(f"xzfsctl: {mount.path} is not mounted any more".encode(), out)
-        os.close(ours)
 
-    def test_top_runs_on_a_terminal_until_it_is_interrupted(self):
-        mount = self.used_mount()
-        ours, its = pty.openpty()
-        top = subprocess.Popen([ctl_support.CTL, "top", "--interval", "0.1s", mount.path],
-                               stdin=its, stdout=its, stderr=its,
-                               env=ctl_support.environment(), start_new_session=True)
-        os.close(its)
-        out, end = b"", time.monotonic() + 20 * support.SLOWNESS
-        while out.count(b"\x1b[2J") < 3 and time.monotonic() < end:
-            if select.select([ours], [], [], 1)[0]:
-                out += os.read(ours, 65536)
-        self.assertGreaterEqual(out.count(b"\x1b[2J"), 3)
-        top.terminate()
-        top.wait(20)
-        os.close(ours)
+class Top(MountCtlTest):
+    ENTER, LEAVE = b"\x1b[?1049h", b"\x1b[?1049l"
+
+    def setUp(self):
+        super().setUp()
+        make_compressed(self.source, "compressed", xzformat.text(1, 256 << 10))
+        self.mount = self.enterContext(Mount(self.source))
+        read_file(self.mount / "compressed")
+
+    def top(self, **more):
+        return Terminal("top", "--interval", "0.1s", self.mount.path, **more)
+
+    def pages(self, terminal, count):
+        """Waits for so many pages; returns the lines of the last one."""
+        whole = terminal.wait_for(
+            lambda out: len(found := re.findall(rb"\x1b\[H(.*?)\x1b\[J", out, re.S)) >= count
+            and found, "pages")
+        return whole[-1].replace(b"\x1b[K", b"").decode().split("\r\n")
+
+    def assert_restored(self, terminal):
+        self.assertEqual(terminal.out.count(self.ENTER), terminal.out.count(self.LEAVE))
+        self.assertIn(b"\x1b[?25h", terminal.out)
+        self.assertEqual(terminal.mode(), terminal.before)
+
+    def test_q_quits_with_0_and_the_terminal_is_as_it_was(self):
+        with self.top() as terminal:
+            self.pages(terminal, 3)
+            self.assertNotIn(b"\x1b[2J", terminal.out, "the screen does not flicker")
+            self.assertFalse(terminal.mode()[3] & termios.ECHO)
+            terminal.type(b"x")
+            terminal.type(b"q")
+            self.assertEqual(terminal.wait(), 0)
+            self.assertTrue(terminal.out.startswith(self.ENTER))
+            self.assert_restored(terminal)
+
+    def test_every_signal_restores_the_terminal_and_ends_it_as_it_would(self):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT,
+                       signal.SIGUSR1, signal.SIGALRM, signal.SIGPIPE):
+            with self.top() as terminal:
+                self.pages(terminal, 1)
+                self.assertEqual(terminal.end(number), -number)
+                self.assert_restored(terminal)
+
+    def test_it_stops_and_continues_like_other_programs(self):
+        with self.top() as terminal:
+            self.pages(terminal, 1)
+            terminal.process.send_signal(signal.SIGTSTP)
+            terminal.wait_for(lambda out: self.LEAVE in out, "it leaves the screen")
+            wait_until(lambda: os.waitid(os.P_PID, terminal.process.pid,
+                                         os.WSTOPPED | os.WNOHANG | os.WNOWAIT), "it stops")
+            self.assertEqual(terminal.mode(), terminal.before)
+            terminal.process.send_signal(signal.SIGCONT)
+            terminal.wait_for(lambda out: out.count(self.ENTER) == 2, "it is back")
+            terminal.type(b"q")
+            self.assertEqual(terminal.wait(), 0)
+            self.assert_restored(terminal)
+
+    def test_the_page_fits_the_terminal_also_when_that_changes(self):
+        with self.top(columns=100, LC_ALL="C.UTF-8") as terminal:
+            self.pages(terminal, 2)
+            terminal.resize(30, 6)
+            terminal.wait_for(
+                lambda out: len(self.pages(terminal, 1)) <= 6
+                and all(len(line) <= 30 for line in self.pages(terminal, 1)), "a small page")
+            terminal.type(b"q")
+            self.assertEqual(terminal.wait(), 0)
+
+    def test_bars_are_utf_8_only_where_the_locale_is(self):
+        for locale, is_ascii in (("C", True), ("C.UTF-8", False)):
+            with self.top(LC_ALL=locale) as terminal:
+                page = "\n".join(self.pages(terminal, 2))
+                self.assertIn("hit rate", page)
+                self.assertEqual(page.isascii(), is_ascii, page)
+                terminal.type(b"q")
+                self.assertEqual(terminal.wait(), 0)
+
+    def test_it_ends_well_when_the_mount_does(self):
+        with self.top() as terminal:
+            self.pages(terminal, 1)
+            self.ctl("umount", "--wait", self.mount.path)
+            self.assertEqual(terminal.wait(), 0)
+            self.assertIn(f"xzfsctl: {self.mount.path} is not mounted any more".encode(),
+                          terminal.out)
+            self.assert_restored(terminal)
 
 
 class Control(MountCtlTest):
@@ -181,15 +300,26 @@ class Control(MountCtlTest):
             self.ctl("set", mount.path, "settle=0", "cache_size=64MiB")
             write_file(mount / "file", b"content " * 1000)
             wait_until(lambda: os.path.exists(os.path.join(self.source, "file.xz")), "a commit")
-            self.assertEqual(mount.stats()["budget"]["bytes"], 64 * MIB)
+            self.assertEqual(mount.stats()["budget"]["total_bytes"], 64 * MIB)
 
     def test_set_says_what_is_wrong_and_does_the_rest(self):
         with Mount(self.source) as mount:
             _, err = self.ctl("set", mount.path, "preset=17", "settle=3", "threads=2", code=1)
             self.assertIn("preset=17 is not one of xz's", err)
             self.assertIn("threads can't change while the mount runs", err)
-            self.assertEqual(mount.stats()["settings"]["settle"], 3)
-            self.assertEqual(mount.stats()["settings"]["preset"], "6")
+            self.assertEqual(mount.stats()["settings"]["settle_seconds"], 3)
+            self.assertEqual(mount.stats()["settings"]["preset"], 6)
+
+    def test_set_without_a_value_shows_the_values_and_that_they_do_not_last(self):
+        with Mount(self.source, "preset=9e,cache_size=64MiB,settle=0.5,log_level=error,"
+                                "compress_threads=2") as mount:
+            out, err = self.ctl("set", mount.path)
+            self.assertEqual(out.splitlines(), ["cache_size=64MiB", "compress_threads=2",
+                                                "settle=0.5", "preset=9e", "log_level=error"])
+            self.assertIn("lasts until the mount ends", err)
+            # What it prints can be given back.
+            self.ctl("set", mount.path, *out.split())
+            self.assertEqual(self.ctl("set", mount.path)[0], out)
 
     def test_sync_returns_when_all_is_compressed(self):
         content = xzformat.text(2, MIB)

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import unittest
 
+import json_schema
 import support
 import xzformat
 from ctl_support import CTL, CtlTest, environment, write
@@ -46,7 +47,8 @@ class SalvageTest(CtlTest):
                               timeout=support.HANGS_S * support.SLOWNESS)
         self.assertIn(done.returncode, (0, 1, 2), done.stderr)
         report = json.loads(done.stdout)
-        self.assertEqual((report["schema"], report["command"]), (1, "salvage"))
+        self.assertEqual(report["command"], "salvage")
+        json_schema.check_document(report)
         self.assertEqual(report["complete"], not report["missing"])
         self.assertEqual(sorted(os.listdir(self.folder)),
                          ["in.xz"] + (["out"] if os.path.exists(out) else []))
@@ -79,9 +81,9 @@ class WithIndex(SalvageTest):
                     self.assertEqual(
                         content, plain[:begin] + bytes(stop - begin) + plain[stop:], at)
                     (missing,) = report["missing"]
-                    self.assertEqual((missing["block"], missing["begin"], missing["end"]),
+                    self.assertEqual((missing["block"], missing["plain_begin"], missing["plain_end"]),
                                      (number, begin, stop))
-                    self.assertEqual((missing["stored_begin"], report["index_error"]),
+                    self.assertEqual((missing["compressed_begin"], report["index_error"]),
                                      (offset, None))
 
     def test_partial_keeps_what_was_decoded_before_the_damage(self):
@@ -131,7 +133,7 @@ class WithoutIndex(SalvageTest):
                 self.assertEqual(report["blocks"], whole)
                 self.assertNotEqual(report["index_error"], None)
                 if code != 0:
-                    self.assertEqual(report["missing"][-1]["end"], None)
+                    self.assertEqual(report["missing"][-1]["plain_end"], None)
 
     def test_partial_of_a_truncated_file_goes_on_to_its_end(self):
         """It goes as far as Python's decoder."""
@@ -151,7 +153,7 @@ class WithoutIndex(SalvageTest):
             for at in (offset + 60, (offset + end) // 2, end - 1):
                 code, content, report = self.salvage(flipped(stored, at)[:-40])
                 self.assertEqual(code, 2)
-                self.assertEqual(report["missing"][0]["end"], (number + 1) * SIZE)
+                self.assertEqual(report["missing"][0]["plain_end"], (number + 1) * SIZE)
                 whole = report["blocks"] + 1
                 expected = plain[:number * SIZE] + bytes(SIZE) + plain[(number + 1) * SIZE:]
                 self.assertEqual(content, expected[:whole * SIZE])
@@ -164,9 +166,9 @@ class WithoutIndex(SalvageTest):
             code, content, report = self.salvage(bad[:-40])
             self.assertEqual(code, 2)
             first, second = report["missing"][:2]
-            self.assertEqual((first["begin"], first["end"]), (2 * SIZE, None))
-            self.assertEqual((second["stored_begin"], second["stored_end"]), blocks[3], check)
-            self.assertEqual((second["begin"], second["end"]), (2 * SIZE, 3 * SIZE), check)
+            self.assertEqual((first["plain_begin"], first["plain_end"]), (2 * SIZE, None))
+            self.assertEqual((second["compressed_begin"], second["compressed_end"]), blocks[3], check)
+            self.assertEqual((second["plain_begin"], second["plain_end"]), (2 * SIZE, 3 * SIZE), check)
             whole = report["blocks"] + 1  # the Block of the damaged header has no known place
             expected = plain[:2 * SIZE] + bytes(SIZE) + plain[4 * SIZE:]
             self.assertEqual(content, expected[:whole * SIZE], check)
@@ -179,8 +181,8 @@ class WithoutIndex(SalvageTest):
                 self.assertEqual(code, 2)
                 self.assertEqual(content, plain[:number * SIZE] + plain[(number + 1) * SIZE:])
                 self.assertEqual(report["offsets_known_to"], number * SIZE)
-                self.assertEqual(report["missing"][0]["end"], None)
-                self.assertEqual(report["missing"][0]["stored_begin"], offset)
+                self.assertEqual(report["missing"][0]["plain_end"], None)
+                self.assertEqual(report["missing"][0]["compressed_begin"], offset)
 
     def test_a_flip_anywhere_outside_of_blocks_loses_nothing(self):
         plain, stored, blocks = make(3)

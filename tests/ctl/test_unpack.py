@@ -147,7 +147,7 @@ class Reblock(CtlTest):
             "<I", zlib.crc32(b"\x00\x04")) + bytes(64) + index + struct.pack(
                 "<I", zlib.crc32(footer)) + footer + b"YZ")
         self.assertEqual(json.loads(self.ctl("list", "--json", "claims.xz")[0])["files"][0]
-                         ["plain_size"], 1 << 49)
+                         ["plain_bytes"], 1 << 49)
         before = ctl_trees.stored(self.folder)
         done = subprocess.run(
             ["prlimit", f"--as={4 << 30}", CTL, "reblock", self.path("claims.xz")],

@@ -39,13 +39,13 @@ class Verify(CtlTest):
         write(self.path("good.xz"), bytes(data))
         blocks = self.json("list", "-v", "good.xz")["files"][0]["block_list"]
         for number in (1, 3):
-            data[blocks[number]["compressed_offset"] + blocks[number]["stored_size"] // 2] ^= 1
+            data[blocks[number]["compressed_offset"] + blocks[number]["compressed_bytes"] // 2] ^= 1
         write(self.path("bad.xz"), bytes(data))
         write(self.path("cut.xz"), bytes(data[:-30]))
         write(self.path("other"), b"not compressed")
         self.assertEqual(self.json("verify", "good.xz")["damaged"], [])
         report = self.json("verify", ".", code=1)
-        found = [(entry["path"], entry["block"], entry.get("begin"), entry.get("end"))
+        found = [(entry["path"], entry["block"], entry.get("plain_begin"), entry.get("plain_end"))
                  for entry in report["damaged"]]
         self.assertEqual(found, [("./bad.xz", 1, 100 * KIB, 200 * KIB),
                                  ("./bad.xz", 3, 300 * KIB, 400 * KIB),
@@ -64,8 +64,8 @@ class Verify(CtlTest):
             write(self.path(f"{at}.xz"), bytes(bad))
         report = self.json("verify", *(f"{at}.xz" for at in positions), code=1)
         # Without its magic bytes the file is of another kind.
-        bad = {entry["path"] for entry in report["damaged"] + report["not_checked"]}
-        self.assertEqual({entry["path"] for entry in report["not_checked"]},
+        bad = {entry["path"] for entry in report["damaged"] + report["errors"]}
+        self.assertEqual({entry["path"] for entry in report["errors"]},
                          {f"{at}.xz" for at in positions if at < 6})
         for at in positions:
             judged = subprocess.run(["xz", "-tq", self.path(f"{at}.xz")], check=False).returncode
@@ -85,11 +85,11 @@ class Verify(CtlTest):
         self.assertIn("2 could not be checked", error)
         report = self.json("verify", "t", code=2)
         self.assertEqual((report["files"], report["damaged"]), (1, []))
-        self.assertEqual([entry["path"] for entry in report["not_checked"]],
+        self.assertEqual([entry["path"] for entry in report["errors"]],
                          ["t/empty.xz", "t/flipped.xz"])
         for name in ("t/empty.xz", "t/flipped.xz", "t/plain.log"):
             report = self.json("verify", name, code=1)
-            self.assertEqual((report["damaged"], len(report["not_checked"])), ([], 1), name)
+            self.assertEqual((report["damaged"], len(report["errors"])), ([], 1), name)
 
     def test_a_file_that_can_not_be_checked_is_counted_and_never_good_or_damaged(self):
         write(self.path("good.xz"), lzma.compress(b"content"))
@@ -102,7 +102,7 @@ class Verify(CtlTest):
             _, error = self.ctl("verify", name, code=1)
             self.assertIn("nothing was verified; 1 could not be checked", error)
             report = self.json("verify", "good.xz", name, code=1)
-            self.assertEqual([entry["path"] for entry in report["not_checked"]], [name])
+            self.assertEqual([entry["path"] for entry in report["errors"]], [name])
 
     @unittest.skipUnless(os.geteuid() == 0, "needs root")
     def test_a_file_without_read_permission_is_not_called_damaged(self):
@@ -113,10 +113,10 @@ class Verify(CtlTest):
         os.chmod(self.path("t/closed"), 0o700)
         report = self.json("verify", "t", code=1, as_nobody=True)
         self.assertEqual((report["files"], report["damaged"]), (1, []))
-        self.assertEqual({entry["path"] for entry in report["not_checked"]},
+        self.assertEqual({entry["path"] for entry in report["errors"]},
                          {"t/secret.xz", "t/closed"})
-        self.assertTrue(all("Permission denied" in entry["error"]
-                            for entry in report["not_checked"]))
+        self.assertTrue(all("Permission denied" in entry["message"]
+                            for entry in report["errors"]))
 
     def test_a_tree_without_compressed_files_is_not_called_good(self):
         write(self.path("t/plain"), b"not compressed")
@@ -132,47 +132,6 @@ class Verify(CtlTest):
         report = self.json("verify", ".")
         self.assertEqual(report["files"], 3)
         self.assertEqual(report["plain_bytes"], 6 * MIB + 2 * 50 * KIB)
-
-
-class InAMount(CtlTest):
-    def setUp(self):
-        super().setUp()
-        os.mkdir(self.path("compressed"))
-        self.content = xzformat.text(1, 100 * KIB)
-        write(self.path("compressed/d/file.xz"), blocked(self.content, 64 * KIB))
-
-    def refused(self, *words):
-        out, error = self.ctl(*words, code=1)
-        self.assertIn("is in a mount of xzfs", error, words)
-        self.assertIn("name the source directory", error, words)
-        self.assertNotIn("all good", error)
-        return out
-
-    def test_commands_for_stored_files_refuse_a_mount_and_name_its_source(self):
-        with write_support.WriteMount(self.path("compressed")) as mount:
-            for path in (mount.path, mount / "d", mount / "d/file"):
-                for command in ("pack", "unpack", "reblock", "verify"):
-                    self.refused(command, path)
-                self.assertNotIn("Directory", self.refused("du", path))
-            for command in ("list", "cat"):
-                self.refused(command, mount / "d/file")
-            out = self.refused("verify", "--json", mount.path)
-            self.assertEqual([entry["path"] for entry in json.loads(out)["not_checked"]],
-                             [mount.path])
-        self.assertEqual(os.listdir(self.path("compressed/d")), ["file.xz"])
-
-    def test_a_mount_in_a_tree_is_not_skipped_silently(self):
-        with write_support.WriteMount(self.path("compressed")) as mount:
-            around = os.path.dirname(mount.path)
-            write(os.path.join(around, "other.xz"), blocked(self.content, 64 * KIB))
-            self.refused("verify", around)
-            self.assertIn("all good", self.ctl("verify", "-x", around)[1])
-
-    def test_an_xz_file_that_is_kept_in_a_mount_can_be_listed_and_read(self):
-        with write_support.WriteMount(self.path("compressed")) as mount:
-            write_support.write_file(mount / "inner.xz", blocked(self.content, 64 * KIB))
-            self.assertEqual(self.json("list", mount / "inner.xz")["files"][0]["blocks"], 2)
-            self.assertEqual(self.ctl("cat", mount / "inner.xz", text=False)[0], self.content)
 
 
 class Cat(CtlTest):
@@ -216,7 +175,7 @@ class Cat(CtlTest):
         data = bytearray(blocked(content, 100 * KIB))
         write(self.path("good.xz"), bytes(data))
         place = self.json("list", "-v", "good.xz")["files"][0]["block_list"][13]
-        data[place["compressed_offset"] + place["stored_size"] // 2] ^= 1
+        data[place["compressed_offset"] + place["compressed_bytes"] // 2] ^= 1
         write(self.path("a.xz"), bytes(data))
         write(self.path("cut.xz"), bytes(data[:-30]))
         os.unlink(self.path("good.xz"))
@@ -233,6 +192,14 @@ class Cat(CtlTest):
             self.assertIn("cut.xz: ", error, words)
             self.assertIn("xzfsctl salvage", error, words)
         self.assertEqual(sorted(os.listdir(self.folder)), ["a.xz", "cut.xz"])
+
+    def test_an_offset_behind_the_end_is_an_error(self):
+        write(self.path("a.xz"), lzma.compress(b"content"))
+        self.assertEqual(self.ctl("cat", "-o", "7", "a.xz")[0], "")
+        self.assertEqual(self.ctl("cat", "-o", "6", "-l", "100", "a.xz")[0], "t")
+        out, error = self.ctl("cat", "-o", "1TiB", "a.xz", code=1)
+        self.assertEqual(out, "")
+        self.assertIn("--offset 1099511627776 is behind the end of a.xz, which has 7 bytes", error)
 
     def test_cat_ends_when_its_reader_is_gone(self):
         write(self.path("a.xz"), lzma.compress(bytes(50 * MIB), preset=0))
@@ -273,9 +240,18 @@ class DuAndInfo(CtlTest):
         self.assertEqual([line.split()[-1] for line in out.splitlines()], ["Directory", "t/d", "t"])
 
     def test_du_of_a_missing_path_prints_no_table(self):
-        for words in ((), ("--json",), ("--ncdu",)):
+        for words in ((), ("--ncdu",)):
             out, error = self.ctl("du", *words, "nosuch", code=1)
             self.assertEqual((out, error), ("", "xzfsctl: nosuch: No such file or directory\n"))
+        self.assertEqual(self.json("du", "nosuch", code=1)["directories"], [])
+
+    def test_du_shows_several_paths_and_with_s_a_line_for_each(self):
+        self.make()
+        for words in (("-s",), ("-d0",)):
+            lines = self.ctl("du", *words, "t", "t/d", "t/d/plain")[0].splitlines()
+            self.assertEqual([line.split()[-1] for line in lines],
+                             ["Directory", "t", "t/d", "t/d/plain"])
+        self.assertIn("--ncdu takes one PATH", self.ctl("du", "--ncdu", "t", "t", code=1)[1])
 
     def test_ncdu_reads_the_export(self):
         plain = self.make()
@@ -294,12 +270,39 @@ class DuAndInfo(CtlTest):
         self.assertEqual(outside["logical_name"], "a.log")
         with write_support.WriteMount(self.path("t")) as mount:
             inside = self.json("info", mount / "a.log")["file"]
-            for key in ("stored_name", "state", "plain_size", "stored_size", "blocks", "filters",
-                        "largest_block"):
+            for key in ("stored_name", "state", "plain_bytes", "compressed_bytes", "blocks", "filters",
+                        "largest_block_bytes"):
                 self.assertEqual(inside[key], outside[key], key)
             self.assertIn("cache", self.json("info", mount.path)["mount"])
-            self.assertIn("mount.cache.hits: ", self.ctl("info", mount.path)[0])
         self.assertEqual(self.json("info", "t/d/plain")["file"]["state"], "plain")
+
+    def test_info_is_a_page_for_people(self):
+        self.make()
+        size = os.path.getsize(self.path("t/a.log.xz"))
+        wanted = [r"State +compressed", r"Plain size +200\.0 KiB \(204800 bytes\)",
+                  rf"Compressed size +[0-9.]+ (KiB|B)( \({size} bytes\))?",
+                  rf"Ratio +{size / 204800:.3f}", r"Format +xz", r"Blocks +1",
+                  r"Largest Block +200\.0 KiB: good for reads at any offset", r"Check +CRC64",
+                  r"Filters +lzma2:"]
+
+        def check(path, lines):
+            out = self.ctl("info", path)[0]
+            self.assertTrue(out.startswith(f"{path}\n"), out)
+            for line in lines:
+                self.assertRegex(out, r"(?m)^  " + line)
+            self.assertNotRegex(out, r"[a-z]_[a-z]|null", "no key of the document")
+
+        directory = [r"Files below it +4, of these compressed: 3", r"Plain size +670\.0 KiB",
+                     r"On the disk +", r"Saved +[0-9.]+ KiB \([0-9.]+ %\)"]
+        check("t/a.log.xz", wanted + [r"Stored as +a\.log\.xz", r"A mount shows it as +a\.log"])
+        check("t", directory)
+        with write_support.WriteMount(self.path("t"), "compress=off") as mount:
+            check(mount / "a.log", wanted + [rf"Stored as +{self.path('t/a.log.xz')}"])
+            check(mount.path, [rf"xzfs [0-9.]+, source {self.path('t')}, mounted for",
+                               r"Memory +[0-9.]+ .iB of ", r"Preset +6", r"Settle +1 s",
+                               r"Not compressed yet +0 files, 0 B"])
+            check(mount / "d", [r"Files below it +3, of these compressed: 2",
+                                rf"Stored as +{self.path('t/d')}"])
 
     def test_info_of_a_damaged_file_ends_with_1_in_a_mount_and_outside(self):
         write(self.path("t/cut.xz"), blocked(xzformat.text(1, 9 * KIB), 4 * KIB)[:-30])
@@ -307,7 +310,8 @@ class DuAndInfo(CtlTest):
             for path in ("t/cut.xz", mount / "cut"):
                 self.assertIn("truncated", self.json("info", path, code=1)["file"]["damaged"])
                 out, error = self.ctl("info", path, code=1)
-                self.assertIn("stored_name: cut.xz", out)
+                self.assertRegex(out, r"\n  Stored as +\S*cut\.xz\n")
+                self.assertRegex(out, r"\n  Damaged +.*truncated")
                 self.assertEqual(error.count(f"{path}: "), 1)
                 self.assertIn("truncated", error)
 

@@ -83,9 +83,9 @@ class Idle(support.MountTest):
 
     def test_the_option_can_be_set_while_the_mount_runs(self):
         with WriteMount(self.source, "log_level=debug") as mount:
-            self.assertEqual(mount.stats()["settings"]["idle"], 0)
+            self.assertEqual(mount.stats()["settings"]["idle_seconds"], 0)
             self.assertEqual(os.getxattr(mount.path, "user.xzfs.cmd.set.idle=1h"), b"ok")
-            self.assertEqual(mount.stats()["settings"]["idle"], 3600)
+            self.assertEqual(mount.stats()["settings"]["idle_seconds"], 3600)
             self.assertEqual(os.getxattr(mount.path, "user.xzfs.cmd.set.idle=1"), b"ok")
             self.assert_ends(mount)
 

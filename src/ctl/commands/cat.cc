@@ -1,4 +1,6 @@
-// Writes a part of a compressed file to stdout, without decoding what is before it.
+// Writes a part of a compressed file to stdout, without decoding what is before it. A file in a
+// mount is read as the mount shows it where that is not what its stored form decodes to: if it is
+// plain or has pending changes.
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,24 +15,30 @@
 #include "ctl/commands/commands.h"
 #include "ctl/files/damage.h"
 #include "ctl/files/input.h"
+#include "ctl/mounts/mount_client.h"
 #include "ctl/replace/encoding.h"
 
 namespace xzfs {
 namespace {
 
 constexpr size_t kPartBytes = size_t{1} << 20;
+
 class CatCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
     arguments.Size("-o,--offset", offset_, "start at this byte (default: 0)");
     arguments.Size("-l,--length", length_, "write this many bytes (default: all)");
     DeclareThreads(arguments, threads_);
-    arguments.Operand("FILE", file_, "a compressed file");
+    arguments.Operand("FILE", file_, "a compressed file, or a file in a mount");
   }
 
   Status Run(Console& console) override {
     static_cast<void>(console);
     XZFS_ASSIGN_OR_RETURN(Input input, OpenInput(Os::Real(), file_));
+    if (input.is_edited || IsShownPlain(input)) {
+      XZFS_ASSIGN_OR_RETURN(const Input shown, OpenAsShown(Os::Real(), file_));
+      return Copy(*shown.stored);
+    }
     XZFS_ASSIGN_OR_RETURN(const BlockIndex index, ReadIndexOf(input));
     const unsigned threads = threads_ == 0 ? UsableProcessors() : threads_;
     ReadEngine engine(DefaultEngineLimits(threads));
@@ -44,8 +52,16 @@ class CatCommand : public Command {
   }
 
  private:
+  static bool IsShownPlain(const Input& input) {
+    return IsInMount(input.descriptor.get()) && !FormatOf(input);
+  }
+
   Status Copy(const RandomAccessFile& from) const {
-    const uint64_t begin = std::min(offset_, from.size());
+    if (offset_ > from.size()) {
+      return Fail(EINVAL, "--offset " + std::to_string(offset_) + " is behind the end of " + file_ +
+                              ", which has " + std::to_string(from.size()) + " bytes");
+    }
+    const uint64_t begin = offset_;
     const uint64_t end = begin + std::min(length_, from.size() - begin);
     std::vector<std::byte> part(kPartBytes);
     for (uint64_t at = begin; at < end;) {

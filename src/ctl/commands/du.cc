@@ -1,74 +1,55 @@
-// What a tree takes: its plain size, its size on the disk, and what compression saves.
+// What trees take: their plain size, their size on the disk, and what compression saves.
 //
 // The walk gives each file under each of its names. `Add` puts it into a tree of Folders, which
-// mirrors the directories below PATH. A file with a compressed suffix and first bytes to match has
-// the plain size that its Index says; nothing is decoded. Any other file counts as plain, with its
-// own size. So does a compressed file that can't be read; if its Index is at fault, there is a
-// warning. The size on the disk is what is allocated.
+// mirrors the directories below PATH. SizesOf (files/file_sizes.h) says what a file takes.
 //
 // After the walk, Sum adds up each folder, and one of three writers prints the tree: a table, JSON,
 // or an export for ncdu. `--max-depth` limits what the first two print, not what a sum counts. An
-// error of PATH itself is the command's error. Any other is only printed, and the walk goes on.
+// error is printed, and the walk goes on; a PATH that itself can't be read has no line.
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <ctime>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/fail.h"
 #include "base/log.h"
-#include "base/try.h"
 #include "base/units.h"
 #include "ctl/commands/commands.h"
-#include "ctl/files/input.h"
+#include "ctl/files/file_sizes.h"
 #include "ctl/replace/tree.h"
 #include "ctl/shell/json.h"
 #include "ctl/shell/table.h"
-#include "store/names.h"
 
 namespace xzfs {
 namespace {
 
-constexpr uint64_t kStatBlockBytes = 512;
 constexpr size_t kBarCells = 20;
-
-struct Sizes {
-  uint64_t files = 0, compressed_files = 0;
-  uint64_t plain = 0;  // as the mount shows them
-  uint64_t disk = 0;   // allocated
-
-  void Add(const Sizes& other) {
-    files += other.files;
-    compressed_files += other.compressed_files;
-    plain += other.plain;
-    disk += other.disk;
-  }
-  // Holes and blocks that aren't full may make it negative.
-  int64_t saved() const { return static_cast<int64_t>(plain) - static_cast<int64_t>(disk); }
-};
 
 struct Folder {
   std::map<std::string, Folder> folders;
-  std::map<std::string, Sizes> files;
-  Sizes sum;
+  std::map<std::string, FileSizes> files;
+  FileSizes sum;
 };
 
-std::string SavedText(const Sizes& sizes) {
-  const int64_t saved = sizes.saved();
+std::string SavedText(const FileSizes& sizes) {
+  const int64_t saved = sizes.saved_bytes();
   return saved < 0 ? "-" + FormatSize(static_cast<uint64_t>(-saved))
                    : FormatSize(static_cast<uint64_t>(saved));
 }
 
 // Which share of the plain size is on the disk, as a bar.
-std::string Bar(const Sizes& sizes) {
-  const double share =
-      sizes.plain == 0
-          ? 1
-          : std::min(1.0, static_cast<double>(sizes.disk) / static_cast<double>(sizes.plain));
+std::string Bar(const FileSizes& sizes) {
+  const double share = sizes.plain_bytes == 0
+                           ? 1
+                           : std::min(1.0, static_cast<double>(sizes.disk_bytes) /
+                                               static_cast<double>(sizes.plain_bytes));
   const auto full = static_cast<size_t>(share * kBarCells + 0.5);
   return std::string(full, '#') + std::string(kBarCells - full, '.');
 }
@@ -79,44 +60,62 @@ class DuCommand : public Command {
     arguments.Number("-d,--max-depth", depth_, 0, 1000, "show this many levels (default: 1)");
     arguments.Flag("--json", json_, "machine-readable, sizes in bytes");
     arguments.Flag("--ncdu", ncdu_, "write an export that ncdu -f shows");
+    arguments.Flag("-s,--summarize", summarize_, "only one line for each PATH");
     rules_.Declare(arguments);
-    arguments.Operand("PATH", path_, "a directory or a file");
+    arguments.Operands("PATH", paths_, "directories and files, also in a mount");
   }
 
   Status Run(Console& console) override {
-    const std::atomic<bool> never{false};
-    Status seen;
-    WalkTrees(
-        Os::Real(), rules_, {path_}, never, [&](const FoundFile& file) { Add(console, file); },
-        [&](const std::string& path, const Error& error) {
-          if (path == path_) {
-            seen = Failure(error);
-          } else {
-            console.Error(error.message);
-          }
-        });
-    XZFS_RETURN_IF_ERROR(seen);
-    Sum(root_);
-    if (ncdu_) {
-      PrintJson(console, Ncdu());
-    } else if (json_) {
-      Json document = NewDocument("du");
-      document["directories"] = Json::array();
-      AddJson(document["directories"], path_, root_, 0);
-      PrintJson(console, document);
-    } else {
-      PrintLine(console, "Plain", "On disk", "Saved", "", "Directory");
-      Print(console, path_, root_, 0);
+    if (ncdu_ && paths_.size() > 1) {
+      return Fail(EINVAL, "du: --ncdu takes one PATH: ncdu shows one tree");
+    }
+    depth_ = summarize_ ? 0 : depth_;
+    Json document = NewDocument("du");
+    document["directories"] = Json::array();
+    bool is_first = true;
+    for (const std::string& path : paths_) {
+      Folder root;
+      if (!Scan(console, path, root)) {
+        continue;
+      }
+      if (ncdu_) {
+        PrintJson(console, Ncdu(path, root));
+      } else if (json_) {
+        AddJson(document["directories"], path, root, 0);
+      } else {
+        if (std::exchange(is_first, false)) {
+          PrintLine(console, "Plain", "On disk", "Saved", "", "Directory");
+        }
+        Print(console, path, root, 0);
+      }
+    }
+    if (json_) {
+      PrintDocument(console, std::move(document));
     }
     return {};
   }
 
  private:
-  void Add(Console& console, const FoundFile& file) {
-    // What is below `path_`, one folder after the other.
+  // Returns whether `path` itself could be read.
+  bool Scan(Console& console, const std::string& path, Folder& root) {
+    const std::atomic<bool> never{false};
+    bool is_read = true;
+    WalkTrees(
+        Os::Real(), rules_, {path}, never,
+        [&](const FoundFile& file) { Add(console, path, root, file); },
+        [&](const std::string& where, const Error& error) {
+          console.FileError(where, error.message);
+          is_read = is_read && where != path;
+        });
+    Sum(root);
+    return is_read;
+  }
+
+  static void Add(Console& console, const std::string& path, Folder& root, const FoundFile& file) {
+    // What is below `path`, one folder after the other.
     std::string_view below = file.dir->path;
-    below.remove_prefix(std::min(below.size(), file.is_named ? below.size() : path_.size()));
-    Folder* folder = &root_;
+    below.remove_prefix(std::min(below.size(), file.is_named ? below.size() : path.size()));
+    Folder* folder = &root;
     while (!below.empty()) {
       const size_t slash = std::min(below.find('/'), below.size());
       if (slash != 0) {
@@ -125,30 +124,6 @@ class DuCommand : public Command {
       below.remove_prefix(std::min(slash + 1, below.size()));
     }
     folder->files[file.name] = SizesOf(console, file);
-  }
-
-  static Sizes SizesOf(Console& console, const FoundFile& file) {
-    Sizes sizes;
-    sizes.files = 1;
-    sizes.plain = static_cast<uint64_t>(file.attributes.st_size);
-    sizes.disk = static_cast<uint64_t>(file.attributes.st_blocks) * kStatBlockBytes;
-    if (!StripSuffix(file.name)) {
-      return sizes;
-    }
-    const Result<Input> input = OpenInput(Os::Real(), file.path());
-    const auto compressed = input ? CompressedNameOf(file.name, *input->stored)
-                                  : Result<std::optional<CompressedName>>(std::nullopt);
-    if (!compressed || !*compressed) {
-      return sizes;
-    }
-    const Result<BlockIndex> index = ReadIndexOf(*input);
-    if (!index) {
-      console.Warn(index.error().message);
-      return sizes;
-    }
-    sizes.compressed_files = 1;
-    sizes.plain = index->plain_size();
-    return sizes;
   }
 
   static void Sum(Folder& folder) {
@@ -172,8 +147,8 @@ class DuCommand : public Command {
         Print(console, Below(path, name), sub, level + 1);
       }
     }
-    const Sizes& sum = folder.sum;
-    PrintLine(console, FormatSize(sum.plain), FormatSize(sum.disk), SavedText(sum),
+    const FileSizes& sum = folder.sum;
+    PrintLine(console, FormatSize(sum.plain_bytes), FormatSize(sum.disk_bytes), SavedText(sum),
               console.stdout_is_terminal() ? Bar(sum) : "", Printable(path));
   }
 
@@ -188,9 +163,9 @@ class DuCommand : public Command {
     PutPath(entry, path);
     entry["files"] = folder.sum.files;
     entry["compressed_files"] = folder.sum.compressed_files;
-    entry["plain_bytes"] = folder.sum.plain;
-    entry["disk_bytes"] = folder.sum.disk;
-    entry["saved_bytes"] = folder.sum.saved();
+    entry["plain_bytes"] = folder.sum.plain_bytes;
+    entry["disk_bytes"] = folder.sum.disk_bytes;
+    entry["saved_bytes"] = folder.sum.saved_bytes();
     list.push_back(std::move(entry));
     for (const auto& [name, sub] : folder.folders) {
       if (level < depth_) {
@@ -200,12 +175,12 @@ class DuCommand : public Command {
   }
 
   // ncdu's export format, version 1.2: a directory is a list that begins with its own entry.
-  Json Ncdu() const {
+  static Json Ncdu(const std::string& path, const Folder& root) {
     Json document = Json::array({1, 2});
     document.push_back({{"progname", "xzfsctl"},
                         {"progver", XZFS_VERSION},
                         {"timestamp", static_cast<int64_t>(std::time(nullptr))}});
-    document.push_back(NcduFolder(path_, root_));
+    document.push_back(NcduFolder(path, root));
     return document;
   }
 
@@ -213,7 +188,7 @@ class DuCommand : public Command {
     Json list = Json::array();
     list.push_back({{"name", name}});
     for (const auto& [file, sizes] : folder.files) {
-      list.push_back({{"name", file}, {"asize", sizes.plain}, {"dsize", sizes.disk}});
+      list.push_back({{"name", file}, {"asize", sizes.plain_bytes}, {"dsize", sizes.disk_bytes}});
     }
     for (const auto& [sub_name, sub] : folder.folders) {
       list.push_back(NcduFolder(sub_name, sub));
@@ -224,9 +199,9 @@ class DuCommand : public Command {
   unsigned depth_ = 1;
   bool json_ = false;
   bool ncdu_ = false;
+  bool summarize_ = false;
   TreeRules rules_;
-  std::string path_;
-  Folder root_;
+  std::vector<std::string> paths_;
 };
 
 }  // namespace

@@ -8,13 +8,14 @@
 //
 // Without --json each file is printed as soon as it is read. The totals follow if several files
 // were printed. With --json all files go into one document, which is printed at the end. A file
-// that fails is reported on stderr and is in neither; the next one is taken.
+// that fails is reported on stderr, and with --json among the errors; the next one is taken.
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -63,7 +64,7 @@ class ListCommand : public Command {
   void Declare(Arguments& arguments) override {
     arguments.Flag("-v,--verbose", verbose_, "show each Block, counted from 0");
     arguments.Flag("--json", json_, "machine-readable, sizes in bytes");
-    arguments.Operands("FILE", files_, "compressed files");
+    arguments.Operands("FILE", files_, "compressed files, also in a mount");
   }
 
   Status Run(Console& console) override {
@@ -74,8 +75,11 @@ class ListCommand : public Command {
       const Result<BlockIndex> index =
           input ? ReadIndexOf(*input) : Result<BlockIndex>(Failure(input.error()));
       if (!index) {
-        console.Error(index.error().message);
+        console.FileError(path, index.error().message);
         continue;
+      }
+      if (input->is_edited) {
+        console.Note(path + " has changes that are not compressed yet and not in these figures");
       }
       if (json_) {
         document["files"].push_back(JsonOf(*input, *index));
@@ -84,7 +88,7 @@ class ListCommand : public Command {
       }
     }
     if (json_) {
-      PrintJson(console, document);
+      PrintDocument(console, std::move(document));
     } else if (totals_.files > 1) {
       PrintTotals(console);
     }
@@ -99,7 +103,7 @@ class ListCommand : public Command {
   }
 
   void PrintFile(Console& console, const Input& input, const BlockIndex& index) {
-    const auto stored = static_cast<uint64_t>(input.attributes.st_size);
+    const uint64_t stored = input.stored->size();
     if (totals_.files == 0 || verbose_) {
       console.Print(totals_.files == 0 ? "" : "\n");
       PrintHeading(console);
@@ -155,10 +159,11 @@ class ListCommand : public Command {
     file["format"] = FormatName(index.format());
     file["streams"] = index.stream_count();
     file["blocks"] = index.block_count();
-    file["stored_size"] = input.attributes.st_size;
-    file["plain_size"] = index.plain_size();
-    file["largest_block"] = index.largest_block();
-    file["seekable"] = Seekability(index.largest_block());
+    file["compressed_bytes"] = input.stored->size();
+    file["plain_bytes"] = index.plain_size();
+    file["ratio"] = RatioJson(input.stored->size(), index.plain_size());
+    file["largest_block_bytes"] = index.largest_block();
+    file["seek"] = Seekability(index.largest_block());
     file["checks"] = Json::array();
     for (const Check check : index.Checks()) {
       file["checks"].push_back(CheckName(check));
@@ -168,8 +173,8 @@ class ListCommand : public Command {
       file["block_list"].push_back({{"number", number},
                                     {"compressed_offset", block.compressed_offset},
                                     {"plain_offset", block.plain_offset},
-                                    {"stored_size", (block.unpadded_size + 3) / 4 * 4},
-                                    {"plain_size", block.plain_size},
+                                    {"compressed_bytes", (block.unpadded_size + 3) / 4 * 4},
+                                    {"plain_bytes", block.plain_size},
                                     {"check", CheckName(block.check)},
                                     {"filters", Filters(input, index, block)}});
     }

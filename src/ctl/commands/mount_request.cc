@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/try.h"
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/mount_client.h"
 
@@ -15,11 +16,12 @@ class MountRequest : public Command {
   explicit MountRequest(std::string request) : request_(std::move(request)) {}
 
   void Declare(Arguments& arguments) override {
-    arguments.Operands("MNT", mounts_, "tops of mounts");
+    arguments.OptionalOperands("MNT", mounts_, "tops of mounts (default: all mounts)");
   }
 
   Status Run(Console& console) override {
-    for (const std::string& path : mounts_) {
+    XZFS_ASSIGN_OR_RETURN(const std::vector<std::string> paths, NamedOrAllMounts(mounts_));
+    for (const std::string& path : paths) {
       const auto mount = MountClient::Open(path);
       const Status done = mount ? mount->Command(request_) : Failure(mount.error());
       if (!done) {

@@ -2,6 +2,7 @@
 #include <time.h>
 
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -37,7 +38,9 @@ class PackCommand : public Command {
 
   Status Run(Console& console) override {
     XZFS_RETURN_IF_ERROR(encoding_.Resolve());
-    ReplaceRun run(console, files_);
+    ReplaceRun run(console, files_, Makes::kCompressed);
+    Json document = NewDocument("pack");
+    document["dry_run"] = dry_run_;
     KnownFiles known(kKnownFilesBytes);
     SourceDir names(Os::Real(), known);
     EncodePool encoders(encoding_.threads, encoding_.block_bytes, EncodePool::Priority::kNormal);
@@ -53,7 +56,7 @@ class PackCommand : public Command {
         encoding_.threads, Links::kTogether,
         [&](const FoundFile& file) { return ReasonToLeave(file); },
         [&](auto files) { return std::make_unique<PackJob>(context, std::move(files)); },
-        dry_run_ ? "would pack about" : "packed");
+        dry_run_ ? "would pack about" : "packed", std::move(document));
     return {};
   }
 

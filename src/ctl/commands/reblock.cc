@@ -1,6 +1,7 @@
 // Gives compressed files Blocks that are small enough to be read at any offset, or another preset
 // or Check; reblock_job.cc does it for one file.
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/try.h"
@@ -23,7 +24,7 @@ class ReblockCommand : public Command {
 
   Status Run(Console& console) override {
     XZFS_RETURN_IF_ERROR(encoding_.Resolve());
-    ReplaceRun run(console, files_);
+    ReplaceRun run(console, files_, Makes::kSame);
     ReadEngine engine(DefaultEngineLimits(encoding_.threads));
     engine.Start();
     EncodePool encoders(encoding_.threads, encoding_.block_bytes, EncodePool::Priority::kNormal);
@@ -38,7 +39,7 @@ class ReblockCommand : public Command {
     run.Replace(
         encoding_.threads, Links::kEach, [](const FoundFile&) { return ""; },
         [&](auto names) { return std::make_unique<ReblockJob>(context, std::move(names)); },
-        "reblocked");
+        "reblocked", NewDocument("reblock"));
     return {};
   }
 

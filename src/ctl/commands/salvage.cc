@@ -125,7 +125,7 @@ class SalvageCommand : public Command {
       console.Warn(file_ + ": " + Described(part));
     }
     if (json_) {
-      PrintJson(console, Document(report));
+      PrintDocument(console, Document(report));
       return;
     }
     if (!report.index_error.empty()) {
@@ -160,12 +160,13 @@ class SalvageCommand : public Command {
     for (const MissingPart& part : report.missing) {
       Json entry;
       entry["block"] = part.block ? Json(*part.block) : Json(nullptr);
-      entry["stored_begin"] = part.stored_begin;
-      entry["stored_end"] = part.stored_end;
-      entry["begin"] = part.plain_begin;
-      entry["end"] = part.plain_size ? Json(part.plain_begin + *part.plain_size) : Json(nullptr);
+      entry["compressed_begin"] = part.stored_begin;
+      entry["compressed_end"] = part.stored_end;
+      entry["plain_begin"] = part.plain_begin;
+      entry["plain_end"] =
+          part.plain_size ? Json(part.plain_begin + *part.plain_size) : Json(nullptr);
       entry["unverified_bytes"] = part.kept_bytes;
-      entry["error"] = part.why;
+      entry["message"] = part.why;
       json["missing"].push_back(std::move(entry));
     }
     return json;

@@ -1,24 +1,44 @@
-// Changes options of a mount while it runs.
+// Shows the options of a mount that can change while it runs, and changes them.
+#include <fmt/core.h>
+
+#include <array>
+#include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "base/log.h"
 #include "base/try.h"
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/shell/json.h"
 
 namespace xzfs {
 namespace {
+
+// "512MiB": exact, as an option takes it.
+std::string ExactSize(uint64_t bytes) {
+  constexpr std::array kUnits = {"", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < kUnits.size()) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return std::to_string(bytes) + kUnits[unit];
+}
 
 class SetCommand : public Command {
  public:
   void Declare(Arguments& arguments) override {
     arguments.Operand("MNT", mount_, "the top of a mount");
+    arguments.Flag("--json", json_, "machine-readable; shows the present values");
     // Newer CLI11 takes no '=' in a name.
-    arguments.Operands(
+    arguments.OptionalOperands(
         "SETTING", settings_,
         "KEY=VALUE: cache_size, compress_threads, settle, preset, idle or log_level, as in "
-        "xzfs -o");
+        "xzfs -o; none: show the present values");
   }
 
   Status Run(Console& console) override {
@@ -28,10 +48,38 @@ class SetCommand : public Command {
         console.Error(set.error().message);
       }
     }
+    if (settings_.empty() || json_) {
+      return Show(console, mount);
+    }
     return {};
   }
 
  private:
+  Status Show(Console& console, const MountClient& mount) const {
+    XZFS_ASSIGN_OR_RETURN(const Json stats, mount.Stats());
+    const Json settings = stats.value("settings", Json::object());
+    if (json_) {
+      Json document = NewDocument("set");
+      PutPath(document, mount_);
+      document["settings"] = settings;
+      PrintDocument(console, std::move(document));
+      return {};
+    }
+    const auto number = [&](const char* pointer) { return NumberAt(settings, pointer); };
+    console.Print("cache_size=" + ExactSize(static_cast<uint64_t>(number("/cache_size_bytes"))) +
+                  "\n");
+    console.Print(fmt::format("compress_threads={:.0f}\n", number("/compress_threads")));
+    console.Print(fmt::format("settle={:g}\n", number("/settle_seconds")));
+    console.Print(fmt::format("preset={:.0f}{}\n", number("/preset"),
+                              settings.value("extreme", false) ? "e" : ""));
+    console.Print(fmt::format("idle={:g}\n", number("/idle_seconds")));
+    console.Print("log_level=" + Printable(settings.value("log_level", "")) + "\n");
+    console.Note(
+        "what xzfsctl set changes lasts until the mount ends: to keep it, give xzfs the option");
+    return {};
+  }
+
+  bool json_ = false;
   std::string mount_;
   std::vector<std::string> settings_;
 };

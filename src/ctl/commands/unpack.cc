@@ -1,5 +1,6 @@
 // Decides which files are unpacked; unpack_job.cc unpacks one.
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/machine.h"
@@ -21,7 +22,7 @@ class UnpackCommand : public Command {
 
   Status Run(Console& console) override {
     const unsigned threads = threads_ == 0 ? UsableProcessors() : threads_;
-    ReplaceRun run(console, files_, Tally::Ratio::kOldToNew);
+    ReplaceRun run(console, files_, Makes::kPlain);
     WorkerPool decoders(threads, threads);
     decoders.Start();
     const UnpackContext context{
@@ -29,7 +30,7 @@ class UnpackCommand : public Command {
     run.Replace(
         threads, Links::kTogether, [](const FoundFile&) { return ""; },
         [&](auto names) { return std::make_unique<UnpackJob>(context, std::move(names)); },
-        "unpacked");
+        "unpacked", NewDocument("unpack"));
     return {};
   }
 

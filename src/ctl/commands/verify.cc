@@ -11,6 +11,7 @@
 // sorted, as they come from several threads. After a signal the file at hand is not counted: what
 // was not reached is neither good nor damaged.
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -27,6 +28,7 @@
 #include "ctl/files/block_pass.h"
 #include "ctl/files/damage.h"
 #include "ctl/files/input.h"
+#include "ctl/mounts/mount_client.h"
 #include "ctl/replace/encoding.h"
 #include "ctl/replace/tree.h"
 #include "ctl/shell/json.h"
@@ -50,12 +52,6 @@ struct Damage {
   std::string why;
 };
 
-// A file that may be good or not.
-struct NotChecked {
-  std::string path;
-  std::string why;
-};
-
 // What was found in all files. Prints each finding at once, and a report at the end. Thread-safe.
 class VerifyFindings {
  public:
@@ -73,17 +69,15 @@ class VerifyFindings {
   }
 
   // It isn't known that this is damage, so the user is only warned.
-  void Doubt(const std::string& path, const std::string& why) EXCLUDES(mutex_) {
-    console_.Warn(why);
-    MutexLock lock(mutex_);
-    not_checked_.push_back({path, why});
+  void Doubt(const std::string& path, const std::string& why) {
+    console_.FileWarning(path, why);
+    ++not_checked_;
   }
 
   // `error` names the path.
-  void Leave(const std::string& path, const Error& error) EXCLUDES(mutex_) {
-    console_.Error(error.message);
-    MutexLock lock(mutex_);
-    not_checked_.push_back({path, error.message});
+  void Leave(const std::string& path, const Error& error) {
+    console_.FileError(path, error.message);
+    ++not_checked_;
   }
 
   // Counts a file all of whose Blocks were decoded. `is_told`: all are good, and a note says so.
@@ -109,27 +103,28 @@ class VerifyFindings {
     std::sort(damages_.begin(), damages_.end(), [](const Damage& a, const Damage& b) {
       return std::pair(a.path, a.block.number) < std::pair(b.path, b.block.number);
     });
-    std::sort(not_checked_.begin(), not_checked_.end(),
-              [](const NotChecked& a, const NotChecked& b) { return a.path < b.path; });
-    const bool is_whole = not_checked_.empty() && !ended_early;
-    if (files_ == 0 && damages_.empty() && is_whole) {
+    const bool is_nothing = files_ == 0 && damages_.empty() && not_checked_ == 0 && !ended_early;
+    if (is_nothing) {
       console_.Warn("nothing was verified: there are no compressed files there");
     }
     if (as_json) {
-      PrintJson(console_, Document());
-      return;
+      PrintDocument(console_, Document(ended_early));
+    } else if (!is_nothing) {
+      console_.Note(Outcome(ended_early));
     }
-    console_.Note(Summary(is_whole) +
-                  (not_checked_.empty()
-                       ? ""
-                       : "; " + std::to_string(not_checked_.size()) + " could not be checked") +
-                  (unchecked_ == 0 ? ""
-                                   : "; " + Counted(unchecked_, "file") +
-                                         (unchecked_ == 1 ? " has" : " have") + " no Check") +
-                  (ended_early ? "; interrupted" : ""));
   }
 
  private:
+  std::string Outcome(bool ended_early) const REQUIRES(mutex_) {
+    return Summary(not_checked_ == 0 && !ended_early) +
+           (not_checked_ == 0 ? ""
+                              : "; " + std::to_string(not_checked_) + " could not be checked") +
+           (unchecked_ == 0 ? ""
+                            : "; " + Counted(unchecked_, "file") +
+                                  (unchecked_ == 1 ? " has" : " have") + " no Check") +
+           (ended_early ? "; interrupted" : "");
+  }
+
   // `is_whole`: all that was to be checked was checked.
   std::string Summary(bool is_whole) const REQUIRES(mutex_) {
     if (files_ == 0 && damages_.empty()) {
@@ -141,30 +136,24 @@ class VerifyFindings {
                              : std::to_string(damages_.size()) + " damaged");
   }
 
-  Json Document() const REQUIRES(mutex_) {
+  Json Document(bool ended_early) const REQUIRES(mutex_) {
     Json json = NewDocument("verify");
     json["files"] = files_;
     json["blocks"] = blocks_;
     json["plain_bytes"] = plain_bytes_;
     json["files_without_check"] = unchecked_;
+    json["interrupted"] = ended_early;
     json["damaged"] = Json::array();
     for (const Damage& damage : damages_) {
       Json entry;
       PutPath(entry, damage.path);
       entry["block"] = damage.has_block ? Json(damage.block.number) : Json(nullptr);
       if (damage.has_block) {
-        entry["begin"] = damage.block.plain_offset;
-        entry["end"] = damage.block.plain_offset + damage.block.plain_size;
+        entry["plain_begin"] = damage.block.plain_offset;
+        entry["plain_end"] = damage.block.plain_offset + damage.block.plain_size;
       }
-      entry["error"] = damage.why;
+      entry["message"] = damage.why;
       json["damaged"].push_back(std::move(entry));
-    }
-    json["not_checked"] = Json::array();
-    for (const NotChecked& left : not_checked_) {
-      Json entry;
-      PutPath(entry, left.path);
-      entry["error"] = left.why;
-      json["not_checked"].push_back(std::move(entry));
     }
     return json;
   }
@@ -172,7 +161,7 @@ class VerifyFindings {
   Console& console_;
   Mutex mutex_;
   std::vector<Damage> damages_ GUARDED_BY(mutex_);
-  std::vector<NotChecked> not_checked_ GUARDED_BY(mutex_);
+  std::atomic<uint64_t> not_checked_{0};   // guards nothing; the console has their names
   uint64_t files_ GUARDED_BY(mutex_) = 0;  // those with an Index
   uint64_t blocks_ GUARDED_BY(mutex_) = 0;
   uint64_t plain_bytes_ GUARDED_BY(mutex_) = 0;
@@ -220,9 +209,14 @@ class VerifyCommand : public Command {
   }
 
  private:
-  // By its name. If the content isn't what the name says, the user is warned: damaged first bytes
-  // make a file look so.
+  // By its name, or as the mount says. If the content isn't what the name says, the user is warned:
+  // damaged first bytes make a file look so.
   static bool IsCompressed(VerifyFindings& findings, const FoundFile& file) {
+    if (file.dir->in_mount) {
+      const std::optional<Json> info = FileInfo(file.path());
+      const std::string state = info ? info->value("state", "") : "";
+      return state == "compressed" || state == "edited";
+    }
     if (!StripSuffix(file.name)) {
       return false;
     }
@@ -256,15 +250,22 @@ class VerifyCommand : public Command {
       findings.Leave(path, index.error());
       return;
     }
+    progress.Begin(path);
     std::atomic<uint64_t> bad{0};  // guards nothing
     const auto body = [&](size_t number) {
       const BlockInfo block = index->Block(number);
-      const Status status = PassBlock(*input->stored, *index, block, progress.cancelled(),
-                                      [&](uint64_t, std::span<const std::byte> bytes) -> Status {
-                                        progress.AddDone(0, 0, bytes.size());
-                                        return {};
-                                      });
-      progress.AddDone(0, block.unpadded_size, 0);
+      uint64_t counted = 0;  // of the compressed bytes
+      const double share =
+          static_cast<double>(block.unpadded_size) / static_cast<double>(block.plain_size);
+      const Status status = PassBlock(
+          *input->stored, *index, block, progress.cancelled(),
+          [&](uint64_t, std::span<const std::byte> bytes) -> Status {
+            const auto part = static_cast<uint64_t>(static_cast<double>(bytes.size()) * share);
+            counted += bytes.empty() ? 0 : part;
+            progress.AddDone(0, bytes.empty() ? 0 : part, bytes.size());
+            return {};
+          });
+      progress.AddDone(0, block.unpadded_size - std::min(counted, block.unpadded_size), 0);
       if (status || progress.cancelled()) {
         return;
       }

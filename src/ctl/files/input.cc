@@ -12,6 +12,7 @@
 #include "ctl/files/block_pass.h"
 #include "ctl/files/damage.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/mounts/mounted_file.h"
 #include "store/names.h"
 #include "store/source_dir.h"
 #include "store/xz_writer.h"
@@ -36,6 +37,30 @@ Error Named(const Input& input, Error error) {
 }  // namespace
 
 Result<Input> OpenInput(Os& os, const std::string& path) {
+  XZFS_ASSIGN_OR_RETURN(auto mounted, MountedFile::Open(path));
+  if (mounted == nullptr || mounted->state() == MountedFile::State::kPlain) {
+    return OpenAsShown(os, path);
+  }
+  // A file that is named as a compressed one, and shown as one: the user means what it shows.
+  const std::string name = path.substr(path.rfind('/') + 1);
+  if (StripSuffix(name)) {
+    Result<Input> shown = OpenAsShown(os, path);
+    if (shown && CompressedNameOf(name, *shown->stored).value_or(std::nullopt)) {
+      return shown;
+    }
+  }
+  Input input;
+  input.path = path;
+  input.descriptor = Descriptor(os, fcntl(mounted->fd(), F_DUPFD_CLOEXEC, 0));
+  if (const int error = os.FStat(mounted->fd(), &input.attributes); error < 0) {
+    return FailErrno(-error, path);
+  }
+  input.is_edited = mounted->state() == MountedFile::State::kEdited;
+  input.stored = std::move(mounted);
+  return input;
+}
+
+Result<Input> OpenAsShown(Os& os, const std::string& path) {
   Input input;
   input.path = path;
   // A FIFO must not keep us waiting; for regular files O_NONBLOCK means nothing.
@@ -76,7 +101,9 @@ Result<Format> FormatOf(const Input& input) {
     return *format;
   }
   if (IsInMount(input.descriptor.get())) {
-    return Failure(InMountError(input.path));
+    return Fail(
+        EINVAL,
+        input.path + " is not compressed: the mount stores it plain (xzfsctl info says why)");
   }
   return Fail(EINVAL, input.path +
                           " is not an .xz, .lzma or .lz file. (If only its first bytes are "

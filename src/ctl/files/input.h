@@ -22,15 +22,20 @@ struct Input {
   std::string path;  // as it was named
   Descriptor descriptor;
   struct stat attributes = {};
+  // The compressed bytes. Of a file that a mount of xzfs has compressed these are not the bytes
+  // that it shows, and the other members are of the file in the mount.
   std::unique_ptr<RandomAccessFile> stored;
+  // Whether such a mount has changes of the file that are not in `stored` yet.
+  bool is_edited = false;
 };
 
 // Opens `path`, following symlinks. Errors: EISDIR, EINVAL if it is no regular file, what open
 // says.
 Result<Input> OpenInput(Os& os, const std::string& path);
+// The same, but `stored` is always what a program reads at `path`.
+Result<Input> OpenAsShown(Os& os, const std::string& path);
 
-// The format that its first bytes show. Errors: EINVAL if it is none that we decode, with a hint if
-// the file is in a mount of xzfs.
+// The format that its first bytes show. Errors: EINVAL if it is none that we decode.
 Result<Format> FormatOf(const Input& input);
 
 // The Blocks of a file of `format`. Errors: as BlockIndex::Read, and what the user can do.

@@ -1,7 +1,8 @@
 // kMetrics has each single figure once: where it is in a mount's answer, and what it is called in
-// the two outputs. Both go through it in its order, and leave out what a mount doesn't give: some
-// figures exist only with compress=cold, and the mount may be of another version. The histogram of
-// read times and the lines that are made of several figures have code of their own.
+// the two outputs. Both go through it in its order, which begins with what waits and what failed,
+// and leave out what a mount doesn't give: some figures exist only with compress=cold, and the
+// mount may be of another version. The histogram of read times and the lines that are made of
+// several figures have code of their own.
 //
 // Prometheus wants all samples of a metric together, under one HELP and one TYPE. So the outer loop
 // is over the metrics, and the inner one over the mounts. The type follows from the name: a counter
@@ -36,8 +37,49 @@ struct Metric {
 };
 
 constexpr Metric kMetrics[] = {
+    {"/uptime_seconds", "uptime_seconds", nullptr, Kind::kCount, "How long it has been mounted."},
+    {"/commits/pending", "commits_pending", "Waiting to be compressed", Kind::kCount,
+     "Files that wait to be compressed."},
+    {"/commits/pending_bytes", "commits_pending_bytes", "  their size", Kind::kBytes,
+     "Plain bytes of files that wait to be compressed."},
+    {"/commits/given_up", "commits_given_up", "Left uncompressed", Kind::kCount,
+     "Files that can't be compressed until they change or their source is mounted again."},
+    {"/commits/failed", "commits_failed_total", "Attempts that failed", Kind::kCount,
+     "Attempts to compress a file that failed."},
+    {"/commits/overlays_lost", "overlays_lost_total", "Moved to lost+found", Kind::kCount,
+     "Pending changes that were put into .xzfs/lost+found."},
+    {"/damaged/blocks", "damaged_blocks_total", "Damaged Blocks", Kind::kCount,
+     "Blocks that were found damaged."},
+    {"/damaged/files", "damaged_files_total", "Damaged files", Kind::kCount,
+     "Files whose Index can't be read."},
+    {"/name_collisions", "name_collisions_total", "Name conflicts", Kind::kCount,
+     "Stored names that want the same name."},
+    {"/commits/done", "commits_total", "Files compressed", Kind::kCount,
+     "Files that were compressed."},
+    {"/commits/plain_bytes", "commits_plain_bytes_total", "  their size", Kind::kBytes,
+     "Plain bytes of files that were compressed."},
+    {"/commits/compressed_bytes", "commits_compressed_bytes_total", "  compressed", Kind::kBytes,
+     "What these files take now."},
+    {"/commits/cancelled", "commits_cancelled_total", "Cancelled by a writer", Kind::kCount,
+     "Attempts to compress a file that a program changed meanwhile."},
+    {"/cold/compressed/files", "cold_compressed_files_total", "Cold files compressed", Kind::kCount,
+     "Files that compress=cold compressed."},
+    {"/cold/compressed/plain_bytes", "cold_compressed_plain_bytes_total", nullptr, Kind::kBytes,
+     "Plain bytes of files that compress=cold compressed."},
+    {"/cold/compressed/compressed_bytes", "cold_compressed_bytes_total", nullptr, Kind::kBytes,
+     "What these files take now."},
+    {"/cold/waiting/files", "cold_waiting_files", "Not yet cold", Kind::kCount,
+     "Plain files that were used too lately to be compressed."},
+    {"/cold/waiting/plain_bytes", "cold_waiting_bytes", "  their size", Kind::kBytes,
+     "Bytes of plain files that were used too lately to be compressed."},
+    {"/cold/unshrinkable/files", "cold_unshrinkable_files", "Don't shrink", Kind::kCount,
+     "Plain files that would not become smaller."},
+    {"/commits/blocks_encoded", "blocks_encoded_total", nullptr, Kind::kCount,
+     "Blocks that were encoded."},
+    {"/commits/blocks_reused", "blocks_reused_total", nullptr, Kind::kCount,
+     "Blocks that were copied as they were."},
     {"/served_bytes", "served_bytes_total", "Read by programs", Kind::kBytes,
-     "Plain bytes that readers got, but for those of the kernel's page cache."},
+     "Plain bytes that readers got, except those of the kernel's page cache."},
     {"/decoded_bytes", "decoded_bytes_total", "Decoded", Kind::kBytes,
      "Plain bytes that came out of decoders."},
     {"/cache/hits", "cache_hits_total", "Cache hits", Kind::kCount,
@@ -56,64 +98,27 @@ constexpr Metric kMetrics[] = {
      "Units decoded ahead that were dropped unread."},
     {"/giant_block_restarts", "giant_block_restarts_total", nullptr, Kind::kCount,
      "Times that a giant Block was begun at its start."},
-    {"/budget/bytes", "cache_size_bytes", "Memory budget", Kind::kBytes, "The memory budget."},
-    {"/budget/used", "cache_used_bytes", "Memory used", Kind::kBytes,
+    {"/budget/total_bytes", "cache_size_bytes", "Memory budget", Kind::kBytes,
+     "The memory budget."},
+    {"/budget/used_bytes", "cache_used_bytes", "Memory used", Kind::kBytes,
      "What is used of the memory budget."},
-    {"/budget/peak", "cache_peak_bytes", "Memory peak", Kind::kBytes,
+    {"/budget/peak_bytes", "cache_peak_bytes", "Memory peak", Kind::kBytes,
      "The most that was ever used of the memory budget."},
-    {"/commits/pending", "commits_pending", "Waiting to be compressed", Kind::kCount,
-     "Files that wait to be compressed."},
-    {"/commits/pending_bytes", "commits_pending_bytes", "  their size", Kind::kBytes,
-     "Plain bytes of files that wait to be compressed."},
-    {"/commits/done", "commits_total", "Files compressed", Kind::kCount,
-     "Files that were compressed."},
-    {"/commits/plain_bytes", "commits_plain_bytes_total", "  their size", Kind::kBytes,
-     "Plain bytes of files that were compressed."},
-    {"/commits/stored_bytes", "commits_stored_bytes_total", "  compressed", Kind::kBytes,
-     "What these files take now."},
-    {"/commits/failed", "commits_failed_total", "Attempts that failed", Kind::kCount,
-     "Attempts to compress a file that failed."},
-    {"/commits/given_up", "commits_given_up", "Left uncompressed", Kind::kCount,
-     "Files that can't be compressed until they change or their source is mounted again."},
-    {"/commits/cancelled", "commits_cancelled_total", "Attempts given up", Kind::kCount,
-     "Attempts to compress a file that somebody changed meanwhile."},
-    {"/commits/blocks_encoded", "blocks_encoded_total", nullptr, Kind::kCount,
-     "Blocks that were encoded."},
-    {"/commits/blocks_reused", "blocks_reused_total", nullptr, Kind::kCount,
-     "Blocks that were copied as they were."},
-    {"/commits/overlays_lost", "overlays_lost_total", "Changes in lost+found", Kind::kCount,
-     "Pending changes that were put into .xzfs/lost+found."},
-    {"/cold/compressed/files", "cold_compressed_files_total", "Cold files compressed", Kind::kCount,
-     "Files that compress=cold compressed."},
-    {"/cold/compressed/plain_bytes", "cold_compressed_plain_bytes_total", nullptr, Kind::kBytes,
-     "Plain bytes of files that compress=cold compressed."},
-    {"/cold/compressed/stored_bytes", "cold_compressed_stored_bytes_total", nullptr, Kind::kBytes,
-     "What these files take now."},
-    {"/cold/waiting/files", "cold_waiting_files", "Not yet cold", Kind::kCount,
-     "Plain files that were used too lately to be compressed."},
-    {"/cold/waiting/bytes", "cold_waiting_bytes", "  their size", Kind::kBytes,
-     "Bytes of plain files that were used too lately to be compressed."},
-    {"/cold/unshrinkable/files", "cold_unshrinkable_files", "Don't shrink", Kind::kCount,
-     "Plain files that would not become smaller."},
-    {"/damaged/blocks", "damaged_blocks_total", "Damaged Blocks", Kind::kCount,
-     "Blocks that were found damaged."},
-    {"/damaged/files", "damaged_files_total", "Damaged files", Kind::kCount,
-     "Files whose Index can't be read."},
-    {"/name_collisions", "name_collisions_total", "Names that collide", Kind::kCount,
-     "Stored names that want the same name."},
     {"/descriptors/open", "descriptors_open", nullptr, Kind::kCount,
      "Descriptors that are kept open."},
     {"/nodes", "nodes", "Files known", Kind::kCount, "Files that the kernel knows."},
 };
 
-// The beginning of a sample's labels. The caller adds the closing brace.
-std::string Label(const std::string& mount) {
-  std::string text = "{mount=\"";
-  for (const char c : Printable(mount)) {
+std::string LabelOf(const std::string& name, const std::string& value) {
+  std::string text = name + "=\"";
+  for (const char c : Printable(value)) {
     text += c == '"' || c == '\\' ? std::string("\\") + c : std::string(1, c);
   }
   return text + '"';
 }
+
+// The beginning of a sample's labels. The caller adds the closing brace.
+std::string Label(const std::string& mount) { return "{" + LabelOf("mount", mount); }
 
 std::string Number(double value) {
   const bool is_whole = value == std::floor(value) && std::fabs(value) < 1e15;
@@ -155,6 +160,13 @@ void AppendReadTimes(std::string& text, const std::vector<MountStats>& mounts) {
 
 std::string PrometheusText(const std::vector<MountStats>& mounts) {
   std::string text;
+  for (const auto& [mount, stats] : mounts) {
+    if (text.empty()) {
+      AppendHead(text, "xzfs_info", "gauge", "Always 1; the labels tell about the mount.");
+    }
+    text += "xzfs_info" + Label(mount) + "," + LabelOf("source", stats.value("source", "")) + "," +
+            LabelOf("version", stats.value("version", "")) + "} 1\n";
+  }
   for (const Metric& metric : kMetrics) {
     const std::string name = std::string("xzfs_") + metric.name;
     bool is_first = true;
@@ -172,31 +184,20 @@ std::string PrometheusText(const std::vector<MountStats>& mounts) {
   return text;
 }
 
-std::string StatsTable(const MountStats& mount) {
+std::string MountHeading(const MountStats& mount) {
   const Json& stats = mount.second;
   std::string text = Printable(mount.first) + "\n";
-  const Table table({{26, Table::Align::kLeft}, {12}}, /*indent=*/2);
-  const auto add = [&](const char* title, const std::string& value) {
-    text += table.Line({title, value});
-  };
-  const double hits = NumberAt(stats, "/cache/hits");
-  const double misses = NumberAt(stats, "/cache/misses");
-  const auto time = [](double us) {
-    return us < 1000 ? fmt::format("{:.0f} us", us) : fmt::format("{:.1f} ms", us / 1000);
-  };
-  add("Reads", Number(NumberAt(stats, "/reads/count")));
-  add("  half of them within", time(NumberAt(stats, "/reads/p50_us")));
-  add("  99 % within", time(NumberAt(stats, "/reads/p99_us")));
-  if (hits + misses > 0) {
-    add("Cache hit rate", fmt::format("{:.1f} %", 100 * hits / (hits + misses)));
+  text += "  xzfs " + Printable(stats.value("version", "of another version")) + ", source " +
+          Printable(stats.value("source", "not known")) +
+          (stats.value("read_only", false) ? ", read-only" : "");
+  if (Has(stats, "/uptime_seconds")) {
+    text += ", mounted for " + FormatDuration(NumberAt(stats, "/uptime_seconds"));
   }
-  for (const Metric& metric : kMetrics) {
-    if (metric.title != nullptr && Has(stats, metric.pointer)) {
-      const double value = NumberAt(stats, metric.pointer);
-      add(metric.title,
-          metric.kind == Kind::kBytes ? FormatSize(static_cast<uint64_t>(value)) : Number(value));
-    }
-  }
+  return text + "\n";
+}
+
+std::string CommitProblems(const Json& stats) {
+  std::string text;
   const Json commits = stats.value("commits", Json::object());
   for (const Json& file : commits.value("uncommitted", Json::array())) {
     text +=
@@ -207,6 +208,35 @@ std::string StatsTable(const MountStats& mount) {
   if (error.is_string() && !error.get<std::string>().empty()) {
     text += "  Last error: " + Printable(error.get<std::string>()) + "\n";
   }
+  return text;
+}
+
+std::string StatsTable(const MountStats& mount) {
+  const Json& stats = mount.second;
+  const std::string problems = CommitProblems(stats);
+  std::string text = MountHeading(mount) + problems + (problems.empty() ? "" : "\n");
+  const Table table({{26, Table::Align::kLeft}, {12}}, /*indent=*/2);
+  const auto add = [&](const char* title, const std::string& value) {
+    text += table.Line({title, value});
+  };
+  for (const Metric& metric : kMetrics) {
+    if (metric.title != nullptr && Has(stats, metric.pointer)) {
+      const double value = NumberAt(stats, metric.pointer);
+      add(metric.title,
+          metric.kind == Kind::kBytes ? FormatSize(static_cast<uint64_t>(value)) : Number(value));
+    }
+  }
+  const double hits = NumberAt(stats, "/cache/hits");
+  const double misses = NumberAt(stats, "/cache/misses");
+  if (hits + misses > 0) {
+    add("Cache hit rate", fmt::format("{:.1f} %", 100 * hits / (hits + misses)));
+  }
+  const auto time = [](double us) {
+    return us < 1000 ? fmt::format("{:.0f} us", us) : fmt::format("{:.1f} ms", us / 1000);
+  };
+  add("Reads", Number(NumberAt(stats, "/reads/count")));
+  add("  half of them within", time(NumberAt(stats, "/reads/p50_us")));
+  add("  99 % within", time(NumberAt(stats, "/reads/p99_us")));
   return text;
 }
 

@@ -15,7 +15,11 @@ using MountStats = std::pair<std::string, Json>;
 // The exposition format of Prometheus, version 0.0.4: each mount is a label.
 std::string PrometheusText(const std::vector<MountStats>& mounts);
 
-// A table of some 30 lines.
+// Two lines: the mount, and what it is.
+std::string MountHeading(const MountStats& mount);
+
+// The heading, what is not compressed and why, and a table of some 30 lines, which begins with what
+// waits and what failed.
 std::string StatsTable(const MountStats& mount);
 
 }  // namespace xzfs

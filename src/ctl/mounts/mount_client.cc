@@ -12,14 +12,17 @@
 
 #include <linux/limits.h>
 #include <linux/magic.h>
+#include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/xattr.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstdlib>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include "base/try.h"
 #include "base/unmount.h"
@@ -52,6 +55,40 @@ Result<std::string> GetAttribute(const std::string& path, const std::string& key
   }
   value.resize(static_cast<size_t>(length));
   return value;
+}
+
+constexpr const char* kNoMount =
+    "no mount of xzfs is there: name one, or mount one with xzfs SOURCE MOUNTPOINT";
+
+// The mount that `real`, a path without symlinks, is in.
+std::optional<MountEntry> MountAbove(const std::string& real) {
+  struct stat st = {};
+  if (real.empty() || stat(real.c_str(), &st) != 0) {
+    return std::nullopt;
+  }
+  for (const MountEntry& entry : ReadMountTable()) {
+    const bool is_above = real == entry.mountpoint || real.starts_with(entry.mountpoint + "/");
+    if (entry.is_xzfs() && entry.device == st.st_dev && is_above) {
+      return entry;
+    }
+  }
+  return std::nullopt;
+}
+
+// The text as a shell takes it for one word.
+std::string ShellWord(const std::string& text) {
+  const bool is_one = std::all_of(text.begin(), text.end(), [](unsigned char c) {
+    return std::isalnum(c) != 0 ||
+           std::string_view("/._-+,:=@%").find(static_cast<char>(c)) != std::string_view::npos;
+  });
+  if (is_one && !text.empty()) {
+    return text;
+  }
+  std::string word = "'";
+  for (const char c : text) {
+    word += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  }
+  return word + "'";
 }
 
 Result<Json> Parse(const std::string& path, const std::string& text) {
@@ -116,7 +153,7 @@ std::vector<Moment> MomentsOf(const Json& history) {
                  ? sample[column].get<double>()
                  : 0.0;
     };
-    moments.push_back({.begin = get("begin"),
+    moments.push_back({.begin = get("begin_unix_seconds"),
                        .seconds = get("milliseconds") / 1000,
                        .reads = get("reads"),
                        .hits = get("hits"),
@@ -142,13 +179,17 @@ std::string MountpointOf(const std::string& path) {
   }
   const size_t slash = name.rfind('/');
   const std::string above = slash == std::string::npos ? "." : name.substr(0, slash + 1);
-  const std::unique_ptr<char, decltype(&std::free)> real(realpath(above.c_str(), nullptr),
-                                                         &std::free);
-  if (real == nullptr) {
+  const std::optional<std::string> folder = RealPath(above);
+  if (!folder) {
     return path;
   }
-  const std::string folder = real.get();
-  return folder + (folder == "/" ? "" : "/") + name.substr(slash + 1);
+  return *folder + (*folder == "/" ? "" : "/") + name.substr(slash + 1);
+}
+
+std::optional<std::string> RealPath(const std::string& path) {
+  const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
+                                                         &std::free);
+  return real == nullptr ? std::nullopt : std::optional<std::string>(real.get());
 }
 
 bool IsInMount(int fd) {
@@ -157,12 +198,68 @@ bool IsInMount(int fd) {
          fgetxattr(fd, "user.xzfs.info", nullptr, 0) > 0;
 }
 
-Error InMountError(const std::string& path) {
-  return {ErrorKind::kInvalid, EINVAL,
-          path +
-              " is in a mount of xzfs, which compresses what is written to it and shows it "
-              "plain: name the source directory (findmnt -t fuse.xzfs shows it), or "
-              "unmount first where it is the same"};
+std::vector<std::string> AllMounts() {
+  std::vector<std::string> paths;
+  for (const MountEntry& entry : ReadMountTable()) {
+    std::erase(paths, entry.mountpoint);
+    if (entry.is_xzfs()) {
+      paths.push_back(entry.mountpoint);
+    }
+  }
+  return paths;
+}
+
+Result<std::vector<std::string>> NamedOrAllMounts(const std::vector<std::string>& named) {
+  std::vector<std::string> paths = named.empty() ? AllMounts() : named;
+  return paths.empty() ? Result<std::vector<std::string>>(Fail(ENOENT, kNoMount)) : paths;
+}
+
+Result<std::string> NamedOrOnlyMount(const std::string& named) {
+  if (!named.empty()) {
+    return named;
+  }
+  const std::vector<std::string> paths = AllMounts();
+  if (paths.size() > 1) {
+    std::string all;
+    for (const std::string& path : paths) {
+      all += " " + path;
+    }
+    return Fail(EINVAL, "there are several mounts, name one of them:" + all);
+  }
+  return paths.empty() ? Result<std::string>(Fail(ENOENT, kNoMount)) : paths.front();
+}
+
+std::optional<std::string> StoredPath(const std::string& path) {
+  const std::optional<std::string> real = RealPath(path);
+  const std::optional<MountEntry> mount = real ? MountAbove(*real) : std::nullopt;
+  const std::optional<Json> info = mount ? FileInfo(path) : std::nullopt;
+  if (!info) {
+    return std::nullopt;
+  }
+  std::string stored = mount->source + real->substr(mount->mountpoint.size());
+  if (info->value("state", "") != "directory") {
+    stored = stored.substr(0, stored.rfind('/') + 1) + info->value("stored_name", "");
+  }
+  return stored;
+}
+
+Error InMountError(const std::string& path, const std::string& command) {
+  const auto error = [](const std::string& text) {
+    return Error{ErrorKind::kInvalid, EINVAL, text};
+  };
+  const std::string real = RealPath(path).value_or("");
+  const std::optional<MountEntry> mount = MountAbove(real);
+  const std::string what = path + " is in a mount of xzfs, and " + command +
+                           " works on the stored files in the source directory: ";
+  if (!mount) {
+    return error(what + "name that (findmnt -t fuse.xzfs shows it)");
+  }
+  if (mount->source == mount->mountpoint) {
+    return error(what + "unmount first, since it is the same directory: xzfsctl umount --wait " +
+                 ShellWord(mount->mountpoint));
+  }
+  return error(what + "xzfsctl " + command + " " +
+               ShellWord(StoredPath(path).value_or(mount->source)));
 }
 
 double NumberAt(const Json& json, const std::string& pointer) {

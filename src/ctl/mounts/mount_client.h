@@ -53,10 +53,26 @@ std::optional<Json> FileInfo(const std::string& path);
 // ask the mount itself, which may not answer. Returns `path` if it can't tell.
 std::string MountpointOf(const std::string& path);
 
+// The mounts of xzfs that this process sees, by their mountpoints, without those that are hidden by
+// others. Sends no request to any of them.
+std::vector<std::string> AllMounts();
+// `named`, or all mounts if none is named. Errors: ENOENT if there is none.
+Result<std::vector<std::string>> NamedOrAllMounts(const std::vector<std::string>& named);
+// `named`, or the only mount if it is empty. Errors: ENOENT, EINVAL if there are several.
+Result<std::string> NamedOrOnlyMount(const std::string& named);
+
+// The absolute path without symlinks; nothing if there is no such file.
+std::optional<std::string> RealPath(const std::string& path);
+
+// Where what is shown as `path` in a mount of xzfs is stored; nothing if that can't be told. It may
+// be hidden below the mount.
+std::optional<std::string> StoredPath(const std::string& path);
+
 // Whether `fd`, a file or a directory, is in a mount of xzfs.
 bool IsInMount(int fd);
-// EINVAL, for a command that works on stored files: `path` is in a mount, which shows other ones.
-Error InMountError(const std::string& path);
+// EINVAL, for `command`, which works on stored files only: `path` is in a mount. Says what to type
+// instead.
+Error InMountError(const std::string& path, const std::string& command);
 
 // The number at `pointer` ("/cache/hits") in a mount's answer; 0 if there is none.
 double NumberAt(const Json& json, const std::string& pointer);

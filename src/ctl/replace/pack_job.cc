@@ -90,8 +90,8 @@ Result<bool> PackJob::IsWorthIt() {
   }
   if (context_.dry_run) {
     const auto stored = static_cast<uint64_t>(ratio * static_cast<double>(old_bytes()));
-    tally_.AddDone(file_.path(), old_bytes(), stored);
-    progress_.AddDone(1, old_bytes(), stored);
+    tally_.AddDone(file_.path(), ResultOf(stored));
+    Count(old_bytes(), stored);
     return false;
   }
   return true;
@@ -99,10 +99,10 @@ Result<bool> PackJob::IsWorthIt() {
 
 Result<bool> PackJob::Encode() {
   XZFS_RETURN_IF_ERROR(MakeTemp());
-  bytes_ = std::make_unique<CountedFile>(std::move(bytes_), progress_);
   request_.plain = bytes_.get();
   request_.options = context_.options;
   request_.cancelled = &progress_.cancelled();
+  request_.on_written = [this](uint64_t plain, uint64_t stored) { Count(plain, stored); };
   request_.plan = XzPlan(old_bytes(), context_.encoders.block_bytes());
   const int out = temp_.file.get();
   XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os_, context_.encoders, request_, out));
@@ -172,8 +172,14 @@ Result<bool> PackJob::TryFinish() {
     XZFS_RETURN_IF_ERROR(RemovePlain(os_, Plain(), name.dir->fd(), name.name, *twin_));
   }
   begin_ = end_;
-  progress_.AddDone(0, 0, written_.stored_bytes);
   return true;
+}
+
+Replaced PackJob::ResultOf(uint64_t compressed_bytes) const {
+  return {.old_bytes = old_bytes(),
+          .new_bytes = compressed_bytes,
+          .plain_bytes = old_bytes(),
+          .compressed_bytes = compressed_bytes};
 }
 
 }  // namespace xzfs

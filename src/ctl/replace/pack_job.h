@@ -38,6 +38,8 @@ class PackJob : public ReplaceJob {
   Status TryClaim() override;
   Result<bool> TryPublish() override;
   Result<bool> TryFinish() override;
+  Replaced result() const override { return ResultOf(written_.stored_bytes); }
+  Replaced ResultOf(uint64_t compressed_bytes) const;
   PlainFile Plain() const;
   StoredEntry AsPlain(const FoundFile& name) const;
   Result<bool> LinkTwin(SourceTwins& twins, const FoundFile& name);

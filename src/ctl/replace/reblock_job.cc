@@ -59,6 +59,10 @@ Result<bool> ReblockJob::Encode(const BlockIndex& index) {
   const BlockNamingFile plain(reader, index);
   request_.plain = &plain;
   request_.cancelled = &progress_.cancelled();
+  const double share = static_cast<double>(old_bytes()) / static_cast<double>(index.plain_size());
+  request_.on_written = [this, share](uint64_t plain_bytes, uint64_t stored) {
+    Count(static_cast<uint64_t>(static_cast<double>(plain_bytes) * share), stored);
+  };
   request_.plan = XzPlan(index.plain_size(), context_.encoders.block_bytes());
   XZFS_RETURN_IF_ERROR(MakeTemp());
   const int out = temp_.file.get();
@@ -66,7 +70,6 @@ Result<bool> ReblockJob::Encode(const BlockIndex& index) {
   XZFS_RETURN_IF_ERROR(GiveMetadata());
   XZFS_RETURN_IF_ERROR(VerifyXz(os_, context_.encoders, request_, written_, out));
   request_.plain = nullptr;
-  progress_.AddDone(0, old_bytes(), written_.stored_bytes);
   return true;
 }
 

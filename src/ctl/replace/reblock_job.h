@@ -41,6 +41,12 @@ class ReblockJob : public ReplaceJob {
   Status TryClaim() override;
   Result<bool> TryPublish() override;
   Result<bool> TryFinish() override { return true; }
+  Replaced result() const override {
+    return {.old_bytes = old_bytes(),
+            .new_bytes = written_.stored_bytes,
+            .plain_bytes = request_.plan.size(),
+            .compressed_bytes = written_.stored_bytes};
+  }
   EncodeOptions OptionsFor(const BlockIndex& index) const;
   Result<bool> Encode(const BlockIndex& index);
 

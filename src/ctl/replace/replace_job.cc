@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <new>
 #include <utility>
@@ -28,6 +29,7 @@
 namespace xzfs {
 
 ReplaceJob::~ReplaceJob() {
+  progress_.AddDone(1, old_bytes() - std::min<uint64_t>(counted_bytes_, old_bytes()), 0);
   if (!temp_.name.empty()) {
     session_->Unlink(temp_.name);
   }
@@ -45,6 +47,7 @@ std::vector<OpenDirPtr> ReplaceJob::dirs() const {
 }
 
 bool ReplaceJob::Make() try {
+  progress_.Begin(file_.path());
   return !progress_.cancelled() && Settle(TryMake());
 } catch (const std::bad_alloc&) {
   return Settle(Fail(ENOMEM, "no memory for " + file_.path()));
@@ -69,8 +72,12 @@ void ReplaceJob::Finish() {
     return;
   }
   is_done_ = true;
-  tally_.AddDone(file_.path(), old_bytes(), made_bytes());
-  progress_.AddDone(1, 0, 0);
+  tally_.AddDone(file_.path(), result());
+}
+
+void ReplaceJob::Count(uint64_t old_bytes, uint64_t new_bytes) {
+  counted_bytes_ += old_bytes;
+  progress_.AddDone(0, old_bytes, new_bytes);
 }
 
 std::vector<HeldClaim> ReplaceJob::TakeClaims() {

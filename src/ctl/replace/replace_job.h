@@ -1,6 +1,8 @@
 // What the commands that replace files by other forms of themselves have in common.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
@@ -55,6 +57,8 @@ class ReplaceJob : public FileJob {
   virtual Status TryClaim() = 0;  // with AddClaim
   virtual Result<bool> TryPublish() = 0;
   virtual Result<bool> TryFinish() = 0;
+  // What the file took and takes now, after TryFinish.
+  virtual Replaced result() const = 0;
 
   // Opens the file and checks that it is the one that was found. Errors: ESTALE, what open says.
   Status Open();
@@ -83,6 +87,9 @@ class ReplaceJob : public FileJob {
   Status PutAside(const FoundFile& name, HeldClaim& claim, TempFile* temp);
   // Syncs the directories of `names_` after something in them was undone.
   void SyncUndone();
+  // Adds to the progress of this file: bytes of the old form that are done, and what they have
+  // become. Thread-safe. What is missing at the end of the job is added then.
+  void Count(uint64_t old_bytes, uint64_t new_bytes);
   // Reports that the file is skipped, and returns false.
   bool Skip(const std::string& reason);
   // The same, because `path`, the name of the new `form` ("plain" or "compressed"), is taken.
@@ -106,6 +113,7 @@ class ReplaceJob : public FileJob {
   bool Settle(const Result<bool>& result);
 
   bool is_done_ = false;
+  std::atomic<uint64_t> counted_bytes_{0};  // of old_bytes(); guards nothing
 
   Descriptor descriptor_;
 };

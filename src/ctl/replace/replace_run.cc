@@ -1,6 +1,7 @@
 #include "ctl/replace/replace_run.h"
 
 #include <cerrno>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "base/machine.h"
@@ -8,31 +9,49 @@
 #include "store/session.h"
 
 namespace xzfs {
+namespace {
+
+EachFile EachFileOf(const ReplaceOptions& options) {
+  if (!options.verbose) {
+    return EachFile::kSilent;
+  }
+  return options.json ? EachFile::kInDocument : EachFile::kNoted;
+}
+
+}  // namespace
 
 void ReplaceOptions::Declare(Arguments& arguments, const std::string& placeholder,
                              const std::string& help) {
   rules.Declare(arguments);
+  rules.only_stored_for = arguments.command();
   arguments.Flag("-v,--verbose", verbose, "print a line for each file");
+  arguments.Flag("--json", json, "machine-readable, sizes in bytes; with -v all files");
   Progress::Declare(arguments, progress);
   arguments.Operands(placeholder, paths, help);
 }
 
-ReplaceRun::ReplaceRun(Console& console, const ReplaceOptions& options, Tally::Ratio ratio)
+ReplaceRun::ReplaceRun(Console& console, const ReplaceOptions& options, Makes makes)
     : console_(console),
       options_(options),
-      progress_(console, Progress::ModeOf(options.progress)),
-      tally_(console, options.verbose, ratio),
+      progress_(console, Progress::ModeOf(options.progress), makes),
+      tally_(console, EachFileOf(options)),
       places_(os_) {
   RaiseDescriptorLimit();
 }
 
 void ReplaceRun::Replace(unsigned threads, Links links, const Leave& leave, const Make& make,
-                         const std::string& done) {
+                         const std::string& done, Json document) {
   {
     FileBatch batch(os_, threads);
     AddFiles(batch, links, leave, make);
   }
-  console_.Note(tally_.Summary(done));
+  if (options_.json) {
+    tally_.AddTo(document);
+    document["interrupted"] = progress_.cancelled().load();
+    PrintDocument(console_, std::move(document));
+  } else {
+    console_.Note(tally_.Summary(done));
+  }
   console_.EndBySignal(progress_.signal());
 }
 
@@ -56,13 +75,13 @@ void ReplaceRun::AddFiles(FileBatch& batch, Links links, const Leave& leave, con
           if (!names && names.error().code == ENOENT) {
             tally_.AddSkipped(path, is_named, "changed during the run");
           } else if (!names) {
-            console_.Error(names.error().message);
+            console_.FileError(path, names.error().message);
           } else if (!names->empty()) {
             add(std::move(*names));
           }
         }
       },
-      [&](const std::string&, const Error& error) { console_.Error(error.message); },
+      [&](const std::string& path, const Error& error) { console_.FileError(path, error.message); },
       [&](const OpenDir& dir) { static_cast<void>(Session::RemoveDeadTemps(os_, dir.fd())); });
   groups.ForEachLeft([&](const std::string& path, bool is_named) {
     tally_.AddSkipped(path, is_named, "has hard links that were not found");

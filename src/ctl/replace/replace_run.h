@@ -14,6 +14,7 @@
 #include "ctl/replace/work_place.h"
 #include "ctl/shell/arguments.h"
 #include "ctl/shell/console.h"
+#include "ctl/shell/json.h"
 #include "ctl/shell/progress.h"
 
 namespace xzfs {
@@ -22,6 +23,7 @@ namespace xzfs {
 struct ReplaceOptions {
   TreeRules rules;
   bool verbose = false;
+  bool json = false;
   std::string progress = "auto";
   std::vector<std::string> paths;
 
@@ -44,16 +46,16 @@ class ReplaceRun {
   using Make = std::function<std::unique_ptr<FileJob>(std::vector<FoundFile>)>;
 
   // Both outlive it.
-  ReplaceRun(Console& console, const ReplaceOptions& options,
-             Tally::Ratio ratio = Tally::Ratio::kNewToOld);
+  ReplaceRun(Console& console, const ReplaceOptions& options, Makes makes);
 
   // For the jobs. Valid as long as this object.
   ReplaceContext context() { return {os_, places_, tally_, progress_}; }
 
   // Walks over the paths and does a job of `make` for each file, on this many threads. Removes what
-  // dead runs left. Then prints a summary that begins with `done`, such as "packed". Blocks.
+  // dead runs left. Then prints a summary that begins with `done`, such as "packed", or with --json
+  // `document` with what was done. Blocks.
   void Replace(unsigned threads, Links links, const Leave& leave, const Make& make,
-               const std::string& done);
+               const std::string& done, Json document);
 
  private:
   void AddFiles(FileBatch& batch, Links links, const Leave& leave, const Make& make);

@@ -2,30 +2,52 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <nlohmann/json.hpp>
 
 #include "base/units.h"
 
 namespace xzfs {
 
-std::string Tally::Change(uint64_t old_bytes, uint64_t new_bytes) const {
-  std::string text = FormatSize(old_bytes) + " -> " + FormatSize(new_bytes);
-  const uint64_t part = ratio_ == Ratio::kNewToOld ? new_bytes : old_bytes;
-  const uint64_t whole = ratio_ == Ratio::kNewToOld ? old_bytes : new_bytes;
-  if (whole != 0) {
-    text += fmt::format(" ({:.3f})", static_cast<double>(part) / static_cast<double>(whole));
+namespace {
+
+std::string Change(const Replaced& file) {
+  std::string text = FormatSize(file.old_bytes) + " -> " + FormatSize(file.new_bytes);
+  if (file.plain_bytes != 0) {
+    text += fmt::format(" ({:.3f})", static_cast<double>(file.compressed_bytes) /
+                                         static_cast<double>(file.plain_bytes));
   }
   return text;
 }
 
-void Tally::AddDone(const std::string& path, uint64_t old_bytes, uint64_t new_bytes) {
-  if (verbose_) {
-    console_.Note(path + ": " + Change(old_bytes, new_bytes));
+void PutSizes(Json& json, const Replaced& file) {
+  json["old_bytes"] = file.old_bytes;
+  json["new_bytes"] = file.new_bytes;
+  json["plain_bytes"] = file.plain_bytes;
+  json["compressed_bytes"] = file.compressed_bytes;
+  json["ratio"] = RatioJson(file.compressed_bytes, file.plain_bytes);
+}
+
+}  // namespace
+
+void Replaced::Add(const Replaced& other) {
+  old_bytes += other.old_bytes;
+  new_bytes += other.new_bytes;
+  plain_bytes += other.plain_bytes;
+  compressed_bytes += other.compressed_bytes;
+}
+
+void Tally::AddDone(const std::string& path, const Replaced& file) {
+  if (each_ == EachFile::kNoted) {
+    console_.Note(path + ": " + Change(file));
   }
   MutexLock lock(mutex_);
   ++files_;
-  old_bytes_ += old_bytes;
-  new_bytes_ += new_bytes;
+  sum_.Add(file);
+  if (each_ == EachFile::kInDocument) {
+    done_.emplace_back(path, file);
+  }
 }
 
 void Tally::AddSkipped(const std::string& path, bool is_named, const std::string& reason,
@@ -33,7 +55,7 @@ void Tally::AddSkipped(const std::string& path, bool is_named, const std::string
   const std::string line = "skipped " + path + ": " + (detail.empty() ? reason : detail);
   if (is_named) {
     console_.Warn(line);
-  } else if (verbose_) {
+  } else if (each_ == EachFile::kNoted) {
     console_.Note(line);
   }
   MutexLock lock(mutex_);
@@ -45,14 +67,14 @@ void Tally::AddFailed(const FoundFile& file, const Error& error) {
     return;
   }
   const bool says_which = error.message.find(file.path()) != std::string::npos;
-  console_.Error((says_which ? "" : file.path() + ": ") + error.message);
+  console_.FileError(file.path(), (says_which ? "" : file.path() + ": ") + error.message);
   MutexLock lock(mutex_);
   ++failed_;
 }
 
 std::string Tally::Summary(const std::string& verb) {
   MutexLock lock(mutex_);
-  std::string text = verb + " " + Counted(files_, "file") + ", " + Change(old_bytes_, new_bytes_);
+  std::string text = verb + " " + Counted(files_, "file") + ", " + Change(sum_);
   uint64_t skipped = 0;
   std::string reasons;
   for (const auto& [reason, count] : skipped_) {
@@ -61,6 +83,29 @@ std::string Tally::Summary(const std::string& verb) {
   }
   return text + (skipped == 0 ? "" : "; skipped " + std::to_string(skipped) + reasons) +
          (failed_ == 0 ? "" : "; " + std::to_string(failed_) + " failed");
+}
+
+void Tally::AddTo(Json& json) const {
+  MutexLock lock(mutex_);
+  json["files"] = files_;
+  PutSizes(json, sum_);
+  json["skipped"] = Json::array();
+  for (const auto& [reason, count] : skipped_) {
+    json["skipped"].push_back({{"reason", reason}, {"files", count}});
+  }
+  if (each_ != EachFile::kInDocument) {
+    return;
+  }
+  json["file_list"] = Json::array();
+  std::vector<std::pair<std::string, Replaced>> sorted = done_;
+  std::sort(sorted.begin(), sorted.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (const auto& [path, file] : sorted) {
+    Json entry;
+    PutPath(entry, path);
+    PutSizes(entry, file);
+    json["file_list"].push_back(std::move(entry));
+  }
 }
 
 }  // namespace xzfs

@@ -7,9 +7,9 @@
 // on the stack, the first one last, so that it is taken next. What vanishes before it is looked at
 // is no error.
 //
-// A mount of xzfs shows no stored files and is left. It can only begin at the directory that was
-// named or where the device changes, so the walk looks there only. A folder `.xzfs` is left out if
-// it is one of ours; else it is visited like any other directory.
+// A mount of xzfs can only begin at the directory that was named or where the device changes, so
+// the walk looks there only. For a command that works on stored files it is an error. A folder
+// `.xzfs` is left out if it is one of ours; else it is visited like any other directory.
 #include "ctl/replace/tree.h"
 
 #include <fcntl.h>
@@ -33,7 +33,7 @@ namespace {
 
 // A directory that is still to be walked: `name` in `parent`.
 struct Pending {
-  OpenDirPtr parent;
+  OpenDirPtr parent;  // null: it was named itself
   std::string name;
   std::string below;  // path below the named directory
   dev_t device = 0;   // of the named directory
@@ -61,7 +61,7 @@ class Walk {
       pending_.pop_back();
       const int fd = os_.OpenBeneath(next.parent->fd(), next.name, O_RDONLY | O_DIRECTORY);
       const std::string inner = next.parent->PathOf(next.name);
-      Status status = Enter(fd, inner, next.below, next.device);
+      Status status = Enter(fd, inner, next);
       if (!status && status.error().code != ENOENT) {
         on_error_(inner, status.error());
       }
@@ -76,7 +76,8 @@ class Walk {
       return FailErrno(errno, path);
     }
     if (S_ISDIR(st.st_mode)) {
-      return Enter(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), path, "", st.st_dev);
+      return Enter(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), path,
+                   {.parent = nullptr, .name = "", .below = "", .device = st.st_dev});
     }
     if (!S_ISREG(st.st_mode)) {
       return Fail(EINVAL, path + " is neither a file nor a directory");
@@ -88,16 +89,17 @@ class Walk {
     const std::string folder = slash == std::string::npos ? "" : path.substr(0, slash + 1);
     XZFS_ASSIGN_OR_RETURN(const OpenDirPtr dir, Open(open(folder.empty() ? "." : folder.c_str(),
                                                           O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                                                     folder));
-    if (IsInMount(dir->fd())) {
-      return Failure(InMountError(path));
+                                                     folder, nullptr));
+    if (dir->in_mount && !rules_.only_stored_for.empty()) {
+      return Failure(InMountError(path, rules_.only_stored_for));
     }
     visit_({.dir = dir, .name = path.substr(folder.size()), .attributes = st, .is_named = true});
     return {};
   }
 
-  // Takes the descriptor, or -errno of the call that was to open it.
-  Result<OpenDirPtr> Open(int fd, const std::string& path) {
+  // Takes the descriptor, or -errno of the call that was to open it. `parent`: null if the
+  // directory was named.
+  Result<OpenDirPtr> Open(int fd, const std::string& path, const OpenDir* parent) {
     if (fd < 0) {
       return FailErrno(fd == -1 ? errno : -fd, "open " + (path.empty() ? "." : path));
     }
@@ -108,18 +110,19 @@ class Walk {
     if (const int error = os_.FStat(fd, &dir->attributes); error < 0) {
       return FailErrno(-error, "stat " + path);
     }
+    const bool may_begin = parent == nullptr || parent->attributes.st_dev != dir->attributes.st_dev;
+    dir->in_mount = may_begin ? IsInMount(fd) : parent->in_mount;
     return dir;
   }
 
-  Status Enter(int fd, const std::string& path, const std::string& below, dev_t device) {
-    XZFS_ASSIGN_OR_RETURN(const OpenDirPtr dir, Open(fd, path));
+  Status Enter(int fd, const std::string& path, const Pending& place) {
+    XZFS_ASSIGN_OR_RETURN(const OpenDirPtr dir, Open(fd, path, place.parent.get()));
     root_ = root_ == nullptr ? dir : root_;
-    const bool is_other_file_system = dir->attributes.st_dev != device;
-    if (rules_.one_file_system && is_other_file_system) {
+    if (rules_.one_file_system && dir->attributes.st_dev != place.device) {
       return {};
     }
-    if ((dir == root_ || is_other_file_system) && IsInMount(fd)) {
-      return Failure(InMountError(path));
+    if (dir->in_mount && !rules_.only_stored_for.empty()) {
+      return Failure(InMountError(path, rules_.only_stored_for));
     }
     Result<std::vector<RawLine>> lines = ReadAllLines(os_, fd);
     if (!lines) {
@@ -132,7 +135,7 @@ class Walk {
       if (cancelled_) {
         return {};
       }
-      Look(dir, line, JoinPath(below, line.name), device, folders);
+      Look(dir, line, JoinPath(place.below, line.name), place.device, folders);
     }
     // The last one is taken first.
     std::move(folders.rbegin(), folders.rend(), std::back_inserter(pending_));

@@ -21,6 +21,7 @@ struct OpenDir {
   std::string path;  // as it is shown; "" for the working directory of a file named without one
   struct stat attributes = {};
   std::shared_ptr<const OpenDir> root;  // the directory that was named; null: this is it
+  bool in_mount = false;                // of xzfs: its files are shown as what is in them
 
   int fd() const { return descriptor.get(); }
   std::string PathOf(const std::string& name) const {
@@ -45,6 +46,9 @@ struct TreeRules {
   // line names is never left out.
   std::vector<std::string> excludes;
   bool one_file_system = false;
+  // The command that works on stored files only, such as "pack": mounts of xzfs are then an error,
+  // whose message says what to type. Empty: the walk enters mounts.
+  std::string only_stored_for;
 
   void Declare(Arguments& arguments);
 };
@@ -55,9 +59,8 @@ using OnWalkError = std::function<void(const std::string& path, const Error& err
 // Walks over `paths`: files, and directories with all in them, in the order of names. In a tree it
 // follows no symlinks. One of `paths` may be a symlink to a directory, but not to a file. Our
 // folders `.xzfs` are left out; `on_private`, which may be null, gets the directory that has one.
-// `on_error` gets what can't be looked at, and mounts of xzfs, which show no stored files; the walk
-// goes on. Ends early when `cancelled` is set. Holds as many descriptors as the tree is deep.
-// Blocks.
+// `on_error` gets what can't be looked at; the walk goes on. Ends early when `cancelled` is set.
+// Holds as many descriptors as the tree is deep. Blocks.
 void WalkTrees(Os& os, const TreeRules& rules, const std::vector<std::string>& paths,
                const std::atomic<bool>& cancelled, const std::function<void(FoundFile)>& visit,
                const OnWalkError& on_error,

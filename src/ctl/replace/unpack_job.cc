@@ -126,7 +126,7 @@ Status UnpackJob::Decode(const BlockIndex& index) {
                     }
                     const double share =
                         static_cast<double>(bytes.size()) / static_cast<double>(plain_size_);
-                    progress_.AddDone(0, static_cast<uint64_t>(share * stored_size), bytes.size());
+                    Count(static_cast<uint64_t>(share * stored_size), bytes.size());
                     return WriteSparsely(os_, out, offset, bytes);
                   });
 }

@@ -39,6 +39,12 @@ class UnpackJob : public ReplaceJob {
   Status TryClaim() override;
   Result<bool> TryPublish() override;
   Result<bool> TryFinish() override;
+  Replaced result() const override {
+    return {.old_bytes = old_bytes(),
+            .new_bytes = plain_size_,
+            .plain_bytes = plain_size_,
+            .compressed_bytes = old_bytes()};
+  }
   Status Decode(const BlockIndex& index);
   Result<bool> GiveName(size_t which);
   Result<bool> IsMadeAlready(size_t which);

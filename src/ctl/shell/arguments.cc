@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <string_view>
 #include <utility>
 
+#include "base/spelling.h"
 #include "base/try.h"
 #include "base/units.h"
 
@@ -153,6 +155,11 @@ void Arguments::Operands(const std::string& placeholder, std::vector<std::string
   app_->add_option(placeholder, values, help)->type_name("")->required();
 }
 
+void Arguments::OptionalOperand(const std::string& placeholder, std::string& value,
+                                const std::string& help) {
+  app_->add_option(placeholder, value, help)->type_name("");
+}
+
 void Arguments::OptionalOperands(const std::string& placeholder, std::vector<std::string>& values,
                                  const std::string& help) {
   app_->add_option(placeholder, values, help)->type_name("");
@@ -174,9 +181,24 @@ Status Arguments::Parse(std::vector<std::string> words) {
     const std::vector<std::string> unknown = app_->remaining();
     std::string why = unknown.empty() ? error.what() : CLI::ExtrasError(unknown).what();
     std::replace(why.begin(), why.end(), '\n', ' ');
-    return Fail(EINVAL, command_ + ": " + why + " (see xzfsctl " + command_ + " --help)");
+    const std::string nearest = unknown.empty() ? "" : NearestOption(unknown.front());
+    return Fail(EINVAL, command_ + ": " + why + " (" +
+                            (nearest.empty() ? "" : "did you mean " + nearest + "? ") +
+                            "see xzfsctl " + command_ + " --help)");
   }
   return {};
+}
+
+std::string Arguments::NearestOption(const std::string& word) const {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app_->get_options()) {
+    for (const std::string& name : option->get_lnames()) {
+      names.push_back("--" + name);
+    }
+  }
+  const std::vector<std::string_view> known(names.begin(), names.end());
+  const std::string name = word.substr(0, word.find('='));
+  return name.starts_with("--") ? std::string(NearestWord(name, known)) : "";
 }
 
 std::string Arguments::Help() const { return app_->help(); }

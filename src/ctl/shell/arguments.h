@@ -51,17 +51,19 @@ class Arguments {
   void Preset(unsigned& preset, const std::string& help);
   // What is neither an option nor an option's value. Exactly one ...
   void Operand(const std::string& placeholder, std::string& value, const std::string& help);
-  // ... or one or more.
+  // ... or one or more ...
   void Operands(const std::string& placeholder, std::vector<std::string>& values,
                 const std::string& help);
-
-  // Or any number, none too.
+  // ... or at most one; empty: none ...
+  void OptionalOperand(const std::string& placeholder, std::string& value, const std::string& help);
+  // ... or any number.
   void OptionalOperands(const std::string& placeholder, std::vector<std::string>& values,
                         const std::string& help);
 
   // Sets all values. Errors: EINVAL with one line for the user.
   Status Parse(std::vector<std::string> words);
   std::string Help() const;
+  const std::string& command() const { return command_; }
   bool wants_help() const { return wants_help_; }
 
   // What was declared, for completion.
@@ -79,6 +81,8 @@ class Arguments {
   Kind KindOf(const std::string& name) const;
 
  private:
+  // The long option that the user may have meant; "" if there is none.
+  std::string NearestOption(const std::string& word) const;
   CLI::Option* Value(const std::string& names, const std::string& placeholder,
                      const std::string& help, std::function<Status(const std::string&)> set);
 

@@ -3,7 +3,9 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 
@@ -11,6 +13,13 @@
 
 namespace xzfs {
 namespace {
+
+unsigned ColumnsOf(int fd) {
+  constexpr unsigned kUsual = 80;
+  struct winsize size = {};
+  const bool known = ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col != 0;
+  return known ? size.ws_col : kUsual;
+}
 
 void Put(std::FILE* to, std::string_view text) { std::fwrite(text.data(), 1, text.size(), to); }
 
@@ -32,6 +41,25 @@ void Console::Warn(std::string_view message) {
   if (quiet_ < 1) {
     Say(message);
   }
+}
+
+void Console::FileError(const std::string& path, std::string_view message) {
+  Error(message);
+  MutexLock lock(mutex_);
+  failures_.push_back({path, std::string(message)});
+}
+
+void Console::FileWarning(const std::string& path, std::string_view message) {
+  Warn(message);
+  MutexLock lock(mutex_);
+  failures_.push_back({path, std::string(message)});
+}
+
+std::vector<Console::FileFailure> Console::failures() const {
+  MutexLock lock(mutex_);
+  std::vector<FileFailure> sorted = failures_;
+  std::sort(sorted.begin(), sorted.end());
+  return sorted;
 }
 
 void Console::Note(std::string_view message) {
@@ -82,11 +110,10 @@ void Console::PrintStatus(std::string_view line) {
   Put(stderr, status_);
 }
 
-unsigned Console::columns() const {
-  constexpr unsigned kUsual = 80;
-  struct winsize size = {};
-  const bool known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0;
-  return known ? size.ws_col : kUsual;
+unsigned Console::columns() const { return ColumnsOf(STDOUT_FILENO); }
+
+size_t Console::status_columns() const {
+  return stderr_is_terminal_ ? ColumnsOf(STDERR_FILENO) - 1 : SIZE_MAX;
 }
 
 void Console::FlushLocked() {

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <compare>
+#include <cstddef>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/mutex.h"
 
@@ -20,6 +23,16 @@ class Console {
   void Error(std::string_view message) EXCLUDES(mutex_);
   // Something was done or skipped, and there is something that the user should know about it.
   void Warn(std::string_view message) EXCLUDES(mutex_);
+  // The same about one file. A document with --json lists it among its errors.
+  void FileError(const std::string& path, std::string_view message) EXCLUDES(mutex_);
+  void FileWarning(const std::string& path, std::string_view message) EXCLUDES(mutex_);
+  struct FileFailure {
+    std::string path;
+    std::string message;
+    auto operator<=>(const FileFailure&) const = default;
+  };
+  // What these two got, sorted.
+  std::vector<FileFailure> failures() const EXCLUDES(mutex_);
   // Of interest to a user who watches. Doesn't change the exit code.
   void Note(std::string_view message) EXCLUDES(mutex_);
   // Writes to stdout what the user asked for, unchanged.
@@ -38,6 +51,9 @@ class Console {
   bool stderr_is_terminal() const { return stderr_is_terminal_; }
   // The width of stdout in characters; 80 if it is no terminal.
   unsigned columns() const;
+  // How long a status line may be so that it doesn't break: one less than stderr is wide. No limit
+  // if it is no terminal.
+  size_t status_columns() const;
 
   // The command ended early because of this signal (0: it didn't). The program will end by it too.
   void EndBySignal(int signal) { signal_ = signal; }
@@ -58,9 +74,10 @@ class Console {
   std::atomic<bool> erred_{false};
   std::atomic<bool> warned_{false};
   std::atomic<int> signal_{0};
-  Mutex mutex_;
+  mutable Mutex mutex_;
   int print_error_ GUARDED_BY(mutex_) = 0;  // the first errno of stdout
-  std::string status_ GUARDED_BY(mutex_);   // what stands on the terminal's last line
+  std::vector<FileFailure> failures_ GUARDED_BY(mutex_);
+  std::string status_ GUARDED_BY(mutex_);  // what stands on the terminal's last line
 };
 
 }  // namespace xzfs

@@ -1,3 +1,10 @@
+// One thread waits for the next second and for signals, which come as bytes of a signalfd: so no
+// code of ours runs in a signal handler. The jobs only add to counters.
+//
+// The line is made of parts, which have ranks. Those of the best rank are taken first, as long as
+// there is room for them and for some of the file's name; the name gets what is left. On a terminal
+// the line is one column shorter than the terminal is wide, as a full line would scroll it. When
+// the width changes (SIGWINCH) the line is made again at once.
 #include "ctl/shell/progress.h"
 
 #include <fmt/core.h>
@@ -9,9 +16,12 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <vector>
+#include <cstdint>
+#include <utility>
 
+#include "base/log.h"
 #include "base/units.h"
+#include "ctl/shell/text_width.h"
 
 namespace xzfs {
 namespace {
@@ -21,10 +31,17 @@ constexpr int kPeriodMs = 1000;
 // about the others.
 constexpr double kLeastSeconds = 0.5;
 
+// Between the parts of the line.
+constexpr const char* kGap = "  ";
+constexpr size_t kGapColumns = 2;
+constexpr int kMostRank = 6;
+// A name that is cut to fewer columns says nothing.
+constexpr size_t kLeastCut = 4;
+
 sigset_t OurSignals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int number : {SIGUSR1, SIGINT, SIGTERM, SIGHUP}) {
+  for (const int number : {SIGUSR1, SIGWINCH, SIGINT, SIGTERM, SIGHUP}) {
     sigaddset(&set, number);
   }
   return set;
@@ -32,7 +49,7 @@ sigset_t OurSignals() {
 
 }  // namespace
 
-Progress::Progress(Console& console, Mode mode) : console_(console) {
+Progress::Progress(Console& console, Mode mode, Makes makes) : console_(console), figures_(makes) {
   const bool shows = mode == Mode::kAlways || (mode == Mode::kAuto && console.stderr_is_terminal());
   const sigset_t set = OurSignals();
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
@@ -82,6 +99,7 @@ void WorkFigures::AddDone(uint64_t files, uint64_t in_bytes, uint64_t out_bytes)
 
 void Progress::Watch(bool shows) {
   auto next = std::chrono::steady_clock::now() + std::chrono::milliseconds(kPeriodMs);
+  bool is_shown = false;  // a line that a new width of the terminal may break
   for (;;) {
     struct pollfd wanted[2] = {{.fd = end_.get(), .events = POLLIN, .revents = 0},
                                {.fd = signals_.get(), .events = POLLIN, .revents = 0}};
@@ -91,22 +109,28 @@ void Progress::Watch(bool shows) {
     if (wanted[0].revents != 0) {
       return;
     }
-    if (wanted[1].revents != 0) {
-      TakeSignal();
+    if (wanted[1].revents != 0 && TakeSignals() && is_shown) {
+      console_.ShowStatus(figures_.Line(console_.status_columns()));
     }
     if (shows && std::chrono::steady_clock::now() >= next) {
-      console_.ShowStatus(figures_.Line());
+      console_.ShowStatus(figures_.Line(console_.status_columns()));
+      is_shown = console_.stderr_is_terminal();
       next += std::chrono::milliseconds(kPeriodMs);
     }
   }
 }
 
-void Progress::TakeSignal() {
+bool Progress::TakeSignals() {
+  bool is_resized = false;
   struct signalfd_siginfo info = {};
   while (read(signals_.get(), &info, sizeof info) == sizeof info) {
     const int number = static_cast<int>(info.ssi_signo);
+    if (number == SIGWINCH) {
+      is_resized = true;
+      continue;
+    }
     if (number == SIGUSR1) {
-      console_.PrintStatus(figures_.Line());
+      console_.PrintStatus(figures_.Line(SIZE_MAX));
       continue;
     }
     if (cancelled_.exchange(true)) {
@@ -114,28 +138,82 @@ void Progress::TakeSignal() {
     }
     signal_ = number;
   }
+  return is_resized;
 }
 
-std::string WorkFigures::Line() const {
-  const uint64_t files = files_;
+void WorkFigures::Begin(const std::string& path) {
+  MutexLock lock(mutex_);
+  file_ = path;
+}
+
+// A part of the line. Those of a lower rank are left out last.
+struct WorkFigures::Part {
+  int rank;
+  std::string text;
+  bool is_shown = false;
+};
+
+std::vector<WorkFigures::Part> WorkFigures::Parts() const {
   const uint64_t in = in_bytes_;
   const uint64_t out = out_bytes_;
   const uint64_t total = total_bytes_;
+  const bool is_known = complete_ && total != 0;
   const std::chrono::duration<double> since = std::chrono::steady_clock::now() - began_;
-  const double speed = static_cast<double>(in) / std::max(since.count(), kLeastSeconds);
-  std::string line;
-  if (complete_ && total != 0) {
+  const double seconds = std::max(since.count(), kLeastSeconds);
+  std::vector<Part> parts;
+  if (is_known) {
     const double share = static_cast<double>(in) / static_cast<double>(total);
-    line += fmt::format("{:>5.1f} %  ", std::min(share * 100, 100.0));
+    parts.push_back({0, fmt::format("{:>5.1f} %", std::min(share * 100, 100.0))});
   }
-  line += std::to_string(files) + "/" + std::to_string(total_files_) + (complete_ ? "" : "+") +
-          " files  " + FormatSize(in) + " -> " + FormatSize(out);
+  parts.push_back({is_known ? 5 : 1, fmt::format("{}/{}{} files", files_.load(),
+                                                 total_files_.load(), complete_ ? "" : "+")});
+  parts.push_back({2, FormatSize(in) + " -> " + FormatSize(out)});
   if (in != 0) {
-    const double ratio = static_cast<double>(out) / static_cast<double>(in);
-    line += fmt::format("  {:.3f}  {}/s", ratio, FormatSize(static_cast<uint64_t>(speed)));
+    const uint64_t plain = makes_ == Makes::kPlain ? out : in;
+    const uint64_t compressed = makes_ == Makes::kPlain ? in : out;
+    if (makes_ != Makes::kSame && plain != 0) {
+      const double ratio = static_cast<double>(compressed) / static_cast<double>(plain);
+      parts.push_back({6, fmt::format("{:.3f}", ratio)});
+    }
+    const double speed = static_cast<double>(plain) / seconds;
+    parts.push_back({4, FormatSize(static_cast<uint64_t>(speed)) + "/s"});
   }
-  if (complete_ && in != 0 && total > in && since.count() > kLeastSeconds) {
-    line += "  " + FormatDuration(static_cast<double>(total - in) / speed) + " left";
+  if (is_known && in != 0 && total > in && since.count() > kLeastSeconds) {
+    const double left = static_cast<double>(total - in) / static_cast<double>(in) * seconds;
+    parts.push_back({3, FormatDuration(left) + " left"});
+  }
+  return parts;
+}
+
+std::string WorkFigures::Line(size_t columns) const {
+  std::string file;
+  {
+    MutexLock lock(mutex_);
+    file = Printable(file_);
+  }
+  std::vector<Part> parts = Parts();
+  // So much of the name is worth more than the next part.
+  constexpr size_t kLeastName = 10;
+  const size_t for_name = file.empty() ? 0 : std::min(ColumnsOf(file), kLeastName) + kGapColumns;
+  size_t used = 0;
+  for (int rank = 0; rank <= kMostRank; ++rank) {
+    for (Part& part : parts) {
+      const size_t gap = used == 0 ? 0 : kGapColumns;
+      const size_t kept_free = rank <= 1 ? 0 : for_name;
+      if (part.rank == rank && columns >= used + gap + part.text.size() + kept_free) {
+        part.is_shown = true;
+        used += gap + part.text.size();
+      }
+    }
+  }
+  std::string line;
+  for (const Part& part : parts) {
+    if (part.is_shown) {
+      line += (line.empty() ? "" : kGap) + part.text;
+    }
+  }
+  if (!file.empty() && !line.empty() && columns > used + kGapColumns + kLeastCut) {
+    line += kGap + CutAtFront(file, columns - used - kGapColumns);
   }
   return line;
 }

@@ -171,7 +171,7 @@ void BenchReport::AddTo(Json& document) const {
   document["threads"] = result_.threads;
   document["measurements"] = Json::array();
   for (const BenchRow& row : rows_) {
-    document["measurements"].push_back({{"preset", std::to_string(row.preset)},
+    document["measurements"].push_back({{"preset", row.preset},
                                         {"block_bytes", row.block_bytes},
                                         {"ratio", row.ratio},
                                         {"saved_share", row.saved_share},
@@ -183,7 +183,7 @@ void BenchReport::AddTo(Json& document) const {
   const BenchAdvice advice = Advise();
   document["recommended"] = nullptr;
   if (advice.row) {
-    document["recommended"] = {{"preset", std::to_string(advice.row->preset)},
+    document["recommended"] = {{"preset", advice.row->preset},
                                {"block_bytes", advice.row->block_bytes}};
   }
   document["advice"] = advice.text;

@@ -108,9 +108,9 @@ class BenchCommand : public Command {
     for (const auto& [path, message] : errors) {
       // If it is all that was asked for, nothing is known at all.
       if (path == path_ && result.parts == 0) {
-        console.Error(message);
+        console.FileError(path, message);
       } else {
-        console.Warn(message);
+        console.FileWarning(path, message);
       }
     }
     if (!json_) {
@@ -120,14 +120,7 @@ class BenchCommand : public Command {
     Json document = NewDocument("bench");
     PutPath(document, path_);
     report.AddTo(document);
-    document["errors"] = Json::array();
-    for (const auto& [path, message] : errors) {
-      Json error;
-      PutPath(error, path);
-      error["message"] = message;
-      document["errors"].push_back(std::move(error));
-    }
-    PrintJson(console, document);
+    PrintDocument(console, std::move(document));
   }
 
   unsigned seconds_ = kDefaultSeconds;

@@ -78,7 +78,7 @@ class DoctorCommand : public Command {
       Tell(console, LookAtPath(mounts, path));
     }
     if (json_) {
-      PrintDocument(console);
+      PrintFindings(console);
     } else {
       PrintSummary(console);
     }
@@ -147,7 +147,7 @@ class DoctorCommand : public Command {
                               warnings == 1 ? "warning" : "warnings"));
   }
 
-  void PrintDocument(Console& console) const {
+  void PrintFindings(Console& console) const {
     Json document = NewDocument("doctor");
     document["version"] = XZFS_VERSION;
     document["problems"] = CountOf(Level::kProblem);
@@ -161,7 +161,7 @@ class DoctorCommand : public Command {
       entry["command"] = finding.command.empty() ? Json(nullptr) : Json(finding.command);
       document["findings"].push_back(std::move(entry));
     }
-    PrintJson(console, document);
+    PrintDocument(console, std::move(document));
   }
 
   bool json_ = false;

@@ -15,7 +15,7 @@ def _strict(schema):
     if isinstance(schema, dict):
         for value in schema.values():
             _strict(value)
-        if schema.get("type") == "object" and "allOf" not in schema:
+        if "properties" in schema and "allOf" not in schema and "required" in schema:
             schema["additionalProperties"] = False
     elif isinstance(schema, list):
         for value in schema:

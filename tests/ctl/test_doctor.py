@@ -13,6 +13,7 @@ import subprocess
 import unittest
 
 import ctl_support
+import json_schema
 import support
 import xzformat
 from ctl_support import AS_NOBODY, CTL, MountCtlTest
@@ -45,7 +46,8 @@ class Doctor(MountCtlTest):
     def findings(self, *words, **more):
         """[(level, subject, text, command)]"""
         document = json.loads(self.run_doctor(*words, "--json", **more).stdout)
-        self.assertEqual((document["schema"], document["command"]), (1, "doctor"))
+        self.assertEqual(document["command"], "doctor")
+        json_schema.check_document(document)
         found = [(each["level"], each["subject"], each["text"], each["command"])
                  for each in document["findings"]]
         for level in ("problem", "warning", "note"):

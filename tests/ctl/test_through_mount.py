@@ -86,7 +86,7 @@ class ThroughAMount(MountCtlTest):
                 file.write(bytes([byte[0] ^ 1]))
             os.utime(self.stored, ns=(times.st_atime_ns, times.st_mtime_ns))
             _, error = self.ctl("verify", mount / "d/file", code=1)
-            self.assertIn("file: Block 0, bytes 0 to 65536: ", error)
+            self.assertIn("file: Block 0 (plain bytes 0-65536, ", error)
             self.assertEqual(mount.stats()["decoded_bytes"], before, "xzfsctl has decoded it")
 
     def test_du_says_the_same_as_outside(self):

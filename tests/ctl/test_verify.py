@@ -299,7 +299,7 @@ class DuAndInfo(CtlTest):
         with write_support.WriteMount(self.path("t"), "compress=off") as mount:
             check(mount / "a.log", wanted + [rf"Stored as +{self.path('t/a.log.xz')}"])
             check(mount.path, [rf"xzfs [0-9.]+, source {self.path('t')}, mounted for",
-                               r"Memory +[0-9.]+ .iB of ", r"Preset +6", r"Settle +1 s",
+                               r"Memory +[0-9.]+ .iB of ", r"Preset +6", r"Settle +[0-9.]+ s",
                                r"Not compressed yet +0 files, 0 B"])
             check(mount / "d", [r"Files below it +3, of these compressed: 2",
                                 rf"Stored as +{self.path('t/d')}"])

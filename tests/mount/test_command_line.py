@@ -227,7 +227,8 @@ class OrdinaryUser(CommandLineTest):
         self.assertEqual(done.returncode, MOUNT_FAILED, done.stderr)
         last = done.stderr.splitlines()[-1]  # fusermount3 prints its message first
         self.assertIn(self.folder + "/foreign", last)
-        self.assertIn("must belong to you", last)
+        self.assertIn("fusermount3 refused", last)
+        self.assertIn("fusermount3: user has no write access to mountpoint", done.stderr)
         self.assert_nothing_left(self.folder + "/foreign")
 
     def test_mounts_with_fusermount3_and_unmounts_on_a_signal(self):

@@ -74,6 +74,7 @@ class BenchCommand : public Command {
                      "how long to measure, roughly (default: 20)");
     DeclareThreads(arguments, threads_);
     rules_.Declare(arguments);
+    rules_.only_stored_for = arguments.command();
     arguments.Flag("--json", json_, "machine-readable");
     Progress::Declare(arguments, progress_);
     arguments.Operand("PATH", path_, "a directory or a file, plain or compressed");

@@ -9,12 +9,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/log.h"
@@ -23,6 +23,7 @@
 #include "ctl/doctor/host.h"
 #include "ctl/doctor/mounts.h"
 #include "ctl/doctor/source.h"
+#include "ctl/mounts/mount_client.h"
 #include "ctl/shell/json.h"
 
 namespace xzfs {
@@ -38,13 +39,6 @@ constexpr int kLevelColumn = 8;
 constexpr std::array<const char*, 4> kLevelNames = {"ok", "note", "warning", "problem"};
 
 const char* LevelName(Level level) { return kLevelNames[static_cast<size_t>(level)]; }
-
-// Absolute and without symlinks; nothing with errno set.
-std::optional<std::string> RealPath(const std::string& path) {
-  const std::unique_ptr<char, decltype(&std::free)> real(realpath(path.c_str(), nullptr),
-                                                         &std::free);
-  return real == nullptr ? std::nullopt : std::optional<std::string>(real.get());
-}
 
 // The mount of xzfs in which an absolute path lies; null if it lies in none.
 const MountEntry* MountAround(const std::vector<MountEntry>& mounts, const std::string& path) {
@@ -161,7 +155,7 @@ class DoctorCommand : public Command {
       entry["command"] = finding.command.empty() ? Json(nullptr) : Json(finding.command);
       document["findings"].push_back(std::move(entry));
     }
-    PrintDocument(console, std::move(document));
+    xzfs::PrintDocument(console, std::move(document));
   }
 
   bool json_ = false;

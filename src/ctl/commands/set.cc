@@ -1,8 +1,4 @@
 // Shows the options of a mount that can change while it runs, and changes them.
-#include <fmt/core.h>
-
-#include <array>
-#include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,21 +9,11 @@
 #include "base/try.h"
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/mounts/mount_settings.h"
 #include "ctl/shell/json.h"
 
 namespace xzfs {
 namespace {
-
-// "512MiB": exact, as an option takes it.
-std::string ExactSize(uint64_t bytes) {
-  constexpr std::array kUnits = {"", "KiB", "MiB", "GiB", "TiB"};
-  size_t unit = 0;
-  while (bytes != 0 && bytes % 1024 == 0 && unit + 1 < kUnits.size()) {
-    bytes /= 1024;
-    ++unit;
-  }
-  return std::to_string(bytes) + kUnits[unit];
-}
 
 class SetCommand : public Command {
  public:
@@ -65,15 +51,9 @@ class SetCommand : public Command {
       PrintDocument(console, std::move(document));
       return {};
     }
-    const auto number = [&](const char* pointer) { return NumberAt(settings, pointer); };
-    console.Print("cache_size=" + ExactSize(static_cast<uint64_t>(number("/cache_size_bytes"))) +
-                  "\n");
-    console.Print(fmt::format("compress_threads={:.0f}\n", number("/compress_threads")));
-    console.Print(fmt::format("settle={:g}\n", number("/settle_seconds")));
-    console.Print(fmt::format("preset={:.0f}{}\n", number("/preset"),
-                              settings.value("extreme", false) ? "e" : ""));
-    console.Print(fmt::format("idle={:g}\n", number("/idle_seconds")));
-    console.Print("log_level=" + Printable(settings.value("log_level", "")) + "\n");
+    for (const auto& [name, value] : MountSettings(settings)) {
+      console.Print(name + "=" + Printable(value) + "\n");
+    }
     console.Note(
         "what xzfsctl set changes lasts until the mount ends: to keep it, give xzfs the option");
     return {};

@@ -42,8 +42,8 @@ class LivingMount {
     LookAtDamage();
     LookAtNames();
     LookAtProgram();
-    const uint64_t used = CountAt(stats_, "/budget/used");
-    const uint64_t bytes = CountAt(stats_, "/budget/bytes");
+    const uint64_t used = CountAt(stats_, "/budget/used_bytes");
+    const uint64_t bytes = CountAt(stats_, "/budget/total_bytes");
     findings_.insert(findings_.begin(),
                      {Level::kOk, mount_.mountpoint,
                       fmt::format("answers; shows {}; uses {} of {} of memory", mount_.source,

@@ -189,8 +189,9 @@ class SourceLook {
 
   void Walk() {
     const std::atomic<bool> never{false};
+    const TreeRules rules{.excludes = {}, .one_file_system = false, .only_stored_for = "doctor"};
     WalkTrees(
-        os_, TreeRules(), {path_}, never, [this](const FoundFile& file) { Visit(file); },
+        os_, rules, {path_}, never, [this](const FoundFile& file) { Visit(file); },
         [this](const std::string& path, const Error& error) {
           unseen_.Add(path + ": " + error.message);
         },

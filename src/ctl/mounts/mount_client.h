@@ -61,7 +61,7 @@ Result<std::vector<std::string>> NamedOrAllMounts(const std::vector<std::string>
 // `named`, or the only mount if it is empty. Errors: ENOENT, EINVAL if there are several.
 Result<std::string> NamedOrOnlyMount(const std::string& named);
 
-// The absolute path without symlinks; nothing if there is no such file.
+// The absolute path without symlinks; nothing, with errno set, if there is no such file.
 std::optional<std::string> RealPath(const std::string& path);
 
 // Where what is shown as `path` in a mount of xzfs is stored; nothing if that can't be told. It may

@@ -16,6 +16,7 @@
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/ask_in_time.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/mounts/mount_settings.h"
 #include "ctl/shell/common_options.h"
 #include "ctl/shell/json.h"
 
@@ -77,14 +78,12 @@ Completion Settings(std::string_view current, const std::string& mount) {
     completion.AddWords(OptionValues(current.substr(0, equals)));
     return completion;
   }
-  const Json settings = SettingsOf(mount);
+  const auto settings = MountSettings(SettingsOf(mount));
   for (const std::string_view name : LiveOptionNames()) {
-    const auto value = settings.find(std::string(name));
-    std::string help;
-    if (value != settings.end()) {
-      help = "now " + (value->is_string() ? value->get<std::string>() : value->dump());
-    }
-    completion.words.push_back({std::string(name) + "=", help});
+    const auto now = std::find_if(settings.begin(), settings.end(),
+                                  [&](const auto& setting) { return setting.first == name; });
+    completion.words.push_back(
+        {std::string(name) + "=", now == settings.end() ? "" : "now " + now->second});
   }
   return completion;
 }

@@ -199,7 +199,7 @@ std::string HelpText() {
          "SIZE takes KiB to TiB. nosuid and nodev are set unless suid or dev is given.\n"
          "\n"
          "Example:\n"
-         "  xzfs /srv/logs.cold /srv/logs -o cache_size=512MiB,allow_other\n"
+         "  xzfs /srv/logs.xz /srv/logs -o cache_size=512MiB,allow_other\n"
          "  xzfsctl umount --wait /srv/logs\n";
 }
 

@@ -66,7 +66,7 @@ std::optional<std::string> AskInTime(std::chrono::milliseconds limit,
   if (child < 0) {
     return std::nullopt;
   }
-  const auto answer = ReadUntil(from.get(), Clock::now() + limit);
+  auto answer = ReadUntil(from.get(), Clock::now() + limit);
   if (!answer) {
     kill(child, SIGKILL);
   }

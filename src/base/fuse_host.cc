@@ -37,7 +37,7 @@ std::string FindProgram(std::string_view search_path, const std::string& program
   while (!search_path.empty()) {
     const size_t colon = search_path.find(':');
     const std::string folder(search_path.substr(0, colon));
-    if (const std::string path = folder + "/" + program;
+    if (std::string path = folder + "/" + program;
         !folder.empty() && access(path.c_str(), X_OK) == 0) {
       return path;
     }

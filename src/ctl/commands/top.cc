@@ -107,7 +107,7 @@ class TopCommand : public Command {
       console.Print(Page(console, before, now));
       return {};
     }
-    const Status watched = Watch(console, mount, interval_s);
+    Status watched = Watch(console, mount, interval_s);
     if (!watched && !FindXzfsMount(MountpointOf(path_))) {
       console.Note(path_ + " is not mounted any more");
       return {};

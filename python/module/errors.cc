@@ -70,22 +70,38 @@ Error RaisedException::Keep(py::error_already_set& raised, const std::string& wh
     own_exception->exception_ = std::move(exception);
   } else {
     PyException_SetTraceback(exception.ptr(), py::none().ptr());
-    message_ = error.message;
-    exception_ = std::move(exception);
+    kept_.push_front({error.message, std::move(exception)});
+    if (kept_.size() > kMostKept) {
+      kept_.pop_back();
+    }
   }
   return error;
 }
 
+std::deque<RaisedException::Kept>::const_iterator RaisedException::Find(const Error& error) const {
+  auto best = kept_.end();
+  for (auto it = kept_.begin(); it != kept_.end(); ++it) {
+    // "offset 1" is part of "offset 12", too.
+    if (error.message.find(it->message) != std::string::npos &&
+        (best == kept_.end() || it->message.size() > best->message.size())) {
+      best = it;
+    }
+  }
+  return best;
+}
+
 bool RaisedException::Has(const Error& error, const OwnException& own) const {
-  return own.exception_ || (exception_ && error.message.find(message_) != std::string::npos);
+  return own.exception_ || Find(error) != kept_.end();
 }
 
 void RaisedException::Raise(const Error& error, OwnException& own) {
   if (own.exception_) {
     RaiseObject(std::exchange(own.exception_, {}));
   }
-  if (Has(error, own)) {
-    RaiseObject(std::exchange(exception_, {}));
+  if (const auto found = Find(error); found != kept_.end()) {
+    const py::object exception = found->exception;
+    kept_.erase(found);
+    RaiseObject(exception);
   }
   python::Raise(error);
 }

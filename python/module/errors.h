@@ -3,6 +3,8 @@
 
 #include <pybind11/pybind11.h>
 
+#include <cstddef>
+#include <deque>
 #include <string>
 
 #include "xzfs/result.h"
@@ -43,13 +45,25 @@ class RaisedException {
   [[noreturn]] void Raise(const Error& error, OwnException& own);
 
   // Forgets the exception without the interpreter, which has ended.
-  void Abandon() { exception_.release(); }
+  void Abandon() {
+    for (Kept& kept : kept_) {
+      kept.exception.release();
+    }
+  }
 
  private:
-  // The latest of a thread that didn't make the call. It has no traceback: that would keep the
-  // frames, and with them the file object, as long as nobody asks.
-  std::string message_;
-  pybind11::object exception_;
+  struct Kept {
+    std::string message;
+    pybind11::object exception;
+  };
+  // Several threads may decode ahead, and any of their errors may be the one that a read gets.
+  static constexpr size_t kMostKept = 32;
+
+  std::deque<Kept>::const_iterator Find(const Error& error) const;
+
+  // The latest of threads that didn't make the call, the newest at the front. They have no
+  // traceback: that would keep the frames, and with them the file object, as long as nobody asks.
+  std::deque<Kept> kept_;
 };
 
 }  // namespace xzfs::python

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "abandon.h"
 #include "gil.h"
 
 namespace xzfs::python {
@@ -38,7 +39,7 @@ class OfProcess {
   void Reset() {
     std::shared_ptr<T> object = std::move(object_);
     if (pid_ != getpid()) {
-      static_cast<void>(std::make_unique<std::shared_ptr<T>>(std::move(object)).release());
+      Abandon(std::move(object));
       return;
     }
     WithoutGil([&object] { object.reset(); });

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <utility>
 
+#include "abandon.h"
 #include "buffer.h"
 #include "errors.h"
 #include "gil.h"
@@ -52,7 +53,7 @@ ReadCache CacheFor(const ReadCacheOptions& options) {
   SharedCache& shared = TheSharedCache();
   if (shared.pid != getpid()) {
     // Its threads stayed in the parent, so it can't be destroyed.
-    static_cast<void>(std::make_unique<SharedCache>(std::move(shared)).release());
+    Abandon(std::move(shared));
     shared = SharedCache();
   }
   if (!shared.cache) {

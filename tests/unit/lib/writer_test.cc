@@ -7,12 +7,16 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <condition_variable>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <mutex>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -416,6 +420,12 @@ size_t ThreadCount() {
 }
 
 TEST_F(WriterTest, ThreadsStartWithTheFirstFullBlock) {
+  // A sanitizer starts a thread of its own beside the first one.
+  const std::jthread first([](const std::stop_token& end) {
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any().wait(lock, end, [] { return false; });
+  });
   const size_t before = ThreadCount();
   auto writer = Writer::Create(dir_ / "a.xz", kSmallBlocks);
   ASSERT_TRUE(writer);

@@ -15,7 +15,7 @@
 
 namespace xzfs {
 
-// Two files, one of which takes the other's place: docs/format.md, "Claims".
+// Two files; one takes the place of the other: docs/format.md, "Claims".
 struct Claim {
   enum class Kind : uint8_t {
     kTwin = 1,   // the new file gets the name `other`, beside the old one

@@ -17,7 +17,7 @@ LIVE = ["cache_size=", "compress_threads=", "settle=", "preset=", "idle=", "log_
 
 
 def bash(name, *words):
-    """What bash offers after the words, the last of which is being typed."""
+    """What bash offers after the words. The user is typing the last one."""
     line = " ".join(words)
     # As readline splits a line: at blanks, and '=' is a word.
     split = re.findall(r"=|[^\s=]+", line) + ([""] if line.endswith(" ") else [])

@@ -394,7 +394,7 @@ class Dataset(RecipeTest):
 
 @ROOT_ONLY
 class Automount(RecipeTest):
-    heading = "Mount when somebody looks (systemd automount)"
+    heading = "Mount on first use (systemd automount)"
 
     def test_systemd_makes_valid_units_of_the_line_and_xzfs_takes_its_options(self):
         # The units are named after the path, so the page's own paths are used here.

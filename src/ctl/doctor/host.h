@@ -12,7 +12,7 @@ namespace xzfs {
 struct DoctorHost {
   FuseHost fuse;
   std::string proc = "/proc";
-  // A program of which -V is asked; empty if there is none.
+  // The program xzfs, which is asked for its version (-V); empty if there is none.
   std::string xzfs;
 
   static DoctorHost Real();

@@ -41,7 +41,7 @@ class DirectoryKinds {
   KindName Of(const std::string& name) const;
 
  private:
-  // Names without an ending of which there are rotated files, and at least two files.
+  // Names without an ending that have rotated files, and at least two files.
   std::unordered_set<std::string> series_;
 };
 

@@ -34,7 +34,7 @@ constexpr std::array<uint64_t, 3> kBlockBytes = {uint64_t{256} << 10, uint64_t{1
                                                  kBenchPartBytes};
 // What file systems round up to.
 constexpr uint64_t kDiskBlockBytes = 4096;
-// As `xzfsctl pack` and mounts: a file that saves less stays plain.
+// As with `xzfsctl pack`, a file that saves less stays plain.
 constexpr double kLeastSaving = 0.01;
 // Our own Blocks need their own size and a bit more.
 constexpr uint64_t kDecoderMemory = uint64_t{1} << 30;

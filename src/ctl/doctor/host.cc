@@ -1,6 +1,6 @@
-// Each function looks at one thing and returns what it found. A check never fails: what can't be
-// found out is a note, or it says nothing. What only root needs, or only another user, is judged
-// for the user who asks.
+// Each function looks at one thing and returns what it found. A check never fails: if it can't find
+// something out it returns a note, or nothing. It judges what the user who runs xzfsctl needs, not
+// what root or other users need.
 //
 // /dev/fuse is opened and closed again: the kernel takes that for no mount. The rights of the
 // process are read from /proc, because a container may take from root what root has elsewhere.

@@ -2,7 +2,6 @@
 """What xzfsctl offers for a word that is being typed, where a mount has to be asked."""
 
 import os
-import signal
 import time
 
 import support
@@ -37,14 +36,11 @@ class Complete(MountCtlTest):
 
     def test_a_mount_that_does_not_answer_does_not_hold_the_shell_up(self):
         with Mount(self.source) as mount:
-            mount.process.send_signal(signal.SIGSTOP)
-            try:
+            with support.stopped(mount.process):
                 begin = time.monotonic()
                 _, _, words = self.complete("set", mount.path, "pre")
                 self.assertLess(time.monotonic() - begin, 10 * support.SLOWNESS)
                 self.assertEqual(words["preset="], "")
-            finally:
-                mount.process.send_signal(signal.SIGCONT)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ are broken on purpose.
 import json
 import os
 import shlex
-import signal
 import subprocess
 import unittest
 
@@ -110,11 +109,8 @@ class Doctor(MountCtlTest):
 
     def test_a_mount_that_hangs_does_not_hold_doctor_up(self):
         with Mount(self.source) as mount:
-            mount.process.send_signal(signal.SIGSTOP)
-            try:
+            with support.stopped(mount.process):
                 found = self.findings(code=1, keep=[mount.path])
-            finally:
-                mount.process.send_signal(signal.SIGCONT)
             self.one(found, "problem", mount.path, "does not answer")
 
     def test_a_mount_that_works_is_fine_and_its_source_is_looked_at(self):

@@ -58,15 +58,6 @@ def processes_with(argument):
     return [pid for pid in found if pid != os.getpid()]
 
 
-def thread_states(pid):
-    """The letters that /proc gives the states of the process's threads."""
-    states = set()
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/stat", "rb") as figures:
-            states.add(figures.read().rsplit(b")", 1)[1].split()[0].decode())
-    return states
-
-
 def thread_places(pid):
     """The kernel functions in which the process's threads wait."""
     places = set()

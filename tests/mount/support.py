@@ -122,6 +122,31 @@ def wait_until(condition, what, deadline_s=HANGS_S):
         time.sleep(0.01)  # poll
 
 
+def thread_states(pid):
+    """The letters that /proc gives the states of the process's threads."""
+    states = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", "rb") as figures:
+            states.add(figures.read().rsplit(b")", 1)[1].split()[0].decode())
+    return states
+
+
+def stop(process):
+    """Stops all threads of a process. The signal alone does not wait: a thread may go on for a moment."""
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: thread_states(process.pid) == {"T"}, "all of it is stopped")
+
+
+@contextlib.contextmanager
+def stopped(process):
+    """The process does nothing in the block."""
+    stop(process)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
+
+
 @contextlib.contextmanager
 def temp_dir(prefix="xzfs-test-"):
     path = tempfile.mkdtemp(prefix=prefix)

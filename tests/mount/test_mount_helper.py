@@ -16,9 +16,9 @@ import unittest
 
 import support
 from cli import (BINARY, CONTENT, FSTAB_WORDS, MOUNT_FAILED, OK, ROOT_ONLY, USAGE, CommandLineTest,
-                 mounts_at, processes_with, thread_places, thread_states)
+                 mounts_at, processes_with, thread_places)
 from own_mounts import in_own_namespace
-from support import HANGS_S, SLOWNESS, wait_until
+from support import HANGS_S, SLOWNESS, stop, wait_until
 
 
 class Notify(CommandLineTest):
@@ -134,8 +134,7 @@ class Ending(CommandLineTest):
         wait_until(lambda: mounts_at(below), "bindfs answers")
         daemon = self.start(below, self.mnt, "-o", "ro,whole_block_limit=1MiB")
         self.assertTrue(os.path.exists(self.mnt + "/deep"))
-        lower.send_signal(signal.SIGSTOP)
-        wait_until(lambda: thread_states(lower.pid) == {"T"}, "all of it is stopped")
+        stop(lower)
         reader = subprocess.Popen(["cat", self.mnt + "/deep"], stdout=subprocess.DEVNULL,
                                   stderr=subprocess.DEVNULL)
         self.addCleanup(reader.wait)

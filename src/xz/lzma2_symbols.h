@@ -1,0 +1,289 @@
+// The loop that decodes LZMA's symbols: the inner part of lzma2_decoder.cc.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "xz/lzma2_bits.h"
+#include "xz/lzma2_copy.h"
+#include "xz/lzma2_state.h"
+
+namespace xzfs {
+
+// A stretch of one chunk: where its symbols come from and go to.
+struct Lzma2Stretch {
+  const uint8_t* input;
+  const uint8_t* input_end;  // of the chunk; kInputSlack bytes behind it are readable
+  uint8_t* out;
+  uint8_t* stop;           // no symbol begins here or behind it
+  uint8_t* wide_end;       // kCopyOverrun bytes behind it may be written; may be before `out`
+  uint8_t* out_end;        // no symbol ends behind it
+  const uint8_t* history;  // bytes from here to `out` may be read
+};
+
+// Which probabilities a position and a literal have, for the parameters that nearly every encoder
+// uses. The compiler then makes constants of them.
+struct UsualContext {
+  explicit UsualContext(const Lzma2State&) {}
+  static bool Fits(const Lzma2State& state) {
+    return state.lc == 3 && state.lp == 0 && state.pb == 2;
+  }
+  size_t Position(size_t position) const { return position & 3; }
+  size_t Literal(size_t /*position*/, uint32_t before) const { return before >> 5; }
+};
+
+// The same for any parameters.
+class AnyContext {
+ public:
+  explicit AnyContext(const Lzma2State& state)
+      : lc_(state.lc),
+        position_mask_((size_t{1} << state.pb) - 1),
+        literal_mask_((size_t{1} << state.lp) - 1) {}
+  size_t Position(size_t position) const { return position & position_mask_; }
+  size_t Literal(size_t position, uint32_t before) const {
+    return ((position & literal_mask_) << lc_) + (before >> (8 - lc_));
+  }
+
+ private:
+  const unsigned lc_;
+  const size_t position_mask_;
+  const size_t literal_mask_;
+};
+
+// Decodes the symbols of a stretch. What changes with every symbol is in members of an object that
+// never leaves the function that made it, so that the compiler keeps it in registers.
+template <class Bits, class Context>
+class Lzma2Symbols {
+ public:
+  // Decodes until a symbol ends at `stop` or behind it. Returns false if the data is damaged.
+  // Otherwise `state` and `stretch` say where it stopped.
+  [[gnu::noinline]] static bool Decode(Lzma2State& state, Lzma2Stretch& stretch) {
+    Lzma2Symbols symbols(state, stretch);
+    if (!symbols.Loop() || symbols.coder_.input > symbols.input_end_) {
+      return false;
+    }
+    symbols.Save(state, stretch);
+    return true;
+  }
+
+ private:
+  using Model = LzmaModel;
+
+  [[gnu::always_inline]] Lzma2Symbols(Lzma2State& state, const Lzma2Stretch& stretch)
+      : model_(state.probabilities),
+        context_(state),
+        input_end_(stretch.input_end),
+        stop_(stretch.stop),
+        out_end_(stretch.out_end),
+        wide_end_(stretch.wide_end),
+        history_(stretch.history),
+        dictionary_bytes_(state.dictionary_bytes),
+        position_at_null_(state.position - reinterpret_cast<uintptr_t>(stretch.out)),
+        coder_{state.range, state.code, stretch.input},
+        out_(stretch.out),
+        before_(stretch.history == stretch.out ? 0 : stretch.out[-1]),
+        symbols_(state.symbols),
+        distance0_(state.distances[0]),
+        distance1_(state.distances[1]),
+        distance2_(state.distances[2]),
+        distance3_(state.distances[3]) {}
+
+  [[gnu::always_inline]] void Save(Lzma2State& state, Lzma2Stretch& stretch) const {
+    state.position += static_cast<size_t>(out_ - stretch.out);
+    state.range = coder_.range;
+    state.code = coder_.code;
+    state.symbols = static_cast<uint8_t>(symbols_);
+    state.distances[0] = distance0_;
+    state.distances[1] = distance1_;
+    state.distances[2] = distance2_;
+    state.distances[3] = distance3_;
+    stretch.input = coder_.input;
+    stretch.out = out_;
+  }
+
+  // Whether the last symbol was a literal is known by the place in the loop.
+  [[gnu::always_inline]] bool Loop() {
+    if (symbols_ >= Model::kFirstAfterMatch) {
+      goto after_match;
+    }
+  after_literal:
+    if (Ended()) {
+      return true;
+    }
+    if (!IsMatch()) {
+      Literal();
+      symbols_ = symbols_ < 4 ? 0 : symbols_ - 3;
+      goto after_literal;
+    }
+  match:
+    if (!Match()) {
+      return false;
+    }
+  after_match:
+    if (Ended()) {
+      return true;
+    }
+    if (IsMatch()) {
+      goto match;
+    }
+    LiteralAfterMatch();
+    symbols_ -= symbols_ < 10 ? 3 : 6;
+    goto after_literal;
+  }
+
+  // G2
+  [[gnu::always_inline]] bool Ended() const { return coder_.input > input_end_ || out_ >= stop_; }
+
+  [[gnu::always_inline]] size_t Position() const {
+    return position_at_null_ + reinterpret_cast<uintptr_t>(out_);
+  }
+
+  [[gnu::always_inline]] bool IsMatch() {
+    return Bits::Bit(coder_, model_.is_match[symbols_][context_.Position(Position())]);
+  }
+
+  [[gnu::always_inline]] void Literal() {
+    Probability* const trees = model_.literal[context_.Literal(Position(), before_)];
+    PutLiteral(Bits::template Tree<8>(coder_, trees));
+  }
+
+  // The byte isn't the one that the last distance would give: a match would have been longer.
+  [[gnu::always_inline]] void LiteralAfterMatch() {
+    Probability* const trees = model_.literal[context_.Literal(Position(), before_)];
+    const uint32_t expected = *(out_ - distance0_ - 1);
+    PutLiteral(Bits::MatchedLiteral(coder_, trees, ~expected & 0xff));
+  }
+
+  [[gnu::always_inline]] void PutLiteral(uint32_t node) {
+    before_ = ~node & 0xff;
+    *out_++ = static_cast<uint8_t>(before_);
+  }
+
+  [[gnu::always_inline]] bool Match() {
+    const size_t position = context_.Position(Position());
+    const bool after_literal = symbols_ < Model::kFirstAfterMatch;
+    size_t length = 1;
+    if (!Bits::Bit(coder_, model_.is_rep[symbols_])) {
+      length = Length(model_.match_length, position);
+      distance3_ = distance2_;
+      distance2_ = distance1_;
+      distance1_ = distance0_;
+      distance0_ = Distance(length);
+      symbols_ = after_literal ? 7 : 10;
+    } else if (IsOneByteOfTheLastDistance(position)) {
+      symbols_ = after_literal ? 9 : 11;
+    } else {
+      length = Length(model_.rep_length, position);
+      symbols_ = after_literal ? 8 : 11;
+    }
+    return Copy(length);
+  }
+
+  // Otherwise the distance of this match has become the last one.
+  [[gnu::always_inline]] bool IsOneByteOfTheLastDistance(size_t position) {
+    if (!Bits::Bit(coder_, model_.is_rep0[symbols_])) {
+      return !Bits::Bit(coder_, model_.is_rep0_long[symbols_][position]);
+    }
+    TakeOlderDistance();
+    return false;
+  }
+
+  // Makes one of the three older distances the last one.
+  [[gnu::always_inline]] void TakeOlderDistance() {
+    uint32_t distance = distance1_;
+    if (Bits::Bit(coder_, model_.is_rep1[symbols_])) {
+      distance = distance2_;
+      if (Bits::Bit(coder_, model_.is_rep2[symbols_])) {
+        distance = distance3_;
+        distance3_ = distance2_;
+      }
+      distance2_ = distance1_;
+    }
+    distance1_ = distance0_;
+    distance0_ = distance;
+  }
+
+  [[gnu::always_inline]] size_t Length(LzmaProbabilities::Length& length, size_t position) {
+    if (!Bits::Bit(coder_, length.choice)) {
+      return Model::kShortestMatch + 15 - Bits::template Tree<3>(coder_, length.low[position]);
+    }
+    if (!Bits::Bit(coder_, length.choice2)) {
+      return Model::kShortestMatch + 8 + 15 -
+             Bits::template Tree<3>(coder_, length.middle[position]);
+    }
+    return Model::kShortestMatch + 16 + 511 - Bits::template Tree<8>(coder_, length.high);
+  }
+
+  // Less 1.
+  [[gnu::always_inline]] uint32_t Distance(size_t length) {
+    const size_t distance_class =
+        std::min(length - Model::kShortestMatch, Model::kDistanceClasses - 1);
+    const uint32_t slot = 127 - Bits::template Tree<6>(coder_, model_.slot[distance_class]);
+    if (slot < Model::kFirstModelledSlot) {
+      return slot;
+    }
+    // The slot gives the two highest bits; the low ones come with the lowest first.
+    const unsigned bits = (slot >> 1) - 1;
+    const uint32_t base = (2 | (slot & 1)) << bits;
+    if (slot < Model::kFirstDirectSlot) {
+      return base + Reversed(Bits::TreeOf(coder_, model_.special + (base - slot), bits), bits);
+    }
+    uint32_t direct = 0;
+    for (unsigned i = bits - Model::kAlignBits; i != 0; --i) {
+      Bits::Normalise(coder_);
+      direct = 2 * direct + coder_.DirectBit();
+    }
+    const uint32_t low = Bits::template Tree<Model::kAlignBits>(coder_, model_.align);
+    return base + (direct << Model::kAlignBits) + Reversed(low, Model::kAlignBits);
+  }
+
+  // The number whose bits a tree gave lowest first.
+  [[gnu::always_inline]] static uint32_t Reversed(uint32_t node, unsigned bits) {
+    static constexpr std::array<uint8_t, 32> kOfFiveBits = {
+        0, 16, 8, 24, 4, 20, 12, 28, 2, 18, 10, 26, 6, 22, 14, 30,
+        1, 17, 9, 25, 5, 21, 13, 29, 3, 19, 11, 27, 7, 23, 15, 31};
+    return kOfFiveBits[(~node << (5 - bits)) & 31];
+  }
+
+  // G3, G4. The only place that reads what was decoded by a number from the data, except that
+  // LiteralAfterMatch uses the distance that was checked here.
+  [[gnu::always_inline]] bool Copy(size_t length) {
+    if (distance0_ >= static_cast<size_t>(out_ - history_) || distance0_ >= dictionary_bytes_) {
+      return false;
+    }
+    const size_t distance = size_t{distance0_} + 1;
+    if (static_cast<ptrdiff_t>(length) <= wide_end_ - out_) {
+      CopyMatchWide(out_, distance, length);
+    } else if (static_cast<ptrdiff_t>(length) <= out_end_ - out_) {
+      CopyMatch(out_, distance, length);
+    } else {
+      return false;
+    }
+    out_ += length;
+    before_ = out_[-1];
+    return true;
+  }
+
+  LzmaProbabilities& model_;
+  const Context context_;
+  const uint8_t* const input_end_;
+  uint8_t* const stop_;
+  uint8_t* const out_end_;
+  uint8_t* const wide_end_;
+  const uint8_t* const history_;
+  const size_t dictionary_bytes_;
+  const size_t position_at_null_;  // of a byte at address 0, so to say; wraps around
+
+  RangeDecoder coder_;
+  uint8_t* out_;
+  uint32_t before_;  // the byte before out_
+  size_t symbols_;
+  uint32_t distance0_;
+  uint32_t distance1_;
+  uint32_t distance2_;
+  uint32_t distance3_;
+};
+
+}  // namespace xzfs

@@ -61,7 +61,7 @@ class Lzma2Symbols {
   // Otherwise `state` and `stretch` say where it stopped.
   [[gnu::noinline]] static bool Decode(Lzma2State& state, Lzma2Stretch& stretch) {
     Lzma2Symbols symbols(state, stretch);
-    if (!symbols.Loop() || symbols.coder_.input > symbols.input_end_) {
+    if (!symbols.Loop() || symbols.coder_.input > stretch.input_end) {
       return false;
     }
     symbols.Save(state, stretch);
@@ -71,34 +71,35 @@ class Lzma2Symbols {
  private:
   using Model = LzmaModel;
 
+  // The distances of the last matches, less 1; the newest first.
+  struct Distances {
+    uint32_t d0;
+    uint32_t d1;
+    uint32_t d2;
+    uint32_t d3;
+  };
+
   [[gnu::always_inline]] Lzma2Symbols(Lzma2State& state, const Lzma2Stretch& stretch)
       : model_(state.probabilities),
         context_(state),
-        input_end_(stretch.input_end),
-        stop_(stretch.stop),
-        out_end_(stretch.out_end),
-        wide_end_(stretch.wide_end),
-        history_(stretch.history),
+        bounds_(stretch),
         dictionary_bytes_(state.dictionary_bytes),
         position_at_null_(state.position - reinterpret_cast<uintptr_t>(stretch.out)),
         coder_{state.range, state.code, stretch.input},
         out_(stretch.out),
         before_(stretch.history == stretch.out ? 0 : stretch.out[-1]),
         symbols_(state.symbols),
-        distance0_(state.distances[0]),
-        distance1_(state.distances[1]),
-        distance2_(state.distances[2]),
-        distance3_(state.distances[3]) {}
+        last_{state.distances[0], state.distances[1], state.distances[2], state.distances[3]} {}
 
   [[gnu::always_inline]] void Save(Lzma2State& state, Lzma2Stretch& stretch) const {
     state.position += static_cast<size_t>(out_ - stretch.out);
     state.range = coder_.range;
     state.code = coder_.code;
     state.symbols = static_cast<uint8_t>(symbols_);
-    state.distances[0] = distance0_;
-    state.distances[1] = distance1_;
-    state.distances[2] = distance2_;
-    state.distances[3] = distance3_;
+    state.distances[0] = last_.d0;
+    state.distances[1] = last_.d1;
+    state.distances[2] = last_.d2;
+    state.distances[3] = last_.d3;
     stretch.input = coder_.input;
     stretch.out = out_;
   }
@@ -134,7 +135,9 @@ class Lzma2Symbols {
   }
 
   // G2
-  [[gnu::always_inline]] bool Ended() const { return coder_.input > input_end_ || out_ >= stop_; }
+  [[gnu::always_inline]] bool Ended() const {
+    return coder_.input > bounds_.input_end || out_ >= bounds_.stop;
+  }
 
   [[gnu::always_inline]] size_t Position() const {
     return position_at_null_ + reinterpret_cast<uintptr_t>(out_);
@@ -152,7 +155,7 @@ class Lzma2Symbols {
   // The byte isn't the one that the last distance would give: a match would have been longer.
   [[gnu::always_inline]] void LiteralAfterMatch() {
     Probability* const trees = model_.literal[context_.Literal(Position(), before_)];
-    const uint32_t expected = *(out_ - distance0_ - 1);
+    const uint32_t expected = *(out_ - last_.d0 - 1);
     PutLiteral(Bits::MatchedLiteral(coder_, trees, ~expected & 0xff));
   }
 
@@ -167,10 +170,10 @@ class Lzma2Symbols {
     size_t length = 1;
     if (!Bits::Bit(coder_, model_.is_rep[symbols_])) {
       length = Length(model_.match_length, position);
-      distance3_ = distance2_;
-      distance2_ = distance1_;
-      distance1_ = distance0_;
-      distance0_ = Distance(length);
+      last_.d3 = last_.d2;
+      last_.d2 = last_.d1;
+      last_.d1 = last_.d0;
+      last_.d0 = Distance(length);
       symbols_ = after_literal ? 7 : 10;
     } else if (IsOneByteOfTheLastDistance(position)) {
       symbols_ = after_literal ? 9 : 11;
@@ -192,17 +195,17 @@ class Lzma2Symbols {
 
   // Makes one of the three older distances the last one.
   [[gnu::always_inline]] void TakeOlderDistance() {
-    uint32_t distance = distance1_;
+    uint32_t distance = last_.d1;
     if (Bits::Bit(coder_, model_.is_rep1[symbols_])) {
-      distance = distance2_;
+      distance = last_.d2;
       if (Bits::Bit(coder_, model_.is_rep2[symbols_])) {
-        distance = distance3_;
-        distance3_ = distance2_;
+        distance = last_.d3;
+        last_.d3 = last_.d2;
       }
-      distance2_ = distance1_;
+      last_.d2 = last_.d1;
     }
-    distance1_ = distance0_;
-    distance0_ = distance;
+    last_.d1 = last_.d0;
+    last_.d0 = distance;
   }
 
   [[gnu::always_inline]] size_t Length(LzmaProbabilities::Length& length, size_t position) {
@@ -250,13 +253,13 @@ class Lzma2Symbols {
   // G3, G4. The only place that reads what was decoded by a number from the data, except that
   // LiteralAfterMatch uses the distance that was checked here.
   [[gnu::always_inline]] bool Copy(size_t length) {
-    if (distance0_ >= static_cast<size_t>(out_ - history_) || distance0_ >= dictionary_bytes_) {
+    if (last_.d0 >= static_cast<size_t>(out_ - bounds_.history) || last_.d0 >= dictionary_bytes_) {
       return false;
     }
-    const size_t distance = size_t{distance0_} + 1;
-    if (static_cast<ptrdiff_t>(length) <= wide_end_ - out_) {
+    const size_t distance = size_t{last_.d0} + 1;
+    if (static_cast<ptrdiff_t>(length) <= bounds_.wide_end - out_) {
       CopyMatchWide(out_, distance, length);
-    } else if (static_cast<ptrdiff_t>(length) <= out_end_ - out_) {
+    } else if (static_cast<ptrdiff_t>(length) <= bounds_.out_end - out_) {
       CopyMatch(out_, distance, length);
     } else {
       return false;
@@ -268,11 +271,7 @@ class Lzma2Symbols {
 
   LzmaProbabilities& model_;
   const Context context_;
-  const uint8_t* const input_end_;
-  uint8_t* const stop_;
-  uint8_t* const out_end_;
-  uint8_t* const wide_end_;
-  const uint8_t* const history_;
+  const Lzma2Stretch bounds_;
   const size_t dictionary_bytes_;
   const size_t position_at_null_;  // of a byte at address 0, so to say; wraps around
 
@@ -280,10 +279,7 @@ class Lzma2Symbols {
   uint8_t* out_;
   uint32_t before_;  // the byte before out_
   size_t symbols_;
-  uint32_t distance0_;
-  uint32_t distance1_;
-  uint32_t distance2_;
-  uint32_t distance3_;
+  Distances last_;
 };
 
 }  // namespace xzfs

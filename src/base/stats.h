@@ -32,6 +32,8 @@ struct Stats {
   Counter giant_restarts;       // giant Blocks begun (again) at their start
   Counter giant_points;         // restart points saved
   Counter giant_restores;       // restart points gone back to
+  Counter decoder_fallbacks;    // Blocks that our decoder took for damaged, and liblzma was asked
+  Counter decoder_wrong;        // of these, Blocks that liblzma decodes
   Counter damaged_blocks;       // Blocks found damaged, each once
   Counter damaged_files;        // files whose Index can't be read, each once while known
   Counter commits_done;

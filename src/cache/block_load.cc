@@ -30,8 +30,9 @@ Status BlockLoad::Decode(size_t end) {
                                      engine_.arenas.Take()));
     charge_ = engine_.budget.Reserve(decoder_->memory_bytes());
   }
-  XZFS_RETURN_IF_ERROR(
-      decoder_->Decode(*stored_, unit_->mutable_bytes().subspan(ready_bytes_, end - ready_bytes_)));
+  Status status = decoder_->DecodeInto(*stored_, unit_->mutable_bytes(), end);
+  engine_.damage.AddVerdict(loaded_->name(), block_, decoder_->TakeVerdict(), ready_bytes_);
+  XZFS_RETURN_IF_ERROR(std::move(status));
   ready_bytes_ = end;
   if (ready_bytes_ == size()) {
     engine_.arenas.Give(decoder_->TakeArena());

@@ -63,4 +63,35 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
   return error;
 }
 
+void DamageNotes::AddVerdict(const std::string& name, const BlockInfo& block,
+                             DecoderVerdict verdict, uint64_t served_bytes) {
+  if (verdict == DecoderVerdict::kNotAsked) {
+    return;
+  }
+  stats_.decoder_fallbacks.Add();
+  if (verdict == DecoderVerdict::kConfirmed) {
+    return;
+  }
+  stats_.decoder_wrong.Add();
+  const std::string place = name + ", " + NameOf(block);
+  if (served_bytes == 0) {
+    Log(LogLevel::kWarning,
+        "decoder: " + place +
+            ": our decoder failed where liblzma did not; nobody got wrong bytes. Either the disk "
+            "or "
+            "memory gave other bytes at first, or the decoder has a bug: please report it");
+    return;
+  }
+  Log(LogLevel::kError,
+      "decoder: " + place +
+          ": our decoder failed where liblzma did not, and programs may have read up to " +
+          std::to_string(served_bytes) +
+          " wrong bytes of this Block before. Cached bytes are dropped now. Either the disk or "
+          "memory gave other bytes at first, or the decoder has a bug: please report it, and mount "
+          "with XZFS_DECODER=liblzma in the environment");
+  if (drop_) {
+    drop_();
+  }
+}
+
 }  // namespace xzfs

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "base/mutex.h"
 #include "base/stats.h"
+#include "xz/block_decoder.h"
 #include "xzfs/block_index.h"
 
 namespace xzfs {
@@ -20,6 +22,10 @@ class DamageNotes {
  public:
   explicit DamageNotes(Stats& stats) : stats_(stats) {}
 
+  // What drops all decoded bytes that the kernel and we have. REQUIRES: called before any Block is
+  // decoded.
+  void OnWrongBytes(std::function<void()> drop) { drop_ = std::move(drop); }
+
   // If decoding `block` failed here before: the error for a read of its bytes up to `end` (within
   // the Block).
   std::optional<Error> Find(uint64_t file_id, const BlockInfo& block, uint64_t end) const
@@ -30,6 +36,11 @@ class DamageNotes {
   // remembered. `name` is that of the stored file.
   Error Add(uint64_t file_id, const std::string& name, const BlockInfo& block, uint64_t from,
             Error error) EXCLUDES(mutex_);
+
+  // Counts that liblzma was asked about `block`. If our decoder was wrong that is logged, and if
+  // `served_bytes` of the Block may have been read, they are dropped wherever they are cached.
+  void AddVerdict(const std::string& name, const BlockInfo& block, DecoderVerdict verdict,
+                  uint64_t served_bytes);
 
  private:
   struct Key {
@@ -48,6 +59,7 @@ class DamageNotes {
   };
 
   Stats& stats_;
+  std::function<void()> drop_;
   mutable Mutex mutex_;
   std::unordered_map<Key, Damage, KeyHash> notes_ GUARDED_BY(mutex_);
 };

@@ -1,13 +1,12 @@
 // A giant Block can only be decoded in order, so what counts is where a decoder can begin: where it
 // stands, or at one of its restart points.
 //
-// Points hold addresses, so a SeekableDecoder has its own and shares them with none; a Block has at
-// most as many decoders as threads decode. A request takes the idle decoder that gets to its slice
-// with the least decoding. If one at work will get there sooner the request waits: the run either
-// passes the slice and delivers it, or ends, and the request chooses again. If another decoder is
-// free or could be made, a request waits for one to come back from elsewhere only until all such
-// waits for the Block together have cost as much as the other one would. From then on two decoders
-// work.
+// A SeekableDecoder shares its points with none; a Block has at most as many as threads decode. A
+// request takes the idle decoder that gets to its slice with the least decoding. If one at work
+// will get there sooner the request waits: the run either passes the slice and delivers it, or
+// ends, and the request chooses again. If another decoder is free or could be made, a request waits
+// for one to come back from elsewhere only until all such waits for the Block together have cost as
+// much as the other one would. From then on two decoders work.
 //
 // Points are saved while a run passes over many slices, every `spacing`: this is what random
 // readers make it do. A reader that reads on in order gets them far apart and only in memory: it
@@ -21,8 +20,8 @@
 // there: that reader's *place*. So readers that share a decoder pay two copies of the dictionary a
 // turn, and never begin again.
 //
-// A run that passes over slices leaves the last of them in the cache, an eighth of the budget, for
-// readers that read backwards.
+// A run over slices leaves the last of them in the cache, an eighth of the budget, for readers that
+// read backwards.
 //
 // Memory: points take at most a quarter of the budget, and with the decoders that have memory three
 // quarters, or there is one decoder. The others give up their memory: if a reader reads on there
@@ -259,7 +258,6 @@ bool GiantBlocks::MakeRoom(uint64_t bytes, int& waits, Run& run) {
   return false;
 }
 
-// Returns false if a reader lost its place.
 bool GiantBlocks::FreeMemory(const BlockKey& key, SeekableDecoder& decoder) {
   const uint64_t reader = decoder.IsReadOnBy();
   const uint64_t slice = std::exchange(decoder.slice, kNowhere);
@@ -363,11 +361,11 @@ Status GiantBlocks::Begin(const Request& request, Run& run) {
     return {};
   }
   stats_.giant_restarts.Add();
-  if (decoder.block_decoder != nullptr && !decoder.block_decoder->dictionary().empty()) {
-    decoder.block_decoder->Restore(decoder.beginning);
-    return {};
+  if (decoder.block_decoder == nullptr || decoder.block_decoder->most_history_bytes() == 0) {
+    return Open(request, decoder);
   }
-  return Open(request, decoder);
+  decoder.block_decoder->Restore(decoder.beginning);
+  return {};
 }
 
 Status GiantBlocks::Open(const Request& request, SeekableDecoder& decoder) {
@@ -375,7 +373,7 @@ Status GiantBlocks::Open(const Request& request, SeekableDecoder& decoder) {
   XZFS_ASSIGN_OR_RETURN(decoder.block_decoder,
                         BlockDecoder::Open(request.stored, request.loaded.index(), request.block,
                                            limits_.decoder_bytes));
-  const size_t dictionary_bytes = decoder.block_decoder->dictionary().size();
+  const size_t dictionary_bytes = decoder.block_decoder->most_history_bytes();
   if (dictionary_bytes != 0) {
     decoder.beginning = decoder.block_decoder->Mark();
   }
@@ -402,7 +400,7 @@ void GiantBlocks::ForgetStart(const Request& request, Run& run) {
 }
 
 RestartPointPtr GiantBlocks::SavePoint(SeekableDecoder& decoder, RestartStore::Place place) {
-  if (decoder.block_decoder->dictionary().empty()) {
+  if (decoder.block_decoder->most_history_bytes() == 0) {
     return nullptr;
   }
   RestartPointPtr point = store_.Save(*decoder.block_decoder, place);
@@ -468,8 +466,10 @@ Status GiantBlocks::DecodeNext(const Request& request, Run& run, std::shared_ptr
   if (request.effort == Effort::kReader) {
     turn.emplace(turns_, Turns::Priority::kHigh);
   }
-  Status status = run.decoder->block_decoder->Decode(request.stored, unit->mutable_bytes());
+  BlockDecoder& decoder = *run.decoder->block_decoder;
+  Status status = decoder.Decode(request.stored, unit->mutable_bytes());
   turn.reset();
+  damage_.AddVerdict(request.loaded.name(), block, decoder.TakeVerdict(), offset);
   if (!status) {
     // At the Block's end it is the Check that failed: nothing of the Block is to be trusted.
     const bool at_end = offset + size == block.plain_size;

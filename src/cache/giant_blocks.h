@@ -116,6 +116,7 @@ class GiantBlocks {
   void TakeDecoder(const Request& request, SeekableDecoder* decoder, uint64_t bytes, Run& run)
       REQUIRES(mutex_);
   bool MakeRoom(uint64_t bytes, int& waits, Run& run) REQUIRES(mutex_);
+  // Returns false if a reader lost its place.
   bool FreeMemory(const BlockKey& key, SeekableDecoder& decoder) REQUIRES(mutex_);
   void EndWork(SeekableDecoder& decoder) REQUIRES(mutex_);
   void DropDecoder(const BlockKey& key, SeekableDecoder& decoder, Dropped& dropped)

@@ -9,6 +9,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <iterator>
@@ -17,6 +18,24 @@
 #include "base/page_memory.h"
 
 namespace xzfs {
+namespace {
+
+bool WriteAll(int file, std::span<const std::byte> bytes, uint64_t at) {
+  while (!bytes.empty()) {
+    const ssize_t put = pwrite(file, bytes.data(), bytes.size(), static_cast<off_t>(at));
+    if (put < 0 && errno == EINTR) {
+      continue;
+    }
+    if (put <= 0) {
+      return false;
+    }
+    bytes = bytes.subspan(static_cast<size_t>(put));
+    at += static_cast<uint64_t>(put);
+  }
+  return true;
+}
+
+}  // namespace
 
 UniqueFd RegionFile::OpenIn(const std::string& folder) {
   UniqueFd file(open(folder.c_str(), O_TMPFILE | O_RDWR | O_EXCL | O_CLOEXEC, 0600));
@@ -58,24 +77,19 @@ std::optional<RegionFile::Region> RegionFile::Allocate(uint64_t bytes) {
   return region;
 }
 
-std::optional<RegionFile::Region> RegionFile::Write(std::span<const std::byte> bytes) {
-  const std::optional<Region> region = Allocate(RoundUp(bytes.size(), kPageBytes));
+std::optional<RegionFile::Region> RegionFile::Write(std::span<const std::byte> first,
+                                                    std::span<const std::byte> second) {
+  const size_t bytes = first.size() + second.size();
+  const std::optional<Region> region = Allocate(RoundUp(std::max<size_t>(bytes, 1), kPageBytes));
   if (!region) {
     return std::nullopt;
   }
-  for (uint64_t at = region->offset; !bytes.empty();) {
-    const ssize_t put = pwrite(file_.get(), bytes.data(), bytes.size(), static_cast<off_t>(at));
-    if (put < 0 && errno == EINTR) {
-      continue;
-    }
-    if (put <= 0) {
-      MutexLock lock(mutex_);
-      Release(*region);
-      refused_ = end_ != 0;
-      return std::nullopt;
-    }
-    bytes = bytes.subspan(static_cast<size_t>(put));
-    at += static_cast<uint64_t>(put);
+  if (!WriteAll(file_.get(), first, region->offset) ||
+      !WriteAll(file_.get(), second, region->offset + first.size())) {
+    MutexLock lock(mutex_);
+    Release(*region);
+    refused_ = end_ != 0;
+    return std::nullopt;
   }
   return region;
 }

@@ -29,9 +29,11 @@ class RegionFile {
   // `file` may be invalid and `limit_bytes` 0: then there is no room.
   RegionFile(UniqueFd file, uint64_t limit_bytes);
 
-  // Keeps a copy of `bytes`. Nullopt if there is no room; a failure to write, of whatever kind, is
-  // no room either, until something is freed. Blocks: on I/O.
-  std::optional<Region> Write(std::span<const std::byte> bytes) EXCLUDES(mutex_);
+  // Keeps a copy of the bytes of `first`, then those of `second`. Nullopt if there is no room; a
+  // failure to write, of whatever kind, is no room either, until something is freed. Blocks: on
+  // I/O.
+  std::optional<Region> Write(std::span<const std::byte> first,
+                              std::span<const std::byte> second = {}) EXCLUDES(mutex_);
   // Reads what was written to `region`, all of it. Returns false if that fails. Blocks: on I/O.
   bool Read(const Region& region, std::span<std::byte> out) const;
   void Free(const Region& region) EXCLUDES(mutex_);

@@ -1,18 +1,27 @@
 // Memory first: a point there costs two copies and no writing to a disk. What is in the file is
-// plain data only, the dictionaries; liblzma's structures, with their pointers, never leave memory.
+// plain data only, the decoders' histories; marks, which may have pointers, never leave memory.
 // So if the file gives back other bytes than it got, a Check fails, and no access is out of bounds.
 #include "cache/restart_store.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
 #include "base/page_memory.h"
 
 namespace xzfs {
+namespace {
+
+// At the Block's start there is no history.
+size_t PagesOf(size_t bytes) { return RoundUp(std::max<size_t>(bytes, 1), kPageBytes); }
+
+size_t BytesOf(const HistoryPieces& history) { return history[0].size() + history[1].size(); }
+
+}  // namespace
 
 RestartPoint::~RestartPoint() {
-  if (!pages_.empty()) {
-    UnmapPages(pages_.data(), RoundUp(pages_.size(), kPageBytes));
+  if (pages_.data() != nullptr) {
+    UnmapPages(pages_.data(), PagesOf(pages_.size()));
   }
   if (region_) {
     store_.file_.Free(*region_);
@@ -32,36 +41,37 @@ bool RestartStore::Count(RestartPoint& point, uint64_t bytes, uint64_t most) {
   return true;
 }
 
-bool RestartStore::SaveInMemory(RestartPoint& point, std::span<const std::byte> dictionary) {
-  const uint64_t bytes = point.mark_.coder.size() + RoundUp(dictionary.size(), kPageBytes);
-  if (!Count(point, bytes, DictionaryShare())) {
+bool RestartStore::SaveInMemory(RestartPoint& point, const HistoryPieces& history) {
+  const uint64_t bytes = point.mark_.coder.size() + PagesOf(BytesOf(history));
+  if (!Count(point, bytes, HistoryShare())) {
     return false;
   }
   point.charge_ = budget_.Reserve(bytes);
-  std::byte* const pages = MapPages(RoundUp(dictionary.size(), kPageBytes));
+  std::byte* const pages = MapPages(PagesOf(BytesOf(history)));
   if (pages == nullptr) {
     return false;
   }
-  point.pages_ = {pages, dictionary.size()};
-  std::memcpy(pages, dictionary.data(), dictionary.size());
+  point.pages_ = {pages, BytesOf(history)};
+  std::copy(history[1].begin(), history[1].end(),
+            std::copy(history[0].begin(), history[0].end(), pages));
   return true;
 }
 
-bool RestartStore::SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary) {
+bool RestartStore::SaveInFile(RestartPoint& point, const HistoryPieces& history) {
   const uint64_t bytes = point.mark_.coder.size();
   if (!Count(point, bytes, budget_.total() / 4)) {
     return false;
   }
   point.charge_ = budget_.Reserve(bytes);
-  point.region_ = file_.Write(dictionary);
+  point.region_ = file_.Write(history[0], history[1]);
   return point.region_.has_value();
 }
 
 RestartPointPtr RestartStore::Save(BlockDecoder& decoder, Place place) try {
-  const std::span<const std::byte> dictionary = decoder.dictionary();
+  const HistoryPieces history = decoder.history();
   auto point = std::make_shared<RestartPoint>(*this);
   point->mark_ = decoder.Mark();
-  if (SaveInMemory(*point, dictionary)) {
+  if (SaveInMemory(*point, history)) {
     return point;
   }
   if (place == Place::kMemory) {
@@ -69,21 +79,17 @@ RestartPointPtr RestartStore::Save(BlockDecoder& decoder, Place place) try {
   }
   point = std::make_shared<RestartPoint>(*this);
   point->mark_ = decoder.Mark();
-  return SaveInFile(*point, dictionary) ? point : nullptr;
+  return SaveInFile(*point, history) ? point : nullptr;
 } catch (const std::bad_alloc&) {
   return nullptr;
 }
 
 bool RestartStore::Restore(const RestartPoint& point, BlockDecoder& decoder) const {
-  const std::span<std::byte> dictionary = decoder.dictionary();
+  const std::span<std::byte> history = decoder.Restore(point.mark_);
   if (point.region_) {
-    if (!file_.Read(*point.region_, dictionary)) {
-      return false;
-    }
-  } else {
-    std::memcpy(dictionary.data(), point.pages_.data(), dictionary.size());
+    return file_.Read(*point.region_, history);
   }
-  decoder.Restore(point.mark_);
+  std::memcpy(history.data(), point.pages_.data(), history.size());
   return true;
 }
 

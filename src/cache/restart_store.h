@@ -33,13 +33,13 @@ class RestartPoint {
   DecoderMark mark_;
   MemoryCharge charge_;
   uint64_t memory_bytes_ = 0;  // counted by the store
-  // The dictionary: one or the other.
+  // The history: one or the other.
   std::span<std::byte> pages_;
   std::optional<RegionFile::Region> region_;
 };
 using RestartPointPtr = std::shared_ptr<const RestartPoint>;
 
-// Keeps restart points in memory, within a quarter of the budget. Dictionaries that don't fit there
+// Keeps restart points in memory, within a quarter of the budget. Histories that don't fit there
 // are kept in a file. Thread-safe.
 class RestartStore {
  public:
@@ -62,17 +62,17 @@ class RestartStore {
     MutexLock lock(mutex_);
     return memory_bytes_;
   }
-  // How many bytes of dictionaries it may hold.
-  uint64_t capacity_bytes() const { return DictionaryShare() + file_.limit_bytes(); }
+  // How many bytes of histories it may hold.
+  uint64_t capacity_bytes() const { return HistoryShare() + file_.limit_bytes(); }
 
  private:
   friend class RestartPoint;
 
-  // Less than the whole share: a point in the file needs memory for all except its dictionary.
-  uint64_t DictionaryShare() const { return budget_.total() / 16 * 3; }
+  // Less than the whole share: a point in the file needs memory for all except its history.
+  uint64_t HistoryShare() const { return budget_.total() / 16 * 3; }
   bool Count(RestartPoint& point, uint64_t bytes, uint64_t most) EXCLUDES(mutex_);
-  bool SaveInMemory(RestartPoint& point, std::span<const std::byte> dictionary);
-  bool SaveInFile(RestartPoint& point, std::span<const std::byte> dictionary);
+  bool SaveInMemory(RestartPoint& point, const HistoryPieces& history);
+  bool SaveInFile(RestartPoint& point, const HistoryPieces& history);
 
   MemoryBudget& budget_;
   RegionFile file_;

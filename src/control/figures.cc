@@ -166,6 +166,8 @@ std::string StatsJson(Mount& mount, const Facts& facts) {
   json["giant_block_restarts"] = stats.giant_restarts.Get();
   json["restart_points"] = {{"saved", stats.giant_points.Get()},
                             {"restored", stats.giant_restores.Get()}};
+  json["decoder"] = {{"fallbacks", stats.decoder_fallbacks.Get()},
+                     {"wrong", stats.decoder_wrong.Get()}};
   json["damaged"] = {{"blocks", stats.damaged_blocks.Get()}, {"files", stats.damaged_files.Get()}};
   json["name_collisions"] = stats.collisions.Get();
   const Committer::Figures commits = mount.committer.figures();

@@ -121,6 +121,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
   borders.SetRecover([this](const ZonePtr& zone, const DescriptorPtr& top) {
     return recovery.RecoverZone(zone, top);
   });
+  engine.damage.OnWrongBytes([this] { reads.DropCaches([] {}); });
 }
 
 // The threads end first, because they use all parts.

@@ -1,15 +1,14 @@
-// BlockDecoder::Impl counts the bytes and keeps the state; a StepDecoder decodes: XzBlockDecoder
-// here, or LegacyDecoder. When the last byte is out, the coder runs on without output: so it
-// verifies the Check, and finds bytes that are too many.
+// BlockDecoder::Impl counts the bytes and keeps the state; a StepDecoder decodes:
+// Lzma2BlockDecoder, which is ours, LiblzmaBlockDecoder or LegacyDecoder. When the last byte is
+// out, the coder runs on without output: so it verifies the Check, and finds bytes that are too
+// many.
 //
 // The Block Header and the Index must agree. What the header leaves open is filled in from the
-// Index, so liblzma checks both sizes itself. The dictionary is cut to the Block's size, and the
-// memory is computed before the coder is made.
+// Index, so both sizes are verified. The dictionary is cut to the Block's size, and the memory is
+// computed before the coder is made.
 //
-// A restart point is a copy of liblzma's state byte by byte: the stream, the Block's structure, and
-// all of the arena except the dictionary, which the caller copies. This assumes that the coder
-// changes nothing outside of these. The copy has pointers in it, so nothing may move: a mark is
-// only good for the decoder that made it.
+// If ours says that a Block is damaged, a decoder of liblzma goes on in its place until a restart
+// point is put back: it decodes the Block from the start.
 #include "xz/block_decoder.h"
 
 #include <lzma.h>
@@ -19,133 +18,34 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <new>
+#include <string_view>
 #include <utility>
 
 #include "base/try.h"
 #include "xz/block_header.h"
 #include "xz/format.h"
 #include "xz/legacy_decoder.h"
+#include "xz/liblzma_block_decoder.h"
+#include "xz/lzma2_block_decoder.h"
 #include "xz/lzma_util.h"
 
 namespace xzfs {
 
 namespace {
 
-// The size of a Block in the stored file, with Block Padding.
-uint64_t StoredSize(const BlockInfo& block) { return (block.unpadded_size + 3) & ~uint64_t{3}; }
+// What the environment says about decoders.
+enum class Choice { kOurs, kOursPortable, kLiblzma };
 
-// Decodes the header from the Block's first bytes, `bytes`, into `*header`, and completes it with
-// what the Index says.
-Status DecodeHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHeader* header) {
-  XZFS_RETURN_IF_ERROR(DecodeXzHeader(bytes, info.check, header));
-  lzma_block& block = header->block;
-  const lzma_ret ret = lzma_block_compressed_size(&block, info.unpadded_size);
-  if (ret != LZMA_OK) {
-    return Fail(EIO, "the Block Header and the Index do not agree on the compressed size");
-  }
-  if (block.uncompressed_size != LZMA_VLI_UNKNOWN && block.uncompressed_size != info.plain_size) {
-    return Fail(EIO, "the Block Header and the Index do not agree on the plain size");
-  }
-  block.uncompressed_size = info.plain_size;
-  return {};
-}
-
-class XzBlockDecoder : public StepDecoder {
- public:
-  XzBlockDecoder(const BlockInfo& info, DecoderArena& arena)
-      : info_(info),
-        input_(info.compressed_offset, StoredSize(info)),
-        arena_(arena),
-        stream_(arena) {}
-
-  Status Start(const RandomAccessFile& file, uint64_t memory_limit_bytes);
-  Result<Progress> Run(const RandomAccessFile& file, std::span<std::byte> out) override;
-  uint64_t memory_bytes() const override {
-    return sizeof(*this) + input_.capacity() + coder_bytes_;
-  }
-  std::span<std::byte> dictionary() override { return arena_.largest(); }
-  void Save(DecoderMark& mark) override;
-  void Restore(const DecoderMark& mark) override;
-  void FreeMemory() override;
-
- private:
-  // What a restart point has in addition to the dictionary. The coder refers to all of it by
-  // address.
-  std::array<std::span<std::byte>, 4> Pieces();
-
-  const BlockInfo info_;
-  CompressedInput input_;
-  DecoderArena& arena_;
-  XzHeader header_;    // stream_'s coder refers to it
-  LzmaStream stream_;  // hence destroyed first
-  uint64_t coder_bytes_ = 0;
-};
-
-Status XzBlockDecoder::Start(const RandomAccessFile& file, uint64_t memory_limit_bytes) {
-  XZFS_RETURN_IF_ERROR(input_.Fill(file, input_.capacity()));
-  XZFS_RETURN_IF_ERROR(DecodeHeader(input_.buffer(), info_, &header_));
-  ClampDictionary(info_.plain_size, &header_);
-  const uint64_t coder_bytes = lzma_raw_decoder_memusage(header_.filters.get());
-  if (coder_bytes == UINT64_MAX) {
-    return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");
-  }
-  coder_bytes_ = coder_bytes;
-  if (memory_bytes() > memory_limit_bytes) {
-    return FailMemoryLimit(memory_bytes(), memory_limit_bytes);
-  }
-  if (!arena_.Prepare(coder_bytes)) {
-    return FailLzma(LZMA_MEM_ERROR, "the decoder");
-  }
-  const lzma_ret ret = lzma_block_decoder(stream_.get(), &header_.block);
-  if (ret != LZMA_OK) {
-    return FailLzma(ret, "the Block Header");
-  }
-  input_.Consume(header_.block.header_size);
-  return {};
-}
-
-Result<StepDecoder::Progress> XzBlockDecoder::Run(const RandomAccessFile& file,
-                                                  std::span<std::byte> out) {
-  XZFS_ASSIGN_OR_RETURN(const Progress step, RunCoder(stream_.get(), &input_, file, out));
-  if (step.ended && input_.remaining() > 0) {
-    return Fail(EIO, "the Block is shorter than the Index says");
-  }
-  return step;
-}
-
-std::array<std::span<std::byte>, 4> XzBlockDecoder::Pieces() {
-  const std::span<std::byte> used = arena_.used();
-  const std::span<std::byte> dictionary = arena_.largest();
-  const size_t before = static_cast<size_t>(dictionary.data() - used.data());
-  return {std::as_writable_bytes(std::span(stream_.get(), 1)),
-          std::as_writable_bytes(std::span(&header_.block, 1)), used.first(before),
-          used.subspan(before + dictionary.size())};
-}
-
-void XzBlockDecoder::Save(DecoderMark& mark) {
-  mark.compressed_position = input_.position();
-  for (const std::span<std::byte> piece : Pieces()) {
-    mark.coder.insert(mark.coder.end(), piece.begin(), piece.end());
-  }
-}
-
-void XzBlockDecoder::Restore(const DecoderMark& mark) {
-  input_.Seek(mark.compressed_position);
-  const std::byte* from = mark.coder.data();
-  for (const std::span<std::byte> piece : Pieces()) {
-    if (!piece.empty()) {
-      std::memcpy(piece.data(), from, piece.size());
-    }
-    from += piece.size();
-  }
-  assert(from == mark.coder.data() + mark.coder.size());
-}
-
-void XzBlockDecoder::FreeMemory() {
-  input_.Seek(input_.position());
-  arena_.DropLargest();
+Choice ChooseDecoder() {
+  static const Choice choice = [] {
+    const char* const value = std::getenv("XZFS_DECODER");
+    const std::string_view name = value != nullptr ? value : "";
+    return name == "liblzma"    ? Choice::kLiblzma
+           : name == "portable" ? Choice::kOursPortable
+                                : Choice::kOurs;
+  }();
+  return choice;
 }
 
 LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& block,
@@ -162,18 +62,37 @@ LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& b
   return options;
 }
 
-Result<std::unique_ptr<StepDecoder>> StartDecoder(const RandomAccessFile& file,
-                                                  const BlockIndex& index, const BlockInfo& block,
-                                                  uint64_t memory_limit_bytes,
-                                                  DecoderArena& arena) {
-  if (index.format() == Format::kXz) {
-    auto decoder = std::make_unique<XzBlockDecoder>(block, arena);
-    XZFS_RETURN_IF_ERROR(decoder->Start(file, memory_limit_bytes));
-    return decoder;
-  }
+// The decoder of a Block, ready to run.
+struct Started {
+  std::unique_ptr<StepDecoder> decoder;
+  bool is_ours = false;
+};
+
+Result<Started> StartLegacy(const RandomAccessFile& file, const BlockIndex& index,
+                            const BlockInfo& block, uint64_t memory_limit_bytes) {
   auto decoder = std::make_unique<LegacyDecoder>(LegacyOptions(index, block, memory_limit_bytes));
   XZFS_RETURN_IF_ERROR(decoder->Start(file));
-  return decoder;
+  return Started{std::move(decoder)};
+}
+
+Result<Started> StartXz(const RandomAccessFile& file, const BlockInfo& block, Choice choice,
+                        uint64_t memory_limit_bytes, DecoderArena& arena) {
+  CompressedInput input(block.compressed_offset, StoredSize(block));
+  XZFS_RETURN_IF_ERROR(input.Fill(file, input.capacity()));
+  if (choice != Choice::kLiblzma) {
+    XzHeader header;
+    XZFS_RETURN_IF_ERROR(DecodeBlockHeader(input.buffer(), block, &header));
+    if (Lzma2BlockDecoder::Takes(header)) {
+      const Lzma2Code code =
+          choice == Choice::kOursPortable ? Lzma2Code::kPortable : BestLzma2Code();
+      auto decoder = std::make_unique<Lzma2BlockDecoder>(block, code, arena, std::move(input));
+      XZFS_RETURN_IF_ERROR(decoder->Start(header, memory_limit_bytes));
+      return Started{std::move(decoder), true};
+    }
+  }
+  auto decoder = std::make_unique<LiblzmaBlockDecoder>(block, arena, std::move(input));
+  XZFS_RETURN_IF_ERROR(decoder->Start(file, memory_limit_bytes));
+  return Started{std::move(decoder)};
 }
 
 // Reads the first bytes of `block` into `buffer`, as many as fit.
@@ -190,86 +109,147 @@ Status ReadHeader(const RandomAccessFile& file, const BlockInfo& block, XzHeader
   std::array<uint8_t, LZMA_BLOCK_HEADER_SIZE_MAX> buffer;
   XZFS_ASSIGN_OR_RETURN(const std::span<const uint8_t> head,
                         ReadHead(file, StoredSize(block), block.compressed_offset, buffer));
-  return DecodeHeader(head, block, header);
+  return DecodeBlockHeader(head, block, header);
 }
 
 }  // namespace
 
 class BlockDecoder::Impl {
  public:
-  Impl(std::unique_ptr<DecoderArena> arena, std::unique_ptr<StepDecoder> decoder,
-       uint64_t plain_size)
-      : arena_(std::move(arena)), decoder_(std::move(decoder)), plain_size_(plain_size) {}
+  Impl(const BlockInfo& block, uint64_t memory_limit_bytes, std::unique_ptr<DecoderArena> arena,
+       Started started)
+      : block_(block),
+        memory_limit_bytes_(memory_limit_bytes),
+        arena_(std::move(arena)),
+        started_(std::move(started)) {}
 
   Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
+  Status DecodeInto(const RandomAccessFile& file, std::span<std::byte> whole, size_t end);
   uint64_t position() const { return position_; }
   uint64_t memory_bytes() const {
-    return sizeof(BlockDecoder) + sizeof(*this) + (decoder_ ? decoder_->memory_bytes() : 0);
+    return sizeof(BlockDecoder) + sizeof(*this) + (decoder() ? decoder()->memory_bytes() : 0);
   }
-  std::span<std::byte> dictionary() { return decoder_->dictionary(); }
+  DecoderVerdict TakeVerdict() { return std::exchange(verdict_, DecoderVerdict::kNotAsked); }
+  StepDecoder* decoder() const {
+    return fallback_ != nullptr ? fallback_.get() : started_.decoder.get();
+  }
+  size_t most_history_bytes() const {
+    return fallback_ != nullptr ? 0 : started_.decoder->most_history_bytes();
+  }
   DecoderMark Mark();
-  void Restore(const DecoderMark& mark);
-  void FreeMemory() { decoder_->FreeMemory(); }
+  std::span<std::byte> Restore(const DecoderMark& mark);
   std::unique_ptr<DecoderArena> TakeArena() {
-    decoder_.reset();
+    fallback_.reset();
+    started_.decoder.reset();
     return std::move(arena_);
   }
 
  private:
-  Status Step(const RandomAccessFile& file, std::span<std::byte> out);
+  // Runs whatever decodes until `end` bytes are there, and verifies at the Block's end.
+  template <class Run>
+  Status RunTo(const RandomAccessFile& file, uint64_t end, const Run& run);
+  template <class Run>
+  Status Attempt(const RandomAccessFile& file, uint64_t end, const Run& run);
+  Status AskLiblzma(const RandomAccessFile& file);
 
+  const BlockInfo block_;
+  const uint64_t memory_limit_bytes_;
   std::unique_ptr<DecoderArena> arena_;
-  std::unique_ptr<StepDecoder> decoder_;
-  const uint64_t plain_size_;
+  Started started_;
+  std::unique_ptr<DecoderArena> fallback_arena_;
+  std::unique_ptr<StepDecoder> fallback_;  // decodes in the place of ours
   uint64_t position_ = 0;
+  DecoderVerdict verdict_ = DecoderVerdict::kNotAsked;
   bool ended_ = false;  // and the Check was right
   bool failed_ = false;
 };
 
 Status BlockDecoder::Impl::Decode(const RandomAccessFile& file, std::span<std::byte> out) {
-  assert(out.size() <= plain_size_ - position_);
+  assert(out.size() <= block_.plain_size - position_);
+  return RunTo(file, position_ + out.size(), [&] { return decoder()->Run(file, out); });
+}
+
+Status BlockDecoder::Impl::DecodeInto(const RandomAccessFile& file, std::span<std::byte> whole,
+                                      size_t end) {
+  assert(position_ <= end && end <= whole.size() && whole.size() == block_.plain_size);
+  return RunTo(file, end, [&] {
+    return decoder()->RunInto(file, whole, static_cast<size_t>(position_), end);
+  });
+}
+
+template <class Run>
+Status BlockDecoder::Impl::RunTo(const RandomAccessFile& file, uint64_t end, const Run& run) {
   if (failed_) {
     return Fail(EIO, "decoding this Block failed before");
   }
   if (ended_) {
     return {};
   }
-  Status status = Step(file, out);
+  Status status = Attempt(file, end, run);
+  if (!status && started_.is_ours && fallback_ == nullptr &&
+      status.error().kind == ErrorKind::kDamaged) {
+    status = AskLiblzma(file);
+    if (status) {
+      status = Attempt(file, end, run);
+    }
+    // The Check is right, or liblzma finds no fault in what ours couldn't read.
+    verdict_ = status ? DecoderVerdict::kWrong : DecoderVerdict::kConfirmed;
+  }
   failed_ = !status;
   return status;
+}
+
+template <class Run>
+Status BlockDecoder::Impl::Attempt(const RandomAccessFile& file, uint64_t end, const Run& run) {
+  StepDecoder::Progress step;
+  if (end > position_) {
+    XZFS_ASSIGN_OR_RETURN(step, run());
+    if (step.produced < end - position_) {
+      return Fail(EIO, "the compressed data gives fewer bytes than its recorded size");
+    }
+  }
+  if (end == block_.plain_size) {
+    if (!step.ended) {
+      XZFS_RETURN_IF_ERROR(decoder()->Run(file, {}));
+    }
+    ended_ = true;
+  }
+  position_ = end;
+  return {};
+}
+
+// Puts a decoder of liblzma in the place of ours, to where ours stood before its last run.
+Status BlockDecoder::Impl::AskLiblzma(const RandomAccessFile& file) {
+  fallback_arena_ = std::make_unique<DecoderArena>();
+  XZFS_ASSIGN_OR_RETURN(Started started, StartXz(file, block_, Choice::kLiblzma,
+                                                 memory_limit_bytes_, *fallback_arena_));
+  fallback_ = std::move(started.decoder);
+  std::vector<std::byte> skipped(std::min<uint64_t>(position_, kDecoderInputBytes));
+  for (uint64_t at = 0; at < position_;) {
+    const auto part = std::span(skipped).first(std::min<uint64_t>(skipped.size(), position_ - at));
+    XZFS_ASSIGN_OR_RETURN(const StepDecoder::Progress step, decoder()->Run(file, part));
+    if (step.produced < part.size()) {
+      return Fail(EIO, "the compressed data gives fewer bytes than its recorded size");
+    }
+    at += part.size();
+  }
+  return {};
 }
 
 DecoderMark BlockDecoder::Impl::Mark() {
   assert(!failed_);
   DecoderMark mark;
   mark.position = position_;
-  decoder_->Save(mark);
+  decoder()->Save(mark);
   return mark;
 }
 
-void BlockDecoder::Impl::Restore(const DecoderMark& mark) {
-  decoder_->Restore(mark);
+std::span<std::byte> BlockDecoder::Impl::Restore(const DecoderMark& mark) {
   position_ = mark.position;
   ended_ = false;  // if the mark is of the end, the coder says so again
   failed_ = false;
-}
-
-Status BlockDecoder::Impl::Step(const RandomAccessFile& file, std::span<std::byte> out) {
-  StepDecoder::Progress step;
-  if (!out.empty()) {
-    XZFS_ASSIGN_OR_RETURN(step, decoder_->Run(file, out));
-    position_ += step.produced;
-    if (step.produced < out.size()) {
-      return Fail(EIO, "the compressed data gives fewer bytes than its recorded size");
-    }
-  }
-  if (position_ == plain_size_) {
-    if (!step.ended) {
-      XZFS_RETURN_IF_ERROR(decoder_->Run(file, {}));
-    }
-    ended_ = true;
-  }
-  return {};
+  fallback_.reset();
+  return started_.decoder->Restore(mark);
 }
 
 BlockDecoder::BlockDecoder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -288,9 +268,11 @@ Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile&
   if (arena == nullptr) {
     arena = std::make_unique<DecoderArena>();
   }
-  XZFS_ASSIGN_OR_RETURN(std::unique_ptr<StepDecoder> decoder,
-                        StartDecoder(file, index, block, memory_limit_bytes - kOwnBytes, *arena));
-  auto impl = std::make_unique<Impl>(std::move(arena), std::move(decoder), block.plain_size);
+  const uint64_t limit = memory_limit_bytes - kOwnBytes;
+  XZFS_ASSIGN_OR_RETURN(Started started, index.format() == Format::kXz
+                                             ? StartXz(file, block, ChooseDecoder(), limit, *arena)
+                                             : StartLegacy(file, index, block, limit));
+  auto impl = std::make_unique<Impl>(block, limit, std::move(arena), std::move(started));
   return std::unique_ptr<BlockDecoder>(new BlockDecoder(std::move(impl)));
 } catch (const std::bad_alloc&) {
   return Fail(ENOMEM, "out of memory while preparing a decoder");
@@ -300,17 +282,26 @@ Status BlockDecoder::Decode(const RandomAccessFile& file, std::span<std::byte> o
   return impl_->Decode(file, out);
 }
 
-std::span<std::byte> BlockDecoder::dictionary() { return impl_->dictionary(); }
+Status BlockDecoder::DecodeInto(const RandomAccessFile& file, std::span<std::byte> block,
+                                size_t end) {
+  return impl_->DecodeInto(file, block, end);
+}
+
+size_t BlockDecoder::most_history_bytes() const { return impl_->most_history_bytes(); }
+
+HistoryPieces BlockDecoder::history() const { return impl_->decoder()->history(); }
 
 DecoderMark BlockDecoder::Mark() const { return impl_->Mark(); }
 
-void BlockDecoder::Restore(const DecoderMark& mark) { impl_->Restore(mark); }
+std::span<std::byte> BlockDecoder::Restore(const DecoderMark& mark) { return impl_->Restore(mark); }
 
-void BlockDecoder::FreeMemory() { impl_->FreeMemory(); }
+void BlockDecoder::FreeMemory() { impl_->decoder()->FreeMemory(); }
 
 uint64_t BlockDecoder::position() const { return impl_->position(); }
 
 uint64_t BlockDecoder::memory_bytes() const { return impl_->memory_bytes(); }
+
+DecoderVerdict BlockDecoder::TakeVerdict() { return impl_->TakeVerdict(); }
 
 std::unique_ptr<DecoderArena> BlockDecoder::TakeArena() { return impl_->TakeArena(); }
 
@@ -328,13 +319,17 @@ Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockInd
   }
   XzHeader header;
   XZFS_RETURN_IF_ERROR(ReadHeader(file, block, &header));
+  const uint64_t fixed_bytes =
+      kOwnBytes + std::min<uint64_t>(StoredSize(block), kDecoderInputBytes);
+  if (ChooseDecoder() != Choice::kLiblzma && Lzma2BlockDecoder::Takes(header)) {
+    return fixed_bytes + sizeof(Lzma2BlockDecoder) + Lzma2BlockDecoder::WindowBytes(header, block);
+  }
   ClampDictionary(block.plain_size, &header);
   const uint64_t coder_bytes = lzma_raw_decoder_memusage(header.filters.get());
   if (coder_bytes == UINT64_MAX) {
     return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");
   }
-  return kOwnBytes + sizeof(XzBlockDecoder) +
-         std::min<uint64_t>(StoredSize(block), kDecoderInputBytes) + coder_bytes;
+  return fixed_bytes + sizeof(LiblzmaBlockDecoder) + coder_bytes;
 }
 
 Result<std::string> DescribeFilters(const RandomAccessFile& file, const BlockIndex& index,

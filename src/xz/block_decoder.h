@@ -5,21 +5,20 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "xz/decoder_arena.h"
+#include "xz/restart_point.h"
 #include "xzfs/block_index.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
 
-// Where a decoder stands: a part of a restart point, see BlockDecoder. Only the decoder that made
-// it can use it.
-struct DecoderMark {
-  uint64_t position = 0;             // BlockDecoder::position()
-  uint64_t compressed_position = 0;  // of the input, in the file
-  std::vector<std::byte> coder;      // liblzma's structures, about 40 KiB; has pointers in it
+// Which decoder had the last word about a Block.
+enum class DecoderVerdict {
+  kNotAsked,   // ours decoded it, or it's of a kind that liblzma decodes anyway
+  kConfirmed,  // ours failed, and liblzma said the same
+  kWrong,      // ours failed, and liblzma decodes the Block: bytes that ours gave may be wrong
 };
 
 // Decodes one Block from its start to its end; can stop at any byte and go on later. Not
@@ -27,11 +26,16 @@ struct DecoderMark {
 //
 // It never allocates a dictionary larger than the Block, whatever the header asks for.
 //
-// Restart points: after a DecoderMark and a copy of the bytes of dictionary() are put back, the
+// Our own decoder does the work where a Check proves it right: see Lzma2BlockDecoder. All other
+// Blocks, and those that ours says are damaged, are decoded by liblzma, whose word counts. In a
+// process whose environment has XZFS_DECODER=liblzma it decodes all of them, and with
+// XZFS_DECODER=portable ours uses no assembly.
+//
+// Restart points: after a DecoderMark and a copy of the bytes of history() are put back, the
 // decoder goes on from where they were taken, with the Check that it had computed so far. They can
-// be put back in any order, and also after the Block's end or an error. They hold addresses:
-// another decoder of the same Block can't use them. The dictionary is plain data of the Block: a
-// copy that was changed gives wrong bytes and a wrong Check, and does no other harm.
+// be put back in any order, and also after the Block's end or an error. Another decoder of the same
+// Block can't use them. The history is plain data of the Block: a copy that was changed gives wrong
+// bytes and a wrong Check, and does no other harm.
 class BlockDecoder {
  public:
   // Reads the Block Header and prepares the filters. `memory_limit_bytes` bounds what the decoder
@@ -53,18 +57,32 @@ class BlockDecoder {
   // errors of `file`. REQUIRES: position() + out.size() <= the Block's plain_size.
   Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
 
+  // Does the same for the first `end` bytes of the Block, of which those before position() are
+  // there. `block` is memory for all of the Block, the same at each call: then nothing is copied.
+  // Its bytes behind `end` may change. REQUIRES: position() <= end <= block.size(), the Block's
+  // plain_size; Decode is never called.
+  Status DecodeInto(const RandomAccessFile& file, std::span<std::byte> block, size_t end);
+
   // Decoded bytes given so far.
   uint64_t position() const;
   // What this decoder holds in memory, in bytes.
   uint64_t memory_bytes() const;
-  // Empty if this decoder has no restart points, as the decoders of the legacy formats.
-  std::span<std::byte> dictionary();
-  // REQUIRES: dictionary() isn't empty; the last call of Decode succeeded.
+  // What liblzma was asked since the last call of this.
+  DecoderVerdict TakeVerdict();
+
+  // The most bytes that history() ever has. 0 if this decoder has no restart points, as the
+  // decoders of the legacy formats, and one that asked liblzma since the last Restore.
+  size_t most_history_bytes() const;
+  // What a restart point needs beside the mark, in two pieces. REQUIRES: it has restart points; the
+  // last call of Decode succeeded. Valid until the next call.
+  HistoryPieces history() const;
+  // REQUIRES: as history().
   DecoderMark Mark() const;
-  // The dictionary of a mark at position 0 need not be put back. REQUIRES: this decoder made
-  // `mark`; dictionary() holds what it held then.
-  void Restore(const DecoderMark& mark);
-  // Frees the memory of the dictionary and of the input, if it has restart points. REQUIRES: one is
+  // Returns where the bytes that history() had then must be put before the next Decode. They need
+  // not at position 0. REQUIRES: this decoder made `mark`. Throws
+  // std::bad_alloc.
+  std::span<std::byte> Restore(const DecoderMark& mark);
+  // Frees the memory of the history and of the input, if it has restart points. REQUIRES: one is
   // restored before the next Decode.
   void FreeMemory();
 

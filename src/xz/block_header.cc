@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "base/fail.h"
+#include "base/try.h"
 
 namespace xzfs {
 namespace {
@@ -26,6 +27,20 @@ Status DecodeXzHeader(std::span<const uint8_t> bytes, Check check, XzHeader* hea
   }
   const lzma_ret ret = lzma_block_header_decode(&block, nullptr, bytes.data());
   return ret == LZMA_OK ? Status() : FailLzma(ret, "the Block Header");
+}
+
+Status DecodeBlockHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHeader* header) {
+  XZFS_RETURN_IF_ERROR(DecodeXzHeader(bytes, info.check, header));
+  lzma_block& block = header->block;
+  const lzma_ret ret = lzma_block_compressed_size(&block, info.unpadded_size);
+  if (ret != LZMA_OK) {
+    return Fail(EIO, "the Block Header and the Index do not agree on the compressed size");
+  }
+  if (block.uncompressed_size != LZMA_VLI_UNKNOWN && block.uncompressed_size != info.plain_size) {
+    return Fail(EIO, "the Block Header and the Index do not agree on the plain size");
+  }
+  block.uncompressed_size = info.plain_size;
+  return {};
 }
 
 void ClampDictionary(uint64_t plain_size, XzHeader* header) {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "xz/lzma_util.h"
+#include "xzfs/block_index.h"
 #include "xzfs/check.h"
 #include "xzfs/result.h"
 
@@ -26,6 +27,15 @@ struct XzHeader {
 // that the header doesn't have is LZMA_VLI_UNKNOWN. Errors: EIO if there is none, it is damaged or
 // it is longer than `bytes`.
 Status DecodeXzHeader(std::span<const uint8_t> bytes, Check check, XzHeader* header);
+
+// The size of a Block in the stored file, with Block Padding.
+inline uint64_t StoredSize(const BlockInfo& block) {
+  return (block.unpadded_size + 3) & ~uint64_t{3};
+}
+
+// The same for a Block that the Index knows. The sizes that the header leaves open are completed.
+// Errors: EIO also if header and Index do not agree.
+Status DecodeBlockHeader(std::span<const uint8_t> bytes, const BlockInfo& info, XzHeader* header);
 
 // Makes the dictionary no larger than a Block of that size, as a Block only refers back to its own
 // bytes.

@@ -210,12 +210,15 @@ bool DecodeLzma(Lzma2Code code, std::span<const uint8_t>& in, Lzma2Output& out, 
   stretch.stop = out.next + symbols_begin;
   stretch.out_end = out.next + symbols_end;
   stretch.wide_end = std::min(stretch.out_end, out.end - std::min(kCopyOverrun, room));
-  stretch.history =
-      out.next - std::min<uint64_t>(state.position, static_cast<uint64_t>(out.next - out.begin));
+  const auto here = static_cast<size_t>(out.next - out.begin);
+  stretch.history = out.next - std::min<uint64_t>(state.position, here);
+  stretch.older_end = out.older.data() + out.older.size();
+  stretch.older_bytes =
+      state.position > here ? std::min<uint64_t>(state.position - here, out.older.size()) : 0;
   // G3. Otherwise the last symbol was no match, or its distance was checked when it was decoded.
   // Only a state that comes from elsewhere can differ.
-  if (state.symbols >= LzmaModel::kFirstAfterMatch &&
-      state.distances[0] >= static_cast<size_t>(out.next - stretch.history)) {
+  const size_t there = static_cast<size_t>(out.next - stretch.history) + stretch.older_bytes;
+  if (state.symbols >= LzmaModel::kFirstAfterMatch && state.distances[0] >= there) {
     return false;
   }
   if (!DecodeSymbols(code, state, stretch)) {
@@ -249,9 +252,7 @@ bool CanRun(Lzma2Code code) { return code == Lzma2Code::kPortable || code == Bes
 void Lzma2Decoder::Start(uint32_t dictionary_size) {
   // The rest is set by the first LZMA chunk, which must reset it.
   state_.position = 0;
-  // liblzma rounds it so: then both accept the same distances.
-  state_.dictionary_bytes =
-      std::max<uint64_t>(4096, (uint64_t{dictionary_size} + 15) & ~uint64_t{15});
+  state_.dictionary_bytes = RoundUpDictionary(dictionary_size);
   state_.chunk = Chunk::kNone;
   state_.needs = Needs::kDictionaryReset;
 }

@@ -20,20 +20,30 @@ Lzma2Code BestLzma2Code();
 // Whether this build has it and this processor runs it.
 bool CanRun(Lzma2Code code);
 
-// The output of a decoder, which is its dictionary at the same time: all that was decoded lies
-// before `next`.
+// The size of the dictionary that a header means: liblzma rounds it like this, so both accept the
+// same distances.
+inline uint64_t RoundUpDictionary(uint64_t size) {
+  constexpr uint64_t kLeast = 4096;
+  constexpr uint64_t kUnit = 16;
+  return size < kLeast ? kLeast : (size + kUnit - 1) / kUnit * kUnit;
+}
+
+// The output of a decoder, which is its dictionary at the same time.
 struct Lzma2Output {
   uint8_t* begin;  // what is decoded lies from here
   uint8_t* next;   // to here; the next byte goes here
   uint8_t* end;    // of the memory; bytes from `next` to here may be overwritten at any time
+  // What was decoded before that, up to the byte before `begin`. In a ring it lies behind `next`,
+  // and its first bytes are overwritten: then they are farther back than the dictionary is large.
+  std::span<const uint8_t> older = {};
 };
 
 // Turns LZMA2 data into plain bytes. Its state is a plain struct, so it can be copied and put back:
 // see Lzma2State. Not thread-safe; may move between threads. It allocates nothing.
 //
-// The input may come in pieces. The output must be contiguous: of what was decoded before, as much
-// as a match may refer to must lie directly before `next`, that is, all bytes since the last reset
-// of the dictionary, or as many as the dictionary is large if that is less.
+// The input may come in pieces. Of what was decoded before, as much as a match may refer to must
+// lie before `next`, in one or two pieces: all bytes since the last reset of the dictionary, or as
+// many as the dictionary is large if that is less.
 class Lzma2Decoder {
  public:
   // As many bytes behind the input must be readable memory. What they hold does not matter.
@@ -43,6 +53,9 @@ class Lzma2Decoder {
   static constexpr size_t kChunkBytes = (size_t{1} << 16) + 6;
   // How far behind the wanted end a call may stop: a symbol is never cut in two.
   static constexpr size_t kLongestSymbol = 273;
+  // How many bytes a ring must be larger than the dictionary, so that nothing that a match may
+  // refer to is overwritten.
+  static constexpr size_t kRingSlack = 2 * kLongestSymbol + 32;
 
   enum class Stop {
     kWanted,  // at the wanted end or up to kLongestSymbol - 1 bytes behind it

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "xz/lzma2_bits.h"
 #include "xz/lzma2_copy.h"
@@ -17,10 +18,12 @@ struct Lzma2Stretch {
   const uint8_t* input;
   const uint8_t* input_end;  // of the chunk; kInputSlack bytes behind it are readable
   uint8_t* out;
-  uint8_t* stop;           // no symbol begins here or behind it
-  uint8_t* wide_end;       // kCopyOverrun bytes behind it may be written; may be before `out`
-  uint8_t* out_end;        // no symbol ends behind it
-  const uint8_t* history;  // bytes from here to `out` may be read
+  uint8_t* stop;             // no symbol begins here or behind it
+  uint8_t* wide_end;         // kCopyOverrun bytes behind it may be written; may be before `out`
+  uint8_t* out_end;          // no symbol ends behind it
+  const uint8_t* history;    // bytes from here to `out` may be read
+  const uint8_t* older_end;  // what comes before `history` ends here
+  size_t older_bytes;        // of it
 };
 
 // Which probabilities a position and a literal have, for the parameters that nearly every encoder
@@ -87,9 +90,16 @@ class Lzma2Symbols {
         position_at_null_(state.position - reinterpret_cast<uintptr_t>(stretch.out)),
         coder_{state.range, state.code, stretch.input},
         out_(stretch.out),
-        before_(stretch.history == stretch.out ? 0 : stretch.out[-1]),
+        before_(ByteBefore(stretch)),
         symbols_(state.symbols),
         last_{state.distances[0], state.distances[1], state.distances[2], state.distances[3]} {}
+
+  static uint8_t ByteBefore(const Lzma2Stretch& stretch) {
+    if (stretch.history != stretch.out) {
+      return stretch.out[-1];
+    }
+    return stretch.older_bytes != 0 ? stretch.older_end[-1] : 0;
+  }
 
   [[gnu::always_inline]] void Save(Lzma2State& state, Lzma2Stretch& stretch) const {
     state.position += static_cast<size_t>(out_ - stretch.out);
@@ -155,7 +165,9 @@ class Lzma2Symbols {
   // The byte isn't the one that the last distance would give: a match would have been longer.
   [[gnu::always_inline]] void LiteralAfterMatch() {
     Probability* const trees = model_.literal[context_.Literal(Position(), before_)];
-    const uint32_t expected = *(out_ - last_.d0 - 1);
+    const size_t here = static_cast<size_t>(out_ - bounds_.history);
+    const uint32_t expected =
+        last_.d0 < here ? *(out_ - last_.d0 - 1) : *(bounds_.older_end - (last_.d0 + 1 - here));
     PutLiteral(Bits::MatchedLiteral(coder_, trees, ~expected & 0xff));
   }
 
@@ -253,11 +265,13 @@ class Lzma2Symbols {
   // G3, G4. The only place that reads what was decoded by a number from the data, except that
   // LiteralAfterMatch uses the distance that was checked here.
   [[gnu::always_inline]] bool Copy(size_t length) {
-    if (last_.d0 >= static_cast<size_t>(out_ - bounds_.history) || last_.d0 >= dictionary_bytes_) {
-      return false;
-    }
     const size_t distance = size_t{last_.d0} + 1;
-    if (static_cast<ptrdiff_t>(length) <= bounds_.wide_end - out_) {
+    if (distance > static_cast<size_t>(out_ - bounds_.history) || distance > dictionary_bytes_)
+        [[unlikely]] {
+      if (!CopyOlder(distance, length)) {
+        return false;
+      }
+    } else if (static_cast<ptrdiff_t>(length) <= bounds_.wide_end - out_) {
       CopyMatchWide(out_, distance, length);
     } else if (static_cast<ptrdiff_t>(length) <= bounds_.out_end - out_) {
       CopyMatch(out_, distance, length);
@@ -266,6 +280,21 @@ class Lzma2Symbols {
     }
     out_ += length;
     before_ = out_[-1];
+    return true;
+  }
+
+  // G3, G4. A match that begins in what is older than `history`.
+  [[gnu::always_inline]] bool CopyOlder(size_t distance, size_t length) const {
+    const auto here = static_cast<size_t>(out_ - bounds_.history);
+    if (distance > dictionary_bytes_ || distance - here > bounds_.older_bytes ||
+        static_cast<ptrdiff_t>(length) > bounds_.out_end - out_) {
+      return false;
+    }
+    const size_t older = std::min(length, distance - here);
+    std::memcpy(out_, bounds_.older_end - (distance - here), older);
+    if (older < length) {
+      CopyMatch(out_ + older, distance, length - older);
+    }
     return true;
   }
 

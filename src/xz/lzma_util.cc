@@ -132,7 +132,8 @@ Status CompressedInput::Fill(const RandomAccessFile& file, size_t count) {
     return {};
   }
   if (data_ == nullptr) {
-    data_ = std::make_unique_for_overwrite<uint8_t[]>(capacity_);
+    data_ = std::make_unique_for_overwrite<uint8_t[]>(capacity_ + kInputSlack);
+    std::memset(data_.get() + capacity_, 0, kInputSlack);
   }
   std::memmove(data_.get(), data_.get() + begin_, buffered_);
   begin_ = 0;

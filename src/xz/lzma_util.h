@@ -12,12 +12,11 @@
 #include <string>
 
 #include "xz/decoder_arena.h"
+#include "xz/restart_point.h"
 #include "xzfs/random_access_file.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
-
-struct DecoderMark;
 
 // The most compressed bytes that a decoder holds: large enough that a system call costs nothing
 // next to decoding them (about 1 ms), small enough to keep for every resumable decoder.
@@ -70,6 +69,10 @@ Status CheckLiblzmaVersion(uint32_t version);
 // A range of a file on its way into a decoder. Never reads outside the range. Not thread-safe.
 class CompressedInput {
  public:
+  // What lies behind the input and may be read, so that a decoder need not look at each byte
+  // whether it's the last.
+  static constexpr size_t kInputSlack = 32;
+
   CompressedInput(uint64_t offset, uint64_t size);
 
   // Where the next byte to be consumed lies in the file.
@@ -78,7 +81,8 @@ class CompressedInput {
   void Seek(uint64_t position);
   // Bytes of the range that were not consumed, in the buffer or still in the file.
   uint64_t remaining() const { return buffered_ + (end_ - next_read_); }
-  // What can be consumed now. Writable, so that headers which ask for too much can be changed.
+  // What can be consumed now; kInputSlack more bytes may be read. Writable, so that headers which
+  // ask for too much can be changed.
   std::span<uint8_t> buffer() { return {data_.get() + begin_, buffered_}; }
   // Makes `count` bytes of the range, or all that remain, available in buffer().
   // REQUIRES: count <= capacity(). Blocks: on I/O.
@@ -112,10 +116,19 @@ class StepDecoder {
   // What this object holds in memory.
   virtual uint64_t memory_bytes() const = 0;
 
-  // Restart points, see BlockDecoder. An empty dictionary() says that there are none.
-  virtual std::span<std::byte> dictionary() { return {}; }
+  // Decodes until the first `end` bytes of `block`, which has room for all plain bytes, are there.
+  // Bytes behind `end` may be written. `done`: how many were there. REQUIRES: `block` is the same
+  // memory at each call, with what was decoded before; no other kind of Run.
+  virtual Result<Progress> RunInto(const RandomAccessFile& file, std::span<std::byte> block,
+                                   size_t done, size_t end) {
+    return Run(file, block.subspan(done, end - done));
+  }
+
+  // Restart points, see BlockDecoder. 0 bytes say that there are none.
+  virtual size_t most_history_bytes() { return 0; }
+  virtual HistoryPieces history() { return {}; }
   virtual void Save(DecoderMark&) {}
-  virtual void Restore(const DecoderMark&) {}
+  virtual std::span<std::byte> Restore(const DecoderMark&) { return {}; }
   virtual void FreeMemory() {}
 };
 

@@ -47,17 +47,19 @@ std::optional<std::string> DecodeBlock(const MemFile& file, const BlockIndex& in
   Require(bound.has_value(), "what opens has a bound of its memory");
   std::string plain;
   std::optional<DecoderMark> mark;
-  std::vector<std::byte> dictionary;
+  std::vector<std::byte> history;
   do {
-    const bool has_points = !(*decoder)->dictionary().empty();
+    const bool has_points = (*decoder)->most_history_bytes() != 0;
     if (has_points && !mark && (*random)() % 16 == 0) {
       mark = (*decoder)->Mark();
-      dictionary.assign((*decoder)->dictionary().begin(), (*decoder)->dictionary().end());
+      history.clear();
+      for (const std::span<const std::byte> piece : (*decoder)->history()) {
+        history.insert(history.end(), piece.begin(), piece.end());
+      }
     } else if (mark && (*random)() % 16 == 0) {
       // What comes after it is decoded again, and must be the same.
       (*decoder)->FreeMemory();
-      std::copy(dictionary.begin(), dictionary.end(), (*decoder)->dictionary().begin());
-      (*decoder)->Restore(*mark);
+      std::copy(history.begin(), history.end(), (*decoder)->Restore(*mark).begin());
       Again(file, **decoder, plain);
       mark.reset();
     }

@@ -115,7 +115,7 @@ TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {
   const TempDir dir;
   UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
-  RestartStore store(budget_, std::move(fd), 6 * decoder_->dictionary().size() + 6 * 4096);
+  RestartStore store(budget_, std::move(fd), 6 * decoder_->most_history_bytes() + 6 * 4096);
   std::vector<std::pair<uint64_t, RestartPointPtr>> points;
   for (int i = 0; i < 10; ++i) {
     Advance();
@@ -144,6 +144,7 @@ TEST_F(RestartStoreTest, TakesMemoryFirstThenTheFileAndGivesBothBack) {
 TEST_F(RestartStoreTest, PointsForMemoryOnlyDoNotGoToTheFile) {
   const TempDir dir;
   RestartStore store(budget_, RegionFile::OpenIn(dir.path()), 64 * kMiB);
+  Advance();
   std::vector<RestartPointPtr> points;
   for (int i = 0; i < 5; ++i) {
     points.push_back(store.Save(*decoder_, RestartStore::Place::kMemory));
@@ -157,6 +158,7 @@ TEST_F(RestartStoreTest, AFileThatCannotBeReadSaysSo) {
   UniqueFd fd = RegionFile::OpenIn(dir.path());
   const int raw = fd.get();
   RestartStore store(budget_, std::move(fd), 64 * kMiB);
+  Advance();
   std::vector<RestartPointPtr> points;
   for (int i = 0; i < 3; ++i) {
     points.push_back(store.Save(*decoder_, RestartStore::Place::kAnywhere));

@@ -255,6 +255,8 @@ TEST(MemoryLimitTest, IsEnforcedExactlyAtTheSizeThatTheDecoderReports) {
     EXPECT_LT(bound, kMiB / 2);
     const auto decoder = stored.Open(0, bound);
     ASSERT_TRUE(decoder) << decoder.error().message;
+    std::byte first;
+    ASSERT_TRUE((*decoder)->Decode(stored.file, {&first, 1}));
     const uint64_t held = (*decoder)->memory_bytes();
     EXPECT_LE(held, bound);
     EXPECT_TRUE(stored.Open(0, held));

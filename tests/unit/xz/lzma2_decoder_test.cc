@@ -69,7 +69,7 @@ std::vector<Lzma2Code> CodesOfThisMachine() {
 
 Lzma2Output OutputTo(std::string& plain) {
   auto* const begin = reinterpret_cast<uint8_t*>(plain.data());
-  return {begin, begin, begin + plain.size()};
+  return {begin, begin, begin + plain.size(), {}};
 }
 
 class Lzma2DecoderTest : public testing::TestWithParam<Lzma2Code> {};
@@ -137,6 +137,36 @@ TEST_P(Lzma2DecoderTest, AsksForInputUntilAChunkIsThere) {
     ASSERT_LE(in.size(), Lzma2Decoder::kChunkBytes);
   }
   EXPECT_EQ(Stop::kEnd, stop);
+  EXPECT_TRUE(got == plain);
+}
+
+TEST_P(Lzma2DecoderTest, ARingSomewhatLargerThanTheDictionaryIsEnough) {
+  const std::string plain = MixedContent(700'000);
+  const Data data(plain, 3, 0, 2);
+  std::span<const uint8_t> in = data.span();
+  std::vector<uint8_t> ring(kDictionary + Lzma2Decoder::kRingSlack);
+  uint8_t* const ring_end = ring.data() + ring.size();
+  Lzma2Output out = {ring.data(), ring.data(), ring_end, {}};
+  Lzma2Decoder decoder(GetParam());
+  decoder.Start(kDictionary);
+  std::string got;
+  std::mt19937 random(2);
+  for (Stop stop = Stop::kWanted; stop != Stop::kEnd;) {
+    const size_t left = plain.size() - got.size();
+    if (static_cast<size_t>(ring_end - out.next) <= Lzma2Decoder::kLongestSymbol) {
+      out = {ring.data(), ring.data(), ring_end, {ring.data(), out.next}};
+    }
+    const auto room = static_cast<size_t>(ring_end - out.next);
+    out.end = room >= left ? out.next + left : ring_end;
+    const uint8_t* const before = out.next;
+    const size_t step = 1 + random() % 5000;
+    const uint8_t* const wanted =
+        room >= left ? out.next + std::min(step, left)
+                     : out.next + std::min(step, room - Lzma2Decoder::kLongestSymbol);
+    stop = decoder.Run(in, out, wanted);
+    ASSERT_TRUE(stop == Stop::kEnd || stop == Stop::kWanted);
+    got.insert(got.end(), before, static_cast<const uint8_t*>(out.next));
+  }
   EXPECT_TRUE(got == plain);
 }
 

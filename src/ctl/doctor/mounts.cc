@@ -1,5 +1,6 @@
-// The mount table says which mounts there are. Each is then asked in a process of its own, which
-// may hang. Of several mounts on one mountpoint only the last can be asked.
+// The mount table says which mounts there are. Each is then asked for its figures, as a Question,
+// because its daemon may hang. What needs attention in the figures becomes findings. Of several
+// mounts on one mountpoint only the last can be asked.
 #include "ctl/doctor/mounts.h"
 
 #include <fmt/core.h>

@@ -20,6 +20,12 @@ PRESETS = (0, 1, 3, 6)
 BLOCKS = (256 * KIB, MIB, 4 * MIB)
 
 
+def takes(pid, number):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        blocked = int(re.search(r"SigBlk:\s*([0-9a-f]+)", status.read())[1], 16)
+    return blocked & 1 << (number - 1)
+
+
 class Bench(CtlTest):
     def bench(self, *words, code=0):
         document = self.json("bench", "--seconds", "1", *words, code=code, deadline_s=300)
@@ -130,6 +136,9 @@ class Bench(CtlTest):
     def test_a_path_that_is_not_there_is_an_error(self):
         document, _ = self.bench(self.path("none"), code=1)
         self.assertEqual([error["path"] for error in document["errors"]], [self.path("none")])
+        out, err = self.ctl("bench", self.path("none"), code=1)
+        self.assertEqual(out, "")
+        self.assertIn("No such file", err)
 
     def test_parts_of_a_giant_block_are_read_from_its_beginning(self):
         content = xzformat.text(9, 64 * KIB) * 640
@@ -138,6 +147,27 @@ class Bench(CtlTest):
         document, _ = self.bench(self.path("tree"))
         self.assertGreaterEqual(document["sampled_parts"], 1)
         self.assertEqual(document["plain_bytes"], len(content))
+
+    def test_usr1_prints_what_is_measured_so_far(self):
+        for number in range(2000):
+            write(self.path("tree", str(number)), xzformat.text(number, 20 * KIB))
+        with open(self.path("err"), "wb") as err:
+            process = subprocess.Popen(
+                [CTL, "bench", "--seconds", "3600", "--progress", "never", self.path("tree")],
+                stdout=subprocess.DEVNULL, stderr=err, env=ctl_support.environment())
+        try:
+            # From then on signals are blocked, and the command takes them.
+            wait_until(lambda: takes(process.pid, signal.SIGUSR1), "it takes SIGUSR1")
+
+            def measures():
+                process.send_signal(signal.SIGUSR1)
+                with open(self.path("err"), encoding="utf-8") as lines:
+                    return re.search(r"(?m)^measured [0-9.]+ [KM]iB in [0-9]+ parts?, .* left$", lines.read())
+
+            wait_until(measures, "a line says what is measured")
+        finally:
+            process.kill()
+            process.wait()
 
     def test_an_interrupt_ends_it_with_what_is_known(self):
         for number in range(2000):

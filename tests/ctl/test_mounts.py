@@ -13,7 +13,7 @@ import own_mounts
 import support
 import xzformat
 from ctl_support import MountCtlTest
-from support import MIB, Mount, make_compressed, wait_until
+from support import MIB, Mount, make_compressed, stopped, wait_until
 from terminal import Terminal
 from write_support import (WriteMount, assert_valid, attribute, noise, read_file, write_file)
 
@@ -283,6 +283,27 @@ class Top(MountCtlTest):
                 self.assertEqual(page.isascii(), is_ascii, page)
                 terminal.type(b"q")
                 self.assertEqual(terminal.wait(), 0)
+
+    def test_keys_and_signals_end_it_while_the_daemon_hangs(self):
+        for end in (lambda terminal: terminal.type(b"q") or terminal.wait(),
+                    lambda terminal: terminal.end(signal.SIGTERM)):
+            with self.top() as terminal:
+                self.pages(terminal, 2)
+                with stopped(self.mount.process):
+                    terminal.wait_for(lambda out: b"no answer for 2 s, q quits" in out, "it says so")
+                    self.assertIn("hit rate", "\n".join(self.pages(terminal, 1)))
+                    self.assertIn(end(terminal), (0, -signal.SIGTERM))
+                    self.assert_restored(terminal)
+
+    def test_it_goes_on_when_the_daemon_does(self):
+        with self.top() as terminal:
+            self.pages(terminal, 1)
+            with stopped(self.mount.process):
+                terminal.wait_for(lambda out: b"no answer" in out, "it says so")
+            terminal.out = b""
+            self.assertEqual(self.pages(terminal, 2)[-1], "q quits")
+            terminal.type(b"q")
+            self.assertEqual(terminal.wait(), 0)
 
     def test_it_ends_well_when_the_mount_does(self):
         with self.top() as terminal:

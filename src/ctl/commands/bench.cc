@@ -1,4 +1,6 @@
 // Measures on the user's own files what compressing them would save and cost.
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -17,6 +19,7 @@
 #include "ctl/replace/tree.h"
 #include "ctl/shell/json.h"
 #include "ctl/shell/progress.h"
+#include "ctl/shell/text_width.h"
 
 namespace xzfs {
 namespace {
@@ -26,45 +29,34 @@ constexpr unsigned kMostSeconds = 86400;
 // The share of the time for the search.
 constexpr int kWalkShare = 4;
 
-// Shows how much was measured and how long it goes on: at most once a second. Thread-safe.
+// How much was measured, and how long it goes on. Thread-safe.
 class BenchStatus {
  public:
   using Clock = std::chrono::steady_clock;
 
-  BenchStatus(Console& console, Progress::Mode mode, Clock::time_point end)
-      : console_(console),
-        shows_(mode == Progress::Mode::kAlways ||
-               (mode == Progress::Mode::kAuto && console.stderr_is_terminal())),
-        end_(end) {}
+  explicit BenchStatus(Clock::time_point end) : end_(end) {}
 
   void AddPart(uint64_t bytes) EXCLUDES(mutex_) {
     MutexLock lock(mutex_);
     bytes_ += bytes;
     ++parts_;
-    const auto now = Clock::now();
-    if (shows_ && now >= next_) {
-      next_ = now + std::chrono::seconds(1);
-      const std::chrono::duration<double> left = std::max(end_ - now, Clock::duration::zero());
-      console_.ShowStatus("measured " + FormatSize(bytes_) + " in " + std::to_string(parts_) +
-                          (parts_ == 1 ? " part, " : " parts, ") + FormatDuration(left.count()) +
-                          " left");
-    }
   }
 
-  void End() {
-    if (shows_ && console_.stderr_is_terminal()) {
-      console_.ShowStatus("");
-    }
+  std::string Line(size_t columns) const EXCLUDES(mutex_) {
+    const std::chrono::duration<double> left =
+        std::max(end_ - Clock::now(), Clock::duration::zero());
+    MutexLock lock(mutex_);
+    const std::string done = parts_ == 0 ? "nothing is measured yet"
+                                         : fmt::format("measured {} in {} {}", FormatSize(bytes_),
+                                                       parts_, parts_ == 1 ? "part" : "parts");
+    return CutAtEnd(done + ", " + FormatDuration(left.count()) + " left", columns);
   }
 
  private:
-  Console& console_;
-  const bool shows_;
   const Clock::time_point end_;
-  Mutex mutex_;
+  mutable Mutex mutex_;
   uint64_t bytes_ GUARDED_BY(mutex_) = 0;
   uint64_t parts_ GUARDED_BY(mutex_) = 0;
-  Clock::time_point next_ GUARDED_BY(mutex_);
 };
 
 class BenchCommand : public Command {
@@ -81,41 +73,48 @@ class BenchCommand : public Command {
   }
 
   Status Run(Console& console) override {
-    const Progress progress(console, Progress::Mode::kNever);  // takes signals
-    const auto begin = std::chrono::steady_clock::now();
-    const std::chrono::milliseconds length = std::chrono::seconds(seconds_);
-    const BenchSample sample =
-        DrawSample(Os::Real(), rules_, {path_}, progress.cancelled(), begin + length / kWalkShare);
-    BenchStatus status(console, Progress::ModeOf(progress_), begin + length);
-    BenchGrid grid({.os = Os::Real(),
-                    .parts = sample.parts,
-                    .cancelled = progress.cancelled(),
-                    .end = begin + length,
-                    .on_part = [&status](uint64_t bytes) { status.AddPart(bytes); }});
-    const BenchResult result = grid.Run(threads_ == 0 ? UsableProcessors() : threads_);
-    status.End();
-    if (progress.signal() != 0) {
-      console.EndBySignal(progress.signal());
-    }
+    BenchSample sample;
+    const BenchResult result = Measure(console, sample);
     Tell(console, sample, result);
     return {};
   }
 
  private:
+  // Draws the sample, too.
+  BenchResult Measure(Console& console, BenchSample& sample) const {
+    const auto begin = std::chrono::steady_clock::now();
+    const std::chrono::milliseconds length = std::chrono::seconds(seconds_);
+    BenchStatus status(begin + length);
+    const Progress progress(console, Progress::ModeOf(progress_),
+                            [&status](size_t columns) { return status.Line(columns); });
+    sample =
+        DrawSample(Os::Real(), rules_, {path_}, progress.cancelled(), begin + length / kWalkShare);
+    BenchGrid grid({.os = Os::Real(),
+                    .parts = sample.parts,
+                    .cancelled = progress.cancelled(),
+                    .end = begin + length,
+                    .on_part = [&status](uint64_t bytes) { status.AddPart(bytes); }});
+    BenchResult result = grid.Run(threads_ == 0 ? UsableProcessors() : threads_);
+    console.EndBySignal(progress.signal());
+    return result;
+  }
+
   void Tell(Console& console, const BenchSample& sample, const BenchResult& result) const {
     const BenchReport report(sample, result);
     auto errors = sample.errors;
     errors.insert(errors.end(), result.errors.begin(), result.errors.end());
+    bool has_failed = false;
     for (const auto& [path, message] : errors) {
       // If it is all that was asked for, nothing is known at all.
       if (path == path_ && result.parts == 0) {
         console.FileError(path, message);
+        has_failed = true;
       } else {
         console.FileWarning(path, message);
       }
     }
     if (!json_) {
-      console.Print(report.Text(path_));
+      console.Print(has_failed ? "" : report.Text(path_));
       return;
     }
     Json document = NewDocument("bench");

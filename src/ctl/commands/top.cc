@@ -3,6 +3,9 @@
 // A page has rates, which need two answers of the mount: the difference of the figures, divided by
 // the time between them. On a terminal the pages are drawn on a Screen until `q` is pressed, a
 // signal comes, or the mount ends. Else one page is printed.
+//
+// Each answer is a Question, so that keys and signals work while the mount doesn't answer. The page
+// then says for how long it has not.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -24,6 +27,7 @@
 #include "base/unmount.h"
 #include "ctl/commands/commands.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/mounts/question.h"
 #include "ctl/shell/screen.h"
 #include "ctl/shell/text_width.h"
 
@@ -34,6 +38,8 @@ using Clock = std::chrono::steady_clock;
 
 // The first page comes sooner than the others: an empty screen says nothing.
 constexpr double kFirstPageSeconds = 0.3;
+// A mount that takes longer for its figures has a daemon that hangs, as a rule.
+constexpr std::chrono::milliseconds kPatience(2000);
 
 // A bar for each value, as high as it is compared with the largest.
 std::string Bars(const std::vector<double>& values, size_t width) {
@@ -98,16 +104,16 @@ class TopCommand : public Command {
 
   Status Run(Console& console) override {
     XZFS_ASSIGN_OR_RETURN(path_, NamedOrOnlyMount(path_));
-    XZFS_ASSIGN_OR_RETURN(const MountClient mount, MountClient::Open(path_));
+    XZFS_ASSIGN_OR_RETURN(const Json answer, Question([this] { return Ask(); }).Wait());
+    const Sample first = SampleOf(answer);
     const double interval_s = std::clamp(interval_s_.value_or(1.0), 0.1, 3600.0);
     if (!console.stdout_is_terminal() || once_) {
-      XZFS_ASSIGN_OR_RETURN(Sample before, Take(mount));
       std::this_thread::sleep_for(std::chrono::duration<double>(interval_s));  // for the rates
-      XZFS_ASSIGN_OR_RETURN(const Sample now, Take(mount));
-      console.Print(Page(console, before, now));
+      XZFS_ASSIGN_OR_RETURN(const Json second, Question([this] { return Ask(); }).Wait());
+      console.Print(Page(console, first, SampleOf(second)));
       return {};
     }
-    Status watched = Watch(console, mount, interval_s);
+    Status watched = Watch(console, first, interval_s);
     if (!watched && !FindXzfsMount(MountpointOf(path_))) {
       console.Note(path_ + " is not mounted any more");
       return {};
@@ -123,16 +129,21 @@ class TopCommand : public Command {
     std::vector<Moment> history;
   };
 
-  static Result<Sample> Take(const MountClient& mount) {
-    Sample sample;
-    XZFS_ASSIGN_OR_RETURN(sample.stats, mount.Stats());
-    XZFS_ASSIGN_OR_RETURN(const Json history, mount.History());
-    sample.history = MomentsOf(history);
-    sample.time = Clock::now();
-    return sample;
+  // What SampleOf takes.
+  Result<Json> Ask() const {
+    XZFS_ASSIGN_OR_RETURN(const MountClient mount, MountClient::Open(path_));
+    Json answer;
+    XZFS_ASSIGN_OR_RETURN(answer["stats"], mount.Stats());
+    XZFS_ASSIGN_OR_RETURN(answer["history"], mount.History());
+    return answer;
   }
 
-  Status Watch(Console& console, const MountClient& mount, double interval_s) const;
+  static Sample SampleOf(const Json& answer) {
+    return {
+        .time = Clock::now(), .stats = answer["stats"], .history = MomentsOf(answer["history"])};
+  }
+
+  Status Watch(Console& console, Sample before, double interval_s) const;
   std::string Page(const Console& console, const Sample& before, const Sample& now) const;
 
   bool once_ = false;
@@ -140,18 +151,23 @@ class TopCommand : public Command {
   std::string path_;
 };
 
-Status TopCommand::Watch(Console& console, const MountClient& mount, double interval_s) const {
+Status TopCommand::Watch(Console& console, Sample before, double interval_s) const {
   Screen screen;
-  XZFS_ASSIGN_OR_RETURN(Sample before, Take(mount));
-  std::string page;
+  std::string page, last_line;
   const auto seconds = [](double count) {
     return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(count));
   };
+  // When to ask, or, while the question is open, when it was asked.
   Clock::time_point next = before.time + seconds(std::min(interval_s, kFirstPageSeconds));
+  std::optional<Question> question;
   for (;;) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(next - Clock::now()) +
-                      std::chrono::milliseconds(1);
-    switch (screen.Wait(std::max(left, std::chrono::milliseconds(0)))) {
+    if (!question && Clock::now() >= next) {
+      question.emplace([this] { return Ask(); });
+      next = Clock::now();
+    }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(
+        question ? kPatience : std::max(next - Clock::now(), Clock::duration::zero()));
+    switch (screen.Wait(left, question ? question->fd() : -1)) {
       case Screen::Event::kSignal:
         console.EndBySignal(screen.signal());
         return {};
@@ -159,21 +175,34 @@ Status TopCommand::Watch(Console& console, const MountClient& mount, double inte
         if (screen.key() == 'q' || screen.key() == 'Q') {
           return {};
         }
-        break;
+        continue;
       case Screen::Event::kResized:
-        screen.Draw(Fitted(page, console.columns()));
         break;
       case Screen::Event::kTime:
+        if (!question) {
+          continue;
+        }
+        last_line = fmt::format("no answer for {:.0f} s, q quits\n",
+                                std::chrono::duration<double>(Clock::now() - next).count());
         break;
+      case Screen::Event::kReadable: {
+        const auto answer = question->Read();
+        if (!answer) {
+          continue;
+        }
+        question.reset();
+        if (!*answer) {
+          return Failure(answer->error());
+        }
+        Sample now = SampleOf(**answer);
+        page = Page(console, before, now);
+        last_line = "q quits\n";
+        before = std::move(now);
+        next = before.time + seconds(interval_s);
+        break;
+      }
     }
-    if (Clock::now() < next) {
-      continue;
-    }
-    XZFS_ASSIGN_OR_RETURN(Sample now, Take(mount));
-    page = Page(console, before, now) + "\nq quits\n";
-    screen.Draw(Fitted(page, console.columns()));
-    before = std::move(now);
-    next = before.time + seconds(interval_s);
+    screen.Draw(Fitted(page + "\n" + last_line, console.columns()));
   }
 }
 

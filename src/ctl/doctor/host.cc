@@ -208,7 +208,7 @@ Finding LookAtProcesses(const DoctorHost& host) {
   struct rlimit limit = {};
   getrlimit(RLIMIT_NPROC, &limit);
   if (limit.rlim_cur >= kFewProcesses || host.fuse.user == 0) {
-    return {Level::kOk, "threads", "there may be enough of them", ""};
+    return {Level::kOk, "threads", "a daemon may make as many as it needs", ""};
   }
   return {Level::kWarning, "threads",
           fmt::format("this user may have {} processes and threads; a daemon alone may need 100",

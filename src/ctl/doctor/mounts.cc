@@ -1,6 +1,6 @@
-// The mount table says which mounts there are. Each is then asked in a process of its own, which
-// may hang. The answer of that process is text: "=" and the figures as JSON, or "!", an errno, a
-// blank and a message. Of several mounts on one mountpoint only the last can be asked.
+// The mount table says which mounts there are. Each is then asked for its figures, as a Question,
+// because its daemon may hang. What needs attention in the figures becomes findings. Of several
+// mounts on one mountpoint only the last can be asked.
 #include "ctl/doctor/mounts.h"
 
 #include <fmt/core.h>
@@ -8,24 +8,22 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/try.h"
 #include "base/units.h"
-#include "ctl/mounts/ask_in_time.h"
 #include "ctl/mounts/mount_client.h"
+#include "ctl/mounts/question.h"
 
 namespace xzfs {
 namespace {
 
 using Level = Finding::Level;
 
-std::string Ask(const std::string& path) {
-  const auto mount = MountClient::Open(path);
-  const auto stats = mount ? mount->Stats() : Result<Json>(Failure(mount.error()));
-  return stats ? "=" + stats->dump()
-               : "!" + std::to_string(stats.error().code) + " " + stats.error().message;
+Result<Json> Ask(const std::string& path) {
+  XZFS_ASSIGN_OR_RETURN(const MountClient mount, MountClient::Open(path));
+  return mount.Stats();
 }
 
 uint64_t CountAt(const Json& stats, const std::string& pointer) {
@@ -143,23 +141,17 @@ Finding WhyNoAnswer(const MountEntry& mount, int code, const std::string& messag
 }
 
 Findings LookAtMount(const MountEntry& mount, std::chrono::milliseconds patience) {
-  const auto answer = AskInTime(patience, [&mount] { return Ask(mount.mountpoint); });
+  const auto answer = Question([&mount] { return Ask(mount.mountpoint); }).WaitFor(patience);
   if (!answer) {
     return {{Level::kProblem, mount.mountpoint,
              "does not answer: its daemon hangs, is stopped, or waits for the source's disk",
              "ps -C xzfs -o pid,stat,wchan:32,args"}};
   }
-  if (answer->starts_with('=')) {
-    const Json stats = Json::parse(answer->substr(1), nullptr, /*allow_exceptions=*/false);
-    if (stats.is_object()) {
-      return LivingMount(mount, stats).Look();
-    }
+  const Result<Json>& stats = *answer;
+  if (stats) {
+    return LivingMount(mount, *stats).Look();
   }
-  int code = 0;
-  const char* const end = answer->data() + answer->size();
-  const auto number = std::from_chars(answer->data() + (answer->empty() ? 0 : 1), end, code);
-  const size_t text = static_cast<size_t>(number.ptr - answer->data());
-  return {WhyNoAnswer(mount, code, answer->substr(std::min(text + 1, answer->size())))};
+  return {WhyNoAnswer(mount, stats.error().code, stats.error().message)};
 }
 
 }  // namespace

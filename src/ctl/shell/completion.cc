@@ -13,10 +13,11 @@
 
 #include "base/mount_table.h"
 #include "base/option_values.h"
+#include "base/try.h"
 #include "ctl/commands/commands.h"
-#include "ctl/mounts/ask_in_time.h"
 #include "ctl/mounts/mount_client.h"
 #include "ctl/mounts/mount_settings.h"
+#include "ctl/mounts/question.h"
 #include "ctl/shell/common_options.h"
 #include "ctl/shell/json.h"
 
@@ -62,12 +63,11 @@ Completion Mounts() {
 
 // What the mount says of its options; an empty object if it doesn't.
 Json SettingsOf(const std::string& mount) {
-  const auto text = AskInTime(kPatience, [&mount] {
-    const auto client = MountClient::Open(mount);
-    const auto stats = client ? client->Stats() : Result<Json>(Failure(client.error()));
-    return stats ? stats->value("settings", Json::object()).dump() : std::string();
-  });
-  Json settings = Json::parse(text.value_or(""), nullptr, /*allow_exceptions=*/false);
+  const auto stats = Question([&mount]() -> Result<Json> {
+                       XZFS_ASSIGN_OR_RETURN(const MountClient client, MountClient::Open(mount));
+                       return client.Stats();
+                     }).WaitFor(kPatience);
+  const Json settings = stats && *stats ? (*stats)->value("settings", Json()) : Json();
   return settings.is_object() ? settings : Json::object();
 }
 

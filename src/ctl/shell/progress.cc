@@ -49,8 +49,21 @@ sigset_t OurSignals() {
 
 }  // namespace
 
-Progress::Progress(Console& console, Mode mode, Makes makes) : console_(console), figures_(makes) {
-  const bool shows = mode == Mode::kAlways || (mode == Mode::kAuto && console.stderr_is_terminal());
+Progress::Progress(Console& console, Mode mode, Makes makes)
+    : console_(console),
+      figures_(makes),
+      line_([this](size_t columns) { return figures_.Line(columns); }) {
+  Start(mode);
+}
+
+Progress::Progress(Console& console, Mode mode, Line line)
+    : console_(console), figures_(Makes::kSame), line_(std::move(line)) {
+  Start(mode);
+}
+
+void Progress::Start(Mode mode) {
+  const bool shows =
+      mode == Mode::kAlways || (mode == Mode::kAuto && console_.stderr_is_terminal());
   const sigset_t set = OurSignals();
   signals_ = UniqueFd(signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
   end_ = UniqueFd(eventfd(0, EFD_CLOEXEC));
@@ -110,10 +123,10 @@ void Progress::Watch(bool shows) {
       return;
     }
     if (wanted[1].revents != 0 && TakeSignals() && is_shown) {
-      console_.ShowStatus(figures_.Line(console_.status_columns()));
+      console_.ShowStatus(line_(console_.status_columns()));
     }
     if (shows && std::chrono::steady_clock::now() >= next) {
-      console_.ShowStatus(figures_.Line(console_.status_columns()));
+      console_.ShowStatus(line_(console_.status_columns()));
       is_shown = console_.stderr_is_terminal();
       next += std::chrono::milliseconds(kPeriodMs);
     }
@@ -130,7 +143,7 @@ bool Progress::TakeSignals() {
       continue;
     }
     if (number == SIGUSR1) {
-      console_.PrintStatus(figures_.Line(SIZE_MAX));
+      console_.PrintStatus(line_(SIZE_MAX));
       continue;
     }
     if (cancelled_.exchange(true)) {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,7 +51,8 @@ class WorkFigures {
   std::string file_ GUARDED_BY(mutex_);  // the one that was begun last
 };
 
-// While it exists, a line on stderr shows each second what was done. With kAuto it does so only on
+// While it exists, a line on stderr shows each second what was done. It is made of what Begin and
+// the Add functions got, or it is the command's own. With kAuto it does so only on
 // a terminal, where the line fits the width and follows it. SIGUSR1 prints such a line in any case.
 // SIGINT, SIGTERM and SIGHUP ask the command to end early in good order; a second one ends the
 // process at once, as kill -9 would.
@@ -61,7 +63,11 @@ class Progress {
  public:
   enum class Mode { kAuto, kAlways, kNever };
 
+  // Makes a line of at most so many columns. The thread of the Progress calls it.
+  using Line = std::function<std::string(size_t columns)>;
+
   Progress(Console& console, Mode mode, Makes makes = Makes::kPlain);
+  Progress(Console& console, Mode mode, Line line);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
@@ -91,8 +97,11 @@ class Progress {
   // Returns whether the terminal has another width now.
   bool TakeSignals();
 
+  void Start(Mode mode);
+
   Console& console_;
   WorkFigures figures_;
+  const Line line_;
   std::atomic<bool> cancelled_{false};
   std::atomic<int> signal_{0};
   UniqueFd signals_;  // a signalfd

@@ -14,6 +14,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <string_view>
 
 namespace xzfs {
@@ -93,15 +94,20 @@ void Screen::Draw(const std::string& lines) {
   Put(page + "\x1b[J");
 }
 
-Screen::Event Screen::Wait(std::chrono::milliseconds time) {
-  struct pollfd wanted[2] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
-                             {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0}};
-  const int count = poll(wanted, has_keys_ ? 2 : 1, static_cast<int>(time.count()));
+Screen::Event Screen::Wait(std::chrono::milliseconds time, int fd) {
+  // poll(2) leaves out what is below 0.
+  struct pollfd wanted[] = {{.fd = signals_.get(), .events = POLLIN, .revents = 0},
+                            {.fd = has_keys_ ? STDIN_FILENO : -1, .events = POLLIN, .revents = 0},
+                            {.fd = fd, .events = POLLIN, .revents = 0}};
+  const int count = poll(wanted, std::size(wanted), static_cast<int>(time.count()));
   if (count <= 0) {
     return Event::kTime;
   }
   if (wanted[0].revents != 0) {
     return TakeSignal();
+  }
+  if (wanted[1].revents == 0) {
+    return Event::kReadable;
   }
   if (read(STDIN_FILENO, &key_, 1) == 1) {
     return Event::kKey;

@@ -30,9 +30,9 @@ class Screen {
   // is overwritten, so that nothing flickers.
   void Draw(const std::string& lines);
 
-  enum class Event { kTime, kKey, kResized, kSignal };
-  // Waits until something happens, at most this long.
-  Event Wait(std::chrono::milliseconds time);
+  enum class Event { kTime, kKey, kResized, kSignal, kReadable };
+  // Waits until something happens, at most this long. `fd`: may become readable, too; -1: none.
+  Event Wait(std::chrono::milliseconds time, int fd);
   // After kKey.
   char key() const { return key_; }
   // After kSignal.

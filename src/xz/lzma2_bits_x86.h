@@ -2,8 +2,9 @@
 //
 // A branch on a bit of a tree is predicted wrong about once in five times, which costs more than
 // the bit itself. Here both results are computed, and `cmov` takes one. Compilers can't be made to
-// do that, so the step of one bit is in assembly; all else, with every access to memory except that
-// of the next input byte, is C++.
+// do that, so this step is in assembly. The normalisation is, too, because there they would take
+// `cmov`, where a branch is better. All else is C++, with every access to memory except those to
+// the next input byte and to the probability of the next bit.
 //
 // What a bit then costs is the chain from one bit to the next: shift, multiply, subtract, select.
 // So the probabilities of both nodes that may come next are loaded before it is known which one it
@@ -91,21 +92,11 @@ struct X86Bits {
   [[gnu::always_inline]] static uint32_t Step(RangeDecoder& coder, Probability& here, uint32_t zero,
                                               size_t& node, const Probability& if_one,
                                               const Probability& if_zero) {
+    Normalise(coder);
     uint32_t next = if_one;
-    uint32_t bound;
-    uint32_t rest;
-    asm("cmp $0x1000000, %[range]\n\t"
-        "jae 1f\n\t"
-        "shl $8, %[range]\n\t"
-        "shl $8, %[code]\n\t"
-        "mov (%[input]), %b[code]\n\t"
-        "inc %[input]\n"
-        "1:\n\t"
-        "mov %[range], %[bound]\n\t"
-        "shr $11, %[bound]\n\t"
-        "imul %[zero], %[bound]\n\t"
-        "sub %[bound], %[range]\n\t"
-        "mov %[code], %[rest]\n\t"
+    const uint32_t bound = (coder.range >> kProbabilityBits) * zero;
+    uint32_t rest = coder.code;
+    asm("sub %[bound], %[range]\n\t"
         "sub %[bound], %[rest]\n\t"  // borrows if the bit is 0
         "cmovc %[bound], %[range]\n\t"
         "cmovnc %[rest], %[code]\n\t"
@@ -117,10 +108,9 @@ struct X86Bits {
         "adc %[node], %[node]\n\t"
         "sar $5, %[rest]\n\t"
         "sub %[rest], %[zero]"
-        : [range] "+&r"(coder.range), [code] "+&r"(coder.code), [input] "+&r"(coder.input),
-          [zero] "+&r"(zero), [node] "+&r"(node), [next] "+&r"(next), [bound] "=&r"(bound),
-          [rest] "=&r"(rest)
-        : [if_zero] "m"(if_zero)
+        : [range] "+&r"(coder.range), [code] "+&r"(coder.code), [rest] "+&r"(rest),
+          [zero] "+&r"(zero), [node] "+&r"(node), [next] "+&r"(next)
+        : [bound] "r"(bound), [if_zero] "m"(if_zero)
         : "cc");
     here = static_cast<Probability>(zero);
     return next;

@@ -1,10 +1,10 @@
 // The same as lzma2_bits.h for x86-64, without branches where they would often be predicted wrong.
 //
-// A branch on a bit of a tree is predicted wrong about once in five times, which costs more than
-// the bit itself. Here both results are computed, and `cmov` takes one. Compilers can't be made to
-// do that, so this step is in assembly. The normalisation is, too, because there they would take
-// `cmov`, where a branch is better. All else is C++, with every access to memory except those to
-// the next input byte and to the probability of the next bit.
+// The denser the data, the less a bit of a tree can be predicted, and a branch that is predicted
+// wrong costs more than two bits. Here both results are computed, and `cmov` takes one. Compilers
+// can't be made to do that, so this step is in assembly. The normalisation is, too, because there
+// they would take `cmov`, where a branch is better. All else is C++, with every access to memory
+// except those to the next input byte and to the probability of the next bit.
 //
 // What a bit then costs is the chain from one bit to the next: shift, multiply, subtract, select.
 // So the probabilities of both nodes that may come next are loaded before it is known which one it
@@ -45,7 +45,7 @@ struct X86Bits {
 #pragma GCC unroll 8
     for (unsigned i = 0; i < kBits; ++i) {
       // Below the last bit there is nothing: what comes next does not matter then.
-      const size_t below = i + 1 < kBits ? 2 * node : node;
+      const size_t below = i + 1 < kBits ? 2 * node : 0;
       zero = Step(coder, tree[node], zero, node, tree[below], tree[below + 1]);
     }
     return static_cast<uint32_t>(node);

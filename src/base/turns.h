@@ -17,13 +17,22 @@ class Turns {
   // Holds a turn while it lives. Blocks until there is one.
   class Hold {
    public:
-    Hold(Turns& turns, Priority priority) : turns_(turns) { turns_.Acquire(priority); }
+    Hold(Turns& turns, Priority priority) : turns_(turns), priority_(priority) {
+      turns_.Acquire(priority);
+    }
     ~Hold() { turns_.Release(); }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
 
+    // Gives the turn up and waits for one again: others come first.
+    void Yield() {
+      turns_.Release();
+      turns_.Acquire(priority_);
+    }
+
    private:
     Turns& turns_;
+    const Priority priority_;
   };
 
  private:

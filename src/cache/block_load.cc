@@ -26,12 +26,13 @@ Status BlockLoad::DecodeTo(size_t end) {
 Status BlockLoad::Decode(size_t end) {
   if (decoder_ == nullptr) {
     XZFS_ASSIGN_OR_RETURN(
-        decoder_, BlockDecoder::Open(*stored_, loaded_->index(), block_, engine_.decoder_limit,
-                                     engine_.arenas.Take()));
+        decoder_,
+        BlockDecoder::Open(*stored_, loaded_->index(), block_, engine_.decoder_limit,
+                           engine_.arenas.Take(), engine_.damage.ChoiceFor(loaded_->id(), block_)));
     charge_ = engine_.budget.Reserve(decoder_->memory_bytes());
   }
   Status status = decoder_->DecodeInto(*stored_, unit_->mutable_bytes(), end);
-  engine_.damage.AddVerdict(loaded_->name(), block_, decoder_->TakeVerdict(), ready_bytes_);
+  engine_.damage.AddVerdict(loaded_->id(), loaded_->name(), block_, decoder_->TakeVerdict());
   XZFS_RETURN_IF_ERROR(std::move(status));
   ready_bytes_ = end;
   if (ready_bytes_ == size()) {

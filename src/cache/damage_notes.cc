@@ -63,8 +63,8 @@ Error DamageNotes::Add(uint64_t file_id, const std::string& name, const BlockInf
   return error;
 }
 
-void DamageNotes::AddVerdict(const std::string& name, const BlockInfo& block,
-                             DecoderVerdict verdict, uint64_t served_bytes) {
+void DamageNotes::AddVerdict(uint64_t file_id, const std::string& name, const BlockInfo& block,
+                             DecoderVerdict verdict) {
   if (verdict == DecoderVerdict::kNotAsked) {
     return;
   }
@@ -73,25 +73,33 @@ void DamageNotes::AddVerdict(const std::string& name, const BlockInfo& block,
     return;
   }
   stats_.decoder_wrong.Add();
-  const std::string place = name + ", " + NameOf(block);
-  if (served_bytes == 0) {
-    Log(LogLevel::kWarning,
-        "decoder: " + place +
-            ": our decoder failed where liblzma did not; nobody got wrong bytes. Either the disk "
-            "or "
-            "memory gave other bytes at first, or the decoder has a bug: please report it");
-    return;
+  bool is_new = false;
+  {
+    MutexLock lock(mutex_);
+    is_new =
+        for_liblzma_.size() < kMostNotes && for_liblzma_.insert({file_id, block.number}).second;
   }
-  Log(LogLevel::kError,
-      "decoder: " + place +
-          ": our decoder failed where liblzma did not, and programs may have read up to " +
-          std::to_string(served_bytes) +
-          " wrong bytes of this Block before. Cached bytes are dropped now. Either the disk or "
-          "memory gave other bytes at first, or the decoder has a bug: please report it, and mount "
-          "with XZFS_DECODER=liblzma in the environment");
-  if (drop_) {
+  const bool was_read = verdict == DecoderVerdict::kWrong;
+  if (is_new) {
+    Log(LogLevel::kError,
+        "decoder: " + name + ", " + NameOf(block) +
+            (was_read ? ": programs may have read wrong bytes of this Block; all cached bytes are "
+                        "dropped now. "
+                      : ": nobody got wrong bytes. ") +
+            "liblzma decodes it, our decoder did not. Either the disk or memory gave other bytes "
+            "at "
+            "first, or our decoder has a bug: please report it. XZFS_DECODER=liblzma in the "
+            "environment of the mount makes liblzma decode everything");
+  }
+  if (was_read && drop_) {
     drop_();
   }
+}
+
+DecoderChoice DamageNotes::ChoiceFor(uint64_t file_id, const BlockInfo& block) const {
+  MutexLock lock(mutex_);
+  return for_liblzma_.contains({file_id, block.number}) ? DecoderChoice::kLiblzma
+                                                        : DecoderChoice::kAny;
 }
 
 }  // namespace xzfs

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "base/mutex.h"
 #include "base/stats.h"
@@ -22,7 +23,7 @@ class DamageNotes {
  public:
   explicit DamageNotes(Stats& stats) : stats_(stats) {}
 
-  // What drops all decoded bytes that the kernel and we have. REQUIRES: called before any Block is
+  // What drops all decoded bytes, wherever they are cached. REQUIRES: called before any Block is
   // decoded.
   void OnWrongBytes(std::function<void()> drop) { drop_ = std::move(drop); }
 
@@ -37,10 +38,13 @@ class DamageNotes {
   Error Add(uint64_t file_id, const std::string& name, const BlockInfo& block, uint64_t from,
             Error error) EXCLUDES(mutex_);
 
-  // Counts that liblzma was asked about `block`. If our decoder was wrong that is logged, and if
-  // `served_bytes` of the Block may have been read, they are dropped wherever they are cached.
-  void AddVerdict(const std::string& name, const BlockInfo& block, DecoderVerdict verdict,
-                  uint64_t served_bytes);
+  // Counts that liblzma was asked about `block`. If it decodes the Block, that is logged once, and
+  // from then on liblzma decodes it. If ours gave wrong bytes, they are dropped wherever they are
+  // cached.
+  void AddVerdict(uint64_t file_id, const std::string& name, const BlockInfo& block,
+                  DecoderVerdict verdict) EXCLUDES(mutex_);
+  // Who is to decode `block`.
+  DecoderChoice ChoiceFor(uint64_t file_id, const BlockInfo& block) const EXCLUDES(mutex_);
 
  private:
   struct Key {
@@ -62,6 +66,7 @@ class DamageNotes {
   std::function<void()> drop_;
   mutable Mutex mutex_;
   std::unordered_map<Key, Damage, KeyHash> notes_ GUARDED_BY(mutex_);
+  std::unordered_set<Key, KeyHash> for_liblzma_ GUARDED_BY(mutex_);
 };
 
 }  // namespace xzfs

@@ -205,7 +205,6 @@ UnitPtr GiantBlocks::WaitFor(SeekableDecoder& decoder, uint64_t slice) {
   return waiter.unit;
 }
 
-// Makes `decoder`, or a new one if it is null, busy with a run to the slice that was asked for.
 void GiantBlocks::TakeDecoder(const Request& request, SeekableDecoder* decoder, uint64_t bytes,
                               Run& run) {
   if (decoder == nullptr) {
@@ -339,7 +338,6 @@ Result<UnitPtr> GiantBlocks::Execute(const Request& request, Run& run) {
   return unit;
 }
 
-// Brings the run's decoder to where the run begins.
 Status GiantBlocks::Begin(const Request& request, Run& run) {
   using Kind = SeekableDecoder::Start::Kind;
   SeekableDecoder& decoder = *run.decoder;
@@ -361,7 +359,7 @@ Status GiantBlocks::Begin(const Request& request, Run& run) {
     return {};
   }
   stats_.giant_restarts.Add();
-  if (decoder.block_decoder == nullptr || decoder.block_decoder->most_history_bytes() == 0) {
+  if (decoder.beginning.coder.empty()) {
     return Open(request, decoder);
   }
   decoder.block_decoder->Restore(decoder.beginning);
@@ -372,7 +370,8 @@ Status GiantBlocks::Open(const Request& request, SeekableDecoder& decoder) {
   decoder.block_decoder.reset();
   XZFS_ASSIGN_OR_RETURN(decoder.block_decoder,
                         BlockDecoder::Open(request.stored, request.loaded.index(), request.block,
-                                           limits_.decoder_bytes));
+                                           limits_.decoder_bytes, /*arena=*/nullptr,
+                                           damage_.ChoiceFor(request.loaded.id(), request.block)));
   const size_t dictionary_bytes = decoder.block_decoder->most_history_bytes();
   if (dictionary_bytes != 0) {
     decoder.beginning = decoder.block_decoder->Mark();
@@ -386,7 +385,6 @@ Status GiantBlocks::Open(const Request& request, SeekableDecoder& decoder) {
   return {};
 }
 
-// The point where the run should begin can't be read: chooses another start.
 void GiantBlocks::ForgetStart(const Request& request, Run& run) {
   SeekableDecoder& decoder = *run.decoder;
   std::vector<RestartPointPtr> dropped;
@@ -420,7 +418,6 @@ RestartPointPtr GiantBlocks::SavePlace(const BlockKey& key, SeekableDecoder& dec
   return place;
 }
 
-// Saves the place of the reader from which this run takes the decoder.
 void GiantBlocks::KeepPlace(const Request& request, const Run& run) {
   SeekableDecoder& decoder = *run.decoder;
   RestartPointPtr place = SavePlace(KeyOf(request), decoder);
@@ -467,9 +464,12 @@ Status GiantBlocks::DecodeNext(const Request& request, Run& run, std::shared_ptr
     turn.emplace(turns_, Turns::Priority::kHigh);
   }
   BlockDecoder& decoder = *run.decoder->block_decoder;
-  Status status = decoder.Decode(request.stored, unit->mutable_bytes());
+  const auto pause = [&turn] { return turn ? turn->Yield() : void(); };
+  Status status = decoder.Decode(request.stored, unit->mutable_bytes(), pause);
   turn.reset();
-  damage_.AddVerdict(request.loaded.name(), block, decoder.TakeVerdict(), offset);
+  const DecoderVerdict verdict = decoder.TakeVerdict();
+  run.is_ours_wrong = verdict == DecoderVerdict::kRescued || verdict == DecoderVerdict::kWrong;
+  damage_.AddVerdict(request.loaded.id(), request.loaded.name(), block, verdict);
   if (!status) {
     // At the Block's end it is the Check that failed: nothing of the Block is to be trusted.
     const bool at_end = offset + size == block.plain_size;
@@ -546,7 +546,7 @@ void GiantBlocks::RunOn(const Request& request, Run& run) {
   }
 }
 
-// Gives `unit` to those that wait for it and moves the decoder on. Returns whether there were any.
+// Gives `unit` to those that wait and moves the decoder on. Returns whether there were any.
 bool GiantBlocks::Deliver(SeekableDecoder& decoder, uint64_t slice, const UnitPtr& unit) {
   MutexLock lock(mutex_);
   const auto [first, last] = decoder.waiters.equal_range(slice);
@@ -575,7 +575,7 @@ void GiantBlocks::EndRun(const Request& request, const Run& run) {
   decoder.in_order = run.in_order;
   decoder.used_at = ++runs_;
   EndWork(decoder);
-  if (decoder.slice == kNowhere && !decoder.HasPoints()) {
+  if (run.is_ours_wrong || (decoder.slice == kNowhere && !decoder.HasPoints())) {
     DropDecoder(KeyOf(request), decoder, dropped);
   }
 }

@@ -86,11 +86,12 @@ class GiantBlocks {
   struct Run {
     SeekableDecoder* decoder = nullptr;
     SeekableDecoder::Start start;
-    uint64_t slice = 0;         // to be decoded next
-    bool takes_memory = false;  // the decoder isn't charged yet
-    bool in_order = false;      // it goes on where its reader was
-    bool lost_place = false;    // another reader's place was lost, as there was no memory
-    bool good = true;           // the decoder can go on
+    uint64_t slice = 0;          // to be decoded next
+    bool takes_memory = false;   // the decoder isn't charged yet
+    bool in_order = false;       // it goes on where its reader was
+    bool lost_place = false;     // another reader's place was lost, as there was no memory
+    bool good = true;            // the decoder can go on
+    bool is_ours_wrong = false;  // it and its points are of no use
     // The place that is to be kept before the decoder is moved.
     struct {
       uint64_t reader = 0;  // 0: there is none
@@ -113,6 +114,7 @@ class GiantBlocks {
   Choice Choose(const Request& request) REQUIRES(mutex_);
   static Choice ChooseAhead(GiantBlock& block, uint64_t slice);
   UnitPtr WaitFor(SeekableDecoder& decoder, uint64_t slice) REQUIRES(mutex_);
+  // Makes `decoder`, or a new one if it is null, busy with a run to the slice that was asked for.
   void TakeDecoder(const Request& request, SeekableDecoder* decoder, uint64_t bytes, Run& run)
       REQUIRES(mutex_);
   bool MakeRoom(uint64_t bytes, int& waits, Run& run) REQUIRES(mutex_);
@@ -125,11 +127,14 @@ class GiantBlocks {
   std::pair<BlockKey, SeekableDecoder*> OldestIdle(const Predicate& may) REQUIRES(mutex_);
 
   Result<UnitPtr> Execute(const Request& request, Run& run) EXCLUDES(mutex_);
+  // Brings the run's decoder to where the run begins.
   Status Begin(const Request& request, Run& run) EXCLUDES(mutex_);
   Status Open(const Request& request, SeekableDecoder& decoder) EXCLUDES(mutex_);
+  // The point where the run should begin can't be read: chooses another start.
   void ForgetStart(const Request& request, Run& run) EXCLUDES(mutex_);
   RestartPointPtr SavePoint(SeekableDecoder& decoder, RestartStore::Place place);
   RestartPointPtr SavePlace(const BlockKey& key, SeekableDecoder& decoder) EXCLUDES(mutex_);
+  // Saves the place of the reader from which this run takes the decoder.
   void KeepPlace(const Request& request, const Run& run) EXCLUDES(mutex_);
   Result<UnitPtr> Decode(const Request& request, Run& run) EXCLUDES(mutex_);
   Status DecodeNext(const Request& request, Run& run, std::shared_ptr<Unit>& unit) EXCLUDES(mutex_);

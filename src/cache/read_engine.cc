@@ -56,6 +56,8 @@ ReadEngine::ReadEngine(const Limits& limits)
       indexes(budget, limits.memory_limit_bytes),
       small_files(budget),
       most_unfinished_bytes(std::min<uint64_t>(limits.budget_bytes / 8, kMostUnfinishedBytes)),
-      pool(limits.threads, kQueueLimit) {}
+      pool(limits.threads, kQueueLimit) {
+  damage.OnWrongBytes([this] { cache.DropAll(); });
+}
 
 }  // namespace xzfs

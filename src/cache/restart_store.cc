@@ -69,7 +69,7 @@ bool RestartStore::SaveInFile(RestartPoint& point, const HistoryPieces& history)
 
 RestartPointPtr RestartStore::Save(BlockDecoder& decoder, Place place) try {
   const HistoryPieces history = decoder.history();
-  auto point = std::make_shared<RestartPoint>(*this);
+  auto point = std::make_shared<RestartPoint>(*this, BytesOf(history));
   point->mark_ = decoder.Mark();
   if (SaveInMemory(*point, history)) {
     return point;
@@ -77,7 +77,7 @@ RestartPointPtr RestartStore::Save(BlockDecoder& decoder, Place place) try {
   if (place == Place::kMemory) {
     return nullptr;
   }
-  point = std::make_shared<RestartPoint>(*this);
+  point = std::make_shared<RestartPoint>(*this, BytesOf(history));
   point->mark_ = decoder.Mark();
   return SaveInFile(*point, history) ? point : nullptr;
 } catch (const std::bad_alloc&) {
@@ -86,6 +86,9 @@ RestartPointPtr RestartStore::Save(BlockDecoder& decoder, Place place) try {
 
 bool RestartStore::Restore(const RestartPoint& point, BlockDecoder& decoder) const {
   const std::span<std::byte> history = decoder.Restore(point.mark_);
+  if (history.size() != point.history_bytes_) {
+    return false;
+  }
   if (point.region_) {
     return file_.Read(*point.region_, history);
   }

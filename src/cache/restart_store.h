@@ -21,7 +21,8 @@ class RestartStore;
 // pages: let it go with no lock held. Does not outlive its store.
 class RestartPoint {
  public:
-  explicit RestartPoint(RestartStore& store) : store_(store) {}
+  RestartPoint(RestartStore& store, size_t history_bytes)
+      : store_(store), history_bytes_(history_bytes) {}
   ~RestartPoint();
   RestartPoint(const RestartPoint&) = delete;
   RestartPoint& operator=(const RestartPoint&) = delete;
@@ -30,6 +31,7 @@ class RestartPoint {
   friend class RestartStore;
 
   RestartStore& store_;
+  const size_t history_bytes_;
   DecoderMark mark_;
   MemoryCharge charge_;
   uint64_t memory_bytes_ = 0;  // counted by the store

@@ -28,7 +28,7 @@ class BlockCheck {
   bool Matches(const uint8_t* stored) const;
 
  private:
-  const Check check_;
+  Check check_;
   uint64_t value_ = 0;
 };
 

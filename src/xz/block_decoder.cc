@@ -7,8 +7,9 @@
 // Index, so both sizes are verified. The dictionary is cut to the Block's size, and the memory is
 // computed before the coder is made.
 //
-// If ours says that a Block is damaged, a decoder of liblzma goes on in its place until a restart
-// point is put back: it decodes the Block from the start.
+// If ours says that a Block is damaged, liblzma decodes it from the start. The Check of what was
+// given before says whether both give the same bytes. If so, that decoder goes on in the place of
+// ours until a restart point is put back.
 #include "xz/block_decoder.h"
 
 #include <lzma.h>
@@ -18,6 +19,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstdlib>
+#include <functional>
 #include <new>
 #include <string_view>
 #include <utility>
@@ -37,7 +39,7 @@ namespace {
 // What the environment says about decoders.
 enum class Choice { kOurs, kOursPortable, kLiblzma };
 
-Choice ChooseDecoder() {
+Choice ChoiceOfEnvironment() {
   static const Choice choice = [] {
     const char* const value = std::getenv("XZFS_DECODER");
     const std::string_view name = value != nullptr ? value : "";
@@ -65,14 +67,14 @@ LegacyDecoder::Options LegacyOptions(const BlockIndex& index, const BlockInfo& b
 // The decoder of a Block, ready to run.
 struct Started {
   std::unique_ptr<StepDecoder> decoder;
-  bool is_ours = false;
+  Lzma2BlockDecoder* ours = nullptr;  // the same, if it is ours
 };
 
 Result<Started> StartLegacy(const RandomAccessFile& file, const BlockIndex& index,
                             const BlockInfo& block, uint64_t memory_limit_bytes) {
   auto decoder = std::make_unique<LegacyDecoder>(LegacyOptions(index, block, memory_limit_bytes));
   XZFS_RETURN_IF_ERROR(decoder->Start(file));
-  return Started{std::move(decoder)};
+  return Started{.decoder = std::move(decoder)};
 }
 
 Result<Started> StartXz(const RandomAccessFile& file, const BlockInfo& block, Choice choice,
@@ -87,12 +89,13 @@ Result<Started> StartXz(const RandomAccessFile& file, const BlockInfo& block, Ch
           choice == Choice::kOursPortable ? Lzma2Code::kPortable : BestLzma2Code();
       auto decoder = std::make_unique<Lzma2BlockDecoder>(block, code, arena, std::move(input));
       XZFS_RETURN_IF_ERROR(decoder->Start(header, memory_limit_bytes));
-      return Started{std::move(decoder), true};
+      Lzma2BlockDecoder* const ours = decoder.get();
+      return Started{std::move(decoder), ours};
     }
   }
   auto decoder = std::make_unique<LiblzmaBlockDecoder>(block, arena, std::move(input));
   XZFS_RETURN_IF_ERROR(decoder->Start(file, memory_limit_bytes));
-  return Started{std::move(decoder)};
+  return Started{.decoder = std::move(decoder)};
 }
 
 // Reads the first bytes of `block` into `buffer`, as many as fit.
@@ -123,11 +126,15 @@ class BlockDecoder::Impl {
         arena_(std::move(arena)),
         started_(std::move(started)) {}
 
-  Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
+  Status Decode(const RandomAccessFile& file, std::span<std::byte> out,
+                const std::function<void()>& pause);
   Status DecodeInto(const RandomAccessFile& file, std::span<std::byte> whole, size_t end);
   uint64_t position() const { return position_; }
   uint64_t memory_bytes() const {
-    return sizeof(BlockDecoder) + sizeof(*this) + (decoder() ? decoder()->memory_bytes() : 0);
+    return sizeof(BlockDecoder) + sizeof(*this) +
+           (fallback_ != nullptr ? sizeof(Lzma2BlockDecoder) + fallback_->memory_bytes()
+            : decoder()          ? decoder()->memory_bytes()
+                                 : 0);
   }
   DecoderVerdict TakeVerdict() { return std::exchange(verdict_, DecoderVerdict::kNotAsked); }
   StepDecoder* decoder() const {
@@ -138,8 +145,12 @@ class BlockDecoder::Impl {
   }
   DecoderMark Mark();
   std::span<std::byte> Restore(const DecoderMark& mark);
+  void FreeMemory() {
+    DropFallback();
+    started_.decoder->FreeMemory();
+  }
   std::unique_ptr<DecoderArena> TakeArena() {
-    fallback_.reset();
+    DropFallback();
     started_.decoder.reset();
     return std::move(arena_);
   }
@@ -147,11 +158,16 @@ class BlockDecoder::Impl {
  private:
   // Runs whatever decodes until `end` bytes are there, and verifies at the Block's end.
   template <class Run>
-  Status RunTo(const RandomAccessFile& file, uint64_t end, const Run& run);
+  Status RunTo(const RandomAccessFile& file, uint64_t end, const Run& run,
+               const std::function<void()>& pause);
   template <class Run>
   Status Attempt(const RandomAccessFile& file, uint64_t end, const Run& run);
-  Status AskLiblzma(const RandomAccessFile& file);
-
+  Status StartFallback(const RandomAccessFile& file);
+  Result<uint64_t> SkipGiven(const RandomAccessFile& file, const std::function<void()>& pause);
+  void DropFallback() {
+    fallback_.reset();
+    fallback_arena_.reset();
+  }
   const BlockInfo block_;
   const uint64_t memory_limit_bytes_;
   std::unique_ptr<DecoderArena> arena_;
@@ -164,36 +180,55 @@ class BlockDecoder::Impl {
   bool failed_ = false;
 };
 
-Status BlockDecoder::Impl::Decode(const RandomAccessFile& file, std::span<std::byte> out) {
+Status BlockDecoder::Impl::Decode(const RandomAccessFile& file, std::span<std::byte> out,
+                                  const std::function<void()>& pause) {
   assert(out.size() <= block_.plain_size - position_);
-  return RunTo(file, position_ + out.size(), [&] { return decoder()->Run(file, out); });
+  return RunTo(
+      file, position_ + out.size(), [&] { return decoder()->Run(file, out); }, pause);
 }
 
 Status BlockDecoder::Impl::DecodeInto(const RandomAccessFile& file, std::span<std::byte> whole,
                                       size_t end) {
   assert(position_ <= end && end <= whole.size() && whole.size() == block_.plain_size);
-  return RunTo(file, end, [&] {
-    return decoder()->RunInto(file, whole, static_cast<size_t>(position_), end);
-  });
+  return RunTo(file, end,
+               [&] { return decoder()->RunInto(file, whole, static_cast<size_t>(position_), end); },
+               {});
 }
 
 template <class Run>
-Status BlockDecoder::Impl::RunTo(const RandomAccessFile& file, uint64_t end, const Run& run) {
+Status BlockDecoder::Impl::RunTo(const RandomAccessFile& file, uint64_t end, const Run& run,
+                                 const std::function<void()>& pause) {
   if (failed_) {
     return Fail(EIO, "decoding this Block failed before");
   }
   if (ended_) {
     return {};
   }
+  failed_ = true;  // unless all goes well
+  const uint64_t check = started_.ours != nullptr ? started_.ours->check_of_given() : 0;
   Status status = Attempt(file, end, run);
-  if (!status && started_.is_ours && fallback_ == nullptr &&
-      status.error().kind == ErrorKind::kDamaged) {
-    status = AskLiblzma(file);
-    if (status) {
-      status = Attempt(file, end, run);
+  if (!status && status.error().kind == ErrorKind::kDamaged && started_.ours != nullptr &&
+      fallback_ == nullptr) {
+    Status asked = StartFallback(file);
+    if (asked) {
+      const Result<uint64_t> other = SkipGiven(file, pause);
+      if (other && *other != check) {
+        verdict_ = DecoderVerdict::kWrong;
+        return Failure(
+            Error{ErrorKind::kSystem, EIO,
+                  "our decoder gave other bytes of this Block than liblzma; read again"});
+      }
+      asked = other ? Attempt(file, end, run) : Status(Failure(other.error()));
     }
-    // The Check is right, or liblzma finds no fault in what ours couldn't read.
-    verdict_ = status ? DecoderVerdict::kWrong : DecoderVerdict::kConfirmed;
+    if (asked) {
+      verdict_ = DecoderVerdict::kRescued;
+      status = {};
+    } else if (asked.error().kind != ErrorKind::kOverLimit) {
+      // A failure of the source says nothing about the Block.
+      const bool is_damage = asked.error().kind == ErrorKind::kDamaged;
+      verdict_ = is_damage ? DecoderVerdict::kConfirmed : DecoderVerdict::kNotAsked;
+      status = std::move(asked);
+    }
   }
   failed_ = !status;
   return status;
@@ -218,22 +253,36 @@ Status BlockDecoder::Impl::Attempt(const RandomAccessFile& file, uint64_t end, c
   return {};
 }
 
-// Puts a decoder of liblzma in the place of ours, to where ours stood before its last run.
-Status BlockDecoder::Impl::AskLiblzma(const RandomAccessFile& file) {
+// Puts a decoder of liblzma in the place of ours, at the Block's start.
+Status BlockDecoder::Impl::StartFallback(const RandomAccessFile& file) {
+  started_.ours->FreeMemory();
   fallback_arena_ = std::make_unique<DecoderArena>();
-  XZFS_ASSIGN_OR_RETURN(Started started, StartXz(file, block_, Choice::kLiblzma,
-                                                 memory_limit_bytes_, *fallback_arena_));
+  const uint64_t limit =
+      memory_limit_bytes_ - std::min<uint64_t>(memory_limit_bytes_, sizeof(Lzma2BlockDecoder));
+  XZFS_ASSIGN_OR_RETURN(Started started,
+                        StartXz(file, block_, Choice::kLiblzma, limit, *fallback_arena_));
   fallback_ = std::move(started.decoder);
-  std::vector<std::byte> skipped(std::min<uint64_t>(position_, kDecoderInputBytes));
+  return {};
+}
+
+// Brings it to where ours stood before its last run. Returns the Check of the bytes up to there.
+Result<uint64_t> BlockDecoder::Impl::SkipGiven(const RandomAccessFile& file,
+                                               const std::function<void()>& pause) {
+  std::vector<std::byte> bytes(std::min<uint64_t>(position_, kDecoderInputBytes));
+  BlockCheck check(block_.check);
   for (uint64_t at = 0; at < position_;) {
-    const auto part = std::span(skipped).first(std::min<uint64_t>(skipped.size(), position_ - at));
-    XZFS_ASSIGN_OR_RETURN(const StepDecoder::Progress step, decoder()->Run(file, part));
+    const auto part = std::span(bytes).first(std::min<uint64_t>(bytes.size(), position_ - at));
+    XZFS_ASSIGN_OR_RETURN(const StepDecoder::Progress step, fallback_->Run(file, part));
     if (step.produced < part.size()) {
       return Fail(EIO, "the compressed data gives fewer bytes than its recorded size");
     }
+    check.Add(part);
     at += part.size();
+    if (pause) {
+      pause();
+    }
   }
-  return {};
+  return check.value();
 }
 
 DecoderMark BlockDecoder::Impl::Mark() {
@@ -248,7 +297,7 @@ std::span<std::byte> BlockDecoder::Impl::Restore(const DecoderMark& mark) {
   position_ = mark.position;
   ended_ = false;  // if the mark is of the end, the coder says so again
   failed_ = false;
-  fallback_.reset();
+  DropFallback();
   return started_.decoder->Restore(mark);
 }
 
@@ -256,11 +305,9 @@ BlockDecoder::BlockDecoder(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) 
 
 BlockDecoder::~BlockDecoder() = default;
 
-Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile& file,
-                                                         const BlockIndex& index,
-                                                         const BlockInfo& block,
-                                                         uint64_t memory_limit_bytes,
-                                                         std::unique_ptr<DecoderArena> arena) try {
+Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(
+    const RandomAccessFile& file, const BlockIndex& index, const BlockInfo& block,
+    uint64_t memory_limit_bytes, std::unique_ptr<DecoderArena> arena, DecoderChoice choice) try {
   constexpr uint64_t kOwnBytes = sizeof(BlockDecoder) + sizeof(Impl);
   if (memory_limit_bytes < kOwnBytes) {
     return FailMemoryLimit(kOwnBytes, memory_limit_bytes);
@@ -269,8 +316,9 @@ Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile&
     arena = std::make_unique<DecoderArena>();
   }
   const uint64_t limit = memory_limit_bytes - kOwnBytes;
+  const Choice who = choice == DecoderChoice::kLiblzma ? Choice::kLiblzma : ChoiceOfEnvironment();
   XZFS_ASSIGN_OR_RETURN(Started started, index.format() == Format::kXz
-                                             ? StartXz(file, block, ChooseDecoder(), limit, *arena)
+                                             ? StartXz(file, block, who, limit, *arena)
                                              : StartLegacy(file, index, block, limit));
   auto impl = std::make_unique<Impl>(block, limit, std::move(arena), std::move(started));
   return std::unique_ptr<BlockDecoder>(new BlockDecoder(std::move(impl)));
@@ -278,8 +326,9 @@ Result<std::unique_ptr<BlockDecoder>> BlockDecoder::Open(const RandomAccessFile&
   return Fail(ENOMEM, "out of memory while preparing a decoder");
 }
 
-Status BlockDecoder::Decode(const RandomAccessFile& file, std::span<std::byte> out) {
-  return impl_->Decode(file, out);
+Status BlockDecoder::Decode(const RandomAccessFile& file, std::span<std::byte> out,
+                            const std::function<void()>& pause) {
+  return impl_->Decode(file, out, pause);
 }
 
 Status BlockDecoder::DecodeInto(const RandomAccessFile& file, std::span<std::byte> block,
@@ -295,7 +344,7 @@ DecoderMark BlockDecoder::Mark() const { return impl_->Mark(); }
 
 std::span<std::byte> BlockDecoder::Restore(const DecoderMark& mark) { return impl_->Restore(mark); }
 
-void BlockDecoder::FreeMemory() { impl_->decoder()->FreeMemory(); }
+void BlockDecoder::FreeMemory() { impl_->FreeMemory(); }
 
 uint64_t BlockDecoder::position() const { return impl_->position(); }
 
@@ -319,17 +368,19 @@ Result<uint64_t> BlockDecoderMemory(const RandomAccessFile& file, const BlockInd
   }
   XzHeader header;
   XZFS_RETURN_IF_ERROR(ReadHeader(file, block, &header));
-  const uint64_t fixed_bytes =
-      kOwnBytes + std::min<uint64_t>(StoredSize(block), kDecoderInputBytes);
-  if (ChooseDecoder() != Choice::kLiblzma && Lzma2BlockDecoder::Takes(header)) {
-    return fixed_bytes + sizeof(Lzma2BlockDecoder) + Lzma2BlockDecoder::WindowBytes(header, block);
-  }
+  const uint64_t input_bytes = std::min<uint64_t>(StoredSize(block), kDecoderInputBytes);
+  const bool is_ours =
+      ChoiceOfEnvironment() != Choice::kLiblzma && Lzma2BlockDecoder::Takes(header);
+  const uint64_t ours = is_ours ? sizeof(Lzma2BlockDecoder) : 0;
+  const uint64_t window = is_ours ? Lzma2BlockDecoder::WindowBytes(header, block) : 0;
   ClampDictionary(block.plain_size, &header);
   const uint64_t coder_bytes = lzma_raw_decoder_memusage(header.filters.get());
   if (coder_bytes == UINT64_MAX) {
     return FailLzma(LZMA_OPTIONS_ERROR, "the Block Header");
   }
-  return fixed_bytes + sizeof(LiblzmaBlockDecoder) + coder_bytes;
+  // liblzma may have to take the place of ours, which gives up its memory then.
+  return kOwnBytes + ours + input_bytes +
+         std::max(window, sizeof(LiblzmaBlockDecoder) + coder_bytes);
 }
 
 Result<std::string> DescribeFilters(const RandomAccessFile& file, const BlockIndex& index,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,11 +15,18 @@
 
 namespace xzfs {
 
-// Which decoder had the last word about a Block.
+// What came out when liblzma was asked about a Block.
 enum class DecoderVerdict {
-  kNotAsked,   // ours decoded it, or it's of a kind that liblzma decodes anyway
-  kConfirmed,  // ours failed, and liblzma said the same
-  kWrong,      // ours failed, and liblzma decodes the Block: bytes that ours gave may be wrong
+  kNotAsked,
+  kConfirmed,  // liblzma can't decode it either
+  kRescued,    // liblzma decodes it; what ours gave before is right
+  kWrong,      // ours gave wrong bytes before
+};
+
+// Who decodes.
+enum class DecoderChoice {
+  kAny,      // ours where it can
+  kLiblzma,  // for Blocks of which ours gave a wrong account
 };
 
 // Decodes one Block from its start to its end; can stop at any byte and go on later. Not
@@ -45,7 +53,8 @@ class BlockDecoder {
   static Result<std::unique_ptr<BlockDecoder>> Open(const RandomAccessFile& file,
                                                     const BlockIndex& index, const BlockInfo& block,
                                                     uint64_t memory_limit_bytes,
-                                                    std::unique_ptr<DecoderArena> arena = nullptr);
+                                                    std::unique_ptr<DecoderArena> arena = nullptr,
+                                                    DecoderChoice choice = DecoderChoice::kAny);
   ~BlockDecoder();
   BlockDecoder(const BlockDecoder&) = delete;
   BlockDecoder& operator=(const BlockDecoder&) = delete;
@@ -53,9 +62,12 @@ class BlockDecoder {
   // Fills all of `out` with the next bytes of the Block. When that reaches the Block's end, its
   // Check and sizes are verified before this returns: if a call that ends the Block succeeds, all
   // bytes that this decoder ever gave were right. At the end of the Block an empty `out` only
-  // verifies. `file` must have the content that Open read. Errors: EIO if the Block is damaged;
-  // errors of `file`. REQUIRES: position() + out.size() <= the Block's plain_size.
-  Status Decode(const RandomAccessFile& file, std::span<std::byte> out);
+  // verifies. `file` must have the content that Open read. `pause` is called about once a
+  // millisecond while liblzma decodes what was given before; it may wait. Errors: EIO if the Block
+  // is damaged; EIO, kSystem, if what was given before was wrong; errors of `file`. Throws
+  // std::bad_alloc. REQUIRES: position() + out.size() <= the Block's plain_size.
+  Status Decode(const RandomAccessFile& file, std::span<std::byte> out,
+                const std::function<void()>& pause = {});
 
   // Does the same for the first `end` bytes of the Block, of which those before position() are
   // there. `block` is memory for all of the Block, the same at each call: then nothing is copied.

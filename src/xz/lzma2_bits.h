@@ -16,7 +16,7 @@ struct RangeDecoder {
   static constexpr unsigned kMoveBits = 5;
 
   uint32_t range;
-  uint32_t code;         // < range
+  uint32_t code;         // < range, unless the data is made to break that
   const uint8_t* input;  // the next byte
 
   // Makes the range large enough for one more bit. Reads at most one byte.
@@ -46,8 +46,11 @@ struct RangeDecoder {
   // One bit without a model. REQUIRES: as Split.
   [[gnu::always_inline]] uint32_t DirectBit() {
     range >>= 1;
-    const uint32_t below = 0 - static_cast<uint32_t>(code < range);  // all ones: the bit is 0
-    code -= range & ~below;
+    code -= range;
+    // Its sign, not a comparison: so does liblzma, and where `code` isn't less than `range` that
+    // differs.
+    const uint32_t below = 0 - (code >> 31);  // all ones: the bit is 0
+    code += range & below;
     return below + 1;
   }
 };

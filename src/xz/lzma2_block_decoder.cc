@@ -1,9 +1,10 @@
 // The Block's stored bytes pass through CompressedInput, which holds 128 KiB: a chunk of LZMA2 has
-// 64 KiB at most. Lzma2Decoder takes them and adds to the output; BlockCheck counts what was added.
-// At the end marker the Block Padding and the Check are verified.
+// 64 KiB at most. Lzma2Decoder takes them and adds to the output. At the end marker the Block
+// Padding and the Check are verified.
 //
 // A symbol is never cut in two, so the decoder may have *decoded* up to 272 bytes more than it has
-// *given*. They lie at the end of the window and are given first the next time.
+// *given*. They are the last of the output, and are given first the next time. The Check is that of
+// what was given, so that it says whether liblzma gives the same bytes up to there.
 //
 // The window is a ring. When less than a symbol fits in behind the last byte, decoding goes on at
 // its begin, and what was there is `older` output. It is overwritten from the front, but only where
@@ -48,6 +49,7 @@ struct MarkHead {
   uint64_t decoded;
   uint64_t check;
   uint64_t compressed_left;
+  uint64_t ended;  // 0 or 1
 };
 
 }  // namespace
@@ -98,9 +100,7 @@ Status Lzma2BlockDecoder::DecodeTo(const RandomAccessFile& file, const uint8_t* 
     const Lzma2Decoder::Stop stop = decoder_.Run(in, out_, wanted);
     input_.Consume(usable - in.size());
     compressed_left_ -= usable - in.size();
-    const auto produced = static_cast<size_t>(out_.next - before);
-    check_.Add(std::as_bytes(std::span(before, produced)));
-    decoded_ += produced;
+    decoded_ += static_cast<size_t>(out_.next - before);
     switch (stop) {
       case Lzma2Decoder::Stop::kWanted:
         return {};
@@ -130,11 +130,22 @@ Status Lzma2BlockDecoder::End(const RandomAccessFile& file) {
   if (std::any_of(padding.begin(), padding.end(), [](uint8_t byte) { return byte != 0; })) {
     return Fail(EIO, "the Block Padding is damaged");
   }
-  if (!check_.Matches(tail.last(check_bytes).data())) {
+  const auto pending = static_cast<size_t>(decoded_ - given_);
+  BlockCheck check = check_;
+  check.Add(std::as_bytes(std::span<const uint8_t>(out_.next - pending, pending)));
+  if (!check.Matches(tail.last(check_bytes).data())) {
     return Fail(EIO, "the Check does not match");
   }
   ended_ = true;
   return {};
+}
+
+// Counts `bytes` as given.
+void Lzma2BlockDecoder::Give(std::span<const uint8_t> bytes) {
+  given_ += bytes.size();
+  if (!ended_) {  // otherwise End has counted them
+    check_.Add(std::as_bytes(bytes));
+  }
 }
 
 Result<StepDecoder::Progress> Lzma2BlockDecoder::RunInto(const RandomAccessFile& file,
@@ -145,7 +156,7 @@ Result<StepDecoder::Progress> Lzma2BlockDecoder::RunInto(const RandomAccessFile&
   if (decoded_ < end || end == block.size()) {
     XZFS_RETURN_IF_ERROR(DecodeTo(file, begin + end));
   }
-  given_ = end;
+  Give({begin + done, end - done});
   return Progress{end - done, ended_};
 }
 
@@ -173,8 +184,8 @@ Result<StepDecoder::Progress> Lzma2BlockDecoder::Run(const RandomAccessFile& fil
       return Progress{produced, ended_};
     }
     std::memcpy(out.data() + produced, out_.next - ready, count);
+    Give({out_.next - ready, count});
     produced += count;
-    given_ += count;
   }
   return Progress{produced, ended_};
 }
@@ -225,7 +236,7 @@ HistoryPieces Lzma2BlockDecoder::history() {
 
 void Lzma2BlockDecoder::Save(DecoderMark& mark) {
   mark.compressed_position = input_.position();
-  const MarkHead head = {decoded_, check_.value(), compressed_left_};
+  const MarkHead head = {decoded_, check_.value(), compressed_left_, ended_ ? 1U : 0U};
   mark.coder.resize(sizeof(head) + decoder_.state().used_bytes());
   std::memcpy(mark.coder.data(), &head, sizeof(head));
   std::memcpy(mark.coder.data() + sizeof(head), &decoder_.state(), decoder_.state().used_bytes());
@@ -239,7 +250,7 @@ std::span<std::byte> Lzma2BlockDecoder::Restore(const DecoderMark& mark) {
   given_ = mark.position;
   check_.set_value(head.check);
   compressed_left_ = head.compressed_left;
-  ended_ = false;
+  ended_ = head.ended != 0;
   Lzma2State state;
   std::memcpy(static_cast<void*>(&state), mark.coder.data() + sizeof(head),
               mark.coder.size() - sizeof(head));
@@ -253,7 +264,9 @@ std::span<std::byte> Lzma2BlockDecoder::Restore(const DecoderMark& mark) {
 
 void Lzma2BlockDecoder::FreeMemory() {
   input_.Seek(input_.position());
-  arena_.DropLargest();
+  if (!window_.empty()) {
+    arena_.DropLargest();
+  }
 }
 
 }  // namespace xzfs

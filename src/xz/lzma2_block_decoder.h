@@ -21,8 +21,7 @@ namespace xzfs {
 // Where all of the Block goes to one piece of memory, that is the dictionary. Otherwise it decodes
 // into a window of its own, a ring somewhat larger than the dictionary, and copies out of it.
 //
-// A restart point is the decoder's state and the part of the window that counts as dictionary. It
-// is good for every decoder of the same Block.
+// A restart point is the decoder's state and the part of the window that counts as dictionary.
 class Lzma2BlockDecoder : public StepDecoder {
  public:
   // Whether it decodes Blocks with this header.
@@ -47,11 +46,15 @@ class Lzma2BlockDecoder : public StepDecoder {
   std::span<std::byte> Restore(const DecoderMark& mark) override;
   void FreeMemory() override;
 
+  // The Check of the bytes that it has given; any number after the Block's end.
+  uint64_t check_of_given() const { return check_.value(); }
+
   // What the window for a Block with that header takes.
   static uint64_t WindowBytes(const XzHeader& header, const BlockInfo& block);
 
  private:
   Status DecodeTo(const RandomAccessFile& file, const uint8_t* wanted);
+  void Give(std::span<const uint8_t> bytes);
   Status End(const RandomAccessFile& file);
   void AllocateWindow();
   uint8_t* MakeRoom(size_t count);
@@ -59,12 +62,12 @@ class Lzma2BlockDecoder : public StepDecoder {
   const BlockInfo info_;
   DecoderArena& arena_;
   CompressedInput input_;
-  BlockCheck check_;
+  BlockCheck check_;              // of what was given
   uint64_t compressed_left_ = 0;  // bytes of LZMA2 data
   size_t dictionary_bytes_ = 0;   // no more than the Block has
-  uint64_t decoded_ = 0;          // plain bytes, which the Check has counted
-  uint64_t given_ = 0;            // of these; the others end the window
-  bool ended_ = false;            // and all was right
+  uint64_t decoded_ = 0;          // plain bytes
+  uint64_t given_ = 0;            // of these; the others are the last of the output
+  bool ended_ = false;            // all is decoded and verified
   std::span<uint8_t> window_;     // empty until it is needed
   Lzma2Output out_ = {};          // the window, or the memory of RunInto
   Lzma2Decoder decoder_;

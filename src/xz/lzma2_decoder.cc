@@ -23,9 +23,9 @@
 // **What guards memory**, for any input:
 //   G1  A chunk begins only when all of an LZMA chunk is in the input (BeginChunk, Run).
 //   G2  No symbol begins behind the chunk's input (Lzma2Symbols::Ended), and none takes more than
-//   20
-//       bytes: at most 22 bits with a probability and 26 without. The slack behind the input is
-//       larger.
+//       20 bytes: at most 22 bits with a probability and 26 without. The slack behind the input is
+//       larger. How many bytes a bit takes depends on `range` and on the probabilities, which are
+//       never near 0 or 1, and not on `code`.
 //   G3  A match refers to what is there: less far back than the last reset of the dictionary, than
 //       its size, and than the output's begin (Lzma2Symbols::Copy). So does the first literal after
 //       it, and a chunk that begins with such a literal (DecodeLzma).
@@ -85,12 +85,18 @@ bool SetProperties(uint8_t byte, Lzma2State& state) {
   return true;
 }
 
+// The literals' trees are last, and those that lc and lp leave out are not used.
+size_t UsedProbabilities(const Lzma2State& state) {
+  const size_t trees = size_t{1} << (state.lc + state.lp);
+  return offsetof(LzmaProbabilities, literal) / sizeof(Probability) +
+         trees * LzmaModel::kLiteralTree;
+}
+
 void ResetModel(Lzma2State& state) {
   state.symbols = 0;
   std::fill(std::begin(state.distances), std::end(state.distances), 0);
-  auto* const probabilities = reinterpret_cast<Probability*>(&state.probabilities);
-  const size_t bytes = state.used_bytes() - offsetof(Lzma2State, probabilities);
-  std::fill_n(probabilities, bytes / sizeof(Probability), kEvenOdds);
+  std::fill_n(reinterpret_cast<Probability*>(&state.probabilities), UsedProbabilities(state),
+              kEvenOdds);
 }
 
 // Whether a chunk with this control byte may come now. Does the reset of the dictionary that it
@@ -128,7 +134,7 @@ bool StartLzma(std::span<const uint8_t>& in, uint8_t control, Lzma2State& state)
   state.code = static_cast<uint32_t>(BigEndian16(&in[1]) << 16 | BigEndian16(&in[3]));
   state.chunk_compressed_left -= kCoderBytes;
   in = in.subspan(kCoderBytes);
-  return state.code < state.range;
+  return true;
 }
 
 enum class Begin { kDone, kInput, kDamage };
@@ -305,11 +311,20 @@ bool IsValid(const Lzma2State& state) {
   if (state.chunk > Chunk::kLzma || state.needs > Needs::kDictionaryReset || state.pb > 4 ||
       state.lc > LzmaModel::kMostContextBits || state.lp > LzmaModel::kMostContextBits - state.lc ||
       state.symbols >= LzmaModel::kStates || state.chunk_plain_left > kMostPlain ||
-      state.chunk_compressed_left > Lzma2Decoder::kChunkBytes ||
-      (state.chunk == Chunk::kLzma && state.code >= state.range)) {
+      state.chunk_compressed_left > Lzma2Decoder::kChunkBytes) {
     return false;
   }
-  return true;
+  if (state.needs != Needs::kNothing) {
+    return state.chunk != Chunk::kLzma;
+  }
+  // G2 counts on these: a probability moves by a 32nd of what it's away from an end, rounded down.
+  constexpr Probability kLeast = 31;
+  constexpr Probability kMost = (1 << kProbabilityBits) - kLeast;
+  const auto* const begin = reinterpret_cast<const Probability*>(&state.probabilities);
+  const bool is_range = state.chunk != Chunk::kLzma ||
+                        state.range >= (RangeDecoder::kLeastRange >> kProbabilityBits) * kLeast;
+  return is_range && std::all_of(begin, begin + UsedProbabilities(state),
+                                 [](Probability zero) { return kLeast <= zero && zero <= kMost; });
 }
 
 }  // namespace xzfs

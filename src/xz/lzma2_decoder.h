@@ -1,6 +1,7 @@
 // Our own LZMA2 decoder: made for output that lies in one piece.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -21,11 +22,13 @@ Lzma2Code BestLzma2Code();
 bool CanRun(Lzma2Code code);
 
 // The size of the dictionary that a header means: liblzma rounds it like this, so both accept the
-// same distances.
+// same distances. No distance is larger than the result: the largest one would be an end marker,
+// which LZMA2 does not have.
 inline uint64_t RoundUpDictionary(uint64_t size) {
   constexpr uint64_t kLeast = 4096;
   constexpr uint64_t kUnit = 16;
-  return size < kLeast ? kLeast : (size + kUnit - 1) / kUnit * kUnit;
+  constexpr uint64_t kMost = UINT32_MAX;
+  return size < kLeast ? kLeast : std::min(kMost, (size + kUnit - 1) / kUnit * kUnit);
 }
 
 // The output of a decoder, which is its dictionary at the same time.

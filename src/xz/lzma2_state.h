@@ -92,7 +92,7 @@ struct Lzma2State {
 };
 
 // Whether a state that comes from outside of this process can be one: a decoder with it may say
-// kDamage or give wrong bytes, but does nothing worse.
+// kDamage or give wrong bytes, but does nothing worse. Looks only at used_bytes().
 bool IsValid(const Lzma2State& state);
 
 }  // namespace xzfs

@@ -267,16 +267,15 @@ class Lzma2Symbols {
   // G3, G4. The only place that reads what was decoded by a number from the data, except that
   // LiteralAfterMatch uses the distance that was checked here.
   [[gnu::always_inline]] bool Copy(size_t length) {
-    const size_t distance = size_t{last_.d0} + 1;
-    if (distance > static_cast<size_t>(out_ - bounds_.history) || distance > dictionary_bytes_)
-        [[unlikely]] {
-      if (!CopyOlder(distance, length)) {
+    const size_t here = static_cast<size_t>(out_ - bounds_.history);
+    if (last_.d0 >= here || last_.d0 >= dictionary_bytes_) [[unlikely]] {
+      if (!CopyOlder(here, length)) {
         return false;
       }
     } else if (static_cast<ptrdiff_t>(length) <= bounds_.wide_end - out_) {
-      CopyMatchWide(out_, distance, length);
+      CopyMatchWide(out_, size_t{last_.d0} + 1, length);
     } else if (static_cast<ptrdiff_t>(length) <= bounds_.out_end - out_) {
-      CopyMatch(out_, distance, length);
+      CopyMatch(out_, size_t{last_.d0} + 1, length);
     } else {
       return false;
     }
@@ -285,17 +284,17 @@ class Lzma2Symbols {
     return true;
   }
 
-  // G3, G4. A match that begins in what is older than `history`.
-  [[gnu::always_inline]] bool CopyOlder(size_t distance, size_t length) const {
-    const auto here = static_cast<size_t>(out_ - bounds_.history);
-    if (distance > dictionary_bytes_ || distance - here > bounds_.older_bytes ||
+  // G3, G4. A match that begins in what is older than the `here` bytes since `history`.
+  [[gnu::always_inline]] bool CopyOlder(size_t here, size_t length) const {
+    if (last_.d0 >= dictionary_bytes_ || last_.d0 - here >= bounds_.older_bytes ||
         static_cast<ptrdiff_t>(length) > bounds_.out_end - out_) {
       return false;
     }
-    const size_t older = std::min(length, distance - here);
-    std::memcpy(out_, bounds_.older_end - (distance - here), older);
+    const size_t before_history = last_.d0 - here + 1;
+    const size_t older = std::min(length, before_history);
+    std::memcpy(out_, bounds_.older_end - before_history, older);
     if (older < length) {
-      CopyMatch(out_ + older, distance, length - older);
+      CopyMatch(out_ + older, size_t{last_.d0} + 1, length - older);
     }
     return true;
   }

@@ -10,7 +10,7 @@
 namespace xzfs {
 
 // Where a decoder stands: a part of a restart point, see BlockDecoder. Only the decoder that made
-// it can use it.
+// it may use it, because it may hold addresses.
 struct DecoderMark {
   uint64_t position = 0;             // BlockDecoder::position()
   uint64_t compressed_position = 0;  // of the input, in the file

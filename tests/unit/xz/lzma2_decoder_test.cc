@@ -4,6 +4,7 @@
 #include <lzma.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <random>
@@ -205,8 +206,17 @@ TEST(Lzma2StateTest, OneFromElsewhereIsCheckedForWhatItCouldBreak) {
   EXPECT_TRUE(bad([](Lzma2State& state) { state.chunk_compressed_left = 70'000; }));
   EXPECT_TRUE(bad([](Lzma2State& state) {
     state.chunk = Lzma2State::Chunk::kLzma;
-    state.range = state.code = 1 << 30;
+    state.needs = Lzma2State::Needs::kNothing;
+    state.range = 1 << 17;
   }));
+  for (const Probability wrong : std::to_array<Probability>({0, 30, 2018, 65535})) {
+    EXPECT_TRUE(bad([wrong](Lzma2State& state) {
+      state.needs = Lzma2State::Needs::kNothing;
+      auto* const all = reinterpret_cast<Probability*>(&state.probabilities);
+      std::fill_n(all, sizeof(state.probabilities) / sizeof(Probability), kEvenOdds);
+      state.probabilities.literal[0][LzmaModel::kLiteralTree - 1] = wrong;
+    }));
+  }
 }
 
 }  // namespace

@@ -23,9 +23,11 @@ constexpr const char* kNotesName = "cold";
 
 }  // namespace
 
-ColdFiles::ColdFiles(const Options& options, NodeTree& tree, ZoneTable& zones, Lookups& lookups,
-                     UnfinishedCommits& unfinished, Committer& committer, Os& os)
+ColdFiles::ColdFiles(const Options& options, const PlainRules& rules, NodeTree& tree,
+                     ZoneTable& zones, Lookups& lookups, UnfinishedCommits& unfinished,
+                     Committer& committer, Os& os)
     : options_(options),
+      rules_(rules),
       tree_(tree),
       nodes_(tree.nodes()),
       zones_(zones),
@@ -64,7 +66,7 @@ void ColdFiles::MakeSearch() {
       ColdSearch::Calls{
           .stays_plain =
               [this](const std::string& path, const struct stat& st) {
-                return WhyPlain(options_, path, st).has_value();
+                return rules_.WhyPlain(path, st).has_value();
               },
           .compress = [this](const std::string& path,
                              const struct stat& st) { return Commit(path, st); },

@@ -19,14 +19,15 @@ class Lookups;
 class NodeTree;
 struct Options;
 class Os;
+class PlainRules;
 class UnfinishedCommits;
 
 // Connects the search for cold files with the mount. Without compress=cold, and on a read-only
 // mount, there is no search. Thread-safe.
 class ColdFiles {
  public:
-  ColdFiles(const Options& options, NodeTree& tree, ZoneTable& zones, Lookups& lookups,
-            UnfinishedCommits& unfinished, Committer& committer, Os& os);
+  ColdFiles(const Options& options, const PlainRules& rules, NodeTree& tree, ZoneTable& zones,
+            Lookups& lookups, UnfinishedCommits& unfinished, Committer& committer, Os& os);
 
   bool is_on() const { return search_ != nullptr; }
   void Start();
@@ -49,6 +50,7 @@ class ColdFiles {
   void Cancel();
 
   const Options& options_;
+  const PlainRules& rules_;
   NodeTree& tree_;
   NodeTable& nodes_;
   ZoneTable& zones_;

@@ -179,7 +179,7 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
     return Fail(ESTALE, work_.path() + " was replaced");
   }
   if (parts_.options.compress == Compress::kOff || !parts_.cold.MayCommit(st) ||
-      WhyPlain(parts_.options, parts_.tree.nodes().FullPathOf(work_.id), st)) {
+      parts_.rules.WhyPlain(parts_.tree.nodes().FullPathOf(work_.id), st)) {
     ReportLongName();
     return false;
   }

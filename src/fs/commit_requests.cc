@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "fs/options.h"
+#include "fs/pending_notes.h"
+#include "fs/plain_rules.h"
 
 namespace xzfs {
 
@@ -27,6 +29,29 @@ uint64_t CommitRequests::PlainSize(const NodePtr& node) {
 void CommitRequests::CommitNow(NodeId id, const Committer::Done& done) {
   const NodePtr node = nodes_.Find(id);
   committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), done);
+}
+
+void CommitRequests::QueueFreed(NodeId id) {
+  const NodePtr known = nodes_.Find(id);
+  if (options_.compress != Compress::kClose || known == nullptr ||
+      known->kind != StoredKind::kPlain) {
+    return;
+  }
+  const auto st = tree_.StatNode(known);
+  const auto node = tree_.WithState(id);
+  if (!st || !node || rules_.WhyPlain(nodes_.FullPathOf(id), *st)) {
+    return;
+  }
+  {
+    SharedLock names(tree_.namespace_lock());
+    FileLock lock(*(*node)->state);
+    if ((*node)->state->unlinked()) {
+      return;
+    }
+    (*node)->state->NoteChange();  // a commit needs a change
+    pending_.Note(*node);
+  }
+  Queue(*node);
 }
 
 void CommitRequests::NoteClosing(NodeId id, const FileState& state) {

@@ -323,7 +323,7 @@ Result<struct stat> Writes::SetAttributes(NodeId id, const AttributeChange& chan
                                           const OpenFile* file) {
   XZFS_RETURN_IF_ERROR(parts_.zones.RequireWritableAt(id));
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.FindNode(id));
-  XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeStored(node, change));
+  XZFS_RETURN_IF_ERROR(ChangeStored(node, change));
   if (change.size) {
     if (file != nullptr && file->may_write()) {
       XZFS_RETURN_IF_ERROR(Resize(id, *change.size, file));
@@ -339,6 +339,19 @@ Result<struct stat> Writes::SetAttributes(NodeId id, const AttributeChange& chan
     XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeTimes(now, change));
   }
   return parts_.tree.GetAttributes(id);
+}
+
+// Changes owner and mode. That may take the set-id bits, which have kept a file plain.
+Status Writes::ChangeStored(const NodePtr& node, const AttributeChange& change) {
+  constexpr mode_t kSetId = S_ISUID | S_ISGID;
+  const bool may_lose =
+      node->kind == StoredKind::kPlain && (change.mode || change.uid || change.gid);
+  const auto before = may_lose ? parts_.tree.StatNode(node) : Result<struct stat>(node->attributes);
+  XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeStored(node, change));
+  if (may_lose && before && (before->st_mode & kSetId) != 0) {
+    parts_.requests.QueueFreed(node->id);
+  }
+  return {};
 }
 
 Status Writes::KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change) {

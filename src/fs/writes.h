@@ -96,6 +96,7 @@ class Writes {
   Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr,
                                  WritePlace place = WritePlace::kAnywhere);
+  Status ChangeStored(const NodePtr& node, const AttributeChange& change);
   Status KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change);
 
   const WriteParts parts_;

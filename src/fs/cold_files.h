@@ -37,8 +37,6 @@ class ColdFiles {
 
   // Whether the file's times allow its compression. True if there is no search.
   bool MayCommit(const struct stat& st);
-  // The search remembers that the compressed file was not smaller. REQUIRES: is_on.
-  void NoteUnshrinkable(const struct stat& st);
   // A program opens a plain file to read it. This sets the file's atime: we read with O_NOATIME,
   // and a source may be mounted with noatime. It also cancels a commit of the file that the search
   // has begun.

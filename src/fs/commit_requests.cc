@@ -31,6 +31,29 @@ void CommitRequests::CommitNow(NodeId id, const Committer::Done& done) {
   committer_.CommitNow(id, node == nullptr ? 0 : PlainSize(node), done);
 }
 
+bool CommitRequests::IsUnshrinkable(const NodePtr& node) {
+  UnshrinkableFiles& unshrinkable = rules_.unshrinkable();
+  if (node->kind != StoredKind::kPlain || !unshrinkable.Knows(FileId::Of(node->identity))) {
+    return false;
+  }
+  const auto st = tree_.StatNode(node);
+  return st && unshrinkable.Has(Identity::Of(*st));
+}
+
+// A file that would not shrink is tried again when enough of it has changed.
+void CommitRequests::NoteWritten(const NodePtr& node, uint64_t bytes) {
+  UnshrinkableFiles& unshrinkable = rules_.unshrinkable();
+  if (unshrinkable.Knows(FileId::Of(node->identity))) {
+    if (const auto st = tree_.StatNode(node)) {
+      unshrinkable.NoteWritten(Identity::Of(*st), bytes);
+    }
+  }
+}
+
+void CommitRequests::NoteRemoved(const Node& node) {
+  rules_.unshrinkable().Forget(FileId::Of(node.identity));
+}
+
 void CommitRequests::QueueFreed(NodeId id) {
   const NodePtr known = nodes_.Find(id);
   if (options_.compress != Compress::kClose || known == nullptr ||

@@ -31,6 +31,12 @@ class CommitRequests {
   // Queues a file whose last writer has closed it.
   void Queue(const NodePtr& node, CommitFor whom = CommitFor::kNobody);
   void CommitNow(NodeId id, const Committer::Done& done);
+  // Whether a commit found that this version of a plain file would not shrink.
+  bool IsUnshrinkable(const NodePtr& node);
+  // So many bytes were written to a plain file, which no program has open for writing any more.
+  void NoteWritten(const NodePtr& node, uint64_t bytes);
+  // The file is removed.
+  void NoteRemoved(const Node& node);
   // An operation has ended one reason for which a plain file was left plain. Queues the file if no
   // rule keeps it plain now. REQUIRES: no lock is held.
   void QueueFreed(NodeId id);

@@ -60,7 +60,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
     : os(mount_os),
       options(mount_options),
       shares(DescriptorShares::Of(DescriptorLimit(), options.threads + options.compress_threads)),
-      rules(options),
+      rules(options, unshrinkable),
       engine({.budget_bytes = options.cache_size_bytes,
               .threads = options.threads,
               .whole_block_bytes = options.whole_block_limit_bytes,
@@ -113,7 +113,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
       directories(
           {options, tree, borders, half_done, lookups, reads, engine, open_order, listings, os}),
       control(tree),
-      live(options, engine, encoders, committer),
+      live(options, rules, engine, encoders, committer),
       recovery({tree, zones, edited, orphans, overlays, pending, requests, lookups, os}),
       commits({options, rules,  live,       engine,   encoders, tree,         zones,     borders,
                lookups, edited, unfinished, pending,  listings, done_intents, reads,     overlays,

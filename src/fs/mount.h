@@ -87,6 +87,7 @@ struct Mount {
   // The options at the start of the mount; LiveOptions has the present ones.
   const Options options;
   const DescriptorShares shares;
+  UnshrinkableFiles unshrinkable;
   PlainRules rules;
   KernelCache kernel;
 

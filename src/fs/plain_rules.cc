@@ -3,6 +3,7 @@
 #include <fnmatch.h>
 #include <linux/limits.h>
 
+#include "base/identity.h"
 #include "fs/options.h"
 #include "store/names.h"
 
@@ -16,8 +17,35 @@ std::string AsShown(const std::string& stored, StoredKind kind) {
          (stripped ? stripped->logical : StripEscape(name).value_or(name));
 }
 
+PlainRules::PlainRules(const Options& options, UnshrinkableFiles& unshrinkable)
+    : options_(options), unshrinkable_(unshrinkable), least_saving_(options.min_saving) {}
+
+void PlainRules::SetLeastSaving(double least) {
+  if (least < least_saving_.exchange(least, std::memory_order_relaxed)) {
+    unshrinkable_.Clear();
+  }
+}
+
+bool PlainRules::WouldNotShrink(const std::string& stored, const struct stat& st) const {
+  const SavingRule rule = saving();
+  return rule.least() != 0 && SavingRule::IsFor(stored.substr(stored.rfind('/') + 1)) &&
+         (rule.IsHopeless(st) || unshrinkable_.Has(Identity::Of(st)));
+}
+
 std::optional<std::string> PlainRules::WhyPlain(const std::string& stored,
                                                 const struct stat& st) const {
+  if (auto why = WhyKept(stored, st)) {
+    return why;
+  }
+  if (!WouldNotShrink(stored, st)) {
+    return std::nullopt;
+  }
+  return saving().IsHopeless(st) ? "it has only one disk block, so compressing it saves nothing"
+                                 : "compressing it would save less than min_saving";
+}
+
+std::optional<std::string> PlainRules::WhyKept(const std::string& stored,
+                                               const struct stat& st) const {
   if (st.st_nlink > 1) {
     return "it has several names";
   }

@@ -181,6 +181,7 @@ void Removals::FinishRemoval(const Victim& victim) {
   nodes_.Unkey(id);
   report_.Clear(id);
   pending_.Forget(id);
+  requests_.NoteRemoved(*victim.node);
   if (victim.node->kind == StoredKind::kDirectory) {
     nodes_.Update(id, [&](Node& removed) {
       removed.is_removed = true;

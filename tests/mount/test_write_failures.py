@@ -12,7 +12,7 @@ import support
 import xzformat
 from support import MountTest
 from write_support import (Strace, WriteMount, assert_valid, attribute, in_threads, leftovers,
-                           outcome, read_file, stored_path, without_a_filter, write_at, write_file)
+                           outcome, read_file, stored_path, write_at, write_file)
 
 CONTENT = xzformat.text(1, 100_000)
 # Python has one name for two errors with the same number.
@@ -274,7 +274,7 @@ class Names(Failures):
 class Unsupported(Failures):
     def test_a_file_from_a_newer_xz_is_called_unsupported_and_takes_no_changes(self):
         write_file(self.at("plain"), CONTENT)
-        write_file(self.at("file.xz"), without_a_filter(self.at("plain")))
+        write_file(self.at("file.xz"), xzformat.without_a_filter(self.at("plain")))
         with WriteMount(self.source, OPTIONS) as mount:
             self.assertEqual(outcome(read_file, mount / "file"), "EIO")
             for flags in (os.O_WRONLY, os.O_RDWR | os.O_APPEND):

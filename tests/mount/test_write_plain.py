@@ -6,8 +6,9 @@ import stat
 
 import support
 import xzformat
-from support import wait_until
-from write_support import WriteMount, assert_valid, noise, read_file, write_file
+from support import MIB, wait_until
+from write_support import (SavingMount, Strace, WriteMount, assert_valid, noise, patched, read_file,
+                           write_all, write_at, write_file)
 
 TEXT = xzformat.text(1, 100_000)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -137,6 +138,206 @@ class Freed(Plain):
             wait_until(lambda: self.stored_names() == ["a.xz", "b.xz"], "it is compressed")
             mount.sync()
             self.assertEqual(mount.commits()["given_up"], 0)
+
+
+class MinSaving(Plain):
+    """What would not shrink stays plain."""
+
+    def tried_in_vain(self, mount):
+        return mount.commits()["in_vain"]
+
+    def unshrinkable(self, mount):
+        return tuple(mount.commits()["unshrinkable"].values())
+
+    def test_small_and_random_files_stay_plain_and_text_is_compressed(self):
+        with SavingMount(self.source) as mount:
+            write_file(mount / "note", b"hi\n")
+            write_file(mount / "one block", TEXT[:4096])
+            write_file(mount / "two blocks", TEXT[:8192])
+            write_file(mount / "photo.jpg", noise(1, 300_000))
+            write_file(mount / "video", noise(2, 9 * MIB))
+            write_file(mount / "text", TEXT)
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["note", "one block", "photo.jpg", "text.xz",
+                                                   "two blocks.xz", "video"])
+            self.assertEqual(self.unshrinkable(mount), (4, 3 + 4096 + 300_000 + 9 * MIB))
+            self.assertEqual(self.tried_in_vain(mount), 2)  # the small ones were not looked at
+            self.assertEqual(mount.commits()["failed"], 0)
+            self.assertEqual(mount.commits()["pending"], 0)
+            self.assertIn("one disk block", mount.info("note")["stays_plain"])
+            self.assertIn("less than min_saving", mount.info("photo.jpg")["stays_plain"])
+            self.assertNotIn("stays_plain", mount.info("text"))
+            for name in ("note", "photo.jpg", "text"):
+                os.unlink(mount / name)
+            self.assertEqual(self.unshrinkable(mount), (2, 4096 + 9 * MIB))
+
+    def test_files_that_would_save_less_than_their_share_or_no_disk_block_stay_plain(self):
+        content = noise(1, 950_000) + bytes(50_000)
+        for option, names in (("min_saving=4", ["a.xz"]), ("min_saving=6%", ["a"]),
+                              ("min_saving=100", ["a"]), ("min_saving=0", ["a.xz"])):
+            with self.subTest(option), SavingMount(self.source, option) as mount:
+                write_file(mount / "a", content)
+                mount.sync()
+                self.assertEqual(self.stored_names(), names)
+                os.unlink(mount / "a")
+
+    def test_holes_count_as_nothing_so_a_file_that_is_nearly_empty_stays_plain(self):
+        with SavingMount(self.source) as mount:
+            for name, data in (("noise", noise(1, 8192)), ("text", TEXT[:65536])):
+                fd = os.open(mount / name, os.O_WRONLY | os.O_CREAT)
+                os.ftruncate(fd, 64 * MIB)
+                os.pwrite(fd, data, 32 * MIB)
+                os.close(fd)
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["noise", "text.xz"])
+
+    def test_a_huge_file_is_not_read_whole_to_find_that_it_would_not_shrink(self):
+        with SavingMount(self.source) as mount:
+            fd = os.open(mount / "disk", os.O_WRONLY | os.O_CREAT)
+            for part in range(64):
+                write_all(fd, noise(part, MIB))
+            os.close(fd)
+            with Strace(mount.pid, "trace=pread64,preadv,preadv2,read,copy_file_range") as strace:
+                mount.sync()
+                strace.detach()
+                calls = [call for call in strace.calls() if "/disk>" in call.text]
+            self.assertEqual({call.name for call in calls}, {"pread64"})
+            read = sum(int(call.text.split(", ")[-2]) for call in calls)
+            self.assertGreater(read, 100_000)
+            self.assertEqual(self.stored_names(), ["disk"])
+            self.assertEqual(self.tried_in_vain(mount), 1)
+            self.assertLess(read, 2 * MIB)
+
+    def test_what_was_tried_in_vain_is_not_tried_again_until_a_tenth_has_changed(self):
+        with SavingMount(self.source) as mount:
+            write_file(mount / "photo", noise(1, 300_000))
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), 1)
+            for part in range(4):  # together less than a tenth
+                write_at(mount / "photo", part * 1000, noise(10 + part, 1000))
+                mount.sync()
+                write_at(mount / "photo", 300_000 + part * 1000, noise(20 + part, 1000))
+                os.utime(mount / "photo", (10**9, 10**9))
+                mount.sync()
+                self.assertEqual(self.tried_in_vain(mount), 1)
+                self.assertIn("min_saving", mount.info("photo")["stays_plain"])
+            write_at(mount / "photo", 0, noise(3, 30_000))
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), 2)
+            with open(mount / "photo", "ab") as photo:  # it grows by a tenth
+                photo.write(noise(4, 31_000))
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), 3)
+            with open(mount / "photo", "ab") as photo:
+                photo.write(TEXT)
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["photo.xz"])
+            self.assertEqual(self.unshrinkable(mount), (0, 0))
+
+    def test_a_file_that_was_rewritten_with_its_size_is_tried_again(self):
+        with SavingMount(self.source, "sync_close") as mount:
+            write_file(mount / "file", noise(1, len(TEXT)))
+            self.assertEqual(self.stored_names(), ["file"])
+            write_at(mount / "file", 5, b"a few bytes")
+            self.assertEqual(self.tried_in_vain(mount), 1)
+            write_file(mount / "file", TEXT)
+            self.assertEqual(self.stored_names(), ["file.xz"])
+
+    def test_a_new_file_with_the_inode_number_of_a_removed_one_is_tried(self):
+        with SavingMount(self.source) as mount:
+            for name in (f"noise {number}" for number in range(8)):
+                write_file(mount / name, noise(1, len(TEXT)))
+            mount.sync()
+            for name in self.stored_names():
+                os.unlink(mount / name)
+            for name in (f"text {number}" for number in range(8)):
+                write_file(mount / name, TEXT)
+            mount.sync()
+            self.assertEqual(self.stored_names(), [f"text {number}.xz" for number in range(8)])
+
+    def test_a_name_that_needs_the_escape_suffix_is_compressed_whatever_it_saves(self):
+        with SavingMount(self.source) as mount:
+            write_file(mount / "foo.tar.xz", noise(1, 300_000))
+            write_file(mount / "bar.tar.xz", noise(1, 3 * MIB))
+            write_file(mount / "tiny.txz", b"x")
+            write_file(mount / "photo", noise(1, 300_000))
+            write_file(mount / "note", b"x")
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["bar.tar.xz.xz", "foo.tar.xz.xz", "note", "photo",
+                                                   "tiny.txz.xz"])
+            self.assertEqual(read_file(mount / "foo.tar.xz"), noise(1, 300_000))
+            os.rename(mount / "photo", mount / "photo.xz")
+            os.rename(mount / "note", mount / "note.lz")
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["bar.tar.xz.xz", "foo.tar.xz.xz", "note.lz.xz",
+                                                   "photo.xz.xz", "tiny.txz.xz"])
+
+    def test_an_edited_file_stays_compressed_whatever_it_saves(self):
+        support.make_compressed(self.source, "file", TEXT)
+        support.make_compressed(self.source, "small", b"text")
+        with SavingMount(self.source) as mount:
+            write_file(mount / "file", noise(1, 200_000))
+            write_at(mount / "small", 0, b"T")
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["file.xz", "small.xz"])
+            self.assertEqual(read_file(mount / "file"), noise(1, 200_000))
+            self.assertEqual(self.unshrinkable(mount), (0, 0))
+
+    def test_a_directory_of_photos_costs_nothing_but_one_look_at_each(self):
+        photos = {f"IMG_{number}.jpg": noise(number, 100_000 + 250_000 * number)
+                  for number in range(8)}
+        with SavingMount(self.source, "settle=0") as mount:
+            for name, content in photos.items():
+                write_file(mount / name, content)
+            mount.sync()
+            self.assertEqual(self.stored_names(), sorted(photos))
+            for name, content in photos.items():
+                self.assertEqual(read_file(mount / name), content)
+            # Programs that open photos for writing and change their tags.
+            for name in photos:
+                write_at(mount / name, 20, b"tag")
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), len(photos))
+            self.assertEqual(self.stored_names(), sorted(photos))
+            self.assertEqual(mount.commits()["blocks_encoded"], 0)
+
+    def test_after_a_crash_the_next_mount_leaves_the_file_plain_too(self):
+        with SavingMount(self.source) as mount:
+            write_file(mount / "photo", noise(1, 300_000))
+            write_file(mount / "text", TEXT)
+            mount.kill()
+        with SavingMount(self.source) as mount:
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["photo", "text.xz"])
+            self.assertEqual(self.tried_in_vain(mount), 1)
+            mount.kill()
+        with SavingMount(self.source) as mount:
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), 0)  # nothing was pending
+            write_at(mount / "photo", 5, b"x")
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), 1)
+            self.assertEqual(read_file(mount / "photo"), patched(noise(1, 300_000), 5, b"x"))
+        self.assertEqual(self.stored_names(), ["photo", "text.xz"])
+
+    def test_the_setting_can_be_changed_and_counts_from_then_on(self):
+        with SavingMount(self.source) as mount:
+            write_file(mount / "photo", noise(1, 300_000))
+            mount.sync()
+            self.assertEqual(mount.stats()["settings"]["min_saving_percent"], 1)
+            self.assertEqual(os.getxattr(mount.path, "user.xzfs.cmd.set.min_saving=5"), b"ok")
+            write_at(mount / "photo", 0, b"x")
+            mount.sync()
+            self.assertEqual(self.tried_in_vain(mount), 1)  # it would save still less
+            self.assertEqual(os.getxattr(mount.path, "user.xzfs.cmd.set.min_saving=0"), b"ok")
+            self.assertEqual(mount.stats()["settings"]["min_saving_percent"], 0)
+            self.assertNotIn("stays_plain", mount.info("photo"))
+            self.assertEqual(self.stored_names(), ["photo"])
+            write_at(mount / "photo", 0, b"x")
+            mount.sync()
+            self.assertEqual(self.stored_names(), ["photo.xz"])
+            self.assertIn(b"not a percentage",
+                          os.getxattr(mount.path, "user.xzfs.cmd.set.min_saving=x"))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ Json SettingsJson(const Options& options) {
           {"settle_seconds", options.settle_s},
           {"preset", options.preset},
           {"extreme", options.extreme},
-          {"min_saving_percent", options.min_saving * 100},
+          {"min_saving_percent", options.min_saving_percent},
           {"idle_seconds", options.idle_s},
           {"log_level", LogLevelName(options.log_level)}};
 }

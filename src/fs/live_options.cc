@@ -54,7 +54,7 @@ Status LiveOptions::Change(const std::string& option, const std::string& key) {
   encoders_.SetThreads(changed.compress_threads);
   committer_.SetThreads(changed.compress_threads);
   committer_.SetSettle(std::chrono::nanoseconds(static_cast<int64_t>(changed.settle_s * 1e9)));
-  rules_.SetLeastSaving(changed.min_saving);
+  rules_.SetLeastSaving(changed.min_saving_percent / 100);
   SetLogLevel(changed.log_level);
   return {};
 }

@@ -248,7 +248,7 @@ Status SetMinSaving(std::string_view value, Options& options) {
       percent > 100) {
     return Invalid("min_saving=", value, " is not a percentage from 0 to 100");
   }
-  options.min_saving = percent / 100;
+  options.min_saving_percent = percent;
   return {};
 }
 

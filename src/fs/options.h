@@ -80,7 +80,7 @@ struct Options {
   uint64_t min_size_bytes = 1;
   // Files stay plain if compressing them saves a smaller share than this of what they take of the
   // disk, or no disk block. 0: all are compressed.
-  double min_saving = SavingRule::kDefaultLeast;
+  double min_saving_percent = 100 * SavingRule::kDefaultLeast;
   // How many Blocks are encoded at once. 0: the default, the number of usable processors.
   unsigned compress_threads = 0;
   // Lines of lower levels are not written to the log.

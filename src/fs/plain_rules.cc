@@ -18,7 +18,9 @@ std::string AsShown(const std::string& stored, StoredKind kind) {
 }
 
 PlainRules::PlainRules(const Options& options, UnshrinkableFiles& unshrinkable)
-    : options_(options), unshrinkable_(unshrinkable), least_saving_(options.min_saving) {}
+    : options_(options),
+      unshrinkable_(unshrinkable),
+      least_saving_(options.min_saving_percent / 100) {}
 
 void PlainRules::SetLeastSaving(double least) {
   if (least < least_saving_.exchange(least, std::memory_order_relaxed)) {

@@ -58,7 +58,7 @@ TEST(ApplyOption, SetsTheOptionsOfCompression) {
   EXPECT_TRUE(options.sync_close);
   EXPECT_EQ(options.excludes, (std::vector<std::string>{"*.db", "tmp/*"}));
   EXPECT_EQ(options.min_size_bytes, 4096u);
-  EXPECT_EQ(options.min_saving, 0.025);
+  EXPECT_EQ(options.min_saving_percent, 2.5);
   EXPECT_EQ(options.compress_threads, 2u);
   EXPECT_FALSE(options.acl);
 }

@@ -6,8 +6,8 @@
 namespace xzfs {
 namespace {
 
-constexpr std::array<std::string_view, 6> kLiveOptions = {
-    "cache_size", "compress_threads", "settle", "preset", "idle", "log_level"};
+constexpr std::array<std::string_view, 7> kLiveOptions = {
+    "cache_size", "compress_threads", "settle", "preset", "min_saving", "idle", "log_level"};
 
 constexpr std::pair<std::string_view, std::string_view> kValues[] = {
     {"cache_size", "64MiB 256MiB 1GiB 4GiB"},
@@ -24,6 +24,7 @@ constexpr std::pair<std::string_view, std::string_view> kValues[] = {
     {"check", "none crc32 crc64 sha256"},
     {"settle", "0 1 10 60"},
     {"min_size", "1 4KiB 64KiB"},
+    {"min_saving", "0 1 5 10 20"},
     {"compress_threads", "1 2 4 8"},
     {"idle", "0 5m 10m 30m 1h"},
     {"log_level", "debug info warning error"}};

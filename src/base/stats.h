@@ -39,6 +39,7 @@ struct Stats {
   Counter commits_done;
   Counter commits_failed;       // attempts
   Counter commits_cancelled;    // attempts: the file was changed during the commit
+  Counter commits_in_vain;      // attempts: the file would not shrink, so it stays plain
   Counter commit_plain_bytes;   // of files that were committed
   Counter commit_stored_bytes;  // what they take when compressed
   Counter blocks_encoded;       // by commits

@@ -74,11 +74,13 @@ Json SettingsJson(const Options& options) {
           {"settle_seconds", options.settle_s},
           {"preset", options.preset},
           {"extreme", options.extreme},
+          {"min_saving_percent", options.min_saving_percent},
           {"idle_seconds", options.idle_s},
           {"log_level", LogLevelName(options.log_level)}};
 }
 
-Json ShareJson(const ColdSearch::Share& share) {
+template <class Share>
+Json ShareJson(const Share& share) {
   return {{"files", share.files}, {"plain_bytes", share.bytes}};
 }
 
@@ -176,6 +178,8 @@ std::string StatsJson(Mount& mount, const Facts& facts) {
                      {"done", stats.commits_done.Get()},
                      {"failed", stats.commits_failed.Get()},
                      {"cancelled", stats.commits_cancelled.Get()},
+                     {"in_vain", stats.commits_in_vain.Get()},
+                     {"unshrinkable", ShareJson(mount.unshrinkable.share())},
                      {"plain_bytes", stats.commit_plain_bytes.Get()},
                      {"compressed_bytes", stats.commit_stored_bytes.Get()},
                      {"blocks_encoded", stats.blocks_encoded.Get()},

@@ -23,9 +23,11 @@ constexpr const char* kNotesName = "cold";
 
 }  // namespace
 
-ColdFiles::ColdFiles(const Options& options, NodeTree& tree, ZoneTable& zones, Lookups& lookups,
-                     UnfinishedCommits& unfinished, Committer& committer, Os& os)
+ColdFiles::ColdFiles(const Options& options, const PlainRules& rules, NodeTree& tree,
+                     ZoneTable& zones, Lookups& lookups, UnfinishedCommits& unfinished,
+                     Committer& committer, Os& os)
     : options_(options),
+      rules_(rules),
       tree_(tree),
       nodes_(tree.nodes()),
       zones_(zones),
@@ -52,20 +54,23 @@ bool ColdFiles::MayCommit(const struct stat& st) {
   return search_ == nullptr || search_->IsCold(st);
 }
 
-void ColdFiles::NoteUnshrinkable(const struct stat& st) { search_->NoteUnshrinkable(st); }
-
 void ColdFiles::MakeSearch() {
   if (options_.compress != Compress::kCold || options_.read_only) {
     return;
   }
   const int source = tree_.root()->descriptor.get();
   search_ = std::make_unique<ColdSearch>(
-      os_, source, options_.cold_after_s,
+      os_, source, options_.cold_after_s, rules_.unshrinkable(),
       ColdSearch::Calls{
           .stays_plain =
               [this](const std::string& path, const struct stat& st) {
-                return WhyPlain(options_, path, st).has_value();
+                return rules_.WhyKept(path, st).has_value();
               },
+          .would_not_shrink =
+              [this](const std::string& path, const struct stat& st) {
+                return rules_.WouldNotShrink(path, st);
+              },
+          .least_saving = [this] { return rules_.saving().least(); },
           .compress = [this](const std::string& path,
                              const struct stat& st) { return Commit(path, st); },
           .cancel = [this] { Cancel(); },

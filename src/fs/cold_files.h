@@ -19,14 +19,15 @@ class Lookups;
 class NodeTree;
 struct Options;
 class Os;
+class PlainRules;
 class UnfinishedCommits;
 
 // Connects the search for cold files with the mount. Without compress=cold, and on a read-only
 // mount, there is no search. Thread-safe.
 class ColdFiles {
  public:
-  ColdFiles(const Options& options, NodeTree& tree, ZoneTable& zones, Lookups& lookups,
-            UnfinishedCommits& unfinished, Committer& committer, Os& os);
+  ColdFiles(const Options& options, const PlainRules& rules, NodeTree& tree, ZoneTable& zones,
+            Lookups& lookups, UnfinishedCommits& unfinished, Committer& committer, Os& os);
 
   bool is_on() const { return search_ != nullptr; }
   void Start();
@@ -36,8 +37,6 @@ class ColdFiles {
 
   // Whether the file's times allow its compression. True if there is no search.
   bool MayCommit(const struct stat& st);
-  // The search remembers that the compressed file was not smaller. REQUIRES: is_on.
-  void NoteUnshrinkable(const struct stat& st);
   // A program opens a plain file to read it. This sets the file's atime: we read with O_NOATIME,
   // and a source may be mounted with noatime. It also cancels a commit of the file that the search
   // has begun.
@@ -49,6 +48,7 @@ class ColdFiles {
   void Cancel();
 
   const Options& options_;
+  const PlainRules& rules_;
   NodeTree& tree_;
   NodeTable& nodes_;
   ZoneTable& zones_;

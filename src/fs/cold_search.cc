@@ -47,10 +47,6 @@ double UnusedSeconds(const struct stat& st) {
   return Seconds(now) - last;
 }
 
-int64_t MtimeNs(const struct stat& st) {
-  return int64_t{st.st_mtim.tv_sec} * 1'000'000'000 + st.st_mtim.tv_nsec;
-}
-
 bool IsBelow(const std::string& path, const std::string& directory) {
   return directory.empty() || (path.starts_with(directory) && path.size() > directory.size() &&
                                path[directory.size()] == '/');
@@ -64,8 +60,18 @@ bool IsVisitedBefore(const std::string& a, const std::string& b) {
                                       [&](char x, char y) { return rank(x) < rank(y); });
 }
 
-ColdSearch::ColdSearch(Os& os, int source, double cold_after_s, Calls calls)
-    : os_(os), source_(source), cold_after_s_(cold_after_s), calls_(std::move(calls)) {}
+ColdSearch::ColdSearch(Os& os, int source, double cold_after_s, UnshrinkableFiles& unshrinkable,
+                       Calls calls)
+    : os_(os),
+      source_(source),
+      cold_after_s_(cold_after_s),
+      calls_(std::move(calls)),
+      notes_(unshrinkable) {
+  struct stat root = {};
+  if (os_.FStat(source_, &root) == 0) {
+    device_ = root.st_dev;
+  }
+}
 
 void ColdSearch::Start() {
   try {
@@ -103,8 +109,8 @@ bool ColdSearch::IsUnnoted(const struct stat& st) const {
   return UnusedSeconds(st) > std::min(kMostUnnotedSeconds, cold_after_s_ / 2);
 }
 
-void ColdSearch::NoteUnshrinkable(const struct stat& st) {
-  notes_.AddUnshrinkable(st.st_ino, static_cast<uint64_t>(st.st_size), MtimeNs(st));
+ColdNotes::Scope ColdSearch::Scope() const {
+  return {.device = device_, .least_saving = calls_.least_saving()};
 }
 
 ColdSearch::Figures ColdSearch::figures() {
@@ -113,7 +119,7 @@ ColdSearch::Figures ColdSearch::figures() {
 }
 
 void ColdSearch::Run() {
-  notes_.Parse(calls_.load());
+  notes_.Parse(calls_.load(), Scope());
   kept_ = std::chrono::steady_clock::now();
   while (!ended()) {
     try {
@@ -139,14 +145,9 @@ void ColdSearch::Pause(double length_s) {
 }
 
 void ColdSearch::WalkAll() {
-  struct stat root = {};
-  if (os_.FStat(source_, &root) < 0) {
-    return;
-  }
-  device_ = root.st_dev;
   const std::string resume = notes_.position();
   if (resume.empty()) {
-    notes_.BeginSearch();
+    notes_.files().BeginSearch();
   }
   {
     MutexLock lock(mutex_);
@@ -177,7 +178,7 @@ void ColdSearch::WalkAll() {
     }
   }
   if (resume.empty()) {
-    notes_.EndSearch();
+    notes_.files().EndSearch();
   }
   notes_.SetPosition("");
   MutexLock lock(mutex_);
@@ -236,8 +237,7 @@ void ColdSearch::VisitFile(int dir, const std::string& path, const std::string& 
     Count(&Figures::kept, st);
     return;
   }
-  const auto size = static_cast<uint64_t>(st.st_size);
-  if (notes_.IsUnshrinkable(st.st_ino, size, MtimeNs(st))) {
+  if (calls_.would_not_shrink(path, st)) {
     Count(&Figures::unshrinkable, st);
     return;
   }
@@ -257,7 +257,7 @@ void ColdSearch::VisitFile(int dir, const std::string& path, const std::string& 
     }
     return;
   }
-  if (notes_.IsUnshrinkable(st.st_ino, size, MtimeNs(st))) {
+  if (calls_.would_not_shrink(path, st)) {
     Count(&Figures::unshrinkable, st);
     return;
   }
@@ -278,7 +278,7 @@ void ColdSearch::KeepNotes() {
   if (!notes_.changed()) {
     return;
   }
-  if (const Status kept = calls_.keep(notes_.Serialize()); !kept) {
+  if (const Status kept = calls_.keep(notes_.Serialize(Scope())); !kept) {
     Log(LogLevel::kWarning, kept.error().message + "; the next mount repeats a part of the search");
   }
 }

@@ -29,6 +29,10 @@ class ColdSearch {
   struct Calls {
     // Whether the mount's rules keep the file plain. All of these are called without a lock.
     std::function<bool(const std::string& path, const struct stat& st)> stays_plain;
+    // Whether it is known that the file would not shrink enough.
+    std::function<bool(const std::string& path, const struct stat& st)> would_not_shrink;
+    // By which share files have to shrink.
+    std::function<double()> least_saving;
     // Compresses the file, unless it is in use. Blocks. Errors: those of a commit.
     std::function<Status(const std::string& path, const struct stat& st)> compress;
     // Makes `compress` return soon.
@@ -50,12 +54,13 @@ class ColdSearch {
     Share plain;         // all plain files
     Share waiting;       // not long enough unused, or in use
     Share kept;          // the rules keep them plain
-    Share unshrinkable;  // did not become smaller
+    Share unshrinkable;  // would not shrink enough
     uint64_t failed = 0;
   };
 
-  // `source`, `os` and what `calls` refer to outlive it.
-  ColdSearch(Os& os, int source, double cold_after_s, Calls calls);
+  // `unshrinkable`: what commits noted; the search loads and stores it. `source`, `os`,
+  // `unshrinkable` and what `calls` refer to outlive it.
+  ColdSearch(Os& os, int source, double cold_after_s, UnshrinkableFiles& unshrinkable, Calls calls);
   ~ColdSearch() { Stop(); }
   ColdSearch(const ColdSearch&) = delete;
   ColdSearch& operator=(const ColdSearch&) = delete;
@@ -68,8 +73,6 @@ class ColdSearch {
   bool IsCold(const struct stat& st) EXCLUDES(mutex_);
   // Whether the atime must be set because the file is being used now and its times don't show that.
   bool IsUnnoted(const struct stat& st) const;
-  // Remembers that the compressed file was not smaller.
-  void NoteUnshrinkable(const struct stat& st);
 
   Figures figures() EXCLUDES(mutex_);
 
@@ -83,6 +86,7 @@ class ColdSearch {
   void Count(Share Figures::*share, const struct stat& st) EXCLUDES(mutex_);
   void Pause(double length_s) EXCLUDES(mutex_);
   void KeepNotes();
+  ColdNotes::Scope Scope() const;
   bool ended() EXCLUDES(mutex_);
 
   Os& os_;

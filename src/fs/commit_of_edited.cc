@@ -96,7 +96,8 @@ Result<Committer::Outcome> CommitOfEdited::Run() {
   // Step 1.
   XZFS_RETURN_IF_ERROR(OpenBase());
   // Steps 2 to 4.
-  XZFS_RETURN_IF_ERROR(work_.Encode(overlay_.get()));
+  XZFS_RETURN_IF_ERROR(work_.Encode());
+  XZFS_RETURN_IF_ERROR(work_.Complete(overlay_.get()));
   // Step 5.
   XZFS_RETURN_IF_ERROR(NotePublishing());
   if (is_in_place_) {

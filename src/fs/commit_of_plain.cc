@@ -23,7 +23,6 @@
 #include "fs/listing.h"
 #include "fs/lookups.h"
 #include "fs/options.h"
-#include "fs/plain_rules.h"
 #include "fs/unfinished_commits.h"
 #include "store/names.h"
 #include "store/replace_rights.h"
@@ -63,22 +62,24 @@ CommitOfPlain::~CommitOfPlain() {
 Result<Committer::Outcome> CommitOfPlain::Run() {
   XZFS_ASSIGN_OR_RETURN(const bool has_place, work_.FindPlace());
   if (!has_place) {
-    return Leave();
+    return Leave(Why::kRule);
   }
   // Step 1.
   XZFS_ASSIGN_OR_RETURN(const bool is_open, OpenPlain());
   if (!is_open) {
-    return Leave();
+    return Leave(why_);
   }
-  // Steps 2 to 4.
-  XZFS_RETURN_IF_ERROR(work_.Encode(nullptr));
-  if (parts_.cold.is_on()) {
-    XZFS_ASSIGN_OR_RETURN(const bool shrinks, Shrinks());
-    if (!shrinks) {
-      parts_.cold.NoteUnshrinkable(work_.attributes);
-      return Leave();
-    }
+  XZFS_ASSIGN_OR_RETURN(const bool looks_worth_it, LooksWorthIt());
+  if (!looks_worth_it) {
+    return LeaveUnshrinkable();
   }
+  // Step 2.
+  XZFS_RETURN_IF_ERROR(work_.Encode());
+  if (MustShrink() && !saving_.IsWorthIt(use_, work_.written.stored_bytes)) {
+    return LeaveUnshrinkable();
+  }
+  // Steps 3 and 4.
+  XZFS_RETURN_IF_ERROR(work_.Complete(nullptr));
   // Step 5.
   AwaitReads();
   XZFS_RETURN_IF_ERROR(work_.ClaimPlace(Claim::Kind::kTwin));
@@ -93,6 +94,7 @@ Result<Committer::Outcome> CommitOfPlain::Run() {
     return outcome;
   }
   work_.Count();
+  parts_.rules.unshrinkable().Forget(FileId::Of(work_.identity));
   if (parts_.cold.is_on()) {
     Stats& stats = parts_.engine.stats;
     stats.cold_files.Add();
@@ -113,9 +115,15 @@ Result<Committer::Outcome> CommitOfPlain::Run() {
   return outcome;
 }
 
+// What was tried in vain is noted, so that it is not tried again before the file has changed.
+Result<Committer::Outcome> CommitOfPlain::LeaveUnshrinkable() {
+  parts_.engine.stats.commits_in_vain.Add();
+  return Leave(Why::kWouldNotShrink);
+}
+
 // The file stays plain until it is changed again. Removes what an interrupted commit left beside
 // it.
-Result<Committer::Outcome> CommitOfPlain::Leave() {
+Result<Committer::Outcome> CommitOfPlain::Leave(Why why) {
   SharedLock names(parts_.tree.namespace_lock());
   FileLock lock(*work_.state);
   if (work_.job->cancelled) {
@@ -130,6 +138,10 @@ Result<Committer::Outcome> CommitOfPlain::Leave() {
   entry.logical_name = StripEscape(work_.name).value_or(work_.name);
   entry.attributes = work_.attributes;
   XZFS_RETURN_IF_ERROR(parts_.unfinished.RemoveHidden(parent->descriptor.get(), entry));
+  UnshrinkableFiles& unshrinkable = parts_.rules.unshrinkable();
+  if (why == Why::kWouldNotShrink && !unshrinkable.Has(work_.identity)) {
+    unshrinkable.Add(work_.identity);
+  }
   work_.state->ForgetChange();
   parts_.pending.Forget(work_.id);
   return Outcome::kLeft;
@@ -178,9 +190,15 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
   if (!NodeTree::IsNode(*work_.node, st)) {
     return Fail(ESTALE, work_.path() + " was replaced");
   }
+  const std::string path = parts_.tree.nodes().FullPathOf(work_.id);
   if (parts_.options.compress == Compress::kOff || !parts_.cold.MayCommit(st) ||
-      WhyPlain(parts_.options, parts_.tree.nodes().FullPathOf(work_.id), st)) {
+      parts_.rules.WhyKept(path, st)) {
     ReportLongName();
+    return false;
+  }
+  NoteWritten();
+  if (parts_.rules.WouldNotShrink(path, st)) {
+    why_ = Why::kWouldNotShrink;
     return false;
   }
   const std::string escaped = PlainNameOf(StripEscape(work_.name).value_or(work_.name));
@@ -192,6 +210,18 @@ Result<bool> CommitOfPlain::IsToBeCommitted(int dir) {
     return false;
   }
   return true;
+}
+
+// With sync_close the handles that wrote are not released yet.
+void CommitOfPlain::NoteWritten() {
+  uint64_t written = 0;
+  {
+    FileLock lock(*work_.state);
+    written = work_.state->TakeWritten();
+  }
+  if (written != 0) {
+    parts_.rules.unshrinkable().NoteWritten(work_.identity, written);
+  }
 }
 
 // Only one of several mounts commits a plain file: while the file is locked its twin is ours. The
@@ -221,14 +251,18 @@ void CommitOfPlain::ReportLongName() {
   }
 }
 
-// Whether the compressed form is smaller and takes no more space on the disk (the plain file may
-// have holes).
-Result<bool> CommitOfPlain::Shrinks() {
-  struct stat made = {};
-  if (const int error = work_.os().FStat(work_.temp.file.get(), &made); error < 0) {
-    return FailErrno(-error, "stat the compressed form of " + work_.path());
+// Whether the file stays plain if that saves too little.
+bool CommitOfPlain::MustShrink() const { return SavingRule::IsFor(work_.name); }
+
+// The first look at a large file: encodes a few parts of it.
+Result<bool> CommitOfPlain::LooksWorthIt() {
+  use_ = DiskUse::Of(work_.os(), work_.stored.get(), work_.attributes);
+  if (!MustShrink()) {
+    return true;
   }
-  return made.st_size < work_.attributes.st_size && made.st_blocks <= work_.attributes.st_blocks;
+  const MemoryCharge charge = work_.ReserveEncoder(kSampleBytes);
+  return xzfs::LooksWorthIt(saving_, use_, *work_.plain, parts_.encoders, work_.request.options,
+                            &work_.job->cancelled);
 }
 
 // With sync_close the handle that is being closed is still open, and running reads use its

@@ -6,7 +6,9 @@
 
 #include "fs/commit_work.h"
 #include "fs/committer.h"
+#include "fs/plain_rules.h"
 #include "store/plain_commit.h"
+#include "store/saving.h"
 #include "xzfs/result.h"
 
 namespace xzfs {
@@ -16,7 +18,8 @@ namespace xzfs {
 class CommitOfPlain {
  public:
   // `work` outlives it.
-  explicit CommitOfPlain(CommitWork& work) : work_(work), parts_(work.parts) {}
+  explicit CommitOfPlain(CommitWork& work)
+      : work_(work), parts_(work.parts), saving_(parts_.rules.saving()) {}
   // Removes the twin unless the last step was done.
   ~CommitOfPlain();
   CommitOfPlain(const CommitOfPlain&) = delete;
@@ -27,11 +30,16 @@ class CommitOfPlain {
  private:
   using Outcome = Committer::Outcome;
 
-  Result<Outcome> Leave();
+  enum class Why { kRule, kWouldNotShrink };
+
+  Result<Outcome> Leave(Why why);
+  Result<Outcome> LeaveUnshrinkable();
   Result<bool> OpenPlain();
   Result<bool> IsToBeCommitted(int dir);
+  void NoteWritten();
   Status LockPlain();
-  Result<bool> Shrinks();
+  Result<bool> LooksWorthIt();
+  bool MustShrink() const;
   void AwaitReads();
   Result<bool> PublishTwin();
   Result<Outcome> LeaveUnpublished();
@@ -41,6 +49,9 @@ class CommitOfPlain {
 
   CommitWork& work_;
   const CommitParts& parts_;
+  const SavingRule saving_;
+  DiskUse use_;           // of the plain file
+  Why why_ = Why::kRule;  // after OpenPlain has returned false
   std::optional<PublishedTwin> twin_;
   DescriptorPtr dir_;  // the twin's directory
 };

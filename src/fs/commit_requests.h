@@ -13,16 +13,33 @@
 namespace xzfs {
 
 struct Options;
+class PendingNotes;
+class PlainRules;
 
 // Passes requests to the Committer's queue. Thread-safe.
 class CommitRequests {
  public:
-  CommitRequests(const Options& options, NodeTree& tree, Committer& committer)
-      : options_(options), tree_(tree), nodes_(tree.nodes()), committer_(committer) {}
+  CommitRequests(const Options& options, const PlainRules& rules, NodeTree& tree,
+                 PendingNotes& pending, Committer& committer)
+      : options_(options),
+        rules_(rules),
+        tree_(tree),
+        nodes_(tree.nodes()),
+        pending_(pending),
+        committer_(committer) {}
 
   // Queues a file whose last writer has closed it.
   void Queue(const NodePtr& node, CommitFor whom = CommitFor::kNobody);
   void CommitNow(NodeId id, const Committer::Done& done);
+  // Whether a commit found that this version of a plain file would not shrink.
+  bool IsUnshrinkable(const NodePtr& node);
+  // So many bytes were written to a plain file, which no program has open for writing any more.
+  void NoteWritten(const NodePtr& node, uint64_t bytes);
+  // The file is removed.
+  void NoteRemoved(const Node& node);
+  // An operation has ended one reason for which a plain file was left plain. Queues the file if no
+  // rule keeps it plain now. REQUIRES: no lock is held.
+  void QueueFreed(NodeId id);
 
   // Remembers files whose writing handles are all closing.
   void NoteClosing(NodeId id, const FileState& state) REQUIRES(state.mutex) EXCLUDES(mutex_);
@@ -38,8 +55,10 @@ class CommitRequests {
   uint64_t PlainSize(const NodePtr& node);
 
   const Options& options_;
+  const PlainRules& rules_;
   NodeTree& tree_;
   NodeTable& nodes_;
+  PendingNotes& pending_;
   Committer& committer_;
   std::atomic<bool> is_parking_{false};
   Mutex mutex_;

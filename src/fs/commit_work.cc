@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "base/log.h"
-#include "base/memory_budget.h"
 #include "base/stats.h"
 #include "base/try.h"
 #include "cache/read_engine.h"
@@ -77,14 +76,21 @@ Result<DescriptorPtr> CommitWork::OpenStored() {
   return dir;
 }
 
-Status CommitWork::Encode(const Overlay* overlay) {
+Status CommitWork::Encode() {
   XZFS_ASSIGN_OR_RETURN(temp, session->MakeTemp());
   XZFS_RETURN_IF_ERROR(ClaimOwner());
+  const MemoryCharge charge = ReserveEncoder(parts.encoders.block_bytes());
+  XZFS_ASSIGN_OR_RETURN(written, WriteXz(os(), parts.encoders, request, temp.file.get()));
+  return {};
+}
+
+MemoryCharge CommitWork::ReserveEncoder(uint64_t block_bytes) const {
+  return parts.engine.budget.Reserve(BlockEncoder::MemoryBytes(request.options, block_bytes));
+}
+
+Status CommitWork::Complete(const Overlay* overlay) {
   const int out = temp.file.get();
-  const MemoryCharge charge = parts.engine.budget.Reserve(
-      BlockEncoder::MemoryBytes(request.options, parts.encoders.block_bytes()));
-  // Step 2.
-  XZFS_ASSIGN_OR_RETURN(written, WriteXz(os(), parts.encoders, request, out));
+  const MemoryCharge charge = ReserveEncoder(parts.encoders.block_bytes());
   // Step 3, while the disk writes.
   XZFS_RETURN_IF_ERROR(VerifyXz(os(), parts.encoders, request, written, out));
   // Step 4.

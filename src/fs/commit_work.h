@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "base/memory_budget.h"
 #include "fs/commits.h"
 #include "fs/file_state.h"
 #include "store/claims.h"
@@ -29,9 +30,11 @@ struct CommitWork {
   // Opens the stored file that is there now, and returns its directory. ENOENT: another program
   // removed it. REQUIRES: names are held.
   Result<DescriptorPtr> OpenStored();
-  // Steps 2 to 4: makes the compressed file of `plain` under a temporary name, and verifies and
-  // syncs it. The file gets the times of the stored file, or those of `overlay` if that isn't null.
-  Status Encode(const Overlay* overlay);
+  // Step 2: makes the compressed file of `plain` under a temporary name.
+  Status Encode();
+  // Steps 3 and 4: verifies and syncs it. The file gets the times of the stored file, or those of
+  // `overlay` if that isn't null.
+  Status Complete(const Overlay* overlay);
   // Writes the claim, which must be on the disk before the compressed file gets its name. No lock
   // is held.
   Status ClaimPlace(Claim::Kind kind);
@@ -44,6 +47,8 @@ struct CommitWork {
   Status BecomeCompressed(const Overlay* overlay, int made, const std::string& name_now)
       REQUIRES(state->mutex);
   void Count() const;
+  // Counts the memory to encode Blocks of this size.
+  MemoryCharge ReserveEncoder(uint64_t block_bytes) const;
 
   // For messages.
   std::string path() const { return parts.tree.nodes().PathOf(id); }

@@ -21,6 +21,7 @@ class Lookups;
 class NodeTree;
 class Overlays;
 class PendingNotes;
+class PlainRules;
 class Reads;
 class Syncs;
 class UnfinishedCommits;
@@ -31,6 +32,7 @@ class ZoneTable;
 // What a commit works with.
 struct CommitParts {
   const Options& options;
+  PlainRules& rules;
   LiveOptions& live;
   ReadEngine& engine;
   EncodePool& encoders;

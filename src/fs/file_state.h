@@ -62,6 +62,8 @@ class FileState {
     // The errno with which escaping its name failed, which could be that of a compressed file. 0:
     // it is escaped, or need not be.
     int keeps_name = 0;
+    // How many were written to it since TakeWritten.
+    uint64_t written_bytes = 0;
   };
   // Of a compressed file after its first change: then it is edited.
   struct Edit {
@@ -139,6 +141,8 @@ class FileState {
   void CreatePlain(DescriptorPtr file) REQUIRES(mutex);
   void PreparePlain() REQUIRES(mutex) { plain_.is_prepared = true; }
   void KeepName(int error) REQUIRES(mutex) { plain_.keeps_name = error; }
+  void NoteWritten(uint64_t bytes) REQUIRES(mutex) { plain_.written_bytes += bytes; }
+  uint64_t TakeWritten() REQUIRES(mutex) { return std::exchange(plain_.written_bytes, 0); }
   // Returns the descriptor, since running reads may use it.
   DescriptorPtr ClosePlain() REQUIRES(mutex);
 

@@ -9,6 +9,7 @@
 #include "base/try.h"
 #include "cache/read_engine.h"
 #include "fs/committer.h"
+#include "fs/plain_rules.h"
 #include "store/encode_pool.h"
 
 namespace xzfs {
@@ -39,10 +40,12 @@ Status LiveOptions::Change(const std::string& option, const std::string& key) {
   XZFS_RETURN_IF_ERROR(ApplyOption(option, changed));
   const auto names = LiveOptionNames();
   if (std::find(names.begin(), names.end(), key) == names.end()) {
-    return Fail(EINVAL, key +
-                            " can't change while the mount runs (cache_size, compress_threads, "
-                            "settle, preset, idle and log_level can): unmount, then mount with the "
-                            "new value");
+    return Fail(
+        EINVAL,
+        key +
+            " can't change while the mount runs (cache_size, compress_threads, "
+            "settle, preset, min_saving, idle and log_level can): unmount, then mount with the "
+            "new value");
   }
   XZFS_RETURN_IF_ERROR(ResolveDefaults(changed));
   live_ = changed;
@@ -51,6 +54,7 @@ Status LiveOptions::Change(const std::string& option, const std::string& key) {
   encoders_.SetThreads(changed.compress_threads);
   committer_.SetThreads(changed.compress_threads);
   committer_.SetSettle(std::chrono::nanoseconds(static_cast<int64_t>(changed.settle_s * 1e9)));
+  rules_.SetLeastSaving(changed.min_saving_percent / 100);
   SetLogLevel(changed.log_level);
   return {};
 }

@@ -14,14 +14,19 @@ namespace xzfs {
 
 class Committer;
 class EncodePool;
+class PlainRules;
 struct ReadEngine;
 
 // Thread-safe.
 class LiveOptions {
  public:
-  LiveOptions(const Options& options, ReadEngine& engine, EncodePool& encoders,
+  LiveOptions(const Options& options, PlainRules& rules, ReadEngine& engine, EncodePool& encoders,
               Committer& committer)
-      : engine_(engine), encoders_(encoders), committer_(committer), live_(options) {}
+      : rules_(rules),
+        engine_(engine),
+        encoders_(encoders),
+        committer_(committer),
+        live_(options) {}
 
   // `on_change` is called after each change, without a lock. To be called before the mount's Start.
   void SetListener(std::function<void()> on_change) { on_change_ = std::move(on_change); }
@@ -35,6 +40,7 @@ class LiveOptions {
  private:
   Status Change(const std::string& option, const std::string& key) EXCLUDES(mutex_);
 
+  PlainRules& rules_;
   ReadEngine& engine_;
   EncodePool& encoders_;
   Committer& committer_;

@@ -18,7 +18,6 @@
 #include "base/try.h"
 #include "base/units.h"
 #include "fs/file_state.h"
-#include "fs/plain_rules.h"
 #include "store/home.h"
 #include "store/session.h"
 #include "xz/block_decoder.h"
@@ -61,6 +60,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
     : os(mount_os),
       options(mount_options),
       shares(DescriptorShares::Of(DescriptorLimit(), options.threads + options.compress_threads)),
+      rules(options, unshrinkable),
       engine({.budget_bytes = options.cache_size_bytes,
               .threads = options.threads,
               .whole_block_bytes = options.whole_block_limit_bytes,
@@ -95,7 +95,7 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
       borders(options, tree, zones, os),
       lookups(tree, borders, half_done, edited, orphans, versions, limits, engine.stats),
       pending(options, tree, zones, committer, done_intents),
-      requests(options, tree, committer),
+      requests(options, rules, tree, pending, committer),
       report(tree, pending, requests, failures),
       syncs(options, tree, edited, engine.stats, os),
       reads(tree, engine, open_order, kernel, os),
@@ -103,21 +103,21 @@ Mount::Mount(Descriptor source, const struct stat& root, const Options& mount_op
       plain_files(tree, pending, unfinished, listings, os),
       writes({options, tree, zones, pending, edited, unfinished, attributes, requests, committer,
               plain_files, overlays, held, os}),
-      cold(options, tree, zones, lookups, unfinished, committer, os),
+      cold(options, rules, tree, zones, lookups, unfinished, committer, os),
       handles(tree, edited, reads, writes, cold, engine),
       places(tree, zones, borders, limits, os),
       new_names(tree, places, lookups, handles, unfinished, held, os),
-      removals(tree, places, zones, edited, unfinished, pending, report, held, os),
+      removals(tree, places, zones, edited, unfinished, pending, report, requests, held, os),
       renames({tree, zones, places, removals, unfinished, syncs, pending, edited, orphans,
-               half_done, done_intents, committer, os}),
+               half_done, done_intents, committer, rules, failures, requests, os}),
       directories(
           {options, tree, borders, half_done, lookups, reads, engine, open_order, listings, os}),
       control(tree),
-      live(options, engine, encoders, committer),
+      live(options, rules, engine, encoders, committer),
       recovery({tree, zones, edited, orphans, overlays, pending, requests, lookups, os}),
-      commits({options, live,       engine,   encoders, tree,         zones,     borders,  lookups,
-               edited,  unfinished, pending,  listings, done_intents, reads,     overlays, syncs,
-               writes,  cold,       recovery, requests, report,       committer, os}) {
+      commits({options, rules,  live,       engine,   encoders, tree,         zones,     borders,
+               lookups, edited, unfinished, pending,  listings, done_intents, reads,     overlays,
+               syncs,   writes, cold,       recovery, requests, report,       committer, os}) {
   borders.SetRecover([this](const ZonePtr& zone, const DescriptorPtr& top) {
     return recovery.RecoverZone(zone, top);
   });
@@ -175,8 +175,8 @@ Result<FileFigures> Mount::Describe(NodeId id) {
   }
   const auto failure = failures.Find(id);
   if (node->kind == StoredKind::kPlain && options.compress != Compress::kOff) {
-    figures.stays_plain = failure ? std::optional(failure->message)
-                                  : WhyPlain(options, tree.nodes().FullPathOf(id), st);
+    figures.stays_plain =
+        failure ? std::optional(failure->message) : rules.WhyPlain(tree.nodes().FullPathOf(id), st);
   }
   if (node->kind != StoredKind::kCompressed) {
     return figures;

@@ -36,6 +36,7 @@
 #include "fs/pending_notes.h"
 #include "fs/places.h"
 #include "fs/plain_files.h"
+#include "fs/plain_rules.h"
 #include "fs/reads.h"
 #include "fs/removals.h"
 #include "fs/renames.h"
@@ -86,6 +87,8 @@ struct Mount {
   // The options at the start of the mount; LiveOptions has the present ones.
   const Options options;
   const DescriptorShares shares;
+  UnshrinkableFiles unshrinkable;
+  PlainRules rules;
   KernelCache kernel;
 
   // Names and nodes.

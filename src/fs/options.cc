@@ -239,6 +239,19 @@ Status SetMinSize(std::string_view value, Options& options) {
   return {};
 }
 
+Status SetMinSaving(std::string_view value, Options& options) {
+  const std::string_view number = value.substr(0, value.size() - (value.ends_with('%') ? 1 : 0));
+  double percent = 0;
+  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), percent,
+                                            std::chars_format::fixed);
+  if (error != std::errc() || end != number.data() + number.size() || !(percent >= 0) ||
+      percent > 100) {
+    return Invalid("min_saving=", value, " is not a percentage from 0 to 100");
+  }
+  options.min_saving_percent = percent;
+  return {};
+}
+
 Status SetSyncClose(std::string_view, Options& options) {
   options.sync_close = true;
   return {};
@@ -295,8 +308,7 @@ constexpr Key kKeys[] = {
      "(default: 32MiB or an eighth of cache_size)"},
     {"verify", "WHEN", SetVerify, "block: verify before reads return (default); stream: after"},
     {"restart_file_size", "SIZE", SetRestartFileSize,
-     "temporary file for random access in giant Blocks; 0: none\n"
-     "(default: 2GiB or a quarter of the free space)"},
+     "temporary file for giant Blocks; 0: none (default: up to 2GiB)"},
     {"attr_timeout", "SEC", SetAttrTimeout,
      "how long the kernel may cache attributes (default: 1)"},
     {"entry_timeout", "SEC", SetEntryTimeout, "how long the kernel may cache names (default: 1)"},
@@ -316,6 +328,8 @@ constexpr Key kKeys[] = {
     {"sync_close", "", SetSyncClose, "close waits until the file is compressed"},
     {"exclude", "GLOB", AddExclude, "files that stay plain; may be given several times"},
     {"min_size", "SIZE", SetMinSize, "smaller files stay plain (default: 1, so only empty ones)"},
+    {"min_saving", "PERCENT", SetMinSaving,
+     "files that would shrink by less stay plain (default: 1; 0: none)"},
     {"compress_threads", "N", SetCompressThreads,
      "Blocks encoded at once (default: one per processor)"},
     {"idle", "TIME", SetIdle, "unmount after 10m, 1h, ... without use (default: 0, never)"},

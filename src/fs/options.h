@@ -9,6 +9,7 @@
 
 #include "base/completion.h"
 #include "base/log.h"
+#include "store/saving.h"
 #include "xzfs/check.h"
 #include "xzfs/result.h"
 
@@ -77,6 +78,9 @@ struct Options {
   std::vector<std::string> excludes;
   // Smaller files stay plain. 1: empty files stay plain, which compression would make larger.
   uint64_t min_size_bytes = 1;
+  // Files stay plain if compressing them saves a smaller share than this of what they take of the
+  // disk, or no disk block. 0: all are compressed.
+  double min_saving_percent = 100 * SavingRule::kDefaultLeast;
   // How many Blocks are encoded at once. 0: the default, the number of usable processors.
   unsigned compress_threads = 0;
   // Lines of lower levels are not written to the log.

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/try.h"
 #include "fs/commit_report.h"
+#include "fs/commit_requests.h"
 #include "fs/edited_files.h"
 #include "fs/file_state.h"
 #include "fs/pending_notes.h"
@@ -36,7 +37,7 @@ void NoteDropped(Overlay& overlay) {
 
 Removals::Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles& edited,
                    UnfinishedCommits& unfinished, PendingNotes& pending, CommitReport& report,
-                   DescriptorQuota& held, Os& os)
+                   CommitRequests& requests, DescriptorQuota& held, Os& os)
     : tree_(tree),
       nodes_(tree.nodes()),
       namespace_(tree.namespace_lock()),
@@ -46,6 +47,7 @@ Removals::Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles
       unfinished_(unfinished),
       pending_(pending),
       report_(report),
+      requests_(requests),
       held_(held),
       os_(os) {}
 
@@ -179,6 +181,7 @@ void Removals::FinishRemoval(const Victim& victim) {
   nodes_.Unkey(id);
   report_.Clear(id);
   pending_.Forget(id);
+  requests_.NoteRemoved(*victim.node);
   if (victim.node->kind == StoredKind::kDirectory) {
     nodes_.Update(id, [&](Node& removed) {
       removed.is_removed = true;
@@ -236,16 +239,28 @@ Status Removals::Unlink(NodeId parent, const std::string& name) {
   XZFS_RETURN_IF_ERROR(places_.PrepareToName(parent));
   Note note(*this);
   note.Make(parent, name);
-  ExclusiveLock names(namespace_);
-  XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+  Victim victim;
+  {
+    ExclusiveLock names(namespace_);
+    XZFS_ASSIGN_OR_RETURN(const Place place, places_.PlaceAt(parent, name));
+    XZFS_RETURN_IF_ERROR(Unlink(place, victim));
+  }
+  if (victim.is_freed()) {
+    requests_.QueueFreed(victim.node->id);
+  }
+  return {};
+}
+
+// Removes the name, and says of which file.
+Status Removals::Unlink(const Place& place, Victim& victim) {
   XZFS_ASSIGN_OR_RETURN(const auto entry, places_.EntryAt(place));
   if (!entry) {
-    return Fail(ENOENT, "'" + name + "': no such file");
+    return Fail(ENOENT, "'" + place.name + "': no such file");
   }
   if (entry->kind == StoredKind::kDirectory) {
-    return Fail(EISDIR, "'" + name + "' is a directory");
+    return Fail(EISDIR, "'" + place.name + "' is a directory");
   }
-  XZFS_ASSIGN_OR_RETURN(const Victim victim, PrepareRemoval(place, *entry, Fate::kRemoved));
+  XZFS_ASSIGN_OR_RETURN(victim, PrepareRemoval(place, *entry, Fate::kRemoved));
   if (const int error = os_.Unlink(place.fd(), entry->stored_name, 0); error < 0) {
     UndoRemoval(victim);
     return FailErrno(-error, "unlink '" + entry->stored_name + "'");

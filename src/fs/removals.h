@@ -11,6 +11,7 @@
 namespace xzfs {
 
 class CommitReport;
+class CommitRequests;
 class DescriptorQuota;
 class EditedFiles;
 class NodeTree;
@@ -27,6 +28,11 @@ struct Victim {
   bool last_name = false;
   struct stat attributes = {};
   DescriptorPtr open;  // of a regular file that has other names, or is used without a name
+
+  // Whether the removal ends a reason for which the file was left plain: its several names.
+  bool is_freed() const {
+    return node != nullptr && node->kind == StoredKind::kPlain && attributes.st_nlink == 2;
+  }
 };
 
 // Thread-safe. All fail with EROFS on a mount that is read-only.
@@ -56,7 +62,7 @@ class Removals {
 
   Removals(NodeTree& tree, Places& places, ZoneTable& zones, EditedFiles& edited,
            UnfinishedCommits& unfinished, PendingNotes& pending, CommitReport& report,
-           DescriptorQuota& held, Os& os);
+           CommitRequests& requests, DescriptorQuota& held, Os& os);
 
   Status Unlink(NodeId parent, const std::string& name);
   Status RemoveDirectory(NodeId parent, const std::string& name);
@@ -70,6 +76,7 @@ class Removals {
   void UndoRemoval(const Victim& victim);
 
  private:
+  Status Unlink(const Place& place, Victim& victim) REQUIRES(namespace_);
   Result<Victim> HoldVictim(const Place& place, const StoredEntry& entry, Fate fate);
   Status PinNameless(NodeId id, const DescriptorPtr& open);
   void LoseName(const Victim& victim);
@@ -83,6 +90,7 @@ class Removals {
   UnfinishedCommits& unfinished_;
   PendingNotes& pending_;
   CommitReport& report_;
+  CommitRequests& requests_;
   DescriptorQuota& held_;
   Os& os_;
 };

@@ -21,6 +21,8 @@
 
 #include "base/log.h"
 #include "base/try.h"
+#include "fs/commit_failures.h"
+#include "fs/commit_requests.h"
 #include "fs/committer.h"
 #include "fs/done_intents.h"
 #include "fs/edited_files.h"
@@ -29,10 +31,12 @@
 #include "fs/orphans.h"
 #include "fs/pending_notes.h"
 #include "fs/places.h"
+#include "fs/plain_rules.h"
 #include "fs/removals.h"
 #include "fs/rename_whiteout.h"
 #include "fs/syncs.h"
 #include "fs/unfinished_commits.h"
+#include "store/directory_reader.h"
 #include "store/intents.h"
 #include "store/names.h"
 
@@ -72,6 +76,8 @@ struct Renames::Prepared {
   // Directories to sync before the intent: both files of an exchange must be on the disk under
   // their present names.
   std::vector<DescriptorPtr> dirs_to_sync;
+  // Plain files that were left plain, and may be compressed after the rename.
+  std::vector<NodeId> freed;
 
   static std::vector<DescriptorPtr> DirectoriesOf(const std::vector<Step>& steps) {
     std::vector<DescriptorPtr> dirs;
@@ -87,6 +93,11 @@ struct Renames::Prepared {
     return std::any_of(durable.begin(), durable.end(), [&](const Identity& other) {
       return other.device == file.device && other.inode == file.inode;
     });
+  }
+  void NoteFreed(const Victim& victim) {
+    if (victim.is_freed()) {
+      freed.push_back(victim.node->id);
+    }
   }
   void DropIntent() {
     if (!intent.empty()) {
@@ -128,6 +139,9 @@ Status Renames::Rename(NodeId parent, const std::string& name, NodeId new_parent
   prepared.DropIntent();  // unless a step was taken: then another part has it
   // Step 6.
   parts_.done_intents.Remove(prepared.awaits_disk ? 1 : kMostDoneIntents);
+  for (const NodeId id : prepared.freed) {
+    parts_.requests.QueueFreed(id);
+  }
   if (!renamed) {
     return Failure(renamed.error());
   }
@@ -257,6 +271,7 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
       return FailErrno(-error, "rename '" + moved->stored_name + "' to '" + stored + "'");
     }
     parts_.removals.FinishRemoval(victim);
+    prepared.NoteFreed(victim);
   } else {
     const std::vector<Step> steps = {
         {&from, moved->stored_name, &to, stored, moved->attributes.st_ino},
@@ -279,8 +294,9 @@ Result<bool> Renames::RenameEntry(const Place& from, const Place& to, unsigned f
       return Failure(replaced.error());
     }
     parts_.removals.FinishRemoval(victim);
+    prepared.NoteFreed(victim);
   }
-  Moved(from, to, *moved, stored);
+  Moved(from, to, *moved, stored, prepared);
   return true;
 }
 
@@ -328,8 +344,8 @@ Result<bool> Renames::Exchange(const Place& from, const StoredEntry& a, const Pl
     prepared.awaits_disk = true;
     XZFS_RETURN_IF_ERROR(RunSteps(steps, prepared));
   }
-  Moved(from, to, a, a_name);
-  Moved(to, from, b, b_name);
+  Moved(from, to, a, a_name, prepared);
+  Moved(to, from, b, b_name, prepared);
   return true;
 }
 
@@ -391,13 +407,27 @@ Status Renames::RunSteps(const std::vector<Step>& steps, Prepared& prepared) {
   return {};
 }
 
+// Whether the file has been left plain for a reason that may end with its name. The rules know
+// which names matter; a commit gives up a file whose compressed name is taken.
+bool Renames::IsKeptPlain(const Node& node, const Place& place, const StoredEntry& entry) {
+  if (node.kind != StoredKind::kPlain) {
+    return false;
+  }
+  const auto failure = parts_.failures.Find(node.id);
+  const std::string path = JoinPath(nodes_.FullPathOf(place.dir->id), entry.stored_name);
+  return (failure && failure->is_given_up) || parts_.rules.WhyPlain(path, entry.attributes);
+}
+
 // The node of `entry` is stored as `stored_name` in `to` now: updates its location and all notes of
 // its path.
 void Renames::Moved(const Place& from, const Place& to, const StoredEntry& entry,
-                    const std::string& stored_name) {
+                    const std::string& stored_name, Prepared& prepared) {
   const NodePtr node = parts_.tree.KnownNode(entry);
   if (node == nullptr) {
     return;
+  }
+  if (IsKeptPlain(*node, from, entry)) {
+    prepared.freed.push_back(node->id);
   }
   std::vector<NodeId> gone;
   nodes_.AddName(node->id, {to.dir->id, stored_name}, gone);

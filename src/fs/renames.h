@@ -10,6 +10,8 @@
 
 namespace xzfs {
 
+class CommitFailures;
+class CommitRequests;
 class Committer;
 class DoneIntents;
 class EditedFiles;
@@ -20,6 +22,7 @@ class Os;
 class PendingNotes;
 struct Place;
 class Places;
+class PlainRules;
 class Removals;
 class RenameWhiteout;
 class Syncs;
@@ -39,6 +42,9 @@ struct RenameParts {
   HalfDoneOperations& half_done;
   DoneIntents& done_intents;
   Committer& committer;
+  const PlainRules& rules;
+  CommitFailures& failures;
+  CommitRequests& requests;
   Os& os;
 };
 
@@ -77,7 +83,8 @@ class Renames {
   bool HasIntent(const std::vector<Step>& steps, Prepared& prepared);
   Status RunSteps(const std::vector<Step>& steps, Prepared& prepared) REQUIRES(namespace_);
   void Moved(const Place& from, const Place& to, const StoredEntry& entry,
-             const std::string& stored_name);
+             const std::string& stored_name, Prepared& prepared);
+  bool IsKeptPlain(const Node& node, const Place& place, const StoredEntry& entry);
 
   const RenameParts parts_;
   NodeTable& nodes_;

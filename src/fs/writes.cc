@@ -95,6 +95,7 @@ Status Writes::HoldDescriptors(const NodePtr& node, FileState& state) {
 void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
   FileState& state = *node->state;
   bool queue = false;
+  uint64_t written = 0;
   {
     FileLock lock(state);
     const NodePtr now = nodes_.Find(node->id);
@@ -102,7 +103,12 @@ void Writes::EndWriting(const NodePtr& node, const OpenFile* file) {
     queue = state.RemoveWriter(file != nullptr && file->SetClosing(false), is_compressed);
     if (state.writers() != 0) {
       parts_.requests.NoteClosing(node->id, state);
+    } else {
+      written = state.TakeWritten();
     }
+  }
+  if (written != 0) {
+    parts_.requests.NoteWritten(node, written);
   }
   if (queue) {
     parts_.requests.Queue(node);
@@ -135,8 +141,10 @@ void Writes::EndHandles() {
   }
 }
 
-// Returns the target of a change. REQUIRES: a writer is counted.
-Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, WritePlace place) {
+// Returns the target of a change. `written_bytes`: how much of the file's content it replaces.
+// REQUIRES: a writer is counted.
+Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, WritePlace place,
+                                               uint64_t written_bytes) {
   XZFS_RETURN_IF_ERROR(parts_.plain_files.EscapeName(id));
   SharedLock names(namespace_);  // its name may be needed
   XZFS_ASSIGN_OR_RETURN(const NodePtr known, parts_.tree.FindNode(id));
@@ -160,6 +168,7 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
   if (node->kind == StoredKind::kPlain) {
     XZFS_RETURN_IF_ERROR(parts_.plain_files.Prepare(node, state, place));
     plain = state.plain().file;
+    state.NoteWritten(written_bytes);
   } else {
     XZFS_ASSIGN_OR_RETURN(overlay, parts_.overlays.EditedOverlay(node, state));
     state.NoteMayDiffer();
@@ -171,7 +180,8 @@ Result<Writes::Writable> Writes::PrepareChange(NodeId id, const OpenFile* file, 
 
 Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
                              std::span<const std::byte> bytes) {
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file));
+  XZFS_ASSIGN_OR_RETURN(const Writable to,
+                        PrepareChange(file.id(), &file, WritePlace::kAnywhere, bytes.size()));
   if (to.overlay != nullptr) {
     XZFS_RETURN_IF_ERROR(to.overlay->Write(offset, bytes));
     return bytes.size();
@@ -196,7 +206,8 @@ Result<size_t> Writes::Write(const OpenFile& file, uint64_t offset,
 // program writes to the file.
 Result<Appended> Writes::Append(const OpenFile& file, uint64_t expected,
                                 std::span<const std::byte> bytes) {
-  XZFS_ASSIGN_OR_RETURN(const Writable to, PrepareChange(file.id(), &file, WritePlace::kAtEnd));
+  XZFS_ASSIGN_OR_RETURN(const Writable to,
+                        PrepareChange(file.id(), &file, WritePlace::kAtEnd, bytes.size()));
   Appended done;
   if (to.overlay != nullptr) {
     XZFS_ASSIGN_OR_RETURN(const uint64_t at, to.overlay->Append(bytes));
@@ -256,7 +267,8 @@ Status Writes::Allocate(const OpenFile& file, int mode, uint64_t offset, uint64_
   const bool appends = (file.flags() & O_APPEND) != 0;
   XZFS_ASSIGN_OR_RETURN(
       const Writable to,
-      PrepareChange(file.id(), &file, appends ? WritePlace::kAtEnd : WritePlace::kAnywhere));
+      PrepareChange(file.id(), &file, appends ? WritePlace::kAtEnd : WritePlace::kAnywhere,
+                    (mode & ~FALLOC_FL_KEEP_SIZE) != 0 ? length : 0));
   if (to.overlay == nullptr) {
     XZFS_RETURN_IF_ERROR(
         KeepPlainLook(to, [&](FileHead& head) { head.Allocate(mode, offset, length); }));
@@ -323,7 +335,7 @@ Result<struct stat> Writes::SetAttributes(NodeId id, const AttributeChange& chan
                                           const OpenFile* file) {
   XZFS_RETURN_IF_ERROR(parts_.zones.RequireWritableAt(id));
   XZFS_ASSIGN_OR_RETURN(const NodePtr node, parts_.tree.FindNode(id));
-  XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeStored(node, change));
+  XZFS_RETURN_IF_ERROR(ChangeStored(node, change));
   if (change.size) {
     if (file != nullptr && file->may_write()) {
       XZFS_RETURN_IF_ERROR(Resize(id, *change.size, file));
@@ -336,9 +348,26 @@ Result<struct stat> Writes::SetAttributes(NodeId id, const AttributeChange& chan
   }
   if (change.atime || change.mtime) {
     XZFS_ASSIGN_OR_RETURN(const NodePtr now, parts_.tree.FindNode(id));
+    const bool would_not_shrink = parts_.requests.IsUnshrinkable(now);
     XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeTimes(now, change));
+    if (would_not_shrink) {
+      parts_.requests.NoteWritten(now, 0);  // its content has not changed
+    }
   }
   return parts_.tree.GetAttributes(id);
+}
+
+// Changes owner and mode. That may take the set-id bits, which have kept a file plain.
+Status Writes::ChangeStored(const NodePtr& node, const AttributeChange& change) {
+  constexpr mode_t kSetId = S_ISUID | S_ISGID;
+  const bool may_lose =
+      node->kind == StoredKind::kPlain && (change.mode || change.uid || change.gid);
+  const auto before = may_lose ? parts_.tree.StatNode(node) : Result<struct stat>(node->attributes);
+  XZFS_RETURN_IF_ERROR(parts_.attributes.ChangeStored(node, change));
+  if (may_lose && before && (before->st_mode & kSetId) != 0) {
+    parts_.requests.QueueFreed(node->id);
+  }
+  return {};
 }
 
 Status Writes::KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change) {

@@ -95,7 +95,9 @@ class Writes {
 
   Status HoldDescriptors(const NodePtr& node, FileState& state) REQUIRES(state.mutex);
   Result<Writable> PrepareChange(NodeId id, const OpenFile* file = nullptr,
-                                 WritePlace place = WritePlace::kAnywhere);
+                                 WritePlace place = WritePlace::kAnywhere,
+                                 uint64_t written_bytes = 0);
+  Status ChangeStored(const NodePtr& node, const AttributeChange& change);
   Status KeepPlainLook(const Writable& to, const std::function<void(FileHead&)>& change);
 
   const WriteParts parts_;

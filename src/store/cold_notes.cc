@@ -1,5 +1,6 @@
 #include "store/cold_notes.h"
 
+#include <cmath>
 #include <utility>
 
 #include "store/records.h"
@@ -10,44 +11,61 @@ namespace {
 // What a record begins with.
 constexpr char kPosition = 1;
 constexpr char kUnshrinkable = 2;
+constexpr char kLeastSaving = 3;
+
+uint64_t Millionths(double share) { return static_cast<uint64_t>(std::llround(share * 1e6)); }
 
 }  // namespace
 
-void ColdNotes::Parse(std::string_view bytes) {
+void ColdNotes::Parse(std::string_view bytes, const Scope& scope) {
   MutexLock lock(mutex_);
   RecordParser records(bytes);
+  bool is_wanted = false;
   for (std::string body; records.Record(body) && !body.empty();) {
     RecordParser fields(std::string_view(body).substr(1));
     std::string directory;
-    uint64_t inode = 0;
-    uint64_t size = 0;
+    uint64_t least = 0;
+    Identity file = {.device = scope.device};
     uint64_t mtime = 0;
     if (body[0] == kPosition && fields.Text(directory)) {
       position_ = std::move(directory);
-    } else if (body[0] == kUnshrinkable && fields.Number(inode) && fields.Number(size) &&
-               fields.Number(mtime)) {
-      Add(inode, {.size_bytes = size, .mtime_ns = static_cast<int64_t>(mtime)});
+    } else if (body[0] == kLeastSaving && fields.Number(least)) {
+      is_wanted = least <= Millionths(scope.least_saving);
+    } else if (body[0] == kUnshrinkable && is_wanted && fields.Number(file.inode) &&
+               fields.Number(file.size_bytes) && fields.Number(mtime)) {
+      file.mtime_ns = static_cast<int64_t>(mtime);
+      files_.Add(file);
     }
   }
+  files_version_ = files_.version();
 }
 
-std::string ColdNotes::Serialize() {
+std::string ColdNotes::Serialize(const Scope& scope) {
   MutexLock lock(mutex_);
   changed_ = false;
+  files_version_ = files_.version();
   std::string bytes;
   if (!position_.empty()) {
     std::string body(1, kPosition);
     PutText(body, position_);
     PutRecord(bytes, body);
   }
-  for (const auto& [inode, file] : files_) {
-    std::string body(1, kUnshrinkable);
-    PutNumber(body, inode);
-    PutNumber(body, file.size_bytes);
-    PutNumber(body, static_cast<uint64_t>(file.mtime_ns));
+  std::string files;
+  for (const Identity& file : files_.All()) {
+    if (file.device == scope.device) {
+      std::string body(1, kUnshrinkable);
+      PutNumber(body, file.inode);
+      PutNumber(body, file.size_bytes);
+      PutNumber(body, static_cast<uint64_t>(file.mtime_ns));
+      PutRecord(files, body);
+    }
+  }
+  if (!files.empty()) {
+    std::string body(1, kLeastSaving);
+    PutNumber(body, Millionths(scope.least_saving));
     PutRecord(bytes, body);
   }
-  return bytes;
+  return bytes + files;
 }
 
 std::string ColdNotes::position() {
@@ -61,50 +79,9 @@ void ColdNotes::SetPosition(const std::string& directory) {
   position_ = directory;
 }
 
-void ColdNotes::Add(uint64_t inode, const File& file) {
-  if (files_.size() >= kMostFiles && !files_.contains(inode)) {
-    files_.erase(files_.begin());
-  }
-  files_.insert_or_assign(inode, file);
-}
-
-void ColdNotes::AddUnshrinkable(uint64_t inode, uint64_t size_bytes, int64_t mtime_ns) {
-  MutexLock lock(mutex_);
-  Add(inode, {.size_bytes = size_bytes, .mtime_ns = mtime_ns});
-  changed_ = true;
-}
-
-bool ColdNotes::IsUnshrinkable(uint64_t inode, uint64_t size_bytes, int64_t mtime_ns) {
-  MutexLock lock(mutex_);
-  const auto it = files_.find(inode);
-  if (it == files_.end() || it->second.size_bytes != size_bytes ||
-      it->second.mtime_ns != mtime_ns) {
-    return false;
-  }
-  it->second.seen = true;
-  return true;
-}
-
-void ColdNotes::BeginSearch() {
-  MutexLock lock(mutex_);
-  for (auto& [inode, file] : files_) {
-    file.seen = false;
-  }
-}
-
-void ColdNotes::EndSearch() {
-  MutexLock lock(mutex_);
-  changed_ |= std::erase_if(files_, [](const auto& entry) { return !entry.second.seen; }) != 0;
-}
-
-size_t ColdNotes::size() {
-  MutexLock lock(mutex_);
-  return files_.size();
-}
-
 bool ColdNotes::changed() {
   MutexLock lock(mutex_);
-  return changed_;
+  return changed_ || files_version_ != files_.version();
 }
 
 }  // namespace xzfs

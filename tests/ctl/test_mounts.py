@@ -336,7 +336,7 @@ class Control(MountCtlTest):
                                 "compress_threads=2") as mount:
             out, err = self.ctl("set", mount.path)
             self.assertEqual(out.splitlines(), ["cache_size=64MiB", "compress_threads=2",
-                                                "settle=0.5", "preset=9e", "idle=0",
+                                                "settle=0.5", "preset=9e", "min_saving=1", "idle=0",
                                                 "log_level=error"])
             self.assertIn("lasts until the mount ends", err)
             # What it prints can be given back.

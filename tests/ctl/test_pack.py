@@ -204,6 +204,39 @@ class Pack(CtlTest):
         self.assertIn("the compressed file already exists (1)", error)
         self.assertEqual(sorted(os.listdir(self.path("t"))), ["a", "a.xz", "b"])
 
+    def test_what_would_not_shrink_is_left_plain_unless_all_is_given(self):
+        text = xzformat.text(1, 100 * KIB)
+        contents = {"note": b"hi\n", "one block": text[:4096], "two blocks": text[:8192],
+                    "photo": os.urandom(20 * KIB), "video": os.urandom(3 * MIB), "text": text,
+                    "foo.tar.xz.xzhot": os.urandom(20 * KIB)}
+        for name, content in contents.items():
+            write(self.path("t", name), content)
+        with open(self.path("t", "holes"), "wb") as holes:
+            holes.truncate(10 * MIB)
+        left = ["holes", "note", "one block", "photo", "video"]
+        packed = ["foo.tar.xz.xz", "text.xz", "two blocks.xz"]
+        document = self.json("pack", "--dry-run", "t")
+        self.assertEqual(document["files"], 3)
+        _, error = self.ctl("pack", "t")
+        self.assertIn("packed 3 files", error)
+        self.assertIn("skipped 5: would not shrink (5)", error)
+        self.assertEqual(sorted(os.listdir(self.path("t"))), sorted(left + packed))
+        _, error = self.ctl("pack", "--all", "t")
+        self.assertIn("packed 5 files", error)
+        self.assertEqual(sorted(os.listdir(self.path("t"))),
+                         sorted([name + ".xz" for name in left] + packed))
+        for name, content in contents.items():
+            stored = self.path("t", name.removesuffix(".xzhot") + ".xz")
+            self.assertEqual(support.run(["xz", "-dc", stored]), content)
+
+    def test_min_saving_says_how_much_a_file_must_shrink(self):
+        content = os.urandom(950 * KIB) + bytes(50 * KIB)
+        for least, is_packed in (("4", True), ("6%", False), ("100", False), ("0", True)):
+            write(self.path("t", "a"), content)
+            self.ctl("pack", "--min-saving", least, "t")
+            self.assertEqual(os.listdir(self.path("t")), ["a.xz" if is_packed else "a"], least)
+            shutil.rmtree(self.path("t"))
+
     def test_the_projected_saving_is_near_the_real_one(self):
         for number in range(10):
             write(self.path("t", f"f{number}"), xzformat.text(number, (number + 1) * 100 * KIB))
@@ -261,7 +294,7 @@ class Pack(CtlTest):
             name = f"d{number % 50}/f{number}"
             contents[name] = (f"line of file {number}\n" * (number % 40 + 8)).encode()
             write(self.path("t", name), contents[name])
-        _, error = self.ctl("pack", "-0", "t", deadline_s=240)
+        _, error = self.ctl("pack", "-0", "--all", "t", deadline_s=240)
         self.assertIn(f"packed {count} files", error)
         with write_support.WriteMount(self.path("t")) as mount:
             got = {}

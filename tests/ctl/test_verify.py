@@ -26,7 +26,7 @@ class Verify(CtlTest):
     def test_a_file_from_a_newer_xz_is_not_called_damaged(self):
         plain = self.path("plain")
         write(plain, b"some text " * 1000)
-        write(self.path("new.xz"), write_support.without_a_filter(plain))
+        write(self.path("new.xz"), xzformat.without_a_filter(plain))
         out, err = self.ctl("verify", self.path("new.xz"), code=1)
         self.assertIn("a newer liblzma may read it", err)
         self.assertNotIn("damaged", out + err)

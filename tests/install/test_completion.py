@@ -13,7 +13,8 @@ from programs import PROGRAMS, ROOT, commands, letters, mount_options, options_o
 COMPLETIONS = os.path.join(ROOT, "packaging", "completions")
 # xzfs takes these, and its help leaves them out.
 OPPOSITES = {"noacl", "rw", "noexec", "suid", "dev"}
-LIVE = ["cache_size=", "compress_threads=", "settle=", "preset=", "idle=", "log_level="]
+LIVE = ["cache_size=", "compress_threads=", "settle=", "preset=", "min_saving=", "idle=",
+        "log_level="]
 
 
 def bash(name, *words):

@@ -57,7 +57,7 @@ class Cache(MountTest):
             self.assertGreater(after["cache"]["single_flight_joins"], 0)
 
     def test_decoded_data_of_removed_files_takes_no_memory(self):
-        with Mount(self.source, "settle=1000,preset=0") as mount:
+        with Mount(self.source, "settle=1000,preset=0,min_saving=0") as mount:
             def used():
                 return mount.stats()["budget"]["used_bytes"]
 

@@ -9,7 +9,8 @@ import unittest
 import support
 import xzformat
 from support import MIB, wait_until
-from write_support import WriteMount, assert_valid, noise, patched, read_file, write_at, write_file
+from write_support import (SavingMount, WriteMount, assert_valid, noise, patched, read_file, write_at,
+                           write_file)
 
 TEXT = xzformat.text(1, 200_000)
 QUICK = "compress=cold,cold_after=1s,preset=0"
@@ -161,7 +162,7 @@ class Memory(Cold):
     def test_a_file_that_does_not_shrink_is_tried_once_until_it_changes(self):
         self.put("noise", noise(1, 300_000))
         options = QUICK + ",block_size=64KiB"
-        with WriteMount(self.source, options) as mount:
+        with SavingMount(self.source, options) as mount:
             def tried():
                 return mount.stats()["cold"]["unshrinkable"]["files"] == 1
 
@@ -169,16 +170,48 @@ class Memory(Cold):
             self.await_walks(mount, 2)
             self.assertTrue(tried())
             self.assertEqual(mount.stats()["cold"]["compressed"]["files"], 0)
-        with WriteMount(self.source, options) as mount:
+            self.assertEqual(mount.commits()["in_vain"], 1)
+            self.assertEqual(mount.commits()["unshrinkable"]["files"], 1)
+        with SavingMount(self.source, options) as mount:
             # Nothing is encoded again: a look at the folder of new files never finds one.
             end = mount.stats()["cold"]["walks"] + 3
             while mount.stats()["cold"]["walks"] < end:
                 self.assertEqual([name for _, _, names in os.walk(self.stored(".xzfs"))
                                   for name in names if name.endswith(".tmp")], [])
             self.assertEqual(mount.stats()["cold"]["unshrinkable"]["files"], 1)
+            self.assertEqual(mount.commits()["in_vain"], 0)
             write_file(mount / "noise", TEXT)
             self.await_compressed("noise")
             self.assertEqual(read_file(mount / "noise"), TEXT)
+
+    def test_a_mount_that_wants_less_saving_tries_the_files_again(self):
+        self.put("nearly noise", noise(1, 950_000) + bytes(50_000))
+        for least, tried in (("10", 1), ("20", 0), ("8", 1)):
+            with WriteMount(self.source, QUICK + f",min_saving={least}") as mount:
+                wait_until(lambda mount=mount:
+                           mount.stats()["cold"]["unshrinkable"]["files"] == 1, "it is met")
+                self.assertEqual(mount.commits()["in_vain"], tried, least)
+        with WriteMount(self.source, QUICK + ",min_saving=1"):
+            self.await_compressed("nearly noise")
+
+    def test_what_saves_no_disk_block_is_not_looked_at(self):
+        self.put("note", b"hi\n")
+        with SavingMount(self.source, QUICK) as mount:
+            self.await_walks(mount, 1)
+            self.assertEqual(mount.stats()["cold"]["unshrinkable"]["files"], 1)
+            self.assertEqual(mount.stats()["cold"]["kept_plain"]["files"], 0)
+            self.assertEqual(mount.commits()["in_vain"], 0)
+
+    def test_a_file_that_is_changed_through_the_mount_is_tried_again_when_a_tenth_has_changed(self):
+        with SavingMount(self.source, QUICK) as mount:
+            write_file(mount / "noise", noise(1, 300_000))
+            wait_until(lambda: mount.commits()["in_vain"] == 1, "it is tried")
+            write_at(mount / "noise", 5, b"changed")
+            self.await_walks(mount, 1)
+            wait_until(lambda: mount.stats()["cold"]["unshrinkable"]["files"] == 1, "it is known")
+            self.assertEqual(mount.commits()["in_vain"], 1)
+            write_at(mount / "noise", 5, noise(2, 30_000))
+            wait_until(lambda: mount.commits()["in_vain"] == 2, "it is tried again")
 
     def test_the_search_goes_on_where_it_was_and_umount_does_not_wait_for_it(self):
         slow = xzformat.text(2, 10 * MIB)
@@ -203,12 +236,12 @@ class Memory(Cold):
 
     def test_damaged_notes_do_no_harm(self):
         self.put("noise", noise(1, 100_000))
-        with WriteMount(self.source, QUICK) as mount:
+        with SavingMount(self.source, QUICK) as mount:
             wait_until(lambda: mount.stats()["cold"]["unshrinkable"]["files"] == 1, "it is tried")
         notes = read_file(self.stored(".xzfs/cold"))
         for broken in (notes[:-3], b"", b"\xff" * 100, notes + notes[:9], bytes(5000)):
             write_file(self.stored(".xzfs/cold"), broken)
-            with WriteMount(self.source, QUICK) as mount:
+            with SavingMount(self.source, QUICK) as mount:
                 wait_until(lambda mount=mount: mount.stats()["cold"]["walks"] > 0, "a walk")
                 self.assertNotIn("error", mount.log())
             self.assertEqual(read_file(self.stored("noise")), noise(1, 100_000))

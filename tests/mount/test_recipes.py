@@ -79,12 +79,12 @@ class RecipeTest(CommandLineTest):
         self.shell(f"xzfs {source} {self.mnt} -o '{options}'")
 
     def mount_by_fstab(self):
-        """Mounts as the recipe's line of fstab says, and commits at once what is closed."""
+        """Mounts as the recipe's line of fstab says, and commits at once what is closed, however small."""
         [line] = [self.here(block) for block in blocks_under(self.heading)
                   if len(block.split()) == 6 and block.split()[2] == "xzfs"]
         source, mountpoint, _, options, _, _ = line.split()
         self.assertEqual(mountpoint, self.mnt)
-        self.mount(source, options + ",settle=0,preset=0")
+        self.mount(source, options + ",settle=0,preset=0,min_saving=0")
 
     def sync(self):
         self.shell(f"xzfsctl sync {self.mnt}")

@@ -12,7 +12,7 @@ import support
 import xzformat
 from support import MountTest
 from write_support import (Strace, WriteMount, assert_valid, attribute, in_threads, leftovers,
-                           outcome, read_file, stored_path, without_a_filter, write_at, write_file)
+                           outcome, read_file, stored_path, write_at, write_file)
 
 CONTENT = xzformat.text(1, 100_000)
 # Python has one name for two errors with the same number.
@@ -79,18 +79,34 @@ class Directories(Failures):
         self.assertEqual(leftovers(self.source), [])
 
     def test_a_file_that_was_given_up_is_committed_by_the_next_mount(self):
-        with WriteMount(self.source, OPTIONS) as mount:
-            with attribute("a", self.at("d")):
-                write_file(mount / "d/new", CONTENT)
-                write_file(mount / "other", CONTENT)
-                self.assert_given_up(mount, "d/new")
-            os.rename(mount / "d/new", mount / "d/moved")
-            self.assertEqual(mount.commits()["uncommitted"][0]["path"], "d/moved")
+        with attribute("a", self.at("d")), WriteMount(self.source, OPTIONS) as mount:
+            write_file(mount / "d/new", CONTENT)
+            write_file(mount / "other", CONTENT)
+            self.assert_given_up(mount, "d/new")
         self.assertNotEqual(leftovers(self.source), [])
         with WriteMount(self.source, OPTIONS) as mount:
             self.assert_all_committed(mount)
-            assert_valid(self, stored_path(self.source, "d/moved"), CONTENT)
+            assert_valid(self, stored_path(self.source, "d/new"), CONTENT)
         self.assertEqual(leftovers(self.source), [])
+
+    def test_a_file_that_was_given_up_is_committed_under_its_new_name(self):
+        for ends in ("now", "by the next mount"):
+            with self.subTest(ends):
+                with WriteMount(self.source, OPTIONS) as mount:
+                    with attribute("a", self.at("d")):
+                        write_file(mount / "d/new", CONTENT)
+                        self.assert_given_up(mount, "d/new")
+                    os.rename(mount / "d/new", mount / "d/moved")
+                    self.assertEqual(mount.commits()["uncommitted"][0]["path"], "d/moved")
+                    if ends == "now":
+                        self.assert_all_committed(mount)
+                    else:
+                        mount.kill()
+                with WriteMount(self.source, OPTIONS) as mount:
+                    self.assert_all_committed(mount)
+                    assert_valid(self, stored_path(self.source, "d/moved"), CONTENT)
+                    os.unlink(mount / "d/moved")
+                self.assertEqual(leftovers(self.source), [])
 
     def test_a_file_that_is_opened_and_not_changed_is_not_tried_again(self):
         with WriteMount(self.source, OPTIONS) as mount, attribute("a", self.at("d")):
@@ -274,7 +290,7 @@ class Names(Failures):
 class Unsupported(Failures):
     def test_a_file_from_a_newer_xz_is_called_unsupported_and_takes_no_changes(self):
         write_file(self.at("plain"), CONTENT)
-        write_file(self.at("file.xz"), without_a_filter(self.at("plain")))
+        write_file(self.at("file.xz"), xzformat.without_a_filter(self.at("plain")))
         with WriteMount(self.source, OPTIONS) as mount:
             self.assertEqual(outcome(read_file, mount / "file"), "EIO")
             for flags in (os.O_WRONLY, os.O_RDWR | os.O_APPEND):

@@ -15,14 +15,12 @@ import re
 import shutil
 import signal
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 import unittest
-import zlib
 
 import support
 from support import Mount, MountTest, run, temp_dir, wait_until
@@ -35,6 +33,8 @@ ESCAPE = b".xzhot"
 COMPRESSED = (b".xz", b".txz", b".lzma", b".lz", b".tlz")
 # Nothing is committed before the test asks for it.
 NEVER = "settle=1000"
+# Also what would not shrink is compressed.
+EVERYTHING = "min_saving=0"
 
 
 def seconds(default):
@@ -283,17 +283,6 @@ def attribute(flag, *paths):
         subprocess.run(["chattr", "-" + flag, *paths], check=True)
 
 
-def without_a_filter(plain):
-    """The file `plain` as an .xz with a filter that no liblzma has: the ID of arm64's is changed."""
-    packed = bytearray(support.xz_output(plain, ("xz", "-c", "--arm64", "--lzma2=preset=1")))
-    size = (packed[12] + 1) * 4
-    header = packed[12:8 + size]
-    header[header.index(0x0A, 2)] = 0x3F
-    packed[12:8 + size] = header
-    packed[8 + size:12 + size] = struct.pack("<I", zlib.crc32(bytes(header)))
-    return bytes(packed)
-
-
 # Mounts.
 
 
@@ -307,12 +296,16 @@ class SyncFailed(OSError):
 
 
 class WriteMount(Mount):
-    """A mount for writing. Unless the options say otherwise, nothing is committed before sync().
+    """A mount for writing. Unless the options say otherwise, nothing is committed before sync(), and then
+    all files are, however small: the default of min_saving is the subject of test_write_plain.py.
     """
 
+    defaults = (NEVER, EVERYTHING)
+
     def __init__(self, source, options="", **more):
-        if "settle=" not in options:
-            options = ",".join(filter(None, (options, NEVER)))
+        for default in self.defaults:
+            if default.split("=")[0] + "=" not in options:
+                options = ",".join(filter(None, (options, default)))
         super().__init__(source, options, **more)
         self.ended = False
 
@@ -359,6 +352,12 @@ class WriteMount(Mount):
             return super().__exit__(kind, error, trace)
         self._clean_up()
         return False
+
+
+class SavingMount(WriteMount):
+    """The same with the default of min_saving."""
+
+    defaults = (NEVER,)
 
 
 class Call(collections.namedtuple("Call", "thread name text failed begin end")):

@@ -10,6 +10,8 @@ import random
 import struct
 import zlib
 
+import support
+
 HEADER_MAGIC = b"\xfd7zXZ\0"
 CHECK_SIZES = {0: 0, 1: 4, 4: 8, 10: 32}
 
@@ -210,3 +212,14 @@ def text(seed, size):
             length += len(out[-1]) + 1
             line += 1
     return "\n".join(out).encode()[:size]
+
+
+def without_a_filter(plain):
+    """The file `plain` as an .xz with a filter that no liblzma has: the ID of arm64's is changed."""
+    packed = bytearray(support.xz_output(plain, ("xz", "-c", "--arm64", "--lzma2=preset=1")))
+    size = (packed[12] + 1) * 4
+    header = packed[12:8 + size]
+    header[header.index(0x0A, 2)] = 0x3F
+    packed[12:8 + size] = header
+    packed[8 + size:12 + size] = struct.pack("<I", zlib.crc32(bytes(header)))
+    return bytes(packed)

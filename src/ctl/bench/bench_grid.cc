@@ -19,6 +19,7 @@
 
 #include "base/machine.h"
 #include "base/try.h"
+#include "store/saving.h"
 #include "xz/block_decoder.h"
 #include "xz/block_encoder.h"
 #include "xz/stream_builder.h"
@@ -34,8 +35,6 @@ constexpr std::array<uint64_t, 3> kBlockBytes = {uint64_t{256} << 10, uint64_t{1
                                                  kBenchPartBytes};
 // What file systems round up to.
 constexpr uint64_t kDiskBlockBytes = 4096;
-// As with `xzfsctl pack`, a file that saves less stays plain.
-constexpr double kLeastSaving = 0.01;
 // Our own Blocks need their own size and a bit more.
 constexpr uint64_t kDecoderMemory = uint64_t{1} << 30;
 
@@ -132,10 +131,11 @@ double SavedBytes(const BenchPart& part, uint64_t plain_bytes, uint64_t stored_b
                                 : plain;
   const uint64_t rounded = (stored_bytes + kDiskBlockBytes - 1) / kDiskBlockBytes * kDiskBlockBytes;
   const double saved = now - static_cast<double>(is_whole ? rounded : stored_bytes);
-  const bool stays_plain =
-      !part.is_compressed &&
-      (saved < now * kLeastSaving || (is_whole && saved < static_cast<double>(kDiskBlockBytes)));
-  return stays_plain ? 0 : saved;
+  const SavingRule rule;
+  const DiskUse use = {.bytes = static_cast<uint64_t>(now), .block_bytes = kDiskBlockBytes};
+  const bool is_worth_it =
+      is_whole ? rule.IsWorthIt(use, stored_bytes) : saved >= now * rule.least();
+  return part.is_compressed || is_worth_it ? saved : 0;
 }
 
 // How long parts take on this thread. A small one takes as long as its encoders need to be made, a

@@ -33,6 +33,7 @@ class PackCommand : public Command {
     arguments.Size("--min-size", min_size_, "leave smaller files plain (default: 1)");
     arguments.Percent("--min-saving", min_saving_,
                       "leave files plain that would not shrink by this much (default: 1)");
+    arguments.Flag("--all", all_, "pack what would not shrink, too: as --min-saving 0");
     files_.Declare(arguments, "PATH", "files, and directories with all in them");
   }
 
@@ -49,7 +50,7 @@ class PackCommand : public Command {
                               .encoders = encoders,
                               .names = names,
                               .options = encoding_.encode(),
-                              .least_saving = min_saving_ / 100,
+                              .saving = SavingRule(all_ ? 0 : min_saving_ / 100),
                               .keep = keep_,
                               .dry_run = dry_run_};
     run.Replace(
@@ -98,7 +99,8 @@ class PackCommand : public Command {
   std::optional<double> older_than_;
   std::optional<double> not_read_for_;
   uint64_t min_size_ = 1;
-  double min_saving_ = 1;
+  double min_saving_ = 100 * SavingRule::kDefaultLeast;
+  bool all_ = false;
   ReplaceOptions files_;
 };
 

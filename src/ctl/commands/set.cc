@@ -21,10 +21,10 @@ class SetCommand : public Command {
     arguments.Operand("MNT", mount_, "the top of a mount");
     arguments.Flag("--json", json_, "machine-readable; shows the present values");
     // Newer CLI11 takes no '=' in a name.
-    arguments.OptionalOperands(
-        "SETTING", settings_,
-        "KEY=VALUE: cache_size, compress_threads, settle, preset, idle or log_level, as in "
-        "xzfs -o; none: show the present values");
+    arguments.OptionalOperands("SETTING", settings_,
+                               "KEY=VALUE: cache_size, compress_threads, settle, preset, "
+                               "min_saving, idle or log_level, as in "
+                               "xzfs -o; none: show the present values");
   }
 
   Status Run(Console& console) override {

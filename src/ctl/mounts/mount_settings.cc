@@ -37,6 +37,7 @@ std::vector<std::pair<std::string, std::string>> MountSettings(const Json& setti
   add_number("preset", "preset", [&](double preset) {
     return fmt::format("{:g}{}", preset, settings.value("extreme", false) ? "e" : "");
   });
+  add_number("min_saving", "min_saving_percent", plain);
   add_number("idle", "idle_seconds", plain);
   if (const auto level = settings.find("log_level");
       level != settings.end() && level->is_string()) {

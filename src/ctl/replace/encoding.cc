@@ -17,11 +17,6 @@ constexpr uint64_t kMostBlockBytes = uint64_t{1} << 30;
 constexpr unsigned kMostThreads = 1024;
 constexpr unsigned kDefaultPreset = 6;
 
-// How many parts of a file are encoded, and how large each is. For most files that gives the ratio
-// within a few percent, in a fraction of a second.
-constexpr uint64_t kSamples = 4;
-constexpr uint64_t kSampleBytes = uint64_t{128} << 10;
-
 constexpr std::pair<const char*, Check> kChecks[] = {{"none", Check::kNone},
                                                      {"crc32", Check::kCrc32},
                                                      {"crc64", Check::kCrc64},
@@ -62,29 +57,6 @@ EncodeOptions EncodingOptions::encode() const {
 void DeclareThreads(Arguments& arguments, unsigned& threads) {
   arguments.Number("-T,--threads", threads, 0, kMostThreads,
                    "threads (default, and 0: one per usable processor)");
-}
-
-Result<double> EstimateRatio(const RandomAccessFile& plain, EncodePool& encoders,
-                             const EncodeOptions& options) {
-  const uint64_t size = plain.size();
-  if (size == 0) {
-    return 1.0;
-  }
-  const uint64_t count = std::min(kSamples, (size + kSampleBytes - 1) / kSampleBytes);
-  uint64_t sampled = 0;
-  uint64_t stored = 0;
-  std::unique_ptr<EncodePool::Workspace> workspace = encoders.Take(options);
-  for (uint64_t i = 0; i < count; ++i) {
-    const uint64_t bytes = std::min(kSampleBytes, size);
-    const uint64_t begin = count == 1 ? 0 : (size - bytes) / (count - 1) * i;
-    workspace->plain.resize(bytes);
-    XZFS_RETURN_IF_ERROR(ReadFully(plain, begin, workspace->plain));
-    XZFS_ASSIGN_OR_RETURN(const EncodedBlock block, workspace->encoder.Encode(workspace->plain));
-    sampled += bytes;
-    stored += block.bytes.size();
-  }
-  encoders.Give(std::move(workspace), options);
-  return static_cast<double>(stored) / static_cast<double>(sampled);
 }
 
 }  // namespace xzfs

@@ -31,9 +31,4 @@ struct EncodingOptions {
 
 void DeclareThreads(Arguments& arguments, unsigned& threads);
 
-// Estimates, from some parts of a file, its compressed size as a share of its size: 1 means that
-// nothing is saved. Blocks: encodes up to 512 KiB.
-Result<double> EstimateRatio(const RandomAccessFile& plain, EncodePool& encoders,
-                             const EncodeOptions& options);
-
 }  // namespace xzfs

@@ -15,6 +15,7 @@
 
 #include <linux/limits.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -25,13 +26,6 @@
 #include "store/names.h"
 
 namespace xzfs {
-namespace {
-
-// A larger file is sampled first, so that it isn't encoded for nothing.
-constexpr uint64_t kSampledBytes = uint64_t{8} << 20;
-
-}  // namespace
-
 PackJob::~PackJob() {
   for (size_t i = begin_; i < end_; ++i) {
     const FoundFile& name = names_[i];
@@ -78,23 +72,41 @@ Result<bool> PackJob::TryMake() {
   return worth_it ? Encode() : false;
 }
 
+// Whether the file is left plain if that saves too little.
+bool PackJob::MustShrink() const {
+  return std::all_of(names_.begin(), names_.end(),
+                     [](const FoundFile& name) { return SavingRule::IsFor(name.name); });
+}
+
 // Returns false, and has reported why, if the file would not shrink, or if this is a dry run.
 Result<bool> PackJob::IsWorthIt() {
-  if (!context_.dry_run && old_bytes() <= kSampledBytes) {
-    return true;
-  }
-  XZFS_ASSIGN_OR_RETURN(const double ratio,
-                        EstimateRatio(*bytes_, context_.encoders, context_.options));
-  if (1 - ratio < context_.least_saving) {
+  use_ = DiskUse::Of(os_, fd(), file_.attributes);
+  if (MustShrink() && context_.saving.IsHopeless(file_.attributes)) {
     return Skip("would not shrink");
   }
   if (context_.dry_run) {
-    const auto stored = static_cast<uint64_t>(ratio * static_cast<double>(old_bytes()));
-    tally_.AddDone(file_.path(), ResultOf(stored));
-    Count(old_bytes(), stored);
-    return false;
+    return Estimate();
+  }
+  if (MustShrink()) {
+    XZFS_ASSIGN_OR_RETURN(const bool looks_worth_it,
+                          LooksWorthIt(context_.saving, use_, *bytes_, context_.encoders,
+                                       context_.options, &progress_.cancelled()));
+    return looks_worth_it ? true : Skip("would not shrink");
   }
   return true;
+}
+
+// Tells what would be done, and returns false.
+Result<bool> PackJob::Estimate() {
+  XZFS_ASSIGN_OR_RETURN(const double ratio,
+                        EstimateRatio(*bytes_, context_.encoders, context_.options));
+  const auto stored = static_cast<uint64_t>(ratio * static_cast<double>(old_bytes()));
+  if (MustShrink() && !context_.saving.IsWorthIt(use_, stored)) {
+    return Skip("would not shrink");
+  }
+  tally_.AddDone(file_.path(), ResultOf(stored));
+  Count(old_bytes(), stored);
+  return false;
 }
 
 Result<bool> PackJob::Encode() {
@@ -106,8 +118,7 @@ Result<bool> PackJob::Encode() {
   request_.plan = XzPlan(old_bytes(), context_.encoders.block_bytes());
   const int out = temp_.file.get();
   XZFS_ASSIGN_OR_RETURN(written_, WriteXz(os_, context_.encoders, request_, out));
-  const auto most = (1 - context_.least_saving) * static_cast<double>(old_bytes());
-  if (written_.stored_bytes >= old_bytes() || static_cast<double>(written_.stored_bytes) > most) {
+  if (MustShrink() && !context_.saving.IsWorthIt(use_, written_.stored_bytes)) {
     return Skip("would not shrink");
   }
   XZFS_RETURN_IF_ERROR(GiveMetadata());

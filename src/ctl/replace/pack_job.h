@@ -7,6 +7,7 @@
 #include "ctl/replace/encoding.h"
 #include "ctl/replace/replace_job.h"
 #include "store/plain_commit.h"
+#include "store/saving.h"
 #include "store/source_dir.h"
 #include "store/xz_writer.h"
 
@@ -18,9 +19,9 @@ struct PackContext {
   EncodePool& encoders;
   SourceDir& names;
   EncodeOptions options;
-  double least_saving = 0.01;  // a share of the file's size
-  bool keep = false;           // the plain file stays
-  bool dry_run = false;        // nothing is written
+  SavingRule saving;
+  bool keep = false;     // the plain file stays
+  bool dry_run = false;  // nothing is written
 };
 
 // Takes the steps of a commit (docs/commit.md, "pack, unpack and reblock"). If a file has several
@@ -43,11 +44,14 @@ class PackJob : public ReplaceJob {
   PlainFile Plain() const;
   StoredEntry AsPlain(const FoundFile& name) const;
   Result<bool> LinkTwin(SourceTwins& twins, const FoundFile& name);
+  bool MustShrink() const;
   Result<bool> IsWorthIt();
+  Result<bool> Estimate();
   Result<bool> Encode();
 
   const PackContext& context_;
   std::unique_ptr<RandomAccessFile> bytes_;
+  DiskUse use_;  // of the plain file
   XzWriteRequest request_;
   XzWriteResult written_;
   std::optional<PublishedTwin> twin_;

@@ -22,6 +22,7 @@
 #include "ctl/report/report_commands.h"
 #include "ctl/report/report_script.h"
 #include "ctl/report/report_style.h"
+#include "store/saving.h"
 
 namespace xzfs {
 namespace {
@@ -32,8 +33,6 @@ constexpr double kDecodedBytesPerSecond = 100e6;
 // Blocks of 1 MiB at -6.
 constexpr const char* kSeekableMs = "10 ms";
 constexpr double kSeekableSeconds = 0.01;
-// The default of `xzfsctl pack --min-saving`.
-constexpr double kLeastSaving = 0.01;
 
 std::string Percent(double share) { return fmt::format("{:.1f} %", 100 * share); }
 
@@ -148,7 +147,8 @@ std::string KindTable(const ReportPlace& place, const ReportTree& tree) {
     table.Size(kind.usage.disk_bytes);
     table.Size(saving);
     // What pack would leave as it is needs no command.
-    if (static_cast<double>(saving) >= kLeastSaving * static_cast<double>(kind.usage.disk_bytes) &&
+    if (static_cast<double>(saving) >=
+            SavingRule::kDefaultLeast * static_cast<double>(kind.usage.disk_bytes) &&
         saving != 0) {
       table.Command(PackKindCommand(place.stored_path, name, kind.has_rotated));
     }

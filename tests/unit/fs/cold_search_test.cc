@@ -34,15 +34,19 @@ TEST(ColdSearchTest, OnAFullDiskTheSearchTriesOneFileAndCanBeStoppedAtOnce) {
     source.Write(name, "text");
   }
   std::atomic<int> tried = 0;
-  ColdSearch search(Os::Real(), source.fd(), /*cold_after_s=*/0,
-                    {.stays_plain = [](const std::string&, const struct stat&) { return false; },
-                     .compress = [&](const std::string&, const struct stat&) -> Status {
-                       ++tried;
-                       return Fail(ENOSPC, "no room");
-                     },
-                     .cancel = [] {},
-                     .load = [] { return std::string(); },
-                     .keep = [](const std::string&) { return Status(); }});
+  UnshrinkableFiles unshrinkable;
+  ColdSearch search(
+      Os::Real(), source.fd(), /*cold_after_s=*/0, unshrinkable,
+      {.stays_plain = [](const std::string&, const struct stat&) { return false; },
+       .would_not_shrink = [](const std::string&, const struct stat&) { return false; },
+       .least_saving = [] { return 0.01; },
+       .compress = [&](const std::string&, const struct stat&) -> Status {
+         ++tried;
+         return Fail(ENOSPC, "no room");
+       },
+       .cancel = [] {},
+       .load = [] { return std::string(); },
+       .keep = [](const std::string&) { return Status(); }});
   search.Start();
   while (search.figures().walking || tried == 0) {
     std::this_thread::yield();

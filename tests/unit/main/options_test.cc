@@ -45,7 +45,7 @@ TEST(ApplyOption, SetsTheOptionsOfCompression) {
   Options options;
   for (const char* option : {"ro", "compress=off", "preset=9e", "block_size=64KiB", "check=sha256",
                              "settle=0.5", "sync_close", "exclude=*.db", "exclude=tmp/*",
-                             "min_size=4K", "compress_threads=2", "noacl"}) {
+                             "min_size=4K", "min_saving=2.5%", "compress_threads=2", "noacl"}) {
     ASSERT_TRUE(ApplyOption(option, options)) << option;
   }
   EXPECT_TRUE(options.read_only);
@@ -58,6 +58,7 @@ TEST(ApplyOption, SetsTheOptionsOfCompression) {
   EXPECT_TRUE(options.sync_close);
   EXPECT_EQ(options.excludes, (std::vector<std::string>{"*.db", "tmp/*"}));
   EXPECT_EQ(options.min_size_bytes, 4096u);
+  EXPECT_EQ(options.min_saving_percent, 2.5);
   EXPECT_EQ(options.compress_threads, 2u);
   EXPECT_FALSE(options.acl);
 }
@@ -65,7 +66,8 @@ TEST(ApplyOption, SetsTheOptionsOfCompression) {
 TEST(ApplyOption, RefusesPresetsBlocksAndChecksThatXzDoesNotHave) {
   for (const char* option :
        {"preset=10", "preset=e", "preset=6x", "preset=-1", "block_size=1", "block_size=2GiB",
-        "check=md5", "compress=never", "settle=-1", "settle=1000000000", "min_size=x"}) {
+        "check=md5", "compress=never", "settle=-1", "settle=1000000000", "min_size=x",
+        "min_saving=x", "min_saving=-1", "min_saving=101", "min_saving=1%%", "min_saving=%"}) {
     Options options;
     EXPECT_FALSE(ApplyOption(option, options)) << option;
   }

@@ -20,7 +20,7 @@ enum class Lzma2Fault : uint8_t {
   // In a chunk.
   kFirstByte,       // of the range coder, which must be 0
   kCode,            // the range coder begins with a code that isn't below its range
-  kPlainSize,       // the header says one byte more or less
+  kPlainSize,       // the header says more or less bytes
   kCompressedSize,  // the header says more or less bytes
   kTooShort,        // a compressed size that the range coder's first bytes don't fit in
   kFlippedBit,      // somewhere in the chunk's data

@@ -98,6 +98,28 @@ uint8_t ChooseWrongProperties(Choices& choices) {
   return PropertiesByte({lc, lp, choices.Below(5)});
 }
 
+// Another number from 1 to `most`: near to it, or less, or any.
+size_t ChooseOther(size_t number, size_t most, Choices& choices) {
+  size_t other = 0;
+  switch (choices.Below(4)) {
+    case 0:
+      other = number + 1;
+      break;
+    case 1:
+      other = number - 1;
+      break;
+    case 2:
+      other = 1 + choices.Below(number);
+      break;
+    default:
+      other = 1 + choices.Below(most);
+  }
+  if (other != number && other != 0 && other <= most) {
+    return other;
+  }
+  return number < most ? number + 1 : number - 1;
+}
+
 void AppendSize(std::vector<uint8_t>& to, size_t size_less_1) {
   to.push_back(static_cast<uint8_t>(size_less_1 >> 8));
   to.push_back(static_cast<uint8_t>(size_less_1));
@@ -128,7 +150,7 @@ class Maker {
   void AddMissingReset();
   void ResetDictionary();
   void ResetModel(Chunk chunk, Choices& choices);
-  void AddHeader(Chunk chunk, Lzma2Fault fault, size_t plain_bytes, size_t compressed_bytes);
+  size_t AddHeader(Chunk chunk, Lzma2Fault fault, size_t plain_bytes, size_t compressed_bytes);
   void Spoil(std::vector<uint8_t>& compressed, Lzma2Fault fault);
   void EndData();
 
@@ -139,6 +161,7 @@ class Maker {
   LzmaSymbolMaker symbols_;
   std::vector<uint8_t> data_;
   size_t end_ = 0;
+  size_t cut_at_ = SIZE_MAX;
   Lzma2Fault fault_ = Lzma2Fault::kNone;
   bool needs_dictionary_ = true;
   bool needs_properties_ = true;
@@ -185,6 +208,7 @@ void Maker::AddFarHistory() {
 
 void Maker::EndData() {
   data_.push_back(0);
+  data_.resize(std::min(data_.size(), cut_at_));
   end_ = data_.size();
   if (fault_ == Lzma2Fault::kGarbage) {
     for (uint32_t count = 1 + choices_.Below(64); count != 0; --count) {
@@ -352,20 +376,22 @@ void Maker::AddLzmaChunk(Chunk chunk, Lzma2Fault fault, const Plan& plan, Choice
   coverage_.chunks_of_one_byte += plain_bytes == 1 ? 1 : 0;
   coverage_.full_lzma_chunks += plain_bytes == kMostOfLzmaChunk ? 1 : 0;
   coverage_.full_compressed += compressed.size() == kMostCompressed ? 1 : 0;
-  AddHeader(chunk, fault, plain_bytes, compressed.size());
+  const size_t said_bytes = AddHeader(chunk, fault, plain_bytes, compressed.size());
   if (IsInChunk(fault)) {
     Spoil(compressed, fault);
+    // A decoder that doesn't stop at the end of the chunk then comes to the end of the input.
+    cut_at_ = choices_.OneIn(2) ? data_.size() + said_bytes : SIZE_MAX;
   }
   data_.insert(data_.end(), compressed.begin(), compressed.end());
 }
 
-void Maker::AddHeader(Chunk chunk, Lzma2Fault fault, size_t plain_bytes, size_t compressed_bytes) {
+// Returns the compressed size that the header says.
+size_t Maker::AddHeader(Chunk chunk, Lzma2Fault fault, size_t plain_bytes,
+                        size_t compressed_bytes) {
   if (fault == Lzma2Fault::kPlainSize) {
-    plain_bytes = plain_bytes == 1 || choices_.Below(2) == 0 ? plain_bytes + 1 : plain_bytes - 1;
+    plain_bytes = ChooseOther(plain_bytes, kMostOfLzmaChunk, choices_);
   } else if (fault == Lzma2Fault::kCompressedSize) {
-    const size_t other =
-        choices_.Below(2) == 0 ? compressed_bytes + 1 : 1 + size_t{choices_.Below(kMostCompressed)};
-    compressed_bytes = other == compressed_bytes ? compressed_bytes - 1 : other;
+    compressed_bytes = ChooseOther(compressed_bytes, kMostCompressed, choices_);
   } else if (fault == Lzma2Fault::kTooShort) {
     compressed_bytes = 1 + choices_.Below(4);
   }
@@ -378,6 +404,7 @@ void Maker::AddHeader(Chunk chunk, Lzma2Fault fault, size_t plain_bytes, size_t 
                         ? ChooseWrongProperties(choices_)
                         : PropertiesByte(symbols_.encoder().properties()));
   }
+  return compressed_bytes;
 }
 
 void Maker::Spoil(std::vector<uint8_t>& compressed, Lzma2Fault fault) {

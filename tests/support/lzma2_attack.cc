@@ -83,8 +83,10 @@ std::string Lzma2Attack::Try(std::span<const uint8_t> input) {
 }
 
 std::vector<uint8_t> AttackWith(std::span<const uint8_t> data) {
-  std::vector<uint8_t> input = {static_cast<uint8_t>(Lzma2Attack::Kind::kData), 20, 0, 1};
-  input.insert(input.end(), data.begin(), data.end());
+  std::vector<uint8_t> input(kHeaderBytes + data.size());
+  input[0] = static_cast<uint8_t>(Lzma2Attack::Kind::kData);
+  input[1] = 20;
+  std::copy(data.begin(), data.end(), input.begin() + kHeaderBytes);
   return input;
 }
 

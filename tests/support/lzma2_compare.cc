@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <random>
 #include <vector>
 
 #include "support/lzma2_run.h"
+#include "support/lzma_symbol_maker.h"
 
 namespace xzfs {
 
@@ -39,12 +41,15 @@ std::string Words(bool is_valid, size_t used, std::span<const uint8_t> plain) {
 }
 
 std::string DifferentByte(std::span<const uint8_t> ours, std::span<const uint8_t> theirs) {
-  const auto [our, their] = std::mismatch(ours.begin(), ours.end(), theirs.begin(), theirs.end());
-  if (our == ours.end() || their == theirs.end()) {
+  const size_t both = std::min(ours.size(), theirs.size());
+  if (both == 0 || std::memcmp(ours.data(), theirs.data(), both) == 0) {
     return {};
   }
-  return "byte " + std::to_string(our - ours.begin()) + " is " + std::to_string(*our) +
-         " and should be " + std::to_string(*their);
+  const auto end = ours.begin() + static_cast<ptrdiff_t>(both);
+  const auto different = std::mismatch(ours.begin(), end, theirs.begin()).first;
+  const auto index = static_cast<size_t>(different - ours.begin());
+  return "byte " + std::to_string(index) + " is " + std::to_string(ours[index]) +
+         " and should be " + std::to_string(theirs[index]);
 }
 
 std::string Difference(const Lzma2Run& run, size_t room, const Answer& right,
@@ -66,10 +71,14 @@ std::string Difference(const Lzma2Run& run, size_t room, const Answer& right,
          "; liblzma: " + Words(is_valid, right.used, right.plain);
 }
 
-// With how much room the data is decoded: with what it needs, or a little more if it's damaged, so
-// that the room isn't the reason; and with more or less.
+// With how much room the data is decoded: with what it needs, or more if it's damaged, so that the
+// room isn't the reason; and with more or less.
 std::array<size_t, 2> ChooseRooms(const Answer& right, std::mt19937& random) {
   const size_t size = right.plain.size();
+  if (!right.is_valid && random() % 8 == 0) {
+    // For all that a chunk's header may promise.
+    return {size + kMostOfLzmaChunk, size};
+  }
   const size_t first = right.is_valid ? size : size + random() % 600;
   switch (random() % 5) {
     case 0:

@@ -5,9 +5,14 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <span>
 #include <string>
+#include <vector>
 
+#include "support/choices.h"
 #include "support/corpora.h"
+#include "support/lzma2_attack.h"
+#include "support/lzma2_maker.h"
 #include "support/xz_builder.h"
 #include "xzfs/block_index.h"
 
@@ -33,6 +38,14 @@ class SeedFolder {
     if (format == Format::kXz) {
       Write(name + ".fixed", number | 0x80, file);
     }
+  }
+
+  // Writes input that is for one fuzzer as it is.
+  void AddInput(const std::string& name, std::span<const uint8_t> input) {
+    std::ofstream stream(folder_ / name, std::ios::binary);
+    stream.write(reinterpret_cast<const char*>(input.data()),
+                 static_cast<std::streamsize>(input.size()));
+    count_ += stream.good();
   }
 
   size_t count() const { return count_; }
@@ -83,6 +96,20 @@ void AddBuilt(SeedFolder* seeds) {
   seeds->Add("built-2.lz", Format::kLzip, MakeLzipMember(text, 0) + member + "trailing");
 }
 
+// For fuzz_lzma2: choices of each kind of attack, and data that was made of some.
+void AddLzma2(SeedFolder* seeds) {
+  constexpr uint32_t kCount = 60;
+  for (uint32_t seed = 0; seed < kCount; ++seed) {
+    std::vector<uint8_t> input = RandomBytes(seed, 20 + 4 * seed);
+    input[0] = static_cast<uint8_t>(seed % Lzma2Attack::kKinds);
+    seeds->AddInput("lzma2-choices-" + std::to_string(seed), input);
+    const Lzma2Made made = MakeLzma2(input, nullptr, {.most_plain = kLargestSeed});
+    if (made.data.size() < kLargestSeed) {
+      seeds->AddInput("lzma2-data-" + std::to_string(seed), AttackWith(made.data));
+    }
+  }
+}
+
 void AddCorpus(const fs::path& corpus, SeedFolder* seeds) {
   for (const fs::directory_entry& entry : fs::directory_iterator(corpus)) {
     std::ifstream stream(entry.path(), std::ios::binary);
@@ -105,6 +132,7 @@ int main(int argc, char** argv) {
   }
   xzfs::SeedFolder seeds(argv[1]);
   xzfs::AddBuilt(&seeds);
+  xzfs::AddLzma2(&seeds);
   for (const std::filesystem::path& corpus : xzfs::Corpora()) {
     xzfs::AddCorpus(corpus, &seeds);
   }

@@ -1,0 +1,137 @@
+#include "support/lzma2_foreign_state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <vector>
+
+#include "support/choices.h"
+#include "support/lzma2_maker.h"
+#include "support/lzma2_run.h"
+#include "xz/lzma2_decoder.h"
+
+namespace xzfs {
+
+namespace {
+
+using Guard = GuardedMemory::Guard;
+using Stop = Lzma2Decoder::Stop;
+
+constexpr size_t kOverrun = Lzma2Decoder::kLongestSymbol - 1;
+constexpr size_t kHeadBytes = offsetof(Lzma2State, probabilities);
+
+uint64_t ChooseNumber(Choices& choices) {
+  switch (choices.Below(4)) {
+    case 0:
+      return choices.Below(256);
+    case 1:
+      return choices.Below(uint64_t{1} << choices.Below(33));
+    case 2:
+      return ~uint64_t{choices.Below(256)};
+    default:
+      return uint64_t{choices.Below(uint64_t{1} << 32)} << 32 | choices.Below(uint64_t{1} << 32);
+  }
+}
+
+// The state in which a decoder stands somewhere in data of the maker. Puts what comes next of the
+// data into `next`.
+std::unique_ptr<Lzma2State> RealState(Choices& choices, std::vector<uint8_t>& next) {
+  const Lzma2Made made =
+      MakeLzma2(RandomBytes(choices.Below(65536), 300), nullptr, {.most_plain = 20'000});
+  std::vector<uint8_t> data = made.data;
+  data.resize(data.size() + Lzma2Decoder::kInputSlack);
+  std::span<const uint8_t> in(data.data(), made.data.size());
+  std::vector<uint8_t> plain(made.plain.size() + kOverrun);
+  Lzma2Output out = {plain.data(), plain.data(), plain.data() + plain.size()};
+  const auto decoder = std::make_unique<Lzma2Decoder>();
+  decoder->Start(made.dictionary_bytes);
+  decoder->Run(in, out, out.begin + choices.Below(made.plain.size() + 1));
+  next.assign(in.begin(), in.end());
+  return std::make_unique<Lzma2State>(decoder->state());
+}
+
+void ChangeProbabilities(LzmaProbabilities& probabilities, Choices& choices) {
+  auto* const bytes = reinterpret_cast<uint8_t*>(&probabilities);
+  const uint32_t how = choices.Below(8);
+  if (how == 0) {
+    const std::vector<uint8_t> random = RandomBytes(choices.Below(65536), sizeof(probabilities));
+    std::copy(random.begin(), random.end(), bytes);
+  } else if (how < 4) {
+    const auto value = static_cast<Probability>(ChooseNumber(choices));
+    for (size_t at = 0; at + sizeof(value) <= sizeof(probabilities); at += sizeof(value)) {
+      std::memcpy(bytes + at, &value, sizeof(value));
+    }
+  }
+}
+
+void Change(Lzma2State& state, Choices& choices) {
+  for (uint32_t changes = choices.Below(4); changes != 0; --changes) {
+    switch (choices.Below(8)) {
+      case 0:
+        state.position = ChooseNumber(choices);
+        break;
+      case 1:
+        state.dictionary_bytes = ChooseNumber(choices);
+        break;
+      case 2:
+        state.chunk_compressed_left = static_cast<uint32_t>(ChooseNumber(choices));
+        break;
+      case 3:
+        state.chunk_plain_left = static_cast<uint32_t>(ChooseNumber(choices));
+        break;
+      case 4:
+        state.distances[choices.Below(4)] = static_cast<uint32_t>(ChooseNumber(choices));
+        break;
+      case 5:
+        state.range = static_cast<uint32_t>(ChooseNumber(choices));
+        state.code = static_cast<uint32_t>(ChooseNumber(choices));
+        break;
+      case 6:
+        state.symbols = static_cast<uint8_t>(choices.Below(13));
+        state.chunk = static_cast<Lzma2State::Chunk>(choices.Below(4));
+        break;
+      default:
+        reinterpret_cast<uint8_t*>(&state)[choices.Below(kHeadBytes)] =
+            static_cast<uint8_t>(choices.Below(256));
+    }
+  }
+}
+
+}  // namespace
+
+Lzma2ForeignState::Outcome Lzma2ForeignState::Try(std::span<const uint8_t> choice_bytes) {
+  Choices choices(choice_bytes);
+  std::vector<uint8_t> next;
+  const std::unique_ptr<Lzma2State> state = RealState(choices, next);
+  ChangeProbabilities(state->probabilities, choices);
+  Change(*state, choices);
+  if (!IsValid(*state)) {
+    return Outcome::kRefused;
+  }
+  if (choices.Below(2) == 0) {
+    next = RandomBytes(choices.Below(65536), choices.Below(choices.Below(2) == 0 ? 80'000 : 300));
+  }
+  const size_t history = choices.Below(2) == 0 ? 0 : choices.Below(10'000);
+  const size_t room = choices.Below(choices.Below(2) == 0 ? 20'000 : 300);
+  const size_t wanted = choices.Below(2) == 0 || room < kOverrun ? room : room - kOverrun;
+  for (const Lzma2Code code : Lzma2Codes()) {
+    for (const Guard guard : {Guard::kBefore, Guard::kBehind}) {
+      uint8_t* const input = input_.Make(next.size() + Lzma2Decoder::kInputSlack, guard, 0);
+      std::copy(next.begin(), next.end(), input);
+      uint8_t* const output = output_.Make(history + room, guard, 0x55);
+      const auto decoder = std::make_unique<Lzma2Decoder>(code);
+      decoder->set_state(*state);
+      std::span<const uint8_t> in(input, next.size());
+      Lzma2Output out = {output, output + history, output + history + room};
+      decoder->Run(in, out, output + history + wanted);
+      if (out.next < output + history || out.next > out.end || !output_.IsUntouchedAround() ||
+          !input_.IsUntouchedAround() ||
+          !std::all_of(output, output + history, [](uint8_t byte) { return byte == 0x55; })) {
+        return Outcome::kHarmful;
+      }
+    }
+  }
+  return Outcome::kHarmless;
+}
+
+}  // namespace xzfs

@@ -99,7 +99,7 @@ std::vector<Lzma2Manner> ChooseManners(size_t plain_bytes, std::mt19937& random)
   for (const Lzma2Code code : Lzma2Codes()) {
     manners.push_back({code, Lzma2Manner::kAtOnce, Guard::kBehind});
     for (const Guard guard : {Guard::kBehind, Guard::kBefore}) {
-      const auto how = static_cast<Lzma2Manner::How>(random() % 3);
+      const auto how = static_cast<Lzma2Manner::How>(random() % 4);
       if (plain_bytes < kMuch || random() % 4 == 0) {
         manners.push_back({code, how, guard});
       }
@@ -142,7 +142,7 @@ std::string Lzma2Comparison::CompareWith(const Answer& right, std::span<const ui
   std::mt19937 random(seed);
   for (const size_t room : ChooseRooms(right, random)) {
     for (const Lzma2Manner& manner : ChooseManners(right.plain.size(), random)) {
-      Lzma2Run run(manner, {input_, output_}, data, dictionary_bytes, room,
+      Lzma2Run run(manner, {input_, output_, older_}, data, dictionary_bytes, room,
                    static_cast<uint32_t>(random()));
       run.Decode();
       const std::string difference = Difference(run, room, right, data);

@@ -58,7 +58,7 @@ std::string Difference(const Lzma2Run& run, size_t room, const Answer& right,
     return run.problem();
   }
   const bool is_valid = right.is_valid && room >= right.plain.size();
-  if (const std::string byte = DifferentByte(run.plain(), right.plain); !byte.empty()) {
+  if (std::string byte = DifferentByte(run.plain(), right.plain); !byte.empty()) {
     return byte;
   }
   const bool same = run.is_valid() == is_valid &&
@@ -113,7 +113,7 @@ std::string Judge(const Lzma2Made& made, const Answer& answer) {
       answer.is_valid != (made.meant == Lzma2Made::Meant::kValid)) {
     return "the maker and liblzma disagree about whether it's valid";
   }
-  if (const std::string byte = DifferentByte(answer.plain, made.plain); !byte.empty()) {
+  if (std::string byte = DifferentByte(answer.plain, made.plain); !byte.empty()) {
     return "liblzma's " + byte + " for the maker";
   }
   const bool same = answer.plain.size() == made.plain.size() && answer.used == made.end;

@@ -58,7 +58,7 @@ std::string Difference(const Lzma2Run& run, size_t room, const Answer& right,
     return run.problem();
   }
   const bool is_valid = right.is_valid && room >= right.plain.size();
-  if (const std::string byte = DifferentByte(run.plain(), right.plain); !byte.empty()) {
+  if (std::string byte = DifferentByte(run.plain(), right.plain); !byte.empty()) {
     return byte;
   }
   const bool same = run.is_valid() == is_valid &&
@@ -99,7 +99,7 @@ std::vector<Lzma2Manner> ChooseManners(size_t plain_bytes, std::mt19937& random)
   for (const Lzma2Code code : Lzma2Codes()) {
     manners.push_back({code, Lzma2Manner::kAtOnce, Guard::kBehind});
     for (const Guard guard : {Guard::kBehind, Guard::kBefore}) {
-      const auto how = static_cast<Lzma2Manner::How>(random() % 3);
+      const auto how = static_cast<Lzma2Manner::How>(random() % 4);
       if (plain_bytes < kMuch || random() % 4 == 0) {
         manners.push_back({code, how, guard});
       }
@@ -113,7 +113,7 @@ std::string Judge(const Lzma2Made& made, const Answer& answer) {
       answer.is_valid != (made.meant == Lzma2Made::Meant::kValid)) {
     return "the maker and liblzma disagree about whether it's valid";
   }
-  if (const std::string byte = DifferentByte(answer.plain, made.plain); !byte.empty()) {
+  if (std::string byte = DifferentByte(answer.plain, made.plain); !byte.empty()) {
     return "liblzma's " + byte + " for the maker";
   }
   const bool same = answer.plain.size() == made.plain.size() && answer.used == made.end;
@@ -142,7 +142,7 @@ std::string Lzma2Comparison::CompareWith(const Answer& right, std::span<const ui
   std::mt19937 random(seed);
   for (const size_t room : ChooseRooms(right, random)) {
     for (const Lzma2Manner& manner : ChooseManners(right.plain.size(), random)) {
-      Lzma2Run run(manner, {input_, output_}, data, dictionary_bytes, room,
+      Lzma2Run run(manner, {input_, output_, older_}, data, dictionary_bytes, room,
                    static_cast<uint32_t>(random()));
       run.Decode();
       const std::string difference = Difference(run, room, right, data);

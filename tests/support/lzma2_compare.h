@@ -33,6 +33,7 @@ class Lzma2Comparison {
 
   GuardedMemory input_;
   GuardedMemory output_;
+  GuardedMemory older_;
   Lzma2Oracle oracle_;
 };
 

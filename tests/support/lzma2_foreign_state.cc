@@ -99,34 +99,46 @@ void Change(Lzma2State& state, Choices& choices) {
 
 }  // namespace
 
+// Runs a decoder from that state, and says whether it kept to its memory.
+bool Lzma2ForeignState::IsHarmless(const Lzma2State& state, std::span<const uint8_t> data,
+                                   const Room& room, const How& how) {
+  constexpr uint8_t kOld = 0x55;
+  uint8_t* const input = input_.Make(data.size() + Lzma2Decoder::kInputSlack, how.guard, 0);
+  std::copy(data.begin(), data.end(), input);
+  uint8_t* const older = older_.Make(room.older, how.guard, kOld);
+  uint8_t* const begin = output_.Make(room.newer + room.free, how.guard, kOld);
+  uint8_t* const next = begin + room.newer;
+  const auto decoder = std::make_unique<Lzma2Decoder>(how.code);
+  decoder->set_state(state);
+  std::span<const uint8_t> in(input, data.size());
+  Lzma2Output out = {begin, next, next + room.free, {older, room.older}};
+  decoder->Run(in, out, next + room.wanted);
+  const auto is_old = [](uint8_t byte) { return byte == kOld; };
+  return out.next >= next && out.next <= out.end && std::all_of(begin, next, is_old) &&
+         std::all_of(older, older + room.older, is_old) && older_.IsUntouchedAround() &&
+         output_.IsUntouchedAround() && input_.IsUntouchedAround();
+}
+
 Lzma2ForeignState::Outcome Lzma2ForeignState::Try(std::span<const uint8_t> choice_bytes) {
   Choices choices(choice_bytes);
-  std::vector<uint8_t> next;
-  const std::unique_ptr<Lzma2State> state = RealState(choices, next);
+  std::vector<uint8_t> data;
+  const std::unique_ptr<Lzma2State> state = RealState(choices, data);
   ChangeProbabilities(state->probabilities, choices);
   Change(*state, choices);
   if (!IsValid(*state)) {
     return Outcome::kRefused;
   }
   if (choices.Below(2) == 0) {
-    next = RandomBytes(choices.Below(65536), choices.Below(choices.Below(2) == 0 ? 80'000 : 300));
+    data = RandomBytes(choices.Below(65536), choices.Below(choices.Below(2) == 0 ? 80'000 : 300));
   }
-  const size_t history = choices.Below(2) == 0 ? 0 : choices.Below(10'000);
-  const size_t room = choices.Below(choices.Below(2) == 0 ? 20'000 : 300);
-  const size_t wanted = choices.Below(2) == 0 || room < kOverrun ? room : room - kOverrun;
+  Room room;
+  room.older = choices.Below(2) == 0 ? 0 : choices.Below(10'000);
+  room.newer = choices.Below(2) == 0 ? 0 : choices.Below(10'000);
+  room.free = choices.Below(choices.Below(2) == 0 ? 20'000 : 300);
+  room.wanted = choices.Below(2) == 0 || room.free < kOverrun ? room.free : room.free - kOverrun;
   for (const Lzma2Code code : Lzma2Codes()) {
     for (const Guard guard : {Guard::kBefore, Guard::kBehind}) {
-      uint8_t* const input = input_.Make(next.size() + Lzma2Decoder::kInputSlack, guard, 0);
-      std::copy(next.begin(), next.end(), input);
-      uint8_t* const output = output_.Make(history + room, guard, 0x55);
-      const auto decoder = std::make_unique<Lzma2Decoder>(code);
-      decoder->set_state(*state);
-      std::span<const uint8_t> in(input, next.size());
-      Lzma2Output out = {output, output + history, output + history + room};
-      decoder->Run(in, out, output + history + wanted);
-      if (out.next < output + history || out.next > out.end || !output_.IsUntouchedAround() ||
-          !input_.IsUntouchedAround() ||
-          !std::all_of(output, output + history, [](uint8_t byte) { return byte == 0x55; })) {
+      if (!IsHarmless(*state, data, room, {code, guard})) {
         return Outcome::kHarmful;
       }
     }

@@ -1,11 +1,12 @@
 // Decoding on from a state that no decoder made, as a damaged restart point would be.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
-#include <string>
 
 #include "support/guarded_memory.h"
+#include "xz/lzma2_decoder.h"
 
 namespace xzfs {
 
@@ -20,8 +21,24 @@ class Lzma2ForeignState {
   Outcome Try(std::span<const uint8_t> choices);
 
  private:
+  // Of the output, in bytes.
+  struct Room {
+    size_t older;  // what was decoded before, in other memory
+    size_t newer;  // what was decoded before
+    size_t free;
+    size_t wanted;  // of that
+  };
+  struct How {
+    Lzma2Code code;
+    GuardedMemory::Guard guard;
+  };
+
+  bool IsHarmless(const Lzma2State& state, std::span<const uint8_t> data, const Room& room,
+                  const How& how);
+
   GuardedMemory input_;
   GuardedMemory output_;
+  GuardedMemory older_;
 };
 
 }  // namespace xzfs

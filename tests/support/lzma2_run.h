@@ -23,7 +23,9 @@ struct Lzma2Manner {
   enum How {
     kAtOnce,
     kInSteps,   // with input in pieces, and decoders that take one another's state
-    kInWindow,  // the same, and of the output there is only what a match may refer to
+    kInWindow,  // the same, and of the output there is only what a match may refer to, in two
+                // pieces
+    kInRing,    // the same, and the output goes round in the least memory that suffices
   };
 
   std::string words() const;
@@ -38,6 +40,7 @@ class Lzma2Run {
   struct Memory {
     GuardedMemory& input;
     GuardedMemory& output;
+    GuardedMemory& older;  // output
   };
 
   // `room` is how much the data may give. `seed` chooses the steps.
@@ -57,27 +60,32 @@ class Lzma2Run {
  private:
   using Stop = Lzma2Decoder::Stop;
 
-  struct Window {
+  struct Step {
     Lzma2Output out;
     const uint8_t* wanted;
   };
 
-  void DecodeAtOnce();
   void DecodeInSteps();
-  Window NextWindow();
+  Stop Run(const Step& step);
+  Step NextStep();
+  Step NextWindow();
+  Step NextRoundOfRing();
   const uint8_t* ChooseWanted(const Lzma2Output& out, bool is_last);
   std::span<const uint8_t> PlaceInput();
   bool GiveMore();
   void PassStateOn();
-  void Check(Stop stop, const Window& before, const Lzma2Output& out, size_t input_left);
-  size_t ChooseStep(size_t total, size_t most_steps);
+  void Check(Stop stop, const Step& step, const Lzma2Output& out, size_t input_left);
+  bool IsAsBefore(const Lzma2Output& out) const;
+  size_t ChooseBytes(size_t total, size_t most_steps);
 
   const Lzma2Manner manner_;
   const Memory memory_;
   const std::span<const uint8_t> data_;
+  const uint32_t dictionary_bytes_;
   const size_t room_;
   std::mt19937 random_;
   Lzma2Decoder decoder_;
+  std::span<uint8_t> memory_of_out_;
   Lzma2Output out_ = {};  // of all, unless there is a window
   size_t given_ = 0;      // bytes of the data that the decoder may have seen
   std::string problem_;

@@ -134,7 +134,8 @@ size_t LzmaSymbolMaker::AddTooLong(Choices& choices) {
   }
   BreakHere();
   const uint32_t length = ChooseAnyLength(choices);
-  AddSymbol({.kind = choices.Below(2) == 0 ? Symbol::kRep0 : Symbol::kMatch, .length = length});
+  const Symbol::Kind kind = choices.Below(2) == 0 ? Symbol::kRep0 : Symbol::kMatch;
+  AddSymbol({.kind = kind, .length = length, .distance_less_1 = ChooseDistance(choices)});
   return choices.Below(2) == 0 ? 1 : 1 + choices.Below(length - 1);
 }
 

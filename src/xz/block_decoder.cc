@@ -162,12 +162,14 @@ class BlockDecoder::Impl {
                const std::function<void()>& pause);
   template <class Run>
   Status Attempt(const RandomAccessFile& file, uint64_t end, const Run& run);
-  Status StartFallback(const RandomAccessFile& file);
+  Status StartFallback(const RandomAccessFile& file, uint64_t check,
+                       const std::function<void()>& pause);
   Result<uint64_t> SkipGiven(const RandomAccessFile& file, const std::function<void()>& pause);
   void DropFallback() {
     fallback_.reset();
     fallback_arena_.reset();
   }
+
   const BlockInfo block_;
   const uint64_t memory_limit_bytes_;
   std::unique_ptr<DecoderArena> arena_;
@@ -209,26 +211,22 @@ Status BlockDecoder::Impl::RunTo(const RandomAccessFile& file, uint64_t end, con
   Status status = Attempt(file, end, run);
   if (!status && status.error().kind == ErrorKind::kDamaged && started_.ours != nullptr &&
       fallback_ == nullptr) {
-    Status asked = StartFallback(file);
+    Status asked = StartFallback(file, check, pause);
     if (asked) {
-      const Result<uint64_t> other = SkipGiven(file, pause);
-      if (other && *other != check) {
-        verdict_ = DecoderVerdict::kWrong;
-        return Failure(
-            Error{ErrorKind::kSystem, EIO,
-                  "our decoder gave other bytes of this Block than liblzma; read again"});
-      }
-      asked = other ? Attempt(file, end, run) : Status(Failure(other.error()));
+      asked = Attempt(file, end, run);
     }
     if (asked) {
       verdict_ = DecoderVerdict::kRescued;
-      status = {};
-    } else if (asked.error().kind != ErrorKind::kOverLimit) {
-      // A failure of the source says nothing about the Block.
-      const bool is_damage = asked.error().kind == ErrorKind::kDamaged;
-      verdict_ = is_damage ? DecoderVerdict::kConfirmed : DecoderVerdict::kNotAsked;
+    } else if (asked.error().kind == ErrorKind::kDamaged) {
+      verdict_ = DecoderVerdict::kConfirmed;
+    }
+    // If there is no memory to ask, ours is right as far as anybody knows.
+    if (asked || asked.error().kind != ErrorKind::kOverLimit) {
       status = std::move(asked);
     }
+  }
+  if (!status) {
+    DropFallback();
   }
   failed_ = !status;
   return status;
@@ -253,8 +251,10 @@ Status BlockDecoder::Impl::Attempt(const RandomAccessFile& file, uint64_t end, c
   return {};
 }
 
-// Puts a decoder of liblzma in the place of ours, at the Block's start.
-Status BlockDecoder::Impl::StartFallback(const RandomAccessFile& file) {
+// Puts a decoder of liblzma in the place of ours, to where ours stood before its last run. `check`:
+// that of what ours gave up to there. If it gave wrong bytes that is the verdict, and an error.
+Status BlockDecoder::Impl::StartFallback(const RandomAccessFile& file, uint64_t check,
+                                         const std::function<void()>& pause) {
   started_.ours->FreeMemory();
   fallback_arena_ = std::make_unique<DecoderArena>();
   const uint64_t limit =
@@ -262,10 +262,16 @@ Status BlockDecoder::Impl::StartFallback(const RandomAccessFile& file) {
   XZFS_ASSIGN_OR_RETURN(Started started,
                         StartXz(file, block_, Choice::kLiblzma, limit, *fallback_arena_));
   fallback_ = std::move(started.decoder);
+  XZFS_ASSIGN_OR_RETURN(const uint64_t right, SkipGiven(file, pause));
+  if (right != check) {
+    verdict_ = DecoderVerdict::kWrong;
+    return Failure(Error{ErrorKind::kSystem, EIO,
+                         "our decoder gave other bytes of this Block than liblzma; read again"});
+  }
   return {};
 }
 
-// Brings it to where ours stood before its last run. Returns the Check of the bytes up to there.
+// Decodes what ours gave once more, and returns its Check.
 Result<uint64_t> BlockDecoder::Impl::SkipGiven(const RandomAccessFile& file,
                                                const std::function<void()>& pause) {
   std::vector<std::byte> bytes(std::min<uint64_t>(position_, kDecoderInputBytes));

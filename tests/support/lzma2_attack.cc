@@ -50,6 +50,17 @@ void ChangeOnce(std::vector<uint8_t>& data, Choices& choices) {
   }
 }
 
+std::string WordsFor(Lzma2ForeignState::Outcome outcome) {
+  switch (outcome) {
+    case Lzma2ForeignState::Outcome::kDifferent:
+      return "from a foreign state, codes decode different bytes";
+    case Lzma2ForeignState::Outcome::kHarmful:
+      return "from a foreign state, a decoder does harm";
+    default:
+      return "";
+  }
+}
+
 }  // namespace
 
 std::string Lzma2Attack::Try(std::span<const uint8_t> input) {
@@ -75,9 +86,7 @@ std::string Lzma2Attack::Try(std::span<const uint8_t> input) {
     case Kind::kData:
       return comparison_.Compare(rest, uint32_t{1} << size % kDictionaryBits, kMostPlain, seed);
     case Kind::kForeignState:
-      return foreign_state_.Try(rest) == Lzma2ForeignState::Outcome::kHarmful
-                 ? "a foreign state does harm"
-                 : "";
+      return WordsFor(foreign_state_.Try(rest));
   }
   return {};
 }

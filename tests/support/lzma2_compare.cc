@@ -21,20 +21,6 @@ constexpr size_t kMuch = size_t{256} << 10;
 // How much more than they promise data of the maker may give when it has a fault.
 constexpr size_t kMostMore = size_t{4} << 20;
 
-// Whether a chunk's first code is the one that no encoder makes. We refuse it, and liblzma goes on.
-bool HasForbiddenCode(std::span<const uint8_t> data) {
-  while (!data.empty() && data[0] != 0) {
-    const size_t code_at = data[0] < 0xC0 ? 6 : 7;
-    if (data[0] >= 0x80 && data.size() >= code_at + 4 &&
-        std::all_of(&data[code_at], &data[code_at] + 4,
-                    [](uint8_t byte) { return byte == 0xFF; })) {
-      return true;
-    }
-    data = data.subspan(std::min(data.size(), Lzma2ChunkBytes(data)));
-  }
-  return false;
-}
-
 std::string Words(bool is_valid, size_t used, std::span<const uint8_t> plain) {
   const std::string gives = ", gives " + std::to_string(plain.size()) + " bytes";
   return is_valid ? "valid" + gives + ", uses " + std::to_string(used) : "damaged" + gives;
@@ -52,8 +38,7 @@ std::string DifferentByte(std::span<const uint8_t> ours, std::span<const uint8_t
          " and should be " + std::to_string(theirs[index]);
 }
 
-std::string Difference(const Lzma2Run& run, size_t room, const Answer& right,
-                       std::span<const uint8_t> data) {
+std::string Difference(const Lzma2Run& run, size_t room, const Answer& right) {
   if (!run.problem().empty()) {
     return run.problem();
   }
@@ -64,11 +49,9 @@ std::string Difference(const Lzma2Run& run, size_t room, const Answer& right,
   const bool same = run.is_valid() == is_valid &&
                     (is_valid ? run.plain().size() == right.plain.size() && run.used() == right.used
                               : run.plain().size() <= right.plain.size());
-  if (same || (!run.is_valid() && HasForbiddenCode(data))) {
-    return {};
-  }
-  return Words(run.is_valid(), run.used(), run.plain()) +
-         "; liblzma: " + Words(is_valid, right.used, right.plain);
+  return same ? ""
+              : Words(run.is_valid(), run.used(), run.plain()) +
+                    "; liblzma: " + Words(is_valid, right.used, right.plain);
 }
 
 // With how much room the data is decoded: with what it needs, or more if it's damaged, so that the
@@ -145,7 +128,7 @@ std::string Lzma2Comparison::CompareWith(const Answer& right, std::span<const ui
       Lzma2Run run(manner, {input_, output_, older_}, data, dictionary_bytes, room,
                    static_cast<uint32_t>(random()));
       run.Decode();
-      const std::string difference = Difference(run, room, right, data);
+      const std::string difference = Difference(run, room, right);
       if (!difference.empty()) {
         return manner.words() + ", room for " + std::to_string(room) + ": " + difference;
       }

@@ -50,17 +50,28 @@ std::unique_ptr<Lzma2State> RealState(Choices& choices, std::vector<uint8_t>& ne
   return std::make_unique<Lzma2State>(decoder->state());
 }
 
+// Any number, or one that a decoder may have.
+Probability ChooseProbability(Choices& choices, bool is_sane) {
+  constexpr Probability kLeast = 31;
+  constexpr uint32_t kCount = (1 << kProbabilityBits) - 2 * kLeast + 1;
+  return static_cast<Probability>(is_sane ? kLeast + choices.Below(kCount) : ChooseNumber(choices));
+}
+
+// Of all probabilities, or of one.
 void ChangeProbabilities(LzmaProbabilities& probabilities, Choices& choices) {
-  auto* const bytes = reinterpret_cast<uint8_t*>(&probabilities);
+  auto* const all = reinterpret_cast<Probability*>(&probabilities);
+  constexpr size_t kCount = sizeof(probabilities) / sizeof(Probability);
   const uint32_t how = choices.Below(8);
-  if (how == 0) {
-    const std::vector<uint8_t> random = RandomBytes(choices.Below(65536), sizeof(probabilities));
-    std::copy(random.begin(), random.end(), bytes);
+  const bool is_sane = how % 2 == 0;
+  if (how < 2) {
+    const std::vector<uint8_t> random =
+        RandomBytes(choices.Below(65536), 2 * sizeof(Probability) * kCount);
+    Choices many(random);
+    std::generate_n(all, kCount, [&] { return ChooseProbability(many, is_sane); });
   } else if (how < 4) {
-    const auto value = static_cast<Probability>(ChooseNumber(choices));
-    for (size_t at = 0; at + sizeof(value) <= sizeof(probabilities); at += sizeof(value)) {
-      std::memcpy(bytes + at, &value, sizeof(value));
-    }
+    std::fill_n(all, kCount, ChooseProbability(choices, is_sane));
+  } else if (how < 6) {
+    all[choices.Below(kCount)] = ChooseProbability(choices, is_sane);
   }
 }
 
@@ -99,9 +110,10 @@ void Change(Lzma2State& state, Choices& choices) {
 
 }  // namespace
 
-// Runs a decoder from that state, and says whether it kept to its memory.
-bool Lzma2ForeignState::IsHarmless(const Lzma2State& state, std::span<const uint8_t> data,
-                                   const Room& room, const How& how) {
+std::optional<Lzma2ForeignState::Result> Lzma2ForeignState::Decode(const Lzma2State& state,
+                                                                   std::span<const uint8_t> data,
+                                                                   const Room& room,
+                                                                   const How& how) {
   constexpr uint8_t kOld = 0x55;
   uint8_t* const input = input_.Make(data.size() + Lzma2Decoder::kInputSlack, how.guard, 0);
   std::copy(data.begin(), data.end(), input);
@@ -112,11 +124,16 @@ bool Lzma2ForeignState::IsHarmless(const Lzma2State& state, std::span<const uint
   decoder->set_state(state);
   std::span<const uint8_t> in(input, data.size());
   Lzma2Output out = {begin, next, next + room.free, {older, room.older}};
-  decoder->Run(in, out, next + room.wanted);
+  const Stop stop = decoder->Run(in, out, next + room.wanted);
   const auto is_old = [](uint8_t byte) { return byte == kOld; };
-  return out.next >= next && out.next <= out.end && std::all_of(begin, next, is_old) &&
-         std::all_of(older, older + room.older, is_old) && older_.IsUntouchedAround() &&
-         output_.IsUntouchedAround() && input_.IsUntouchedAround();
+  const bool is_harmless =
+      out.next >= next && out.next <= out.end && std::all_of(begin, next, is_old) &&
+      std::all_of(older, older + room.older, is_old) && older_.IsUntouchedAround() &&
+      output_.IsUntouchedAround() && input_.IsUntouchedAround();
+  if (!is_harmless) {
+    return std::nullopt;
+  }
+  return Result{stop, data.size() - in.size(), {next, out.next}};
 }
 
 Lzma2ForeignState::Outcome Lzma2ForeignState::Try(std::span<const uint8_t> choice_bytes) {
@@ -136,11 +153,17 @@ Lzma2ForeignState::Outcome Lzma2ForeignState::Try(std::span<const uint8_t> choic
   room.newer = choices.Below(2) == 0 ? 0 : choices.Below(10'000);
   room.free = choices.Below(choices.Below(2) == 0 ? 20'000 : 300);
   room.wanted = choices.Below(2) == 0 || room.free < kOverrun ? room.free : room.free - kOverrun;
+  std::optional<Result> first;
   for (const Lzma2Code code : Lzma2Codes()) {
     for (const Guard guard : {Guard::kBefore, Guard::kBehind}) {
-      if (!IsHarmless(*state, data, room, {code, guard})) {
+      const std::optional<Result> result = Decode(*state, data, room, {code, guard});
+      if (!result) {
         return Outcome::kHarmful;
       }
+      if (first && *first != *result) {
+        return Outcome::kDifferent;
+      }
+      first = result;
     }
   }
   return Outcome::kHarmless;

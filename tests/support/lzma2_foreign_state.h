@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
 
 #include "support/guarded_memory.h"
 #include "xz/lzma2_decoder.h"
@@ -13,11 +15,15 @@ namespace xzfs {
 // Not thread-safe. Keeps its memory for the next state.
 class Lzma2ForeignState {
  public:
-  enum class Outcome { kRefused, kHarmless, kHarmful };
+  enum class Outcome {
+    kRefused,    // by IsValid
+    kHarmless,   // every code that runs here decodes the same from there
+    kDifferent,  // they don't
+    kHarmful,    // one writes what isn't its own
+  };
 
-  // Makes a state and input as `choices` say. If IsValid accepts it, decodes from there with every
-  // code that runs here. A decoder that reads or writes what isn't its own ends the program, or
-  // gives kHarmful.
+  // Makes a state and input as `choices` say. A decoder that reads what isn't its own ends the
+  // program; one that writes it may.
   Outcome Try(std::span<const uint8_t> choices);
 
  private:
@@ -33,8 +39,16 @@ class Lzma2ForeignState {
     GuardedMemory::Guard guard;
   };
 
-  bool IsHarmless(const Lzma2State& state, std::span<const uint8_t> data, const Room& room,
-                  const How& how);
+  struct Result {
+    bool operator==(const Result&) const = default;
+    Lzma2Decoder::Stop stop;
+    size_t used;  // of the data
+    std::vector<uint8_t> plain;
+  };
+
+  // Nothing if the decoder does harm.
+  std::optional<Result> Decode(const Lzma2State& state, std::span<const uint8_t> data,
+                               const Room& room, const How& how);
 
   GuardedMemory input_;
   GuardedMemory output_;

@@ -16,6 +16,17 @@ constexpr size_t kMostSteps = 200;
 constexpr size_t kMostWindows = 24;
 constexpr size_t kOverrun = Lzma2Decoder::kLongestSymbol - 1;  // of the wanted end
 
+// How long the chunk with which `data` begins says to be, with its header.
+size_t ChunkBytes(std::span<const uint8_t> data) {
+  const auto size = [&](size_t at) {
+    return at + 1 < data.size() ? (size_t{data[at]} << 8 | data[at + 1]) + 1 : 1;
+  };
+  if (data.empty() || data[0] == 0) {
+    return 1;
+  }
+  return data[0] < 0x80 ? 3 + size(1) : (data[0] < 0xC0 ? 5 : 6) + size(3);
+}
+
 }  // namespace
 
 std::span<const Lzma2Code> Lzma2Codes() {
@@ -29,16 +40,6 @@ std::span<const Lzma2Code> Lzma2Codes() {
     return found;
   }();
   return codes;
-}
-
-size_t Lzma2ChunkBytes(std::span<const uint8_t> data) {
-  const auto size = [&](size_t at) {
-    return at + 1 < data.size() ? (size_t{data[at]} << 8 | data[at + 1]) + 1 : 1;
-  };
-  if (data.empty() || data[0] == 0) {
-    return 1;
-  }
-  return data[0] < 0x80 ? 3 + size(1) : (data[0] < 0xC0 ? 5 : 6) + size(3);
 }
 
 std::string Lzma2Manner::words() const {
@@ -178,7 +179,7 @@ bool Lzma2Run::GiveMore() {
   }
   size_t more = 1 + ChooseBytes(data_.size(), kMostSteps);
   if (decoder_.state().chunk == Lzma2State::Chunk::kNone && random_() % 2 == 0) {
-    const size_t chunk = Lzma2ChunkBytes(data_.subspan(used_));
+    const size_t chunk = ChunkBytes(data_.subspan(used_));
     more = chunk > given_ - used_ ? chunk - (given_ - used_) : more;
   }
   given_ = std::min(data_.size(), given_ + more);

@@ -16,9 +16,6 @@ namespace xzfs {
 // All codes that run here.
 std::span<const Lzma2Code> Lzma2Codes();
 
-// How long the chunk with which `data` begins says to be, with its header.
-size_t Lzma2ChunkBytes(std::span<const uint8_t> data);
-
 struct Lzma2Manner {
   enum How {
     kAtOnce,
